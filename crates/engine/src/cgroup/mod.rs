@@ -1,0 +1,1 @@
+//! A machine's cgroup: placement, limits, devices, freezer, end.

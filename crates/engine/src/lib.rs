@@ -1,0 +1,11 @@
+//! From a [`hostel_spec::MachineSpec`] to a running machine.
+//!
+//! `plan` decides (reads the host, changes nothing), `supervisor` does and watches, `registry` knows what runs.
+
+pub mod cgroup;
+pub mod enter;
+pub mod host;
+pub mod plan;
+pub mod registry;
+pub mod stop;
+pub mod supervisor;

@@ -1,0 +1,1 @@
+//! The ordered steps that make a spec true.

@@ -1,0 +1,1 @@
+//! Which machines run: state directories, locks, recovery.

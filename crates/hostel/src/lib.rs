@@ -1,0 +1,1 @@
+//! hostel as a library.

@@ -1,0 +1,1 @@
+//! Trees at rest: open, copy, snapshot, shift, remove.

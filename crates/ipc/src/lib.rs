@@ -1,0 +1,1 @@
+//! Sockets between the command line and a supervisor, and sd_notify.

@@ -1,0 +1,1 @@
+//! The systemd-nspawn dialect: its command line becomes a MachineSpec. Pure.

@@ -1,0 +1,1 @@
+//! The only road to execve: user, limits, capabilities, filter, then the program.

@@ -1,0 +1,1 @@
+//! A small epoll loop with signals, timers and pidfds.

@@ -1,0 +1,9 @@
+//! Making processes: clone, become, wait; seccomp, capabilities, users; event loop and pty.
+
+pub mod r#become;
+pub mod console;
+pub mod event;
+pub mod pty;
+pub mod seccomp;
+pub mod terminal;
+pub mod userdb;

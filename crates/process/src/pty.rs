@@ -1,0 +1,1 @@
+//! Pseudo terminals out of a given devpts instance.

@@ -1,0 +1,1 @@
+//! Users and groups of a given root, read from its files.

@@ -1,0 +1,58 @@
+//! What a machine should be, as plain data: the waist between the dialects and the engine.
+//!
+//! Everything left of the plan speaks [`MachineSpec`]; nothing in this crate opens a file,
+//! reads the environment or asks the kernel. "Auto" is allowed: the engine decides it when it plans.
+
+mod caps;
+mod console;
+mod ids;
+mod machine;
+mod mount;
+mod name;
+mod network;
+mod process;
+mod resources;
+mod rlimit;
+mod signal;
+mod syscall_filter;
+mod text;
+mod uuid;
+
+pub use caps::{CapName, CapSet};
+pub use console::ConsoleMode;
+pub use ids::{IdRange, Ownership, UserNamespace};
+pub use machine::{
+    Ephemeral, Identity, Integration, Lifecycle, MachineSpec, Namespaces, Payload, ResolvConf, Root,
+    Security, Timezone, TreeSource, Volatile,
+};
+pub use mount::{BindOptions, IdMapping, Mount, MountSource};
+pub use name::{Hostname, MachineName, NameError};
+pub use network::{Network, NetworkMode, VethPair};
+pub use process::{ProcessSpec, UserSelector};
+pub use resources::{CpuQuota, DeviceAccess, DevicePolicy, DeviceRule, DeviceSelector, Limit, Resources};
+pub use rlimit::{Rlimit, RlimitName, RlimitValue};
+pub use signal::Signal;
+pub use syscall_filter::{SyscallFilter, SyscallRule};
+pub use text::OsText;
+pub use uuid::MachineUuid;
+
+/// A value a person typed that is not what the option takes.
+///
+/// `what` names the kind of value, `value` is what was given, `why` is the cause.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("parse {what} {value:?}: {why}")]
+pub struct ValueError {
+    /// The kind of value, for example `signal` or `uid range`.
+    pub what: &'static str,
+    /// The text that was given.
+    pub value: String,
+    /// Why it is refused.
+    pub why: String,
+}
+
+impl ValueError {
+    /// Builds the error for `value`, which is not a `what` because of `why`.
+    pub fn new(what: &'static str, value: impl Into<String>, why: impl Into<String>) -> Self {
+        Self { what, value: value.into(), why: why.into() }
+    }
+}

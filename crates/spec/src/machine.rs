@@ -1,0 +1,224 @@
+//! The machine itself.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    CapSet, ConsoleMode, Hostname, MachineName, MachineUuid, Mount, Network, Ownership, ProcessSpec, Resources, Signal, SyscallFilter,
+    UserNamespace,
+};
+
+/// Where the root file tree comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TreeSource {
+    /// The running host's `/`, always below an overlay.
+    Host,
+    /// A directory.
+    Directory(PathBuf),
+    /// A tree of this name in /var/lib/machines and its like.
+    Named(MachineName),
+}
+
+/// Which parts of the tree are thrown away at the end (`--volatile=`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Volatile {
+    /// None.
+    #[default]
+    No,
+    /// tmpfs as root, /usr of the tree read-only.
+    Yes,
+    /// The tree read-only, tmpfs on /var.
+    State,
+    /// An overlay over everything, upper layer on a tmpfs.
+    Overlay,
+}
+
+/// Whether the machine runs on a throw-away copy (`--ephemeral`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ephemeral {
+    /// On the tree itself.
+    #[default]
+    No,
+    /// On a copy (btrfs snapshot, reflink, else plain copy) beside the tree, removed at the end.
+    Copy,
+    /// On an overlay whose upper layer is on a tmpfs.
+    Overlay,
+}
+
+/// The root file system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Root {
+    /// Where it comes from.
+    pub tree: TreeSource,
+    /// A missing tree is first copied from here (`--template=`).
+    pub template: Option<PathBuf>,
+    /// Cannot be written at all.
+    pub read_only: bool,
+    /// What is thrown away.
+    pub volatile: Volatile,
+    /// Throw-away copy.
+    pub ephemeral: Ephemeral,
+    /// Upper layer of an overlay root that is kept: a directory with `upper` and `work` in it.
+    pub upper: Option<PathBuf>,
+}
+
+/// What runs as PID 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Payload {
+    /// The process of the spec, as PID 1.
+    #[default]
+    Command,
+    /// A stub init as PID 1, the process of the spec as PID 2 (`-a`).
+    CommandAsPid2,
+    /// The tree's init; the process' argv are its arguments (`-b`).
+    Boot,
+}
+
+/// Name and ids.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Identity {
+    /// Name; `None` = derived from the tree's directory name.
+    pub name: Option<MachineName>,
+    /// UTS name; `None` = the machine's name.
+    pub hostname: Option<Hostname>,
+    /// Used when the tree has no machine id of its own.
+    pub uuid: Option<MachineUuid>,
+    /// What `$container` says; `None` = `systemd-nspawn` for that personality, `hostel` else.
+    pub container: Option<String>,
+}
+
+/// Namespaces besides mount and cgroup, which are always own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Namespaces {
+    /// User namespace.
+    pub user: UserNamespace,
+    /// How files match the id range.
+    pub ownership: Ownership,
+    /// Own pid namespace.
+    pub pid: bool,
+    /// Own System V IPC and POSIX message queues.
+    pub ipc: bool,
+    /// Own host name.
+    pub uts: bool,
+    /// How many levels of user namespaces the machine may make (its `user.max_user_namespaces`); `None` = unlimited.
+    pub nested_user: Option<u32>,
+}
+
+impl Default for Namespaces {
+    fn default() -> Self {
+        Self { user: UserNamespace::Host, ownership: Ownership::Auto, pid: true, ipc: true, uts: true, nested_user: None }
+    }
+}
+
+/// What the payload may ask of the kernel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Security {
+    /// Bounding set. The engine adds CAP_NET_ADMIN with an own network and takes CAP_NET_BIND_SERVICE from a
+    /// user namespace on the host's network when `adjust_net_caps` is set.
+    pub bounding: CapSet,
+    /// See `bounding`.
+    pub adjust_net_caps: bool,
+    /// Never in the bounding set, whatever `bounding` and `adjust_net_caps` say (`--drop-capability=`).
+    pub dropped: CapSet,
+    /// System call filter.
+    pub syscalls: SyscallFilter,
+    /// `SYSTEMD_NSPAWN_API_VFS_WRITABLE`: /sys and /proc/sys writable, nothing masked.
+    pub api_writable: bool,
+}
+
+/// What happens to /etc/resolv.conf (`--resolv-conf=`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs)] // spec/nspawn.md 1.13
+pub enum ResolvConf {
+    #[default]
+    Off,
+    CopyHost,
+    CopyStatic,
+    CopyUplink,
+    CopyStub,
+    ReplaceHost,
+    ReplaceStatic,
+    ReplaceUplink,
+    ReplaceStub,
+    BindHost,
+    BindStatic,
+    BindUplink,
+    BindStub,
+    Delete,
+    Auto,
+}
+
+/// What happens to /etc/localtime (`--timezone=`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs)] // spec/nspawn.md 1.13
+pub enum Timezone {
+    #[default]
+    Off,
+    Copy,
+    Bind,
+    Symlink,
+    Delete,
+    Auto,
+}
+
+/// What of the host is brought into the tree.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Integration {
+    /// /etc/resolv.conf.
+    pub resolv_conf: ResolvConf,
+    /// /etc/localtime.
+    pub timezone: Timezone,
+}
+
+/// How it ends, and who watches.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Lifecycle {
+    /// Sent to PID 1 when the supervisor is told to stop; `None` = found out from the init when booting, SIGKILL else.
+    pub kill_signal: Option<Signal>,
+    /// A reboot ends the supervisor with status 133 instead of starting again (`--keep-unit`).
+    pub reboot_is_133: bool,
+    /// Say READY=1 on `$NOTIFY_SOCKET` when the payload does, not when it is started.
+    pub notify_ready: bool,
+    /// No talk on stderr about start and end.
+    pub quiet: bool,
+    /// Exit statuses as systemd-nspawn: 133 of the payload becomes 1, killed by a signal is 1.
+    pub nspawn_exit_status: bool,
+}
+
+/// What a machine should be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MachineSpec {
+    /// Name and ids.
+    pub identity: Identity,
+    /// Root file system.
+    pub root: Root,
+    /// What PID 1 is.
+    pub payload: Payload,
+    /// Its process.
+    pub process: ProcessSpec,
+    /// Namespaces.
+    pub namespaces: Namespaces,
+    /// Network.
+    pub network: Network,
+    /// Privileges.
+    pub security: Security,
+    /// Mounts in order.
+    pub mounts: Vec<Mount>,
+    /// Limits.
+    pub resources: Resources,
+    /// Console.
+    pub console: ConsoleMode,
+    /// Host files brought in.
+    pub integration: Integration,
+    /// End and watch.
+    pub lifecycle: Lifecycle,
+    /// Things accepted that will not be acted upon, said once at start.
+    pub notices: Vec<String>,
+}

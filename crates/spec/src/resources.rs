@@ -1,0 +1,97 @@
+//! Limits on the whole machine (its cgroup) and the devices it may use.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// A limit: a number, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Limit {
+    /// No limit.
+    Infinity,
+    /// This many (bytes, tasks).
+    Value(u64),
+    /// A share of what the host has, in hundredths of a percent (10000 = all).
+    Permyriad(u32),
+}
+
+/// CPU time per wall time, in microseconds of CPU per second (1_000_000 = one whole CPU).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CpuQuota(pub u64);
+
+/// Access letters of a device rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DeviceAccess {
+    /// `r`
+    pub read: bool,
+    /// `w`
+    pub write: bool,
+    /// `m`
+    pub mknod: bool,
+}
+
+/// Which devices a rule is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeviceSelector {
+    /// The device node at this host path.
+    Path(PathBuf),
+    /// All character devices of a driver named in /proc/devices, such as `char-pts`; `*` = all.
+    CharGroup(String),
+    /// The same for block devices.
+    BlockGroup(String),
+}
+
+/// One allowed device or group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceRule {
+    /// Which.
+    pub devices: DeviceSelector,
+    /// How.
+    pub access: DeviceAccess,
+}
+
+/// What devices may be used besides the rules (systemd's `DevicePolicy=`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DevicePolicy {
+    /// null zero full random urandom tty ptmx pts (and tun, fuse when present), and the rules. hostel's default.
+    #[default]
+    Closed,
+    /// Only the rules.
+    Strict,
+    /// Everything when there is no rule, else as `closed`.
+    Auto,
+}
+
+/// Limits of a machine. `None` = not set.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Resources {
+    /// `MemoryMax=`: bytes.
+    pub memory_max: Option<Limit>,
+    /// `MemoryHigh=`: bytes (v2 only).
+    pub memory_high: Option<Limit>,
+    /// `MemoryLow=`: bytes (v2 only).
+    pub memory_low: Option<Limit>,
+    /// `MemoryMin=`: bytes (v2 only).
+    pub memory_min: Option<Limit>,
+    /// `MemorySwapMax=`: bytes.
+    pub memory_swap_max: Option<Limit>,
+    /// `TasksMax=`: processes and threads.
+    pub tasks_max: Option<Limit>,
+    /// `CPUQuota=`.
+    pub cpu_quota: Option<CpuQuota>,
+    /// `CPUQuotaPeriodSec=` in microseconds; default 100 ms.
+    pub cpu_period_us: Option<u64>,
+    /// `CPUWeight=`: 1…10000.
+    pub cpu_weight: Option<u64>,
+    /// `AllowedCPUs=`: CPU numbers.
+    pub allowed_cpus: Option<Vec<u32>>,
+    /// `IOWeight=`: 1…10000.
+    pub io_weight: Option<u64>,
+    /// `DevicePolicy=`.
+    pub device_policy: DevicePolicy,
+    /// `DeviceAllow=` in order.
+    pub devices: Vec<DeviceRule>,
+}

@@ -1,0 +1,1 @@
+//! Device programs for cgroup2 (BPF_PROG_TYPE_CGROUP_DEVICE).

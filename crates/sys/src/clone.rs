@@ -1,0 +1,1 @@
+//! clone3, setns, pidfds, execveat.

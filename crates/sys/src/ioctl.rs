@@ -1,0 +1,1 @@
+//! Terminal, pty, loop and namespace ioctls.

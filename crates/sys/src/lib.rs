@@ -1,0 +1,13 @@
+//! The floor: typed Linux system calls, ioctls, netlink and BPF; the only crate with unsafe code.
+//!
+//! What `rustix` offers safely is used from there directly by the other crates; here lives what it lacks.
+#![allow(unsafe_code)]
+
+pub mod bpf;
+pub mod caps;
+pub mod clone;
+pub mod ioctl;
+pub mod mount;
+pub mod netlink;
+pub mod proc;
+pub mod seccomp;

@@ -1,0 +1,1 @@
+//! Process attributes: prctl, rlimits, personality, affinity.

@@ -1,0 +1,1 @@
+//! The systemd file language: sizes, time spans, quoting, specifiers. Pure.
