@@ -1,1 +1,306 @@
-//! The only road to execve: user, limits, capabilities, filter, then the program.
+//! The only road to execve: session, limits, filter, user, capabilities, then the program.
+//!
+//! PID 1 of a machine, its PID 2, and every process that enters later all end here, so that what a machine may do
+//! is decided in one place. Runs in a process with one thread, after a clone; nothing here returns on success.
+
+use std::ffi::{CString, OsStr, c_char};
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::os::unix::ffi::OsStrExt;
+
+use hostel_spec::{CapSet, OsText, ProcessSpec, RlimitName, UserSelector};
+use hostel_sys::seccomp::Insn;
+use hostel_sys::{caps, proc, seccomp};
+
+use crate::userdb;
+
+/// Where programs are searched when the environment has no `PATH` (systemd's compatible default).
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What to execute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Program {
+    /// `argv` of the spec, its first word searched in `PATH`; empty: the user's shell as a login shell.
+    Command,
+    /// The first init of the tree that can be executed; `argv` of the spec are its arguments.
+    Init,
+}
+
+/// The inits that are tried, in order. The first three are systemd-nspawn's.
+pub const INITS: [&str; 6] = ["/usr/lib/systemd/systemd", "/lib/systemd/systemd", "/sbin/init", "/etc/init", "/bin/init", "/init"];
+
+/// All that decides what the process is.
+#[derive(Debug)]
+pub struct Process<'a> {
+    /// As asked for.
+    pub spec: &'a ProcessSpec,
+    /// What kind of program.
+    pub program: Program,
+    /// Environment before the spec's own; `HOME`, `USER`, `LOGNAME` are put in by this module.
+    pub env: &'a [OsText],
+    /// Bounding set; uid 0 gets all of it.
+    pub bounding: CapSet,
+    /// System call filter.
+    pub filter: Option<&'a [Insn]>,
+    /// Becomes standard input, output, error.
+    pub stdio: Option<BorrowedFd<'a>>,
+    /// `stdio` is a terminal and becomes the controlling one of a new session.
+    pub controlling: bool,
+    /// Start a new session (always with `controlling`).
+    pub new_session: bool,
+    /// Descriptors from 3 on that are kept (socket activation).
+    pub keep: u32,
+    /// A hard limit that may not be raised here is lowered to what is possible instead of refused.
+    pub clamp_limits: bool,
+}
+
+/// Why a process could not be made.
+#[derive(Debug)]
+pub struct Failure {
+    /// Verb, such as `execute`.
+    pub verb: &'static str,
+    /// Object.
+    pub object: String,
+    /// Cause.
+    pub cause: io::Error,
+}
+
+impl Failure {
+    /// Builds one.
+    pub fn new(verb: &'static str, object: impl Into<String>, cause: impl Into<io::Error>) -> Self {
+        Self { verb, object: object.into(), cause: cause.into() }
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}: {}", self.verb, self.object, self.cause)
+    }
+}
+
+/// Becomes `process`. The root directory must already be the machine's. Returns only on failure.
+pub fn run(process: &Process<'_>) -> Failure {
+    match prepare(process).and_then(|ready| execute(&ready, process.program)) {
+        Err(failure) => failure,
+        Ok(never) => match never {},
+    }
+}
+
+struct Ready {
+    programs: Vec<(CString, CString)>,
+    argv: Vec<CString>,
+    env: Vec<CString>,
+}
+
+fn prepare(process: &Process<'_>) -> Result<Ready, Failure> {
+    let spec = process.spec;
+    let user = find_user(spec)?;
+    session(process)?;
+    limits(process)?;
+    proc::set_ids(0, 0, &[]).or_else(already_root).map_err(|e| Failure::new("become", "root", e))?;
+    if let Some(filter) = process.filter {
+        seccomp::load(filter).map_err(|e| Failure::new("load", "system call filter", e))?;
+    }
+    privileges(process, &user)?;
+    let directory = directory(spec, process.program, &user);
+    std::env::set_current_dir(OsStr::from_bytes(directory.as_bytes())).map_err(|e| Failure::new("enter directory", &directory, e))?;
+    let env = environment(process, &user);
+    let programs = programs(process, &user, &env);
+    let argv = arguments(process)?;
+    // From here on nothing of ours may stay open over the exec.
+    proc::cloexec_from(3 + process.keep).map_err(|e| Failure::new("close", "descriptors", e))?;
+    Ok(Ready { programs, argv, env })
+}
+
+/// A process that is root already, in a user namespace where setgroups is denied, is as good as changed.
+fn already_root(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::PermissionDenied && rustix::process::geteuid().is_root() && rustix::process::getegid().is_root() {
+        return Ok(());
+    }
+    Err(error)
+}
+
+fn find_user(spec: &ProcessSpec) -> Result<userdb::User, Failure> {
+    match &spec.user {
+        None | Some(UserSelector::Id(0)) => Ok(userdb::User::root()),
+        Some(selector) => {
+            let root = rustix::fs::open("/", rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC, rustix::fs::Mode::empty())
+                .map_err(|e| Failure::new("open", "/", e))?;
+            userdb::lookup(&root, selector).map_err(|e| Failure::new("find", format!("user in the machine: {e}"), io::Error::from(io::ErrorKind::NotFound)))
+        }
+    }
+}
+
+fn session(process: &Process<'_>) -> Result<(), Failure> {
+    if process.new_session || process.controlling {
+        proc::new_session().map_err(|e| Failure::new("start", "session", e))?;
+    }
+    if let Some(stdio) = process.stdio {
+        if process.controlling {
+            proc::set_controlling_terminal(stdio).map_err(|e| Failure::new("take", "terminal", e))?;
+        }
+        for number in 0..3 {
+            proc::place_descriptor(stdio, number).map_err(|e| Failure::new("place", "standard streams", e))?;
+        }
+    }
+    proc::reset_signals().map_err(|e| Failure::new("reset", "signals", e))
+}
+
+fn limits(process: &Process<'_>) -> Result<(), Failure> {
+    let spec = process.spec;
+    for limit in &spec.rlimits {
+        set_limit(limit, process.clamp_limits)?;
+    }
+    if let Some(score) = spec.oom_score_adjust {
+        std::fs::write("/proc/self/oom_score_adj", score.to_string()).map_err(|e| Failure::new("write", "/proc/self/oom_score_adj", e))?;
+    }
+    if let Some(cpus) = &spec.cpu_affinity {
+        proc::set_affinity(cpus).map_err(|e| Failure::new("set", "CPU affinity", e))?;
+    }
+    if spec.linux32 {
+        proc::set_personality_linux32().map_err(|e| Failure::new("set", "personality", e))?;
+    }
+    Ok(())
+}
+
+/// Raising a hard limit takes CAP_SYS_RESOURCE on the host; without it the present hard limit is the most there is.
+fn set_limit(limit: &hostel_spec::Rlimit, clamp: bool) -> Result<(), Failure> {
+    let number = limit.name as u32;
+    let error = match proc::set_rlimit(number, limit.soft, limit.hard) {
+        Ok(()) => return Ok(()),
+        Err(error) => error,
+    };
+    let object = || format!("limit {}", RlimitName::name(limit.name));
+    if !clamp || error.kind() != io::ErrorKind::PermissionDenied {
+        return Err(Failure::new("set", object(), error));
+    }
+    let (_, most) = proc::get_rlimit(0, number).map_err(|e| Failure::new("read", object(), e))?;
+    let least = |wanted: Option<u64>| match (wanted, most) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (None, most) => most,
+        (wanted, None) => wanted,
+    };
+    proc::set_rlimit(number, least(limit.soft), least(limit.hard)).map_err(|e| Failure::new("set", object(), e))
+}
+
+fn privileges(process: &Process<'_>, user: &userdb::User) -> Result<(), Failure> {
+    let spec = process.spec;
+    let failed = |what: &'static str| move |e: io::Error| Failure::new("set", what, e);
+    let known = caps::limit_bounding(process.bounding.0).map_err(failed("bounding capabilities"))?;
+    let bounding = process.bounding.0 & known;
+    let ambient = spec.ambient.0 & known;
+    if user.uid == 0 && user.gid == 0 && user.groups.is_empty() {
+        caps::set(bounding, bounding, ambient).map_err(failed("capabilities"))?;
+    } else {
+        caps::keep_over_setuid(true).map_err(failed("capabilities"))?;
+        proc::set_ids(user.uid, user.gid, &user.groups).map_err(|e| Failure::new("become user", &user.name, e))?;
+        let kept = if user.uid == 0 { bounding } else { ambient };
+        caps::set(kept, kept, ambient).map_err(failed("capabilities"))?;
+    }
+    if ambient != 0 {
+        caps::set_ambient(ambient).map_err(failed("ambient capabilities"))?;
+    }
+    if spec.no_new_privileges {
+        proc::set_no_new_privs().map_err(failed("no-new-privileges"))?;
+    }
+    Ok(())
+}
+
+fn directory(spec: &ProcessSpec, program: Program, user: &userdb::User) -> String {
+    match &spec.cwd {
+        Some(cwd) => cwd.to_string_lossy().into_owned(),
+        None if program == Program::Command && spec.argv.is_empty() && std::path::Path::new(&user.home).is_dir() => user.home.clone(),
+        None => "/".into(),
+    }
+}
+
+fn text(bytes: Vec<u8>) -> Option<CString> {
+    CString::new(bytes).ok()
+}
+
+/// `name` of a `NAME=value` entry.
+fn name_of(entry: &[u8]) -> &[u8] {
+    entry.split(|b| *b == b'=').next().unwrap_or(entry)
+}
+
+fn environment(process: &Process<'_>, user: &userdb::User) -> Vec<CString> {
+    let mut out: Vec<Vec<u8>> = Vec::with_capacity(process.env.len() + process.spec.env.len() + 4);
+    let own = [format!("HOME={}", user.home).into_bytes(), format!("USER={}", user.name).into_bytes(), format!("LOGNAME={}", user.name).into_bytes()];
+    let entries = process.env.iter().map(OsText::as_bytes).chain(own.iter().map(Vec::as_slice)).chain(process.spec.env.iter().map(OsText::as_bytes));
+    for entry in entries {
+        // Later entries win and keep the place of the earlier one.
+        match out.iter_mut().find(|old| name_of(old) == name_of(entry)) {
+            Some(old) => *old = entry.to_vec(),
+            None => out.push(entry.to_vec()),
+        }
+    }
+    out.into_iter().filter_map(text).collect()
+}
+
+/// (file to execute, argv[0]) in the order to try.
+fn programs(process: &Process<'_>, user: &userdb::User, env: &[CString]) -> Vec<(CString, CString)> {
+    let pair = |path: &[u8], name: &[u8]| Some((text(path.to_vec())?, text(name.to_vec())?));
+    match process.program {
+        Program::Init => INITS.iter().filter_map(|p| pair(p.as_bytes(), p.as_bytes())).collect(),
+        Program::Command => match process.spec.argv.first() {
+            None => {
+                let mut shells = Vec::new();
+                if user.uid != 0 || process.spec.user.is_some() {
+                    shells.push(user.shell.as_str());
+                }
+                shells.extend(["/bin/bash", "/usr/bin/bash", "/bin/sh"]);
+                let login = |shell: &str| format!("-{}", shell.rsplit('/').next().unwrap_or(shell));
+                shells.iter().filter_map(|s| pair(s.as_bytes(), login(s).as_bytes())).collect()
+            }
+            Some(first) if first.as_bytes().contains(&b'/') => pair(first.as_bytes(), first.as_bytes()).into_iter().collect(),
+            Some(first) => {
+                let path = env.iter().find_map(|e| e.as_bytes().strip_prefix(b"PATH=")).unwrap_or(DEFAULT_PATH.as_bytes());
+                path.split(|b| *b == b':')
+                    .filter(|dir| !dir.is_empty())
+                    .filter_map(|dir| pair(&[dir, b"/", first.as_bytes()].concat(), first.as_bytes()))
+                    .collect()
+            }
+        },
+    }
+}
+
+fn arguments(process: &Process<'_>) -> Result<Vec<CString>, Failure> {
+    let given = &process.spec.argv;
+    let rest = if process.program == Program::Init { &given[..] } else { given.get(1..).unwrap_or_default() };
+    rest.iter()
+        .map(|a| CString::new(a.as_bytes()).map_err(|_| Failure::new("pass", "argument with a NUL byte", io::Error::from(io::ErrorKind::InvalidInput))))
+        .collect()
+}
+
+enum Never {}
+
+fn execute(ready: &Ready, program: Program) -> Result<Never, Failure> {
+    let pointers = |list: &[CString]| list.iter().map(|s| s.as_ptr()).collect::<Vec<*const c_char>>();
+    let mut env = pointers(&ready.env);
+    env.push(std::ptr::null());
+    let mut argv: Vec<*const c_char> = Vec::with_capacity(ready.argv.len() + 2);
+    argv.push(std::ptr::null());
+    argv.extend(pointers(&ready.argv));
+    argv.push(std::ptr::null());
+    let mut result: Option<(String, io::Error)> = None;
+    for (path, name) in &ready.programs {
+        argv[0] = name.as_ptr();
+        let error = proc::execve(path, &argv, &env);
+        let missing = matches!(error.raw_os_error(), Some(libc_enoent) if libc_enoent == rustix::io::Errno::NOENT.raw_os_error() || libc_enoent == rustix::io::Errno::NOTDIR.raw_os_error());
+        let refused = error.kind() == io::ErrorKind::PermissionDenied;
+        // As execvp: a permission problem is reported if nothing later is found; anything else ends the search.
+        if result.is_none() || (refused && !missing) {
+            result = Some((path.to_string_lossy().into_owned(), error));
+        }
+        if !missing && !refused {
+            break;
+        }
+    }
+    let (path, cause) = result.unwrap_or_else(|| ("command".into(), io::Error::from(io::ErrorKind::NotFound)));
+    let object = match program {
+        Program::Init => format!("init of the tree (tried {})", INITS.join(", ")),
+        Program::Command if ready.programs.len() > 1 => ready.programs[0].1.to_string_lossy().into_owned(),
+        Program::Command => path,
+    };
+    Err(Failure { verb: "execute", object, cause })
+}

@@ -1,1 +1,168 @@
-//! Process attributes: prctl, rlimits, personality, affinity.
+//! Attributes of the calling process: prctl, limits, personality, ids, sessions.
+
+use std::ffi::{CStr, c_char};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+fn check(ret: i32) -> io::Result<i32> {
+    if ret < 0 { Err(io::Error::last_os_error()) } else { Ok(ret) }
+}
+
+fn prctl(option: i32, value: libc::c_ulong) -> io::Result<()> {
+    // SAFETY: the options used here take one integer.
+    check(unsafe { libc::prctl(option, value, 0 as libc::c_ulong, 0 as libc::c_ulong, 0 as libc::c_ulong) }).map(drop)
+}
+
+/// The signal this process gets when its parent thread ends.
+pub fn set_parent_death_signal(signal: i32) -> io::Result<()> {
+    prctl(libc::PR_SET_PDEATHSIG, signal as libc::c_ulong)
+}
+
+/// Whether others (ptrace, /proc/PID/exe, core dumps) may look into this process.
+pub fn set_dumpable(dumpable: bool) -> io::Result<()> {
+    prctl(libc::PR_SET_DUMPABLE, libc::c_ulong::from(dumpable))
+}
+
+/// No program run from here on gains privileges.
+pub fn set_no_new_privs() -> io::Result<()> {
+    prctl(libc::PR_SET_NO_NEW_PRIVS, 1)
+}
+
+/// Orphaned descendants become children of this process.
+pub fn set_child_subreaper(yes: bool) -> io::Result<()> {
+    prctl(libc::PR_SET_CHILD_SUBREAPER, libc::c_ulong::from(yes))
+}
+
+/// Sets /proc/self/comm (15 bytes are kept).
+pub fn set_name(name: &CStr) -> io::Result<()> {
+    // SAFETY: PR_SET_NAME reads a NUL-terminated string of at most 16 bytes.
+    check(unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr(), 0 as libc::c_ulong, 0 as libc::c_ulong, 0 as libc::c_ulong) }).map(drop)
+}
+
+/// `PER_LINUX32`: uname says a 32-bit machine.
+pub fn set_personality_linux32() -> io::Result<()> {
+    // SAFETY: takes an integer.
+    check(unsafe { libc::personality(0x0008) }).map(drop)
+}
+
+/// Sets a resource limit; `None` = infinity. `resource` is the kernel's number.
+pub fn set_rlimit(resource: u32, soft: Option<u64>, hard: Option<u64>) -> io::Result<()> {
+    let limit = libc::rlimit64 { rlim_cur: soft.unwrap_or(libc::RLIM64_INFINITY), rlim_max: hard.unwrap_or(libc::RLIM64_INFINITY) };
+    // SAFETY: `limit` is valid; no old value is asked for.
+    check(unsafe { libc::prlimit64(0, resource as _, &limit, std::ptr::null_mut()) }).map(drop)
+}
+
+/// Reads a resource limit of process `pid` (0 = self): (soft, hard), `None` = infinity.
+pub fn get_rlimit(pid: i32, resource: u32) -> io::Result<(Option<u64>, Option<u64>)> {
+    let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is valid for writing; no new value is set.
+    check(unsafe { libc::prlimit64(pid, resource as _, std::ptr::null(), &mut limit) })?;
+    let value = |v: u64| (v != libc::RLIM64_INFINITY).then_some(v);
+    Ok((value(limit.rlim_cur), value(limit.rlim_max)))
+}
+
+/// Sets real, effective and saved group and user id, and the supplementary groups, in the order that works.
+pub fn set_ids(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
+    // SAFETY: the slice is valid for its length; raw system calls affect this (only) thread.
+    unsafe {
+        if libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        if libc::syscall(libc::SYS_setresgid, gid, gid, gid) < 0 || libc::syscall(libc::SYS_setresuid, uid, uid, uid) < 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+/// Starts a new session.
+pub fn new_session() -> io::Result<()> {
+    // SAFETY: no arguments.
+    check(unsafe { libc::setsid() }).map(drop)
+}
+
+/// Makes the terminal `fd` the controlling one of this session.
+pub fn set_controlling_terminal(fd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: integer argument 0: do not steal it from another session.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCSCTTY as _, 0) }).map(drop)
+}
+
+/// Joins a new, empty session keyring, so that the caller's keys stay behind (keyctl(2)).
+pub fn new_session_keyring() -> io::Result<()> {
+    const KEYCTL_JOIN_SESSION_KEYRING: libc::c_long = 1;
+    // SAFETY: a null name asks for an anonymous keyring.
+    let ret = unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<c_char>()) };
+    if ret < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Sets the CPUs this thread may run on, by number.
+pub fn set_affinity(cpus: &[u32]) -> io::Result<()> {
+    let mut mask = [0u64; 128];
+    for &cpu in cpus {
+        let Some(word) = mask.get_mut(cpu as usize / 64) else { return Err(io::Error::from_raw_os_error(libc::EINVAL)) };
+        *word |= 1 << (cpu % 64);
+    }
+    // SAFETY: the mask is valid for its size in bytes.
+    let ret = unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, size_of_val(&mask), mask.as_ptr()) };
+    if ret < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Marks every descriptor from `first` on close-on-exec.
+pub fn cloexec_from(first: u32) -> io::Result<()> {
+    const CLOSE_RANGE_CLOEXEC: libc::c_uint = 4;
+    // SAFETY: integers only; nothing is closed now.
+    let ret = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, CLOSE_RANGE_CLOEXEC) };
+    if ret < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Puts `from` onto descriptor number `to`, without close-on-exec. Equal numbers: only the flag is cleared.
+pub fn place_descriptor(from: BorrowedFd<'_>, to: i32) -> io::Result<()> {
+    if from.as_raw_fd() == to {
+        // SAFETY: plain fcntl on an open descriptor.
+        return check(unsafe { libc::fcntl(to, libc::F_SETFD, 0) }).map(drop);
+    }
+    // SAFETY: `to` is a number the caller gives up (0, 1 or 2, or a listen descriptor); no owned value holds it.
+    check(unsafe { libc::dup2(from.as_raw_fd(), to) }).map(drop)
+}
+
+/// Resets every signal's action to the default and unblocks all.
+pub fn reset_signals() -> io::Result<()> {
+    // SAFETY: zeroed sigaction is SIG_DFL with an empty mask; KILL, STOP and libc's own numbers fail with EINVAL, which is fine.
+    unsafe {
+        let action: libc::sigaction = std::mem::zeroed();
+        for signal in 1..=64 {
+            libc::sigaction(signal, &action, std::ptr::null_mut());
+        }
+        let empty = [0u64; 1];
+        if libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, empty.as_ptr(), std::ptr::null::<u64>(), 8usize) < 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+/// Replaces the program. Returns only on failure. Both lists must end in a null pointer.
+pub fn execve(path: &CStr, argv: &[*const c_char], envp: &[*const c_char]) -> io::Error {
+    debug_assert!(argv.last().is_some_and(|p| p.is_null()) && envp.last().is_some_and(|p| p.is_null()));
+    // SAFETY: the caller's lists are null-terminated arrays of valid C strings.
+    unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
+    io::Error::last_os_error()
+}
+
+/// Sets the host name.
+pub fn set_hostname(name: &[u8]) -> io::Result<()> {
+    // SAFETY: pointer and length of one slice.
+    check(unsafe { libc::sethostname(name.as_ptr().cast(), name.len()) }).map(drop)
+}
+
+/// Enters a new cgroup namespace rooted at the current cgroup.
+pub fn unshare_cgroup() -> io::Result<()> {
+    // SAFETY: integer flag; affects this thread's namespaces only.
+    check(unsafe { libc::unshare(libc::CLONE_NEWCGROUP) }).map(drop)
+}
+
+/// Joins the namespace `fd` of kind `flag` (a `CLONE_NEW*` value).
+pub fn join_namespace(fd: BorrowedFd<'_>, flag: i32) -> io::Result<()> {
+    // SAFETY: an open namespace descriptor and an integer.
+    check(unsafe { libc::setns(fd.as_raw_fd(), flag) }).map(drop)
+}
