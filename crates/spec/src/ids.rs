@@ -37,6 +37,8 @@ pub enum Ownership {
     Auto,
     /// Leave ids as they are.
     Off,
+    /// `map`, falling back to `chown`, with every kind of user namespace (`auto` said in so many words).
+    MapOrChown,
     /// Change the files on disk, recursively.
     Chown,
     /// By an idmapped mount; nothing on disk changes.

@@ -64,6 +64,12 @@ pub struct Root {
     pub ephemeral: Ephemeral,
     /// Upper layer of an overlay root that is kept: a directory with `upper` and `work` in it.
     pub upper: Option<PathBuf>,
+    /// The tree's own /tmp stays visible instead of a fresh tmpfs (`SYSTEMD_NSPAWN_TMPFS_TMP=0`).
+    #[serde(default)]
+    pub keep_tmp: bool,
+    /// Boot a tree that has no os-release file (`SYSTEMD_NSPAWN_CHECK_OS_RELEASE=0`).
+    #[serde(default)]
+    pub skip_os_release_check: bool,
 }
 
 /// What runs as PID 1.
