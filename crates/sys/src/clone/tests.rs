@@ -1,0 +1,206 @@
+use super::*;
+use std::os::fd::AsFd;
+
+fn wait(fd: &OwnedFd) -> WaitStatus {
+    wait_pidfd(fd.as_fd(), WAIT_EXITED).unwrap().unwrap()
+}
+
+#[test]
+fn child_status_by_pidfd() {
+    match clone3(&CloneArgs::default()).unwrap() {
+        Fork::Child => exit_now(42),
+        Fork::Parent { pid, pidfd } => {
+            assert!(pid > 0);
+            assert_eq!(wait(&pidfd), WaitStatus::Exited(42));
+            assert_eq!(wait_pidfd(pidfd.as_fd(), WAIT_EXITED).unwrap_err().raw_os_error(), Some(libc::ECHILD));
+        }
+    }
+}
+
+#[test]
+fn signals_by_raw_number() {
+    for signal in [9, 15, 37, 38] {
+        let Fork::Parent { pidfd, .. } = clone3(&CloneArgs::default()).unwrap() else {
+            loop {
+                // SAFETY: no arguments.
+                unsafe { libc::pause() };
+            }
+        };
+        assert_eq!(wait_pidfd(pidfd.as_fd(), WAIT_EXITED | WAIT_NOHANG).unwrap(), None);
+        pidfd_send_signal(pidfd.as_fd(), 0).unwrap();
+        pidfd_send_signal(pidfd.as_fd(), signal).unwrap();
+        let status = wait(&pidfd);
+        assert_eq!(status, WaitStatus::Signaled { signal, core: false });
+        assert_eq!(status.shell_code(), 128 + signal);
+        assert_eq!(pidfd_send_signal(pidfd.as_fd(), 9).unwrap_err().raw_os_error(), Some(libc::ESRCH));
+    }
+}
+
+#[test]
+fn vfork_shares_memory_and_execs() {
+    let mut seen = 0;
+    let argv = [c"true".as_ptr(), std::ptr::null()];
+    let env = [std::ptr::null()];
+    let (pid, pidfd) = vfork_exec(&CloneArgs::default(), &mut || {
+        seen += 1;
+        crate::proc::execve(c"/bin/true", &argv, &env);
+        99
+    })
+    .unwrap();
+    assert!(pid > 0);
+    assert_eq!(wait(&pidfd), WaitStatus::Exited(0));
+    assert_eq!(seen, 1);
+}
+
+#[test]
+fn vfork_reports_through_memory() {
+    let mut cause = None;
+    let env = [std::ptr::null()];
+    for _ in 0..50 {
+        let (_, pidfd) = vfork_exec(&CloneArgs::default(), &mut || {
+            // Deep enough to trample a shared stack, were it one.
+            let deep: Vec<u64> = (0..4096).collect();
+            let error = crate::proc::execve(c"/nonexistent", &env, &env);
+            cause = Some((error.raw_os_error(), deep.iter().sum::<u64>()));
+            127
+        })
+        .unwrap();
+        assert_eq!(wait(&pidfd), WaitStatus::Exited(127));
+        assert_eq!(cause.take(), Some((Some(libc::ENOENT), 4095 * 4096 / 2)));
+    }
+}
+
+#[test]
+fn vfork_child_mask_is_empty_and_ours_is_kept() {
+    let before = signal_mask(1 << (libc::SIGUSR1 - 1)).unwrap();
+    let mut inside = u64::MAX;
+    let (_, pidfd) = vfork_exec(&CloneArgs::default(), &mut || {
+        inside = signal_mask(0).unwrap_or(u64::MAX);
+        0
+    })
+    .unwrap();
+    wait(&pidfd);
+    assert_eq!(inside, 0);
+    assert_eq!(signal_mask(before).unwrap(), 1 << (libc::SIGUSR1 - 1));
+}
+
+#[test]
+fn new_namespaces_and_setns() {
+    // SAFETY: no arguments.
+    if unsafe { libc::geteuid() } != 0 {
+        eprintln!("skipped: needs root");
+        return;
+    }
+    let link = |pid: i32| std::fs::read_link(format!("/proc/{pid}/ns/uts")).unwrap();
+    let args = CloneArgs { flags: NEWUTS | NEWPID, ..CloneArgs::default() };
+    let Fork::Parent { pid, pidfd } = clone3(&args).unwrap() else {
+        loop {
+            // SAFETY: no arguments.
+            unsafe { libc::pause() };
+        }
+    };
+    assert_ne!(link(pid), std::fs::read_link("/proc/self/ns/uts").unwrap());
+    let theirs = link(pid);
+    let mut inner_pid = 0;
+    let mut result = Ok(());
+    // setns in a child, so that this test's thread stays where it is.
+    let (_, child) = vfork_exec(&CloneArgs::default(), &mut || {
+        result = setns_pidfd(pidfd.as_fd(), NEWUTS | NEWPID);
+        let now = std::fs::read_link("/proc/thread-self/ns/uts");
+        let mut grandchild = || {
+            // SAFETY: no arguments. The raw call: libc may cache.
+            inner_pid = unsafe { libc::syscall(libc::SYS_getpid) };
+            0
+        };
+        let made = vfork_exec(&CloneArgs::default(), &mut grandchild);
+        match made {
+            Ok((_, fd)) if now.is_ok_and(|n| n == theirs) => i32::from(wait_pidfd(fd.as_fd(), WAIT_EXITED).is_err()),
+            _ => 9,
+        }
+    })
+    .unwrap();
+    assert_eq!(wait(&child), WaitStatus::Exited(0));
+    result.unwrap();
+    assert_eq!(inner_pid, 2);
+    pidfd_send_signal(pidfd.as_fd(), 9).unwrap();
+    assert_eq!(wait(&pidfd).shell_code(), 137);
+}
+
+#[test]
+fn born_in_cgroup() {
+    // SAFETY: no arguments.
+    if unsafe { libc::geteuid() } != 0 {
+        eprintln!("skipped: needs root");
+        return;
+    }
+    let Some(base) = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].into_iter().find(|d| std::path::Path::new(d).join("cgroup.controllers").exists()) else {
+        eprintln!("skipped: no cgroup2 here");
+        return;
+    };
+    let dir = format!("{base}/hostel-test-clone-{}", std::process::id());
+    std::fs::create_dir(&dir).unwrap();
+    let fd = std::fs::File::open(&dir).unwrap();
+    let args = CloneArgs { cgroup: Some(fd.as_fd()), ..CloneArgs::default() };
+    let Fork::Parent { pid, pidfd } = clone3(&args).unwrap() else {
+        loop {
+            // SAFETY: no arguments.
+            unsafe { libc::pause() };
+        }
+    };
+    let procs = std::fs::read_to_string(format!("{dir}/cgroup.procs")).unwrap();
+    pidfd_send_signal(pidfd.as_fd(), 9).unwrap();
+    wait(&pidfd);
+    std::fs::remove_dir(&dir).unwrap();
+    assert_eq!(procs.trim(), pid.to_string());
+}
+
+#[test]
+fn end_of_a_process_that_is_not_ours() {
+    // Two levels: the grandchild is not our child.
+    let mut grandchild = None;
+    let (_, child) = vfork_exec(&CloneArgs::default(), &mut || match clone3(&CloneArgs::default()) {
+        Ok(Fork::Child) => {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            exit_now(7)
+        }
+        Ok(Fork::Parent { pid, pidfd }) => {
+            grandchild = Some(pid);
+            std::mem::forget(pidfd);
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            0
+        }
+        Err(_) => 1,
+    })
+    .unwrap();
+    let pidfd = pidfd_open(grandchild.unwrap()).unwrap();
+    wait(&child);
+    match pidfd_exit(pidfd.as_fd()) {
+        Err(error) => eprintln!("skipped: PIDFD_INFO_EXIT: {error}"),
+        Ok(early) => {
+            assert_eq!(early, None);
+            for _ in 0..100 {
+                if let Some(status) = pidfd_exit(pidfd.as_fd()).unwrap() {
+                    assert_eq!(status, WaitStatus::Exited(7));
+                    return;
+                }
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+            eprintln!("skipped: nobody reaps orphans here");
+        }
+    }
+}
+
+#[test]
+fn execveat_by_descriptor_and_bad_lists() {
+    let file = std::fs::File::open("/bin/true").unwrap();
+    let bad = execve_fd(file.as_fd(), &[], &[]);
+    assert_eq!(bad.raw_os_error(), Some(libc::EINVAL));
+    let argv = [c"true".as_ptr(), std::ptr::null()];
+    let env = [std::ptr::null()];
+    let (_, pidfd) = vfork_exec(&CloneArgs::default(), &mut || {
+        execve_fd(file.as_fd(), &argv, &env);
+        99
+    })
+    .unwrap();
+    assert_eq!(wait(&pidfd), WaitStatus::Exited(0));
+}
