@@ -6,8 +6,10 @@
 pub mod bpf;
 pub mod caps;
 pub mod clone;
+pub mod event;
 pub mod ioctl;
 pub mod mount;
 pub mod netlink;
+pub mod peer;
 pub mod proc;
 pub mod seccomp;
