@@ -1,1 +1,43 @@
-//! The systemd file language: sizes, time spans, quoting, specifiers. Pure.
+//! The systemd file language, values only: booleans, sizes, time spans, percentages, CPU lists, words and quoting. Pure.
+//!
+//! Every parser takes the text as a person wrote it and returns either the value or a [`SyntaxError`] that
+//! names the text and the cause. Grammar: systemd.syntax(7), systemd.time(7), systemd.resource-control(5).
+
+mod cpus;
+mod number;
+mod quote;
+mod scalar;
+mod share;
+mod size;
+mod span;
+mod words;
+
+pub use cpus::{CPU_MAX, cpu_list, show_cpus};
+pub use number::{integer, unsigned};
+pub use quote::{printable, quote, unescape};
+pub use scalar::boolean;
+pub use share::{percent_unbounded, permyriad};
+pub use size::{show_size, size};
+pub use span::{Span, TimeUnit, time_span};
+pub use words::{WordRules, first_word, words};
+
+/// A text that is not what was expected there.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("parse {what} {}: {why}", printable(.text))]
+pub struct SyntaxError {
+    /// The kind of value, for example `size`.
+    pub what: &'static str,
+    /// The text that was given.
+    pub text: String,
+    /// Why it is refused.
+    pub why: &'static str,
+}
+
+impl SyntaxError {
+    pub(crate) fn new(what: &'static str, text: &str, why: &'static str) -> Self {
+        Self { what, text: text.to_owned(), why }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,126 @@
+//! Tables of good and malformed values for every parser.
+
+use super::*;
+
+#[test]
+fn booleans() {
+    for t in ["1", "yes", "Y", "TRUE", "t", "On"] {
+        assert_eq!(boolean(t), Ok(true), "{t}");
+    }
+    for t in ["0", "no", "N", "False", "f", "OFF"] {
+        assert_eq!(boolean(t), Ok(false), "{t}");
+    }
+    for t in ["", "2", "ye", "yes ", "enabled", "\u{0}", "10"] {
+        assert!(boolean(t).is_err(), "{t:?}");
+    }
+}
+
+#[test]
+fn numbers() {
+    for (t, n) in [("0", 0), ("+7", 7), ("0x10", 16), ("010", 8), ("0b11", 3), ("0o17", 15), ("18446744073709551615", u64::MAX)] {
+        assert_eq!(unsigned(t), Ok(n), "{t}");
+    }
+    for t in ["", "-1", "+", "0x", "08", "1 ", " 1", "1.0", "18446744073709551616", "++1", "0x-1", "١"] {
+        assert!(unsigned(t).is_err(), "{t:?}");
+    }
+    for (t, n) in [("-1000", -1000), ("+3", 3), ("-0x10", -16), ("-9223372036854775808", i64::MIN), ("9223372036854775807", i64::MAX)] {
+        assert_eq!(integer(t), Ok(n), "{t}");
+    }
+    for t in ["", "-", "--1", "-+1", "9223372036854775808", "-9223372036854775809"] {
+        assert!(integer(t).is_err(), "{t:?}");
+    }
+}
+
+#[test]
+fn sizes() {
+    for (t, n) in [
+        ("0", 0), ("17", 17), ("17B", 17), ("1K", 1024), ("1.5G", 3 << 29), ("1G 512M", 3 << 29), ("1G512M", 3 << 29), (" 2M ", 2 << 20),
+        ("4T", 4 << 40), ("1P", 1 << 50), ("15E", 15 << 60), ("0.5K", 512), ("2.K", 2048), ("1.0000000000000000000000001K", 1024),
+        ("18446744073709551615", u64::MAX),
+    ] {
+        assert_eq!(size(t), Ok(n), "{t}");
+    }
+    for t in ["", " ", "-1", "x", "1k", "1KB", "1M1G", "1 1", "16E", "1.5.5", "99999999999999999999", "infinity", "K", ".5K", "1G 1G", "1٣"] {
+        assert!(size(t).is_err(), "{t:?}");
+    }
+    for (n, t) in [(0, "0B"), (17, "17B"), (1024, "1K"), (3 << 29, "1.5G"), (u64::MAX, "15.9E"), (1023, "1023B")] {
+        assert_eq!(show_size(n), t);
+    }
+}
+
+#[test]
+fn spans() {
+    for (t, us) in [
+        ("90", 90_000_000), ("1min 30s", 90_000_000), ("1min30s", 90_000_000), ("500ms", 500_000), ("2.5h", 9_000_000_000), ("7us", 7), ("7µs", 7),
+        ("7μs", 7), ("1M", 2_629_800_000_000), ("1m", 60_000_000), ("1 week", 604_800_000_000), ("0", 0), ("1y", 31_557_600_000_000), (".5s", 500_000),
+        ("30s 1min", 90_000_000), (" 5 ", 5_000_000),
+    ] {
+        assert_eq!(time_span(t, TimeUnit::Seconds), Ok(Span::Micros(us)), "{t}");
+    }
+    assert_eq!(time_span("infinity", TimeUnit::Seconds), Ok(Span::Infinity));
+    assert_eq!(time_span("5", TimeUnit::Micros), Ok(Span::Micros(5)));
+    assert_eq!(time_span("5", TimeUnit::Millis), Ok(Span::Micros(5000)));
+    for t in ["", " ", "-1", "1min -5s", "s", "1.1.1s", "5 parsecs", "1S", "99999999y", "1s,2s", "."] {
+        assert!(time_span(t, TimeUnit::Seconds).is_err(), "{t:?}");
+    }
+}
+
+#[test]
+fn shares() {
+    for (t, n) in [("0%", 0), ("100%", 10_000), ("50%", 5_000), ("12.5%", 1_250), ("0.25%", 25), ("3‰", 30), ("3.5‰", 35), ("7‱", 7)] {
+        assert_eq!(permyriad(t), Ok(n), "{t}");
+    }
+    assert_eq!(percent_unbounded("250%"), Ok(25_000));
+    for t in ["", "%", "50", "101%", "-1%", "1.%", ".5%", "1.234%", "1.1‱", "99999999999%", "50 %", "5%%"] {
+        assert!(permyriad(t).is_err(), "{t:?}");
+    }
+}
+
+#[test]
+fn cpu_lists() {
+    for (t, v) in [("", vec![]), ("0", vec![0]), ("0-3,5", vec![0, 1, 2, 3, 5]), ("5 1,1-2", vec![1, 2, 5]), (",3,", vec![3]), ("8191", vec![8191])] {
+        assert_eq!(cpu_list(t), Ok(v), "{t}");
+    }
+    for t in ["x", "3-1", "8192", "1-", "-1", "1-2-3", "0-99999999", "+1", "4294967296"] {
+        assert!(cpu_list(t).is_err(), "{t:?}");
+    }
+    assert_eq!(show_cpus(&[0, 1, 2, 3, 5, 7, 8]), "0-3,5,7-8");
+    assert_eq!(show_cpus(&[]), "");
+}
+
+#[test]
+fn word_splitting() {
+    let unit = |t| words(t, WordRules::UNIT);
+    for (t, v) in [
+        ("", vec![]), ("  ", vec![]), ("a b", vec!["a", "b"]), ("  a\tb\n", vec!["a", "b"]), (r#"a "b c" 'd e'"#, vec!["a", "b c", "d e"]),
+        (r#""""#, vec![""]), (r#"a"b c"d"#, vec!["ab cd"]), (r"a\x20b", vec!["a b"]), (r"\u00e4", vec!["ä"]), (r"'a\'b'", vec!["a'b"]),
+        (r"a\sb", vec!["a b"]), (r"\101", vec!["A"]),
+    ] {
+        assert_eq!(unit(t).unwrap(), v, "{t}");
+    }
+    for t in ["\"a", "'a", r"\q", r"\x4", r"\", r"\x00", r"\xff", r"\ud800", "\\xä", "\\u00ä"] {
+        assert!(unit(t).is_err(), "{t:?}");
+    }
+    let paths = |t| words(t, WordRules::PATHS);
+    for (t, v) in [
+        ("", vec![""]), ("/a", vec!["/a"]), ("/a:/b", vec!["/a", "/b"]), ("/a:", vec!["/a", ""]), (":/b", vec!["", "/b"]),
+        (r"/a\:b:/c", vec!["/a:b", "/c"]), ("::", vec!["", "", ""]), (r"/a\\:/b", vec![r"/a\", "/b"]), (r#"/"a:b"#, vec![r#"/"a"#, "b"]),
+    ] {
+        assert_eq!(paths(t).unwrap(), v, "{t}");
+    }
+    assert!(paths(r"/a\").is_err());
+    assert_eq!(words(",a,,b,", WordRules::COMMA).unwrap(), ["a", "b"]);
+    assert_eq!(words(" a  b ", WordRules::SPACE).unwrap(), ["a", "b"]);
+}
+
+#[test]
+fn quoting_round_trips() {
+    for t in ["", "a", "a b", "a\"b", "a\\b", "ä\n\t\x07", "$x `y` ;", "'", "\u{202e}x", "\u{7f}"] {
+        assert_eq!(words(&quote(t), WordRules::UNIT).unwrap(), [t], "{t:?}");
+        assert!(!quote(t).contains('\n'));
+    }
+    assert_eq!(quote("/usr/bin"), "/usr/bin");
+    assert_eq!(unescape(r"a\nb").unwrap(), "a\nb");
+    assert!(printable(&"ä".repeat(1000)).chars().count() < 130);
+    assert_eq!(size("1 fortnight\n").unwrap_err().to_string(), "parse size \"1 fortnight\\n\": the unit is none of K, M, G, T, P, E");
+}
