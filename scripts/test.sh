@@ -1,0 +1,24 @@
+#!/bin/bash
+# Runs all tests on this machine, doing its own set-up: packages, static binary, probe, trees.
+#
+#   scripts/test.sh            everything
+#   scripts/test.sh --quick    without the Debian trees (no downloads, no boot matrix)
+#   scripts/test.sh -- ARGS    ARGS to the test runner
+set -euo pipefail
+cd "$(dirname "$0")/.."
+quick=; [ "${1:-}" = --quick ] && { quick=1; shift; }; [ "${1:-}" = -- ] && shift
+scripts/setup.sh
+built=$(scripts/build.sh --tests)
+HOSTEL_BIN=$(sed -n 1p <<<"$built"); HOSTEL_PROBE=$(sed -n 2p <<<"$built"); export HOSTEL_BIN HOSTEL_PROBE
+if [ "$(id -u)" = 0 ]; then
+  scripts/trees.sh busybox bbinit
+  if [ -z "$quick" ]; then scripts/trees.sh all || echo "some trees are missing: their tests will say so and skip" >&2; else export HOSTEL_QUICK=1; fi
+else
+  echo "not root: tests that need root say so and skip" >&2
+fi
+if cargo nextest --version >/dev/null 2>&1; then
+  cargo nextest run --workspace --no-fail-fast "$@"
+else
+  echo "no cargo-nextest: one test at a time with cargo test" >&2
+  cargo test --workspace --no-fail-fast "$@" -- --test-threads=1
+fi

@@ -1,0 +1,271 @@
+//! Small payloads: idle, die in a given way, use resources, talk.
+
+use std::io::{BufRead, Write};
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::sys::{check, errno, errno_name};
+
+/// Writes all of `text` to standard output; a reader that went away is no error.
+pub fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Fixed numbers (as glibc counts real-time signals), names without SIG.
+pub fn signal_number(name: &str) -> i32 {
+    if let Ok(n) = name.parse() {
+        return n;
+    }
+    match name.trim_start_matches("SIG") {
+        "HUP" => 1,
+        "INT" => 2,
+        "QUIT" => 3,
+        "ABRT" => 6,
+        "KILL" => 9,
+        "USR1" => 10,
+        "SEGV" => 11,
+        "USR2" => 12,
+        "TERM" => 15,
+        "CONT" => 18,
+        "STOP" => 19,
+        "WINCH" => 28,
+        "PWR" => 30,
+        name => match name.strip_prefix("RTMIN+").and_then(|n| n.parse::<i32>().ok()) {
+            Some(n) => 34 + n,
+            None => {
+                eprintln!("hostel-probe: no signal {name}");
+                std::process::exit(2)
+            }
+        },
+    }
+}
+
+/// All signals but those that cannot or should not be blocked. The kernel's own call: libc hides some real-time signals.
+fn block_all() -> u64 {
+    let mask: u64 = !0;
+    unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const mask, std::ptr::null_mut::<u64>(), 8usize) };
+    mask
+}
+
+/// Waits for one of all signals; `None` after `timeout`.
+fn wait_signal(timeout: Option<Duration>) -> Option<i32> {
+    let mask: u64 = !0;
+    let spec = timeout.map(|t| libc::timespec { tv_sec: t.as_secs() as _, tv_nsec: t.subsec_nanos() as _ });
+    let spec = spec.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    let n = unsafe { libc::syscall(libc::SYS_rt_sigtimedwait, &raw const mask, std::ptr::null_mut::<u8>(), spec, 8usize) };
+    (n > 0).then_some(n as i32)
+}
+
+fn reap() {
+    while unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG | libc::__WALL) } > 0 {}
+}
+
+/// Idles, reaping, until SIGTERM (status 0) or the time is over (goes on).
+pub fn sleep(seconds: Option<i64>) {
+    block_all();
+    let end = seconds.map(|s| Instant::now() + Duration::from_secs(s as u64));
+    loop {
+        let left = end.map(|e| e.saturating_duration_since(Instant::now()));
+        match wait_signal(left) {
+            Some(libc::SIGTERM) => std::process::exit(0),
+            Some(_) => reap(),
+            None if left.is_some_and(|l| l.is_zero()) => return,
+            None => {}
+        }
+    }
+}
+
+/// Prints `caught N` for every signal, for ever.
+pub fn catch() {
+    block_all();
+    print("ready\n");
+    loop {
+        if let Some(n) = wait_signal(None) {
+            if n == libc::SIGCHLD {
+                reap();
+            }
+            print(&format!("caught {n}\n"));
+        }
+    }
+}
+
+/// Sleeps for ever with every signal ignored.
+pub fn ignore() {
+    for n in 1..=64 {
+        unsafe { libc::signal(n, libc::SIG_IGN) };
+    }
+    print("ready\n");
+    loop {
+        unsafe { libc::pause() };
+    }
+}
+
+/// Sends a signal, to this process by default.
+pub fn kill(name: &str, pid: i32) {
+    let signal = signal_number(name);
+    unsafe { libc::signal(signal, libc::SIG_DFL) };
+    if unsafe { libc::kill(pid, signal) } != 0 {
+        eprintln!("kill {pid}: {}", errno_name(errno()));
+    }
+    std::thread::sleep(Duration::from_millis(100));
+}
+
+/// reboot(2). Refuses outside of a pid namespace of its own, where it would take the host down.
+pub fn reboot(how: &str) {
+    let ns = std::fs::read_link("/proc/self/ns/pid").map(|l| l.to_string_lossy().into_owned()).unwrap_or_default();
+    if ns.is_empty() || ns == "pid:[4026531836]" {
+        eprintln!("hostel-probe: {how}: this is the host's own pid namespace, refusing");
+        std::process::exit(3);
+    }
+    let command = match how {
+        "reboot" => libc::LINUX_REBOOT_CMD_RESTART,
+        "poweroff" => libc::LINUX_REBOOT_CMD_POWER_OFF,
+        _ => libc::LINUX_REBOOT_CMD_HALT,
+    };
+    unsafe { libc::reboot(command) };
+    eprintln!("{how}: {}", errno_name(errno()));
+    std::process::exit(4);
+}
+
+static WINCH: AtomicI32 = AtomicI32::new(0);
+extern "C" fn on_winch(_: i32) {
+    WINCH.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Rows and columns of the terminal on stdin, or `None`.
+pub fn window(fd: i32) -> Option<(u16, u16)> {
+    let mut size: libc::winsize = unsafe { std::mem::zeroed() };
+    check(i64::from(unsafe { libc::ioctl(fd, libc::TIOCGWINSZ, &raw mut size) })).ok().map(|_| (size.ws_row, size.ws_col))
+}
+
+/// Prints `size ROWS COLS` now and at each SIGWINCH; ends when a line comes.
+pub fn winsize() {
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = on_winch as *const () as usize;
+        libc::sigaction(libc::SIGWINCH, &raw const action, std::ptr::null_mut());
+    }
+    let mut seen = -1;
+    loop {
+        let now = WINCH.load(Ordering::Relaxed);
+        if now != seen {
+            seen = now;
+            let (rows, columns) = window(0).unwrap_or((0, 0));
+            print(&format!("size {rows} {columns}\n"));
+        }
+        let mut poll = libc::pollfd { fd: 0, events: libc::POLLIN, revents: 0 };
+        if unsafe { libc::poll(&raw mut poll, 1, 1000) } > 0 {
+            return;
+        }
+    }
+}
+
+/// Copies lines, marked.
+pub fn echo() {
+    print("ready\n");
+    for line in std::io::stdin().lock().split(b'\n') {
+        match line {
+            Ok(line) => print(&format!("got: {}\n", String::from_utf8_lossy(&line).trim_end_matches('\r'))),
+            Err(e) => return print(&format!("error: {e}\n")),
+        }
+    }
+    print("eof\n");
+}
+
+/// Starts children that idle and die with this process.
+pub fn fork_many(n: i64) {
+    let mut made = 0;
+    let mut why = 0;
+    for _ in 0..n {
+        match unsafe { libc::fork() } {
+            0 => unsafe {
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                libc::pause();
+                libc::_exit(0)
+            },
+            -1 => {
+                why = errno();
+                break;
+            }
+            _ => made += 1,
+        }
+    }
+    print(&format!("forked {made} {}\n", if why == 0 { "all".into() } else { errno_name(why) }));
+}
+
+/// Touches memory, MiB by MiB.
+pub fn eat(mib: usize) {
+    let mut held: Vec<Vec<u8>> = Vec::new();
+    for _ in 0..mib {
+        held.push(vec![0x5a; 1 << 20]);
+    }
+    print(&format!("ate {}\n", held.iter().filter(|b| b[4096] == 0x5a).count()));
+}
+
+/// Writes lines of 64 bytes.
+pub fn flood(bytes: u64) {
+    let block = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcde\n".repeat(64);
+    let mut out = std::io::stdout().lock();
+    let mut left = bytes;
+    while left > 0 {
+        let n = left.min(block.len() as u64) as usize;
+        if out.write_all(&block.as_bytes()[..n]).is_err() {
+            return;
+        }
+        left -= n as u64;
+    }
+    let _ = out.flush();
+}
+
+/// A grandchild loses its parent and exits: is it gone from /proc soon?
+pub fn orphan() {
+    let mut pipe = [0i32; 2];
+    unsafe { libc::pipe(pipe.as_mut_ptr()) };
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let grandchild = unsafe { libc::fork() };
+        if grandchild == 0 {
+            std::thread::sleep(Duration::from_millis(100));
+            unsafe { libc::_exit(0) }
+        }
+        unsafe {
+            libc::write(pipe[1], (&raw const grandchild).cast(), 4);
+            libc::_exit(0)
+        }
+    }
+    let mut grandchild = 0i32;
+    unsafe {
+        libc::waitpid(child, std::ptr::null_mut(), 0);
+        libc::read(pipe[0], (&raw mut grandchild).cast(), 4);
+    }
+    for _ in 0..40 {
+        std::thread::sleep(Duration::from_millis(50));
+        if unsafe { libc::kill(grandchild, 0) } == -1 {
+            return print("orphan reaped\n");
+        }
+    }
+    print("orphan left a zombie\n");
+}
+
+/// One datagram to `$NOTIFY_SOCKET`.
+pub fn notify(text: &str) {
+    let socket = std::env::var("NOTIFY_SOCKET").unwrap_or_default();
+    let sent = std::os::unix::net::UnixDatagram::unbound().and_then(|s| s.send_to(text.replace("\\n", "\n").as_bytes(), &socket));
+    match sent {
+        Ok(_) => print("notified\n"),
+        Err(e) => print(&format!("not notified on {socket:?}: {e}\n")),
+    }
+}
+
+/// Opens /dev/null again and again.
+pub fn many_fds(n: i64) {
+    let mut held = Vec::new();
+    while (held.len() as i64) < n {
+        match std::fs::File::open("/dev/null") {
+            Ok(f) => held.push(f),
+            Err(_) => break,
+        }
+    }
+    print(&format!("opened {}\n", held.len()));
+}
