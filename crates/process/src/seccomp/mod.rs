@@ -1,1 +1,200 @@
-//! System call policies as programs.
+//! System call policies as programs: which calls a machine may make, in the form the kernel loads.
+//!
+//! ```text
+//!  groups.rs (names)      policy.rs (who may what)        emit.rs (how the kernel asks)
+//!  table.rs  (numbers) ──► one decision per call   ──────► one BPF program for all architectures
+//! ```
+//! The programs of the default rules are made by `build.rs` and cost nothing here. With changes by the user the same
+//! code runs at the start, in some tens of microseconds. Later refinements (`--suppress-sync`, address families) are
+//! more [`emit::Check`]s or a return of errno 0 in [`policy::Policy`], not another program: every program stacked on
+//! top of another costs the payload time at each call that is not plainly allowed.
+
+mod emit;
+mod groups;
+mod policy;
+mod table;
+
+#[cfg(test)]
+mod interpreter;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+
+use hostel_spec::{CapSet, SyscallFilter, SyscallRule};
+pub use hostel_sys::seccomp::Insn;
+
+use emit::{Decision, RET_ALLOW, RET_ERRNO, RET_KILL};
+use groups::{GROUPS, bit};
+use policy::{Base, Changes, Policy};
+pub use table::Arch;
+use table::{Call, NONE, find};
+
+mod ready {
+    use super::policy::Base;
+    use super::table::{Arch, Call};
+    use super::Insn;
+    include!(concat!(env!("OUT_DIR"), "/seccomp.rs"));
+}
+use ready::{ARCHES, CALLS, READY};
+
+/// Why there is no program for a filter.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FilterError {
+    /// Ignoring it would leave allowed what was to be denied.
+    #[error("deny system calls {0}: there is no group of this name")]
+    UnknownGroup(String),
+    /// The tables know x86-64 and aarch64.
+    #[error("filter system calls: no tables for this architecture")]
+    Architecture,
+}
+
+/// What a filter does with one call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The call is made.
+    Allow,
+    /// The call is made if its arguments pass; the text says which do.
+    Checked(&'static str),
+    /// The call fails with this errno.
+    Fail(u16),
+    /// The process dies of SIGSYS.
+    Kill,
+}
+
+/// What a name in `--system-call-filter=` stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Name {
+    /// A group of calls, `@…`.
+    Group,
+    /// One call, of this or another architecture.
+    Call,
+}
+
+/// The program for `filter` in a payload whose bounding set is `caps`; `None`: no filter.
+///
+/// Names no table has are left out, since a call without a name has no number and is refused with ENOSYS anyway, and
+/// so are unknown groups to allow; [`unknown_names`] tells the user. An unknown group to *deny* is an error.
+pub fn program(filter: &SyscallFilter, caps: CapSet) -> Result<Option<Cow<'static, [Insn]>>, FilterError> {
+    let Some((base, rules)) = parts(filter) else { return Ok(None) };
+    let changes = resolve(rules)?;
+    if ARCHES.is_empty() {
+        return Err(FilterError::Architecture);
+    }
+    let caps = policy::relevant(caps.0);
+    if changes == Changes::default()
+        && let Some((_, _, program)) = READY.iter().find(|(b, c, _)| *b == base && *c == caps)
+    {
+        return Ok(Some(Cow::Borrowed(program)));
+    }
+    let policy = Policy::new(&CALLS, base, caps, &changes);
+    Ok(Some(Cow::Owned(emit::program(&policy.sections(&ARCHES), &policy.decisions, RET_KILL))))
+}
+
+/// The architectures a filter knows here, the native one first.
+pub fn arches() -> &'static [Arch] {
+    &ARCHES
+}
+
+/// Names of all groups users may write, sorted but for `@known`, which comes first.
+pub fn known_groups() -> impl Iterator<Item = &'static str> {
+    GROUPS.iter().map(|(name, _)| *name).filter(|name| name.starts_with('@'))
+}
+
+/// What `name` stands for, if anything.
+pub fn resolve_name(name: &str) -> Option<Name> {
+    if name.starts_with('@') {
+        return group_bit(name).map(|_| Name::Group);
+    }
+    find(&CALLS, name).map(|_| Name::Call)
+}
+
+/// Names in the rules of `filter` that stand for nothing, in order, to warn about.
+pub fn unknown_names(filter: &SyscallFilter) -> Vec<&str> {
+    let rules = parts(filter).map_or(&[][..], |(_, rules)| rules);
+    let names = rules.iter().flat_map(|rule| rule.names.iter().map(String::as_str));
+    names.filter(|name| resolve_name(name).is_none()).collect()
+}
+
+/// What `filter` does with the call `name` on `arch`; `None`: `arch` has no such call, or is none of [`arches`].
+pub fn allowed(filter: &SyscallFilter, caps: CapSet, arch: Arch, name: &str) -> Result<Option<Verdict>, FilterError> {
+    let column = ARCHES.iter().position(|a| *a == arch);
+    let call = find(&CALLS, name);
+    let (Some(column), Some(call)) = (column, call) else { return Ok(None) };
+    if CALLS[call].numbers[column] == NONE {
+        return Ok(None);
+    }
+    let Some((base, rules)) = parts(filter) else { return Ok(Some(Verdict::Allow)) };
+    let changes = resolve(rules)?;
+    let policy = Policy::new(&CALLS, base, caps.0, &changes);
+    Ok(Some(verdict(&policy, call, arch)))
+}
+
+/// One line for people: how many calls of the native architecture are allowed, checked, refused.
+pub fn summary(filter: &SyscallFilter, caps: CapSet) -> Result<String, FilterError> {
+    let Some((base, rules)) = parts(filter) else { return Ok("none: every system call is allowed".to_owned()) };
+    let changes = resolve(rules)?;
+    let Some(native) = ARCHES.first() else { return Err(FilterError::Architecture) };
+    let policy = Policy::new(&CALLS, base, caps.0, &changes);
+    let (mut all, mut checked, mut refused) = (0, 0, 0);
+    for (i, _) in on(&CALLS, 0) {
+        all += 1;
+        match verdict(&policy, i, *native) {
+            Verdict::Allow => {}
+            Verdict::Checked(_) => checked += 1,
+            Verdict::Fail(_) | Verdict::Kill => refused += 1,
+        }
+    }
+    let name = match base {
+        Base::Nspawn => "nspawn",
+        Base::Machine => "machine",
+    };
+    Ok(format!(
+        "{name}: allow {} of {all} {} system calls, {checked} of them by their arguments; refuse {refused} (EPERM), unknown ones (ENOSYS)",
+        all - refused,
+        native.name()
+    ))
+}
+
+fn parts(filter: &SyscallFilter) -> Option<(Base, &[SyscallRule])> {
+    match filter {
+        SyscallFilter::Nspawn(rules) => Some((Base::Nspawn, rules)),
+        SyscallFilter::Machine(rules) => Some((Base::Machine, rules)),
+        SyscallFilter::Off => None,
+    }
+}
+
+fn group_bit(name: &str) -> Option<u64> {
+    GROUPS.iter().any(|(group, _)| *group == name).then(|| bit(name))
+}
+
+fn resolve(rules: &[SyscallRule]) -> Result<Changes, FilterError> {
+    let mut changes = Changes::default();
+    for rule in rules {
+        for name in &rule.names {
+            if !name.starts_with('@') {
+                let list = if rule.allow { &mut changes.allow } else { &mut changes.deny };
+                list.extend(find(&CALLS, name));
+            } else if let Some(group) = group_bit(name) {
+                *(if rule.allow { &mut changes.allow_groups } else { &mut changes.deny_groups }) |= group;
+            } else if !rule.allow {
+                return Err(FilterError::UnknownGroup(name.clone()));
+            }
+        }
+    }
+    Ok(changes)
+}
+
+/// The calls that have a number in `column`.
+fn on(calls: &[Call], column: usize) -> impl Iterator<Item = (usize, &Call)> {
+    calls.iter().enumerate().filter(move |(_, call)| call.numbers[column] != NONE)
+}
+
+fn verdict(policy: &Policy<'_>, call: usize, arch: Arch) -> Verdict {
+    match &policy.decisions[usize::from(policy.of(call, arch))] {
+        Decision::Return(RET_ALLOW) => Verdict::Allow,
+        Decision::Return(RET_KILL) => Verdict::Kill,
+        Decision::Return(value) => Verdict::Fail((value & !RET_ERRNO) as u16),
+        Decision::Check(check) => Verdict::Checked(check.what),
+    }
+}
