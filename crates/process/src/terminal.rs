@@ -1,6 +1,7 @@
 //! The caller's own terminal: its size, and raw mode that is always undone.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, Once, PoisonError};
 
 use rustix::io;
@@ -21,6 +22,7 @@ pub fn size<Fd: AsFd>(fd: Fd) -> Option<WindowSize> {
 
 /// What one descriptor's terminal was before.
 struct Saved {
+    guard: u64,
     fd: OwnedFd,
     before: Termios,
 }
@@ -29,10 +31,11 @@ struct Saved {
 /// and an aborted process drops nothing.
 static SAVED: Mutex<Vec<Saved>> = Mutex::new(Vec::new());
 static HOOK: Once = Once::new();
+static GUARDS: AtomicU64 = AtomicU64::new(0);
 
-/// Raw mode of the caller's terminal while this lives. One at a time per process.
+/// Raw mode of the caller's terminal while this lives.
 #[derive(Debug)]
-pub struct RawMode(());
+pub struct RawMode(u64);
 
 impl RawMode {
     /// Makes `input` raw for reading and `output` raw for writing; they are usually the same terminal.
@@ -45,9 +48,9 @@ impl RawMode {
                 previous(info);
             }));
         });
-        let guard = RawMode(());
-        change(input, |raw, before| raw.output_modes = before.output_modes)?;
-        change(output, |raw, before| {
+        let guard = RawMode(GUARDS.fetch_add(1, Ordering::Relaxed));
+        change(guard.0, input, |raw, before| raw.output_modes = before.output_modes)?;
+        change(guard.0, output, |raw, before| {
             raw.input_modes = before.input_modes;
             raw.local_modes = before.local_modes;
             raw.special_codes = before.special_codes.clone();
@@ -58,12 +61,12 @@ impl RawMode {
 
 impl Drop for RawMode {
     fn drop(&mut self) {
-        restore();
+        restore_if(|saved| saved.guard == self.0);
     }
 }
 
 /// Makes `fd` raw but for what `keep` copies back from the state before.
-fn change(fd: BorrowedFd<'_>, keep: impl FnOnce(&mut Termios, &Termios)) -> io::Result<()> {
+fn change(guard: u64, fd: BorrowedFd<'_>, keep: impl FnOnce(&mut Termios, &Termios)) -> io::Result<()> {
     if !is_tty(fd) {
         return Ok(());
     }
@@ -71,22 +74,29 @@ fn change(fd: BorrowedFd<'_>, keep: impl FnOnce(&mut Termios, &Termios)) -> io::
     let mut raw = before.clone();
     raw.make_raw();
     keep(&mut raw, &before);
-    let saved = Saved { fd: rustix::io::fcntl_dupfd_cloexec(fd, 3)?, before };
+    let saved = Saved { guard, fd: rustix::io::fcntl_dupfd_cloexec(fd, 3)?, before };
     SAVED.lock().unwrap_or_else(PoisonError::into_inner).push(saved);
     rustix::termios::tcsetattr(fd, OptionalActions::Now, &raw)
 }
 
-/// Puts back every terminal that [`RawMode`] changed, the last one first. Harmless when there is nothing to do.
+/// Puts back every terminal that a [`RawMode`] changed, the last one first. Harmless when there is nothing to do.
 pub fn restore() {
-    let mut saved = SAVED.lock().unwrap_or_else(PoisonError::into_inner);
-    while let Some(Saved { fd, before }) = saved.pop() {
+    restore_if(|_| true);
+}
+
+fn restore_if(mine: impl Fn(&Saved) -> bool) {
+    let mut all = SAVED.lock().unwrap_or_else(PoisonError::into_inner);
+    while let Some(at) = all.iter().rposition(&mine) {
+        let Saved { fd, before, .. } = all.remove(at);
         // A terminal that has hung up cannot be put back, and need not.
         let _ = rustix::termios::tcsetattr(&fd, OptionalActions::Now, &before);
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use std::sync::MutexGuard;
+
     use super::*;
     use crate::pty::Pty;
     use rustix::fs::{CWD, Mode, OFlags};
@@ -97,9 +107,15 @@ mod tests {
         Pty::open(dir.as_fd()).unwrap()
     }
 
-    // One test: the guard is one per process, and `cargo test` runs tests as threads.
+    /// A panic restores all terminals of the process, and `cargo test` runs tests as threads.
+    pub(crate) fn one_at_a_time() -> MutexGuard<'static, ()> {
+        static LOCK: Mutex<()> = Mutex::new(());
+        LOCK.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     #[test]
     fn raw_and_back() {
+        let _one = one_at_a_time();
         let tty = pty();
         let modes = |t: &Termios| (t.input_modes, t.output_modes, t.local_modes);
         let before = tcgetattr(&tty.slave).unwrap();

@@ -1,7 +1,6 @@
 //! The relay on real ptys: the "machine" is the slave end, the "person" another pty or a pair of pipes.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, Mode, OFlags};
@@ -9,6 +8,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::termios::{OptionalActions, tcgetattr, tcgetwinsize, tcsetattr};
 
 use super::*;
+use crate::terminal::tests::one_at_a_time;
 
 fn pty() -> Pty {
     let dir = rustix::fs::openat(CWD, "/dev/pts", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
@@ -96,12 +96,6 @@ fn settle(console: &mut Console) -> Vec<Happening> {
 
 fn pipe() -> (OwnedFd, OwnedFd) {
     pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).unwrap()
-}
-
-/// Raw mode is one per process; `cargo test` runs tests as threads.
-fn one_at_a_time() -> MutexGuard<'static, ()> {
-    static LOCK: Mutex<()> = Mutex::new(());
-    LOCK.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[test]
