@@ -23,7 +23,7 @@ if [ -n "$missing" ]; then
   # one package manager at a time: image builds' clean-up hooks delete each other's downloads
   exec 8>"${HOSTEL_APT_LOCK:-/tmp/apt.lock}"; flock 8
   $as apt-get -qq update >&2 || echo "apt-get update failed; going on with what is cached" >&2
-  $as apt-get -qq -y install --no-install-recommends $missing >&2
+  $as apt-get -qq -y -o Dpkg::Use-Pty=0 install --no-install-recommends $missing >/dev/null
   exec 8>&-
 fi
 . scripts/target.sh

@@ -1,0 +1,143 @@
+//! What a test left on the machine: found by the test's own word, which is in every name it used.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, WaitOptions};
+
+/// Everything of one test that still exists.
+#[derive(Debug, Default)]
+pub(crate) struct Leftovers {
+    processes: Vec<(i32, String)>,
+    cgroups: Vec<PathBuf>,
+    pub(crate) mounts: Vec<PathBuf>,
+    links: Vec<String>,
+    pub(crate) loops: Vec<PathBuf>,
+    state: Vec<PathBuf>,
+}
+
+impl Leftovers {
+    /// Looks for `id`, below and outside of the scratch directory `dir`.
+    pub(crate) fn of(id: &str, dir: &Path) -> Leftovers {
+        Leftovers { processes: processes(id), cgroups: cgroups(id), mounts: mounts(id), links: links(id), loops: loops(dir), state: state(id, dir) }
+    }
+
+    /// One line each.
+    pub(crate) fn describe(&self) -> Vec<String> {
+        let mut out: Vec<String> = self.processes.iter().map(|(pid, what)| format!("process {pid} {what}")).collect();
+        out.extend(self.cgroups.iter().map(|p| format!("cgroup {}", p.display())));
+        out.extend(self.mounts.iter().map(|p| format!("mount {}", p.display())));
+        out.extend(self.links.iter().map(|l| format!("link {l}")));
+        out.extend(self.loops.iter().map(|p| format!("loop device {}", p.display())));
+        out.extend(self.state.iter().map(|p| format!("state {}", p.display())));
+        out
+    }
+
+    /// Kills, unmounts and removes it all.
+    pub(crate) fn remove(&self) {
+        for (pid, _) in &self.processes {
+            if let Some(pid) = Pid::from_raw(*pid) {
+                let _ = rustix::process::kill_process(pid, Signal::KILL);
+                crate::eventually(Duration::from_secs(2), || matches!(rustix::process::waitpid(Some(pid), WaitOptions::NOHANG), Err(_) | Ok(Some(_))));
+            }
+        }
+        for group in self.cgroups.iter().rev() {
+            let _ = std::fs::write(group.join("cgroup.kill"), "1");
+            let _ = std::fs::write(group.join("freezer.state"), "THAWED");
+            for pid in std::fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default().lines().filter_map(|l| l.parse().ok().and_then(Pid::from_raw)) {
+                let _ = rustix::process::kill_process(pid, Signal::KILL);
+            }
+            crate::eventually(Duration::from_secs(2), || std::fs::remove_dir(group).is_ok() || !group.exists());
+        }
+        for target in self.mounts.iter().rev() {
+            let _ = rustix::mount::unmount(target, rustix::mount::UnmountFlags::DETACH);
+        }
+        for link in &self.links {
+            let _ = std::process::Command::new("ip").args(["link", "delete", link]).status();
+        }
+        for device in &self.loops {
+            let _ = std::process::Command::new("losetup").arg("-d").arg(device).status();
+        }
+    }
+}
+
+/// Our children that no command of the test owns (a killed supervisor's payload comes to us), and whoever is in a cgroup of ours.
+fn processes(id: &str) -> Vec<(i32, String)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse::<i32>().ok()) else { continue };
+        if pid == std::process::id() as i32 {
+            continue;
+        }
+        let read = |name: &str| String::from_utf8_lossy(&std::fs::read(entry.path().join(name)).unwrap_or_default()).replace('\0', " ");
+        let of_ours = read("cgroup").lines().any(|l| l.rsplit(':').next().is_some_and(|path| path.contains(id)));
+        let command = read("cmdline");
+        let stat = read("stat");
+        let mut after = stat.rsplit(')').next().unwrap_or("").split_whitespace();
+        let (condition, parent) = (after.next().unwrap_or("?").to_string(), after.next().unwrap_or("0").to_string());
+        let adopted = parent == std::process::id().to_string();
+        if adopted && condition == "Z" {
+            // an orphan that came to us and ended: ours to reap, nobody's leftover
+            if let Some(pid) = Pid::from_raw(pid) {
+                let _ = rustix::process::waitpid(Some(pid), WaitOptions::NOHANG);
+            }
+            continue;
+        }
+        if of_ours || command.contains(id) || (adopted && !command.is_empty()) {
+            found.push((pid, format!("({condition}) {}", command.trim())));
+        }
+    }
+    found
+}
+
+fn cgroups(id: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut todo = vec![(PathBuf::from("/sys/fs/cgroup"), 0)];
+    while let Some((dir, depth)) = todo.pop() {
+        for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
+            if !entry.file_type().is_ok_and(|t| t.is_dir()) {
+                continue;
+            }
+            let path = entry.path();
+            if path.to_string_lossy().contains(id) {
+                found.push(path.clone());
+            }
+            if depth < 6 {
+                todo.push((path, depth + 1));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn mounts(id: &str) -> Vec<PathBuf> {
+    let text = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    text.lines().filter(|l| l.contains(id)).filter_map(|l| l.split(' ').nth(4)).map(PathBuf::from).collect()
+}
+
+fn links(id: &str) -> Vec<String> {
+    let all = std::fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
+    let alias = |e: &std::fs::DirEntry| std::fs::read_to_string(e.path().join("ifalias")).unwrap_or_default();
+    all.filter(|e| e.file_name().to_string_lossy().contains(id) || alias(e).contains(id)).map(|e| e.file_name().to_string_lossy().into_owned()).collect()
+}
+
+fn loops(dir: &Path) -> Vec<PathBuf> {
+    let all = std::fs::read_dir("/sys/block").into_iter().flatten().flatten();
+    let backing = |e: &std::fs::DirEntry| std::fs::read_to_string(e.path().join("loop/backing_file")).unwrap_or_default();
+    all.filter(|e| backing(e).starts_with(&*dir.to_string_lossy())).map(|e| Path::new("/dev").join(e.file_name())).collect()
+}
+
+/// State directories, temporary directories and snapshots. The scratch directory itself is the test's.
+fn state(id: &str, dir: &Path) -> Vec<PathBuf> {
+    let list = |d: &Path| std::fs::read_dir(d).into_iter().flatten().flatten().map(|e| e.path()).collect::<Vec<_>>();
+    let mut found: Vec<PathBuf> = list(&dir.join("run/machines"));
+    for place in ["/run/hostel", "/run/hostel/machines", "/var/lib/machines", "/var/lib/hostel", "/run/netns", "/dev/shm", "/tmp", "/var/tmp"] {
+        found.extend(list(Path::new(place)).into_iter().filter(|p| p.file_name().is_some_and(|n| n.to_string_lossy().contains(id))));
+    }
+    found.extend(list(dir).into_iter().filter(|p| p.file_name().is_some_and(|n| {
+        let n = n.to_string_lossy();
+        n.starts_with(".#snapshot") || n.starts_with(".#machine") || n.starts_with(".partial") || n.starts_with(".trash")
+    })));
+    found
+}
