@@ -1,0 +1,234 @@
+//! What can be said only when every option is known: the environment, what excludes what, and the defaults that follow.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use hostel_spec::{
+    CapName, CapSet, ConsoleMode, Ephemeral, MachineSpec, Mount, NetworkMode, OsText, Ownership, Payload, SyscallFilter, TreeSource,
+    UserNamespace, Volatile,
+};
+
+use super::Draft;
+use super::process::is_variable_name;
+use crate::error::UsageError;
+
+impl Draft<'_> {
+    pub(super) fn finish(mut self, payload: &[OsString]) -> Result<MachineSpec, UsageError> {
+        self.environment()?;
+        self.decide_payload(payload)?;
+        self.decide_tree()?;
+        self.decide_users()?;
+        self.decide_privileges()?;
+        if let Some(slice) = self.slice.take() {
+            self.notice(format!("--slice={slice} has no effect: the machine has a cgroup of its own"));
+        }
+        if self.spec.console == ConsoleMode::Pipe {
+            // what we say would mix with what the payload says
+            self.spec.lifecycle.quiet = true;
+        }
+        Ok(self.spec)
+    }
+
+    /// The variables of systemd-nspawn's own environment (table in `environment.rs`).
+    fn environment(&mut self) -> Result<(), UsageError> {
+        let env = self.env;
+        self.shared_namespaces()?;
+        if let Some(service) = env.text("SYSTEMD_NSPAWN_CONTAINER_SERVICE")? {
+            if !service.bytes().all(|b| b.is_ascii_graphic()) || service.len() > 64 {
+                return Err(UsageError::variable("SYSTEMD_NSPAWN_CONTAINER_SERVICE", service, "it is no short word"));
+            }
+            self.spec.identity.container = Some(service.to_owned());
+        }
+        self.spec.root.keep_tmp = env.flag("SYSTEMD_NSPAWN_TMPFS_TMP")? == Some(false);
+        self.spec.root.skip_os_release_check = env.flag("SYSTEMD_NSPAWN_CHECK_OS_RELEASE")? == Some(false);
+        if env.flag("SYSTEMD_SECCOMP")? == Some(false) {
+            self.spec.security.syscalls = SyscallFilter::Off;
+        }
+        self.api_writable()?;
+        if env.text("SYSTEMD_NSPAWN_NETWORK_MAC")?.is_some() && !self.spec.network.veth.is_empty() {
+            return Err(UsageError::NotYet { what: "$SYSTEMD_NSPAWN_NETWORK_MAC".to_owned(), reason: "unset it: the address is derived from the machine's name" });
+        }
+        for (name, when, text) in [
+            ("SYSTEMD_NSPAWN_USE_CGNS", false, "the machine has its own cgroup namespace all the same"),
+            ("SYSTEMD_NSPAWN_LOCK", false, "the tree is locked all the same"),
+            ("SYSTEMD_LOG_SECCOMP", true, "violations are not logged yet"),
+            ("SYSTEMD_SUPPRESS_SYNC", true, "sync(2) and its like still write"),
+        ] {
+            if env.flag(name)? == Some(when) {
+                self.notice(format!("${name} has no effect: {text}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn shared_namespaces(&mut self) -> Result<(), UsageError> {
+        let env = self.env;
+        if env.flag("SYSTEMD_NSPAWN_SHARE_SYSTEM")? == Some(true) {
+            self.share_system();
+        }
+        let namespaces = &mut self.spec.namespaces;
+        for (name, own) in [
+            ("SYSTEMD_NSPAWN_SHARE_NS_IPC", &mut namespaces.ipc),
+            ("SYSTEMD_NSPAWN_SHARE_NS_PID", &mut namespaces.pid),
+            ("SYSTEMD_NSPAWN_SHARE_NS_UTS", &mut namespaces.uts),
+        ] {
+            if env.flag(name)? == Some(true) {
+                *own = false;
+            }
+        }
+        Ok(())
+    }
+
+    fn api_writable(&mut self) -> Result<(), UsageError> {
+        const NAME: &str = "SYSTEMD_NSPAWN_API_VFS_WRITABLE";
+        if self.env.get(NAME).is_some_and(|v| v == "network") {
+            if self.spec.network.mode != NetworkMode::Private {
+                return Err(UsageError::variable(NAME, "network", "it needs --private-network").with_hint("the host's network settings are not for a machine to change"));
+            }
+            // a machine with its own network may change its own network settings anyway
+            return Ok(());
+        }
+        self.spec.security.api_writable = self.env.flag(NAME)?.unwrap_or(false);
+        if self.spec.security.api_writable && self.spec.namespaces.user != UserNamespace::Host {
+            return Err(UsageError::Conflict { first: "--private-users=", second: "$SYSTEMD_NSPAWN_API_VFS_WRITABLE", why: "inside a user namespace they cannot be written" });
+        }
+        Ok(())
+    }
+
+    fn decide_payload(&mut self, payload: &[OsString]) -> Result<(), UsageError> {
+        if self.boot && self.as_pid2 {
+            return Err(UsageError::Conflict { first: "--boot", second: "--as-pid2", why: "an init must be PID 1" });
+        }
+        let namespaces = &self.spec.namespaces;
+        if (self.boot || self.as_pid2) && !(namespaces.pid && namespaces.uts) {
+            let first = if self.boot { "--boot" } else { "--as-pid2" };
+            return Err(UsageError::Conflict { first, second: "shared namespaces", why: "an init needs process ids and a host name of its own" });
+        }
+        self.spec.payload = match (self.boot, self.as_pid2) {
+            (true, _) => Payload::Boot,
+            (_, true) => Payload::CommandAsPid2,
+            _ => Payload::Command,
+        };
+        // options after this come later in the list and so win over words for the init
+        let mut env = Vec::new();
+        for word in payload {
+            if word.as_bytes().contains(&0) {
+                return Err(UsageError::Request { what: "run the command", why: "one of its arguments contains a NUL byte", hint: None });
+            }
+            match variable_for_init(word).filter(|_| self.boot) {
+                Some(entry) => env.push(entry),
+                None => self.spec.process.argv.push(word.as_os_str().into()),
+            }
+        }
+        env.append(&mut self.spec.process.env);
+        self.spec.process.env = env;
+        Ok(())
+    }
+
+    fn decide_tree(&mut self) -> Result<(), UsageError> {
+        let name = self.spec.identity.name.clone();
+        if self.ephemeral && self.template.is_some() {
+            if self.directory.is_some() {
+                return Err(UsageError::Conflict { first: "--ephemeral", second: "--template=", why: "a throw-away copy of the template needs no directory" });
+            }
+            // since 262: `-x --template=X` is `-x -D X`
+            self.directory = self.template.take();
+        }
+        if self.template.is_some() && self.directory.is_none() && name.is_none() {
+            return Err(UsageError::Request { what: "copy --template=", why: "neither --directory= nor --machine= says where to", hint: None });
+        }
+        let root = &mut self.spec.root;
+        root.ephemeral = if self.ephemeral { Ephemeral::Copy } else { Ephemeral::No };
+        root.template = self.template.take();
+        root.tree = match (self.directory.take(), name) {
+            (Some(path), _) => TreeSource::Directory(path),
+            (None, Some(name)) => TreeSource::Named(name),
+            (None, None) => TreeSource::Directory(self.env.cwd.clone()),
+        };
+        if root.tree == TreeSource::Directory(Path::new("/").to_path_buf()) {
+            match (self.ephemeral, root.volatile) {
+                (_, Volatile::Yes | Volatile::State) => {}
+                (true, _) => {
+                    // nobody wants the running host copied: the same is had by an overlay
+                    root.tree = TreeSource::Host;
+                    root.ephemeral = Ephemeral::Overlay;
+                }
+                _ => {
+                    return Err(UsageError::Request {
+                        what: "use / as the tree",
+                        why: "the machine would share the running host's files",
+                        hint: Some("add --ephemeral, --volatile=yes or --volatile=state; `hostel run` does it by default"),
+                    });
+                }
+            }
+        }
+        if self.spec.mounts.iter().any(is_root_mount) {
+            self.spec.root.read_only = true;
+        }
+        Ok(())
+    }
+
+    fn decide_users(&mut self) -> Result<(), UsageError> {
+        let user = self.spec.namespaces.user;
+        let root = &self.spec.root;
+        if self.ownership == Some(Ownership::Chown) && (root.read_only || root.volatile != Volatile::No) {
+            let first = if root.volatile == Volatile::No { "--read-only" } else { "--volatile=" };
+            return Err(UsageError::Conflict { first, second: "--private-users-ownership=chown", why: "a tree that is not written cannot change owners" });
+        }
+        if user != UserNamespace::Host && self.spec.mounts.iter().any(is_root_mount) {
+            if !matches!(self.ownership, None | Some(Ownership::Off)) {
+                return Err(UsageError::Conflict { first: "a mount on /", second: "--private-users-ownership=", why: "the tree below it is not seen" });
+            }
+            if matches!(user, UserNamespace::FromTree | UserNamespace::Pick) {
+                return Err(UsageError::Conflict { first: "a mount on /", second: "--private-users=", why: "the tree's owner does not say which ids to use; name the range" });
+            }
+        }
+        self.spec.namespaces.ownership = match (self.ownership, user) {
+            (None, _) | (Some(Ownership::Auto), UserNamespace::Pick | UserNamespace::Host) => Ownership::Auto,
+            (Some(Ownership::Auto), _) => Ownership::MapOrChown,
+            (Some(other), _) => other,
+        };
+        Ok(())
+    }
+
+    fn decide_privileges(&mut self) -> Result<(), UsageError> {
+        let security = &mut self.spec.security;
+        security.bounding = security.bounding.or(self.added);
+        if !self.ambient_given {
+            return Ok(());
+        }
+        if self.boot {
+            return Err(UsageError::Conflict { first: "--ambient-capability=", second: "--boot", why: "an init runs as root and has its capabilities already" });
+        }
+        let network = match self.spec.network.mode {
+            NetworkMode::Private => CapSet::of(&[CapName::NET_ADMIN]),
+            NetworkMode::Host => CapSet::EMPTY,
+        };
+        let reachable = security.bounding.or(network).without(security.dropped);
+        if self.spec.process.ambient.without(reachable) != CapSet::EMPTY {
+            return Err(UsageError::Request {
+                what: "give --ambient-capability=",
+                why: "it names a capability outside the machine's bounding set",
+                hint: Some("add it with --capability= too"),
+            });
+        }
+        Ok(())
+    }
+}
+
+fn is_root_mount(mount: &Mount) -> bool {
+    mount.target() == Path::new("/")
+}
+
+/// `KEY=VALUE` without a dot in KEY, which the kernel too gives its init as a variable, `-` written `_` (systemd 262).
+/// What begins with a dash is an argument to init and stays one.
+fn variable_for_init(word: &OsString) -> Option<OsText> {
+    let text = word.to_str()?;
+    let (key, value) = text.split_once('=')?;
+    if key.starts_with('-') || key.contains('.') {
+        return None;
+    }
+    let name = key.replace('-', "_");
+    is_variable_name(&name).then(|| OsText::from(format!("{name}={value}")))
+}

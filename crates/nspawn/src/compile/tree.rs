@@ -1,0 +1,92 @@
+//! Where the tree is, what the machine is called, and what of the tree is thrown away.
+
+use std::path::{Path, PathBuf};
+
+use hostel_spec::{Hostname, MachineName, MachineUuid, Volatile};
+
+use super::{Choice, Draft, choose};
+use crate::Action;
+use crate::error::UsageError;
+use crate::options::{OptionId, OptionRow};
+
+/// Longest path the kernel takes, without the final NUL.
+const PATH_MAX: usize = 4095;
+
+const VOLATILE: [(&str, Volatile); 4] =
+    [("no", Volatile::No), ("yes", Volatile::Yes), ("state", Volatile::State), ("overlay", Volatile::Overlay)];
+
+impl Draft<'_> {
+    /// A directory on the host, relative to the caller's; empty text takes an earlier one back.
+    pub(super) fn tree_path(&self, row: &OptionRow, value: &str) -> Result<Option<PathBuf>, UsageError> {
+        if value.is_empty() {
+            return Ok(None);
+        }
+        if row.id == OptionId::Directory && value.ends_with(".v/") {
+            return Err(UsageError::NotYet { what: format!("{}{value}", row.name()), reason: "name one version: versioned directories are a later issue" });
+        }
+        check_length(row, value)?;
+        Ok(Some(absolute(&self.env.cwd, value)))
+    }
+
+    pub(super) fn volatile(&mut self, row: &OptionRow, value: Option<&str>) -> Result<Option<Action>, UsageError> {
+        self.spec.root.volatile = match value {
+            None => Volatile::Yes,
+            Some(text) => match (hostel_unit::boolean(text), choose(row, text, &VOLATILE)) {
+                (Ok(yes), _) => if yes { Volatile::Yes } else { Volatile::No },
+                (_, Ok(Choice::Value(mode))) => mode,
+                (_, Ok(Choice::Help(action))) => return Ok(Some(action)),
+                (_, Err(error)) => return Err(error),
+            },
+        };
+        Ok(None)
+    }
+
+    pub(super) fn machine(&mut self, row: &OptionRow, value: &str) -> Result<(), UsageError> {
+        self.spec.identity.name = match value {
+            "" => None,
+            _ => Some(MachineName::new(value).map_err(|e| UsageError::value(row, value, e.why))?),
+        };
+        Ok(())
+    }
+
+    pub(super) fn hostname(&mut self, row: &OptionRow, value: &str) -> Result<(), UsageError> {
+        self.spec.identity.hostname = match value {
+            "" => None,
+            _ => Some(Hostname::new(value).map_err(|e| UsageError::value(row, value, e.why))?),
+        };
+        Ok(())
+    }
+
+    pub(super) fn uuid(&mut self, row: &OptionRow, value: &str) -> Result<(), UsageError> {
+        self.spec.identity.uuid = Some(MachineUuid::parse(value).map_err(|e| UsageError::value(row, value, e.why))?);
+        Ok(())
+    }
+}
+
+/// `text` from `cwd`, with `.` and doubled slashes gone; `..` stays, because what is before it may be a link.
+pub(super) fn absolute(cwd: &Path, text: &str) -> PathBuf {
+    cwd.join(text).components().collect()
+}
+
+pub(super) fn check_length(row: &OptionRow, value: &str) -> Result<(), UsageError> {
+    if value.len() > PATH_MAX {
+        return Err(UsageError::value(row, value, "it is longer than 4095 bytes"));
+    }
+    Ok(())
+}
+
+/// A path inside the machine: absolute and without `..`, which would mean different places before and after a mount.
+pub(super) fn inside(row: &OptionRow, whole: &str, path: &str) -> Result<PathBuf, UsageError> {
+    let refuse = |why: &str| Err(UsageError::value(row, whole, why));
+    if path.is_empty() {
+        return refuse("the path inside the machine is empty");
+    }
+    if !path.starts_with('/') {
+        return refuse("the path inside the machine is not absolute");
+    }
+    if path.split('/').any(|part| part == "..") {
+        return refuse("the path inside the machine contains '..'");
+    }
+    check_length(row, path)?;
+    Ok(Path::new(path).components().collect())
+}
