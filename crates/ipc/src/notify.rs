@@ -1,0 +1,147 @@
+//! sd_notify(3), both sides: what we tell our service manager, and what a payload tells us.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::{self, Errno};
+use rustix::net::{AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, bind, sendto, socket_with, sockopt};
+
+use crate::address_in;
+
+/// Longest message that is read, in bytes; longer ones are dropped whole.
+pub const MAX_MESSAGE: usize = 4 << 10;
+/// Longest `STATUS=` that is kept, in bytes.
+const MAX_STATUS: usize = 512;
+const TRIES: u32 = 20;
+
+/// Sends `message` (lines of `NAME=value`) to the socket of a `$NOTIFY_SOCKET` value: an absolute path, or `@name` for
+/// an abstract one. A receiver whose queue stays full for 200 ms is given up (`EAGAIN`).
+pub fn send(socket: &str, message: &str) -> io::Result<()> {
+    let own = socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    // Kept until the message is sent: the address goes through its descriptor.
+    let mut through = None;
+    let address = match socket.as_bytes() {
+        [b'@', name @ ..] if !name.is_empty() => SocketAddrUnix::new_abstract_name(name)?,
+        [b'/', ..] => match SocketAddrUnix::new(socket) {
+            Err(Errno::NAMETOOLONG) => {
+                let fd = rustix::fs::open(socket, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+                let address = SocketAddrUnix::new(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&fd)))?;
+                through = Some(fd);
+                address
+            }
+            other => other?,
+        },
+        _ => return Err(Errno::AFNOSUPPORT),
+    };
+    let mut tries = 0;
+    let sent = loop {
+        match sendto(&own, message.as_bytes(), SendFlags::DONTWAIT | SendFlags::NOSIGNAL, &address) {
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) if tries < TRIES => {
+                tries += 1;
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            other => break other.map(drop),
+        }
+    };
+    drop(through);
+    sent
+}
+
+/// What a payload said, the parts a supervisor acts upon.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Message {
+    /// `READY=1`
+    pub ready: bool,
+    /// `RELOADING=1`
+    pub reloading: bool,
+    /// `STOPPING=1`
+    pub stopping: bool,
+    /// `STATUS=`, without control characters, at most 512 bytes.
+    pub status: Option<String>,
+    /// `ERRNO=`
+    pub errno: Option<i32>,
+    /// `EXIT_STATUS=`: what a systemd in the machine will exit with.
+    pub exit_status: Option<u8>,
+    /// `X_SYSTEMD_SIGNALS_LEVEL=`: from 2 on a systemd in the machine understands its shutdown signals.
+    pub signals_level: Option<u32>,
+}
+
+impl Message {
+    /// Reads a message; lines that are not understood are skipped.
+    pub fn parse(text: &[u8]) -> Message {
+        let mut message = Message::default();
+        for line in text.split(|&b| b == b'\n') {
+            let Some(equals) = line.iter().position(|&b| b == b'=') else { continue };
+            let value = &line[equals + 1..];
+            let number = || std::str::from_utf8(value).ok();
+            match &line[..equals] {
+                b"READY" => message.ready |= value == b"1",
+                b"RELOADING" => message.reloading |= value == b"1",
+                b"STOPPING" => message.stopping |= value == b"1",
+                b"STATUS" => message.status = Some(printable(value)),
+                b"ERRNO" => message.errno = number().and_then(|n| n.parse().ok()),
+                b"EXIT_STATUS" => message.exit_status = number().and_then(|n| n.parse().ok()),
+                b"X_SYSTEMD_SIGNALS_LEVEL" => message.signals_level = number().and_then(|n| n.parse().ok()),
+                _ => {}
+            }
+        }
+        message
+    }
+}
+
+/// What may go to a terminal or into our own messages: no control characters, bounded.
+fn printable(value: &[u8]) -> String {
+    let mut text: String = String::from_utf8_lossy(value).chars().filter(|c| !c.is_control()).collect();
+    let end = (0..=MAX_STATUS.min(text.len())).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
+    text.truncate(end);
+    text
+}
+
+/// The socket behind a payload's `$NOTIFY_SOCKET`.
+#[derive(Debug)]
+pub struct Receiver(OwnedFd);
+
+impl Receiver {
+    /// Binds `name` in `dir`, for example in the detached file system that becomes the machine's `/run/host`.
+    /// Everybody may write to it, as the payload's user is its own affair; only its leader is listened to.
+    pub fn bind(dir: BorrowedFd<'_>, name: &str) -> io::Result<Receiver> {
+        let fd = socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
+        sockopt::set_socket_passcred(&fd, true)?;
+        bind(&fd, &address_in(dir, name)?)?;
+        rustix::fs::chmodat(dir, name, Mode::WUSR | Mode::WGRP | Mode::WOTH, AtFlags::empty())?;
+        Ok(Receiver(fd))
+    }
+
+    /// A datagram socket that was bound elsewhere.
+    pub fn from_socket(fd: OwnedFd) -> io::Result<Receiver> {
+        sockopt::set_socket_passcred(&fd, true)?;
+        Ok(Receiver(fd))
+    }
+
+    /// The next message of process `leader` (as our pid namespace counts); `None` when there is none now. Messages of
+    /// others, and those that are too long, are dropped. Never blocks, and stops after a few to let others have a turn.
+    pub fn receive(&self, leader: i32) -> io::Result<Option<Message>> {
+        let mut buf = [0u8; MAX_MESSAGE];
+        for _ in 0..16 {
+            let datagram = match hostel_sys::peer::receive_datagram(&self.0, &mut buf) {
+                Err(Errno::AGAIN) => return Ok(None),
+                other => other?,
+            };
+            if !datagram.truncated && datagram.sender.is_some_and(|peer| peer.pid == leader) {
+                return Ok(Some(Message::parse(&buf[..datagram.len])));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl AsFd for Receiver {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests;
