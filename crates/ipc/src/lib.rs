@@ -4,12 +4,10 @@ pub mod control;
 pub mod notify;
 
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::path::PathBuf;
 
-use rustix::io;
-use rustix::net::SocketAddrUnix;
-
-/// The address of socket `name` in `dir`. It goes through `/proc/self/fd`, because a socket address holds 107 bytes
-/// and a state directory's path may be longer; and a directory held by descriptor cannot be swapped.
-fn address_in(dir: BorrowedFd<'_>, name: &str) -> io::Result<SocketAddrUnix> {
-    SocketAddrUnix::new(format!("/proc/self/fd/{}/{name}", dir.as_raw_fd()))
+/// A path to `name` in `dir` that fits a socket address. It goes through `/proc/self/fd`, because an address holds 107
+/// bytes and a state directory's path may be longer; and a directory held by descriptor cannot be swapped.
+fn path_in(dir: BorrowedFd<'_>, name: &str) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}/{name}", dir.as_raw_fd()))
 }

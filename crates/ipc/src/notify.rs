@@ -1,13 +1,14 @@
 //! sd_notify(3), both sides: what we tell our service manager, and what a payload tells us.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::{self, Errno};
-use rustix::net::{AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, bind, sendto, socket_with, sockopt};
+use rustix::net::{AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, sendto, socket_with, sockopt};
 
-use crate::address_in;
+use crate::path_in;
 
 /// Longest message that is read, in bytes; longer ones are dropped whole.
 pub const MAX_MESSAGE: usize = 4 << 10;
@@ -99,6 +100,14 @@ fn printable(value: &[u8]) -> String {
     text
 }
 
+/// Makes a payload's notify socket at `path`, for a [`Receiver`]; who may write to it is the caller's to say.
+pub fn bind(path: &Path) -> io::Result<OwnedFd> {
+    let fd = socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
+    sockopt::set_socket_passcred(&fd, true)?;
+    rustix::net::bind(&fd, &SocketAddrUnix::new(path)?)?;
+    Ok(fd)
+}
+
 /// The socket behind a payload's `$NOTIFY_SOCKET`.
 #[derive(Debug)]
 pub struct Receiver(OwnedFd);
@@ -107,9 +116,7 @@ impl Receiver {
     /// Binds `name` in `dir`, for example in the detached file system that becomes the machine's `/run/host`.
     /// Everybody may write to it, as the payload's user is its own affair; only its leader is listened to.
     pub fn bind(dir: BorrowedFd<'_>, name: &str) -> io::Result<Receiver> {
-        let fd = socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
-        sockopt::set_socket_passcred(&fd, true)?;
-        bind(&fd, &address_in(dir, name)?)?;
+        let fd = bind(&path_in(dir, name))?;
         rustix::fs::chmodat(dir, name, Mode::WUSR | Mode::WGRP | Mode::WOTH, AtFlags::empty())?;
         Ok(Receiver(fd))
     }

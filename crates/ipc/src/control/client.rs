@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::{self, Errno};
-use rustix::net::{AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags, SocketType, connect, socket_with};
+use rustix::net::{AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{DATA, Event, LOST, MAX_PACKET, Request, SOCKET};
-use crate::address_in;
+use crate::path_in;
 
 /// Between two tries to get into a full queue of connections.
 const RETRY: Duration = Duration::from_millis(10);
@@ -98,7 +98,7 @@ impl Connection {
         let deadline = Instant::now() + timeout;
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let fd = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).map_err(system)?;
-        let address = address_in(dir, SOCKET).map_err(system)?;
+        let address = SocketAddrUnix::new(path_in(dir, SOCKET)).map_err(system)?;
         loop {
             match connect(&fd, &address) {
                 Ok(()) => return Ok(Connection { fd, timeout }),

@@ -6,13 +6,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, Mode};
 use rustix::io::{self, Errno};
 use rustix::net::{
-    AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags, SocketType, accept_with, bind, listen, socket_with,
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, listen, socket_with,
 };
 use serde::Serialize;
 use serde_json::json;
 
 use super::{DATA, Event, INTERFACE, LOST, MAX_REQUEST, Refusal, Request, SOCKET};
-use crate::address_in;
+use crate::path_in;
 
 /// A bound on descriptors; more than this many people do not look at one console.
 const MOST_CLIENTS: usize = 64;
@@ -65,7 +65,7 @@ impl Server {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(e) => return Err(e),
         }
-        bind(&listener, &address_in(dir, SOCKET)?)?;
+        bind(&listener, &SocketAddrUnix::new(path_in(dir, SOCKET))?)?;
         // Nobody can connect before listen(2), so the wider mode that bind(2) gave has no window.
         rustix::fs::chmodat(dir, SOCKET, Mode::RUSR | Mode::WUSR, AtFlags::empty())?;
         listen(&listener, BACKLOG)?;
@@ -162,7 +162,7 @@ impl Server {
         }
     }
 
-    /// Sends console data to client `id` alone, as far as it takes it (replay).
+    /// Sends console data to the visitor `id` alone, as far as it takes it (replay).
     pub fn send_data(&mut self, id: u32, bytes: &[u8]) {
         if let Some(client) = self.client(id) {
             client.show(bytes);

@@ -198,8 +198,8 @@ fn many_visitors_one_slow_one_gone() {
     }
     for (id, _) in serve(&mut server) {
         assert!(server.reply(id, &Value::Null));
-        server.send_data(id, b"replayed");
         server.attach(id, id == 1);
+        server.send_data(id, b"replayed");
     }
     assert_eq!(server.visitors(), 10);
     for v in &visitors {
