@@ -1,0 +1,63 @@
+//! What a machine uses: memory, tasks, CPU time, and whether it was refused some.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use super::files;
+use super::layout::Controller;
+use super::machine::MachineCgroup;
+
+/// Figures of a running machine. `None`: no controller counts that here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stats {
+    /// Bytes of memory in use, page cache included.
+    pub memory_current: Option<u64>,
+    /// The most it ever was, in bytes.
+    pub memory_peak: Option<u64>,
+    /// Bytes of swap in use.
+    pub swap_current: Option<u64>,
+    /// Processes and threads.
+    pub pids_current: Option<u64>,
+    /// How often the limit on them was hit.
+    pub pids_refused: Option<u64>,
+    /// CPU time spent, in microseconds.
+    pub cpu_usec: Option<u64>,
+    /// Processes killed for want of memory.
+    pub oom_kills: Option<u64>,
+}
+
+fn number(dir: BorrowedFd<'_>, file: &str) -> Option<u64> {
+    files::read(dir, file).ok()?.trim().parse().ok()
+}
+
+fn keyed(dir: BorrowedFd<'_>, file: &str, key: &str) -> Option<u64> {
+    files::field(&files::read(dir, file).ok()?, key)
+}
+
+impl MachineCgroup {
+    /// Reads the figures; what cannot be read is `None`.
+    pub fn stats(&self) -> Stats {
+        let v2 = self.dir();
+        let mut stats = Stats {
+            // cpu.stat counts usage_usec even without the cpu controller (Linux 4.15).
+            cpu_usec: keyed(v2, "cpu.stat", "usage_usec"),
+            ..Stats::default()
+        };
+        if let Some(group) = self.v1_group(Controller::Memory) {
+            let dir = group.dir.as_fd();
+            stats.memory_current = number(dir, "memory.usage_in_bytes");
+            stats.memory_peak = number(dir, "memory.max_usage_in_bytes");
+            let both = number(dir, "memory.memsw.usage_in_bytes");
+            stats.swap_current = both.zip(stats.memory_current).map(|(both, memory)| both.saturating_sub(memory));
+            stats.oom_kills = keyed(dir, "memory.oom_control", "oom_kill");
+        } else {
+            stats.memory_current = number(v2, "memory.current");
+            stats.memory_peak = number(v2, "memory.peak");
+            stats.swap_current = number(v2, "memory.swap.current");
+            stats.oom_kills = keyed(v2, "memory.events", "oom_kill");
+        }
+        let pids = self.v1_group(Controller::Pids).map_or(v2, |group| group.dir.as_fd());
+        stats.pids_current = number(pids, "pids.current");
+        stats.pids_refused = keyed(pids, "pids.events", "max");
+        stats
+    }
+}
