@@ -1,1 +1,23 @@
 //! Trees at rest: open, copy, snapshot, shift, remove.
+//!
+//! A *tree* is a root file tree that no machine runs yet. Everything here works on descriptors: a path given by
+//! the user is opened once ([`open`]), and from there on every name inside the tree is resolved inside it
+//! ([`inroot`]), because whoever made the tree may have filled it with links.
+
+mod error;
+pub mod copy;
+pub mod inroot;
+mod lockfile;
+pub mod locks;
+pub mod machine_id;
+pub mod names;
+pub mod open;
+mod partial;
+pub mod pin;
+pub mod remove;
+pub mod shift;
+pub mod uids;
+mod walk;
+
+pub use error::{Cause, Error, Result};
+pub use partial::sweep;

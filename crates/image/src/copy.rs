@@ -1,0 +1,217 @@
+//! Copying a tree: snapshot, else reflinks, else bytes; made under a dot name and renamed when it is whole.
+//!
+//! Kept are owners, modes, times, extended attributes (ACLs and file capabilities among them), hard links, holes, devices,
+//! FIFOs and sockets. Inode flags (chattr(1)) are not. Links are copied, never followed; what is mounted in the tree is
+//! not entered (its mount point is copied, empty).
+
+mod contents;
+mod file;
+mod snapshot;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use hostel_spec::MachineName;
+use hostel_sys::tree::random_u64;
+use rustix::fs::{AtFlags, RenameFlags, StatxAttributes, StatxFlags};
+use rustix::io::Errno;
+
+use crate::error::On;
+use crate::inroot::{Durable, sync_directory};
+use crate::{Cause, Result, partial, remove, walk};
+
+/// How far a copy is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// Directory entries done.
+    pub files: u64,
+    /// Bytes of file contents done, reflinked ones included.
+    pub bytes: u64,
+}
+
+/// How to copy.
+#[derive(Clone, Copy)]
+pub struct Options<'a> {
+    /// Whether the copy must survive a power cut once it has its name. Throw-away copies need not.
+    pub durable: Durable,
+    /// Called from the copying threads, about once per 64 files or 4 MiB.
+    pub progress: Option<&'a (dyn Fn(Progress) + Sync)>,
+    /// Threads; 0 = as is good.
+    pub threads: usize,
+}
+
+impl Default for Options<'_> {
+    fn default() -> Self {
+        Self { durable: Durable::Yes, progress: None, threads: 0 }
+    }
+}
+
+/// What made the copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// A btrfs snapshot: nothing was copied.
+    Snapshot,
+    /// Files that share their contents with the source's.
+    Reflink,
+    /// Bytes.
+    Bytes,
+}
+
+/// A finished copy.
+#[derive(Debug)]
+pub struct Copied {
+    /// Its top directory. As long as this is open, [`crate::sweep`] leaves a throw-away copy alone.
+    pub dir: OwnedFd,
+    /// How it was made.
+    pub method: Method,
+    /// How much there was to do (0 for a snapshot).
+    pub progress: Progress,
+}
+
+/// Copies the tree `source` (a directory, maybe O_PATH; `name` in messages) to the path `target`, which must not exist.
+///
+/// `target` appears when the copy is whole, or not at all. Left-overs of killed copies beside it are swept first.
+pub fn copy_tree(source: BorrowedFd<'_>, name: &Path, target: &Path, options: &Options<'_>) -> Result<Copied> {
+    const VERB: &str = "create tree";
+    let (parent, target_name) = remove::open_parent(target).on(VERB, target)?;
+    match rustix::fs::statat(&parent, &*target_name, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::NOENT) => {}
+        Err(e) => return Err(Cause::Os(e).on(VERB, target)),
+        Ok(_) => return Err(Cause::Os(Errno::EXIST).on(VERB, target)),
+    }
+    partial::sweep_in(parent.as_fd()).on(VERB, target)?;
+    let source = walk::readable(source).on("open tree", name)?;
+    let counter = Counter::new(options.progress);
+
+    let made = match snapshot::snapshot(source.as_fd(), parent.as_fd()) {
+        Ok(Some((partial, dir))) => Ok((partial, dir, Method::Snapshot)),
+        Ok(None) => partial::make(parent.as_fd(), partial::PARTIAL).on(VERB, target).and_then(|(partial, dir)| {
+            match contents::copy(source.as_fd(), name, dir.as_fd(), options, &counter) {
+                Ok(method) => Ok((partial, dir, method)),
+                Err(e) => Err(clean_up(e, parent.as_fd(), &partial, dir, target, &counter)),
+            }
+        }),
+        Err(e) => Err(e.on("snapshot tree", name)),
+    };
+    let (partial_name, dir, method) = made?;
+
+    let named = publish(parent.as_fd(), &partial_name, dir.as_fd(), &target_name, options.durable);
+    match named {
+        Ok(()) => Ok(Copied { dir, method, progress: counter.now() }),
+        Err(e) => Err(clean_up(e.on(VERB, target), parent.as_fd(), &partial_name, dir, target, &counter)),
+    }
+}
+
+/// Gives a whole copy its name.
+fn publish(
+    parent: BorrowedFd<'_>,
+    partial: &std::ffi::CStr,
+    dir: BorrowedFd<'_>,
+    target: &std::ffi::CStr,
+    durable: Durable,
+) -> std::result::Result<(), Cause> {
+    if durable == Durable::Yes {
+        rustix::fs::syncfs(dir)?;
+    }
+    match rustix::fs::renameat_with(parent, partial, parent, target, RenameFlags::NOREPLACE) {
+        // A file system without that flag. An empty directory made there meanwhile may be replaced, nothing else.
+        Err(Errno::INVAL) => rustix::fs::renameat(parent, partial, parent, target)?,
+        other => other?,
+    }
+    if durable == Durable::Yes {
+        sync_directory(parent)?;
+    }
+    Ok(())
+}
+
+/// Removes what was made and tells what stopped it; a full disk is told with its figures, taken before the removal.
+fn clean_up(
+    mut error: crate::Error,
+    parent: BorrowedFd<'_>,
+    partial: &std::ffi::CStr,
+    dir: OwnedFd,
+    target: &Path,
+    counter: &Counter<'_>,
+) -> crate::Error {
+    if matches!(error.cause, Cause::Os(Errno::NOSPC | Errno::DQUOT)) {
+        let free = rustix::fs::fstatvfs(&dir).map_or(0, |s| s.f_bavail * s.f_frsize);
+        let place = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
+        error = Cause::NoSpace { place, free, written: counter.now().bytes }.on("create tree", target);
+    }
+    // What cannot be removed keeps its dot name for the next sweep.
+    let _ = remove::delete(parent, partial, dir);
+    error
+}
+
+/// Makes `target` from the tree `template` when it does not exist (`--template=`). `None`: it exists, nothing was touched.
+pub fn from_template(template: &Path, target: &Path, options: &Options<'_>) -> Result<Option<Copied>> {
+    match rustix::fs::stat(target) {
+        Ok(_) => return Ok(None),
+        Err(Errno::NOENT) => {}
+        Err(e) => return Err(Cause::Os(e).on("open tree", target)),
+    }
+    let source = crate::open::directory(template)?;
+    match copy_tree(source.as_fd(), template, target, options) {
+        Ok(copied) => Ok(Some(copied)),
+        // Another start made it in the meantime.
+        Err(e) if e.cause == Cause::Os(Errno::EXIST) && rustix::fs::stat(target).is_ok() => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Where a throw-away copy of `tree` goes: beside it, or in it when it is a mount point, because a copy on the same file
+/// system can share its blocks. Nothing is made yet, so that the path can be recorded first.
+pub fn ephemeral_place(tree: BorrowedFd<'_>, name: &Path, machine: &MachineName) -> Result<PathBuf> {
+    const VERB: &str = "place copy of tree";
+    let path = remove::real_path(tree).on(VERB, name)?;
+    let status = rustix::fs::statx(tree, c"", AtFlags::EMPTY_PATH, StatxFlags::empty()).on(VERB, name)?;
+    let parent = match path.parent() {
+        Some(parent) if !status.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) => parent,
+        _ => &path,
+    };
+    let random = random_u64().on(VERB, name)?;
+    Ok(parent.join(format!(".#hostel-{}-{}-{random:016x}", partial::EPHEMERAL, machine.as_str())))
+}
+
+/// Counts and tells progress, for all threads.
+pub(crate) struct Counter<'a> {
+    files: AtomicU64,
+    bytes: AtomicU64,
+    told: AtomicU64,
+    tell: Option<&'a (dyn Fn(Progress) + Sync)>,
+}
+
+impl<'a> Counter<'a> {
+    fn new(tell: Option<&'a (dyn Fn(Progress) + Sync)>) -> Self {
+        Self { files: AtomicU64::new(0), bytes: AtomicU64::new(0), told: AtomicU64::new(0), tell }
+    }
+
+    fn now(&self) -> Progress {
+        Progress { files: self.files.load(Ordering::Relaxed), bytes: self.bytes.load(Ordering::Relaxed) }
+    }
+
+    fn add_file(&self) {
+        self.files.fetch_add(1, Ordering::Relaxed);
+        self.tell();
+    }
+
+    fn add_bytes(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.tell();
+    }
+
+    fn tell(&self) {
+        let Some(tell) = self.tell else { return };
+        let now = self.now();
+        // A file counts as 64 KiB of work.
+        let work = now.files * 65536 + now.bytes;
+        let told = self.told.load(Ordering::Relaxed);
+        if work >= told + (4 << 20) && self.told.compare_exchange(told, work, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            tell(now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

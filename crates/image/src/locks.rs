@@ -1,0 +1,60 @@
+//! The lock on a tree: one writer or many readers, shared with systemd-nspawn and machinectl.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use hostel_spec::MachineName;
+pub use hostel_sys::tree::Lock;
+
+use crate::error::On;
+use crate::lockfile::{LockFile, Taken};
+use crate::{Cause, Result};
+
+/// Where systemd-nspawn keeps the locks of trees, by inode.
+pub const DIRECTORY: &str = "/run/systemd/nspawn/locks";
+
+/// A held lock on a tree, given up when dropped. Processes that inherit the descriptor keep the lock alive.
+#[derive(Debug)]
+pub struct TreeLock(LockFile);
+
+impl AsFd for TreeLock {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// The lock file of `tree` below `directory`: `inode-DEV:INO`, both decimal, DEV as stat(2) gives it.
+pub fn path(directory: &Path, tree: BorrowedFd<'_>) -> std::result::Result<PathBuf, Cause> {
+    let stat = rustix::fs::fstat(tree)?;
+    Ok(directory.join(format!("inode-{}:{}", stat.st_dev, stat.st_ino)))
+}
+
+/// Locks `tree` without waiting, below `directory` (see [`DIRECTORY`]). `name` is the tree's name in messages;
+/// `machine` is who locks it, so that another can be told.
+pub fn take(directory: &Path, tree: BorrowedFd<'_>, name: &Path, lock: Lock, machine: &MachineName) -> Result<TreeLock> {
+    let path = path(directory, tree).on("lock tree", name)?;
+    match LockFile::take(&path, lock, 0o700)? {
+        Taken::Yes(file) => {
+            file.note(&format!("{} {}\n", machine.as_str(), rustix::process::getpid().as_raw_nonzero()));
+            Ok(TreeLock(file))
+        }
+        Taken::Busy(file) => Err(Cause::Busy { holder: holder(&file) }.on("lock tree", name)),
+    }
+}
+
+/// Who holds the lock: what the file says, if that process really has it open (the note outlives a killed holder).
+fn holder(lock: &OwnedFd) -> Option<(String, i32)> {
+    let mut room = [0u8; 128];
+    let n = rustix::io::pread(lock, &mut room, 0).ok()?;
+    let (name, pid) = std::str::from_utf8(&room[..n]).ok()?.trim_end().split_once(' ')?;
+    let name = MachineName::new(name).ok()?;
+    let pid: i32 = pid.parse().ok().filter(|pid| *pid > 0)?;
+    let wanted = rustix::fs::fstat(lock).ok()?;
+    let has_it_open = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten().any(|entry| {
+        rustix::fs::stat(entry.path()).is_ok_and(|s| s.st_dev == wanted.st_dev && s.st_ino == wanted.st_ino)
+    });
+    has_it_open.then(|| (name.as_str().to_owned(), pid))
+}
+
+#[cfg(test)]
+mod tests;

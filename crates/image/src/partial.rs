@@ -1,0 +1,113 @@
+//! Names for what is not, or no longer, a tree: copies being made, trees being deleted, throw-away copies.
+//!
+//! Such a directory begins with a dot and is held by a flock(2) on itself while somebody works on it. What a killed
+//! process leaves behind is found by its name, seen free by its lock, and swept.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use hostel_sys::tree::random_u64;
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::error::On;
+use crate::{Cause, Result, walk};
+
+/// Start of every name of ours.
+pub(crate) const PREFIX: &[u8] = b".#hostel-";
+/// A copy being made.
+pub(crate) const PARTIAL: &str = "partial";
+/// A tree being deleted.
+pub(crate) const TRASH: &str = "trash";
+/// A throw-away copy that a machine runs on.
+pub(crate) const EPHEMERAL: &str = "ephemeral";
+
+/// `.#hostel-KIND-RANDOM`.
+pub(crate) fn fresh_name(kind: &str) -> std::result::Result<CString, Cause> {
+    // `kind` has no NUL: it is one of ours or one with a machine's name.
+    CString::new(format!(".#hostel-{kind}-{:016x}", random_u64()?)).map_err(|_| Cause::Os(Errno::INVAL))
+}
+
+/// Whether a directory entry is one that [`sweep`] may remove.
+fn is_sweepable(name: &CStr) -> bool {
+    let Some(rest) = name.to_bytes().strip_prefix(PREFIX) else { return false };
+    [PARTIAL, TRASH, EPHEMERAL].iter().any(|kind| rest.strip_prefix(kind.as_bytes()).is_some_and(|rest| rest.starts_with(b"-")))
+}
+
+/// Takes the lock of directory `dir`, which is `parent`/`name`. `None`: another holds it, or it went away meanwhile.
+///
+/// File systems without flock(2) on directories count as locked for the sweeper and as free for the maker.
+pub(crate) fn hold(parent: BorrowedFd<'_>, name: &CStr, dir: BorrowedFd<'_>) -> std::result::Result<Option<()>, Errno> {
+    match rustix::fs::flock(dir, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(Errno::AGAIN) => return Ok(None),
+        Err(e) => return Err(e),
+    }
+    // A sweeper may have renamed or removed it between our open and our lock.
+    let held = rustix::fs::fstat(dir)?;
+    match rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(named) if (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino) => Ok(Some(())),
+        Ok(_) | Err(Errno::NOENT) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Makes a new empty directory of a `kind` in `parent`, for root alone, and holds it.
+pub(crate) fn make(parent: BorrowedFd<'_>, kind: &str) -> std::result::Result<(CString, OwnedFd), Cause> {
+    for _ in 0..16 {
+        let name = fresh_name(kind)?;
+        rustix::fs::mkdirat(parent, &*name, Mode::from_raw_mode(0o700))?;
+        match take(parent, &name) {
+            Ok(Some(dir)) => return Ok((name, dir)),
+            Ok(None) => {}
+            Err(e) => {
+                let _ = rustix::fs::unlinkat(parent, &*name, AtFlags::REMOVEDIR);
+                return Err(e.into());
+            }
+        }
+    }
+    Err(Cause::Os(Errno::AGAIN))
+}
+
+/// Opens and holds `parent`/`name`, for whoever just made it.
+pub(crate) fn take(parent: BorrowedFd<'_>, name: &CStr) -> std::result::Result<Option<OwnedFd>, Errno> {
+    let dir = match walk::subdirectory(parent, name) {
+        Err(Errno::NOENT) => return Ok(None),
+        other => other?,
+    };
+    match hold(parent, name, dir.as_fd()) {
+        Ok(held) => Ok(held.map(|()| dir)),
+        // No flock(2) here: nobody else can hold it either, and the sweeper leaves it alone.
+        Err(Errno::BADF | Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(Some(dir)),
+        Err(e) => Err(e),
+    }
+}
+
+/// Removes what killed processes left in `directory`: half copies, half-deleted trees, throw-away copies. Returns how many.
+///
+/// What is still worked on, or cannot be removed, is left.
+pub fn sweep(directory: &Path) -> Result<usize> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let parent = rustix::fs::open(directory, flags, Mode::empty()).on("sweep directory", directory)?;
+    sweep_in(parent.as_fd()).on("sweep directory", directory)
+}
+
+/// [`sweep`] by descriptor (readable, at its start).
+pub(crate) fn sweep_in(parent: BorrowedFd<'_>) -> std::result::Result<usize, Cause> {
+    let mut found = Vec::new();
+    walk::entries(parent, |name, kind| -> std::result::Result<(), Errno> {
+        if kind == FileType::Directory && is_sweepable(name) {
+            found.push(name.to_owned());
+        }
+        Ok(())
+    })?;
+    let mut swept = 0;
+    for name in found {
+        let Ok(dir) = walk::subdirectory(parent, &name) else { continue };
+        if hold(parent, &name, dir.as_fd()) == Ok(Some(())) && crate::remove::delete(parent, &name, dir).is_ok() {
+            swept += 1;
+        }
+    }
+    Ok(swept)
+}
