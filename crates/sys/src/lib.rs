@@ -13,3 +13,4 @@ pub mod netlink;
 pub mod peer;
 pub mod proc;
 pub mod seccomp;
+pub mod tree;
