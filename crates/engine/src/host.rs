@@ -1,1 +1,218 @@
-//! What this host can do, captured once.
+//! What this host is and can do, captured once before planning.
+//!
+//! A plain value: tests plan against made-up hosts. Capturing reads only what the spec at hand needs, because it is on
+//! the start path.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use hostel_spec::{MachineSpec, MachineUuid, NetworkMode, ResolvConf, Timezone, TreeSource, UserNamespace};
+
+use crate::cgroup::Layout;
+use crate::error::{Context, Error, Result};
+
+/// The host as the plan sees it.
+#[derive(Debug, Clone)]
+pub struct Host {
+    /// Where cgroups are.
+    pub cgroups: Layout,
+    /// The host's own name, for machines made of `/`.
+    pub hostname: String,
+    /// `ID`, `VERSION_ID`, `BUILD_ID`, `VARIANT_ID` of the host's os-release, those that are set, lower case names.
+    pub os_release: Vec<(String, String)>,
+    /// The host's os-release file.
+    pub os_release_content: Option<Vec<u8>>,
+    /// The host's resolver configuration, when it is asked for and exists.
+    pub resolv_conf: Option<ResolvConfSource>,
+    /// The host's time zone, when it is asked for.
+    pub timezone: Option<HostTimezone>,
+    /// The host's machine id, needed for stable hardware addresses.
+    pub machine_id: Option<MachineUuid>,
+    /// Kernel has user namespaces.
+    pub user_namespaces: bool,
+    /// Kernel has seccomp filters.
+    pub seccomp: bool,
+    /// /dev/net/tun and /dev/fuse, those that exist.
+    pub tun: bool,
+    /// See `tun`.
+    pub fuse: bool,
+    /// Real file systems mounted below `/` (for machines made of the host): path and type.
+    pub submounts: Vec<(PathBuf, String)>,
+}
+
+/// The file that `--resolv-conf=…-host` means, and what is in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolvConfSource {
+    /// Where.
+    pub path: PathBuf,
+    /// Its content, for the copying modes.
+    pub content: Vec<u8>,
+    /// A resolver stub listens on 127.0.0.53.
+    pub stub: bool,
+}
+
+/// What the host's /etc/localtime is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostTimezone {
+    /// A link to this zone (`Europe/Berlin`).
+    Zone(String),
+    /// A regular file.
+    File,
+    /// Nothing (UTC).
+    Missing,
+}
+
+impl Host {
+    /// Captures what planning `spec` needs.
+    pub fn capture(spec: &MachineSpec) -> Result<Host> {
+        if !rustix::process::geteuid().is_root() {
+            return Err(Error::new("start", "machine", "Need to be root.").hint("run it with sudo; machines without root come later"));
+        }
+        let cgroups = Layout::detect_for(&spec.resources).map_err(|e| Error::new("find", "cgroups", e))?;
+        let (os_release_content, os_release) = os_release();
+        let private = spec.network.mode == NetworkMode::Private;
+        let of_host = spec.root.tree == TreeSource::Host;
+        Ok(Host {
+            cgroups,
+            hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            os_release,
+            os_release_content,
+            resolv_conf: wants_resolver(spec).then(|| resolver(spec.integration.resolv_conf, private)).flatten(),
+            timezone: (spec.integration.timezone != Timezone::Off).then(timezone),
+            machine_id: if spec.network.veth.is_empty() { None } else { machine_id() },
+            user_namespaces: spec.namespaces.user == UserNamespace::Host || Path::new("/proc/self/ns/user").exists(),
+            seccomp: true,
+            tun: Path::new("/dev/net/tun").exists(),
+            fuse: Path::new("/dev/fuse").exists(),
+            submounts: if of_host { submounts(&fs::read_to_string("/proc/self/mountinfo").context("read", "/proc/self/mountinfo")?) } else { Vec::new() },
+        })
+    }
+}
+
+fn wants_resolver(spec: &MachineSpec) -> bool {
+    match spec.integration.resolv_conf {
+        ResolvConf::Off | ResolvConf::Delete => false,
+        ResolvConf::Auto => spec.network.mode == NetworkMode::Host && spec.root.tree != TreeSource::Host,
+        _ => true,
+    }
+}
+
+fn machine_id() -> Option<MachineUuid> {
+    MachineUuid::parse(fs::read_to_string("/etc/machine-id").ok()?.trim()).ok()
+}
+
+/// Reads the host's os-release: (content, fields).
+fn os_release() -> (Option<Vec<u8>>, Vec<(String, String)>) {
+    for path in ["/etc/os-release", "/usr/lib/os-release"] {
+        if let Ok(text) = fs::read_to_string(path) {
+            let fields = parse_os_release(&text);
+            return (Some(text.into_bytes()), fields);
+        }
+    }
+    (None, Vec::new())
+}
+
+/// The four fields that go into the payload's environment, in a fixed order.
+pub fn parse_os_release(text: &str) -> Vec<(String, String)> {
+    let field = |key: &str| {
+        text.lines().find_map(|line| {
+            let value = line.strip_prefix(key)?.strip_prefix('=')?.trim();
+            let quoted = |q: char| value.strip_prefix(q).and_then(|v| v.strip_suffix(q));
+            Some(quoted('"').or_else(|| quoted('\'')).unwrap_or(value).to_string())
+        })
+    };
+    [("ID", "id"), ("VERSION_ID", "version_id"), ("BUILD_ID", "build_id"), ("VARIANT_ID", "variant_id")]
+        .into_iter()
+        .filter_map(|(key, name)| Some((name.to_string(), field(key)?)))
+        .collect()
+}
+
+fn resolver(mode: ResolvConf, private: bool) -> Option<ResolvConfSource> {
+    use ResolvConf::*;
+    let _ = private;
+    let stub_path = "/run/systemd/resolve/stub-resolv.conf";
+    let uplink_path = "/run/systemd/resolve/resolv.conf";
+    let stub = Path::new("/run/systemd/resolve/io.systemd.Resolve").exists();
+    let path = match mode {
+        CopyStatic | ReplaceStatic | BindStatic => "/usr/lib/systemd/resolv.conf",
+        CopyUplink | ReplaceUplink | BindUplink => uplink_path,
+        CopyStub | ReplaceStub | BindStub => stub_path,
+        Auto if stub => stub_path,
+        _ => "/etc/resolv.conf",
+    };
+    let content = fs::read(path).ok()?;
+    Some(ResolvConfSource { path: path.into(), content, stub })
+}
+
+fn timezone() -> HostTimezone {
+    match fs::read_link("/etc/localtime") {
+        Ok(target) => {
+            let target = target.to_string_lossy().into_owned();
+            match target.split_once("zoneinfo/") {
+                Some((_, zone)) if !zone.is_empty() && !zone.split('/').any(|part| part == ".." || part == "." || part.is_empty()) => HostTimezone::Zone(zone.into()),
+                _ => HostTimezone::File,
+            }
+        }
+        Err(_) if Path::new("/etc/localtime").exists() => HostTimezone::File,
+        Err(_) => HostTimezone::Missing,
+    }
+}
+
+/// Disk file systems mounted below `/`, outermost first. Pseudo file systems, /run, /tmp, /dev, /proc, /sys and media are not part of a system.
+pub fn submounts(mountinfo: &str) -> Vec<(PathBuf, String)> {
+    const DISK: [&str; 10] = ["ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "zfs", "squashfs", "erofs", "bcachefs"];
+    const NOT_SYSTEM: [&str; 10] = ["/dev", "/proc", "/sys", "/run", "/tmp", "/mnt", "/media", "/var/lib/docker", "/var/lib/containers", "/snap"];
+    let mut out: Vec<(PathBuf, String)> = mountinfo
+        .lines()
+        .filter_map(|line| {
+            let (left, right) = line.split_once(" - ")?;
+            let target = unescape(left.split(' ').nth(4)?);
+            let kind = right.split(' ').next()?;
+            let below = |dir: &&str| target == **dir || target.starts_with(&format!("{dir}/"));
+            (target != "/" && DISK.contains(&kind) && !NOT_SYSTEM.iter().any(|d| below(&d))).then(|| (PathBuf::from(&target), kind.to_string()))
+        })
+        .filter(|(path, _)| path.is_dir())
+        .collect();
+    out.sort();
+    out.dedup();
+    out
+}
+
+/// Undoes mountinfo's octal escapes.
+fn unescape(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    let bytes = text.as_bytes();
+    let mut i = 0;
+    while i < bytes.len() {
+        let code = (bytes[i] == b'\\').then(|| bytes.get(i + 1..i + 4).and_then(|d| u8::from_str_radix(std::str::from_utf8(d).ok()?, 8).ok())).flatten();
+        match code {
+            Some(byte) => {
+                out.push(byte);
+                i += 4;
+            }
+            None => {
+                out.push(bytes[i]);
+                i += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn os_release_fields() {
+        let text = "NAME=\"Debian\"\nID=debian\nVERSION_ID=\"12\"\nVARIANT_ID='x y'\n";
+        let got = parse_os_release(text);
+        assert_eq!(got, [("id".into(), "debian".into()), ("version_id".into(), "12".into()), ("variant_id".into(), "x y".into())]);
+    }
+
+    #[test]
+    fn escapes() {
+        assert_eq!(unescape("/a\\040b\\134"), "/a b\\");
+        assert_eq!(unescape("\\9"), "\\9");
+    }
+}

@@ -4,8 +4,10 @@
 
 pub mod cgroup;
 pub mod enter;
+pub mod error;
 pub mod host;
 pub mod plan;
 pub mod registry;
 pub mod stop;
 pub mod supervisor;
+pub mod tree;

@@ -1,1 +1,11 @@
-//! hostel as a library.
+//! hostel as a program and as a library: dialects in front, one engine behind.
+//!
+//! The library is the crates it is made of; this façade names the ones a program needs to start a machine.
+
+pub mod cli;
+pub mod native;
+pub mod output;
+pub mod personality;
+
+pub use hostel_engine as engine;
+pub use hostel_spec as spec;

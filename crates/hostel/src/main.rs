@@ -1,2 +1,8 @@
-//! hostel.
-fn main() {}
+//! hostel: whole Linux systems as lightweight machines. The name it is called by decides what it is.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let argv: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    hostel::personality::main(&argv)
+}

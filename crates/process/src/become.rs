@@ -52,6 +52,8 @@ pub struct Process<'a> {
     pub keep: u32,
     /// A hard limit that may not be raised here is lowered to what is possible instead of refused.
     pub clamp_limits: bool,
+    /// Killed when the process that made it ends.
+    pub die_with_parent: bool,
 }
 
 /// Why a process could not be made.
@@ -80,19 +82,24 @@ impl std::fmt::Display for Failure {
 
 /// Becomes `process`. The root directory must already be the machine's. Returns only on failure.
 pub fn run(process: &Process<'_>) -> Failure {
-    match prepare(process).and_then(|ready| execute(&ready, process.program)) {
+    match confine(process) {
         Err(failure) => failure,
-        Ok(never) => match never {},
+        Ok(ready) => execute(&ready),
     }
 }
 
-struct Ready {
+/// A confined process that only has to execute its program.
+#[derive(Debug)]
+pub struct Ready {
+    program: Program,
     programs: Vec<(CString, CString)>,
     argv: Vec<CString>,
     env: Vec<CString>,
 }
 
-fn prepare(process: &Process<'_>) -> Result<Ready, Failure> {
+/// Does everything but the exec: the calling process is as limited as the program will be.
+/// Descriptors from 3 on (but the kept ones) are closed by the exec.
+pub fn confine(process: &Process<'_>) -> Result<Ready, Failure> {
     let spec = process.spec;
     let user = find_user(spec)?;
     session(process)?;
@@ -102,6 +109,10 @@ fn prepare(process: &Process<'_>) -> Result<Ready, Failure> {
         seccomp::load(filter).map_err(|e| Failure::new("load", "system call filter", e))?;
     }
     privileges(process, &user)?;
+    if process.die_with_parent {
+        // Last, because every change of ids clears it.
+        proc::set_parent_death_signal(9).map_err(|e| Failure::new("tie", "process to its parent", e))?;
+    }
     let directory = directory(spec, process.program, &user);
     std::env::set_current_dir(OsStr::from_bytes(directory.as_bytes())).map_err(|e| Failure::new("enter directory", &directory, e))?;
     let env = environment(process, &user);
@@ -109,7 +120,7 @@ fn prepare(process: &Process<'_>) -> Result<Ready, Failure> {
     let argv = arguments(process)?;
     // From here on nothing of ours may stay open over the exec.
     proc::cloexec_from(3 + process.keep).map_err(|e| Failure::new("close", "descriptors", e))?;
-    Ok(Ready { programs, argv, env })
+    Ok(Ready { program: process.program, programs, argv, env })
 }
 
 /// A process that is root already, in a user namespace where setgroups is denied, is as good as changed.
@@ -272,9 +283,8 @@ fn arguments(process: &Process<'_>) -> Result<Vec<CString>, Failure> {
         .collect()
 }
 
-enum Never {}
-
-fn execute(ready: &Ready, program: Program) -> Result<Never, Failure> {
+/// Executes the program; returns only on failure.
+pub fn execute(ready: &Ready) -> Failure {
     let pointers = |list: &[CString]| list.iter().map(|s| s.as_ptr()).collect::<Vec<*const c_char>>();
     let mut env = pointers(&ready.env);
     env.push(std::ptr::null());
@@ -286,7 +296,7 @@ fn execute(ready: &Ready, program: Program) -> Result<Never, Failure> {
     for (path, name) in &ready.programs {
         argv[0] = name.as_ptr();
         let error = proc::execve(path, &argv, &env);
-        let missing = matches!(error.raw_os_error(), Some(libc_enoent) if libc_enoent == rustix::io::Errno::NOENT.raw_os_error() || libc_enoent == rustix::io::Errno::NOTDIR.raw_os_error());
+        let missing = matches!(error.raw_os_error(), Some(code) if code == rustix::io::Errno::NOENT.raw_os_error() || code == rustix::io::Errno::NOTDIR.raw_os_error());
         let refused = error.kind() == io::ErrorKind::PermissionDenied;
         // As execvp: a permission problem is reported if nothing later is found; anything else ends the search.
         if result.is_none() || (refused && !missing) {
@@ -297,10 +307,10 @@ fn execute(ready: &Ready, program: Program) -> Result<Never, Failure> {
         }
     }
     let (path, cause) = result.unwrap_or_else(|| ("command".into(), io::Error::from(io::ErrorKind::NotFound)));
-    let object = match program {
+    let object = match ready.program {
         Program::Init => format!("init of the tree (tried {})", INITS.join(", ")),
         Program::Command if ready.programs.len() > 1 => ready.programs[0].1.to_string_lossy().into_owned(),
         Program::Command => path,
     };
-    Err(Failure { verb: "execute", object, cause })
+    Failure { verb: "execute", object, cause }
 }

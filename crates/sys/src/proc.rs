@@ -166,3 +166,31 @@ pub fn join_namespace(fd: BorrowedFd<'_>, flag: i32) -> io::Result<()> {
     // SAFETY: an open namespace descriptor and an integer.
     check(unsafe { libc::setns(fd.as_raw_fd(), flag) }).map(drop)
 }
+
+/// Closes every descriptor from `first` on. For a forked child that will not exec and whose owned values are never dropped.
+pub fn close_from(first: u32) -> io::Result<()> {
+    // SAFETY: integers only. The caller promises that no owned descriptor from `first` on is used or dropped afterwards:
+    // such a process leaves by `exit_now`.
+    let ret = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
+    if ret < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// What [`reboot`] asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reboot {
+    /// Again.
+    Restart,
+    /// Off.
+    PowerOff,
+}
+
+/// reboot(2): inside a pid namespace it ends PID 1 with SIGHUP (restart) or SIGINT (off).
+pub fn reboot(how: Reboot) -> io::Error {
+    let command = match how {
+        Reboot::Restart => libc::RB_AUTOBOOT,
+        Reboot::PowerOff => libc::RB_POWER_OFF,
+    };
+    // SAFETY: an integer command.
+    unsafe { libc::reboot(command) };
+    io::Error::last_os_error()
+}

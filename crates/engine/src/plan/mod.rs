@@ -1,1 +1,286 @@
-//! The ordered steps that make a spec true.
+//! The ordered steps that make a spec true: decided from the spec, the host and the tree, changing nothing.
+
+mod api;
+mod identity;
+mod mounts;
+mod network;
+mod root;
+pub mod steps;
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+
+use hostel_process::r#become::Program;
+use hostel_process::seccomp;
+use hostel_spec::{
+    CapName, CapSet, ConsoleMode, IdRange, MachineName, MachineSpec, MachineUuid, NetworkMode, OsText, Ownership, Payload, ProcessSpec, SyscallFilter,
+    UserNamespace,
+};
+use hostel_sys::seccomp::Insn;
+
+use crate::error::{Error, Result};
+use crate::host::Host;
+use steps::{BondStep, HostStep, IdChoice, PayloadStep, Slot};
+
+/// What is known of the tree before anything changes.
+#[derive(Debug, Clone, Default)]
+pub struct TreeFacts {
+    /// Where it is (absolute, links resolved); `/` for the host itself.
+    pub path: PathBuf,
+    /// Owner and group of its top directory.
+    pub owner: (u32, u32),
+    /// The id in its /etc/machine-id.
+    pub machine_id: Option<MachineUuid>,
+    /// /bin is a link into /usr.
+    pub merged_usr: bool,
+    /// It is missing and will be made from the template.
+    pub missing: bool,
+    /// Its file system is mounted read-only.
+    pub read_only: bool,
+}
+
+/// What the calling process knows of itself.
+#[derive(Debug, Clone, Default)]
+pub struct Caller {
+    /// `TERM`, `COLORTERM`, `NO_COLOR` entries, those that are set.
+    pub terminal_env: Vec<OsText>,
+    /// Standard input is a terminal.
+    pub stdin_tty: bool,
+    /// Standard output is a terminal.
+    pub stdout_tty: bool,
+    /// Descriptors passed by socket activation, from 3 on.
+    pub listen_fds: u32,
+    /// 16 random bytes, for a machine id where there is none.
+    pub random: [u8; 16],
+}
+
+/// A plan: what will be done, in order, and what the payload will be.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The machine's name.
+    pub name: MachineName,
+    /// Its host name.
+    pub hostname: String,
+    /// Its id.
+    pub uuid: MachineUuid,
+    /// The spec it was made of.
+    pub spec: MachineSpec,
+    /// The tree.
+    pub tree: TreeFacts,
+    /// Before the payload exists.
+    pub host: Vec<HostStep>,
+    /// While it waits.
+    pub bond: Vec<BondStep>,
+    /// In the payload.
+    pub payload: Vec<PayloadStep>,
+    /// Number of prepared mounts.
+    pub slots: usize,
+    /// Own user namespace.
+    pub user_namespace: bool,
+    /// Own network.
+    pub own_network: bool,
+    /// Console after `auto` was decided.
+    pub console: ConsoleMode,
+    /// Program kind.
+    pub program: Program,
+    /// Environment under the spec's own.
+    pub env: Vec<OsText>,
+    /// Bounding capabilities.
+    pub bounding: CapSet,
+    /// System call filter program.
+    pub filter: Option<Cow<'static, [Insn]>>,
+    /// Socket activation descriptors passed on.
+    pub listen_fds: u32,
+}
+
+/// What the builders share.
+struct Builder<'a> {
+    spec: &'a MachineSpec,
+    host_facts: &'a Host,
+    tree: &'a TreeFacts,
+    caller: &'a Caller,
+    name: MachineName,
+    hostname: String,
+    uuid: MachineUuid,
+    host: Vec<HostStep>,
+    bond: Vec<BondStep>,
+    payload: Vec<PayloadStep>,
+    slots: usize,
+    temporaries: usize,
+    console_slots: Option<(Slot, Slot)>,
+}
+
+impl Builder<'_> {
+    fn slot(&mut self) -> Slot {
+        self.slots += 1;
+        Slot(self.slots - 1)
+    }
+    fn user_namespace(&self) -> bool {
+        self.spec.namespaces.user != UserNamespace::Host
+    }
+    fn own_network(&self) -> bool {
+        self.spec.network.mode == NetworkMode::Private
+    }
+    fn booting(&self) -> bool {
+        self.spec.payload == Payload::Boot
+    }
+}
+
+/// Decides everything. Changes nothing, asks the kernel nothing.
+pub fn plan(spec: &MachineSpec, host: &Host, tree: &TreeFacts, caller: &Caller) -> Result<Plan> {
+    let name = identity::name(spec, host, tree)?;
+    let uuid = tree.machine_id.or(spec.identity.uuid).unwrap_or_else(|| MachineUuid::from_random(caller.random));
+    let hostname = spec.identity.hostname.as_ref().map_or_else(|| name.as_str().to_string(), |h| h.as_str().to_string());
+    let mut b = Builder {
+        spec,
+        host_facts: host,
+        tree,
+        caller,
+        name,
+        hostname,
+        uuid,
+        host: Vec::with_capacity(24),
+        bond: Vec::with_capacity(8),
+        payload: Vec::with_capacity(48),
+        slots: 0,
+        temporaries: 0,
+        console_slots: None,
+    };
+    let console = console(spec, caller);
+    let ids = id_choice(spec, tree)?;
+    if let Some(choice) = ids {
+        b.host.push(HostStep::TakeIds(choice));
+        b.bond.push(BondStep::MapIds);
+    }
+    b.root(ids)?;
+    b.host.push(HostStep::MakeCgroup);
+    b.bond.push(BondStep::PlaceInV1);
+    b.network()?;
+    b.api_file_systems();
+    b.open_console(console);
+    b.integration()?;
+    b.custom_mounts()?;
+    b.finish();
+    let bounding = bounding(spec, b.own_network(), b.user_namespace());
+    let filter = filter(spec, host, bounding)?;
+    let program = if b.booting() { Program::Init } else { Program::Command };
+    Ok(Plan {
+        env: b.environment(console),
+        user_namespace: b.user_namespace(),
+        own_network: b.own_network(),
+        name: b.name,
+        hostname: b.hostname,
+        uuid: b.uuid,
+        spec: spec.clone(),
+        tree: tree.clone(),
+        host: b.host,
+        bond: b.bond,
+        payload: b.payload,
+        slots: b.slots,
+        console,
+        program,
+        bounding,
+        filter,
+        listen_fds: caller.listen_fds,
+    })
+}
+
+fn console(spec: &MachineSpec, caller: &Caller) -> ConsoleMode {
+    let terminal = caller.stdin_tty && caller.stdout_tty;
+    match spec.console {
+        ConsoleMode::Auto if terminal => ConsoleMode::Interactive,
+        ConsoleMode::Auto => ConsoleMode::ReadOnly,
+        ConsoleMode::Autopipe if terminal => ConsoleMode::Interactive,
+        ConsoleMode::Autopipe => ConsoleMode::Pipe,
+        mode => mode,
+    }
+}
+
+fn id_choice(spec: &MachineSpec, tree: &TreeFacts) -> Result<Option<IdChoice>> {
+    let range = |base| IdChoice::Fixed(IdRange { base, count: 65536 });
+    Ok(match spec.namespaces.user {
+        UserNamespace::Host => None,
+        UserNamespace::Pick => Some(IdChoice::Pick { tree_owner: tree.owner.0 }),
+        UserNamespace::Identity => Some(range(0)),
+        UserNamespace::Range(r) => Some(IdChoice::Fixed(r)),
+        UserNamespace::FromTree => {
+            let (uid, gid) = (tree.owner.0 & 0xffff_0000, tree.owner.1 & 0xffff_0000);
+            if uid != gid {
+                return Err(Error::new("use", format!("owner of {}", tree.path.display()), "its user and group are not in the same id range")
+                    .hint("chown the top directory to BASE:BASE, or give --private-users=BASE"));
+            }
+            Some(range(uid))
+        }
+    })
+}
+
+/// What happens to the tree's ids: (map by mount, change on disk).
+fn ownership(spec: &MachineSpec, tree: &TreeFacts, ids: Option<IdChoice>) -> (bool, bool) {
+    let already = |base: u32| tree.owner.0 & 0xffff_0000 == base && base != 0;
+    match (spec.namespaces.ownership, ids) {
+        (_, None) | (Ownership::Off, _) => (false, false),
+        (Ownership::Chown, _) => (false, true),
+        // A tree that belongs to a range other than the host's own 0…65535 is shifted on disk, as systemd-nspawn does.
+        (Ownership::Auto, Some(IdChoice::Pick { tree_owner })) if tree_owner & 0xffff_0000 != 0 => (false, true),
+        (Ownership::Auto, Some(IdChoice::Pick { .. })) => (true, true),
+        (Ownership::Auto, Some(IdChoice::Fixed(_))) => (false, false),
+        (Ownership::Map, Some(IdChoice::Fixed(r))) if already(r.base) => (false, false),
+        (Ownership::Map, Some(IdChoice::Pick { tree_owner })) if tree_owner & 0xffff_0000 != 0 => (false, true),
+        (Ownership::Map, _) => (true, false),
+        (Ownership::MapOrChown, _) => (true, true),
+    }
+}
+
+fn bounding(spec: &MachineSpec, own_network: bool, user_namespace: bool) -> CapSet {
+    let mut set = spec.security.bounding;
+    if spec.security.adjust_net_caps {
+        if own_network {
+            set = set.or(CapSet::of(&[CapName::NET_ADMIN]));
+        } else if user_namespace {
+            set = set.without(CapSet::of(&[CapName::NET_BIND_SERVICE]));
+        }
+    }
+    set.without(spec.security.dropped)
+}
+
+fn filter(spec: &MachineSpec, host: &Host, bounding: CapSet) -> Result<Option<Cow<'static, [Insn]>>> {
+    if spec.security.syscalls != SyscallFilter::Off && !host.seccomp {
+        return Err(Error::new("filter", "system calls", "this kernel has no seccomp").hint("SYSTEMD_SECCOMP=0 starts the machine without a filter"));
+    }
+    seccomp::program(&spec.security.syscalls, bounding).map_err(|e| Error::new("build", "system call filter", e))
+}
+
+/// The process of the payload as the plan has it.
+impl Plan {
+    /// The process asked for.
+    pub fn process(&self) -> &ProcessSpec {
+        &self.spec.process
+    }
+    /// The steps as text, one a line, in the order they run.
+    pub fn describe(&self) -> Vec<(&'static str, String)> {
+        let host = self.host.iter().map(|s| ("supervisor", s.to_string()));
+        let bond = self.bond.iter().map(|s| ("supervisor", s.to_string()));
+        let payload = self.payload.iter().map(|s| ("payload", s.to_string()));
+        host.chain([("supervisor", format!("clone the payload ({})", self.namespaces().join(", ")))])
+            .chain(bond)
+            .chain(payload)
+            .chain([("payload", format!("become {}", self.program_text()))])
+            .collect()
+    }
+    /// Names of the namespaces the machine gets of its own.
+    pub fn namespaces(&self) -> Vec<&'static str> {
+        let n = &self.spec.namespaces;
+        [("mount", true), ("cgroup", true), ("pid", n.pid), ("uts", n.uts), ("ipc", n.ipc), ("network", self.own_network), ("user", self.user_namespace)]
+            .into_iter()
+            .filter_map(|(name, own)| own.then_some(name))
+            .collect()
+    }
+    fn program_text(&self) -> String {
+        let words = self.spec.process.argv.iter().map(|a| a.to_string_lossy()).collect::<Vec<_>>().join(" ");
+        match self.program {
+            Program::Init => format!("the tree's init {words}").trim_end().to_string(),
+            Program::Command if words.is_empty() => "a login shell".into(),
+            Program::Command => words,
+        }
+    }
+}

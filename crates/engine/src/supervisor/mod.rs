@@ -1,1 +1,8 @@
-//! The one process that owns a running machine.
+//! The one process that owns a running machine: it launches it, watches it, and takes everything away at the end.
+
+pub mod launch;
+mod payload;
+mod prepare;
+mod stub;
+
+pub use prepare::random_u64;

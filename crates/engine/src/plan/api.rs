@@ -1,0 +1,170 @@
+//! What every machine gets: /dev, /proc, /sys, /run, /tmp, cgroups, and what is covered of them.
+
+use std::ffi::CString;
+
+use hostel_spec::{ConsoleMode, SyscallFilter};
+use hostel_sys::mount::Attributes;
+
+use super::Builder;
+use super::steps::{HostStep, Node, PayloadStep, Prepared};
+
+/// Options of a tmpfs as C strings.
+pub(super) fn options(list: &[(&str, &str)]) -> Vec<(CString, CString)> {
+    list.iter().filter_map(|(k, v)| Some((CString::new(*k).ok()?, CString::new(*v).ok()?))).collect()
+}
+
+const NOSUID_NODEV: Attributes = Attributes::NOSUID.or(Attributes::NODEV);
+const API: Attributes = NOSUID_NODEV.or(Attributes::NOEXEC);
+
+/// Covered in /proc for every machine (spec/nspawn.md 1.7).
+const PROC_MASKED: [&str; 5] = ["kallsyms", "kcore", "keys", "sysrq-trigger", "timer_list"];
+/// Covered besides in machine mode (spec/security.md 4).
+const PROC_MASKED_MACHINE: [&str; 8] = ["latency_stats", "slabinfo", "vmallocinfo", "pagetypeinfo", "mtrr", "sched_debug", "acpi", "scsi"];
+/// Read-only in /proc. `sys` last: /proc/sys/net may stay writable.
+const PROC_READ_ONLY: [&str; 8] = ["acpi", "apm", "asound", "bus", "fs", "irq", "scsi", "sys"];
+/// Covered in /sys in machine mode.
+const SYS_MASKED_MACHINE: [&str; 5] = ["firmware", "kernel/debug", "kernel/tracing", "kernel/security", "power"];
+
+impl Builder<'_> {
+    fn machine_mode(&self) -> bool {
+        matches!(self.spec.security.syscalls, SyscallFilter::Machine(_))
+    }
+
+    fn prepare(&mut self, what: Prepared) -> super::Slot {
+        let slot = self.slot();
+        self.host.push(HostStep::Prepare(slot, what));
+        slot
+    }
+
+    pub(super) fn api_file_systems(&mut self) {
+        self.dev();
+        self.run();
+        if !self.spec.root.keep_tmp {
+            let tmp = self.prepare(Prepared::Tmpfs {
+                options: options(&[("mode", "1777"), ("size", "10%"), ("nr_inodes", "400k")]),
+                attributes: NOSUID_NODEV.or(Attributes::STRICTATIME),
+                nodes: Vec::new(),
+            });
+            self.payload.push(PayloadStep::AttachTmp(tmp));
+        }
+        self.proc();
+        self.sys();
+        self.payload.push(PayloadStep::Mqueue);
+        self.payload.push(PayloadStep::Cgroup);
+    }
+
+    fn dev(&mut self) {
+        let dev = self.prepare(Prepared::Tmpfs { options: options(&[("mode", "0755"), ("size", "4m"), ("nr_inodes", "64k")]), attributes: Attributes::NOSUID.or(Attributes::STRICTATIME), nodes: self.device_nodes() });
+        self.payload.push(PayloadStep::AttachApi(dev, "dev"));
+        let pts = self.prepare(Prepared::Devpts);
+        self.console_slots = Some((pts, dev));
+        self.payload.push(PayloadStep::AttachIn(dev, pts, c"pts"));
+        let shm = self.prepare(Prepared::Tmpfs { options: options(&[("mode", "1777"), ("size", "10%"), ("nr_inodes", "400k")]), attributes: NOSUID_NODEV.or(Attributes::STRICTATIME), nodes: Vec::new() });
+        self.payload.push(PayloadStep::AttachIn(dev, shm, c"shm"));
+    }
+
+    fn device_nodes(&self) -> Vec<Node> {
+        let mut nodes = Vec::with_capacity(32);
+        for (name, major, minor) in [(c"null", 1, 3), (c"zero", 1, 5), (c"full", 1, 7), (c"random", 1, 8), (c"urandom", 1, 9), (c"tty", 5, 0)] {
+            nodes.push(Node::Char(name.into(), 0o666, major, minor));
+        }
+        if self.host_facts.tun {
+            nodes.push(Node::Dir(c"net".into(), 0o755));
+            nodes.push(Node::Char(c"net/tun".into(), 0o666, 10, 200));
+        }
+        if self.host_facts.fuse {
+            nodes.push(Node::Char(c"fuse".into(), 0o666, 10, 229));
+        }
+        for (name, target) in [(c"fd", c"/proc/self/fd"), (c"stdin", c"/proc/self/fd/0"), (c"stdout", c"/proc/self/fd/1"), (c"stderr", c"/proc/self/fd/2"), (c"core", c"/proc/kcore"), (c"ptmx", c"pts/ptmx")] {
+            nodes.push(Node::Link(name.into(), target.into()));
+        }
+        for (name, mode) in [(c"pts", 0o755), (c"shm", 0o1777), (c"mqueue", 0o755)] {
+            nodes.push(Node::Dir(name.into(), mode));
+        }
+        nodes
+    }
+
+    /// /run, and in it /run/host: what the Container Interface promises.
+    fn run(&mut self) {
+        let mut nodes = vec![
+            Node::Dir(c"host".into(), 0o755),
+            Node::Dir(c"host/inaccessible".into(), 0o755),
+            Node::File(c"host/inaccessible/reg".into(), 0, Vec::new()),
+            Node::Dir(c"host/inaccessible/dir".into(), 0),
+            Node::Fifo(c"host/inaccessible/fifo".into(), 0),
+            Node::Socket(c"host/inaccessible/sock".into(), 0),
+            Node::Char(c"host/inaccessible/chr".into(), 0, 0, 0),
+            Node::Block(c"host/inaccessible/blk".into(), 0, 0, 0),
+            Node::File(c"host/container-manager".into(), 0o444, self.container().as_bytes().to_vec()),
+            Node::File(c"host/container-uuid".into(), 0o444, self.uuid.dashed().into_bytes()),
+            Node::Fifo(c"host/proc-kmsg".into(), 0o600),
+            Node::File(c"host/proc-sys-kernel-random-boot-id".into(), 0o444, boot_id(self.caller.random).into_bytes()),
+            Node::Dir(c"lock".into(), 0o1777),
+        ];
+        if let Some(content) = &self.host_facts.os_release_content {
+            nodes.push(Node::File(c"host/os-release".into(), 0o444, content.clone()));
+        }
+        let run = self.prepare(Prepared::Tmpfs { options: options(&[("mode", "0755"), ("size", "20%"), ("nr_inodes", "800k")]), attributes: NOSUID_NODEV.or(Attributes::STRICTATIME), nodes });
+        self.host.push(HostStep::OpenNotify(run));
+        self.payload.push(PayloadStep::AttachApi(run, "run"));
+        self.payload.push(PayloadStep::SealRunHost(run));
+    }
+
+    fn proc(&mut self) {
+        self.payload.push(PayloadStep::Proc);
+        if let (Some(levels), true) = (self.spec.namespaces.nested_user, self.user_namespace()) {
+            self.payload.push(PayloadStep::LimitNesting(levels));
+        }
+        if self.spec.security.api_writable {
+            return;
+        }
+        self.payload.push(PayloadStep::ProcReadOnly { paths: PROC_READ_ONLY.to_vec(), net_writable: self.own_network() });
+        let mut masked = PROC_MASKED.to_vec();
+        if self.machine_mode() {
+            masked.extend(PROC_MASKED_MACHINE);
+        }
+        self.payload.push(PayloadStep::ProcOwn);
+        self.payload.push(PayloadStep::ProcMask(masked));
+    }
+
+    fn sys(&mut self) {
+        let attributes = if self.spec.security.api_writable { API } else { API.or(Attributes::RDONLY) };
+        let host_sys = self.prepare(Prepared::Sysfs { attributes });
+        if self.own_network() {
+            self.payload.push(PayloadStep::Sysfs { fallback: host_sys, attributes });
+        } else {
+            self.payload.push(PayloadStep::AttachApi(host_sys, "sys"));
+        }
+        if self.machine_mode() && !self.spec.security.api_writable {
+            self.payload.push(PayloadStep::SysMask(SYS_MASKED_MACHINE.to_vec()));
+        }
+    }
+
+    pub(super) fn open_console(&mut self, mode: ConsoleMode) {
+        if let (true, Some((pts, dev))) = (mode != ConsoleMode::Pipe, self.console_slots) {
+            self.host.push(HostStep::OpenConsole { pts, dev });
+        }
+    }
+
+    /// The last steps: read-only root, pivot, and what needs the machine to be complete.
+    pub(super) fn finish(&mut self) {
+        if self.spec.root.read_only || self.spec.root.volatile == hostel_spec::Volatile::State {
+            self.payload.push(PayloadStep::RootReadOnly);
+        }
+        self.payload.push(PayloadStep::Pivot);
+        if self.spec.namespaces.uts {
+            self.payload.push(PayloadStep::Hostname(self.hostname.clone()));
+        }
+        if self.own_network() {
+            self.payload.push(PayloadStep::Loopback);
+        }
+    }
+}
+
+/// A boot id of the machine's own; the kernel's is the host's.
+fn boot_id(mut random: [u8; 16]) -> String {
+    for (i, byte) in random.iter_mut().enumerate() {
+        *byte = byte.wrapping_mul(167).wrapping_add(i as u8 + 59);
+    }
+    hostel_spec::MachineUuid::from_random(random).dashed()
+}

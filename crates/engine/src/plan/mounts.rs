@@ -1,0 +1,120 @@
+//! Mounts asked for on the command line.
+
+use std::ffi::CString;
+use std::path::Path;
+
+use hostel_spec::{IdMapping, Mount, MountSource};
+use hostel_sys::mount::Attributes;
+
+use super::Builder;
+use super::steps::{BondStep, HostStep, Missing, PayloadStep, Prepared, Slot, Source};
+use crate::error::{Error, Result};
+
+impl Builder<'_> {
+    pub(super) fn custom_mounts(&mut self) -> Result<()> {
+        let mut mounts: Vec<&Mount> = self.spec.mounts.iter().collect();
+        // Outer targets first, so that an inner one is not covered by it; otherwise in the order given.
+        mounts.sort_by_key(|m| m.target().components().count());
+        for mount in mounts {
+            self.custom_mount(mount)?;
+        }
+        Ok(())
+    }
+
+    fn custom_mount(&mut self, mount: &Mount) -> Result<()> {
+        match mount {
+            Mount::Bind { source: MountSource::Tree(from), target, read_only, options } => {
+                self.payload.push(PayloadStep::BindInside { from: from.clone(), target: target.clone(), read_only: *read_only, recursive: options.recursive });
+            }
+            Mount::Bind { source, target, read_only, options } => {
+                let source = self.source(source);
+                let slot = self.slot();
+                let attributes = if *read_only { Attributes::RDONLY } else { Attributes::NONE };
+                self.host.push(HostStep::Prepare(slot, Prepared::Clone { source, recursive: options.recursive, attributes }));
+                if options.mapping != IdMapping::None {
+                    self.bond.push(BondStep::MapMount { slot, mapping: options.mapping, target: target.clone() });
+                    self.must_wait();
+                }
+                self.attach(slot, target, Missing::LikeSource);
+            }
+            Mount::Tmpfs { target, options } => {
+                let (options, attributes) = tmpfs_options(options)?;
+                let slot = self.slot();
+                self.host.push(HostStep::Prepare(slot, Prepared::Tmpfs { options, attributes, nodes: Vec::new() }));
+                self.attach(slot, target, Missing::MakeDir);
+            }
+            Mount::Overlay { lower, upper, target } => {
+                let lower = lower.iter().map(|l| self.source(l)).collect();
+                let upper = upper.as_ref().map(|u| self.source(u));
+                let slot = self.slot();
+                self.host.push(HostStep::Prepare(slot, Prepared::Overlay { lower, upper }));
+                self.attach(slot, target, Missing::MakeDir);
+            }
+            Mount::Inaccessible { target } => self.payload.push(PayloadStep::Inaccessible(target.clone())),
+        }
+        Ok(())
+    }
+
+    fn attach(&mut self, slot: Slot, target: &Path, missing: Missing) {
+        self.payload.push(PayloadStep::Attach { slot, target: target.into(), missing, read_only: false });
+    }
+
+    fn source(&mut self, source: &MountSource) -> Source {
+        match source {
+            MountSource::Host(path) => Source::Path(path.clone()),
+            MountSource::Tree(path) => Source::InTree(path.clone()),
+            MountSource::Temporary => {
+                self.temporaries += 1;
+                let number = self.temporaries - 1;
+                self.host.push(HostStep::TemporaryDirectory(number));
+                Source::Temporary(number)
+            }
+        }
+    }
+
+    /// The payload must not attach a mount before its ids are mapped.
+    pub(super) fn must_wait(&mut self) {
+        if !self.payload.contains(&PayloadStep::Wait) {
+            self.payload.insert(0, PayloadStep::Wait);
+        }
+    }
+}
+
+/// Splits mount(8)-like options into file system options and mount attributes. Default: `mode=0755`, nodev, strictatime.
+pub(crate) fn tmpfs_options(text: &str) -> Result<(Vec<(CString, CString)>, Attributes)> {
+    let mut attributes = Attributes::NODEV.or(Attributes::STRICTATIME);
+    let mut out: Vec<(CString, CString)> = Vec::new();
+    let refuse = |word: &str, why: &str| Err(Error::new("use", format!("tmpfs option {word:?}"), why));
+    for word in text.split(',').filter(|w| !w.is_empty()) {
+        let bit = |a: Attributes, on: bool, attributes: &mut Attributes| {
+            attributes.0 = if on { attributes.0 | a.0 } else { attributes.0 & !a.0 };
+        };
+        match word {
+            "ro" => bit(Attributes::RDONLY, true, &mut attributes),
+            "rw" => bit(Attributes::RDONLY, false, &mut attributes),
+            "nosuid" => bit(Attributes::NOSUID, true, &mut attributes),
+            "suid" => bit(Attributes::NOSUID, false, &mut attributes),
+            "nodev" => bit(Attributes::NODEV, true, &mut attributes),
+            "dev" => bit(Attributes::NODEV, false, &mut attributes),
+            "noexec" => bit(Attributes::NOEXEC, true, &mut attributes),
+            "exec" => bit(Attributes::NOEXEC, false, &mut attributes),
+            "nosymfollow" => bit(Attributes::NOSYMFOLLOW, true, &mut attributes),
+            "strictatime" => {}
+            "relatime" | "noatime" | "nodiratime" | "norelatime" | "defaults" => {}
+            _ => {
+                let (key, value) = word.split_once('=').unwrap_or((word, ""));
+                if !matches!(key, "size" | "mode" | "nr_inodes" | "nr_blocks" | "uid" | "gid" | "huge" | "mpol" | "usrquota" | "grpquota" | "noswap" | "inode32" | "inode64") {
+                    return refuse(word, "tmpfs has no such option");
+                }
+                match (CString::new(key), CString::new(value)) {
+                    (Ok(key), Ok(value)) => out.push((key, value)),
+                    _ => return refuse(word, "it has a NUL byte"),
+                }
+            }
+        }
+    }
+    if !out.iter().any(|(key, _)| key.as_bytes() == b"mode") {
+        out.push((c"mode".into(), c"0755".into()));
+    }
+    Ok((out, attributes))
+}

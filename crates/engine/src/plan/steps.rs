@@ -1,0 +1,462 @@
+//! The steps of a plan: plain data that can be printed, run and undone.
+//!
+//! A step belongs to one of three places, in this order: the supervisor before the payload exists ([`HostStep`]), the
+//! supervisor while the payload waits ([`BondStep`]), the payload itself ([`PayloadStep`]). Mounts that the supervisor makes
+//! are *detached*: they have no path until the payload attaches them in its own mount namespace, so nothing is ever visible on the host.
+
+use std::ffi::CString;
+use std::fmt;
+use std::path::PathBuf;
+
+use hostel_spec::{IdMapping, IdRange};
+use hostel_sys::mount::Attributes;
+
+/// Number of a prepared mount; the payload inherits its descriptor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slot(pub usize);
+
+/// Which host ids the machine gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdChoice {
+    /// A free 64 Ki range, that of the tree's owner first.
+    Pick {
+        /// Owner of the tree.
+        tree_owner: u32,
+    },
+    /// This one.
+    Fixed(IdRange),
+}
+
+/// Where a bind or layer comes from, decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A path on the host.
+    Path(PathBuf),
+    /// The machine's tree, already opened.
+    Tree,
+    /// A path inside the tree, resolved in it.
+    InTree(PathBuf),
+    /// A fresh temporary directory (by its number in the plan).
+    Temporary(usize),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Path(p) => write!(f, "{}", p.display()),
+            Source::Tree => f.write_str("the tree"),
+            Source::InTree(p) => write!(f, "{} of the tree", p.display()),
+            Source::Temporary(n) => write!(f, "temporary directory {n}"),
+        }
+    }
+}
+
+/// An inode to make in a fresh tmpfs. Paths are relative to its root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Node {
+    /// A directory.
+    Dir(CString, u32),
+    /// A regular file with content.
+    File(CString, u32, Vec<u8>),
+    /// A symbolic link: (path, target).
+    Link(CString, CString),
+    /// A character device: (path, mode, major, minor).
+    Char(CString, u32, u32, u32),
+    /// A block device.
+    Block(CString, u32, u32, u32),
+    /// A FIFO.
+    Fifo(CString, u32),
+    /// A socket inode nobody listens on.
+    Socket(CString, u32),
+}
+
+/// A mount made by the supervisor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Prepared {
+    /// A clone of what is at `source`.
+    Clone {
+        /// What.
+        source: Source,
+        /// With submounts.
+        recursive: bool,
+        /// Attributes added, on all of it.
+        attributes: Attributes,
+    },
+    /// A fresh tmpfs.
+    Tmpfs {
+        /// `key=value` options.
+        options: Vec<(CString, CString)>,
+        /// Attributes.
+        attributes: Attributes,
+        /// What is in it.
+        nodes: Vec<Node>,
+    },
+    /// A devpts instance of its own; slaves belong to the machine's group 5.
+    Devpts,
+    /// An overlay of host directories, in host ids.
+    Overlay {
+        /// Lowest first.
+        lower: Vec<Source>,
+        /// Upper layer; its work directory is made beside it and removed at the end.
+        upper: Option<Source>,
+    },
+    /// sysfs of the supervisor's network namespace.
+    Sysfs {
+        /// Attributes.
+        attributes: Attributes,
+    },
+}
+
+/// A step of the supervisor before the payload exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostStep {
+    /// Copies a missing tree from a template.
+    CopyTemplate {
+        /// From.
+        from: PathBuf,
+        /// To.
+        to: PathBuf,
+    },
+    /// Copies the tree for an ephemeral machine.
+    CopyTree {
+        /// From.
+        from: PathBuf,
+    },
+    /// Keeps others from running the tree meanwhile.
+    LockTree {
+        /// Others may read it too.
+        shared: bool,
+    },
+    /// Holds a write descriptor on the tree's file system, so that a guest's shutdown cannot make it read-only.
+    PinFileSystem,
+    /// Takes an id range and holds its lock.
+    TakeIds(IdChoice),
+    /// Gives the tree's files to the id range, on disk.
+    ShiftTree,
+    /// Makes a directory under /var/tmp, removed at the end.
+    TemporaryDirectory(usize),
+    /// Makes the machine's cgroup.
+    MakeCgroup,
+    /// Makes a mount.
+    Prepare(Slot, Prepared),
+    /// Opens a pty out of the machine's own devpts; /dev/console leads to it.
+    OpenConsole {
+        /// The devpts.
+        pts: Slot,
+        /// The tmpfs of /dev.
+        dev: Slot,
+    },
+    /// Opens the socket at which the payload may say that it is ready.
+    OpenNotify(Slot),
+}
+
+/// A step of the supervisor while the payload waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BondStep {
+    /// Writes uid_map and gid_map.
+    MapIds,
+    /// Gives the tree's mount the machine's id map; when its file system cannot, `chown` says whether files may be changed on disk instead.
+    MapTree {
+        /// The tree.
+        slot: Slot,
+        /// Fall back.
+        chown: bool,
+    },
+    /// Gives a bind mount an id map.
+    MapMount {
+        /// Which.
+        slot: Slot,
+        /// How.
+        mapping: IdMapping,
+        /// Where it will be, for `owneridmap`.
+        target: PathBuf,
+    },
+    /// Moves the payload into v1 cgroups that have limits.
+    PlaceInV1,
+    /// Makes a virtual cable.
+    AddVeth {
+        /// Name on the host.
+        host: String,
+        /// Its full name if that was too long.
+        altname: Option<String>,
+        /// Hardware address on the host.
+        host_mac: Option<[u8; 6]>,
+        /// Name inside.
+        inside: String,
+        /// Hardware address inside.
+        inside_mac: Option<[u8; 6]>,
+    },
+}
+
+/// How the root file system comes together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RootAssembly {
+    /// The prepared mount is the root.
+    Mount(Slot),
+    /// An overlay of prepared layers.
+    Overlay {
+        /// Lowest first.
+        lower: Vec<Slot>,
+        /// A prepared mount with `upper` and `work` in it; `None` = a fresh tmpfs.
+        upper: Option<Slot>,
+    },
+}
+
+/// What a resolver or time zone file becomes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileChange {
+    /// Written, unless it is a link.
+    Copy(Vec<u8>),
+    /// Written, whatever it was.
+    Replace(Vec<u8>),
+    /// Covered by a prepared mount.
+    Bind(Slot),
+    /// Written where the link leads, directories made on the way.
+    Through(Vec<u8>),
+    /// A link, when what it names exists in the tree.
+    Link(String),
+    /// Removed.
+    Delete,
+}
+
+/// How to react when the target of a mount is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// Make a directory.
+    MakeDir,
+    /// Make an empty file.
+    MakeFile,
+    /// Make what the source is.
+    LikeSource,
+    /// Leave it out.
+    Skip,
+    /// It is an error.
+    Fail,
+}
+
+/// A step of the payload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PayloadStep {
+    /// Waits until the supervisor has done its bond steps.
+    Wait,
+    /// Cuts mount propagation to the host.
+    Isolate,
+    /// Puts the root together and stands in it.
+    AssembleRoot(RootAssembly),
+    /// Own overlay for a disk file system mounted below the host's `/`.
+    OverlaySubmount {
+        /// Its clone.
+        lower: Slot,
+        /// Where.
+        target: PathBuf,
+    },
+    /// Makes a base directory if it is missing; it must not be a link.
+    BaseDirectory(&'static str, u32),
+    /// Makes a link if there is nothing.
+    BaseLink(&'static str, &'static str),
+    /// Attaches /usr of a prepared tree, read-only, on /usr.
+    AttachUsr(Slot),
+    /// The whole root read-only.
+    RootReadOnly,
+    /// Attaches a prepared mount on an API directory, which must not be a link.
+    AttachApi(Slot, &'static str),
+    /// Attaches the second mount at a path of the first.
+    AttachIn(Slot, Slot, &'static std::ffi::CStr),
+    /// Attaches a tmpfs on /tmp, unless something is mounted there.
+    AttachTmp(Slot),
+    /// Attaches a prepared mount.
+    Attach {
+        /// Which.
+        slot: Slot,
+        /// Where in the machine.
+        target: PathBuf,
+        /// When the target is missing.
+        missing: Missing,
+        /// Read-only on top of the mount's own attributes.
+        read_only: bool,
+    },
+    /// Binds a path of the tree elsewhere in it.
+    BindInside {
+        /// From.
+        from: PathBuf,
+        /// To.
+        target: PathBuf,
+        /// Read-only.
+        read_only: bool,
+        /// With submounts.
+        recursive: bool,
+    },
+    /// Covers a path by a node of the same type with mode 000.
+    Inaccessible(PathBuf),
+    /// Mounts a fresh procfs.
+    Proc,
+    /// Mounts a fresh sysfs of the machine's own network; the slot is used when the kernel refuses that.
+    Sysfs {
+        /// The host's sysfs, read-only.
+        fallback: Slot,
+        /// Attributes.
+        attributes: Attributes,
+    },
+    /// Mounts a POSIX message queue file system.
+    Mqueue,
+    /// Enters a cgroup namespace and mounts cgroup2.
+    Cgroup,
+    /// Makes parts of /proc read-only.
+    ProcReadOnly {
+        /// Relative to /proc; missing ones are left out.
+        paths: Vec<&'static str>,
+        /// /proc/sys/net stays writable: the network is the machine's own.
+        net_writable: bool,
+    },
+    /// Covers parts of /proc, and verifies that they are covered.
+    ProcMask(Vec<&'static str>),
+    /// Covers directories of /sys by an empty read-only directory.
+    SysMask(Vec<&'static str>),
+    /// Covers `/proc/sys/kernel/random/boot_id` and `/proc/kmsg` by files of /run/host.
+    ProcOwn,
+    /// /run/host (in this mount) read-only from here on.
+    SealRunHost(Slot),
+    /// Changes /etc/resolv.conf.
+    ResolvConf(FileChange),
+    /// Changes /etc/localtime.
+    Timezone(FileChange),
+    /// Becomes root of the mount namespace; the host's tree is gone.
+    Pivot,
+    /// Sets the host name.
+    Hostname(String),
+    /// Loopback up.
+    Loopback,
+    /// How many user namespaces may be nested.
+    LimitNesting(u32),
+    /// A fresh session keyring.
+    Keyring,
+}
+
+/// Names for [`fmt::Display`]: what the plan prints.
+impl fmt::Display for Prepared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = |a: &Attributes| {
+            let names = [(Attributes::RDONLY, " ro"), (Attributes::NOSUID, " nosuid"), (Attributes::NODEV, " nodev"), (Attributes::NOEXEC, " noexec")];
+            names.iter().filter(|(bit, _)| a.0 & bit.0 != 0).map(|(_, n)| *n).collect::<String>()
+        };
+        match self {
+            Prepared::Clone { source, recursive, attributes } => {
+                write!(f, "clone of {source}{}{}", if *recursive { " with submounts" } else { "" }, words(attributes))
+            }
+            Prepared::Tmpfs { options, attributes, nodes } => {
+                f.write_str("tmpfs")?;
+                for (key, value) in options {
+                    write!(f, " {}={}", key.to_string_lossy(), value.to_string_lossy())?;
+                }
+                write!(f, "{}", words(attributes))?;
+                if !nodes.is_empty() {
+                    write!(f, " with {} inodes", nodes.len())?;
+                }
+                Ok(())
+            }
+            Prepared::Devpts => f.write_str("devpts, own instance"),
+            Prepared::Overlay { lower, upper } => {
+                f.write_str("overlay of")?;
+                for source in lower {
+                    write!(f, " {source}")?;
+                }
+                match upper {
+                    Some(upper) => write!(f, ", upper layer {upper}"),
+                    None => f.write_str(", read-only"),
+                }
+            }
+            Prepared::Sysfs { attributes } => write!(f, "sysfs{}", words(attributes)),
+        }
+    }
+}
+
+impl fmt::Display for HostStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HostStep::CopyTemplate { from, to } => write!(f, "copy template {} to {}", from.display(), to.display()),
+            HostStep::CopyTree { from } => write!(f, "copy {} for this run (snapshot, reflink or copy)", from.display()),
+            HostStep::LockTree { shared } => write!(f, "lock the tree{}", if *shared { " (shared)" } else { "" }),
+            HostStep::PinFileSystem => f.write_str("pin the tree's file system writable"),
+            HostStep::TakeIds(IdChoice::Pick { .. }) => f.write_str("pick a free range of 65536 ids"),
+            HostStep::TakeIds(IdChoice::Fixed(r)) => write!(f, "use ids {}..{}", r.base, u64::from(r.base) + u64::from(r.count) - 1),
+            HostStep::ShiftTree => f.write_str("give the tree's files to the id range, on disk"),
+            HostStep::TemporaryDirectory(n) => write!(f, "make temporary directory {n} in /var/tmp"),
+            HostStep::MakeCgroup => f.write_str("make the machine's cgroup with its limits and device policy"),
+            HostStep::Prepare(slot, what) => write!(f, "prepare mount {}: {what}", slot.0),
+            HostStep::OpenConsole { pts, .. } => write!(f, "open console pty in mount {}", pts.0),
+            HostStep::OpenNotify(slot) => write!(f, "open notify socket in mount {}", slot.0),
+        }
+    }
+}
+
+impl fmt::Display for BondStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BondStep::MapIds => f.write_str("write the id maps"),
+            BondStep::MapTree { slot, chown } => write!(f, "map ids of mount {}{}", slot.0, if *chown { ", else change them on disk" } else { "" }),
+            BondStep::MapMount { slot, mapping, .. } => write!(f, "map ids of mount {} ({mapping:?})", slot.0),
+            BondStep::PlaceInV1 => f.write_str("place into v1 cgroups"),
+            BondStep::AddVeth { host, inside, .. } => write!(f, "add veth {host} - {inside}"),
+        }
+    }
+}
+
+impl fmt::Display for PayloadStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ro = |r: &bool| if *r { " read-only" } else { "" };
+        match self {
+            PayloadStep::Wait => f.write_str("wait for the supervisor"),
+            PayloadStep::Isolate => f.write_str("cut mount propagation"),
+            PayloadStep::AssembleRoot(RootAssembly::Mount(slot)) => write!(f, "root = mount {}", slot.0),
+            PayloadStep::AssembleRoot(RootAssembly::Overlay { lower, upper }) => {
+                f.write_str("root = overlay of")?;
+                for slot in lower {
+                    write!(f, " mount {}", slot.0)?;
+                }
+                match upper {
+                    Some(slot) => write!(f, ", upper layer in mount {}", slot.0),
+                    None => f.write_str(", upper layer on a tmpfs"),
+                }
+            }
+            PayloadStep::OverlaySubmount { lower, target } => write!(f, "overlay of mount {} on {}, upper layer on a tmpfs", lower.0, target.display()),
+            PayloadStep::BaseDirectory(path, mode) => write!(f, "directory /{path} (mode {mode:04o} if missing)"),
+            PayloadStep::BaseLink(path, target) => write!(f, "link /{path} -> {target} (if missing)"),
+            PayloadStep::AttachUsr(slot) => write!(f, "attach usr of mount {} on /usr read-only", slot.0),
+            PayloadStep::RootReadOnly => f.write_str("root read-only"),
+            PayloadStep::AttachApi(slot, target) => write!(f, "attach mount {} on /{target}", slot.0),
+            PayloadStep::AttachIn(outer, inner, path) => write!(f, "attach mount {} on /{} of mount {}", inner.0, path.to_string_lossy(), outer.0),
+            PayloadStep::AttachTmp(slot) => write!(f, "attach mount {} on /tmp", slot.0),
+            PayloadStep::Attach { slot, target, read_only, .. } => write!(f, "attach mount {} on {}{}", slot.0, target.display(), ro(read_only)),
+            PayloadStep::BindInside { from, target, read_only, .. } => write!(f, "bind {} on {}{}", from.display(), target.display(), ro(read_only)),
+            PayloadStep::Inaccessible(target) => write!(f, "make {} inaccessible", target.display()),
+            PayloadStep::Proc => f.write_str("mount /proc"),
+            PayloadStep::Sysfs { .. } => f.write_str("mount /sys of the own network"),
+            PayloadStep::Mqueue => f.write_str("mount /dev/mqueue"),
+            PayloadStep::Cgroup => f.write_str("cgroup namespace, mount /sys/fs/cgroup"),
+            PayloadStep::ProcReadOnly { paths, net_writable } => write!(f, "read-only in /proc: {}{}", paths.join(" "), if *net_writable { " (but sys/net)" } else { "" }),
+            PayloadStep::ProcMask(paths) => write!(f, "masked in /proc: {}", paths.join(" ")),
+            PayloadStep::SysMask(paths) => write!(f, "masked in /sys: {}", paths.join(" ")),
+            PayloadStep::ProcOwn => f.write_str("own boot_id and kmsg"),
+            PayloadStep::SealRunHost(_) => f.write_str("/run/host read-only"),
+            PayloadStep::ResolvConf(change) => write!(f, "/etc/resolv.conf: {}", change_word(change)),
+            PayloadStep::Timezone(change) => write!(f, "/etc/localtime: {}", change_word(change)),
+            PayloadStep::Pivot => f.write_str("pivot into the root, drop the host's"),
+            PayloadStep::Hostname(name) => write!(f, "host name {name}"),
+            PayloadStep::Loopback => f.write_str("loopback up"),
+            PayloadStep::LimitNesting(n) => write!(f, "at most {n} nested user namespaces"),
+            PayloadStep::Keyring => f.write_str("fresh session keyring"),
+        }
+    }
+}
+
+fn change_word(change: &FileChange) -> String {
+    match change {
+        FileChange::Copy(_) => "copy the host's, unless it is a link".into(),
+        FileChange::Through(_) => "copy the host's to where the link leads".into(),
+        FileChange::Replace(_) => "replace by the host's".into(),
+        FileChange::Bind(slot) => format!("bind mount {}", slot.0),
+        FileChange::Link(target) => format!("link to {target}"),
+        FileChange::Delete => "delete".into(),
+    }
+}
+

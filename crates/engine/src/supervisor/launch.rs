@@ -1,0 +1,258 @@
+//! From a plan to a running PID 1: prepare, clone, bond, go.
+//!
+//! ```text
+//!  supervisor                                payload (future PID 1)
+//!    host steps: detached mounts, cgroup
+//!    clone3(pidfd, into cgroup) ───────────►  dies with the supervisor from here on
+//!    bond steps: id maps, v1, veth            (waits, if the plan has a Wait)
+//!    one byte on `go` ─────────────────────►  payload steps: root, API mounts, pivot
+//!    read `report` until it hangs up  ◄─────  exec closes it: success; or verb/object/cause: failure
+//! ```
+
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use hostel_image::inroot;
+use hostel_spec::IdMapping;
+use hostel_sys::clone::{self, CloneArgs, Fork};
+use hostel_sys::mount::{self, Attributes, Propagation};
+use hostel_sys::netlink::{Routing, VethEnd};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use super::payload::Payload;
+use super::prepare::{self, Made};
+use crate::cgroup::Layout;
+use crate::error::{Context, Error, Result, io_text};
+use crate::plan::Plan;
+use crate::plan::steps::{BondStep, PayloadStep, Slot};
+use crate::registry::{Claim, ProcessId, Undo};
+
+/// A machine whose program has been executed.
+#[derive(Debug)]
+pub struct Launched {
+    /// PID 1 as the host numbers it.
+    pub pid: i32,
+    /// Its descriptor.
+    pub pidfd: OwnedFd,
+    /// What was prepared and lives as long as the machine.
+    pub made: Made,
+}
+
+/// Runs a plan. When it fails, nothing it made is left but what the claim's journal lists; the caller undoes that.
+pub fn launch(plan: &Plan, layout: &Layout, tree: Option<OwnedFd>, claim: &mut Claim) -> Result<Launched> {
+    clone::assert_single_threaded().context("clone", "payload out of a process with several threads")?;
+    let umask = rustix::process::umask(Mode::empty());
+    let result = launch_unmasked(plan, layout, tree, claim);
+    rustix::process::umask(umask);
+    result
+}
+
+fn launch_unmasked(plan: &Plan, layout: &Layout, tree: Option<OwnedFd>, claim: &mut Claim) -> Result<Launched> {
+    let (mut made, prepared) = prepare::run(plan, layout, tree, claim)?;
+    let result = prepared.and_then(|()| start(plan, &mut made, claim));
+    match result {
+        Ok((pid, pidfd)) => {
+            // The payload has its own copies; ours would keep the mounts alive.
+            made.slots.clear();
+            Ok(Launched { pid, pidfd, made })
+        }
+        Err(error) => {
+            made.slots.clear();
+            if let Some(cgroup) = made.cgroup.take() {
+                let _ = cgroup.remove();
+            }
+            made.remove_temporary();
+            Err(error)
+        }
+    }
+}
+
+fn start(plan: &Plan, made: &mut Made, claim: &mut Claim) -> Result<(i32, OwnedFd)> {
+    let (report_read, report_write) = pipe_with(PipeFlags::CLOEXEC).context("make", "pipe")?;
+    let (go_read, go_write) = pipe_with(PipeFlags::CLOEXEC).context("make", "pipe")?;
+    let cgroup = made.cgroup.as_ref().map(|c| c.payload_dir());
+    let args = CloneArgs { flags: flags(plan), cgroup, ..CloneArgs::default() };
+    // What a buffer of ours holds must not be written twice.
+    let forked = clone::clone3(&args).map_err(|e| clone_error(plan, &e))?;
+    let (pid, pidfd) = match forked {
+        Fork::Child => {
+            drop((report_read, go_write));
+            Payload::new(plan, made, report_write, go_read).run()
+        }
+        Fork::Parent { pid, pidfd } => (pid, pidfd),
+    };
+    drop((report_write, go_read));
+    let bound = record_leader(claim, pid).and_then(|()| bond(plan, made, claim, pid));
+    let outcome = match bound {
+        Ok(()) => {
+            if plan.payload.contains(&PayloadStep::Wait) {
+                // EPIPE: it died meanwhile; the report says why.
+                let _ = rustix::io::write(&go_write, b"g");
+            }
+            drop(go_write);
+            read_report(report_read)
+        }
+        Err(error) => {
+            let _ = clone::pidfd_send_signal(pidfd.as_fd(), 9);
+            Err(error)
+        }
+    };
+    match outcome {
+        Ok(()) => Ok((pid, pidfd)),
+        Err(error) => {
+            let _ = clone::wait_pidfd(pidfd.as_fd(), clone::WAIT_EXITED);
+            Err(error)
+        }
+    }
+}
+
+fn record_leader(claim: &mut Claim, pid: i32) -> Result<()> {
+    match ProcessId::of(pid).context("read", "identity of the payload")? {
+        Some(process) => record(claim, Undo::Leader { process }),
+        // It ended already; the report says why.
+        None => Ok(()),
+    }
+}
+
+/// Writes to the journal what is about to be changed.
+pub(super) fn record(claim: &mut Claim, undo: Undo) -> Result<()> {
+    claim.journal(&undo).map_err(Error::from)
+}
+
+fn flags(plan: &Plan) -> u64 {
+    let n = &plan.spec.namespaces;
+    [(clone::NEWNS, true), (clone::NEWPID, n.pid), (clone::NEWUTS, n.uts), (clone::NEWIPC, n.ipc), (clone::NEWNET, plan.own_network), (clone::NEWUSER, plan.user_namespace)]
+        .into_iter()
+        .filter_map(|(flag, own)| own.then_some(flag))
+        .sum()
+}
+
+fn clone_error(plan: &Plan, error: &std::io::Error) -> Error {
+    let out = Error::new("make", format!("namespaces ({})", plan.namespaces().join(", ")), io_text(error));
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::NOSPC | Errno::USERS) => out.hint("a limit of /proc/sys/user/max_*_namespaces is reached"),
+        Some(Errno::PERM) => out.hint("this process may not make namespaces; `hostel doctor` says what is missing"),
+        Some(Errno::INVAL) => out.hint("the kernel lacks one of these namespaces; `hostel doctor` says which"),
+        _ => out,
+    }
+}
+
+/// Success is the pipe hanging up unwritten: the exec closed it.
+fn read_report(report: OwnedFd) -> Result<()> {
+    let mut text = Vec::new();
+    std::fs::File::from(report).read_to_end(&mut text).context("read", "report of the payload")?;
+    if text.is_empty() {
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(&text);
+    let mut parts = text.splitn(3, '\0');
+    let (verb, object, cause) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""), parts.next().unwrap_or(""));
+    // Verbs are static words of our own; the leak is one string in a process about to end.
+    Err(Error::new(Box::leak(verb.to_string().into_boxed_str()), object, cause))
+}
+
+fn bond(plan: &Plan, made: &mut Made, claim: &mut Claim, pid: i32) -> Result<()> {
+    let mut userns: Option<OwnedFd> = None;
+    for step in &plan.bond {
+        match step {
+            BondStep::MapIds => userns = Some(map_ids(made, pid)?),
+            BondStep::MapTree { slot, chown } => map_tree(made, *slot, *chown, userns.as_ref().map(AsFd::as_fd))?,
+            BondStep::MapMount { slot, mapping, target } => map_mount(made, *slot, *mapping, target, userns.as_ref().map(AsFd::as_fd))?,
+            BondStep::PlaceInV1 => {
+                if let Some(cgroup) = &made.cgroup {
+                    cgroup.place_v1(rustix::process::Pid::from_raw(pid).ok_or_else(|| Error::new("place", "payload", "it has no pid"))?).map_err(|e| Error::new("place", "payload into v1 cgroups", e))?;
+                }
+            }
+            BondStep::AddVeth { host, altname, host_mac, inside, inside_mac } => {
+                let alias = format!("hostel:{}", plan.name);
+                record(claim, Undo::Link { name: host.clone(), alias: alias.clone() })?;
+                let netns = open_namespace(pid, "net")?;
+                let ends = (VethEnd { name: host, mac: *host_mac, altname: altname.as_deref() }, VethEnd { name: inside, mac: *inside_mac, altname: None });
+                Routing::open().and_then(|mut r| r.add_veth(ends.0, ends.1, netns.as_fd(), &alias)).map_err(|e| {
+                    let error = Error::new("add", format!("veth {host}"), io_text(&e));
+                    if e.raw_os_error() == Some(Errno::EXIST.raw_os_error()) { error.hint(format!("an interface of that name exists: ip link delete {host}")) } else { error }
+                })?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn open_namespace(pid: i32, kind: &str) -> Result<OwnedFd> {
+    let path = format!("/proc/{pid}/ns/{kind}");
+    rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).context("open", path)
+}
+
+fn map_ids(made: &Made, pid: i32) -> Result<OwnedFd> {
+    let range = made.ids.ok_or_else(|| Error::new("map", "ids", "no range was taken"))?;
+    let map = format!("0 {} {}\n", range.base, range.count);
+    for file in ["uid_map", "gid_map"] {
+        let path = format!("/proc/{pid}/{file}");
+        std::fs::write(&path, &map).context("write", path)?;
+    }
+    open_namespace(pid, "user")
+}
+
+fn map_tree(made: &Made, slot: Slot, chown: bool, userns: Option<BorrowedFd<'_>>) -> Result<()> {
+    let fd = made.slot(slot).context("use", "tree mount")?;
+    let mapped = mount::change(fd, c"", true, Attributes::NONE, Attributes::NONE, Propagation::Keep, userns)
+        // A submount of the tree that cannot be mapped shows its files as nobody's; the tree itself still can.
+        .or_else(|_| mount::change(fd, c"", false, Attributes::NONE, Attributes::NONE, Propagation::Keep, userns));
+    match mapped {
+        Ok(()) => Ok(()),
+        Err(e) if chown && matches!(e.raw_os_error().map(Errno::from_raw_os_error), Some(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS)) => prepare::shift_tree(made),
+        Err(e) => Err(Error::new("map", format!("ids of {}", made.tree_path.display()), io_text(&e)).hint("its file system may not support idmapped mounts; use --private-users-ownership=chown, or --private-users=no")),
+    }
+}
+
+/// `idmap`: host id N is machine id N. `rootidmap`: the source's owner is machine root. `owneridmap`: the source's owner is the target's owner.
+fn map_mount(made: &Made, slot: Slot, mapping: IdMapping, target: &Path, userns: Option<BorrowedFd<'_>>) -> Result<()> {
+    let fd = made.slot(slot).context("use", "bind mount")?;
+    let stat = rustix::fs::fstat(fd).context("read", format!("source of {}", target.display()))?;
+    let base = made.base();
+    let own;
+    let map = match mapping {
+        IdMapping::None => return Ok(()),
+        // Without a user namespace the ids are equal already.
+        IdMapping::Idmap => match userns {
+            Some(fd) => fd,
+            None => return Ok(()),
+        },
+        IdMapping::Rootidmap => {
+            own = id_map_namespace((stat.st_uid, base), (stat.st_gid, base))?;
+            own.as_fd()
+        }
+        IdMapping::Owneridmap => {
+            let owner = inroot::open(made.tree()?, target, OFlags::PATH | OFlags::CLOEXEC).ok().and_then(|fd| rustix::fs::fstat(fd).ok());
+            let (uid, gid) = owner.map_or((0, 0), |s| (s.st_uid % 65536, s.st_gid % 65536));
+            own = id_map_namespace((stat.st_uid, base + uid), (stat.st_gid, base + gid))?;
+            own.as_fd()
+        }
+    };
+    mount::change(fd, c"", true, Attributes::NONE, Attributes::NONE, Propagation::Keep, Some(map))
+        .map_err(|e| Error::new("map", format!("ids of the bind mount on {}", target.display()), io_text(&e)).hint("its file system does not support idmapped mounts; leave the option out"))
+}
+
+/// A user namespace that exists only for its map: one id, (on disk, as seen by the host).
+fn id_map_namespace(uid: (u32, u32), gid: (u32, u32)) -> Result<OwnedFd> {
+    let (hold_read, hold_write) = pipe_with(PipeFlags::CLOEXEC).context("make", "pipe")?;
+    let args = CloneArgs { flags: clone::NEWUSER, ..CloneArgs::default() };
+    match clone::clone3(&args).context("make", "user namespace for an id map")? {
+        Fork::Child => {
+            drop(hold_write);
+            let _ = rustix::io::read(&hold_read, &mut [0u8; 1]);
+            clone::exit_now(0)
+        }
+        Fork::Parent { pid, pidfd } => {
+            let write = |file: &str, map: (u32, u32)| std::fs::write(format!("/proc/{pid}/{file}"), format!("{} {} 1\n", map.0, map.1)).context("write", format!("{file} for an id map"));
+            let result = write("uid_map", uid).and_then(|()| write("gid_map", gid)).and_then(|()| open_namespace(pid, "user"));
+            drop(hold_write);
+            let _ = clone::wait_pidfd(pidfd.as_fd(), clone::WAIT_EXITED);
+            result
+        }
+    }
+}
+

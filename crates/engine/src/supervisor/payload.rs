@@ -1,0 +1,587 @@
+//! Runs the payload steps of a plan: the child, from its first instruction to execve.
+//!
+//! The host's file tree is still visible until `Pivot`; everything that is placed goes by descriptor into the new root,
+//! which may be hostile: no path of it is ever joined to a host path.
+
+use std::ffi::CStr;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use hostel_image::inroot::{self, Durable};
+use hostel_image::Cause;
+use hostel_process::r#become::{self, Failure, Process};
+use hostel_sys::mount::{self, Attributes, FsOption, Propagation};
+use hostel_sys::{clone, netlink, proc};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use super::prepare::{Made, create_overlay};
+use super::stub;
+use crate::plan::Plan;
+use crate::plan::steps::{FileChange, Missing, PayloadStep, RootAssembly, Slot};
+
+type Step = Result<(), Failure>;
+
+/// The cause of a failed in-tree operation as an I/O error.
+fn io_of(cause: Cause) -> io::Error {
+    match cause {
+        Cause::Os(errno) => errno.into(),
+        other => io::Error::other(other.to_string()),
+    }
+}
+
+fn missing_in_tree(cause: &Cause) -> bool {
+    matches!(cause, Cause::Os(Errno::NOENT))
+}
+
+/// What the payload inherits.
+pub(super) struct Payload<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) made: &'a Made,
+    /// Failures are written here; closed by the exec.
+    pub(super) report: OwnedFd,
+    /// One byte when the supervisor has done its part; hung up when it is dead.
+    pub(super) go: OwnedFd,
+    root: Option<OwnedFd>,
+    run: Option<OwnedFd>,
+    proc: Option<OwnedFd>,
+    sys: Option<OwnedFd>,
+}
+
+impl<'a> Payload<'a> {
+    pub(super) fn new(plan: &'a Plan, made: &'a Made, report: OwnedFd, go: OwnedFd) -> Self {
+        Self { plan, made, report, go, root: None, run: None, proc: None, sys: None }
+    }
+
+    /// Does everything and becomes the program; never returns.
+    pub(super) fn run(mut self) -> ! {
+        let result = self.start().and_then(|()| {
+            let plan = self.plan;
+            plan.payload.iter().try_for_each(|step| self.step(step))
+        });
+        let failure = match result {
+            Err(failure) => failure,
+            Ok(()) => self.execute(),
+        };
+        report(self.report.as_fd(), &failure);
+        clone::exit_now(1)
+    }
+
+    /// The payload dies with its supervisor, also when that died before this line.
+    fn start(&mut self) -> Step {
+        proc::set_parent_death_signal(9).map_err(|e| Failure::new("tie", "payload to supervisor", e))?;
+        let mut fds = [rustix::event::PollFd::new(&self.go, rustix::event::PollFlags::IN)];
+        let none = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+        match rustix::event::poll(&mut fds, Some(&none)) {
+            Ok(_) if fds[0].revents().contains(rustix::event::PollFlags::HUP) => clone::exit_now(1),
+            _ => Ok(()),
+        }
+    }
+
+    fn root(&self) -> Result<BorrowedFd<'_>, Failure> {
+        self.root.as_ref().map(AsFd::as_fd).ok_or_else(|| Failure::new("use", "root", Errno::BADF))
+    }
+
+    fn slot(&self, slot: Slot) -> Result<BorrowedFd<'a>, Failure> {
+        self.made.slot(slot).map_err(|e| Failure::new("use", format!("mount {}", slot.0), e))
+    }
+
+    fn step(&mut self, step: &PayloadStep) -> Step {
+        match step {
+            PayloadStep::Wait => self.wait(),
+            PayloadStep::Keyring => keyring(),
+            PayloadStep::Isolate => mount::change(rustix::fs::CWD, c"/", true, Attributes::NONE, Attributes::NONE, Propagation::Private, None)
+                .map_err(|e| Failure::new("cut", "mount propagation", e)),
+            PayloadStep::AssembleRoot(assembly) => self.assemble(assembly),
+            PayloadStep::OverlaySubmount { lower, target } => self.overlay_submount(*lower, target),
+            PayloadStep::BaseDirectory(path, mode) => self.base_directory(path, *mode),
+            PayloadStep::BaseLink(path, target) => self.base_link(path, target),
+            PayloadStep::AttachUsr(tree) => self.attach_usr(*tree),
+            PayloadStep::RootReadOnly => mount::change(self.root()?, c"", false, Attributes::RDONLY, Attributes::NONE, Propagation::Keep, None)
+                .map_err(|e| Failure::new("make", "root read-only", e)),
+            PayloadStep::AttachApi(slot, target) => self.attach_api(self.slot(*slot)?, target),
+            PayloadStep::AttachIn(outer, inner, path) => {
+                mount::attach(self.slot(*inner)?, self.slot(*outer)?, path).map_err(|e| Failure::new("attach", format!("/dev/{}", path.to_string_lossy()), e))
+            }
+            PayloadStep::AttachTmp(slot) => self.attach_tmp(*slot),
+            PayloadStep::Attach { slot, target, missing, read_only } => self.attach(*slot, target, *missing, *read_only),
+            PayloadStep::BindInside { from, target, read_only, recursive } => self.bind_inside(from, target, *read_only, *recursive),
+            PayloadStep::Inaccessible(target) => self.inaccessible(target),
+            PayloadStep::Proc => self.mount_proc(),
+            PayloadStep::Sysfs { fallback, attributes } => self.mount_sys(*fallback, *attributes),
+            PayloadStep::Mqueue => self.mount_mqueue(),
+            PayloadStep::Cgroup => self.mount_cgroup(),
+            PayloadStep::ProcReadOnly { paths, net_writable } => self.proc_read_only(paths, *net_writable),
+            PayloadStep::ProcMask(paths) => self.mask(self.proc()?, "/proc", paths),
+            PayloadStep::SysMask(paths) => self.mask(self.sys()?, "/sys", paths),
+            PayloadStep::ProcOwn => self.proc_own(),
+            PayloadStep::SealRunHost(run) => self.seal_run_host(*run),
+            PayloadStep::ResolvConf(change) => self.change_file("/etc/resolv.conf", change),
+            PayloadStep::Timezone(change) => self.change_file("/etc/localtime", change),
+            PayloadStep::Pivot => self.pivot(),
+            PayloadStep::Hostname(name) => proc::set_hostname(name.as_bytes()).map_err(|e| Failure::new("set", "host name", e)),
+            PayloadStep::Loopback => netlink::loopback_up().map_err(|e| Failure::new("raise", "loopback interface", e)),
+            PayloadStep::LimitNesting(levels) => self.limit_nesting(*levels),
+        }
+    }
+
+    fn wait(&mut self) -> Step {
+        let mut byte = [0u8; 1];
+        match rustix::io::read(&self.go, &mut byte) {
+            Ok(1) => {}
+            // Hung up: the supervisor gave up or died.
+            _ => clone::exit_now(1),
+        }
+        if self.plan.user_namespace {
+            proc::set_ids(0, 0, &[]).map_err(|e| Failure::new("become", "root of the user namespace", e))?;
+            // Changing ids cleared it (prctl(2)).
+            self.start()?;
+        }
+        Ok(())
+    }
+
+    fn assemble(&mut self, assembly: &RootAssembly) -> Step {
+        let failed = |e: io::Error| Failure::new("attach", "root", e);
+        let stack = |fd: BorrowedFd<'_>| mount::attach(fd, rustix::fs::CWD, c"/");
+        let root = match assembly {
+            RootAssembly::Mount(slot) => {
+                stack(self.slot(*slot)?).map_err(failed)?;
+                rustix::io::fcntl_dupfd_cloexec(self.slot(*slot)?, 3).map_err(|e| Failure::new("open", "root", e))?
+            }
+            RootAssembly::Overlay { lower, upper } => {
+                for slot in lower {
+                    // The kernel takes layers in a user namespace only from its own mount namespace.
+                    stack(self.slot(*slot)?).map_err(failed)?;
+                }
+                let lowers = lower.iter().map(|s| self.slot(*s)).collect::<Result<Vec<_>, _>>()?;
+                let fd = match upper {
+                    Some(slot) => {
+                        stack(self.slot(*slot)?).map_err(failed)?;
+                        self.overlay(&lowers, Some(self.slot(*slot)?))?
+                    }
+                    None => self.overlay(&lowers, None)?,
+                };
+                stack(fd.as_fd()).map_err(failed)?;
+                fd
+            }
+        };
+        rustix::process::fchdir(&root).map_err(|e| Failure::new("enter", "root", e))?;
+        self.root = Some(root);
+        Ok(())
+    }
+
+    /// An overlay of attached lower layers. Upper: a directory with `upper` and `work`, else a fresh tmpfs.
+    fn overlay(&self, lower: &[BorrowedFd<'_>], upper: Option<BorrowedFd<'_>>) -> Result<OwnedFd, Failure> {
+        let fresh;
+        let top = match upper {
+            Some(fd) => fd,
+            None => {
+                fresh = mount::filesystem(c"tmpfs", &[FsOption::Text(c"mode", c"0755"), FsOption::Text(c"source", c"hostel-upper")], Attributes::NONE)
+                    .map_err(|e| Failure::new("make", "tmpfs for the upper layer", e))?;
+                // The upper layer's root carries the owner and mode of the merged root.
+                let like = rustix::fs::fstat(lower[0]).map_err(|e| Failure::new("read", "lower layer", e))?;
+                for name in [c"upper", c"work"] {
+                    rustix::fs::mkdirat(&fresh, name, Mode::from_raw_mode(like.st_mode & 0o7777)).map_err(|e| Failure::new("make", "upper layer", e))?;
+                }
+                fresh.as_fd()
+            }
+        };
+        let open = |name: &CStr| {
+            rustix::fs::openat(top, name, OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+                .map_err(|e| Failure::new("open", format!("{} layer", name.to_string_lossy()), e))
+        };
+        let (upper_fd, work_fd) = (open(c"upper")?, open(c"work")?);
+        let text = |fd: BorrowedFd<'_>| std::ffi::CString::new(format!("/proc/self/fd/{}", fd.as_raw_fd())).unwrap_or_default();
+        let mut lower_text = Vec::new();
+        for (i, fd) in lower.iter().rev().enumerate() {
+            if i > 0 {
+                lower_text.push(b':');
+            }
+            lower_text.extend_from_slice(text(*fd).as_bytes());
+        }
+        let lower_text = std::ffi::CString::new(lower_text).unwrap_or_default();
+        let (upper_text, work_text) = (text(upper_fd.as_fd()), text(work_fd.as_fd()));
+        let mut options = vec![
+            FsOption::Text(c"source", c"hostel"),
+            FsOption::Text(c"lowerdir", &lower_text),
+            FsOption::Text(c"upperdir", &upper_text),
+            FsOption::Text(c"workdir", &work_text),
+            // The upper layer stays plain to read, whatever the distribution's defaults are.
+            FsOption::Text(c"index", c"off"),
+            FsOption::Text(c"redirect_dir", c"off"),
+            FsOption::Text(c"metacopy", c"off"),
+            FsOption::Text(c"xino", c"off"),
+        ];
+        if self.plan.user_namespace {
+            options.push(FsOption::Flag(c"userxattr"));
+        }
+        if upper.is_none() {
+            options.push(FsOption::Flag(c"volatile"));
+        }
+        create_overlay(&options, Attributes::NONE).map_err(|cause| Failure::new("mount", "overlay root", io::Error::other(cause)))
+    }
+
+    fn overlay_submount(&self, lower: Slot, target: &Path) -> Step {
+        let object = || format!("overlay on {}", target.display());
+        let lower = self.slot(lower)?;
+        // It must be attached in this namespace first (see `assemble`); the overlay then covers it.
+        let place = inroot::directory(self.root()?, target).map_err(|e| Failure::new("open", object(), io_of(e)))?;
+        mount::attach(lower, place.as_fd(), c"").map_err(|e| Failure::new("attach", object(), e))?;
+        let overlay = self.overlay(&[lower], None)?;
+        mount::attach(overlay.as_fd(), lower, c"").map_err(|e| Failure::new("attach", object(), e))
+    }
+
+    /// Opens an API directory of the tree: it must be a directory, reached through no link.
+    fn api_directory(&self, path: &str) -> Result<OwnedFd, Failure> {
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        rustix::fs::openat2(self.root()?, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty(), resolve).map_err(|e| match e {
+            Errno::LOOP => Failure::new("use", format!("/{path} of the tree"), io::Error::other("it is a symbolic link; a machine needs a directory there")),
+            Errno::NOTDIR => Failure::new("use", format!("/{path} of the tree"), io::Error::other("it is no directory")),
+            e => Failure::new("open", format!("/{path} of the tree"), e),
+        })
+    }
+
+    fn base_directory(&self, path: &str, mode: u32) -> Step {
+        match rustix::fs::mkdirat(self.root()?, path, Mode::from_raw_mode(mode)) {
+            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            // Attaching to it will say what is wrong, if anything needs it.
+            Err(Errno::ROFS) => Ok(()),
+            Err(e) => Err(Failure::new("make", format!("/{path} in the tree"), e)),
+        }
+    }
+
+    fn base_link(&self, path: &str, target: &str) -> Step {
+        let root = self.root()?;
+        let present = |p: &str| rustix::fs::statat(root, p, AtFlags::SYMLINK_NOFOLLOW).is_ok();
+        if present(path) || !present(target) {
+            return Ok(());
+        }
+        match rustix::fs::symlinkat(target, root, path) {
+            Ok(()) | Err(Errno::EXIST | Errno::ROFS) => Ok(()),
+            Err(e) => Err(Failure::new("link", format!("/{path} in the tree"), e)),
+        }
+    }
+
+    fn attach_usr(&self, tree: Slot) -> Step {
+        let failed = |e: io::Error| Failure::new("attach", "/usr of the tree", e);
+        let root = self.root()?;
+        // The tree must be in this namespace before a part of it can be cloned.
+        let scratch = self.api_directory("usr")?;
+        let tree = self.slot(tree)?;
+        mount::attach(tree, scratch.as_fd(), c"").map_err(failed)?;
+        let usr = mount::clone_tree(tree, c"usr", true).map_err(failed)?;
+        mount::change(usr.as_fd(), c"", true, Attributes::RDONLY, Attributes::NONE, Propagation::Keep, None).map_err(failed)?;
+        mount::detach(c"usr").map_err(failed)?;
+        let _ = root;
+        mount::attach(usr.as_fd(), scratch.as_fd(), c"").map_err(failed)
+    }
+
+    fn attach_api(&mut self, slot: BorrowedFd<'_>, target: &'static str) -> Step {
+        let place = self.api_directory(target)?;
+        mount::attach(slot, place.as_fd(), c"").map_err(|e| Failure::new("attach", format!("/{target}"), e))?;
+        if target == "sys" {
+            self.sys = Some(rustix::io::fcntl_dupfd_cloexec(slot, 3).map_err(|e| Failure::new("open", "/sys", e))?);
+        }
+        Ok(())
+    }
+
+    fn attach_tmp(&self, slot: Slot) -> Step {
+        let failed = |e: io::Error| Failure::new("attach", "/tmp", e);
+        let root = self.root()?;
+        let place = match inroot::directory(root, Path::new("/tmp")) {
+            Ok(place) => place,
+            // No /tmp and no way to make one: as on the tree itself.
+            Err(e) if missing_in_tree(&e) => return Ok(()),
+            Err(e) => return Err(Failure::new("open", "/tmp of the tree", io_of(e))),
+        };
+        let mounted = mount::mount_id(root, c"").map_err(failed)? != mount::mount_id(place.as_fd(), c"").map_err(failed)?;
+        if mounted {
+            return Ok(());
+        }
+        mount::attach(self.slot(slot)?, place.as_fd(), c"").map_err(failed)
+    }
+
+    /// Opens the target of a mount, making it when it is missing. `None`: left out.
+    fn target(&self, target: &Path, missing: Missing, like: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Failure> {
+        let root = self.root()?;
+        match inroot::open(root, target, OFlags::PATH) {
+            Ok(fd) => return Ok(Some(fd)),
+            Err(e) if missing_in_tree(&e) && missing == Missing::Skip => return Ok(None),
+            Err(e) if missing_in_tree(&e) && missing != Missing::Fail => {}
+            Err(e) => return Err(Failure::new("open", format!("mount point {}", target.display()), io_of(e))),
+        }
+        let make = |e: Cause| Failure::new("make", format!("mount point {}", target.display()), io_of(e));
+        let directory = match missing {
+            Missing::MakeDir => true,
+            Missing::MakeFile => false,
+            _ => FileType::from_raw_mode(rustix::fs::fstat(like).map_err(|e| Failure::new("read", "source", e))?.st_mode) == FileType::Directory,
+        };
+        let made = if directory { inroot::make_directories(root, target, Mode::from_raw_mode(0o755)) } else { inroot::make_file(root, target, Mode::from_raw_mode(0o644)) };
+        made.map(Some).map_err(make)
+    }
+
+    fn attach(&self, slot: Slot, target: &Path, missing: Missing, read_only: bool) -> Step {
+        let fd = self.slot(slot)?;
+        let Some(place) = self.target(target, missing, fd)? else { return Ok(()) };
+        let failed = |e: io::Error| Failure::new("attach", target.display().to_string(), e);
+        mount::attach(fd, place.as_fd(), c"").map_err(failed)?;
+        if read_only {
+            mount::change(fd, c"", true, Attributes::RDONLY, Attributes::NONE, Propagation::Keep, None).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    fn bind_inside(&self, from: &Path, target: &Path, read_only: bool, recursive: bool) -> Step {
+        let object = || format!("{} on {}", from.display(), target.display());
+        let source = inroot::open(self.root()?, from, OFlags::PATH).map_err(|e| Failure::new("open", format!("{} in the tree", from.display()), io_of(e)))?;
+        let fd = mount::clone_tree(source.as_fd(), c"", recursive).map_err(|e| Failure::new("bind", object(), e))?;
+        if read_only {
+            mount::change(fd.as_fd(), c"", recursive, Attributes::RDONLY, Attributes::NONE, Propagation::Keep, None).map_err(|e| Failure::new("bind", object(), e))?;
+        }
+        let Some(place) = self.target(target, Missing::LikeSource, source.as_fd())? else { return Ok(()) };
+        mount::attach(fd.as_fd(), place.as_fd(), c"").map_err(|e| Failure::new("bind", object(), e))
+    }
+
+    /// The covering nodes of /run/host; it is read-only, so they are, too.
+    fn run_host(&self) -> Result<BorrowedFd<'_>, Failure> {
+        self.run.as_ref().map(AsFd::as_fd).ok_or_else(|| Failure::new("use", "/run/host", Errno::BADF))
+    }
+
+    fn cover(&self, place: BorrowedFd<'_>, kind: FileType, object: &str) -> Step {
+        let node = match kind {
+            FileType::Directory => c"inaccessible/dir",
+            FileType::Fifo => c"inaccessible/fifo",
+            FileType::Socket => c"inaccessible/sock",
+            FileType::CharacterDevice => c"inaccessible/chr",
+            FileType::BlockDevice => c"inaccessible/blk",
+            _ => c"inaccessible/reg",
+        };
+        let failed = |e: io::Error| Failure::new("cover", object, e);
+        let before = mount::mount_id(place, c"").map_err(failed)?;
+        let fd = mount::clone_tree(self.run_host()?, node, false).map_err(failed)?;
+        mount::attach(fd.as_fd(), place, c"").map_err(failed)?;
+        // Verified, because a mask that is silently not there is how systemd-nspawn 252 shows kallsyms (its issue 40501).
+        if mount::mount_id(fd.as_fd(), c"").map_err(failed)? == before {
+            return Err(Failure::new("cover", object, io::Error::other("the mask is not in place")));
+        }
+        Ok(())
+    }
+
+    fn inaccessible(&self, target: &Path) -> Step {
+        let object = target.display().to_string();
+        let place = inroot::open(self.root()?, target, OFlags::PATH).map_err(|e| Failure::new("make inaccessible", &object, io_of(e)))?;
+        let kind = FileType::from_raw_mode(rustix::fs::fstat(&place).map_err(|e| Failure::new("read", &object, e))?.st_mode);
+        self.cover(place.as_fd(), kind, &object)
+    }
+
+    fn proc(&self) -> Result<BorrowedFd<'_>, Failure> {
+        self.proc.as_ref().map(AsFd::as_fd).ok_or_else(|| Failure::new("use", "/proc", Errno::BADF))
+    }
+    fn sys(&self) -> Result<BorrowedFd<'_>, Failure> {
+        self.sys.as_ref().map(AsFd::as_fd).ok_or_else(|| Failure::new("use", "/sys", Errno::BADF))
+    }
+
+    fn mount_proc(&mut self) -> Step {
+        let attributes = Attributes::NOSUID.or(Attributes::NODEV).or(Attributes::NOEXEC);
+        let fd = mount::filesystem(c"proc", &[FsOption::Text(c"source", c"proc")], attributes).map_err(|e| Failure::new("mount", "/proc", e))?;
+        let place = self.api_directory("proc")?;
+        mount::attach(fd.as_fd(), place.as_fd(), c"").map_err(|e| Failure::new("attach", "/proc", e))?;
+        self.proc = Some(fd);
+        Ok(())
+    }
+
+    /// The kernel refuses a fresh sysfs in a user namespace when the host's has anything mounted on it; the host's
+    /// (read-only) then takes its place.
+    fn mount_sys(&mut self, fallback: Slot, attributes: Attributes) -> Step {
+        match mount::filesystem(c"sysfs", &[FsOption::Text(c"source", c"sysfs")], attributes) {
+            Ok(fd) => {
+                let place = self.api_directory("sys")?;
+                mount::attach(fd.as_fd(), place.as_fd(), c"").map_err(|e| Failure::new("attach", "/sys", e))?;
+                self.sys = Some(fd);
+                Ok(())
+            }
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => self.attach_api(self.slot(fallback)?, "sys"),
+            Err(e) => Err(Failure::new("mount", "/sys", e)),
+        }
+    }
+
+    fn mount_mqueue(&self) -> Step {
+        let failed = |e: io::Error| Failure::new("mount", "/dev/mqueue", e);
+        let attributes = Attributes::NOSUID.or(Attributes::NODEV).or(Attributes::NOEXEC);
+        let fd = match mount::filesystem(c"mqueue", &[FsOption::Text(c"source", c"mqueue")], attributes) {
+            Ok(fd) => fd,
+            // A kernel without POSIX queues.
+            Err(e) if e.raw_os_error() == Some(Errno::NODEV.raw_os_error()) => return Ok(()),
+            // Shared IPC in an own user namespace: the host's queues are not ours to show.
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied && !self.plan.spec.namespaces.ipc => return Ok(()),
+            Err(e) => return Err(failed(e)),
+        };
+        let place = self.api_directory("dev/mqueue")?;
+        mount::attach(fd.as_fd(), place.as_fd(), c"").map_err(failed)
+    }
+
+    fn mount_cgroup(&self) -> Step {
+        let failed = |e: io::Error| Failure::new("mount", "/sys/fs/cgroup", e);
+        proc::unshare_cgroup().map_err(|e| Failure::new("make", "cgroup namespace", e))?;
+        let attributes = Attributes::NOSUID.or(Attributes::NODEV).or(Attributes::NOEXEC);
+        let fd = mount::filesystem(c"cgroup2", &[FsOption::Text(c"source", c"cgroup2")], attributes).map_err(failed)?;
+        mount::attach(fd.as_fd(), self.sys()?, c"fs/cgroup").map_err(failed)
+    }
+
+    fn proc_read_only(&self, paths: &[&str], net_writable: bool) -> Step {
+        let proc = self.proc()?;
+        for path in paths {
+            let failed = |e: io::Error| Failure::new("make", format!("/proc/{path} read-only"), e);
+            let Ok(name) = std::ffi::CString::new(*path) else { continue };
+            let fd = match mount::clone_tree(proc, &name, true) {
+                Ok(fd) => fd,
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                Err(e) => return Err(failed(e)),
+            };
+            let net = (net_writable && *path == "sys").then(|| mount::clone_tree(proc, c"sys/net", false)).transpose().map_err(failed)?;
+            mount::change(fd.as_fd(), c"", true, Attributes::RDONLY, Attributes::NONE, Propagation::Keep, None).map_err(failed)?;
+            mount::attach(fd.as_fd(), proc, &name).map_err(failed)?;
+            if let Some(net) = net {
+                mount::attach(net.as_fd(), proc, c"sys/net").map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Per user namespace: how many the machine's own may have below it.
+    fn limit_nesting(&self, levels: u32) -> Step {
+        let failed = |e: Errno| Failure::new("limit", "nested user namespaces", e);
+        let file = rustix::fs::openat(self.proc()?, c"sys/user/max_user_namespaces", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).map_err(failed)?;
+        rustix::io::write(&file, levels.to_string().as_bytes()).map(drop).map_err(failed)
+    }
+
+    fn mask(&self, base: BorrowedFd<'_>, prefix: &str, paths: &[&str]) -> Step {
+        for path in paths {
+            let object = format!("{prefix}/{path}");
+            let place = match rustix::fs::openat(base, *path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
+                Ok(place) => place,
+                Err(Errno::NOENT) => continue,
+                Err(e) => return Err(Failure::new("open", object, e)),
+            };
+            let kind = FileType::from_raw_mode(rustix::fs::fstat(&place).map_err(|e| Failure::new("read", &object, e))?.st_mode);
+            self.cover(place.as_fd(), kind, &object)?;
+        }
+        Ok(())
+    }
+
+    fn proc_own(&self) -> Step {
+        let (proc, run) = (self.proc()?, self.run_host()?);
+        for (node, path) in [(c"proc-sys-kernel-random-boot-id", c"sys/kernel/random/boot_id"), (c"proc-kmsg", c"kmsg")] {
+            let failed = |e: io::Error| Failure::new("cover", format!("/proc/{}", path.to_string_lossy()), e);
+            let fd = mount::clone_tree(run, node, false).map_err(failed)?;
+            match mount::attach(fd.as_fd(), proc, path) {
+                Ok(()) => {}
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(failed(e)),
+            }
+        }
+        Ok(())
+    }
+
+    fn seal_run_host(&mut self, run: Slot) -> Step {
+        let failed = |e: io::Error| Failure::new("seal", "/run/host", e);
+        let run = self.slot(run)?;
+        let fd = mount::clone_tree(run, c"host", false).map_err(failed)?;
+        mount::change(fd.as_fd(), c"", false, Attributes::RDONLY.or(Attributes::NOEXEC), Attributes::NONE, Propagation::Keep, None).map_err(failed)?;
+        mount::attach(fd.as_fd(), run, c"host").map_err(failed)?;
+        self.run = Some(fd);
+        Ok(())
+    }
+
+    fn change_file(&self, path: &'static str, change: &FileChange) -> Step {
+        let root = self.root()?;
+        let target = Path::new(path);
+        let failed = |e: Cause| Failure::new("write", format!("{path} of the tree"), io_of(e));
+        // A tree that cannot be written, or where the place is taken by something odd, keeps its own, as with systemd-nspawn.
+        let tolerate = |result: Result<(), Cause>| match result {
+            Err(Cause::Os(Errno::ROFS | Errno::ACCESS | Errno::PERM | Errno::LOOP | Errno::NOTDIR | Errno::ISDIR | Errno::NOENT | Errno::INVAL)) => Ok(()),
+            other => other.map_err(failed),
+        };
+        let write = |content: &[u8]| inroot::replace(root, target, content, Mode::from_raw_mode(0o644), Durable::No);
+        match change {
+            // A link is the tree's own decision.
+            FileChange::Copy(_) if matches!(inroot::read_link(root, target), Ok(Some(_))) => Ok(()),
+            FileChange::Copy(content) if inroot::read(root, target).is_ok_and(|old| old == *content) => Ok(()),
+            FileChange::Copy(content) | FileChange::Replace(content) => tolerate(write(content)),
+            FileChange::Through(content) => tolerate(self.write_through(root, target, content)),
+            FileChange::Bind(slot) => match self.attach(*slot, target, Missing::MakeFile, true) {
+                Err(f) if f.cause.raw_os_error() == Some(Errno::ROFS.raw_os_error()) => Ok(()),
+                other => other,
+            },
+            FileChange::Link(link) => {
+                let same = matches!(inroot::read_link(root, target), Ok(Some(old)) if old.as_bytes() == link.as_bytes());
+                if same || !inroot::exists(root, Path::new(link.trim_start_matches(".."))).unwrap_or(false) {
+                    return Ok(());
+                }
+                tolerate(inroot::replace_with_symlink(root, target, Path::new(link)))
+            }
+            FileChange::Delete => tolerate(inroot::unlink(root, target)),
+        }
+    }
+
+    /// Writes a file that may be a link into a directory that is fresh in the machine (the host's /run).
+    fn write_through(&self, root: BorrowedFd<'_>, target: &Path, content: &[u8]) -> Result<(), Cause> {
+        if inroot::exists(root, target)? {
+            return Ok(());
+        }
+        let Some(link) = inroot::read_link(root, target)? else { return Ok(()) };
+        let link = Path::new(std::ffi::OsStr::from_bytes(link.as_bytes())).to_path_buf();
+        let path = if link.is_absolute() { link } else { target.parent().unwrap_or(Path::new("/")).join(link) };
+        if let Some(parent) = path.parent() {
+            inroot::make_directories(root, parent, Mode::from_raw_mode(0o755))?;
+        }
+        inroot::replace(root, &path, content, Mode::from_raw_mode(0o644), Durable::No)
+    }
+
+    fn pivot(&mut self) -> Step {
+        rustix::process::fchdir(self.root()?).map_err(|e| Failure::new("enter", "root", e))?;
+        mount::pivot_to_cwd().map_err(|e| Failure::new("make", "the tree the root", e))?;
+        // The Container Interface: mounts made on the root are seen by what the payload unshares.
+        mount::change(rustix::fs::CWD, c"/", true, Attributes::NONE, Attributes::NONE, Propagation::Shared, None).map_err(|e| Failure::new("share", "root mounts", e))
+    }
+
+    fn execute(&mut self) -> Failure {
+        rustix::process::umask(Mode::from_raw_mode(0o022));
+        let process = Process {
+            spec: self.plan.process(),
+            program: self.plan.program,
+            env: &self.plan.env,
+            bounding: self.plan.bounding,
+            filter: self.plan.filter.as_deref(),
+            stdio: self.made.console.as_ref().map(|pty| pty.slave.as_fd()),
+            controlling: self.made.console.is_some(),
+            new_session: self.made.console.is_some(),
+            keep: self.plan.listen_fds,
+            clamp_limits: true,
+            die_with_parent: true,
+        };
+        if self.plan.spec.payload == hostel_spec::Payload::CommandAsPid2 {
+            return stub::run(&process, self.report.as_fd());
+        }
+        r#become::run(&process)
+    }
+}
+
+fn keyring() -> Step {
+    match proc::new_session_keyring() {
+        Ok(()) => Ok(()),
+        // A kernel without keys has none to leak.
+        Err(e) if e.raw_os_error() == Some(Errno::NOSYS.raw_os_error()) => Ok(()),
+        Err(e) => Err(Failure::new("make", "session keyring", e)),
+    }
+}
+
+/// Tells the supervisor what failed: `verb NUL object NUL cause`.
+pub(super) fn report(fd: BorrowedFd<'_>, failure: &Failure) {
+    let mut text = Vec::with_capacity(256);
+    let _ = write!(text, "{}\0{}\0{}", failure.verb, failure.object, crate::error::io_text(&failure.cause));
+    text.truncate(4096);
+    let _ = rustix::io::write(fd, &text);
+}

@@ -1,0 +1,384 @@
+//! Runs the host steps of a plan: everything the supervisor makes before the payload exists.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use hostel_image::inroot::Durable;
+use hostel_image::{copy, inroot, locks, pin, shift, uids};
+use hostel_image::Cause;
+use hostel_process::r#become::Program;
+use hostel_process::pty::Pty;
+use hostel_spec::IdRange;
+use hostel_sys::mount::{self, Attributes, FsOption, Propagation};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, makedev};
+
+use crate::cgroup::{self, Layout, MachineCgroup};
+use crate::error::{Context, Error, Result, io_text};
+use crate::plan::Plan;
+use crate::plan::steps::{HostStep, IdChoice, Node, Prepared, Slot, Source};
+use crate::registry::{Claim, Undo};
+
+use super::launch::record;
+
+/// What the host steps made. Dropping it closes every detached mount and releases every lock.
+#[derive(Debug, Default)]
+pub struct Made {
+    /// Prepared mounts by slot.
+    pub slots: Vec<Option<OwnedFd>>,
+    /// The tree that will run: the original, or its copy.
+    pub tree_path: PathBuf,
+    /// Its descriptor (O_PATH).
+    pub tree: Option<OwnedFd>,
+    /// Id range taken.
+    pub ids: Option<IdRange>,
+    /// Console pty.
+    pub console: Option<Pty>,
+    /// Where the payload says that it is ready.
+    pub notify: Option<OwnedFd>,
+    /// The machine's cgroup.
+    pub cgroup: Option<MachineCgroup>,
+    ids_lock: Option<uids::Claim>,
+    tree_lock: Option<locks::TreeLock>,
+    pin: Option<OwnedFd>,
+    temporaries: Vec<PathBuf>,
+    works: Vec<PathBuf>,
+    copy: Option<PathBuf>,
+}
+
+impl Made {
+    /// The prepared mount in `slot`.
+    pub fn slot(&self, slot: Slot) -> io::Result<BorrowedFd<'_>> {
+        self.slots.get(slot.0).and_then(Option::as_ref).map(AsFd::as_fd).ok_or_else(|| io::Error::from_raw_os_error(9))
+    }
+    /// Host id of the machine's root.
+    pub fn base(&self) -> u32 {
+        self.ids.map_or(0, |r| r.base)
+    }
+    /// The tree's descriptor.
+    pub fn tree(&self) -> Result<BorrowedFd<'_>> {
+        self.tree.as_ref().map(AsFd::as_fd).ok_or_else(|| Error::new("use", "tree", "it was not opened"))
+    }
+    /// Removes what only this run needed: temporary directories, work directories, the copy of an ephemeral tree.
+    /// Returns what could not be removed.
+    pub fn remove_temporary(&mut self) -> Vec<Error> {
+        let mut failed = Vec::new();
+        // Locks inside the copy must be gone before it is.
+        self.slots.clear();
+        self.tree = None;
+        self.pin = None;
+        for path in self.works.drain(..).chain(self.temporaries.drain(..)).chain(self.copy.take()) {
+            if let Err(e) = hostel_image::remove::remove_tree(&path) {
+                failed.push(Error::new("remove", path.display().to_string(), e));
+            }
+        }
+        failed
+    }
+}
+
+/// Runs all host steps in order. On failure, what was made so far is undone by the caller dropping the claim's journal.
+pub fn run(plan: &Plan, layout: &Layout, tree: Option<OwnedFd>, claim: &mut Claim) -> Result<(Made, Result<()>)> {
+    let mut made = Made { tree_path: plan.tree.path.clone(), tree, ..Made::default() };
+    made.slots.resize_with(plan.slots, || None);
+    let result = plan.host.iter().try_for_each(|step| run_step(step, plan, layout, claim, &mut made));
+    Ok((made, result))
+}
+
+fn run_step(step: &HostStep, plan: &Plan, layout: &Layout, claim: &mut Claim, made: &mut Made) -> Result<()> {
+    match step {
+        HostStep::CopyTemplate { from, to } => {
+            copy::from_template(from, to, &copy::Options::default())?;
+            made.tree = Some(open_tree_directory(to)?);
+        }
+        HostStep::CopyTree { from } => copy_for_this_run(plan, from, claim, made)?,
+        HostStep::LockTree { shared } => made.tree_lock = Some(lock_tree(plan, made, *shared)?),
+        HostStep::PinFileSystem => {
+            let tree = made.tree()?;
+            made.pin = pin::pin(tree).map_err(|e| Error::new("hold", format!("file system of {} writable", made.tree_path.display()), e))?;
+        }
+        HostStep::TakeIds(choice) => take_ids(*choice, plan, made)?,
+        HostStep::ShiftTree => shift_tree(made)?,
+        HostStep::TemporaryDirectory(_) => temporary_directory(claim, made)?,
+        HostStep::MakeCgroup => make_cgroup(plan, layout, claim, made)?,
+        HostStep::Prepare(slot, what) => {
+            let fd = prepare(what, claim, made).map_err(|e| if e.verb.is_empty() { Error::new("prepare", what.to_string(), e.cause) } else { e })?;
+            made.slots[slot.0] = Some(fd);
+        }
+        HostStep::OpenConsole { pts, dev } => open_console(*pts, *dev, made)?,
+        HostStep::OpenNotify(slot) => made.notify = Some(open_notify(*slot, made).context("open", "notify socket in /run/host")?),
+    }
+    Ok(())
+}
+
+/// Opens a tree's top directory; links in the path are followed, it is the host's.
+pub fn open_tree_directory(path: &Path) -> Result<OwnedFd> {
+    rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).context("open", format!("tree {}", path.display()))
+}
+
+fn lock_tree(plan: &Plan, made: &Made, shared: bool) -> Result<locks::TreeLock> {
+    let lock = if shared { locks::Lock::Shared } else { locks::Lock::Exclusive };
+    locks::take(Path::new(locks::DIRECTORY), made.tree()?, &plan.tree.path, lock, &plan.name).map_err(|e| match e.cause {
+        Cause::Busy { .. } => Error::from(e).hint("stop the machine that runs on it, or use --read-only or --ephemeral"),
+        _ => e.into(),
+    })
+}
+
+fn copy_for_this_run(plan: &Plan, from: &Path, claim: &mut Claim, made: &mut Made) -> Result<()> {
+    let to = copy::ephemeral_place(made.tree()?, from, &plan.name)?;
+    record(claim, Undo::Directory { path: to.clone().into_os_string().into() })?;
+    made.copy = Some(to.clone());
+    let options = copy::Options { durable: Durable::No, ..Default::default() };
+    let copied = copy::copy_tree(made.tree()?, from, &to, &options)?;
+    made.tree = Some(copied.dir);
+    made.tree_path = to;
+    Ok(())
+}
+
+fn take_ids(choice: IdChoice, plan: &Plan, made: &mut Made) -> Result<()> {
+    match choice {
+        IdChoice::Fixed(range) => made.ids = Some(range),
+        IdChoice::Pick { tree_owner } => {
+            let claim = uids::pick(&uids::Places::default(), tree_owner, &plan.name)?;
+            made.ids = Some(claim.range);
+            made.ids_lock = Some(claim);
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn shift_tree(made: &Made) -> Result<()> {
+    let Some(range) = made.ids else { return Ok(()) };
+    shift::shift(made.tree()?, &made.tree_path, range.base, 0)?;
+    Ok(())
+}
+
+fn temporary_directory(claim: &mut Claim, made: &mut Made) -> Result<()> {
+    let path = PathBuf::from(format!("/var/tmp/.#hostel-{:016x}", random_u64()));
+    record(claim, Undo::Directory { path: path.clone().into_os_string().into() })?;
+    rustix::fs::mkdir(&path, Mode::from_raw_mode(0o755)).context("make", path.display().to_string())?;
+    if made.base() != 0 {
+        own(rustix::fs::CWD, &path, made.base()).context("own", path.display().to_string())?;
+    }
+    made.temporaries.push(path);
+    Ok(())
+}
+
+/// 64 random bits for names.
+pub fn random_u64() -> u64 {
+    let mut bytes = [0u8; 8];
+    // /dev/urandom never fails once open; without it the clock still makes distinct names.
+    let read = std::fs::File::open("/dev/urandom").and_then(|mut f| io::Read::read_exact(&mut f, &mut bytes));
+    if read.is_err() {
+        bytes = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64).to_ne_bytes();
+    }
+    u64::from_ne_bytes(bytes)
+}
+
+fn make_cgroup(plan: &Plan, layout: &Layout, claim: &mut Claim, made: &mut Made) -> Result<()> {
+    for path in cgroup::planned_paths(layout, &plan.name, &plan.spec.resources) {
+        record(claim, Undo::Cgroup { path: path.into_os_string().into() })?;
+    }
+    let options = cgroup::Options { delegate_controllers: plan.program == Program::Init, ..Default::default() };
+    let cgroup = MachineCgroup::create(layout, &plan.name, &plan.spec.resources, options).map_err(|e| {
+        let hint = e.hint().map(str::to_string);
+        Error { hint, ..Error::new("make", "cgroup", e) }
+    })?;
+    if made.base() != 0 {
+        cgroup.delegate(Uid::from_raw(made.base()), Gid::from_raw(made.base())).map_err(|e| Error::new("delegate", "cgroup", e))?;
+    }
+    made.cgroup = Some(cgroup);
+    Ok(())
+}
+
+/// Failure without a verb: the caller names the mount.
+fn plain(e: impl Into<io::Error>) -> Error {
+    Error::new("", "", io_text(&e.into()))
+}
+
+fn prepare(what: &Prepared, claim: &mut Claim, made: &mut Made) -> Result<OwnedFd> {
+    match what {
+        Prepared::Clone { source, recursive, attributes } => clone(source, *recursive, *attributes, made),
+        Prepared::Tmpfs { options, attributes, nodes } => tmpfs(options, *attributes, nodes, made.base()),
+        Prepared::Devpts => devpts(made.base()).map_err(plain),
+        Prepared::Sysfs { attributes } => mount::filesystem(c"sysfs", &[], *attributes).map_err(plain),
+        Prepared::Overlay { lower, upper } => overlay(lower, upper.as_ref(), claim, made),
+    }
+}
+
+/// Opens what a source names, as O_PATH.
+pub(super) fn open_source(source: &Source, made: &Made) -> Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    match source {
+        Source::Path(path) => rustix::fs::open(path, flags, Mode::empty()).context("open", path.display().to_string()),
+        Source::Tree => Ok(rustix::io::fcntl_dupfd_cloexec(made.tree()?, 3).context("open", "tree")?),
+        Source::InTree(path) => inroot::open(made.tree()?, path, flags).map_err(|e| Error::new("open", format!("{} in the tree", path.display()), e)),
+        Source::Temporary(n) => {
+            let path = made.temporaries.get(*n).ok_or_else(|| Error::new("use", "temporary directory", "it was not made"))?;
+            rustix::fs::open(path, flags, Mode::empty()).context("open", path.display().to_string())
+        }
+    }
+}
+
+fn clone(source: &Source, recursive: bool, attributes: Attributes, made: &Made) -> Result<OwnedFd> {
+    let opened;
+    let from = match source {
+        Source::Tree => made.tree()?,
+        other => {
+            opened = open_source(other, made)?;
+            opened.as_fd()
+        }
+    };
+    let fd = mount::clone_tree(from, c"", recursive).map_err(plain)?;
+    if attributes != Attributes::NONE {
+        mount::change(fd.as_fd(), c"", recursive, attributes, Attributes::NONE, Propagation::Keep, None).map_err(plain)?;
+    }
+    if *source == Source::Tree && attributes.0 & Attributes::RDONLY.0 != 0 {
+        // Mount points still have to be made; RootReadOnly closes it.
+        mount::change(fd.as_fd(), c"", false, Attributes::NONE, Attributes::RDONLY, Propagation::Keep, None).map_err(plain)?;
+    }
+    Ok(fd)
+}
+
+fn tmpfs(options: &[(CString, CString)], attributes: Attributes, nodes: &[Node], owner: u32) -> Result<OwnedFd> {
+    let owner_text = CString::new(owner.to_string()).unwrap_or_default();
+    let mut list: Vec<FsOption<'_>> = options.iter().map(|(k, v)| if v.is_empty() { FsOption::Flag(k) } else { FsOption::Text(k, v) }).collect();
+    if owner != 0 {
+        for key in [c"uid", c"gid"] {
+            if !options.iter().any(|(k, _)| k.as_c_str() == key) {
+                list.push(FsOption::Text(key, &owner_text));
+            }
+        }
+    }
+    list.push(FsOption::Text(c"source", c"tmpfs"));
+    let fd = mount::filesystem(c"tmpfs", &list, attributes).map_err(plain)?;
+    for node in nodes {
+        make_node(fd.as_fd(), node, owner).map_err(plain)?;
+    }
+    Ok(fd)
+}
+
+fn own<P: rustix::path::Arg>(dir: BorrowedFd<'_>, path: P, owner: u32) -> rustix::io::Result<()> {
+    rustix::fs::chownat(dir, path, Some(Uid::from_raw(owner)), Some(Gid::from_raw(owner)), AtFlags::SYMLINK_NOFOLLOW)
+}
+
+/// Makes one inode. The caller's umask is 0.
+fn make_node(root: BorrowedFd<'_>, node: &Node, owner: u32) -> rustix::io::Result<()> {
+    let special = |path: &CStr, kind: FileType, mode: u32, dev: u64| rustix::fs::mknodat(root, path, kind, Mode::from_raw_mode(mode), dev);
+    let path: &CStr = match node {
+        Node::Dir(path, mode) => {
+            rustix::fs::mkdirat(root, path, Mode::from_raw_mode(*mode))?;
+            path
+        }
+        Node::File(path, mode, content) => {
+            let file = rustix::fs::openat(root, path, OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC, Mode::from_raw_mode(*mode))?;
+            if !content.is_empty() {
+                rustix::io::write(&file, content)?;
+            }
+            path
+        }
+        Node::Link(path, target) => {
+            rustix::fs::symlinkat(target, root, path)?;
+            path
+        }
+        Node::Char(path, mode, major, minor) => {
+            special(path, FileType::CharacterDevice, *mode, makedev(*major, *minor))?;
+            path
+        }
+        Node::Block(path, mode, major, minor) => {
+            special(path, FileType::BlockDevice, *mode, makedev(*major, *minor))?;
+            path
+        }
+        Node::Fifo(path, mode) => {
+            special(path, FileType::Fifo, *mode, 0)?;
+            path
+        }
+        Node::Socket(path, mode) => {
+            special(path, FileType::Socket, *mode, 0)?;
+            path
+        }
+    };
+    if owner != 0 {
+        own(root, path, owner)?;
+    }
+    Ok(())
+}
+
+fn devpts(base: u32) -> io::Result<OwnedFd> {
+    let gid = CString::new((base + 5).to_string()).unwrap_or_default();
+    let options = [FsOption::Text(c"ptmxmode", c"0666"), FsOption::Text(c"mode", c"0620"), FsOption::Text(c"gid", &gid)];
+    mount::filesystem(c"devpts", &options, Attributes::NOSUID.or(Attributes::NOEXEC))
+}
+
+/// Overlays of host directories are made here, in host ids: a user namespace may not make one over layers it does not own.
+fn overlay(lower: &[Source], upper: Option<&Source>, claim: &mut Claim, made: &mut Made) -> Result<OwnedFd> {
+    let layers = lower.iter().map(|s| open_source(s, made)).collect::<Result<Vec<_>>>()?;
+    let mut options: Vec<(CString, CString)> = Vec::new();
+    let descriptor = |fd: &OwnedFd| format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let mut push = |key: &CStr, value: String| {
+        if let Ok(value) = CString::new(value) {
+            options.push((key.into(), value));
+        }
+    };
+    // The kernel wants the topmost layer first.
+    push(c"lowerdir", layers.iter().rev().map(descriptor).collect::<Vec<_>>().join(":"));
+    let mut kept = Vec::new();
+    if let Some(upper) = upper {
+        let upper_fd = open_source(upper, made)?;
+        let real = std::fs::read_link(descriptor(&upper_fd)).context("find", format!("upper layer {upper}"))?;
+        let name = real.file_name().map_or_else(|| "upper".into(), |n| n.to_string_lossy().into_owned());
+        let work = real.with_file_name(format!(".#hostel-{name}-{:016x}", random_u64()));
+        record(claim, Undo::Directory { path: work.clone().into_os_string().into() })?;
+        rustix::fs::mkdir(&work, Mode::from_raw_mode(0o755)).context("make", work.display().to_string())?;
+        made.works.push(work.clone());
+        let work_fd = rustix::fs::open(&work, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).context("open", work.display().to_string())?;
+        push(c"upperdir", descriptor(&upper_fd));
+        push(c"workdir", descriptor(&work_fd));
+        kept.extend([upper_fd, work_fd]);
+    } else if layers.len() == 1 {
+        // An overlay needs two lower layers or an upper one; one layer read-only is just that layer.
+        let fd = mount::clone_tree(layers[0].as_fd(), c"", false).map_err(plain)?;
+        mount::change(fd.as_fd(), c"", false, Attributes::RDONLY, Attributes::NONE, Propagation::Keep, None).map_err(plain)?;
+        return Ok(fd);
+    }
+    let list: Vec<FsOption<'_>> = options.iter().map(|(k, v)| FsOption::Text(k, v)).collect();
+    let attributes = if upper.is_none() { Attributes::RDONLY } else { Attributes::NONE };
+    create_overlay(&list, attributes).map_err(|cause| Error::new("", "", cause))
+}
+
+/// Creates an overlay and turns the kernel's own message into the cause.
+pub(super) fn create_overlay(options: &[FsOption<'_>], attributes: Attributes) -> std::result::Result<OwnedFd, String> {
+    let context = mount::open_context(c"overlay").map_err(|e| io_text(&e))?;
+    let with_message = |e: io::Error| {
+        let message = mount::context_message(context.as_fd());
+        if message.is_empty() { io_text(&e) } else { format!("{} ({message})", io_text(&e)) }
+    };
+    for option in options {
+        mount::configure(context.as_fd(), *option).map_err(with_message)?;
+    }
+    mount::create(context.as_fd(), attributes).map_err(with_message)
+}
+
+fn open_console(pts: Slot, dev: Slot, made: &mut Made) -> Result<()> {
+    let base = made.base();
+    let pty = Pty::open(made.slot(pts).context("use", "devpts")?).map_err(|e| Error::new("open", "console pty", e))?;
+    if base != 0 {
+        pty.set_owner(base, base + 5).map_err(|e| Error::new("own", "console pty", e))?;
+    }
+    let target = format!("pts/{}", pty.number);
+    let slot = made.slot(dev).context("use", "/dev")?;
+    rustix::fs::symlinkat(target, slot, c"console").context("link", "/dev/console")?;
+    made.console = Some(pty);
+    Ok(())
+}
+
+fn open_notify(slot: Slot, made: &Made) -> io::Result<OwnedFd> {
+    let run = made.slot(slot)?;
+    let path = format!("/proc/self/fd/{}/host/notify", run.as_raw_fd());
+    let socket = hostel_ipc::notify::bind(Path::new(&path))?;
+    rustix::fs::chmodat(run, c"host/notify", Mode::from_raw_mode(0o222), AtFlags::empty())?;
+    if made.base() != 0 {
+        own(run, c"host/notify", made.base())?;
+    }
+    Ok(socket)
+}

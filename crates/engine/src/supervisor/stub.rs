@@ -1,0 +1,89 @@
+//! A stub init: PID 1 that reaps, forwards what means "stop" or "reboot", and ends as its only child does (`--as-pid2`).
+
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+use hostel_process::r#become::{self, Failure, Process};
+use hostel_sys::clone::{self, CloneArgs, Fork};
+use hostel_sys::event::{self, SignalFd, SignalMask};
+use hostel_sys::proc::{self, Reboot};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+
+use super::payload::report;
+
+/// Signals that ask for a reboot: SIGINT and glibc's SIGRTMIN+5, +6, +15, +16.
+const REBOOT: [i32; 5] = [2, 39, 40, 49, 50];
+/// Signals that ask for power off: SIGRTMIN+3, +4, +13, +14.
+const OFF: [i32; 4] = [37, 38, 47, 48];
+/// How long the child may take after it was asked to end.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// What systemd-nspawn's stub says when its payload did not end by itself.
+const FAILED: i32 = 255;
+
+/// Makes the child (PID 2) and serves as its init; returns only when there is no child to serve.
+///
+/// The stub is confined first, exactly as its child will be: the child may trace it, so it must not be worth tracing.
+pub(super) fn run(process: &Process<'_>, report_to: BorrowedFd<'_>) -> Failure {
+    let failed = |e: std::io::Error| Failure::new("start", "stub init", e);
+    let ready = match r#become::confine(process) {
+        Ok(ready) => ready,
+        Err(failure) => return failure,
+    };
+    let all: Vec<i32> = (1..=64).filter(|s| !matches!(s, 9 | 19 | 32 | 33)).collect();
+    let mask = SignalMask::of(&all);
+    let before = match event::block_signals(mask) {
+        Ok(before) => before,
+        Err(e) => return failed(e.into()),
+    };
+    match clone::clone3(&CloneArgs::default()) {
+        Err(e) => failed(e),
+        Ok(Fork::Child) => {
+            let _ = event::set_blocked_signals(before);
+            let failure = r#become::execute(&ready);
+            report(report_to, &failure);
+            clone::exit_now(FAILED)
+        }
+        Ok(Fork::Parent { pid, pidfd }) => {
+            // The report pipe is PID 2's from here on, and nothing of the host's may stay open in PID 1.
+            std::mem::forget(pidfd);
+            let signals = proc::close_from(3 + process.keep).and_then(|()| Ok(SignalFd::new(mask)?));
+            let _ = proc::set_name(c"(sd-stubinit)");
+            match (signals, Pid::from_raw(pid)) {
+                (Ok(signals), Some(child)) => clone::exit_now(serve(child, &signals)),
+                _ => clone::exit_now(FAILED),
+            }
+        }
+    }
+}
+
+/// Reaps until the child ends; returns the exit status.
+fn serve(child: Pid, signals: &SignalFd) -> i32 {
+    let mut asked: Option<(Reboot, Instant)> = None;
+    loop {
+        while let Ok(Some((pid, status))) = waitpid(None, WaitOptions::NOHANG) {
+            if pid == child {
+                if let Some((how, _)) = asked {
+                    proc::reboot(how);
+                }
+                return status.exit_status().unwrap_or(FAILED);
+            }
+        }
+        let wait = asked.map(|(_, since)| PATIENCE.saturating_sub(since.elapsed()));
+        if wait.is_some_and(|w| w.is_zero()) {
+            return FAILED;
+        }
+        let timeout = wait.map(|w| Timespec { tv_sec: w.as_secs() as i64 + 1, tv_nsec: 0 });
+        let _ = poll(&mut [PollFd::new(signals, PollFlags::IN)], timeout.as_ref());
+        while let Ok(Some(info)) = signals.read() {
+            let how = match info.signal {
+                s if REBOOT.contains(&s) => Reboot::Restart,
+                s if OFF.contains(&s) => Reboot::PowerOff,
+                _ => continue,
+            };
+            asked.get_or_insert((how, Instant::now()));
+            let _ = kill_process(child, Signal::TERM);
+            let _ = kill_process(child, Signal::HUP);
+        }
+    }
+}

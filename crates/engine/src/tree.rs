@@ -1,0 +1,81 @@
+//! Finding and looking at the tree of a spec, before anything changes.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use hostel_image::{machine_id, open};
+use hostel_spec::{Ephemeral, MachineSpec, Payload, TreeSource, Volatile};
+use rustix::fs::{AtFlags, FileType};
+
+use crate::error::{Context, Error, Result};
+use crate::plan::TreeFacts;
+
+/// What was found: the facts for the plan, and the tree itself, opened (O_PATH); none when it will be made from a template.
+pub type Found = (TreeFacts, Option<OwnedFd>);
+
+impl From<hostel_image::Error> for Error {
+    fn from(e: hostel_image::Error) -> Self {
+        let busy = matches!(e.cause, hostel_image::Cause::Busy { .. });
+        let error = Error::new(e.verb, e.object.display().to_string(), e.cause);
+        if busy { error.busy() } else { error }
+    }
+}
+
+/// Opens and checks the tree of `spec`. Refuses what cannot be run before anything is changed.
+pub fn find(spec: &MachineSpec) -> Result<Found> {
+    match &spec.root.tree {
+        TreeSource::Host => of_host(),
+        TreeSource::Directory(path) => directory(spec, path),
+        TreeSource::Named(name) => match open::find(name) {
+            Ok(open::Found { path, kind: open::Kind::Directory | open::Kind::Subvolume, .. }) => directory(spec, &path),
+            Ok(open::Found { path, .. }) => Err(Error::new("open", format!("tree {}", path.display()), "only directories can be run yet")),
+            Err(e) if spec.root.template.is_some() && matches!(e.cause, hostel_image::Cause::Os(rustix::io::Errno::NOENT)) => {
+                directory(spec, &Path::new("/var/lib/machines").join(name.as_str()))
+            }
+            Err(e) => Err(Error::from(e).hint("give a directory, or put a tree of that name into /var/lib/machines")),
+        },
+    }
+}
+
+fn of_host() -> Result<Found> {
+    let path = PathBuf::from("/");
+    let tree = open::directory(&path)?;
+    let facts = facts(tree.as_fd(), path)?;
+    // The host's id is the host's: an overlay of it is another machine.
+    Ok((TreeFacts { machine_id: None, ..facts }, Some(tree)))
+}
+
+fn directory(spec: &MachineSpec, given: &Path) -> Result<Found> {
+    let hint = |e: Error| e.hint("give the directory of a system tree with --directory=, or its name with --machine=");
+    let path = match std::fs::canonicalize(given) {
+        Ok(path) => path,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound && spec.root.template.is_some() => return missing(given),
+        Err(e) => return Err(hint(Error::new("open", format!("tree {}", given.display()), crate::error::io_text(&e)))),
+    };
+    let tree = open::directory(&path).map_err(|e| hint(e.into()))?;
+    let throw_away = spec.root.ephemeral != Ephemeral::No || matches!(spec.root.volatile, Volatile::Yes | Volatile::State);
+    if !throw_away {
+        open::refuse_host_root(tree.as_fd(), &path).map_err(|e| Error::from(e).hint("--ephemeral or --volatile runs on a copy of it; `hostel run` on an overlay"))?;
+    }
+    match spec.payload {
+        Payload::Boot if spec.root.skip_os_release_check => {}
+        Payload::Boot => open::require_os_release(tree.as_fd(), &path).map_err(|e| Error::from(e).hint("give the top of a system tree; SYSTEMD_NSPAWN_CHECK_OS_RELEASE=0 boots it anyway"))?,
+        _ => open::require_usr(tree.as_fd(), &path).map_err(|e| Error::from(e).hint("give the top of a system tree"))?,
+    }
+    Ok((facts(tree.as_fd(), path)?, Some(tree)))
+}
+
+/// The tree will be a copy of the template; its facts are the template's where that matters.
+fn missing(given: &Path) -> Result<Found> {
+    let parent = given.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = std::fs::canonicalize(parent).context("open", parent.display().to_string())?;
+    let name = given.file_name().ok_or_else(|| Error::new("make", format!("tree {}", given.display()), "the path has no last part"))?;
+    Ok((TreeFacts { path: parent.join(name), missing: true, merged_usr: true, ..TreeFacts::default() }, None))
+}
+
+fn facts(tree: std::os::fd::BorrowedFd<'_>, path: PathBuf) -> Result<TreeFacts> {
+    let stat = rustix::fs::fstat(tree).context("read", format!("tree {}", path.display()))?;
+    let merged = rustix::fs::statat(tree, c"bin", AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::Symlink);
+    let read_only = rustix::fs::fstatvfs(tree).is_ok_and(|v| v.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY));
+    Ok(TreeFacts { path, owner: (stat.st_uid, stat.st_gid), machine_id: machine_id::read(tree), merged_usr: merged, missing: false, read_only })
+}

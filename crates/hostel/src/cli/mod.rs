@@ -1,0 +1,195 @@
+//! The native command line: one row and one file per verb.
+
+mod boot;
+mod clean;
+mod console;
+mod doctor;
+mod enter;
+mod exec;
+mod inspect;
+mod kill;
+mod link;
+mod logs;
+mod pause;
+mod plan;
+mod ps;
+mod rm;
+mod run;
+mod shell;
+mod status;
+mod stop;
+pub(crate) mod supervise;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use hostel_engine::error::Error;
+
+use crate::output;
+
+/// What a verb returns: its exit status, or the error to print.
+pub type Outcome = Result<u8, Failure>;
+
+/// Why a verb failed, with its exit status.
+#[derive(Debug)]
+pub enum Failure {
+    /// The command line is wrong: status 2.
+    Usage(String),
+    /// It could not be done: status 1, or 3 when the machine is busy.
+    Engine(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::Engine(error)
+    }
+}
+impl From<hostel_engine::registry::RegistryError> for Failure {
+    fn from(error: hostel_engine::registry::RegistryError) -> Self {
+        Failure::Engine(error.into())
+    }
+}
+impl From<lexopt::Error> for Failure {
+    fn from(error: lexopt::Error) -> Self {
+        Failure::Usage(error.to_string())
+    }
+}
+
+/// One verb.
+pub struct Verb {
+    /// What is typed.
+    pub name: &'static str,
+    /// Arguments, for the synopsis.
+    pub args: &'static str,
+    /// One line.
+    pub about: &'static str,
+    /// Its options: (as typed, what it does).
+    pub options: &'static [(&'static str, &'static str)],
+    /// Examples: (command, what it is good for).
+    pub examples: &'static [(&'static str, &'static str)],
+    /// Runs it with the arguments after the verb.
+    pub run: fn(&[OsString]) -> Outcome,
+}
+
+/// Verbs in help order; a line of dashes in the help separates the groups.
+pub const VERBS: [&Verb; 21] = [
+    &run::VERB,
+    &boot::VERB,
+    &ps::VERB,
+    &status::VERB,
+    &inspect::VERB,
+    &exec::VERB,
+    &shell::VERB,
+    &enter::VERB,
+    &console::VERB,
+    &logs::VERB,
+    &stop::VERB,
+    &kill::VERB,
+    &pause::PAUSE,
+    &pause::RESUME,
+    &rm::VERB,
+    &plan::SPEC,
+    &plan::PLAN,
+    &doctor::VERB,
+    &clean::VERB,
+    &link::VERB,
+    &supervise::VERB,
+];
+
+/// Runs `hostel ARGS…`.
+pub fn run(args: &[OsString]) -> ExitCode {
+    let Some(first) = args.first() else {
+        eprint!("{}", help());
+        return ExitCode::from(2);
+    };
+    let rest = &args[1..];
+    match first.to_str() {
+        Some("-h" | "--help" | "help") => {
+            let text = rest.first().and_then(|v| v.to_str()).and_then(find).map_or_else(help, verb_help);
+            return output::print(&text);
+        }
+        Some("-V" | "--version" | "version") => return output::print(&version()),
+        _ => {}
+    }
+    let Some(verb) = first.to_str().and_then(find) else {
+        eprintln!("hostel: there is no verb {first:?}");
+        eprintln!("hint: `hostel help` lists the verbs");
+        return ExitCode::from(2);
+    };
+    if wants_help(rest) {
+        return output::print(&verb_help(verb));
+    }
+    finish(verb.name, (verb.run)(rest))
+}
+
+/// `--help` before the words of a command that is run in a machine.
+fn wants_help(args: &[OsString]) -> bool {
+    args.iter().take_while(|a| a.as_encoded_bytes().starts_with(b"-") && *a != "--").any(|a| a == "--help" || a == "-h")
+}
+
+/// Prints what went wrong and turns it into a status.
+pub fn finish(verb: &str, outcome: Outcome) -> ExitCode {
+    match outcome {
+        Ok(status) => ExitCode::from(status),
+        Err(Failure::Usage(text)) => {
+            eprintln!("hostel: {text}");
+            eprintln!("hint: `hostel help {verb}` shows its options");
+            ExitCode::from(2)
+        }
+        Err(Failure::Engine(error)) => {
+            eprintln!("hostel: {error}");
+            if let Some(hint) = &error.hint {
+                eprintln!("hint: {hint}");
+            }
+            ExitCode::from(if error.busy { 3 } else { 1 })
+        }
+    }
+}
+
+fn find(name: &str) -> Option<&'static Verb> {
+    VERBS.iter().copied().find(|v| v.name == name)
+}
+
+/// `hostel VERSION`.
+pub fn version() -> String {
+    format!("hostel {}\n", env!("CARGO_PKG_VERSION"))
+}
+
+/// The overall help.
+pub fn help() -> String {
+    let mut out = String::from("hostel VERB [ARGUMENTS]: whole Linux systems as lightweight machines\n\n");
+    for verb in VERBS.iter().filter(|v| !v.about.is_empty()) {
+        out.push_str(&format!("  {:<10} {:<28} {}\n", verb.name, verb.args, verb.about));
+    }
+    for p in &crate::personality::PERSONALITIES {
+        out.push_str(&format!("  {:<10} {:<28} {}\n", p.word.unwrap_or(p.name), "[OPTIONS] [COMMAND...]", p.about));
+    }
+    out.push_str(
+        "\nexamples:\n  hostel run -- apt-get install nginx     try it on an overlay of this host, thrown away at the end\n  \
+         hostel boot /var/lib/machines/debian -d  boot a tree in the background\n  \
+         hostel shell debian                      a root shell in it\n  \
+         hostel stop debian                       end it cleanly, whatever its init\n\n`hostel help VERB` shows a verb's options and examples.\n",
+    );
+    out
+}
+
+/// One verb's help.
+pub fn verb_help(verb: &Verb) -> String {
+    let mut out = format!("hostel {} {}\n\n{}\n", verb.name, verb.args, verb.about);
+    if !verb.options.is_empty() {
+        out.push_str("\noptions:\n");
+        for (option, about) in verb.options {
+            out.push_str(&format!("  {option:<28} {about}\n"));
+        }
+    }
+    if matches!(verb.name, "run" | "boot" | "spec" | "plan") {
+        out.push_str(&crate::native::options_help());
+    }
+    if !verb.examples.is_empty() {
+        out.push_str("\nexamples:\n");
+        for (command, about) in verb.examples {
+            out.push_str(&format!("  {command:<44} {about}\n"));
+        }
+    }
+    out
+}

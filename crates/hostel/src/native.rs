@@ -1,0 +1,218 @@
+//! `hostel run` and `hostel boot`: systemd-nspawn's option rows, a few of our own, and stricter defaults.
+
+pub mod defaults;
+pub mod kept;
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use hostel_nspawn::options::{self, OptionId, Takes};
+use hostel_nspawn::{Action, Doc, Environment};
+use hostel_spec::{MachineName, MachineSpec, TreeSource};
+
+use crate::cli::Failure;
+
+/// One native option.
+pub struct NativeRow {
+    /// Letter.
+    pub short: Option<u8>,
+    /// Long name.
+    pub long: &'static str,
+    /// Name of its value, if it takes one.
+    pub value: Option<&'static str>,
+    /// Help.
+    pub help: &'static str,
+}
+
+const fn row(short: Option<u8>, long: &'static str, value: Option<&'static str>, help: &'static str) -> NativeRow {
+    NativeRow { short, long, value, help }
+}
+
+/// Options of our own, besides those of `systemd-nspawn` (see `hostel nspawn --help`).
+pub const ROWS: [NativeRow; 8] = [
+    row(None, "tree", Some("DIR"), "run over this tree instead of the host's /; its files stay as they are"),
+    row(None, "keep", Some("NAME"), "keep what changes, and the machine, under this name"),
+    row(None, "name", Some("NAME"), "the machine's name"),
+    row(Some(b'd'), "detach", None, "in the background: console to a log, see `hostel console` and `hostel logs`"),
+    row(None, "net", Some("host|private|veth"), "network: the host's, loopback only, or a cable (ve-NAME to host0)"),
+    row(None, "nest", Some("N"), "how many user namespaces may be made inside (default 0)"),
+    row(None, "privileged-users", Some("host"), "no user namespace: root inside is root on the host"),
+    row(None, "json", None, "for `spec` and `plan`: print JSON"),
+];
+
+/// The kind of machine a native verb makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `hostel run`.
+    Run,
+    /// `hostel boot`.
+    Boot,
+}
+
+/// A native command line, compiled.
+#[derive(Debug)]
+pub struct Request {
+    /// What the machine should be.
+    pub spec: MachineSpec,
+    /// In the background.
+    pub detach: bool,
+    /// JSON output wanted (`spec`, `plan`).
+    pub json: bool,
+    /// Kept overlay to use or make.
+    pub keep: Option<MachineName>,
+    /// Things to say before the start.
+    pub warnings: Vec<String>,
+}
+
+/// What was given of our own options.
+#[derive(Debug, Default)]
+pub(crate) struct Own {
+    pub(crate) tree: Option<PathBuf>,
+    pub(crate) keep: Option<MachineName>,
+    pub(crate) name: Option<MachineName>,
+    pub(crate) detach: bool,
+    pub(crate) json: bool,
+    pub(crate) net: Option<String>,
+    pub(crate) nest: Option<u32>,
+    pub(crate) host_users: bool,
+    pub(crate) target: Option<String>,
+}
+
+fn usage(text: impl Into<String>) -> Failure {
+    Failure::Usage(text.into())
+}
+
+/// The caller's environment, as the dialect wants it.
+pub fn environment() -> Environment {
+    Environment { vars: std::env::vars_os().collect(), cwd: std::env::current_dir().unwrap_or_else(|_| "/".into()) }
+}
+
+/// Parses the arguments of `run` or `boot`.
+pub fn parse(kind: Kind, args: &[OsString]) -> Result<Request, Failure> {
+    let (own, rest) = split(kind, args)?;
+    let env = environment();
+    let doc = hostel_nspawn::fold(&rest);
+    let mut spec = match hostel_nspawn::compile(&doc, &env) {
+        Ok(Action::Run(spec)) => *spec,
+        Ok(Action::Print(text)) => {
+            crate::output::print(&text);
+            std::process::exit(0);
+        }
+        Ok(Action::Help | Action::Version) => return Err(usage("see `hostel help`")),
+        Err(error) => return Err(usage(match error.hint() {
+            Some(hint) => format!("{error} ({hint})"),
+            None => error.to_string(),
+        })),
+    };
+    let warnings = defaults::apply(kind, &own, &doc, &mut spec)?;
+    if kind == Kind::Run && spec.process.argv.is_empty() && spec.payload == hostel_spec::Payload::Command && own.detach {
+        return Err(usage("run: a machine in the background needs a command"));
+    }
+    Ok(Request { spec, detach: own.detach, json: own.json, keep: own.keep, warnings })
+}
+
+/// Takes our own options out; what is left is systemd-nspawn's, as it would read it.
+fn split(kind: Kind, args: &[OsString]) -> Result<(Own, Vec<OsString>), Failure> {
+    let mut own = Own::default();
+    let mut rest: Vec<OsString> = Vec::new();
+    let mut payload: Vec<OsString> = Vec::new();
+    let mut words = args.iter();
+    while let Some(word) = words.next() {
+        let bytes = word.as_bytes();
+        if bytes == b"--" {
+            payload.extend(words.by_ref().cloned());
+        } else if bytes.starts_with(b"--") {
+            let (name, value) = match bytes.iter().position(|b| *b == b'=') {
+                Some(at) => (&bytes[2..at], Some(OsStr::from_bytes(&bytes[at + 1..]).to_os_string())),
+                None => (&bytes[2..], None),
+            };
+            if let Some(row) = ROWS.iter().find(|r| r.long.as_bytes() == name) {
+                let value = match (row.value, value) {
+                    (Some(_), Some(v)) => Some(v),
+                    (Some(_), None) => Some(words.next().cloned().ok_or_else(|| usage(format!("option '--{}' requires an argument", row.long)))?),
+                    (None, None) => None,
+                    (None, Some(_)) => return Err(usage(format!("option '--{}' doesn't allow an argument", row.long))),
+                };
+                own.take(row.long, value)?;
+                continue;
+            }
+            rest.push(word.clone());
+            if value.is_none() && options::by_long(name).is_some_and(|r| matches!(r.takes, Takes::Value(_))) {
+                rest.extend(words.next().cloned());
+            }
+        } else if bytes == b"-d" {
+            own.detach = true;
+        } else if bytes.len() > 1 && bytes[0] == b'-' {
+            rest.push(word.clone());
+            // A cluster such as -qE takes the next word when its last letter wants a value and nothing follows it.
+            let wants = bytes[1..].iter().position(|b| options::by_short(*b).is_some_and(|r| matches!(r.takes, Takes::Value(_))));
+            if wants == Some(bytes.len() - 2) {
+                rest.extend(words.next().cloned());
+            }
+        } else if kind == Kind::Boot && own.target.is_none() {
+            own.target = Some(word.to_str().ok_or_else(|| usage("boot: the tree's name is not UTF-8"))?.to_owned());
+        } else if kind == Kind::Boot {
+            return Err(usage(format!("boot: unexpected argument {word:?}; arguments for the init go after --")));
+        } else {
+            payload.push(word.clone());
+            payload.extend(words.by_ref().cloned());
+        }
+    }
+    rest.push("--".into());
+    rest.extend(payload);
+    Ok((own, rest))
+}
+
+impl Own {
+    fn take(&mut self, name: &str, value: Option<OsString>) -> Result<(), Failure> {
+        let text = value.map(|v| v.into_string().map_err(|_| usage(format!("option '--{name}': the value is not UTF-8")))).transpose()?.unwrap_or_default();
+        let machine = |text: &str| MachineName::new(text).map_err(|e| usage(e.to_string()));
+        match name {
+            "tree" if text.is_empty() => return Err(usage("option '--tree' takes a directory")),
+            "tree" => self.tree = Some(text.into()),
+            "keep" => self.keep = Some(machine(&text)?),
+            "name" => self.name = Some(machine(&text)?),
+            "detach" => self.detach = true,
+            "json" => self.json = true,
+            "net" if !matches!(text.as_str(), "host" | "private" | "veth") => return Err(usage(format!("parse --net={text}: it takes host, private or veth"))),
+            "net" => self.net = Some(text),
+            "nest" => self.nest = Some(text.parse().map_err(|_| usage(format!("parse --nest={text}: it takes a number")))?),
+            "privileged-users" if text != "host" => return Err(usage(format!("parse --privileged-users={text}: it takes `host`"))),
+            "privileged-users" => self.host_users = true,
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// Whether an option was given.
+pub(crate) fn given(doc: &Doc, ids: &[OptionId]) -> bool {
+    doc.entries.iter().any(|e| ids.contains(&e.row.id))
+}
+
+/// A tree as named on the command line: a path has a slash or is a directory here; anything else is a machine's name.
+pub(crate) fn tree_of(text: &str) -> Result<TreeSource, Failure> {
+    if text.is_empty() {
+        return Err(usage("the tree's name is empty"));
+    }
+    if text.contains('/') || matches!(text, "." | "..") {
+        return Ok(TreeSource::Directory(text.into()));
+    }
+    MachineName::new(text).map(TreeSource::Named).map_err(|e| usage(e.to_string()))
+}
+
+/// Help lines of the native rows.
+pub fn options_help() -> String {
+    let mut out = String::new();
+    for row in &ROWS {
+        let mut name = row.short.map_or_else(String::new, |s| format!("-{}, ", s as char));
+        name.push_str(&format!("--{}", row.long));
+        if let Some(value) = row.value {
+            name.push_str(&format!(" {value}"));
+        }
+        out.push_str(&format!("  {name:<28} {}\n", row.help));
+    }
+    out.push_str("  and every option of `hostel nspawn --help`: --bind, --setenv, --memory, --cpus, --pids, --private-users, …\n");
+    out
+}

@@ -1,0 +1,124 @@
+//! What a native machine is when nothing else was said: machine mode (user namespace, own network when it boots, stricter filter).
+
+use hostel_nspawn::Doc;
+use hostel_nspawn::options::OptionId as Id;
+use hostel_spec::{
+    CapSet, ConsoleMode, Ephemeral, Limit, MachineSpec, Network, NetworkMode, Ownership, Payload, Rlimit, RlimitName, SyscallFilter, Timezone, TreeSource,
+    UserNamespace, VethPair, Volatile,
+};
+
+use super::{Kind, Own, given, tree_of};
+use crate::cli::Failure;
+
+/// Most processes and threads of a native machine, unless told otherwise (as systemd's machine units).
+const TASKS_MAX: u64 = 16384;
+
+/// Replaces systemd-nspawn's defaults by ours where the command line is silent. Returns what to warn about.
+pub(crate) fn apply(kind: Kind, own: &Own, doc: &Doc, spec: &mut MachineSpec) -> Result<Vec<String>, Failure> {
+    let mut warnings = Vec::new();
+    spec.identity.container = Some("hostel".into());
+    spec.lifecycle.nspawn_exit_status = false;
+    tree(kind, own, doc, spec)?;
+    users(own, doc, spec, &mut warnings);
+    security(own, spec);
+    network(kind, own, doc, spec);
+    limits(doc, spec);
+    if spec.console == ConsoleMode::Auto && kind == Kind::Run {
+        // Pipes stay pipes: `hostel run -- cmd | other` sees what cmd wrote, not what a terminal made of it.
+        spec.console = ConsoleMode::Autopipe;
+    }
+    if own.detach {
+        spec.console = ConsoleMode::Passive;
+    }
+    if kind == Kind::Boot && !given(doc, &[Id::Timezone]) {
+        spec.integration.timezone = Timezone::Off;
+    }
+    Ok(warnings)
+}
+
+fn tree(kind: Kind, own: &Own, doc: &Doc, spec: &mut MachineSpec) -> Result<(), Failure> {
+    let directory = given(doc, &[Id::Directory]);
+    if let Some(name) = own.name.clone().or_else(|| own.keep.clone()) {
+        spec.identity.name = Some(name);
+    }
+    match kind {
+        Kind::Run => {
+            if let Some(path) = &own.tree {
+                spec.root.tree = tree_of(&path.to_string_lossy())?;
+            } else if !directory {
+                spec.root.tree = TreeSource::Host;
+            }
+            let plain = spec.root.ephemeral == Ephemeral::No && spec.root.volatile == Volatile::No;
+            if spec.root.tree != TreeSource::Host && plain && !spec.root.read_only && own.keep.is_none() {
+                spec.root.ephemeral = Ephemeral::Overlay;
+            }
+            if spec.identity.name.is_none() {
+                let random = hostel_engine::supervisor::random_u64();
+                spec.identity.name = hostel_spec::MachineName::new(format!("run-{:08x}", random as u32)).ok();
+            }
+        }
+        Kind::Boot => {
+            if !given(doc, &[Id::AsPid2]) {
+                spec.payload = Payload::Boot;
+            }
+            match (&own.target, &own.tree) {
+                (Some(target), None) => spec.root.tree = tree_of(target)?,
+                (None, Some(path)) => spec.root.tree = tree_of(&path.to_string_lossy())?,
+                (None, None) if directory => {}
+                (None, None) => return Err(Failure::Usage("boot: which tree? give a directory or a machine's name".into())),
+                (Some(_), Some(_)) => return Err(Failure::Usage("boot: the tree was given twice".into())),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn users(own: &Own, doc: &Doc, spec: &mut MachineSpec, warnings: &mut Vec<String>) {
+    let asked = given(doc, &[Id::PrivateUsers, Id::PickUsers]);
+    if own.host_users {
+        spec.namespaces.user = UserNamespace::Host;
+    } else if !asked {
+        spec.namespaces.user = UserNamespace::Pick;
+    }
+    if spec.namespaces.user == UserNamespace::Host {
+        warnings.push("no user namespace: root in the machine is root on this host".into());
+    } else if !given(doc, &[Id::PrivateUsersOwnership, Id::PrivateUsersChown]) && !given(doc, &[Id::PickUsers]) {
+        // Nothing on disk is changed unless asked.
+        spec.namespaces.ownership = Ownership::Map;
+    }
+    if spec.namespaces.user != UserNamespace::Host {
+        spec.namespaces.nested_user = Some(own.nest.unwrap_or(0));
+    }
+}
+
+fn security(own: &Own, spec: &mut MachineSpec) {
+    let _ = own;
+    let added = spec.security.bounding.without(CapSet::NSPAWN);
+    spec.security.bounding = CapSet::MACHINE.or(added);
+    if let SyscallFilter::Nspawn(rules) = &spec.security.syscalls {
+        spec.security.syscalls = SyscallFilter::Machine(rules.clone());
+    }
+}
+
+fn network(kind: Kind, own: &Own, doc: &Doc, spec: &mut MachineSpec) {
+    let private = Network { mode: NetworkMode::Private, veth: Vec::new() };
+    match own.net.as_deref() {
+        Some("host") => spec.network = Network::default(),
+        Some("private") => spec.network = private,
+        Some("veth") => spec.network = Network { mode: NetworkMode::Private, veth: vec![VethPair { host: None, inside: "host0".into() }] },
+        _ if kind == Kind::Boot && !given(doc, &[Id::PrivateNetwork, Id::NetworkVeth]) => spec.network = private,
+        _ => {}
+    }
+}
+
+fn limits(doc: &Doc, spec: &mut MachineSpec) {
+    let _ = doc;
+    if spec.resources.tasks_max.is_none() {
+        spec.resources.tasks_max = Some(Limit::Value(TASKS_MAX));
+    }
+    for (name, soft, hard) in [(RlimitName::Core, Some(0), None), (RlimitName::Nofile, Some(1024), Some(524_288))] {
+        if !spec.process.rlimits.iter().any(|l| l.name == name) {
+            spec.process.rlimits.push(Rlimit { name, soft, hard });
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! argv[0] decides who we are: hostel, or a tool that hostel stands in for.
+
+pub mod nspawn;
+
+use std::ffi::{OsStr, OsString};
+use std::process::ExitCode;
+
+use crate::cli;
+
+/// One face of the binary.
+pub struct Personality {
+    /// What argv[0]'s last component is.
+    pub name: &'static str,
+    /// As `hostel WORD …`.
+    pub word: Option<&'static str>,
+    /// What it stands in for.
+    pub about: &'static str,
+    /// Runs it with the arguments after the name.
+    pub run: fn(&[OsString]) -> ExitCode,
+}
+
+/// Every personality but hostel itself. `hostel link DIR` makes a link for each.
+pub const PERSONALITIES: [Personality; 1] =
+    [Personality { name: "systemd-nspawn", word: Some("nspawn"), about: "run an OS tree in namespaces, as systemd-nspawn(1)", run: nspawn::run }];
+
+/// Picks the personality and runs it.
+pub fn main(argv: &[OsString]) -> ExitCode {
+    let called = argv.first().map(OsString::as_os_str).unwrap_or(OsStr::new("hostel"));
+    let called = std::path::Path::new(called).file_name().unwrap_or(OsStr::new("hostel"));
+    let rest = argv.get(1..).unwrap_or_default();
+    if let Some(p) = PERSONALITIES.iter().find(|p| called == p.name) {
+        return (p.run)(rest);
+    }
+    if let Some(p) = rest.first().and_then(|word| PERSONALITIES.iter().find(|p| p.word.is_some_and(|w| word == w) || word == p.name)) {
+        return (p.run)(&rest[1..]);
+    }
+    cli::run(rest)
+}
