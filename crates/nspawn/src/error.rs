@@ -168,7 +168,8 @@ fn one_line(argument: &str) -> String {
     }
 }
 
-/// The option name closest to a mistyped one: at most two edits away, and closer than any other.
+/// The option name closest to a mistyped one: at most two edits away, and closer than any other. People rarely
+/// mistype the first letter, so that decides between equals.
 fn nearest(argument: &str) -> Option<&'static str> {
     let typed = argument.split('=').next().unwrap_or("");
     if typed.len() < 3 || typed.len() > 40 {
@@ -177,14 +178,14 @@ fn nearest(argument: &str) -> Option<&'static str> {
     let mut best: Option<(usize, &'static str)> = None;
     let mut tied = false;
     for name in options::rows().filter(|r| !r.hidden).flat_map(|r| r.long) {
-        let distance = edits(typed.as_bytes(), name.as_bytes());
+        let distance = 2 * edits(typed.as_bytes(), name.as_bytes()) + usize::from(typed.as_bytes()[0] != name.as_bytes()[0]);
         match best {
             Some((d, _)) if distance > d => {}
             Some((d, _)) if distance == d => tied = true,
             _ => (best, tied) = (Some((distance, *name)), false),
         }
     }
-    best.filter(|(d, _)| !tied && *d <= 2).map(|(_, name)| name)
+    best.filter(|(d, _)| !tied && *d <= 5).map(|(_, name)| name)
 }
 
 /// Levenshtein distance.

@@ -16,10 +16,10 @@ Run a command, or boot an operating system, in namespaces of its own.
 
 const EXAMPLES: &str = "
 Examples:
-  systemd-nspawn -D /var/lib/machines/debian            a shell in the tree
-  systemd-nspawn -bD /var/lib/machines/debian           boot it
-  systemd-nspawn -xD / --pipe make test                 throw-away copy of the host
-  systemd-nspawn -D tree -a --bind-ro=/srv:/mnt ls /mnt
+  systemd-nspawn -D debian               a shell in the directory tree
+  systemd-nspawn -bD debian              boot it
+  systemd-nspawn -xD / --pipe make test  a throw-away overlay of this host
+  systemd-nspawn -aD debian --bind-ro=/srv:/mnt ls /mnt
   systemd-nspawn -bUM web --private-network --memory=512M --cpus=1.5
 
 The first argument that is no option begins the command. ^] three times within

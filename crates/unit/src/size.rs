@@ -73,7 +73,7 @@ pub fn show_size(bytes: u64) -> String {
         if bytes >> shift == 0 || shift == 0 {
             continue;
         }
-        let tenths = u128::from(bytes) * 10 >> shift;
+        let tenths = (u128::from(bytes) * 10) >> shift;
         let (whole, tenth) = (tenths / 10, tenths % 10);
         let unit = unit as char;
         return if tenth == 0 { format!("{whole}{unit}") } else { format!("{whole}.{tenth}{unit}") };

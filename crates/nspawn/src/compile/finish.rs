@@ -201,11 +201,13 @@ impl Draft<'_> {
         if self.boot {
             return Err(UsageError::Conflict { first: "--ambient-capability=", second: "--boot", why: "an init runs as root and has its capabilities already" });
         }
-        let network = match self.spec.network.mode {
-            NetworkMode::Private => CapSet::of(&[CapName::NET_ADMIN]),
-            NetworkMode::Host => CapSet::EMPTY,
-        };
-        let reachable = security.bounding.or(network).without(security.dropped);
+        // as `adjust_net_caps` will have it
+        let reachable = match (self.spec.network.mode, self.spec.namespaces.user) {
+            (NetworkMode::Private, _) => security.bounding.or(CapSet::of(&[CapName::NET_ADMIN])),
+            (NetworkMode::Host, UserNamespace::Host) => security.bounding,
+            (NetworkMode::Host, _) => security.bounding.without(CapSet::of(&[CapName::NET_BIND_SERVICE])),
+        }
+        .without(security.dropped);
         if self.spec.process.ambient.without(reachable) != CapSet::EMPTY {
             return Err(UsageError::Request {
                 what: "give --ambient-capability=",

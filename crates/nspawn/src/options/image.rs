@@ -37,5 +37,5 @@ pub(super) const IMAGE: &[OptionRow] = &[
     OptionRow::new(Id::RootHash, "", &["root-hash"], Value("HASH"), "dm-verity root hash of the image").since(233).not_yet(IMAGE_LATER),
     OptionRow::new(Id::RootHashSig, "", &["root-hash-sig"], Value("SIG"), "Signature of the root hash").since(246).not_yet(IMAGE_LATER),
     OptionRow::new(Id::VerityData, "", &["verity-data"], Value("PATH"), "Detached dm-verity hash tree").since(246).not_yet(IMAGE_LATER),
-    OptionRow::new(Id::PivotRoot, "", &["pivot-root"], Value("NEW[:OLD]"), "A directory of the tree becomes /").since(233).key("[Exec] PivotRoot=").not_yet("nobody has asked for it"),
+    OptionRow::new(Id::PivotRoot, "", &["pivot-root"], Value("NEW[:OLD]"), "A directory of the tree becomes /").since(233).key("[Exec] PivotRoot=").not_yet("rarely used: for OSTree deployments"),
 ];

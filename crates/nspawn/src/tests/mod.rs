@@ -1,0 +1,53 @@
+//! Tests of the dialect: one table per kind of option, snapshots of whole machines, random command lines.
+
+mod getopt;
+mod random;
+mod rows;
+mod snapshots;
+mod together;
+mod values;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use hostel_spec::MachineSpec;
+
+use crate::{Action, Environment, UsageError, parse};
+
+fn args(words: &[&str]) -> Vec<OsString> {
+    words.iter().map(OsString::from).collect()
+}
+
+fn environment(vars: &[(&str, &str)]) -> Environment {
+    Environment { vars: vars.iter().map(|(n, v)| (n.into(), v.into())).collect(), cwd: PathBuf::from("/work") }
+}
+
+fn run(words: &[&str]) -> Result<Action, UsageError> {
+    parse(&args(words), &environment(&[("TERM", "xterm"), ("LANG", "de_DE.UTF-8")]))
+}
+
+/// The machine a command line makes; the test ends when it makes none.
+#[track_caller]
+fn spec(words: &[&str]) -> MachineSpec {
+    match run(words) {
+        Ok(Action::Run(spec)) => *spec,
+        other => panic!("{words:?}: {other:?}"),
+    }
+}
+
+/// The error of a command line.
+#[track_caller]
+fn error(words: &[&str]) -> UsageError {
+    match run(words) {
+        Err(error) => error,
+        other => panic!("{words:?}: {other:?}"),
+    }
+}
+
+#[track_caller]
+fn printed(words: &[&str]) -> String {
+    match run(words) {
+        Ok(Action::Print(text)) => text,
+        other => panic!("{words:?}: {other:?}"),
+    }
+}

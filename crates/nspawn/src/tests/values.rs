@@ -1,0 +1,501 @@
+//! Every option with good values (what they become in the spec, as JSON) and bad ones (what is said).
+
+use super::*;
+
+/// The part of the spec at a JSON pointer.
+#[track_caller]
+fn at(words: &[&str], pointer: &str) -> String {
+    let json = serde_json::to_value(spec(words)).unwrap();
+    json.pointer(pointer).unwrap_or_else(|| panic!("{words:?}: nothing at {pointer} in {json}")).to_string()
+}
+
+#[track_caller]
+fn good(table: &[(&str, &str, &str)]) {
+    for (option, pointer, expected) in table {
+        assert_eq!(at(&[option], pointer), *expected, "{option}");
+    }
+}
+
+#[track_caller]
+fn bad(table: &[(&str, &str)]) {
+    for (option, why) in table {
+        let text = error(&[option]).to_string();
+        assert!(text.ends_with(&format!(": {why}")), "{option}: {text}");
+        assert!(text.starts_with("parse --") || text.starts_with("set property"), "{option}: {text}");
+    }
+}
+
+#[test]
+fn tree_and_identity() {
+    good(&[
+        ("-D/t", "/root/tree", r#"{"directory":"/t"}"#),
+        ("-Dt", "/root/tree", r#"{"directory":"/work/t"}"#),
+        ("-D./t//u/.", "/root/tree", r#"{"directory":"/work/t/u"}"#),
+        ("-D../t", "/root/tree", r#"{"directory":"/work/../t"}"#),
+        ("--directory=", "/root/tree", r#"{"directory":"/work"}"#),
+        ("-Mdebian-12", "/root/tree", r#"{"named":"debian-12"}"#),
+        ("-Mdebian-12", "/identity/name", r#""debian-12""#),
+        ("--machine=", "/identity/name", "null"),
+        ("--machine=", "/root/tree", r#"{"directory":"/work"}"#),
+        ("--hostname=a.b.", "/identity/hostname", r#""a.b""#),
+        ("--hostname=", "/identity/hostname", "null"),
+        ("--uuid=0123456789abcdef0123456789ABCDEF", "/identity/uuid", r#""0123456789abcdef0123456789abcdef""#),
+        ("--uuid=01234567-89ab-cdef-0123-456789abcdef", "/identity/uuid", r#""0123456789abcdef0123456789abcdef""#),
+        ("--read-only", "/root/read_only", "true"),
+        ("-x", "/root/ephemeral", r#""copy""#),
+        ("--volatile", "/root/volatile", r#""yes""#),
+        ("--volatile=1", "/root/volatile", r#""yes""#),
+        ("--volatile=off", "/root/volatile", r#""no""#),
+        ("--volatile=state", "/root/volatile", r#""state""#),
+        ("--volatile=overlay", "/root/volatile", r#""overlay""#),
+        ("-q", "/lifecycle/quiet", "true"),
+    ]);
+    let long = "x".repeat(65);
+    let path = format!("-D/{}", "x".repeat(4095));
+    for name in ["..", ".", "a/b", "a b", "-a", "a..b", "a\nb", "ü", &long] {
+        for option in ["--machine=", "--hostname="] {
+            let text = error(&[&format!("{option}{name}")]).to_string();
+            assert!(text.starts_with(&format!("parse {option}")) && !text.contains('\n'), "{text}");
+        }
+    }
+    bad(&[
+        ("--uuid=", "it takes 32 hexadecimal digits, with or without dashes"),
+        ("--uuid=0", "it takes 32 hexadecimal digits, with or without dashes"),
+        ("--uuid=00000000000000000000000000000000", "it must not be zero"),
+        ("--uuid=0123456789abcdef0123456789abcdeg", "it has a character that is no hexadecimal digit"),
+        ("--volatile=", "it is none of no, yes, state, overlay"),
+        ("--volatile=maybe", "it is none of no, yes, state, overlay"),
+        ("--machine=..", "it must start with a letter or a digit"),
+        (&path, "it is longer than 4095 bytes"),
+    ]);
+    assert_eq!(printed(&["--volatile=help"]), "no\nyes\nstate\noverlay\n");
+}
+
+#[test]
+fn process() {
+    good(&[
+        ("-EA=1", "/process/env", r#"["A=1"]"#),
+        ("--setenv=A=", "/process/env", r#"["A="]"#),
+        ("--setenv=A=b=c", "/process/env", r#"["A=b=c"]"#),
+        ("-ELANG", "/process/env", r#"["LANG=de_DE.UTF-8"]"#),
+        ("-ENOSUCH", "/process/env", r#"["NOSUCH="]"#),
+        ("-uroot", "/process/user", r#"{"name":"root"}"#),
+        ("-u0", "/process/user", r#"{"id":0}"#),
+        ("--uid=4294967294", "/process/user", r#"{"id":4294967294}"#),
+        ("--user=bob", "/process/user", r#"{"name":"bob"}"#),
+        ("--chdir=/srv/x/", "/process/cwd", r#""/srv/x""#),
+        ("--kill-signal=SIGRTMIN+3", "/lifecycle/kill_signal", r#""SIGRTMIN+3""#),
+        ("--kill-signal=TERM", "/lifecycle/kill_signal", r#""SIGTERM""#),
+        ("--kill-signal=15", "/lifecycle/kill_signal", r#""SIGTERM""#),
+        ("--notify-ready=yes", "/lifecycle/notify_ready", "true"),
+        ("--notify-ready=0", "/lifecycle/notify_ready", "false"),
+        ("--suppress-sync=no", "/notices", "[]"),
+        ("--oom-score-adjust=-1000", "/process/oom_score_adjust", "-1000"),
+        ("--oom-score-adjust=+1000", "/process/oom_score_adjust", "1000"),
+        ("--oom-score-adjust=0x10", "/process/oom_score_adjust", "16"),
+        ("--cpu-affinity=0 2-3,2", "/process/cpu_affinity", "[0,2,3]"),
+        ("--cpu-affinity=", "/process/cpu_affinity", "null"),
+        ("--keep-unit", "/lifecycle/reboot_is_133", "true"),
+    ]);
+    let native = if cfg!(target_arch = "aarch64") { ("arm64", "arm") } else { ("x86-64", "x86") };
+    assert!(!spec(&[&format!("--personality={}", native.0)]).process.linux32);
+    assert!(spec(&[&format!("--personality={}", native.1)]).process.linux32);
+    let name = "a variable's name is letters, digits and '_', and does not begin with a digit";
+    bad(&[
+        ("--setenv=", name),
+        ("--setenv==x", name),
+        ("--setenv=1a=2", name),
+        ("--setenv=a b=c", name),
+        ("--setenv=ä=c", name),
+        ("--uid=", "it is empty"),
+        ("--uid=-1", "it is no user name"),
+        ("--uid=a:b", "it is no user name"),
+        ("--uid=../x", "it is no user name"),
+        ("--uid=a\nb", "it is no user name"),
+        ("--uid=4294967295", "it is no uid"),
+        ("--uid=65535", "it is no uid"),
+        ("--uid=007", "it is no uid"),
+        ("--uid=99999999999999999999", "it is no uid"),
+        ("--user=", "it is empty"),
+        ("--chdir=", "the path inside the machine is empty"),
+        ("--chdir=rel", "the path inside the machine is not absolute"),
+        ("--chdir=/a/../b", "the path inside the machine contains '..'"),
+        ("--chdir=/proc/self", "it is below /proc, /sys or /dev"),
+        ("--chdir=/sys", "it is below /proc, /sys or /dev"),
+        ("--kill-signal=", "there is no signal of this name or number"),
+        ("--kill-signal=FOO", "there is no signal of this name or number"),
+        ("--kill-signal=term", "there is no signal of this name or number"),
+        ("--kill-signal=0", "there is no signal of this name or number"),
+        ("--kill-signal=65", "there is no signal of this name or number"),
+        ("--kill-signal=SIGRTMIN+40", "there is no signal of this name or number"),
+        ("--notify-ready=x", "it is neither yes nor no"),
+        ("--notify-ready=", "it is neither yes nor no"),
+        ("--suppress-sync=x", "it is neither yes nor no"),
+        ("--oom-score-adjust=", "there are no digits"),
+        ("--oom-score-adjust=1001", "it is not between -1000 and 1000"),
+        ("--oom-score-adjust=-1001", "it is not between -1000 and 1000"),
+        ("--oom-score-adjust=99999999999999999999", "it is too large"),
+        ("--cpu-affinity=x", "it takes CPU numbers and ranges such as 0-3,5"),
+        ("--cpu-affinity=3-1", "a range ends before it begins"),
+        ("--cpu-affinity=99999", "a CPU number is larger than 8191"),
+    ]);
+    assert!(error(&["--personality=s390x"]).to_string().contains("this host runs"));
+    assert!(error(&["--personality="]).to_string().contains("this host runs"));
+    assert_eq!(printed(&["--kill-signal=help"]).lines().take(3).collect::<Vec<_>>(), ["HUP", "INT", "QUIT"]);
+    assert_eq!(printed(&["--kill-signal=help"]).lines().count(), 62);
+}
+
+#[test]
+fn rlimits() {
+    let limit = |text: &str| at(&[&format!("--rlimit={text}")], "/process/rlimits/0");
+    for (text, name, soft, hard) in [
+        ("NOFILE=1024", "NOFILE", "1024", "1024"),
+        ("NOFILE=1024:4096", "NOFILE", "1024", "4096"),
+        ("RLIMIT_NOFILE=infinity", "NOFILE", "null", "null"),
+        ("nofile=0:infinity", "NOFILE", "0", "null"),
+        ("CORE=1.5G", "CORE", "1610612736", "1610612736"),
+        ("CPU=1min", "CPU", "60", "60"),
+        ("CPU=1500ms", "CPU", "2", "2"),
+        ("RTTIME=1ms", "RTTIME", "1000", "1000"),
+        ("RTTIME=7", "RTTIME", "7", "7"),
+        ("NICE=+3", "NICE", "17", "17"),
+        ("NICE=-20", "NICE", "40", "40"),
+        ("NICE=40", "NICE", "40", "40"),
+        ("NPROC=0x10", "NPROC", "16", "16"),
+    ] {
+        assert_eq!(limit(text), format!(r#"{{"hard":{hard},"name":"{name}","soft":{soft}}}"#), "{text}");
+    }
+    assert_eq!(spec(&["--rlimit=NOFILE=1", "--rlimit=CORE=1", "--rlimit=NOFILE=2"]).process.rlimits.len(), 2);
+    bad(&[
+        ("--rlimit=", "it has no '=' between name and limit"),
+        ("--rlimit=NOFILE", "it has no '=' between name and limit"),
+        ("--rlimit=FOO=1", "there is no limit of this name"),
+        ("--rlimit==1", "there is no limit of this name"),
+        ("--rlimit=NOFILE=", "there are no digits"),
+        ("--rlimit=NOFILE=x", "it is not a whole number"),
+        ("--rlimit=NOFILE=5:4", "the soft limit is above the hard limit"),
+        ("--rlimit=NOFILE=infinity:4", "the soft limit is above the hard limit"),
+        ("--rlimit=NOFILE=:5", "there are no digits"),
+        ("--rlimit=NOFILE=1:2:3", "it is not a whole number"),
+        ("--rlimit=NOFILE=1K", "it is not a whole number"),
+        ("--rlimit=NOFILE=-1", "it must not be negative"),
+        ("--rlimit=NOFILE=18446744073709551616", "it is too large"),
+        ("--rlimit=NICE=-30", "a nice level is between -20 and 19"),
+        ("--rlimit=NICE=41", "it is above 40"),
+        ("--rlimit=CORE=16E", "it is too large"),
+        ("--rlimit=CPU=1x", "the unit is unknown"),
+    ]);
+    assert_eq!(printed(&["--rlimit=help"]).lines().count(), 16);
+}
+
+#[test]
+fn users() {
+    good(&[
+        ("--private-users", "/namespaces/user", r#""from-tree""#),
+        ("--private-users=yes", "/namespaces/user", r#""from-tree""#),
+        ("--private-users=YES", "/namespaces/user", r#""from-tree""#),
+        ("--private-users=no", "/namespaces/user", r#""host""#),
+        ("--private-users=off", "/namespaces/user", r#""host""#),
+        ("--private-users=pick", "/namespaces/user", r#""pick""#),
+        ("--private-users=identity", "/namespaces/user", r#""identity""#),
+        // digits are ids, never booleans
+        ("--private-users=0", "/namespaces/user", r#"{"range":{"base":0,"count":65536}}"#),
+        ("--private-users=1", "/namespaces/user", r#"{"range":{"base":1,"count":65536}}"#),
+        ("--private-users=1000000:10", "/namespaces/user", r#"{"range":{"base":1000000,"count":10}}"#),
+        ("--private-users=5:0x10", "/namespaces/user", r#"{"range":{"base":5,"count":16}}"#),
+        ("--private-users=4294900000", "/namespaces/user", r#"{"range":{"base":4294900000,"count":65536}}"#),
+        ("-U", "/namespaces/user", r#""pick""#),
+        ("-U", "/namespaces/ownership", r#""auto""#),
+        ("--private-users-chown", "/namespaces/ownership", r#""chown""#),
+        ("--private-users-ownership=map", "/namespaces/ownership", r#""map""#),
+        ("--private-users-ownership=off", "/namespaces/ownership", r#""off""#),
+        ("--private-network", "/network", r#"{"mode":"private","veth":[]}"#),
+        ("-n", "/network", r#"{"mode":"private","veth":[{"host":null,"inside":"host0"}]}"#),
+    ]);
+    let id = "the first id is no plain number below 4294967295";
+    bad(&[
+        ("--private-users=", id),
+        ("--private-users=bogus", id),
+        ("--private-users= 5", id),
+        ("--private-users=010", id),
+        ("--private-users=0x10", id),
+        ("--private-users=-1", id),
+        ("--private-users=65535", id),
+        ("--private-users=4294967295", id),
+        ("--private-users=99999999999999999999", id),
+        ("--private-users=1:2:3", "the number of ids is no number below 4294967296"),
+        ("--private-users=5:", "the number of ids is no number below 4294967296"),
+        ("--private-users=5:-1", "the number of ids is no number below 4294967296"),
+        ("--private-users=5:4294967296", "the number of ids is no number below 4294967296"),
+        ("--private-users=0:0", "the range is empty or goes beyond 4294967295"),
+        ("--private-users=4294901760", "the range is empty or goes beyond 4294967295"),
+        ("--private-users-ownership=", "it is none of off, chown, map, auto"),
+        ("--private-users-ownership=x", "it is none of off, chown, map, auto"),
+    ]);
+    assert_eq!(printed(&["--private-users-ownership=help"]), "off\nchown\nmap\nauto\n");
+}
+
+#[test]
+fn privileges() {
+    use hostel_spec::{CapName, CapSet};
+    let with = |words: &[&str]| spec(words).security;
+    assert_eq!(with(&[]).bounding, CapSet::NSPAWN);
+    assert!(with(&[]).adjust_net_caps);
+    let added = CapSet::of(&[CapName::SYS_TIME, CapName::IPC_LOCK]);
+    for words in [&["--capability=CAP_SYS_TIME,cap_ipc_lock"][..], &["--capability=sys_time,,", "--capability=14"]] {
+        assert_eq!(with(words).bounding, CapSet::NSPAWN.or(added), "{words:?}");
+    }
+    assert_eq!(with(&["--capability=all"]).bounding, CapSet::ALL);
+    assert_eq!(with(&["--capability="]).bounding, CapSet::NSPAWN);
+    let s = with(&["--capability=sys_time", "--drop-capability=sys_time,mknod"]);
+    assert_eq!(s.dropped, CapSet::of(&[CapName::SYS_TIME, CapName::MKNOD]));
+    assert_eq!(with(&["--drop-capability=all"]).dropped, CapSet::ALL);
+    assert_eq!(spec(&["--ambient-capability=cap_chown"]).process.ambient, CapSet::of(&[CapName::CHOWN]));
+    bad(&[
+        ("--capability=bogus", "there is no capability bogus"),
+        ("--capability=cap_chown cap_kill", "there is no capability \"cap_chown cap_kill\""),
+        ("--capability=-1", "there is no capability -1"),
+        ("--capability=64", "there is no capability 64"),
+        ("--capability=\\", "it ends in a backslash"),
+        ("--drop-capability=../x", "there is no capability ../x"),
+        ("--ambient-capability=all", "ambient capabilities are named one by one"),
+        ("--no-new-privileges=", "it is neither yes nor no"),
+        ("--no-new-privileges=maybe", "it is neither yes nor no"),
+        ("--system-call-filter=a b/c", "b/c is no system call or @group"),
+        ("--system-call-filter=@", "@ is no system call or @group"),
+        ("--system-call-filter=~~mount", "~mount is no system call or @group"),
+        ("--system-call-filter=\"foo", "\"\\\"foo\" is no system call or @group"),
+    ]);
+    for option in ["--capability", "--drop-capability", "--ambient-capability"] {
+        assert_eq!(printed(&[&format!("{option}=help")]).lines().count(), 41);
+    }
+    good(&[
+        ("--no-new-privileges=true", "/process/no_new_privileges", "true"),
+        ("--system-call-filter=@mount  bpf", "/security/syscalls", r#"{"nspawn":[{"allow":true,"names":["@mount","bpf"]}]}"#),
+        ("--system-call-filter=~@mount", "/security/syscalls", r#"{"nspawn":[{"allow":false,"names":["@mount"]}]}"#),
+        ("--system-call-filter=", "/security/syscalls", r#"{"nspawn":[]}"#),
+        ("--system-call-filter=~", "/security/syscalls", r#"{"nspawn":[]}"#),
+    ]);
+}
+
+#[test]
+fn binds() {
+    let bind = |source: &str, target: &str, ro: bool, recursive: bool, mapping: &str| {
+        format!(r#"{{"kind":"bind","options":{{"mapping":"{mapping}","recursive":{recursive}}},"read_only":{ro},"source":{source},"target":"{target}"}}"#)
+    };
+    let host = |p: &str| format!(r#"{{"host":"{p}"}}"#);
+    for (option, expected) in [
+        ("--bind=/a", bind(&host("/a"), "/a", false, true, "none")),
+        ("--bind-ro=/a", bind(&host("/a"), "/a", true, true, "none")),
+        ("--bind=/a:/b", bind(&host("/a"), "/b", false, true, "none")),
+        ("--bind=/a:/b:", bind(&host("/a"), "/b", false, true, "none")),
+        ("--bind=/a:/b:norbind,idmap", bind(&host("/a"), "/b", false, false, "idmap")),
+        ("--bind=/a:/b:rootidmap", bind(&host("/a"), "/b", false, true, "rootidmap")),
+        ("--bind=/a:/b:owneridmap,norbind,rbind", bind(&host("/a"), "/b", false, true, "owneridmap")),
+        ("--bind=/a:/b:idmap,noidmap", bind(&host("/a"), "/b", false, true, "none")),
+        ("--bind=/a\\:b", bind(&host("/a:b"), "/a:b", false, true, "none")),
+        ("--bind=/a\\:b:/c\\\\d", bind(&host("/a:b"), "/c\\\\d", false, true, "none")),
+        ("--bind=+/a:/b", bind(r#"{"tree":"/a"}"#, "/b", false, true, "none")),
+        ("--bind=+/a", bind(r#"{"tree":"/a"}"#, "/a", false, true, "none")),
+        ("--bind=:/x", bind(r#""temporary""#, "/x", false, true, "none")),
+        ("--bind-ro=:/x:norbind", bind(r#""temporary""#, "/x", true, false, "none")),
+        ("--bind=/a/../b:/c", bind(&host("/a/../b"), "/c", false, true, "none")),
+        ("--bind=/a b:/c\"d", bind(&host("/a b"), "/c\\\"d", false, true, "none")),
+        ("--bind=/a:/proc/x", bind(&host("/a"), "/proc/x", false, true, "none")),
+    ] {
+        assert_eq!(at(&[option], "/mounts/0"), expected, "{option}");
+    }
+    let long = format!("--bind=/a:/{}", "b".repeat(4100));
+    bad(&[
+        ("--bind=", "it is empty"),
+        ("--bind=:", "the path inside the machine is empty"),
+        ("--bind=/a:", "the path inside the machine is empty"),
+        ("--bind=/a::", "the path inside the machine is empty"),
+        ("--bind=rel", "the path inside the machine is not absolute"),
+        ("--bind=rel:/b", "the source is not absolute"),
+        ("--bind=+rel:/b", "the path inside the machine is not absolute"),
+        ("--bind=/a:rel", "the path inside the machine is not absolute"),
+        ("--bind=/a:/b/../c", "the path inside the machine contains '..'"),
+        ("--bind=/..", "the path inside the machine contains '..'"),
+        ("--bind=+/../x:/b", "the path inside the machine contains '..'"),
+        ("--bind=/a:/b:bogus", "there is no bind option bogus"),
+        ("--bind=/a:/b:idmap:x", "there is no bind option idmap:x"),
+        ("--bind=/a\\", "it ends in a backslash"),
+        ("--bind-ro=rel", "the path inside the machine is not absolute"),
+        (&long, "it is longer than 4095 bytes"),
+    ]);
+}
+
+#[test]
+fn other_mounts() {
+    good(&[
+        ("--inaccessible=/a/", "/mounts/0", r#"{"kind":"inaccessible","target":"/a"}"#),
+        ("--tmpfs=/a", "/mounts/0", r#"{"kind":"tmpfs","options":"mode=0755","target":"/a"}"#),
+        ("--tmpfs=/a:", "/mounts/0", r#"{"kind":"tmpfs","options":"mode=0755","target":"/a"}"#),
+        ("--tmpfs=/a:size=1M,mode=1777", "/mounts/0", r#"{"kind":"tmpfs","options":"size=1M,mode=1777","target":"/a"}"#),
+        ("--tmpfs=/a\\:b:x:y", "/mounts/0", r#"{"kind":"tmpfs","options":"x:y","target":"/a:b"}"#),
+        ("--overlay=/a:/b", "/mounts/0", r#"{"kind":"overlay","lower":[{"host":"/a"}],"target":"/b","upper":{"host":"/b"}}"#),
+        ("--overlay=/a:+/b", "/mounts/0", r#"{"kind":"overlay","lower":[{"host":"/a"}],"target":"/b","upper":{"tree":"/b"}}"#),
+        ("--overlay=/a:/b:/c", "/mounts/0", r#"{"kind":"overlay","lower":[{"host":"/a"}],"target":"/c","upper":{"host":"/b"}}"#),
+        ("--overlay=/a:+/b:/c:/d", "/mounts/0", r#"{"kind":"overlay","lower":[{"host":"/a"},{"tree":"/b"}],"target":"/d","upper":{"host":"/c"}}"#),
+        ("--overlay=/a::/c", "/mounts/0", r#"{"kind":"overlay","lower":[{"host":"/a"}],"target":"/c","upper":"temporary"}"#),
+        ("--overlay=a:b:/c", "/mounts/0", r#"{"kind":"overlay","lower":[{"host":"/work/a"}],"target":"/c","upper":{"host":"/work/b"}}"#),
+        ("--overlay=/a\\:x:/b:/c", "/mounts/0", r#"{"kind":"overlay","lower":[{"host":"/a:x"}],"target":"/c","upper":{"host":"/b"}}"#),
+        ("--overlay-ro=/a:/b:/c", "/mounts/0", r#"{"kind":"overlay","lower":[{"host":"/a"},{"host":"/b"}],"target":"/c","upper":null}"#),
+        ("--overlay-ro=/a:/b", "/mounts/0", r#"{"kind":"overlay","lower":[{"host":"/a"},{"host":"/b"}],"target":"/b","upper":null}"#),
+        ("--overlay-ro=/a::/c", "/mounts/0", r#"{"kind":"overlay","lower":[{"host":"/a"},"temporary"],"target":"/c","upper":null}"#),
+    ]);
+    let many = format!("--overlay=/x{}", ":/y".repeat(501));
+    bad(&[
+        ("--inaccessible=", "the path inside the machine is empty"),
+        ("--inaccessible=rel", "the path inside the machine is not absolute"),
+        ("--inaccessible=/a/..", "the path inside the machine contains '..'"),
+        ("--inaccessible=/", "a machine needs its root"),
+        ("--tmpfs=", "the path inside the machine is empty"),
+        ("--tmpfs=rel", "the path inside the machine is not absolute"),
+        ("--tmpfs=/a/../b", "the path inside the machine contains '..'"),
+        ("--overlay=", "it takes at least two directories with ':' between"),
+        ("--overlay=/a", "it takes at least two directories with ':' between"),
+        ("--overlay=/a:b", "the path inside the machine is not absolute"),
+        ("--overlay=/a:/b:c", "the path inside the machine is not absolute"),
+        ("--overlay=::/c", "a lower directory is empty"),
+        ("--overlay=/a:/b:/c/..", "the path inside the machine contains '..'"),
+        ("--overlay-ro=:/b", "a lower directory is empty"),
+        (&many, "it has more than 500 layers"),
+    ]);
+    // order is kept across kinds: a tmpfs may hide or hold what comes after it
+    let kinds: Vec<_> = spec(&["--tmpfs=/a", "--bind=/x:/a/b", "--inaccessible=/c", "--tmpfs=/a/b/c"]).mounts.iter().map(|m| m.target().clone()).collect();
+    assert_eq!(kinds, ["/a", "/a/b", "/c", "/a/b/c"].map(PathBuf::from));
+}
+
+#[test]
+fn integration_and_console() {
+    good(&[
+        ("--resolv-conf=off", "/integration/resolv_conf", r#""off""#),
+        ("--resolv-conf=bind-stub", "/integration/resolv_conf", r#""bind-stub""#),
+        ("--resolv-conf=auto", "/integration/resolv_conf", r#""auto""#),
+        ("--timezone=symlink", "/integration/timezone", r#""symlink""#),
+        ("--console=interactive", "/console", r#""interactive""#),
+        ("--console=read-only", "/console", r#""read-only""#),
+        ("--console=pipe", "/lifecycle/quiet", "true"),
+        ("-P", "/console", r#""pipe""#),
+        ("-P", "/lifecycle/quiet", "true"),
+        ("--console=autopipe", "/lifecycle/quiet", "false"),
+        ("--link-journal=no", "/notices", "[]"),
+        ("--register=no", "/notices", "[]"),
+        ("--register=auto", "/notices", "[]"),
+        ("--settings=no", "/notices", "[]"),
+        ("--system", "/notices", "[]"),
+        ("--no-ask-password", "/notices", "[]"),
+        ("--no-pager", "/notices", "[]"),
+        ("--share-system", "/namespaces/pid", "false"),
+    ]);
+    for option in ["-j", "--link-journal=auto", "--link-journal=try-guest", "--register=yes", "--settings=yes", "-Smachine.slice", "--slice=a-b"] {
+        assert_eq!(spec(&[option]).notices.len(), 1, "{option}");
+    }
+    bad(&[
+        ("--console=", "it is none of interactive, read-only, passive, pipe, autopipe"),
+        ("--console=x", "it is none of interactive, read-only, passive, pipe, autopipe"),
+        ("--timezone=", "it is none of off, copy, bind, symlink, delete, auto"),
+        ("--resolv-conf=", "it is none of off, copy-host, copy-static, copy-uplink, copy-stub, replace-host, replace-static, replace-uplink, replace-stub, bind-host, bind-static, bind-uplink, bind-stub, delete, auto"),
+        ("--link-journal=", "it is none of no, auto, guest, try-guest, host, try-host"),
+        ("--register=", "it is none of yes, no, auto"),
+        ("--settings=", "it is none of yes, no, override, trusted"),
+        ("--settings=help", "it is none of yes, no, override, trusted"),
+        ("--slice=", "it is no name of a slice"),
+        ("--slice=x/y", "it is no name of a slice"),
+        ("--slice=.slice", "it is no name of a slice"),
+    ]);
+    assert_eq!(printed(&["--resolv-conf=help"]).lines().count(), 15);
+    assert_eq!(printed(&["--timezone=help"]), "off\ncopy\nbind\nsymlink\ndelete\nauto\n");
+}
+
+#[test]
+fn limits() {
+    good(&[
+        ("--property=MemoryMax=1G", "/resources/memory_max", r#"{"value":1073741824}"#),
+        ("--property=MemoryMax=infinity", "/resources/memory_max", r#""infinity""#),
+        ("--property=MemoryMax=", "/resources/memory_max", r#""infinity""#),
+        ("--property=MemoryMax=12.5%", "/resources/memory_max", r#"{"permyriad":1250}"#),
+        ("--property=MemoryHigh=500M", "/resources/memory_high", r#"{"value":524288000}"#),
+        ("--property=MemoryLow=0", "/resources/memory_low", r#"{"value":0}"#),
+        ("--property=MemoryMin=1", "/resources/memory_min", r#"{"value":1}"#),
+        ("--property=MemorySwapMax=0", "/resources/memory_swap_max", r#"{"value":0}"#),
+        ("--property=MemoryLimit=1M", "/resources/memory_max", r#"{"value":1048576}"#),
+        ("--property=TasksMax=100", "/resources/tasks_max", r#"{"value":100}"#),
+        ("--property=TasksMax=50%", "/resources/tasks_max", r#"{"permyriad":5000}"#),
+        ("--property=TasksMax=infinity", "/resources/tasks_max", r#""infinity""#),
+        ("--property=CPUQuota=150%", "/resources/cpu_quota", "1500000"),
+        ("--property=CPUQuota=", "/resources/cpu_quota", "null"),
+        ("--property=CPUQuotaPeriodSec=10ms", "/resources/cpu_period_us", "10000"),
+        ("--property=CPUWeight=10000", "/resources/cpu_weight", "10000"),
+        ("--property=CPUShares=1024", "/resources/cpu_weight", "100"),
+        ("--property=CPUShares=2", "/resources/cpu_weight", "1"),
+        ("--property=IOWeight=1", "/resources/io_weight", "1"),
+        ("--property=AllowedCPUs=0-1", "/resources/allowed_cpus", "[0,1]"),
+        ("--property=DevicePolicy=strict", "/resources/device_policy", r#""strict""#),
+        ("--property=DeviceAllow=/dev/fuse rw", "/resources/devices/0", r#"{"access":{"mknod":false,"read":true,"write":true},"devices":{"path":"/dev/fuse"}}"#),
+        ("--property=DeviceAllow=/dev/fuse", "/resources/devices/0", r#"{"access":{"mknod":true,"read":true,"write":true},"devices":{"path":"/dev/fuse"}}"#),
+        ("--property=DeviceAllow=char-pts r", "/resources/devices/0", r#"{"access":{"mknod":false,"read":true,"write":false},"devices":{"char-group":"pts"}}"#),
+        ("--property=DeviceAllow=block-* m", "/resources/devices/0", r#"{"access":{"mknod":true,"read":false,"write":false},"devices":{"block-group":"*"}}"#),
+        ("--property=MemoryAccounting=yes", "/notices", "[]"),
+        ("--memory=512M", "/resources/memory_max", r#"{"value":536870912}"#),
+        ("--memory=25%", "/resources/memory_max", r#"{"permyriad":2500}"#),
+        ("--cpus=1.5", "/resources/cpu_quota", "1500000"),
+        ("--cpus=2", "/resources/cpu_quota", "2000000"),
+        ("--cpus=0.25", "/resources/cpu_quota", "250000"),
+        ("--cpus=infinity", "/resources/cpu_quota", "null"),
+        ("--pids=64", "/resources/tasks_max", r#"{"value":64}"#),
+        ("-q", "/resources/device_policy", r#""closed""#),
+    ]);
+    assert_eq!(at(&["--property=AllowedCPUs=3", "--property=AllowedCPUs=0"], "/resources/allowed_cpus"), "[0,3]");
+    assert_eq!(at(&["--property=AllowedCPUs=3", "--property=AllowedCPUs="], "/resources/allowed_cpus"), "null");
+    assert_eq!(at(&["--property=DeviceAllow=/dev/x", "--property=DeviceAllow="], "/resources/devices"), "[]");
+    assert_eq!(spec(&["--property=CPUShares=2048", "--property=MemoryLimit=1G", "--property=Description=x"]).notices.len(), 3);
+    let no_cpus = "it is no number of CPUs such as 2 or 1.5";
+    let no_device = "it is neither a path below /dev, nor char-GROUP, nor block-GROUP";
+    bad(&[
+        ("--property=", "it has no '=' between name and value"),
+        ("--property=x", "it has no '=' between name and value"),
+        ("--property==x", "the name is empty"),
+        ("--property=Bogus=3", "there is no such limit in hostel"),
+        ("--property=memorymax=3", "there is no such limit in hostel"),
+        ("--property=Delegate=yes", "there is no such limit in hostel"),
+        ("--property=MemoryMax=0", "nothing runs without memory"),
+        ("--property=MemoryMax=x", "it does not start with a digit"),
+        ("--property=MemoryMax=-1", "it must not be negative"),
+        ("--property=MemoryMax=101%", "it is more than 100%"),
+        ("--property=MemoryMax=99999999E", "it is too large"),
+        ("--property=TasksMax=0", "nothing runs without a process"),
+        ("--property=TasksMax=1K", "it is not a whole number"),
+        ("--property=CPUQuota=0%", "nothing runs without CPU time"),
+        ("--property=CPUQuota=50", "it does not end in '%'"),
+        ("--property=CPUQuotaPeriodSec=2s", "it is not between 1ms and 1s"),
+        ("--property=CPUQuotaPeriodSec=1us", "it is not between 1ms and 1s"),
+        ("--property=CPUWeight=0", "it is not between 1 and 10000"),
+        ("--property=CPUWeight=10001", "it is not between 1 and 10000"),
+        ("--property=CPUWeight=idle", "idle is not implemented yet"),
+        ("--property=CPUShares=1", "it is not between 2 and 262144"),
+        ("--property=IOWeight=/dev/sda 10", "it is not a whole number"),
+        ("--property=AllowedCPUs=x", "it takes CPU numbers and ranges such as 0-3,5"),
+        ("--property=DevicePolicy=open", "it is none of auto, closed, strict"),
+        ("--property=DeviceAllow=fuse", no_device),
+        ("--property=DeviceAllow=/dev/", no_device),
+        ("--property=DeviceAllow=/dev/../etc/passwd", no_device),
+        ("--property=DeviceAllow=/etc/passwd rwm", no_device),
+        ("--property=DeviceAllow=char-", no_device),
+        ("--property=DeviceAllow=/dev/x rwx", "access is made of the letters r, w and m"),
+        ("--property=DeviceAllow=/dev/x,rw rw,", "access is made of the letters r, w and m"),
+        ("--property=MemoryAccounting=x", "it is neither yes nor no"),
+        ("--memory=0", "nothing runs without memory"),
+        ("--memory=-5", "it must not be negative"),
+        ("--cpus=", no_cpus),
+        ("--cpus=0", "it is less than a thousandth of a CPU"),
+        ("--cpus=-1", no_cpus),
+        ("--cpus=1.", no_cpus),
+        ("--cpus=9999", no_cpus),
+        ("--cpus=1e9", no_cpus),
+        ("--pids=0", "nothing runs without a process"),
+        ("--pids=x", "it is not a whole number"),
+    ]);
+}
