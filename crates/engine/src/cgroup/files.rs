@@ -36,6 +36,11 @@ impl Base {
         }
     }
 
+    /// The base of a recorded path.
+    pub(crate) fn recorded(path: &Path) -> Result<Base, CgroupError> {
+        if path == Path::new(PRIVATE) { Base::of(&V2::Private) } else { Ok(Base::mounted(path)) }
+    }
+
     /// Where to start, and the path from there.
     fn at(&self, below: &Path) -> (BorrowedFd<'_>, PathBuf) {
         match &self.root {
@@ -88,16 +93,22 @@ pub(crate) fn read(dir: BorrowedFd<'_>, file: &str) -> Result<String, Errno> {
 
 /// Reads an open file from its beginning.
 pub(crate) fn read_open(fd: BorrowedFd<'_>) -> Result<String, Errno> {
-    let mut bytes = Vec::new();
-    let mut piece = [0u8; 4096];
+    // The kernel makes such a text up at each call, a buffer at a time.
+    let mut bytes = vec![0u8; 8192];
+    let mut have = 0;
     loop {
-        match rustix::io::pread(fd, &mut piece, bytes.len() as u64) {
-            Ok(0) => return Ok(String::from_utf8_lossy(&bytes).into_owned()),
-            Ok(n) => bytes.extend_from_slice(&piece[..n]),
+        match rustix::io::pread(fd, &mut bytes[have..], have as u64) {
+            Ok(0) => break,
+            Ok(n) => have += n,
             Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
         }
+        if have == bytes.len() {
+            bytes.resize(have * 2, 0);
+        }
     }
+    bytes.truncate(have);
+    Ok(String::from_utf8(bytes).unwrap_or_else(|err| String::from_utf8_lossy(err.as_bytes()).into_owned()))
 }
 
 /// Writes a file of a cgroup directory.

@@ -6,15 +6,16 @@
 //! no mounted cgroup2 at all, a private detached mount of it is used: the v2 hierarchy exists in every kernel, mounted or not.
 
 use std::ffi::OsString;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{Access, StatFs, access, statfs};
-use rustix::io::Errno;
+use rustix::fs::{Access, Mode, OFlags, StatFs, access, open, statfs};
 
 use hostel_spec::Resources;
 
 use super::error::CgroupError;
+use super::files;
 use super::limits;
 
 /// A kernel resource controller that hostel uses.
@@ -30,20 +31,17 @@ pub enum Controller {
     Cpuset,
     /// `io` (v2), `blkio` (v1)
     Io,
-    /// v1 only: v2 freezes without a controller.
-    Freezer,
     /// v1 only: v2 uses a BPF program.
     Devices,
 }
 
 impl Controller {
-    const V1_NAMES: [(&'static str, Controller); 7] = [
+    const V1_NAMES: [(&'static str, Controller); 6] = [
         ("memory", Controller::Memory),
         ("pids", Controller::Pids),
         ("cpu", Controller::Cpu),
         ("cpuset", Controller::Cpuset),
         ("blkio", Controller::Io),
-        ("freezer", Controller::Freezer),
         ("devices", Controller::Devices),
     ];
 
@@ -55,7 +53,6 @@ impl Controller {
             Controller::Cpu => "cpu",
             Controller::Cpuset => "cpuset",
             Controller::Io => "io",
-            Controller::Freezer => "freezer",
             Controller::Devices => "devices",
         }
     }
@@ -125,67 +122,62 @@ impl Layout {
     /// Reads a layout from the texts of /proc/self/mountinfo and /proc/self/cgroup, taking root's view: every mount
     /// that is not read-only can be written at its top; a read-only one only, perhaps, at our own cgroup.
     pub fn parse(mountinfo: &str, self_cgroup: &str) -> Layout {
-        Layout::settle(mountinfo, self_cgroup, |mount, dir| mount.writable || dir != mount.point)
+        Layout::settle(mountinfo, self_cgroup, |_| true, |mount, dir| mount.writable || dir != mount.point)
     }
 
-    /// Finds out how this host is set up, completely (about 40 µs where there are v1 hierarchies).
+    /// Finds out how this host is set up, completely.
     pub fn detect() -> Result<Layout, CgroupError> {
-        Layout::detect_conventional(|| true).map_or_else(Layout::detect_anything, Ok)
+        match conventional(CONVENTIONAL) {
+            Some(layout) => Ok(layout),
+            None => Layout::detect_anything(|_| true),
+        }
     }
 
-    /// As [`Layout::detect`], but looks for v1 hierarchies only when these limits may need one (else 5 µs).
+    /// As [`Layout::detect`], but without the v1 hierarchies that these limits do not need (5 µs where they need none).
     pub fn detect_for(resources: &Resources) -> Result<Layout, CgroupError> {
-        Layout::detect_conventional(|| !limits::controllers(resources).is_empty()).map_or_else(Layout::detect_anything, Ok)
+        let needed = limits::controllers(resources);
+        let simple = conventional(CONVENTIONAL);
+        let simple = if simple.is_none() && needed.is_empty() { conventional(CONVENTIONAL_HYBRID) } else { simple };
+        match simple {
+            Some(layout) => Ok(layout),
+            None => Layout::detect_anything(|controllers| controllers.iter().any(|c| needed.contains(c))),
+        }
     }
 
-    fn detect_conventional(v1_wanted: impl FnOnce() -> bool) -> Option<Layout> {
-        let is_v2 = |path: &str| statfs(path).is_ok_and(|fs| magic(&fs) == V2_MAGIC) && access(path, Access::WRITE_OK).is_ok();
-        let v2 = |path: &str| Some(Layout { v2: V2::Mounted(path.into()), v1: Vec::new() });
-        if is_v2(CONVENTIONAL) {
-            return v2(CONVENTIONAL);
-        }
-        if !v1_wanted() && is_v2(CONVENTIONAL_HYBRID) {
-            return v2(CONVENTIONAL_HYBRID);
-        }
-        None
-    }
-
-    fn detect_anything() -> Result<Layout, CgroupError> {
-        let read = |path: &str| {
-            std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).map_err(|err| CgroupError::Sys {
-                verb: "read",
-                path: path.into(),
-                cause: Errno::from_io_error(&err).unwrap_or(Errno::IO),
-            })
+    fn detect_anything(wanted: impl Fn(&[Controller]) -> bool) -> Result<Layout, CgroupError> {
+        let read = |path: &'static str| {
+            let fd = open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+            fd.and_then(|fd| files::read_open(fd.as_fd())).map_err(CgroupError::sys("read", Path::new(path)))
         };
-        let writable = |path: &Path| access(path, Access::WRITE_OK).is_ok();
+        let may = |path: &Path| access(path, Access::WRITE_OK).is_ok();
         // Moving a process needs the cgroup.procs of the common ancestor, not only the directory (cgroups(7)).
-        Ok(Layout::settle(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?, |_, dir| {
-            writable(dir) && writable(&dir.join("cgroup.procs"))
-        }))
+        let may_write = |_: &Mount, dir: &Path| may(dir) && may(&dir.join("cgroup.procs"));
+        Ok(Layout::settle(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?, wanted, may_write))
     }
 
-    fn settle(mountinfo: &str, self_cgroup: &str, may_write: impl Fn(&Mount, &Path) -> bool) -> Layout {
+    fn settle(
+        mountinfo: &str,
+        self_cgroup: &str,
+        wanted: impl Fn(&[Controller]) -> bool,
+        may_write: impl Fn(&Mount, &Path) -> bool,
+    ) -> Layout {
         let mounts = cgroup_mounts(mountinfo);
         let base = |mount: &Mount| {
-            let own = own_cgroup(mount, self_cgroup).unwrap_or_default();
             let mut dir = mount.point.clone();
-            if !may_write(mount, &dir) {
-                for part in &own {
-                    dir.push(part);
-                    if may_write(mount, &dir) {
-                        return dir;
-                    }
+            let mut own = own_cgroup(mount, self_cgroup).unwrap_or_default().into_iter();
+            while !may_write(mount, &dir) {
+                match own.next() {
+                    Some(part) => dir.push(part),
+                    // Whoever tries will be told.
+                    None => return mount.point.clone(),
                 }
-                return mount.point.clone();
             }
             dir
         };
         let v2 = best(mounts.iter().filter(|m| m.v2)).map_or(V2::Private, |m| V2::Mounted(base(m)));
         let mut v1: Vec<V1> = Vec::new();
-        for mount in mounts.iter().filter(|m| !m.v2 && !m.controllers.is_empty()) {
-            let taken = |entry: &V1| entry.controllers == mount.controllers;
-            if v1.iter().any(taken) {
+        for mount in mounts.iter().filter(|m| !m.v2 && !m.controllers.is_empty() && wanted(&m.controllers)) {
+            if v1.iter().any(|entry| entry.controllers == mount.controllers) {
                 continue;
             }
             if let Some(mount) = best(mounts.iter().filter(|m| !m.v2 && m.controllers == mount.controllers)) {
@@ -210,6 +202,12 @@ impl Layout {
     }
 }
 
+/// The v2 hierarchy where everybody has it, if we may make groups at its top: two calls, no parsing.
+fn conventional(path: &str) -> Option<Layout> {
+    let v2 = statfs(path).is_ok_and(|fs| magic(&fs) == V2_MAGIC) && access(path, Access::WRITE_OK).is_ok();
+    v2.then(|| Layout { v2: V2::Mounted(path.into()), v1: Vec::new() })
+}
+
 /// The cgroup mounts of a mountinfo text, without those that another mount hides.
 ///
 /// Line order says nothing: a root switched to late comes after the mounts that were moved into it. Parents do.
@@ -218,7 +216,7 @@ fn cgroup_mounts(mountinfo: &str) -> Vec<Mount> {
     let hidden = |m: &Line<'_>| {
         lines.iter().any(|c| {
             let on_top = c.parent == m.id && c.point == m.point;
-            let over_its_parent = c.parent == m.parent && c.id != m.id && c.point != m.point && Path::new(m.point).starts_with(c.point);
+            let over_its_parent = c.parent == m.parent && c.point != m.point && Path::new(m.point).starts_with(c.point);
             on_top || over_its_parent
         })
     };
@@ -281,7 +279,9 @@ fn own_cgroup(mount: &Mount, self_cgroup: &str) -> Option<Vec<OsString>> {
         if mount.v2 {
             return *id == "0" && controllers.is_empty();
         }
-        controllers.split(',').any(|word| Controller::V1_NAMES.iter().any(|(name, c)| *name == word && mount.controllers.contains(c)))
+        controllers
+            .split(',')
+            .any(|word| Controller::V1_NAMES.iter().any(|(name, c)| *name == word && mount.controllers.contains(c)))
     })?;
     let below = Path::new(path).strip_prefix(&mount.root).ok()?;
     let parts = below.components().map(|part| match part {

@@ -75,7 +75,6 @@ pub(crate) fn option_of(resources: &Resources, controller: Controller) -> &'stat
         Controller::Cpu => "CPUWeight=",
         Controller::Cpuset => "AllowedCPUs=",
         Controller::Io => "IOWeight=",
-        Controller::Freezer => "freeze",
         Controller::Devices => "DevicePolicy=",
     }
 }
@@ -143,7 +142,10 @@ fn memory_v2(r: &Resources, has: Amounts, out: &mut Writes) -> Result<(), Cgroup
 fn memory_v1(r: &Resources, has: Amounts, out: &mut Writes) -> Result<(), CgroupError> {
     let v2_only = [("MemoryHigh=", finite(r.memory_high)), ("MemoryLow=", r.memory_low), ("MemoryMin=", r.memory_min)];
     if let Some((option, _)) = v2_only.into_iter().find(|(_, limit)| limit.is_some()) {
-        return Err(CgroupError::Unsupported { option, why: "this host has the memory controller on cgroup v1, which knows only MemoryMax= and MemorySwapMax=".into() });
+        return Err(CgroupError::Unsupported {
+            option,
+            why: "this host has the memory controller on cgroup v1, which knows only MemoryMax= and MemorySwapMax=".into(),
+        });
     }
     let memory = finite(r.memory_max).map(|limit| amount("MemoryMax=", limit, has.memory)).transpose()?.flatten();
     if let Some(bytes) = memory {

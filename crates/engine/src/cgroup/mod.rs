@@ -1,11 +1,12 @@
 //! A machine's cgroup: placement, limits, devices, freezer, end.
 //!
 //! ```text
-//! Layout::detect ──► planned_paths ──► (recorded) ──► MachineCgroup::create ──► clone3 into payload_dir ──► place_v1
-//!                                                     MachineCgroup::open   ──► exec_dir, freeze, kill, procs, stats
-//!                        remove_paths ◄── (killed supervisor) ──┴── MachineCgroup::remove
+//! Layout::detect_for ─► planned_paths ─► (recorded) ─► MachineCgroup::create ─► clone3 into payload_dir ─► place_v1
+//!                                                      MachineCgroup::open_recorded ─► exec_dir, freeze, kill, stats
+//!                         remove_paths ◄─ (killed supervisor) ─┴─ MachineCgroup::remove
 //! ```
 
+mod create;
 mod devices;
 mod error;
 mod files;
@@ -20,8 +21,9 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
+pub use create::{Enforcement, Options, planned_paths};
 pub use error::CgroupError;
 pub use layout::{Controller, Kind, Layout, V1, V2};
-pub use machine::{Enforcement, MachineCgroup, Options, planned_paths};
+pub use machine::MachineCgroup;
 pub use recovery::remove_paths;
 pub use stats::Stats;

@@ -8,22 +8,21 @@ use rustix::io::Errno;
 
 use super::error::CgroupError;
 use super::files::{self, Base, OURS};
-use super::layout::V2;
 use super::machine::remove_below;
 
-/// Kills what is left in these cgroups and removes them with everything below, the last one first.
+/// Kills what is left in these cgroups and removes them with everything below.
 ///
-/// A record may be damaged or forged: only `<cgroup file system>/…/hostel/NAME[/…]` is touched, with a valid machine's
+/// A record may be damaged or forged: only `<cgroup file system>/…/hostel/NAME[/payload]` is touched, with a valid machine's
 /// name, and always the whole of `NAME`. What does not exist is fine. All paths are tried; the first error is returned.
 pub fn remove_paths(paths: &[PathBuf]) -> Result<(), CgroupError> {
-    let mut done: Vec<(PathBuf, String)> = Vec::new();
+    let mut done: Vec<(PathBuf, MachineName)> = Vec::new();
     let mut result = Ok(());
     // v2 groups were recorded before v1 ones, and only there can processes be killed all at once: in this order.
     for path in paths {
         let removed = match split(path) {
             Ok(found) if done.contains(&found) => Ok(()),
             Ok(found) => {
-                let removed = remove(&found.0, &found.1, path);
+                let removed = remove(&found.0, found.1.as_str(), path);
                 done.push(found);
                 removed
             }
@@ -35,23 +34,31 @@ pub fn remove_paths(paths: &[PathBuf]) -> Result<(), CgroupError> {
 }
 
 /// A recorded path as the directory above `hostel` and the machine's name.
-fn split(path: &Path) -> Result<(PathBuf, String), CgroupError> {
+pub(crate) fn split(path: &Path) -> Result<(PathBuf, MachineName), CgroupError> {
     let refuse = |why| CgroupError::NotOurs { path: path.to_owned(), why };
-    let parts: Vec<Component<'_>> = path.components().collect();
-    let plain = parts.iter().skip(1).all(|part| matches!(part, Component::Normal(_)));
-    let rooted = matches!(parts.first(), Some(Component::RootDir)) || parts.first().is_some_and(|p| p.as_os_str() == OsStr::new(files::PRIVATE));
-    if !plain || !rooted {
-        return Err(refuse("it is not absolute, or not normal"));
-    }
-    let ours = parts.iter().position(|part| part.as_os_str() == OsStr::new(OURS)).ok_or_else(|| refuse("it has no part `hostel`"))?;
-    let name = parts.get(ours + 1).and_then(|part| part.as_os_str().to_str()).and_then(|name| MachineName::new(name).ok());
-    let name = name.ok_or_else(|| refuse("it names no machine"))?;
-    Ok((parts[..ours].iter().collect(), name.to_string()))
+    let mut parts = path.components();
+    let rooted = match parts.next() {
+        Some(Component::RootDir) => true,
+        Some(first) => first.as_os_str() == OsStr::new(files::PRIVATE),
+        None => false,
+    };
+    let names: Option<Vec<&str>> =
+        parts.map(|part| if let Component::Normal(name) = part { name.to_str() } else { None }).collect();
+    let Some(names) = names.filter(|_| rooted) else { return Err(refuse("it is not absolute, or not normal")) };
+    // `hostel/NAME` and `hostel/NAME/payload` end a record; the first that fits: what a machine runs inside may be ours, too.
+    let ours = (0..names.len()).find(|at| match &names[*at..] {
+        [ours, _] => *ours == OURS,
+        [ours, _, leaf] => *ours == OURS && *leaf == "payload",
+        _ => false,
+    });
+    let ours = ours.ok_or_else(|| refuse("it does not end in `hostel/NAME`"))?;
+    let name = MachineName::new(names[ours + 1]).map_err(|_| refuse("it names no machine"))?;
+    let root = if path.is_absolute() { "/" } else { files::PRIVATE };
+    Ok((std::iter::once(root).chain(names[..ours].iter().copied()).collect(), name))
 }
 
 fn remove(base: &Path, name: &str, recorded: &Path) -> Result<(), CgroupError> {
-    let private = base == Path::new(files::PRIVATE);
-    let base = if private { Base::of(&V2::Private)? } else { Base::mounted(base) };
+    let base = Base::recorded(base)?;
     let shown = base.path.join(OURS).join(name);
     match base.open(Path::new(OURS)) {
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),

@@ -1,9 +1,8 @@
 //! What a machine uses: memory, tasks, CPU time, and whether it was refused some.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
 use super::files;
-use super::layout::Controller;
 use super::machine::MachineCgroup;
 
 /// Figures of a running machine. `None`: no controller counts that here.
@@ -40,24 +39,25 @@ impl MachineCgroup {
         let mut stats = Stats {
             // cpu.stat counts usage_usec even without the cpu controller (Linux 4.15).
             cpu_usec: keyed(v2, "cpu.stat", "usage_usec"),
-            ..Stats::default()
+            memory_current: number(v2, "memory.current"),
+            memory_peak: number(v2, "memory.peak"),
+            swap_current: number(v2, "memory.swap.current"),
+            oom_kills: keyed(v2, "memory.events", "oom_kill"),
+            pids_current: number(v2, "pids.current"),
+            pids_refused: keyed(v2, "pids.events", "max"),
         };
-        if let Some(group) = self.v1_group(Controller::Memory) {
-            let dir = group.dir.as_fd();
-            stats.memory_current = number(dir, "memory.usage_in_bytes");
-            stats.memory_peak = number(dir, "memory.max_usage_in_bytes");
-            let both = number(dir, "memory.memsw.usage_in_bytes");
-            stats.swap_current = both.zip(stats.memory_current).map(|(both, memory)| both.saturating_sub(memory));
-            stats.oom_kills = keyed(dir, "memory.oom_control", "oom_kill");
-        } else {
-            stats.memory_current = number(v2, "memory.current");
-            stats.memory_peak = number(v2, "memory.peak");
-            stats.swap_current = number(v2, "memory.swap.current");
-            stats.oom_kills = keyed(v2, "memory.events", "oom_kill");
+        for dir in self.v1_dirs() {
+            if let Some(memory) = number(dir, "memory.usage_in_bytes") {
+                stats.memory_current = Some(memory);
+                stats.memory_peak = number(dir, "memory.max_usage_in_bytes");
+                stats.swap_current = number(dir, "memory.memsw.usage_in_bytes").map(|both| both.saturating_sub(memory));
+                stats.oom_kills = keyed(dir, "memory.oom_control", "oom_kill");
+            }
+            if let Some(pids) = number(dir, "pids.current") {
+                stats.pids_current = Some(pids);
+                stats.pids_refused = keyed(dir, "pids.events", "max");
+            }
         }
-        let pids = self.v1_group(Controller::Pids).map_or(v2, |group| group.dir.as_fd());
-        stats.pids_current = number(pids, "pids.current");
-        stats.pids_refused = keyed(pids, "pids.events", "max");
         stats
     }
 }

@@ -64,7 +64,11 @@ fn closed_is_what_it_says() {
         for major in (0..260).chain([511, u32::MAX]) {
             for minor in (0..260).chain([1 << 20, u32::MAX]) {
                 for access in [0, MKNOD, READ, WRITE, READ | WRITE] {
-                    assert_eq!(run(&program, kind, access, major, minor), allowed(kind, major, minor), "{kind} {major}:{minor} {access}");
+                    assert_eq!(
+                        run(&program, kind, access, major, minor),
+                        allowed(kind, major, minor),
+                        "{kind} {major}:{minor} {access}"
+                    );
                 }
             }
         }
@@ -102,7 +106,7 @@ fn rules_of_every_shape() {
     let program = devices.program().expect("a program");
     let table = [
         (CHAR, READ, 1, 3, true),
-        (CHAR, WRITE, 1, 3, true), // by the group `mem`
+        (CHAR, WRITE, 1, 3, true),         // by the group `mem`
         (CHAR, READ | WRITE, 1, 3, false), // no single rule allows both
         (CHAR, READ, 1, 5, false),
         (CHAR, MKNOD, 1, 3, false),
@@ -139,7 +143,8 @@ fn the_kernel_takes_the_programs() {
         return;
     }
     let many = (0..500).map(|i| rule(path(&format!("/dev/char/{i}:{i}")), "r")).collect();
-    for (policy, rules) in [(DevicePolicy::Closed, Vec::new()), (DevicePolicy::Strict, Vec::new()), (DevicePolicy::Closed, many)] {
+    for (policy, rules) in [(DevicePolicy::Closed, Vec::new()), (DevicePolicy::Strict, Vec::new()), (DevicePolicy::Closed, many)]
+    {
         let program = resolved(policy, rules).0.program().expect("a program");
         hostel_sys::bpf::load_device_program(&program, "hostel_test").expect("accepted by the verifier");
     }

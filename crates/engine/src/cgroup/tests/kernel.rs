@@ -208,9 +208,15 @@ fn limits_hold() {
     assert!(!forks.contains("done"), "eight children with five tasks: {forks}");
     assert!(machine.stats().pids_refused.is_some_and(|n| n > 0), "{:?}", machine.stats());
     // Another command finds the same.
-    let opened = MachineCgroup::open(&Layout::detect().unwrap(), &MachineName::new(planned[0].file_name().unwrap().to_str().unwrap()).unwrap()).unwrap();
+    let opened = MachineCgroup::open(
+        &Layout::detect().unwrap(),
+        &MachineName::new(planned[0].file_name().unwrap().to_str().unwrap()).unwrap(),
+    )
+    .unwrap();
     assert_eq!(opened.has_v1(), machine.has_v1());
     assert_eq!(opened.stats().oom_kills, stats.oom_kills);
+    let recorded = MachineCgroup::open_recorded(&planned).unwrap();
+    assert_eq!((recorded.stats().oom_kills, recorded.paths().len()), (stats.oom_kills, machine.paths().len()));
     machine.remove().unwrap();
     gone(&planned);
 }
@@ -238,7 +244,10 @@ fn what_cannot_be_had_leaves_nothing() {
         let name = name();
         let resources = Resources { tasks_max: Some(Limit::Value(5)), ..Resources::default() };
         let err = MachineCgroup::create(&v2_only, &name, &resources, Options::default()).unwrap_err();
-        assert!(err.to_string().starts_with("set TasksMax=: the pids controller is neither on cgroup v1 nor offered by"), "{err}");
+        assert!(
+            err.to_string().starts_with("set TasksMax=: the pids controller is neither on cgroup v1 nor offered by"),
+            "{err}"
+        );
         assert!(err.hint().is_some());
         gone(&planned_paths(&v2_only, &name, &resources));
     }
@@ -345,6 +354,21 @@ fn a_host_without_mounted_v2_gets_a_private_one() {
     remove_paths(&planned).unwrap();
     assert!(!child.wait().unwrap().success());
     assert!(matches!(MachineCgroup::open(&layout, &name), Err(CgroupError::Missing(_))));
+}
+
+#[test]
+fn groups_of_a_guest_can_be_limited() {
+    if not_root("groups_of_a_guest_can_be_limited") {
+        return;
+    }
+    let layout = Layout::detect().unwrap();
+    let options = Options { max_groups: Some(3), ..Options::default() };
+    let machine = MachineCgroup::create(&layout, &name(), &Resources::default(), options).unwrap();
+    let payload = path_of(machine.payload_dir());
+    // The payload counts.
+    let made = (0..5).filter(|i| std::fs::create_dir(payload.join(i.to_string())).is_ok()).count();
+    assert_eq!(made, 2);
+    machine.remove().unwrap();
 }
 
 #[test]

@@ -138,7 +138,9 @@ fn hidden_mounts_do_not_count() {
 
 #[test]
 fn nonsense_is_survived() {
-    for text in ["", "\n\n", " - ", "a b c", "1 2 3 4 5 6 - cgroup2", "1 2 3 / /\\999\\04 rw - cgroup2 x rw", "1 2 3 / / rw - cgroup x"] {
+    for text in
+        ["", "\n\n", " - ", "a b c", "1 2 3 4 5 6 - cgroup2", "1 2 3 / /\\999\\04 rw - cgroup2 x rw", "1 2 3 / / rw - cgroup x"]
+    {
         for own in ["", "0::", "0::/../../x", ":::", "0::/a\n4:memory"] {
             let _ = Layout::parse(text, own);
         }

@@ -1,19 +1,22 @@
 //! Damaged or forged records remove nothing.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use super::super::recovery::split;
 use super::super::{CgroupError, remove_paths};
 
 #[test]
 fn foreign_paths_are_refused() {
     let table = [
-        ("/sys/fs/cgroup/unified/system.slice", "no part `hostel`"),
-        ("/sys/fs/cgroup/unified/hostel", "names no machine"),
+        ("/sys/fs/cgroup/unified/system.slice", "it does not end in `hostel/NAME`"),
+        ("/sys/fs/cgroup/unified/hostel", "it does not end in `hostel/NAME`"),
+        ("/sys/fs/cgroup/unified/hostel/a/payload/b", "it does not end in `hostel/NAME`"),
         ("/sys/fs/cgroup/unified/hostel/.devices-1", "names no machine"),
         ("/sys/fs/cgroup/unified/hostel/../system.slice", "not normal"),
         ("sys/fs/cgroup/unified/hostel/a", "not absolute"),
         ("", "not absolute"),
-        ("/", "no part `hostel`"),
+        ("/", "it does not end in `hostel/NAME`"),
+        ("/tmp/cgroup2:/../hostel/a", "not normal"),
         ("cgroup2:/../hostel/a", "not normal"),
         ("cgroup2:/hostel/-a", "names no machine"),
     ];
@@ -38,4 +41,23 @@ fn other_file_systems_are_refused() {
 fn what_is_gone_is_fine() {
     let paths = ["/sys/fs/cgroup/no-such-hierarchy/hostel/x", "/nowhere/hostel/x/payload"].map(PathBuf::from);
     remove_paths(&paths).unwrap();
+}
+
+#[test]
+fn records_name_one_machine() {
+    let table = [
+        ("/sys/fs/cgroup/hostel/a", "/sys/fs/cgroup", "a"),
+        ("/sys/fs/cgroup/hostel/a/payload", "/sys/fs/cgroup", "a"),
+        ("/cg/hostel/hostel", "/cg", "hostel"),
+        ("/cg/hostel/hostel/payload", "/cg", "hostel"),
+        ("/cg/hostel/payload", "/cg", "payload"),
+        // A machine inside a machine, seen from where both are: never the outer one.
+        ("/cg/hostel/outer/payload/hostel/inner", "/cg/hostel/outer/payload", "inner"),
+        ("/cg/hostel/outer/payload/hostel/inner/payload", "/cg/hostel/outer/payload", "inner"),
+        ("cgroup2:/hostel/a/payload", "cgroup2:", "a"),
+    ];
+    for (path, base, name) in table {
+        let (found, machine) = split(Path::new(path)).unwrap();
+        assert_eq!((found.as_path(), machine.as_str()), (Path::new(base), name), "{path}");
+    }
 }

@@ -19,7 +19,8 @@ fn create_and_remove() {
     }
     let name = MachineName::new(format!("hostel-test-speed-{}", std::process::id())).unwrap();
     let plain = Resources::default();
-    let limited = Resources { tasks_max: Some(Limit::Value(100)), memory_max: Some(Limit::Value(1 << 30)), ..Resources::default() };
+    let limited =
+        Resources { tasks_max: Some(Limit::Value(100)), memory_max: Some(Limit::Value(1 << 30)), ..Resources::default() };
     for (what, resources) in [("no limits", &plain), ("memory and tasks", &limited)] {
         for pause in [0, 60] {
             let mut times: [Vec<Duration>; 4] = Default::default();
@@ -39,7 +40,9 @@ fn create_and_remove() {
                 times[3].push(start.elapsed());
             }
             let [detect, create, remove, full] = times.map(median);
-            println!("{what}, {pause} ms pause: detect_for {detect:.1}, create {create:.1}, remove {remove:.1}; detect {full:.1} µs");
+            println!(
+                "{what}, {pause} ms pause: detect_for {detect:.1}, create {create:.1}, remove {remove:.1}; detect {full:.1} µs"
+            );
         }
     }
 }
