@@ -165,7 +165,7 @@ impl<'e> Draft<'e> {
             Id::NoNewPrivileges => self.spec.process.no_new_privileges = yes_no(row, value)?,
             Id::SystemCallFilter => self.system_call_filter(row, value)?,
 
-            Id::Bind | Id::BindRo => self.spec.mounts.push(mounts::bind(row, value)?),
+            Id::Bind | Id::BindRo => self.spec.mounts.push(mounts::bind(row, value, &self.env.cwd)?),
             Id::Inaccessible => self.spec.mounts.push(mounts::inaccessible(row, value)?),
             Id::Tmpfs => self.spec.mounts.push(mounts::tmpfs(row, value)?),
             Id::Overlay | Id::OverlayRo => self.spec.mounts.push(mounts::overlay(row, value, &self.env.cwd)?),

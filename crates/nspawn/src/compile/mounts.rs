@@ -1,6 +1,6 @@
 //! `--bind`, `--tmpfs`, `--overlay`, `--inaccessible`: path lists with `:` between, `\:` for a colon, `+` for "inside the tree".
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use hostel_spec::{BindOptions, IdMapping, Mount, MountSource};
 use hostel_unit::{WordRules, first_word, words};
@@ -13,7 +13,7 @@ use crate::options::{OptionId, OptionRow};
 const LAYERS_MAX: usize = 500;
 
 /// `SRC[:DST[:OPTIONS]]`
-pub(super) fn bind(row: &OptionRow, value: &str) -> Result<Mount, UsageError> {
+pub(super) fn bind(row: &OptionRow, value: &str, cwd: &Path) -> Result<Mount, UsageError> {
     let mut rest = Some(value);
     let mut word = || first_word(&mut rest, WordRules::PATHS).map_err(|e| UsageError::value(row, value, e.why));
     let source = word()?.unwrap_or_default();
@@ -24,7 +24,7 @@ pub(super) fn bind(row: &OptionRow, value: &str) -> Result<Mount, UsageError> {
         None if source.is_empty() => return Err(UsageError::value(row, value, "it is empty")),
         None => inside(row, value, source.strip_prefix('+').unwrap_or(&source))?,
     };
-    Ok(Mount::Bind { source: source_path(row, value, &source, None)?, target, read_only: row.id == OptionId::BindRo, options })
+    Ok(Mount::Bind { source: source_path(row, value, &source, cwd)?, target, read_only: row.id == OptionId::BindRo, options })
 }
 
 fn bind_options(text: &str) -> Result<BindOptions, String> {
@@ -69,7 +69,11 @@ pub(super) fn overlay(row: &OptionRow, value: &str, cwd: &Path) -> Result<Mount,
     }
     let target = match paths.as_slice() {
         [] | [_] => return Err(refuse("it takes at least two directories with ':' between")),
-        [_, upper] => inside(row, value, upper.strip_prefix('+').unwrap_or(upper))?,
+        [_, upper] if upper.is_empty() => return Err(refuse("the upper directory is empty, so it cannot be the place too")),
+        [_, upper] => match upper.strip_prefix('+') {
+            Some(in_tree) => inside(row, value, in_tree)?,
+            None => inside(row, value, cwd.join(upper).to_str().ok_or_else(|| refuse("the current directory's name is not UTF-8"))?)?,
+        },
         [.., destination] => inside(row, value, destination)?,
     };
     if paths.len() > 2 {
@@ -81,14 +85,14 @@ pub(super) fn overlay(row: &OptionRow, value: &str, cwd: &Path) -> Result<Mount,
         if path.is_empty() && i != last {
             return Err(refuse("a lower directory is empty"));
         }
-        layers.push(source_path(row, value, path, Some(cwd))?);
+        layers.push(source_path(row, value, path, cwd)?);
     }
     let upper = if row.id == OptionId::Overlay { layers.pop() } else { None };
     Ok(Mount::Overlay { lower: layers, upper, target })
 }
 
-/// Empty: a temporary directory; `+PATH`: inside the tree; else a path of the host, relative only where `cwd` says so.
-fn source_path(row: &OptionRow, whole: &str, path: &str, cwd: Option<&Path>) -> Result<MountSource, UsageError> {
+/// Empty: a temporary directory; `+PATH`: inside the tree; else a path of the host, relative to the caller's directory.
+fn source_path(row: &OptionRow, whole: &str, path: &str, cwd: &Path) -> Result<MountSource, UsageError> {
     if path.is_empty() {
         return Ok(MountSource::Temporary);
     }
@@ -96,10 +100,5 @@ fn source_path(row: &OptionRow, whole: &str, path: &str, cwd: Option<&Path>) -> 
         return inside(row, whole, in_tree).map(MountSource::Tree);
     }
     check_length(row, path)?;
-    let host: PathBuf = match cwd {
-        Some(cwd) => absolute(cwd, path),
-        None if path.starts_with('/') => absolute(Path::new("/"), path),
-        None => return Err(UsageError::value(row, whole, "the source is not absolute")),
-    };
-    Ok(MountSource::Host(host))
+    Ok(MountSource::Host(absolute(cwd, path)))
 }

@@ -30,7 +30,7 @@ pub(super) const IMAGE: &[OptionRow] = &[
     OptionRow::new(Id::Ephemeral, "x", &["ephemeral"], Nothing, "Run on a throw-away copy of the tree").since(219).trusted_key("[Exec] Ephemeral="),
     OptionRow::new(Id::Image, "i", &["image"], Value("PATH"), "Disk image or block device with the root file system").since(211).not_yet(IMAGE_LATER),
     OptionRow::new(Id::ImagePolicy, "", &["image-policy"], Value("POLICY"), "Which partitions of an image may be used and how").since(254).not_yet(IMAGE_LATER),
-    OptionRow::new(Id::Mstack, "", &["mstack"], Value("PATH"), "Directory of layers to stack").since(260).not_yet("layers can be given with --overlay=/"),
+    OptionRow::new(Id::Mstack, "", &["mstack"], Value("PATH"), "Directory of layers to stack").since(260).not_yet("stacked layers are a later issue"),
     OptionRow::new(Id::OciBundle, "", &["oci-bundle"], Value("PATH"), "Directory with an OCI config.json").since(242).not_yet("the oci dialect is a later issue"),
     OptionRow::new(Id::ReadOnly, "", &["read-only"], Nothing, "The tree cannot be written").since(183).key("[Files] ReadOnly="),
     OptionRow::new(Id::Volatile, "", &["volatile"], Maybe("MODE"), "Throw changes away: no, yes, state or overlay").since(216).key("[Files] Volatile="),

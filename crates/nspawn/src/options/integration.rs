@@ -28,9 +28,9 @@ pub(super) const MOUNTS: &[OptionRow] = &[
         .differs("as --bind="),
     OptionRow::new(Id::Inaccessible, "", &["inaccessible"], Value("PATH"), "Nobody inside can open this path").since(242).trusted_key("[Files] Inaccessible=")
         .better("works on hosts whose PID 1 is not systemd"),
-    OptionRow::new(Id::Tmpfs, "", &["tmpfs"], Value("PATH[:OPTIONS]"), "An empty tmpfs").since(214).trusted_key("[Files] TemporaryFileSystem="),
-    OptionRow::new(Id::Overlay, "", &["overlay"], Value("LOWER[:…]:UPPER:DST"), "Directories combined, changes go to UPPER").since(220).trusted_key("[Files] Overlay="),
-    OptionRow::new(Id::OverlayRo, "", &["overlay-ro"], Value("LOWER[:…]:DST"), "The same, read-only").since(220).trusted_key("[Files] OverlayReadOnly="),
+    OptionRow::new(Id::Tmpfs, "", &["tmpfs"], Value("PATH[:OPTIONS]"), "An empty tmpfs").since(214).trusted_key("[Files] TemporaryFileSystem=").differs("a path with `..` is refused"),
+    OptionRow::new(Id::Overlay, "", &["overlay"], Value("LOWER[:…]:UPPER:DST"), "Directories combined, changes go to UPPER").since(220).trusted_key("[Files] Overlay=").differs("a destination with `..` is refused"),
+    OptionRow::new(Id::OverlayRo, "", &["overlay-ro"], Value("LOWER[:…]:DST"), "The same, read-only").since(220).trusted_key("[Files] OverlayReadOnly=").differs("as --overlay="),
     OptionRow::new(Id::BindUser, "", &["bind-user"], Value("NAME"), "A user of the host exists inside").since(249).trusted_key("[Files] BindUser=").not_yet(BIND_USER),
     OptionRow::new(Id::BindUserShell, "", &["bind-user-shell"], Value("BOOL|PATH"), "Its shell").since(258).trusted_key("[Files] BindUserShell=").not_yet(BIND_USER),
     OptionRow::new(Id::BindUserGroup, "", &["bind-user-group"], Value("GROUP"), "A group it is in").since(259).not_yet(BIND_USER),

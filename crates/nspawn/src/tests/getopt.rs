@@ -80,6 +80,7 @@ fn glibc_texts() {
         (&["--foo\nbar"], "unrecognized option '--foo\\nbar'"),
     ] {
         assert_eq!(error(words).to_string(), expected, "{words:?}");
+        original::compare_text(words, expected);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Tests of the dialect: one table per kind of option, snapshots of whole machines, random command lines.
 
 mod getopt;
+mod original;
 mod random;
 mod rows;
 mod snapshots;
@@ -50,4 +51,19 @@ fn printed(words: &[&str]) -> String {
         Ok(Action::Print(text)) => text,
         other => panic!("{words:?}: {other:?}"),
     }
+}
+
+/// A command line of ordinary length must cost microseconds: it is on the way of every start. The bound is far above
+/// what is measured (2 µs in a test build), so that only a change of kind fails.
+#[test]
+fn parsing_is_quick() {
+    let words = args(&["-q", "-D", "/var/lib/machines/debian", "--register=no", "--keep-unit", "--bind=/a:/b", "--private-users=pick", "/bin/true"]);
+    let env = environment(&[("PATH", "/bin"), ("TERM", "xterm")]);
+    let start = std::time::Instant::now();
+    for _ in 0..1000 {
+        assert!(parse(&words, &env).is_ok());
+    }
+    let each = start.elapsed() / 1000;
+    println!("{each:?} for each command line");
+    assert!(each < std::time::Duration::from_micros(500), "{each:?}");
 }
