@@ -8,7 +8,11 @@ use std::path::{Path, PathBuf};
 pub struct Trap {
     path: PathBuf,
     before: BTreeMap<PathBuf, Seen>,
+    only: Option<&'static [&'static str]>,
 }
+
+/// The files of the host's /etc that setting up a machine is about (the rest may change while tests run).
+const HOST_FILES: &[&str] = &["resolv.conf", "localtime", "machine-id", "passwd", "group", "shadow", "hostname", "os-release", "timezone"];
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Seen {
@@ -34,8 +38,14 @@ impl Trap {
 
     /// Watches a directory that is already there.
     pub fn watch(path: PathBuf) -> Trap {
-        let before = look(&path);
-        Trap { path, before }
+        let before = look(&path, None);
+        Trap { path, before, only: None }
+    }
+
+    /// Watches the files of the host's own /etc that a start reads or, in a machine, writes.
+    pub fn watch_host_etc() -> Trap {
+        let path = PathBuf::from("/etc");
+        Trap { before: look(&path, Some(HOST_FILES)), path, only: Some(HOST_FILES) }
     }
 
     /// Where it is.
@@ -45,7 +55,7 @@ impl Trap {
 
     /// What changed, in words; empty when nothing.
     pub fn changes(&self) -> Vec<String> {
-        let now = look(&self.path);
+        let now = look(&self.path, self.only);
         let mut out: Vec<String> = now.keys().filter(|k| !self.before.contains_key(*k)).map(|k| format!("new: {}", k.display())).collect();
         out.extend(self.before.keys().filter(|k| !now.contains_key(*k)).map(|k| format!("gone: {}", k.display())));
         out.extend(self.before.iter().filter_map(|(k, was)| now.get(k).filter(|is| *is != was).map(|is| format!("changed: {}: {was:?} -> {is:?}", k.display()))));
@@ -60,9 +70,9 @@ impl Trap {
     }
 }
 
-fn look(top: &Path) -> BTreeMap<PathBuf, Seen> {
+fn look(top: &Path, only: Option<&[&str]>) -> BTreeMap<PathBuf, Seen> {
     let mut found = BTreeMap::new();
-    let mut todo = vec![top.to_path_buf()];
+    let mut todo = only.map_or_else(|| vec![top.to_path_buf()], |names| names.iter().map(|n| top.join(n)).collect());
     while let Some(path) = todo.pop() {
         let Ok(meta) = std::fs::symlink_metadata(&path) else { continue };
         let content = if meta.is_file() && meta.len() < 65536 {

@@ -1,0 +1,193 @@
+//! Trees that lie: wherever hostel touches a path inside a tree, what is there may be a link out, a file, a FIFO, a
+//! loop or something huge. Every start must end by itself within five seconds, run or refuse, and touch nothing outside.
+
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::time::Duration;
+
+use hostel_tests::{Bed, Invocation, Trap, Tree};
+
+/// What takes the place of the touched path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lie {
+    AbsoluteLink,
+    RelativeLink,
+    LinkToFile,
+    File,
+    Fifo,
+    Directory,
+    Loop,
+    Huge,
+    ModeZero,
+}
+
+const LIES: [Lie; 9] = [Lie::AbsoluteLink, Lie::RelativeLink, Lie::LinkToFile, Lie::File, Lie::Fifo, Lie::Directory, Lie::Loop, Lie::Huge, Lie::ModeZero];
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// Puts the lie at `path` of the tree, pointing (if it points) at the trap.
+fn tell(tree: &Tree, path: &str, lie: Lie, trap: &Trap) {
+    tree.remove(path);
+    let at = tree.at(path);
+    if let Some(parent) = at.parent() {
+        let _ = std::fs::create_dir_all(parent);
+    }
+    let linked = |target: &Path| symlink(target, &at).unwrap_or_else(|e| panic!("link {path}: {e}"));
+    let up = || Path::new("../../../../../../../../../..").join(trap.path().strip_prefix("/").unwrap_or(trap.path()));
+    match lie {
+        Lie::AbsoluteLink => linked(trap.path()),
+        Lie::RelativeLink => linked(&up()),
+        Lie::LinkToFile => linked(&trap.path().join("file")),
+        Lie::File => std::fs::write(&at, "a file\n").unwrap_or_else(|e| panic!("{e}")),
+        Lie::Fifo => drop(Invocation::new("mkfifo").arg(&at).run().exits(0)),
+        Lie::Directory => std::fs::create_dir_all(at.join("with/content")).unwrap_or_else(|e| panic!("{e}")),
+        Lie::Loop => linked(Path::new(at.file_name().unwrap_or_default())),
+        Lie::Huge => std::fs::File::create(&at).and_then(|f| f.set_len(1 << 34)).unwrap_or_else(|e| panic!("{e}")),
+        Lie::ModeZero => {
+            std::fs::create_dir_all(&at).unwrap_or_else(|e| panic!("{e}"));
+            let _ = std::fs::set_permissions(&at, std::os::unix::fs::PermissionsExt::from_mode(0));
+        }
+    }
+}
+
+/// Every lie at one path, with these options and this command.
+#[track_caller]
+fn all_lies_at(path: &str, options: &[&str], command: &[&str]) {
+    let Some(bed) = Bed::start() else { return };
+    for lie in LIES {
+        let trap = Trap::set(bed.dir().join(format!("trap-{}", bed.name())));
+        let host = Trap::watch_host_etc();
+        let tree = bed.busybox();
+        if options.contains(&"-b") {
+            tree.init_is_probe("say ran then poweroff");
+        }
+        tell(&tree, path, lie, &trap);
+        let trap = Trap::watch(trap.path().into());
+        let story = format!("{path} is {lie:?}, options {options:?}");
+        let outcome = bed.nspawn(&tree, options).args(command).limit(LIMIT).run();
+        assert!(!outcome.timed_out, "{story}: hung: {}", outcome.describe());
+        assert!(outcome.signal.is_none() && outcome.code != Some(101) && !outcome.errors().contains("panicked"), "{story}: {}", outcome.describe());
+        assert!(outcome.code == Some(0) || !outcome.stderr.is_empty() || !outcome.stdout.is_empty(), "{story}: refused without a word");
+        trap.assert_untouched(&story);
+        host.assert_untouched(&story);
+    }
+}
+
+/// One test per touched path, so that a failure names it; each nine lies.
+macro_rules! lies {
+    ($($name:ident: $path:literal, [$($option:literal),*], [$($word:literal),*];)*) => {
+        $(#[test] fn $name() { all_lies_at($path, &[$($option),*], &[$($word),*]); })*
+    };
+}
+
+lies! {
+    dev: "/dev", [], ["/probe", "say", "ran"];
+    dev_with_users: "/dev", ["-U"], ["/probe", "say", "ran"];
+    dev_pts: "/dev/pts", [], ["/probe", "say", "ran"];
+    dev_null: "/dev/null", [], ["/probe", "say", "ran"];
+    dev_console: "/dev/console", [], ["/probe", "say", "ran"];
+    dev_shm: "/dev/shm", [], ["/probe", "say", "ran"];
+    proc: "/proc", [], ["/probe", "say", "ran"];
+    proc_with_users: "/proc", ["-U"], ["/probe", "say", "ran"];
+    sys: "/sys", [], ["/probe", "say", "ran"];
+    sys_with_own_network: "/sys", ["--private-network"], ["/probe", "say", "ran"];
+    run: "/run", [], ["/probe", "say", "ran"];
+    run_with_users: "/run", ["-U"], ["/probe", "say", "ran"];
+    run_host: "/run/host", [], ["/probe", "say", "ran"];
+    tmp: "/tmp", [], ["/probe", "say", "ran"];
+    etc: "/etc", ["--resolv-conf=copy-host", "--timezone=copy"], ["/probe", "say", "ran"];
+    resolv_conf_copied: "/etc/resolv.conf", ["--resolv-conf=copy-host"], ["/probe", "say", "ran"];
+    resolv_conf_replaced: "/etc/resolv.conf", ["--resolv-conf=replace-host"], ["/probe", "say", "ran"];
+    resolv_conf_bound: "/etc/resolv.conf", ["--resolv-conf=bind-host"], ["/probe", "say", "ran"];
+    resolv_conf_deleted: "/etc/resolv.conf", ["--resolv-conf=delete"], ["/probe", "say", "ran"];
+    localtime_copied: "/etc/localtime", ["--timezone=copy"], ["/probe", "say", "ran"];
+    localtime_bound: "/etc/localtime", ["--timezone=bind"], ["/probe", "say", "ran"];
+    localtime_symlinked: "/etc/localtime", ["--timezone=symlink"], ["/probe", "say", "ran"];
+    localtime_deleted: "/etc/localtime", ["--timezone=delete"], ["/probe", "say", "ran"];
+    machine_id: "/etc/machine-id", [], ["/probe", "say", "ran"];
+    machine_id_booting: "/etc/machine-id", ["-b"], [];
+    passwd: "/etc/passwd", ["-u", "alice"], ["/probe", "say", "ran"];
+    group: "/etc/group", ["-u", "alice"], ["/probe", "say", "ran"];
+    usr: "/usr", [], ["/probe", "say", "ran"];
+    usr_volatile: "/usr", ["--volatile=yes"], ["/probe", "say", "ran"];
+    init: "/usr/sbin/init", ["-b"], [];
+    os_release: "/usr/lib/os-release", ["-b"], [];
+    etc_os_release: "/etc/os-release", ["-b"], [];
+    var: "/var", ["--volatile=state"], ["/probe", "say", "ran"];
+    root_home: "/root", ["--pipe"], [];
+    sbin: "/sbin", ["-b"], [];
+    bind_target: "/mnt", ["--bind=/usr/share:/mnt/deep/er"], ["/probe", "say", "ran"];
+    bind_target_itself: "/mnt", ["--bind=/usr/share:/mnt"], ["/probe", "say", "ran"];
+    bind_file_target: "/mnt", ["--bind=/etc/hostname:/mnt/file"], ["/probe", "say", "ran"];
+    bind_inside_source: "/srv", ["--bind=+/srv:/mnt"], ["/probe", "say", "ran"];
+    tmpfs_target: "/mnt", ["--tmpfs=/mnt"], ["/probe", "say", "ran"];
+    overlay_target: "/mnt", ["--overlay=/usr/share::/mnt"], ["/probe", "say", "ran"];
+    overlay_of_tree: "/srv", ["--overlay=+/srv::/mnt"], ["/probe", "say", "ran"];
+    inaccessible_target: "/srv", ["--inaccessible=/srv"], ["/probe", "say", "ran"];
+    working_directory: "/srv", ["--chdir=/srv"], ["/probe", "say", "ran"];
+    root_chowned: "/srv", ["--private-users=655360", "--private-users-ownership=chown"], ["/probe", "say", "ran"];
+    ephemeral_copy: "/srv", ["-x"], ["/probe", "say", "ran"];
+}
+
+#[test]
+fn links_inside_mean_the_machines_own_root() {
+    let Some(bed) = Bed::start() else { return };
+    let tree = bed.busybox();
+    // an absolute link is a link in the machine: legal, and resolved there
+    tree.remove("/mnt");
+    symlink("/srv/real", tree.at("/mnt")).expect("link");
+    std::fs::create_dir_all(tree.at("/srv/real")).expect("mkdir");
+    let shared = bed.fresh("shared");
+    std::fs::write(shared.join("f"), "through\n").expect("write");
+    bed.nspawn(&tree, [&format!("--bind={}:/mnt/deep", shared.display()), "cat", "/srv/real/deep/f"]).run().exits(0).prints("through");
+    assert!(!Path::new("/srv/real").exists());
+}
+
+#[test]
+fn a_tree_that_is_a_link_itself_is_the_users_word() {
+    let Some(bed) = Bed::start() else { return };
+    let tree = bed.busybox();
+    let link = bed.dir().join(format!("{}-link", bed.name()));
+    symlink(tree.path(), &link).expect("link");
+    bed.hostel(["nspawn", "-q", "--register=no", "--keep-unit", "-D"]).arg(&link).args(["/probe", "say", "ran"]).run().exits(0).prints("ran");
+}
+
+#[test]
+fn swapping_a_mount_target_while_machines_start_never_reaches_the_host() {
+    let Some(bed) = Bed::start() else { return };
+    let tree = bed.busybox();
+    let trap = Trap::set(bed.dir().join("trap"));
+    // /srv of the tree flips between a directory and a link to the trap as fast as it can, below every start
+    let script = format!(
+        "cd {tree}/srv/.. && mkdir -p a && ln -s {trap} b; while :; do mv -T srv x 2>/dev/null; mv -T b srv 2>/dev/null; mv -T srv b 2>/dev/null; mv -T x srv 2>/dev/null; done",
+        tree = tree.path().display(),
+        trap = trap.path().display()
+    );
+    let trap = Trap::watch(trap.path().into());
+    let swapper = Invocation::new("/bin/bash").args(["-c", &script]).start();
+    for _ in 0..60 {
+        let outcome = bed.nspawn(&tree, ["--bind=/usr/share:/srv/deep/made", "--tmpfs=/srv/other", "/probe", "say", "ran"]).limit(LIMIT).run();
+        assert!(!outcome.timed_out, "{}", outcome.describe());
+        trap.assert_untouched("a swapped mount target");
+    }
+    swapper.signal(hostel_tests::Signal::KILL);
+}
+
+#[test]
+fn swapping_dev_while_machines_start_never_reaches_the_host() {
+    let Some(bed) = Bed::start() else { return };
+    let tree = bed.busybox();
+    let trap = Trap::set(bed.dir().join("trap"));
+    let script = format!(
+        "cd {tree} && ln -s {trap} b; while :; do for d in dev run tmp proc; do mv -T $d x 2>/dev/null; mv -T b $d 2>/dev/null; mv -T $d b 2>/dev/null; mv -T x $d 2>/dev/null; done; done",
+        tree = tree.path().display(),
+        trap = trap.path().display()
+    );
+    let trap = Trap::watch(trap.path().into());
+    let swapper = Invocation::new("/bin/bash").args(["-c", &script]).start();
+    for _ in 0..60 {
+        let outcome = bed.nspawn(&tree, ["-U", "/probe", "say", "ran"]).limit(LIMIT).run();
+        assert!(!outcome.timed_out, "{}", outcome.describe());
+        trap.assert_untouched("a swapped /dev, /run, /tmp or /proc");
+    }
+    swapper.signal(hostel_tests::Signal::KILL);
+}
