@@ -1,5 +1,7 @@
 //! Tables of good and malformed values for every parser.
 
+use proptest::prelude::*;
+
 use super::*;
 
 #[test]
@@ -123,4 +125,43 @@ fn quoting_round_trips() {
     assert_eq!(unescape(r"a\nb").unwrap(), "a\nb");
     assert!(printable(&"ä".repeat(1000)).chars().count() < 130);
     assert_eq!(size("1 fortnight\n").unwrap_err().to_string(), "parse size \"1 fortnight\\n\": the unit is none of K, M, G, T, P, E");
+}
+
+/// Texts near what the parsers take.
+fn near() -> impl Strategy<Value = String> {
+    prop_oneof!["[0-9.KMGTPE +-]{0,12}", "[0-9.a-zµ ]{0,12}", "[0-9,-]{0,12}", r#"[\\"'xuU0-9a-f: ,ä]{0,16}"#, ".{0,20}"]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_panics(text in near()) {
+        let errors = [
+            boolean(&text).err(), unsigned(&text).err(), integer(&text).err(), size(&text).err(), permyriad(&text).err(), percent_unbounded(&text).err(),
+            time_span(&text, TimeUnit::Seconds).err(), cpu_list(&text).err(), unescape(&text).err(),
+            words(&text, WordRules::UNIT).err(), words(&text, WordRules::PATHS).err(), words(&text, WordRules::COMMA).err(), words(&text, WordRules::SPACE).err(),
+        ];
+        for error in errors.into_iter().flatten() {
+            prop_assert!(!error.to_string().chars().any(char::is_control));
+        }
+    }
+
+    #[test]
+    fn quoted_is_one_word(text in "[^\\x00]{0,30}") {
+        prop_assert_eq!(words(&quote(&text), WordRules::UNIT).unwrap(), [text.as_str()]);
+        prop_assert!(!quote(&text).chars().any(char::is_control));
+    }
+
+    #[test]
+    fn shown_cpus_read_back(list in prop::collection::btree_set(0..CPU_MAX, 0..50)) {
+        let list: Vec<u32> = list.into_iter().collect();
+        prop_assert_eq!(cpu_list(&show_cpus(&list)).unwrap(), list);
+    }
+
+    #[test]
+    fn whole_sizes_are_exact(n in any::<u64>()) {
+        prop_assert_eq!(size(&n.to_string()).unwrap(), n);
+        prop_assert!(size(&show_size(n)).unwrap() <= n);
+    }
 }

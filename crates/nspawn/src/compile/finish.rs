@@ -138,6 +138,9 @@ impl Draft<'_> {
         if self.template.is_some() && self.directory.is_none() && name.is_none() {
             return Err(UsageError::Request { what: "copy --template=", why: "neither --directory= nor --machine= says where to", hint: None });
         }
+        if self.directory.is_none() && name.is_none() && !self.env.cwd.is_absolute() {
+            return Err(UsageError::Request { what: "use the current directory as the tree", why: "it is gone", hint: Some("name one with --directory=") });
+        }
         let root = &mut self.spec.root;
         root.ephemeral = if self.ephemeral { Ephemeral::Copy } else { Ephemeral::No };
         root.template = self.template.take();

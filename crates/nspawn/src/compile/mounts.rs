@@ -5,7 +5,7 @@ use std::path::Path;
 use hostel_spec::{BindOptions, IdMapping, Mount, MountSource};
 use hostel_unit::{WordRules, first_word, words};
 
-use super::tree::{absolute, check_length, inside};
+use super::tree::{absolute, inside};
 use crate::error::UsageError;
 use crate::options::{OptionId, OptionRow};
 
@@ -99,6 +99,5 @@ fn source_path(row: &OptionRow, whole: &str, path: &str, cwd: &Path) -> Result<M
     if let Some(in_tree) = path.strip_prefix('+') {
         return inside(row, whole, in_tree).map(MountSource::Tree);
     }
-    check_length(row, path)?;
-    Ok(MountSource::Host(absolute(cwd, path)))
+    absolute(row, whole, cwd, path).map(MountSource::Host)
 }

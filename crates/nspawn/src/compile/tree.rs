@@ -24,8 +24,7 @@ impl Draft<'_> {
         if row.id == OptionId::Directory && value.ends_with(".v/") {
             return Err(UsageError::NotYet { what: format!("{}{value}", row.name()), reason: "name one version: versioned directories are a later issue" });
         }
-        check_length(row, value)?;
-        Ok(Some(absolute(&self.env.cwd, value)))
+        absolute(row, value, &self.env.cwd, value).map(Some)
     }
 
     pub(super) fn volatile(&mut self, row: &OptionRow, value: Option<&str>) -> Result<Option<Action>, UsageError> {
@@ -63,12 +62,17 @@ impl Draft<'_> {
     }
 }
 
-/// `text` from `cwd`, with `.` and doubled slashes gone; `..` stays, because what is before it may be a link.
-pub(super) fn absolute(cwd: &Path, text: &str) -> PathBuf {
-    cwd.join(text).components().collect()
+/// `path` from `cwd`, with `.` and doubled slashes gone; `..` stays, because what is before it may be a link.
+pub(super) fn absolute(row: &OptionRow, whole: &str, cwd: &Path, path: &str) -> Result<PathBuf, UsageError> {
+    check_length(row, path)?;
+    let absolute: PathBuf = cwd.join(path).components().collect();
+    if !absolute.is_absolute() {
+        return Err(UsageError::value(row, whole, "it is relative, and the current directory is gone"));
+    }
+    Ok(absolute)
 }
 
-pub(super) fn check_length(row: &OptionRow, value: &str) -> Result<(), UsageError> {
+fn check_length(row: &OptionRow, value: &str) -> Result<(), UsageError> {
     if value.len() > PATH_MAX {
         return Err(UsageError::value(row, value, "it is longer than 4095 bytes"));
     }

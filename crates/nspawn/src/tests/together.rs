@@ -148,3 +148,17 @@ fn capabilities_of_networks_are_the_engines() {
     let s = spec(&["-n", "--drop-capability=net_admin"]).security;
     assert!(!s.bounding.has(CapName::NET_ADMIN) && s.dropped.has(CapName::NET_ADMIN) && s.adjust_net_caps);
 }
+
+#[test]
+fn without_a_current_directory() {
+    let env = Environment::default();
+    for (words, expected) in [
+        (&[][..], "use the current directory as the tree: it is gone"),
+        (&["-Dx"], "parse --directory=x: it is relative, and the current directory is gone"),
+        (&["-D/x", "--bind=a:/b"], "parse --bind=a:/b: it is relative, and the current directory is gone"),
+        (&["-D/x", "--overlay=/a:b"], "parse --overlay=/a:b: the path inside the machine is not absolute"),
+    ] {
+        assert_eq!(parse(&args(words), &env).unwrap_err().to_string(), expected, "{words:?}");
+    }
+    assert!(parse(&args(&["-D/x"]), &env).is_ok() && parse(&args(&["-Mx"]), &env).is_ok());
+}
