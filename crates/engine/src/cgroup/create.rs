@@ -43,7 +43,8 @@ fn v1_needed<'a>(layout: &'a Layout, needed: &[Controller]) -> impl Iterator<Ite
 
 /// Every directory that [`MachineCgroup::create`] may make for this machine, to be recorded before it does (pure).
 ///
-/// That of the v1 devices controller comes to be only where BPF is missing.
+/// That of the v1 devices controller comes to be only where BPF is missing; a layout of [`Layout::detect_for`] does not
+/// know it, so record [`MachineCgroup::paths`] once more if [`MachineCgroup::has_v1`] unexpectedly.
 pub fn planned_paths(layout: &Layout, name: &MachineName, resources: &Resources) -> Vec<PathBuf> {
     let root = match &layout.v2 {
         V2::Mounted(base) => base.clone(),
@@ -167,13 +168,12 @@ impl<'a> Making<'a> {
         for below in ["", OURS] {
             let shown = self.base.path.join(below);
             let dir = self.base.open(Path::new(below)).map_err(CgroupError::sys("open cgroup", &shown))?;
-            if let Err(errno) = enable(dir.as_fd(), &all) {
-                // What is only to be passed on need not be there.
-                let errno = if wanted.is_empty() { None } else { enable(dir.as_fd(), wanted).err().map(|_| errno) };
-                errno.map_or(Ok(()), |errno| Err(CgroupError::sys("enable controllers in", &shown)(errno)))?;
+            if enable(dir.as_fd(), &all).is_err() {
+                enable(dir.as_fd(), wanted).map_err(CgroupError::sys("enable controllers in", &shown))?;
+                enable_each(dir.as_fd(), delegated);
             }
         }
-        let _ = enable(self.dir.as_fd(), delegated);
+        enable_each(self.dir.as_fd(), delegated);
         Ok(())
     }
 
@@ -308,6 +308,15 @@ fn enable(dir: BorrowedFd<'_>, controllers: &[Controller]) -> Result<(), Errno> 
     let off = controllers.iter().map(|c| c.v2_name()).filter(|name| !on.split_ascii_whitespace().any(|word| word == *name));
     let line = off.map(|name| format!("+{name}")).collect::<Vec<_>>().join(" ");
     if line.is_empty() { Ok(()) } else { files::write(dir, "cgroup.subtree_control", &line) }
+}
+
+/// Enables what can be enabled: what is only to be passed on to the guest need not be there.
+fn enable_each(dir: BorrowedFd<'_>, controllers: &[Controller]) {
+    if enable(dir, controllers).is_err() {
+        for controller in controllers {
+            let _ = enable(dir, &[*controller]);
+        }
+    }
 }
 
 /// Fills cpuset.cpus and cpuset.mems of `hostel` and of the machine's directory from the one above.

@@ -23,7 +23,7 @@ fn create_and_remove() {
         Resources { tasks_max: Some(Limit::Value(100)), memory_max: Some(Limit::Value(1 << 30)), ..Resources::default() };
     for (what, resources) in [("no limits", &plain), ("memory and tasks", &limited)] {
         for pause in [0, 60] {
-            let mut times: [Vec<Duration>; 4] = Default::default();
+            let mut times: [Vec<Duration>; 5] = Default::default();
             for _ in 0..if pause == 0 { 300 } else { 40 } {
                 std::thread::sleep(Duration::from_millis(pause));
                 let start = Instant::now();
@@ -32,6 +32,10 @@ fn create_and_remove() {
                 let start = Instant::now();
                 let machine = MachineCgroup::create(&layout, &name, resources, Options::default()).unwrap();
                 times[1].push(start.elapsed());
+                let paths = machine.paths();
+                let start = Instant::now();
+                MachineCgroup::open_recorded(&paths).unwrap();
+                times[4].push(start.elapsed());
                 let start = Instant::now();
                 machine.remove().unwrap();
                 times[2].push(start.elapsed());
@@ -39,7 +43,7 @@ fn create_and_remove() {
                 Layout::detect().unwrap();
                 times[3].push(start.elapsed());
             }
-            let [detect, create, remove, full] = times.map(median);
+            let [detect, create, remove, full, open] = times.map(median);
             println!(
                 "{what}, {pause} ms pause: detect_for {detect:.1}, create {create:.1}, remove {remove:.1}; detect {full:.1} µs"
             );
