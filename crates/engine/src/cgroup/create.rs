@@ -41,7 +41,8 @@ fn v1_needed<'a>(layout: &'a Layout, needed: &[Controller]) -> impl Iterator<Ite
     layout.v1.iter().filter(move |h| h.controllers.iter().any(|c| needed.contains(c)))
 }
 
-/// Every directory that [`MachineCgroup::create`] may make for this machine, to be recorded before it does (pure).
+/// The directories that [`MachineCgroup::create`] may make for this machine, to be recorded before it does (pure); they
+/// hold all others. Relative to the top of the v2 hierarchy where that is not mounted.
 ///
 /// That of the v1 devices controller comes to be only where BPF is missing; a layout of [`Layout::detect_for`] does not
 /// know it, so record [`MachineCgroup::paths`] once more if [`MachineCgroup::has_v1`] unexpectedly.
@@ -51,11 +52,10 @@ pub fn planned_paths(layout: &Layout, name: &MachineName, resources: &Resources)
         V2::Private => files::PRIVATE.into(),
     };
     let machine = root.join(OURS).join(name.as_str());
-    let payload = machine.join("payload");
     let mut needed = limits::controllers(resources);
     needed.push(Controller::Devices);
     let v1 = v1_needed(layout, &needed).map(|h| h.base.join(OURS).join(name.as_str()));
-    [machine, payload].into_iter().chain(v1).collect()
+    [machine].into_iter().chain(v1).collect()
 }
 
 impl MachineCgroup {

@@ -11,8 +11,8 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, 
 use super::error::CgroupError;
 use super::layout::{V1_MAGIC, V2, V2_MAGIC, magic};
 
-/// How a path in the detached v2 mount is written down: it is below no directory of the host.
-pub(crate) const PRIVATE: &str = "cgroup2:";
+/// How the top of the detached v2 mount is written down: paths in it are below no directory of the host, so relative.
+pub(crate) const PRIVATE: &str = "";
 /// The directory of all machines in a hierarchy.
 pub(crate) const OURS: &str = "hostel";
 
@@ -20,7 +20,7 @@ pub(crate) const OURS: &str = "hostel";
 #[derive(Debug)]
 pub(crate) struct Base {
     root: Option<OwnedFd>,
-    /// Absolute for a mounted one, `cgroup2:` for ours.
+    /// Absolute for a mounted one, empty for ours.
     pub(crate) path: PathBuf,
 }
 

@@ -161,10 +161,9 @@ impl MachineCgroup {
         Ok(())
     }
 
-    /// The machine's directories, in the order of their creation; each holds what it made below.
+    /// The machine's directory in each hierarchy, in the order of their creation; they hold all others.
     pub fn paths(&self) -> Vec<PathBuf> {
-        let v2 = [self.path.clone(), self.path.join("payload")];
-        v2.into_iter().chain(self.v1.iter().map(|group| group.path.clone())).collect()
+        [&self.path].into_iter().chain(self.v1.iter().map(|group| &group.path)).cloned().collect()
     }
 
     /// Device rules that name nothing on this host and so have no effect. Empty after [`MachineCgroup::open`].

@@ -1,6 +1,5 @@
 //! Removing the cgroups of a machine whose supervisor was killed, from the paths it had recorded.
 
-use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 
 use hostel_spec::MachineName;
@@ -36,15 +35,12 @@ pub fn remove_paths(paths: &[PathBuf]) -> Result<(), CgroupError> {
 /// A recorded path as the directory above `hostel` and the machine's name.
 pub(crate) fn split(path: &Path) -> Result<(PathBuf, MachineName), CgroupError> {
     let refuse = |why| CgroupError::NotOurs { path: path.to_owned(), why };
-    let mut parts = path.components();
-    let rooted = match parts.next() {
-        Some(Component::RootDir) => true,
-        Some(first) => first.as_os_str() == OsStr::new(files::PRIVATE),
-        None => false,
-    };
+    let rooted = path.is_absolute();
+    // A relative path is one of the v2 hierarchy where that is not mounted.
+    let names = path.components().skip(usize::from(rooted));
     let names: Option<Vec<&str>> =
-        parts.map(|part| if let Component::Normal(name) = part { name.to_str() } else { None }).collect();
-    let Some(names) = names.filter(|_| rooted) else { return Err(refuse("it is not absolute, or not normal")) };
+        names.map(|part| if let Component::Normal(name) = part { name.to_str() } else { None }).collect();
+    let Some(names) = names else { return Err(refuse("it is not a normal path")) };
     // `hostel/NAME` and `hostel/NAME/payload` end a record; the first that fits: what a machine runs inside may be ours, too.
     let ours = (0..names.len()).find(|at| match &names[*at..] {
         [ours, _] => *ours == OURS,
@@ -53,7 +49,7 @@ pub(crate) fn split(path: &Path) -> Result<(PathBuf, MachineName), CgroupError> 
     });
     let ours = ours.ok_or_else(|| refuse("it does not end in `hostel/NAME`"))?;
     let name = MachineName::new(names[ours + 1]).map_err(|_| refuse("it names no machine"))?;
-    let root = if path.is_absolute() { "/" } else { files::PRIVATE };
+    let root = if rooted { "/" } else { files::PRIVATE };
     Ok((std::iter::once(root).chain(names[..ours].iter().copied()).collect(), name))
 }
 

@@ -289,6 +289,57 @@ fn devices_are_restricted() {
     }
 }
 
+/// Refuses bpf(2) to this thread for good, as a container's seccomp filter does.
+fn forbid_bpf() {
+    use hostel_sys::seccomp::{Insn, load};
+    let nr = if cfg!(target_arch = "x86_64") { 321 } else { 280 };
+    let program = [
+        Insn { code: 0x20, jt: 0, jf: 0, k: 0 },
+        Insn { code: 0x15, jt: 0, jf: 1, k: nr },
+        Insn { code: 0x06, jt: 0, jf: 0, k: 0x0005_0001 },
+        Insn { code: 0x06, jt: 0, jf: 0, k: 0x7fff_0000 },
+    ];
+    load(&program).unwrap();
+}
+
+#[test]
+fn without_bpf_the_v1_controller_or_nothing() {
+    if not_root("without_bpf_the_v1_controller_or_nothing") {
+        return;
+    }
+    // The filter stays with the thread.
+    std::thread::spawn(|| {
+        forbid_bpf();
+        let layout = Layout::detect_for(&Resources::default()).unwrap();
+        let name = name();
+        let make = |policy, devices| {
+            let resources = Resources { device_policy: policy, ..Resources::default() };
+            MachineCgroup::create(&layout, &name, &resources, Options { devices, ..Options::default() })
+        };
+        // Without a policy nothing needs BPF.
+        make(DevicePolicy::Auto, Enforcement::Required).unwrap().remove().unwrap();
+        if Layout::detect().unwrap().v1_of(Controller::Devices).is_some() {
+            let free = go(shell(DEVICES)).0;
+            let machine = make(DevicePolicy::Closed, Enforcement::Required).unwrap();
+            assert!(machine.has_v1() && machine.devices_restricted());
+            let paths = machine.paths();
+            let want: Vec<&str> = "mknod-null null urandom ptmx".split(' ').filter(|word| free.contains(word)).collect();
+            assert_eq!(inside(&machine, DEVICES).lines().collect::<Vec<_>>(), want);
+            machine.remove().unwrap();
+            gone(&paths);
+        } else {
+            let err = make(DevicePolicy::Closed, Enforcement::Required).unwrap_err();
+            assert!(err.to_string().starts_with("set DevicePolicy=: load a device program: "), "{err}");
+            assert!(matches!(MachineCgroup::open(&layout, &name), Err(CgroupError::Missing(_))));
+            let machine = make(DevicePolicy::Closed, Enforcement::IfPossible).unwrap();
+            assert!(!machine.devices_restricted());
+            machine.remove().unwrap();
+        }
+    })
+    .join()
+    .unwrap();
+}
+
 #[test]
 fn freezing_stops_and_thawing_goes_on() {
     if not_root("freezing_stops_and_thawing_goes_on") {
@@ -342,13 +393,14 @@ fn a_host_without_mounted_v2_gets_a_private_one() {
     let layout = Layout { v2: V2::Private, v1: Vec::new() };
     let name = name();
     let planned = planned_paths(&layout, &name, &Resources::default());
-    assert!(planned[0].starts_with("cgroup2:/hostel") || planned[0].starts_with("cgroup2:"), "{planned:?}");
+    assert_eq!(planned, [Path::new("hostel").join(name.as_str())]);
     let machine = MachineCgroup::create(&layout, &name, &Resources::default(), Options::default()).unwrap();
-    assert_eq!(machine.paths(), planned[..2]);
+    assert_eq!(machine.paths(), planned);
     let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
     join(machine.payload_dir(), &child);
     let opened = MachineCgroup::open(&layout, &name).unwrap();
     assert_eq!(opened.procs().unwrap(), [pid(&child)]);
+    assert_eq!(MachineCgroup::open_recorded(&planned).unwrap().procs().unwrap(), [pid(&child)]);
     let _: OwnedFd = opened.exec_dir().unwrap();
     drop(machine);
     remove_paths(&planned).unwrap();

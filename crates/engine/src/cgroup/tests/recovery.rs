@@ -12,13 +12,12 @@ fn foreign_paths_are_refused() {
         ("/sys/fs/cgroup/unified/hostel", "it does not end in `hostel/NAME`"),
         ("/sys/fs/cgroup/unified/hostel/a/payload/b", "it does not end in `hostel/NAME`"),
         ("/sys/fs/cgroup/unified/hostel/.devices-1", "names no machine"),
-        ("/sys/fs/cgroup/unified/hostel/../system.slice", "not normal"),
-        ("sys/fs/cgroup/unified/hostel/a", "not absolute"),
-        ("", "not absolute"),
+        ("/sys/fs/cgroup/unified/hostel/../system.slice", "not a normal path"),
+        ("./../hostel/a", "not a normal path"),
+        ("", "it does not end in `hostel/NAME`"),
         ("/", "it does not end in `hostel/NAME`"),
-        ("/tmp/cgroup2:/../hostel/a", "not normal"),
-        ("cgroup2:/../hostel/a", "not normal"),
-        ("cgroup2:/hostel/-a", "names no machine"),
+        ("hostel", "it does not end in `hostel/NAME`"),
+        ("hostel/-a", "names no machine"),
     ];
     for (path, why) in table {
         let err = remove_paths(&[PathBuf::from(path)]).unwrap_err();
@@ -54,7 +53,8 @@ fn records_name_one_machine() {
         // A machine inside a machine, seen from where both are: never the outer one.
         ("/cg/hostel/outer/payload/hostel/inner", "/cg/hostel/outer/payload", "inner"),
         ("/cg/hostel/outer/payload/hostel/inner/payload", "/cg/hostel/outer/payload", "inner"),
-        ("cgroup2:/hostel/a/payload", "cgroup2:", "a"),
+        ("hostel/a", "", "a"),
+        ("hostel/outer/payload/hostel/a", "hostel/outer/payload", "a"),
     ];
     for (path, base, name) in table {
         let (found, machine) = split(Path::new(path)).unwrap();
