@@ -173,10 +173,9 @@ fn write_tables(text: &mut String, arches: &[Arch], calls: &[Call]) {
 fn write_programs(text: &mut String, arches: &[Arch], calls: &[Call]) {
     text.push_str("/// Programs without changes by the user, by policy and the capabilities that matter to it.\n");
     text.push_str("pub(super) static READY: &[(Base, u64, &[Insn])] = &[\n");
-    for (base, caps) in [(Base::Nspawn, USUAL), (Base::Machine, USUAL), (Base::Nspawn, relevant(u64::MAX)), (Base::Machine, relevant(u64::MAX))] {
-        if arches.is_empty() {
-            break;
-        }
+    let usual = [Base::Nspawn, Base::Machine].map(|base| (base, USUAL));
+    let all = [Base::Nspawn, Base::Machine].map(|base| (base, relevant(base, u64::MAX)));
+    for (base, caps) in usual.into_iter().chain(all).filter(|_| !arches.is_empty()) {
         let policy = Policy::new(calls, base, caps, &Changes::default());
         let program = emit::program(&policy.sections(arches), &policy.decisions, emit::RET_KILL);
         let _ = writeln!(text, "    (Base::{base:?}, {caps:#x}, &[");

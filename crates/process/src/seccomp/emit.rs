@@ -5,9 +5,11 @@
 //!          └── second? ── the same for its table
 //!          └── anything else: `other`
 //! ```
-//! The kernel runs a new filter once for every number of both tables, to learn which calls it need not filter at all; so
-//! the depth of the tree is most of what loading costs, and afterwards only checked and refused calls pay anything.
-//! Code is laid out from its last instruction to its first: every jump's target then exists when the jump is written.
+//! What loading costs, measured on Linux 6.18: 0.17 us per instruction (translation to machine code), and 2 ns per
+//! instruction run, because the kernel runs a new filter once for every number of both tables to learn which calls it
+//! need not filter at all. So few instructions come first, a shallow tree second; afterwards only calls that are checked
+//! or refused pay anything. Code is laid out from its last instruction to its first: every jump's target then exists
+//! when the jump is written.
 
 use super::Insn;
 
@@ -75,6 +77,8 @@ pub(crate) struct Run {
 pub(crate) struct Section {
     /// `AUDIT_ARCH_…`.
     pub(crate) audit: u32,
+    /// Bits of the number that count.
+    pub(crate) mask: u32,
     /// Runs, ascending.
     pub(crate) runs: Vec<Run>,
 }
@@ -99,8 +103,11 @@ pub(crate) fn program(sections: &[Section], decisions: &[Decision], other: u32) 
     let mut code = Backwards::default();
     let mut next_arch = code.ret(other);
     for section in sections.iter().rev() {
-        let tree = Tree::new(section, decisions).emit(&mut code);
-        let nr = code.before(tree, Insn { code: LD, jt: 0, jf: 0, k: OFFSET_NR });
+        let mut nr = Tree::new(section, decisions).emit(&mut code);
+        if section.mask != u32::MAX {
+            nr = code.before(nr, Insn { code: AND, jt: 0, jf: 0, k: section.mask });
+        }
+        nr = code.before(nr, Insn { code: LD, jt: 0, jf: 0, k: OFFSET_NR });
         next_arch = code.branch(JEQ, section.audit, nr, next_arch);
     }
     code.before(next_arch, Insn { code: LD, jt: 0, jf: 0, k: OFFSET_ARCH });
@@ -115,6 +122,8 @@ struct Label(usize);
 #[derive(Default)]
 struct Backwards {
     code: Vec<Insn>,
+    /// Checks already written, by the index of their decision: all tables share them.
+    checks: Vec<(u8, Label)>,
 }
 
 impl Backwards {
@@ -197,55 +206,58 @@ impl Backwards {
     }
 }
 
-/// Binary search over the runs of one table, weighted by how many numbers lie in each.
+/// What one more instruction costs, in instructions run while loading.
+const PRICE: u32 = 87;
+
+/// Most runs in one leaf.
+const LONGEST_LEAF: usize = 24;
+
+/// Runs next to each other that are decided by comparing with a few single numbers: all other numbers of the leaf have
+/// one decision, the base.
+#[derive(Debug, Clone, Copy)]
+struct Leaf {
+    /// First run.
+    lo: usize,
+    /// After the last run.
+    hi: usize,
+    base: u8,
+}
+
+/// Binary search over the leaves of one table, weighted by how many numbers lie in each.
 struct Tree<'a> {
     runs: &'a [Run],
     decisions: &'a [Decision],
-    /// Weight of all runs before this one; one more entry than runs.
+    leaves: Vec<Leaf>,
+    /// Numbers in all leaves before this one; one more entry than leaves.
     before: Vec<u32>,
 }
 
 impl<'a> Tree<'a> {
     fn new(section: &'a Section, decisions: &'a [Decision]) -> Self {
         let runs = section.runs.as_slice();
-        let mut before = Vec::with_capacity(runs.len() + 1);
-        let mut sum = 0;
-        for (i, run) in runs.iter().enumerate() {
-            before.push(sum);
-            let end = runs.get(i + 1).map_or(LAST_TRIED, |next| next.first.min(LAST_TRIED));
-            sum += 1 + 8 * end.saturating_sub(run.first);
-        }
-        before.push(sum);
-        Self { runs, decisions, before }
+        let leaves = leaves(runs);
+        let tried = |run: usize| runs.get(run).map_or(LAST_TRIED, |r| r.first.min(LAST_TRIED));
+        // One more per leaf, so that leaves beyond the tables are spread out too.
+        let before = leaves.iter().enumerate().map(|(i, leaf)| tried(leaf.lo) + i as u32);
+        let before = before.chain([LAST_TRIED + leaves.len() as u32]).collect();
+        Self { runs, decisions, leaves, before }
     }
 
     fn emit(&self, code: &mut Backwards) -> Label {
-        self.node(code, 0, self.runs.len())
+        self.node(code, 0, self.leaves.len())
     }
 
     fn node(&self, code: &mut Backwards, lo: usize, hi: usize) -> Label {
         if hi - lo == 1 {
-            return self.leaf(code, lo);
-        }
-        if self.is_exception(lo, hi) {
-            let no = self.leaf(code, lo);
-            let yes = self.leaf(code, lo + 1);
-            return code.branch(JEQ, self.runs[lo + 1].first, yes, no);
+            return self.leaf(code, self.leaves[lo]);
         }
         let middle = self.split(lo, hi);
         let above = self.node(code, middle, hi);
         let below = self.node(code, lo, middle);
-        code.branch(JGE, self.runs[middle].first, above, below)
+        code.branch(JGE, self.runs[self.leaves[middle].lo].first, above, below)
     }
 
-    /// Three runs, of which the outer two agree and the middle one is a single number: one comparison does.
-    fn is_exception(&self, lo: usize, hi: usize) -> bool {
-        hi - lo == 3
-            && self.runs[lo].decision == self.runs[lo + 2].decision
-            && self.runs[lo + 1].first + 1 == self.runs[lo + 2].first
-    }
-
-    /// The first run of the upper half, by weight.
+    /// The first leaf of the upper half, by weight.
     fn split(&self, lo: usize, hi: usize) -> usize {
         let half = (self.before[lo] + self.before[hi]) / 2;
         let at = self.before[lo + 1..hi].partition_point(|w| *w < half) + lo + 1;
@@ -253,10 +265,74 @@ impl<'a> Tree<'a> {
         if at == hi || (at > lo + 1 && off(at - 1) <= off(at)) { at - 1 } else { at }
     }
 
-    fn leaf(&self, code: &mut Backwards, run: usize) -> Label {
-        match &self.decisions[usize::from(self.runs[run].decision)] {
+    fn leaf(&self, code: &mut Backwards, leaf: Leaf) -> Label {
+        let mut next = self.decision(code, leaf.base);
+        for i in (leaf.lo..leaf.hi).rev().filter(|i| self.runs[*i].decision != leaf.base) {
+            for offset in (0..length(self.runs, i)).rev() {
+                let yes = self.decision(code, self.runs[i].decision);
+                next = code.branch(JEQ, self.runs[i].first + offset, yes, next);
+            }
+        }
+        next
+    }
+
+    fn decision(&self, code: &mut Backwards, index: u8) -> Label {
+        match &self.decisions[usize::from(index)] {
             Decision::Return(value) => code.ret(*value),
-            Decision::Check(check) => code.check(check),
+            Decision::Check(check) => {
+                if let Some((_, label)) = code.checks.iter().find(|(i, _)| *i == index) {
+                    return *label;
+                }
+                let label = code.check(check);
+                code.checks.push((index, label));
+                label
+            }
         }
     }
+}
+
+/// How many numbers are in a run.
+fn length(runs: &[Run], i: usize) -> u32 {
+    // The last run ends at the last number there is; only a run of all numbers would be longer than u32 can say.
+    let last = runs.get(i + 1).map_or(u32::MAX, |next| next.first - 1);
+    (last - runs[i].first).saturating_add(1)
+}
+
+/// Cuts the runs into leaves, so that instructions (a comparison per single number, one per cut) and steps are fewest.
+fn leaves(runs: &[Run]) -> Vec<Leaf> {
+    let numbers = |lo: usize, hi: usize| {
+        let at = |i: usize| runs.get(i).map_or(LAST_TRIED, |r| r.first.min(LAST_TRIED));
+        at(hi) - at(lo)
+    };
+    // Cheapest way to cut the runs before each, and the last leaf of it.
+    let mut best: Vec<(u32, Leaf)> = Vec::with_capacity(runs.len());
+    for hi in 1..=runs.len() {
+        let mut cheapest: Option<(u32, Leaf)> = None;
+        let mut wide = None;
+        for lo in (hi.saturating_sub(LONGEST_LEAF)..hi).rev() {
+            let run = runs[lo];
+            if length(runs, lo) > 2 && wide.replace(run.decision).is_some_and(|d| d != run.decision) {
+                break;
+            }
+            let base = wide.unwrap_or(run.decision);
+            let singles: u32 = (lo..hi).filter(|i| runs[*i].decision != base).map(|i| length(runs, i)).sum();
+            let weight = numbers(lo, hi);
+            let depth = singles + (LAST_TRIED / weight.max(1)).ilog2();
+            let so_far = lo.checked_sub(1).map_or(0, |i| best[i].0);
+            let cost = so_far + (singles + 1) * PRICE + weight * depth;
+            if cheapest.is_none_or(|(least, _)| cost < least) {
+                cheapest = Some((cost, Leaf { lo, hi, base }));
+            }
+        }
+        best.extend(cheapest);
+    }
+    let mut leaves = Vec::new();
+    let mut at = runs.len();
+    while at > 0 {
+        let leaf = best[at - 1].1;
+        leaves.push(leaf);
+        at = leaf.lo;
+    }
+    leaves.reverse();
+    leaves
 }

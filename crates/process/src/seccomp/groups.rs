@@ -116,11 +116,12 @@ pub(crate) const GROUPS: &[GroupRow] = &[
     // What the machine policy adds to nspawn's single calls: harmless, and wanted by programs of today.
     ("+machine", "
         breakpoint futex_requeue futex_wait futex_wake get_tls map_shadow_stack memfd_secret process_mrelease
-        ptrace uprobe"),
+        rseq_slice_yield uprobe"),
     // What the machine policy takes out of the groups it allows: kernel attack surface no init or package manager needs.
     ("+machine-denied", "
-        epoll_ctl_old epoll_wait_old io_uring_enter io_uring_register io_uring_setup migrate_pages move_pages
-        process_madvise remap_file_pages userfaultfd"),
+        epoll_ctl_old epoll_wait_old get_mempolicy io_uring_enter io_uring_register io_uring_setup mbind
+        migrate_pages move_pages process_madvise remap_file_pages set_mempolicy set_mempolicy_home_node
+        userfaultfd"),
     ("+acct", "acct"),
     ("+ptrace", "process_vm_readv process_vm_writev ptrace"),
     ("+reboot", "reboot"),
@@ -128,6 +129,7 @@ pub(crate) const GROUPS: &[GroupRow] = &[
     ("+vhangup", "vhangup"),
     ("+bpf", "bpf"),
     ("+perf", "perf_event_open"),
+    ("+numa", "get_mempolicy mbind migrate_pages move_pages set_mempolicy set_mempolicy_home_node"),
 ];
 
 /// The bit of a group; a name that does not exist stops the build.

@@ -81,7 +81,7 @@ pub fn program(filter: &SyscallFilter, caps: CapSet) -> Result<Option<Cow<'stati
     if ARCHES.is_empty() {
         return Err(FilterError::Architecture);
     }
-    let caps = policy::relevant(caps.0);
+    let caps = policy::relevant(base, caps.0);
     if changes == Changes::default()
         && let Some((_, _, program)) = READY.iter().find(|(b, c, _)| *b == base && *c == caps)
     {

@@ -52,8 +52,8 @@ const MACHINE: u64 = (NSPAWN & !bit("@keyring")) | bit("@memlock") | bit("@pkey"
 /// Taken out again before the user's changes.
 const MACHINE_DENIED: u64 = bit("+machine-denied");
 
-/// Capability number (capabilities(7)) → what holding it adds.
-const BY_CAPABILITY: [(u8, u64); 11] = [
+/// Capability number (capabilities(7)) → what holding it adds, to both policies.
+const BY_CAPABILITY: [(u8, u64); 10] = [
     (25, bit("@clock")),    // SYS_TIME
     (16, bit("@module")),   // SYS_MODULE
     (17, bit("@raw-io")),   // SYS_RAWIO
@@ -64,29 +64,22 @@ const BY_CAPABILITY: [(u8, u64); 11] = [
     (34, bit("+syslog")),   // SYSLOG
     (26, bit("+vhangup")),  // SYS_TTY_CONFIG
     (39, bit("+bpf")),      // BPF
-    (38, bit("+perf")),     // PERFMON, machine policy only
 ];
 
-/// The part of a capability set that the policies look at.
-pub(crate) const fn relevant(caps: u64) -> u64 {
-    let mut mask = 0;
-    let mut i = 0;
-    while i < BY_CAPABILITY.len() {
-        mask |= 1 << BY_CAPABILITY[i].0;
-        i += 1;
-    }
-    caps & mask
+/// The same, to the machine policy.
+const MACHINE_BY_CAPABILITY: [(u8, u64); 2] = [
+    (38, bit("+perf")), // PERFMON
+    (23, bit("+numa")), // SYS_NICE
+];
+
+/// The part of a capability set that a policy looks at.
+pub(crate) fn relevant(base: Base, caps: u64) -> u64 {
+    by_capability(base).fold(0, |mask, (cap, _)| mask | caps & 1 << cap)
 }
 
-/// Groups that capabilities add.
-fn by_capability(base: Base, caps: u64) -> u64 {
-    let mut groups = 0;
-    for (cap, group) in BY_CAPABILITY {
-        if caps >> cap & 1 == 1 && (base == Base::Machine || group != bit("+perf")) {
-            groups |= group;
-        }
-    }
-    groups
+fn by_capability(base: Base) -> impl Iterator<Item = (u8, u64)> {
+    let more = if base == Base::Machine { &MACHINE_BY_CAPABILITY[..] } else { &[] };
+    BY_CAPABILITY.iter().chain(more).copied()
 }
 
 const AF_UNIX: u32 = 1;
@@ -181,11 +174,12 @@ impl<'a> Policy<'a> {
             Base::Nspawn => (NSPAWN, 0),
             Base::Machine => (MACHINE, MACHINE_DENIED),
         };
-        let by_caps = by_capability(base, caps);
+        let held = by_capability(base).filter(|(cap, _)| caps >> cap & 1 == 1);
+        let by_caps = held.fold(0, |mask, (_, group)| mask | group);
         let mut of_call = Vec::with_capacity(calls.len());
         for call in calls {
-            let listed = call.groups & (granted | by_caps) != 0 && call.groups & withheld == 0;
-            let allowed = (listed || call.groups & changes.allow_groups != 0) && call.groups & changes.deny_groups == 0;
+            let listed = call.groups & granted != 0 && call.groups & withheld == 0;
+            let allowed = (listed || call.groups & (by_caps | changes.allow_groups) != 0) && call.groups & changes.deny_groups == 0;
             of_call.push(if allowed { ALLOW } else { DENY });
         }
         for &i in &changes.allow {
@@ -259,56 +253,51 @@ impl<'a> Policy<'a> {
 
     /// The tables of `arches` (columns of the calls, in order) as sections of a program.
     pub(crate) fn sections(&self, arches: &[Arch]) -> Vec<Section> {
+        let x32 = arches.iter().position(|a| *a == Arch::X32).filter(|_| self.base == Base::Nspawn);
         let mut sections: Vec<Section> = Vec::with_capacity(arches.len());
         for (column, arch) in arches.iter().enumerate() {
             if *arch != Arch::X32 {
-                sections.push(Section { audit: arch.audit(), runs: self.runs(arches, column) });
+                let twin = x32.filter(|_| *arch == Arch::X86_64);
+                let mask = if twin.is_some() { !X32_BIT } else { u32::MAX };
+                sections.push(Section { audit: arch.audit(), mask, runs: self.runs(*arch, column, twin) });
             }
         }
         sections
     }
 
-    fn runs(&self, arches: &[Arch], column: usize) -> Vec<Run> {
+    /// Decisions by number. With `twin`, the column of x32, its numbers come without their bit: where both tables have
+    /// a number it is the same call, and where one has it the kernel refuses it in the other by itself.
+    fn runs(&self, arch: Arch, column: usize, twin: Option<usize>) -> Vec<Run> {
         let mut numbers: Vec<(u32, u8)> = Vec::with_capacity(self.calls.len());
-        self.numbers(arches[column], column, &mut numbers);
-        if arches[column] == Arch::X86_64
-            && let Some(x32) = arches.iter().position(|a| *a == Arch::X32)
-            && self.base == Base::Nspawn
-        {
-            self.numbers(Arch::X32, x32, &mut numbers);
+        self.numbers(arch, column, &mut numbers);
+        if let Some(twin) = twin {
+            self.numbers(Arch::X32, twin, &mut numbers);
         }
         numbers.sort_unstable();
+        numbers.dedup();
         let mut runs = RunList::default();
         for (number, decision) in numbers {
             if number != runs.next {
-                runs.push(runs.next, self.outside(arches[column], runs.next));
-                if runs.next < X32_BIT && number >= X32_BIT {
-                    runs.push(X32_BIT, self.outside(arches[column], X32_BIT));
-                }
+                runs.push(runs.next, UNKNOWN);
             }
             runs.push(number, decision);
             runs.next = number + 1;
         }
-        runs.push(runs.next, self.outside(arches[column], runs.next));
-        if runs.next < X32_BIT {
-            runs.push(X32_BIT, self.outside(arches[column], X32_BIT));
+        runs.push(runs.next, UNKNOWN);
+        if arch == Arch::X86_64 && twin.is_none() {
+            runs.push(X32_BIT, KILL);
         }
         // -1 is no call: a tracer sets it to skip one, and the kernel then leaves the tracer's result alone.
-        runs.push(u32::MAX, ALLOW);
+        runs.push(if twin.is_some() { !X32_BIT } else { u32::MAX }, ALLOW);
         runs.runs
     }
 
     fn numbers(&self, arch: Arch, column: usize, numbers: &mut Vec<(u32, u8)>) {
         for (i, call) in self.calls.iter().enumerate() {
             if call.numbers[column] != NONE {
-                numbers.push((call.numbers[column], self.of(i, arch)));
+                numbers.push((call.numbers[column] & !X32_BIT, self.of(i, arch)));
             }
         }
-    }
-
-    /// Decision on numbers that are in no table.
-    fn outside(&self, arch: Arch, number: u32) -> u8 {
-        if arch == Arch::X86_64 && number >= X32_BIT && self.base == Base::Machine { KILL } else { UNKNOWN }
     }
 }
 
