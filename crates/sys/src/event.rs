@@ -1,9 +1,9 @@
-//! Signals as events: the thread's signal mask, signalfd, and signals sent through a pidfd by raw number.
+//! Signals as events: the thread's signal mask and signalfd.
 //!
 //! Everything speaks the kernel's own 64-bit mask (bit `n - 1` is signal `n`), so that it means the same under
 //! glibc and musl, whose `sigset_t` and `SIGRTMIN` differ.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::io::{self, Errno};
 
@@ -106,21 +106,6 @@ impl AsFd for SignalFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
-}
-
-/// pidfd_send_signal(2) with a raw number, real-time signals included.
-pub fn pidfd_signal<Fd: AsFd>(pidfd: Fd, signal: i32) -> io::Result<()> {
-    // SAFETY: no pointers but a null siginfo, which the kernel then fills itself.
-    let rc = unsafe {
-        libc::syscall(
-            libc::SYS_pidfd_send_signal,
-            pidfd.as_fd().as_raw_fd(),
-            signal,
-            std::ptr::null::<libc::siginfo_t>(),
-            0u32,
-        )
-    };
-    if rc < 0 { Err(last_errno()) } else { Ok(()) }
 }
 
 fn last_errno() -> Errno {

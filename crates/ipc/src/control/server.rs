@@ -87,6 +87,11 @@ impl Server {
         self.clients.iter().filter(|c| c.console.is_some()).count()
     }
 
+    /// Whether client `id` has a console.
+    pub fn is_visitor(&self, id: u32) -> bool {
+        self.clients.iter().any(|c| c.id == id && c.console.is_some())
+    }
+
     /// Takes one connection: whether there was one, even if it was refused. An error (too few descriptors) leaves it
     /// waiting: pause before the next try.
     pub fn accept(&mut self) -> io::Result<bool> {

@@ -180,8 +180,10 @@ impl Console {
 
     /// Starts relaying: the terminal becomes raw when interactive. Until then messages print as usual.
     pub fn begin(&mut self) -> io::Result<()> {
-        self.shown = vec![0; SHOWN].into_boxed_slice();
-        self.typed.reserve_exact(TYPED);
+        if self.shown.is_empty() {
+            self.shown = vec![0; SHOWN].into_boxed_slice();
+            self.typed.reserve_exact(TYPED);
+        }
         if let (None, Some(input), Some(output)) = (&self.raw, &self.input, &self.output) {
             self.raw = Some(RawMode::enter(input.as_fd(), output.as_fd())?);
         }
@@ -191,6 +193,15 @@ impl Console {
     /// Puts the terminal back. Also done when dropped.
     pub fn finish(&mut self) {
         self.raw = None;
+    }
+
+    /// We were stopped and go on: the terminal is made raw again, and may have another size.
+    pub fn resume(&mut self) -> io::Result<()> {
+        if self.raw.take().is_some() {
+            self.begin()?;
+        }
+        self.window_changed();
+        Ok(())
     }
 
     /// Goes on with another pty: the machine boots again. What the old one still held is shown by then ([`Console::drain`]).
