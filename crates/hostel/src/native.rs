@@ -77,6 +77,7 @@ pub(crate) struct Own {
     pub(crate) nest: Option<u32>,
     pub(crate) host_users: bool,
     pub(crate) target: Option<String>,
+    pub(crate) directory: bool,
 }
 
 fn usage(text: impl Into<String>) -> Failure {
@@ -92,7 +93,12 @@ pub fn environment() -> Environment {
 pub fn parse(kind: Kind, args: &[OsString]) -> Result<Request, Failure> {
     let (own, rest) = split(kind, args)?;
     let env = environment();
-    let doc = hostel_nspawn::fold(&rest);
+    let mut doc = hostel_nspawn::fold(&rest);
+    let own = Own { directory: given(&doc, &[OptionId::Directory]), ..own };
+    if !own.directory {
+        // The dialect would take the working directory; `defaults` puts the real tree in its place.
+        doc.entries.extend(options::by_id(OptionId::Directory).map(|row| hostel_nspawn::Entry { row, value: Some("/usr".into()), origin: hostel_nspawn::Origin::Argv(0) }));
+    }
     let mut spec = match hostel_nspawn::compile(&doc, &env) {
         Ok(Action::Run(spec)) => *spec,
         Ok(Action::Print(text)) => {
@@ -215,4 +221,37 @@ pub fn options_help() -> String {
     }
     out.push_str("  and every option of `hostel nspawn --help`: --bind, --setenv, --memory, --cpus, --pids, --private-users, …\n");
     out
+}
+
+impl Request {
+    /// The spec with its kept layer, for printing: nothing is made.
+    pub fn with_kept(mut self) -> Result<MachineSpec, Failure> {
+        self.find_kept(false)?;
+        Ok(self.spec)
+    }
+
+    fn find_kept(&mut self, make: bool) -> Result<(), Failure> {
+        if let Some(name) = self.keep.clone() {
+            if make || kept::is_kept(&name) {
+                kept::attach(&mut self.spec, &name, make)?;
+            }
+        } else if let TreeSource::Named(name) = self.spec.root.tree.clone() {
+            if kept::is_kept(&name) {
+                kept::attach(&mut self.spec, &name, false)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Starts what was asked for.
+pub fn start(mut request: Request, origin: hostel_engine::registry::Origin) -> crate::cli::Outcome {
+    for warning in &request.warnings {
+        eprintln!("warning: {warning}");
+    }
+    request.find_kept(true)?;
+    if request.detach {
+        return crate::cli::supervise::background(&request.spec, origin);
+    }
+    Ok(crate::machine::foreground(&request.spec, origin)?)
 }

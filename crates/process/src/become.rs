@@ -197,9 +197,11 @@ fn set_limit(limit: &hostel_spec::Rlimit, clamp: bool) -> Result<(), Failure> {
 fn privileges(process: &Process<'_>, user: &userdb::User) -> Result<(), Failure> {
     let spec = process.spec;
     let failed = |what: &'static str| move |e: io::Error| Failure::new("set", what, e);
-    let known = caps::limit_bounding(process.bounding.0).map_err(failed("bounding capabilities"))?;
-    let bounding = process.bounding.0 & known;
-    let ambient = spec.ambient.0 & known;
+    caps::limit_bounding(process.bounding.0).map_err(failed("bounding capabilities"))?;
+    // What this process does not have it cannot give: in a container the host's root lacks some.
+    let (permitted, _, _) = caps::get().map_err(failed("capabilities"))?;
+    let bounding = process.bounding.0 & permitted;
+    let ambient = spec.ambient.0 & bounding;
     if user.uid == 0 && user.gid == 0 && user.groups.is_empty() {
         caps::set(bounding, bounding, ambient).map_err(failed("capabilities"))?;
     } else {

@@ -37,27 +37,24 @@ pub struct Launched {
     pub pid: i32,
     /// Its descriptor.
     pub pidfd: OwnedFd,
-    /// What was prepared and lives as long as the machine.
-    pub made: Made,
 }
 
 /// Runs a plan. When it fails, nothing it made is left but what the claim's journal lists; the caller undoes that.
-pub fn launch(plan: &Plan, layout: &Layout, tree: Option<OwnedFd>, claim: &mut Claim) -> Result<Launched> {
+pub fn launch(plan: &Plan, layout: &Layout, made: &mut Made, claim: &mut Claim) -> Result<Launched> {
     clone::assert_single_threaded().context("clone", "payload out of a process with several threads")?;
     let umask = rustix::process::umask(Mode::empty());
-    let result = launch_unmasked(plan, layout, tree, claim);
+    let result = launch_unmasked(plan, layout, made, claim);
     rustix::process::umask(umask);
     result
 }
 
-fn launch_unmasked(plan: &Plan, layout: &Layout, tree: Option<OwnedFd>, claim: &mut Claim) -> Result<Launched> {
-    let (mut made, prepared) = prepare::run(plan, layout, tree, claim)?;
-    let result = prepared.and_then(|()| start(plan, &mut made, claim));
+fn launch_unmasked(plan: &Plan, layout: &Layout, mut made: &mut Made, claim: &mut Claim) -> Result<Launched> {
+    let result = prepare::run(plan, layout, claim, made).and_then(|()| start(plan, made, claim));
     match result {
         Ok((pid, pidfd)) => {
             // The payload has its own copies; ours would keep the mounts alive.
             made.slots.clear();
-            Ok(Launched { pid, pidfd, made })
+            Ok(Launched { pid, pidfd })
         }
         Err(error) => {
             made.slots.clear();
@@ -92,7 +89,7 @@ fn start(plan: &Plan, made: &mut Made, claim: &mut Claim) -> Result<(i32, OwnedF
                 // EPIPE: it died meanwhile; the report says why.
                 let _ = rustix::io::write(&go_write, b"g");
             }
-            drop(go_write);
+            // `go` stays open meanwhile: its hanging up tells the payload that the supervisor is dead.
             read_report(report_read)
         }
         Err(error) => {

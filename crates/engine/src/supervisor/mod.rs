@@ -3,6 +3,8 @@
 pub mod launch;
 mod payload;
 mod prepare;
+pub mod run;
+pub mod session;
 mod stub;
 
 pub use prepare::random_u64;

@@ -145,24 +145,25 @@ impl<'a> Payload<'a> {
     fn assemble(&mut self, assembly: &RootAssembly) -> Step {
         let failed = |e: io::Error| Failure::new("attach", "root", e);
         let stack = |fd: BorrowedFd<'_>| mount::attach(fd, rustix::fs::CWD, c"/");
+        let unstack = |fd: BorrowedFd<'_>| rustix::process::fchdir(fd).map_err(io::Error::from).and_then(|()| mount::detach(c"."));
         let root = match assembly {
             RootAssembly::Mount(slot) => {
                 stack(self.slot(*slot)?).map_err(failed)?;
                 rustix::io::fcntl_dupfd_cloexec(self.slot(*slot)?, 3).map_err(|e| Failure::new("open", "root", e))?
             }
             RootAssembly::Overlay { lower, upper } => {
-                for slot in lower {
-                    // The kernel takes layers in a user namespace only from its own mount namespace.
-                    stack(self.slot(*slot)?).map_err(failed)?;
+                let mut layers = lower.iter().map(|s| self.slot(*s)).collect::<Result<Vec<_>, _>>()?;
+                let upper = upper.map(|s| self.slot(s)).transpose()?;
+                let lowers = layers.len();
+                layers.extend(upper);
+                // The kernel takes layers in a user namespace only from its own mount namespace; there they stay but for this moment.
+                if self.plan.user_namespace {
+                    layers.iter().try_for_each(|fd| stack(*fd)).map_err(failed)?;
                 }
-                let lowers = lower.iter().map(|s| self.slot(*s)).collect::<Result<Vec<_>, _>>()?;
-                let fd = match upper {
-                    Some(slot) => {
-                        stack(self.slot(*slot)?).map_err(failed)?;
-                        self.overlay(&lowers, Some(self.slot(*slot)?))?
-                    }
-                    None => self.overlay(&lowers, None)?,
-                };
+                let fd = self.overlay(&layers[..lowers], upper)?;
+                if self.plan.user_namespace {
+                    layers.iter().rev().try_for_each(|fd| unstack(*fd)).map_err(failed)?;
+                }
                 stack(fd.as_fd()).map_err(failed)?;
                 fd
             }
@@ -210,12 +211,13 @@ impl<'a> Payload<'a> {
             FsOption::Text(c"workdir", &work_text),
             // The upper layer stays plain to read, whatever the distribution's defaults are.
             FsOption::Text(c"index", c"off"),
-            FsOption::Text(c"redirect_dir", c"off"),
-            FsOption::Text(c"metacopy", c"off"),
             FsOption::Text(c"xino", c"off"),
         ];
         if self.plan.user_namespace {
+            // Implies that directories are not redirected and metadata not copied alone.
             options.push(FsOption::Flag(c"userxattr"));
+        } else {
+            options.extend([FsOption::Text(c"redirect_dir", c"off"), FsOption::Text(c"metacopy", c"off")]);
         }
         if upper.is_none() {
             options.push(FsOption::Flag(c"volatile"));
@@ -543,6 +545,11 @@ impl<'a> Payload<'a> {
     fn pivot(&mut self) -> Step {
         rustix::process::fchdir(self.root()?).map_err(|e| Failure::new("enter", "root", e))?;
         mount::pivot_to_cwd().map_err(|e| Failure::new("make", "the tree the root", e))?;
+        // "/.." would show what still lies over the root: nothing may.
+        let id = |path: &CStr| mount::mount_id(rustix::fs::CWD, path).map_err(|e| Failure::new("verify", "root", e));
+        if id(c"/")? != id(c"/..")? {
+            return Err(Failure::new("drop", "the host's root", io::Error::other("it is still mounted")));
+        }
         // The Container Interface: mounts made on the root are seen by what the payload unshares.
         mount::change(rustix::fs::CWD, c"/", true, Attributes::NONE, Attributes::NONE, Propagation::Shared, None).map_err(|e| Failure::new("share", "root mounts", e))
     }

@@ -48,6 +48,10 @@ pub struct Made {
 }
 
 impl Made {
+    /// Nothing but the tree; `None`: it will be made from a template.
+    pub fn with_tree(tree_path: PathBuf, tree: Option<OwnedFd>) -> Self {
+        Self { tree_path, tree, ..Self::default() }
+    }
     /// The prepared mount in `slot`.
     pub fn slot(&self, slot: Slot) -> io::Result<BorrowedFd<'_>> {
         self.slots.get(slot.0).and_then(Option::as_ref).map(AsFd::as_fd).ok_or_else(|| io::Error::from_raw_os_error(9))
@@ -59,6 +63,17 @@ impl Made {
     /// The tree's descriptor.
     pub fn tree(&self) -> Result<BorrowedFd<'_>> {
         self.tree.as_ref().map(AsFd::as_fd).ok_or_else(|| Error::new("use", "tree", "it was not opened"))
+    }
+    /// Gives up what belongs to one life of PID 1; tree, copy, locks and ids stay for the next.
+    pub fn next_life(&mut self) {
+        self.slots.clear();
+        self.console = None;
+        self.notify = None;
+        self.cgroup = None;
+        for path in self.works.drain(..).chain(self.temporaries.drain(..)) {
+            // What cannot be removed is in the journal.
+            let _ = hostel_image::remove::remove_tree(&path);
+        }
     }
     /// Removes what only this run needed: temporary directories, work directories, the copy of an ephemeral tree.
     /// Returns what could not be removed.
@@ -77,12 +92,11 @@ impl Made {
     }
 }
 
-/// Runs all host steps in order. On failure, what was made so far is undone by the caller dropping the claim's journal.
-pub fn run(plan: &Plan, layout: &Layout, tree: Option<OwnedFd>, claim: &mut Claim) -> Result<(Made, Result<()>)> {
-    let mut made = Made { tree_path: plan.tree.path.clone(), tree, ..Made::default() };
+/// Runs all host steps in order. What a former life left in `made` (tree, copy, locks, ids) is used again.
+/// After a failure `made` holds what was made so far, and the claim's journal how to take it back.
+pub fn run(plan: &Plan, layout: &Layout, claim: &mut Claim, made: &mut Made) -> Result<()> {
     made.slots.resize_with(plan.slots, || None);
-    let result = plan.host.iter().try_for_each(|step| run_step(step, plan, layout, claim, &mut made));
-    Ok((made, result))
+    plan.host.iter().try_for_each(|step| run_step(step, plan, layout, claim, made))
 }
 
 fn run_step(step: &HostStep, plan: &Plan, layout: &Layout, claim: &mut Claim, made: &mut Made) -> Result<()> {
@@ -91,12 +105,16 @@ fn run_step(step: &HostStep, plan: &Plan, layout: &Layout, claim: &mut Claim, ma
             copy::from_template(from, to, &copy::Options::default())?;
             made.tree = Some(open_tree_directory(to)?);
         }
+        HostStep::CopyTree { .. } if made.copy.is_some() => {}
         HostStep::CopyTree { from } => copy_for_this_run(plan, from, claim, made)?,
+        HostStep::LockTree { .. } if made.tree_lock.is_some() => {}
         HostStep::LockTree { shared } => made.tree_lock = Some(lock_tree(plan, made, *shared)?),
+        HostStep::PinFileSystem if made.pin.is_some() => {}
         HostStep::PinFileSystem => {
             let tree = made.tree()?;
             made.pin = pin::pin(tree).map_err(|e| Error::new("hold", format!("file system of {} writable", made.tree_path.display()), e))?;
         }
+        HostStep::TakeIds(_) if made.ids.is_some() => {}
         HostStep::TakeIds(choice) => take_ids(*choice, plan, made)?,
         HostStep::ShiftTree => shift_tree(made)?,
         HostStep::TemporaryDirectory(_) => temporary_directory(claim, made)?,

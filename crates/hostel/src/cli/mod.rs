@@ -1,23 +1,23 @@
 //! The native command line: one row and one file per verb.
 
 mod boot;
-mod clean;
-mod console;
-mod doctor;
-mod enter;
-mod exec;
-mod inspect;
-mod kill;
-mod link;
-mod logs;
-mod pause;
+//mod clean;
+//mod console;
+//mod doctor;
+//mod enter;
+//mod exec;
+//mod inspect;
+//mod kill;
+//mod link;
+//mod logs;
+//mod pause;
 mod plan;
-mod ps;
-mod rm;
+//mod ps;
+//mod rm;
 mod run;
-mod shell;
-mod status;
-mod stop;
+//mod shell;
+//mod status;
+//mod stop;
 pub(crate) mod supervise;
 
 use std::ffi::OsString;
@@ -72,27 +72,27 @@ pub struct Verb {
 }
 
 /// Verbs in help order; a line of dashes in the help separates the groups.
-pub const VERBS: [&Verb; 21] = [
+pub const VERBS: [&Verb; 5] = [
     &run::VERB,
     &boot::VERB,
-    &ps::VERB,
-    &status::VERB,
-    &inspect::VERB,
-    &exec::VERB,
-    &shell::VERB,
-    &enter::VERB,
-    &console::VERB,
-    &logs::VERB,
-    &stop::VERB,
-    &kill::VERB,
-    &pause::PAUSE,
-    &pause::RESUME,
-    &rm::VERB,
+    //&ps::VERB,
+    //&status::VERB,
+    //&inspect::VERB,
+    //&exec::VERB,
+    //&shell::VERB,
+    //&enter::VERB,
+    //&console::VERB,
+    //&logs::VERB,
+    //&stop::VERB,
+    //&kill::VERB,
+    //&pause::PAUSE,
+    //&pause::RESUME,
+    //&rm::VERB,
     &plan::SPEC,
     &plan::PLAN,
-    &doctor::VERB,
-    &clean::VERB,
-    &link::VERB,
+    //&doctor::VERB,
+    //&clean::VERB,
+    //&link::VERB,
     &supervise::VERB,
 ];
 

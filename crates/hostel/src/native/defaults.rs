@@ -37,7 +37,7 @@ pub(crate) fn apply(kind: Kind, own: &Own, doc: &Doc, spec: &mut MachineSpec) ->
 }
 
 fn tree(kind: Kind, own: &Own, doc: &Doc, spec: &mut MachineSpec) -> Result<(), Failure> {
-    let directory = given(doc, &[Id::Directory]);
+    let directory = own.directory;
     if let Some(name) = own.name.clone().or_else(|| own.keep.clone()) {
         spec.identity.name = Some(name);
     }

@@ -1,0 +1,118 @@
+//! `hostel spec` and `hostel plan`: what a command line means, changing nothing.
+
+use std::ffi::OsString;
+
+use hostel_engine::supervisor::session;
+use hostel_nspawn::Action;
+use hostel_spec::MachineSpec;
+
+use super::{Failure, Outcome, Verb};
+use crate::native::{self, Kind};
+use crate::{machine, output};
+
+/// `hostel spec`.
+pub const SPEC: Verb = Verb {
+    name: "spec",
+    args: "run|boot|nspawn ARGS...",
+    about: "print what a command line says the machine should be",
+    options: &[("--json", "before the command: JSON")],
+    examples: &[("hostel spec --json run --memory 1G -- make", "the spec as JSON")],
+    run: spec,
+};
+
+/// `hostel plan`.
+pub const PLAN: Verb = Verb {
+    name: "plan",
+    args: "run|boot|nspawn ARGS...",
+    about: "print the steps a command line would take, and take none",
+    options: &[("--json", "before the command: JSON")],
+    examples: &[("hostel plan nspawn -bD /srv/debian", "every mount, namespace and limit, in order")],
+    run: plan,
+};
+
+fn compiled(args: &[OsString]) -> Result<(bool, MachineSpec), Failure> {
+    let json = args.first().is_some_and(|a| a == "--json");
+    let args = &args[usize::from(json)..];
+    let usage = || Failure::Usage("which command line? begin with run, boot or nspawn".into());
+    let word = args.first().and_then(|a| a.to_str()).ok_or_else(usage)?;
+    let rest = &args[1..];
+    match word {
+        "run" | "boot" => {
+            let kind = if word == "run" { Kind::Run } else { Kind::Boot };
+            let request = native::parse(kind, rest)?;
+            Ok((json || request.json, request.with_kept()?))
+        }
+        "nspawn" | "systemd-nspawn" => match hostel_nspawn::parse(rest, &native::environment()) {
+            Ok(Action::Run(spec)) => Ok((json, *spec)),
+            Ok(_) => Err(Failure::Usage("this command line starts no machine".into())),
+            Err(error) => Err(Failure::Usage(error.to_string())),
+        },
+        _ => Err(usage()),
+    }
+}
+
+fn spec(args: &[OsString]) -> Outcome {
+    let (json, spec) = compiled(args)?;
+    let value = serde_json::to_value(&spec).map_err(|e| Failure::Usage(e.to_string()))?;
+    if json {
+        output::json(&value);
+    } else {
+        let mut text = String::new();
+        flatten("", &value, &mut text);
+        output::print(&text);
+    }
+    Ok(0)
+}
+
+/// `a.b.c = value` lines; unset values are left out.
+fn flatten(prefix: &str, value: &serde_json::Value, out: &mut String) {
+    use serde_json::Value;
+    match value {
+        Value::Null => {}
+        Value::Object(map) => {
+            for (key, value) in map {
+                let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+                flatten(&path, value, out);
+            }
+        }
+        Value::Array(list) if list.is_empty() => {}
+        Value::Array(list) if list.iter().all(|v| v.is_string() || v.is_number()) => {
+            let words: Vec<String> = list.iter().map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned)).collect();
+            out.push_str(&format!("{prefix} = {}\n", words.join(" ")));
+        }
+        Value::Array(list) => {
+            for (i, value) in list.iter().enumerate() {
+                flatten(&format!("{prefix}[{i}]"), value, out);
+            }
+        }
+        Value::String(text) => out.push_str(&format!("{prefix} = {text}\n")),
+        other => out.push_str(&format!("{prefix} = {other}\n")),
+    }
+}
+
+fn plan(args: &[OsString]) -> Outcome {
+    let (json, spec) = compiled(args)?;
+    let (plan, _, _) = session::plan_of(&spec, &machine::caller())?;
+    if json {
+        let steps: Vec<_> = plan.describe().into_iter().map(|(side, step)| serde_json::json!({ "side": side, "step": step })).collect();
+        output::json(&serde_json::json!({
+            "name": plan.name,
+            "hostname": plan.hostname,
+            "uuid": plan.uuid,
+            "tree": plan.tree.path,
+            "namespaces": plan.namespaces(),
+            "capabilities": plan.bounding,
+            "system_calls": hostel_process::seccomp::summary(&plan.spec.security.syscalls, plan.bounding).unwrap_or_default(),
+            "steps": steps,
+        }));
+        return Ok(0);
+    }
+    let mut text = format!("machine {} ({}), tree {}\n", plan.name, plan.uuid.dashed(), plan.tree.path.display());
+    text.push_str(&format!("namespaces: {}\n", plan.namespaces().join(" ")));
+    text.push_str(&format!("system calls: {}\n", hostel_process::seccomp::summary(&plan.spec.security.syscalls, plan.bounding).unwrap_or_default()));
+    for (number, (side, step)) in plan.describe().iter().enumerate() {
+        text.push_str(&format!("{:>3} {side:<10} {step}\n", number + 1));
+    }
+    output::print(&text);
+    Ok(0)
+}

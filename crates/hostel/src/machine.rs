@@ -1,0 +1,83 @@
+//! Starting a machine from a spec: in the foreground here, or in the background by a supervisor of its own.
+
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use hostel_engine::error::{Error, Result};
+use hostel_engine::plan::Caller;
+use hostel_engine::registry::{self, Origin, Registry};
+use hostel_engine::supervisor::session::{self, Session, Talk};
+use hostel_spec::{MachineSpec, OsText};
+
+/// Where running machines are registered: `$HOSTEL_RUNTIME_DIR`, else /run/hostel.
+pub fn runtime_dir() -> PathBuf {
+    std::env::var_os("HOSTEL_RUNTIME_DIR").filter(|d| !d.is_empty()).map_or_else(|| registry::DEFAULT_ROOT.into(), PathBuf::from)
+}
+
+/// Opens the registry.
+pub fn open_registry() -> Result<Registry> {
+    Ok(Registry::open(&runtime_dir())?)
+}
+
+/// What this process knows of itself.
+pub fn caller() -> Caller {
+    let entry = |name: &str| {
+        std::env::var_os(name).map(|value| {
+            let mut text = OsString::from(name);
+            text.push("=");
+            text.push(value);
+            OsText(text)
+        })
+    };
+    let mut random = [0u8; 16];
+    random[..8].copy_from_slice(&hostel_engine::supervisor::random_u64().to_ne_bytes());
+    random[8..].copy_from_slice(&hostel_engine::supervisor::random_u64().to_ne_bytes());
+    Caller {
+        terminal_env: ["TERM", "COLORTERM", "NO_COLOR"].into_iter().filter_map(entry).collect(),
+        stdin_tty: std::io::stdin().is_terminal(),
+        stdout_tty: std::io::stdout().is_terminal(),
+        listen_fds: listen_fds(),
+        random,
+    }
+}
+
+/// Socket activation: descriptors meant for us, from 3 on.
+fn listen_fds() -> u32 {
+    let number = |name: &str| std::env::var(name).ok().and_then(|v| v.parse::<u32>().ok());
+    match (number("LISTEN_PID"), number("LISTEN_FDS")) {
+        (Some(pid), Some(count)) if pid == std::process::id() && count < 1024 => count,
+        _ => 0,
+    }
+}
+
+/// Runs a machine here, to its end.
+pub fn foreground(spec: &MachineSpec, origin: Origin) -> Result<u8> {
+    let quiet = spec.lifecycle.quiet;
+    let mut talk = |event: Talk<'_>| say(quiet, &event);
+    run(spec, origin, false, &mut talk)
+}
+
+/// Runs a machine with somebody listening.
+pub fn run(spec: &MachineSpec, origin: Origin, log: bool, talk: &mut dyn FnMut(Talk<'_>)) -> Result<u8> {
+    for notice in &spec.notices {
+        talk(Talk::Notice(notice));
+    }
+    let registry = open_registry()?;
+    let notify_socket = std::env::var("NOTIFY_SOCKET").ok().filter(|s| !s.is_empty());
+    session::run(spec, Session { registry: &registry, caller: caller(), origin, notify_socket, log, talk })
+}
+
+/// Talk for people, on stderr.
+fn say(quiet: bool, event: &Talk<'_>) {
+    match event {
+        Talk::Notice(text) if !quiet => eprintln!("notice: {text}"),
+        Talk::Ended(plan, how) if !quiet => eprintln!("Machine {} {how}.", plan.name),
+        Talk::Left(error) => warn(error),
+        _ => {}
+    }
+}
+
+fn warn(error: &Error) {
+    eprintln!("warning: {error}");
+}

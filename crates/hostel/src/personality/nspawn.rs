@@ -1,0 +1,37 @@
+//! systemd-nspawn: parse, compile, run. This is the tour of the whole program in one page.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use hostel_engine::registry::Origin;
+use hostel_nspawn::{Action, help};
+
+use crate::{machine, native, output};
+
+/// Runs `systemd-nspawn ARGS…`.
+pub fn run(args: &[OsString]) -> ExitCode {
+    let environment = native::environment();
+    let spec = match hostel_nspawn::parse(args, &environment) {
+        Ok(Action::Run(spec)) => *spec,
+        Ok(Action::Help) => return output::print(&help::text()),
+        Ok(Action::Version) => return output::print(&format!("systemd-nspawn (hostel) {}\n", env!("CARGO_PKG_VERSION"))),
+        Ok(Action::Print(text)) => return output::print(&text),
+        Err(error) => {
+            eprintln!("systemd-nspawn: {error}");
+            if let Some(hint) = error.hint() {
+                eprintln!("hint: {hint}");
+            }
+            return ExitCode::from(hostel_nspawn::EXIT_STATUS);
+        }
+    };
+    match machine::foreground(&spec, Origin::Nspawn) {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            eprintln!("systemd-nspawn: {error}");
+            if let Some(hint) = &error.hint {
+                eprintln!("hint: {hint}");
+            }
+            ExitCode::from(hostel_nspawn::EXIT_STATUS)
+        }
+    }
+}
