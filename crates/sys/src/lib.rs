@@ -8,6 +8,7 @@ pub mod caps;
 pub mod clone;
 pub mod event;
 pub mod ioctl;
+pub mod lock;
 pub mod mount;
 pub mod netlink;
 pub mod peer;

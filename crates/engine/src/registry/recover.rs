@@ -1,0 +1,304 @@
+//! Taking back what a dead supervisor left: its journal, last record first.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, fstatfs, openat2};
+use rustix::io::Errno;
+
+use hostel_spec::MachineName;
+use hostel_sys::clone::{pidfd_open, pidfd_send_signal};
+
+use super::identity::{boot_id, read_small};
+use super::remove::remove_tree;
+use super::undo::{Journal, Undo};
+
+const SIGKILL: i32 = 9;
+/// How long killed processes and their cgroups are waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+const CGROUP_MAGIC: i64 = 0x0027_e0eb;
+const CGROUP2_MAGIC: i64 = 0x6367_7270;
+
+/// What was taken back and what not.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Records taken back or found gone.
+    pub undone: usize,
+    /// `verb object: cause` of each that could not be.
+    pub failures: Vec<String>,
+    /// Lines of the journal that could not be read.
+    pub damaged: usize,
+}
+
+/// Takes back everything in `journal`. `state` is the registry's directory, `name` the machine the journal is of.
+pub(crate) fn take_back(journal: &Journal, state: &Path, name: &MachineName) -> Report {
+    let mut report = Report { damaged: journal.damaged, ..Report::default() };
+    let this_boot = match &journal.boot {
+        Some(id) => boot_id().is_ok_and(|now| now == *id),
+        // Without a first line the records cannot be told from those of an older boot; identities still can.
+        None => true,
+    };
+    for record in journal.records.iter().rev() {
+        if record.ends_with_boot() && !this_boot {
+            report.undone += 1;
+            continue;
+        }
+        match execute(record, state) {
+            Ok(()) => report.undone += 1,
+            Err(failure) => report.failures.push(failure),
+        }
+    }
+    if journal.damaged > 0 && this_boot {
+        for path in conventional_cgroups(name) {
+            if let Err(error) = remove_cgroup(&path) {
+                report.failures.push(format!("remove cgroup {}: {error}", path.display()));
+            }
+        }
+    }
+    report
+}
+
+/// Takes back one record; an error is the sentence to tell.
+pub fn execute(record: &Undo, state: &Path) -> Result<(), String> {
+    record.check(state).map_err(|refused| refused.to_string())?;
+    let done = match record {
+        Undo::Boot { .. } => Ok(()),
+        Undo::Leader { process } => match process.open() {
+            Ok(Some(pidfd)) => kill_and_wait(pidfd.as_fd()),
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        },
+        Undo::Cgroup { path } => remove_cgroup(Path::new(path.as_os_str())),
+        Undo::Directory { path } => remove_directory(Path::new(path.as_os_str())),
+        Undo::File { path } => remove_file(Path::new(path.as_os_str()), state),
+        Undo::Mount { path } => detach(Path::new(path.as_os_str())),
+        Undo::Link { name, alias } => delete_link(name, alias),
+    };
+    done.map_err(|error| format!("{}: {}", record.describe(), crate::error::io_text(&error)))
+}
+
+fn kill_and_wait(pidfd: BorrowedFd<'_>) -> io::Result<()> {
+    match pidfd_send_signal(pidfd, SIGKILL) {
+        Err(e) if Errno::from_io_error(&e) == Some(Errno::SRCH) => return Ok(()),
+        other => other?,
+    }
+    wait_for_end(pidfd, PATIENCE)?.then_some(()).ok_or_else(|| io::Error::from(io::ErrorKind::TimedOut))
+}
+
+/// Waits until a process has ended; `false` after `limit`.
+pub(crate) fn wait_for_end(pidfd: BorrowedFd<'_>, limit: Duration) -> io::Result<bool> {
+    let deadline = Instant::now() + limit;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
+        match poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&timeout)) {
+            Ok(0) => return Ok(false),
+            Ok(_) => return Ok(true),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn c_string(bytes: &[u8]) -> io::Result<CString> {
+    CString::new(bytes).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))
+}
+
+/// Opens the directory a path is in, and its last part. `None`: that directory is missing.
+fn parent_of(path: &Path) -> io::Result<Option<(OwnedFd, CString)>> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(io::Error::from(io::ErrorKind::InvalidInput)) };
+    match rustix::fs::open(parent, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(fd) => Ok(Some((fd, c_string(name.as_bytes())?))),
+        Err(Errno::NOENT) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn remove_directory(path: &Path) -> io::Result<()> {
+    let Some((parent, name)) = parent_of(path)? else { return Ok(()) };
+    Ok(remove_tree(parent.as_fd(), &name)?)
+}
+
+fn remove_file(path: &Path, state: &Path) -> io::Result<()> {
+    let opened = match path.strip_prefix(state) {
+        // Below the state directory no link is followed: nobody but us should have made one.
+        Ok(relative) => {
+            let (Some(dir), Some(name)) = (relative.parent(), relative.file_name()) else { return Err(io::Error::from(io::ErrorKind::InvalidInput)) };
+            let top = rustix::fs::open(state, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+            let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+            let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+            match openat2(&top, dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty(), resolve) {
+                Ok(fd) => Some((fd, c_string(name.as_bytes())?)),
+                Err(Errno::NOENT) => None,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(_) => parent_of(path)?,
+    };
+    let Some((parent, name)) = opened else { return Ok(()) };
+    match rustix::fs::unlinkat(&parent, &name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn detach(path: &Path) -> io::Result<()> {
+    let path = c_string(path.as_os_str().as_bytes())?;
+    // Several may lie over one another; an end is put to it because each round takes one away.
+    for _ in 0..256 {
+        match hostel_sys::mount::detach(&path) {
+            Ok(()) => {}
+            // EINVAL: nothing is mounted there.
+            Err(e) if matches!(Errno::from_io_error(&e), Some(Errno::INVAL | Errno::NOENT)) => return Ok(()),
+            Err(e) => return Err(e),
+        }
+    }
+    Err(io::Error::from(io::ErrorKind::ResourceBusy))
+}
+
+fn delete_link(name: &str, alias: &str) -> io::Result<()> {
+    let mut buffer = [0u8; 512];
+    match read_small(&format!("/sys/class/net/{name}/ifalias"), &mut buffer) {
+        Ok(found) if found.trim_ascii_end() == alias.as_bytes() => {}
+        // Another link that has the name now.
+        Ok(_) => return Ok(()),
+        Err(Errno::NOENT | Errno::NODEV) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    }
+    match hostel_sys::netlink::Routing::open()?.delete(name) {
+        Err(e) if Errno::from_io_error(&e) == Some(Errno::NODEV) => Ok(()),
+        other => other,
+    }
+}
+
+/// Kills all that is in a cgroup and removes it, with all below it. That it is missing is success.
+pub(crate) fn remove_cgroup(path: &Path) -> io::Result<()> {
+    let private;
+    let opened = if path.is_absolute() {
+        open_cgroup(rustix::fs::CWD, path)
+    } else {
+        private = hostel_sys::mount::filesystem(c"cgroup2", &[], hostel_sys::mount::Attributes::NONE)?;
+        open_cgroup(private.as_fd(), path)
+    };
+    let (parent, name) = match opened {
+        Ok(pair) => pair,
+        Err(Errno::NOENT) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    let magic = fstatfs(&parent)?.f_type;
+    #[allow(clippy::unnecessary_cast)] // its type differs between architectures
+    if !matches!(magic as i64, CGROUP_MAGIC | CGROUP2_MAGIC) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not in a cgroup file system"));
+    }
+    let deadline = Instant::now() + PATIENCE;
+    let mut pause = Duration::from_micros(200);
+    loop {
+        match prune(parent.as_fd(), &name) {
+            // Killed processes take a moment to leave.
+            Err(Errno::BUSY | Errno::NOTEMPTY) if Instant::now() < deadline => {
+                std::thread::sleep(pause);
+                pause = (pause * 2).min(Duration::from_millis(20));
+            }
+            done => return Ok(done?),
+        }
+    }
+}
+
+fn open_cgroup(base: BorrowedFd<'_>, path: &Path) -> Result<(OwnedFd, CString), Errno> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(Errno::INVAL) };
+    let fd = openat2(base, parent, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::NO_SYMLINKS)?;
+    Ok((fd, CString::new(name.as_bytes()).map_err(|_| Errno::INVAL)?))
+}
+
+fn prune(parent: BorrowedFd<'_>, name: &CString) -> Result<(), Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let dir = match rustix::fs::openat(parent, name, flags, Mode::empty()) {
+        Ok(fd) => fd,
+        Err(Errno::NOENT | Errno::NODEV) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    kill_members(dir.as_fd())?;
+    for entry in Dir::read_from(&dir)? {
+        let entry = entry?;
+        if entry.file_type() == FileType::Directory && !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+            prune(dir.as_fd(), &entry.file_name().to_owned())?;
+        }
+    }
+    match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Kills the members of one cgroup: at once with cgroup.kill (v2, Linux 5.14), else one by one.
+fn kill_members(dir: BorrowedFd<'_>) -> Result<(), Errno> {
+    let members = read_members(dir)?;
+    if members.is_empty() {
+        return Ok(());
+    }
+    let own = rustix::process::getpid().as_raw_nonzero().get();
+    if !members.contains(&own) {
+        match rustix::fs::openat(dir, "cgroup.kill", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()) {
+            Ok(file) => {
+                rustix::io::write(&file, b"1")?;
+                return Ok(());
+            }
+            Err(Errno::NOENT) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    for pid in members.into_iter().filter(|pid| *pid != own && *pid > 1) {
+        let Ok(pidfd) = pidfd_open(pid) else { continue };
+        // Still a member after it was opened: the number has not changed hands.
+        if read_members(dir)?.contains(&pid) {
+            // It may end by itself meanwhile; what stays shows when the directory cannot be removed.
+            let _ = pidfd_send_signal(pidfd.as_fd(), SIGKILL);
+        }
+    }
+    Ok(())
+}
+
+fn read_members(dir: BorrowedFd<'_>) -> Result<Vec<i32>, Errno> {
+    let file = match rustix::fs::openat(dir, "cgroup.procs", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(file) => file,
+        Err(Errno::NOENT) => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut text = Vec::new();
+    let mut buffer = [0u8; 4096];
+    loop {
+        match rustix::io::read(&file, &mut buffer) {
+            Ok(0) => break,
+            Ok(n) => text.extend_from_slice(&buffer[..n]),
+            Err(Errno::INTR) => {}
+            // NODEV: removed meanwhile. OPNOTSUPP: a threaded group, whose members are listed by its parent.
+            Err(Errno::NODEV | Errno::OPNOTSUPP) => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(String::from_utf8_lossy(&text).lines().filter_map(|l| l.parse().ok()).collect())
+}
+
+/// Where the cgroups of machine `name` would be, for when the journal that says so is damaged.
+fn conventional_cgroups(name: &MachineName) -> Vec<PathBuf> {
+    let Ok(mounts) = std::fs::read("/proc/self/mountinfo") else { return Vec::new() };
+    let mut out = Vec::new();
+    for line in mounts.split(|b| *b == b'\n') {
+        let line = String::from_utf8_lossy(line);
+        let Some((left, right)) = line.split_once(" - ") else { continue };
+        if !right.starts_with("cgroup ") && !right.starts_with("cgroup2 ") {
+            continue;
+        }
+        let Some(point) = left.split(' ').nth(4) else { continue };
+        let path = Path::new(point).join("hostel").join(name.as_str());
+        if path.is_dir() {
+            out.push(path);
+        }
+    }
+    out
+}
