@@ -20,9 +20,9 @@ fn name() -> MachineName {
     MachineName::new(text).unwrap()
 }
 
-/// The host's directory behind a descriptor.
+/// A path to what a descriptor is open on, a detached mount included, as long as it is open.
 fn path_of(fd: BorrowedFd<'_>) -> PathBuf {
-    std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).unwrap()
+    format!("/proc/self/fd/{}", fd.as_raw_fd()).into()
 }
 
 fn pid(child: &Child) -> Pid {
@@ -57,6 +57,7 @@ fn inside(machine: &MachineCgroup, script: &str) -> String {
 }
 
 fn gone(paths: &[PathBuf]) {
+    assert!(matches!(MachineCgroup::open_recorded(paths), Err(CgroupError::Missing(_))), "left behind: {paths:?}");
     for path in paths {
         assert!(!path.exists(), "left behind: {}", path.display());
     }
@@ -79,7 +80,7 @@ fn a_machine_comes_and_goes() {
     let (machine, planned) = create(&Resources::default());
     assert!(!machine.has_v1());
     assert!(machine.devices_restricted());
-    assert!(path_of(machine.payload_dir()).ends_with("payload"));
+    assert!(std::fs::read_link(path_of(machine.payload_dir())).unwrap().ends_with("payload"));
     assert_eq!(machine.procs().unwrap(), []);
     machine.remove().unwrap();
     gone(&planned);
@@ -219,6 +220,64 @@ fn limits_hold() {
     assert_eq!((recorded.stats().oom_kills, recorded.paths().len()), (stats.oom_kills, machine.paths().len()));
     machine.remove().unwrap();
     gone(&planned);
+}
+
+#[test]
+fn limits_of_v2_alone() {
+    if not_root("limits_of_v2_alone") {
+        return;
+    }
+    let layout = Layout::detect().unwrap();
+    let resources = Resources {
+        memory_min: Some(Limit::Value(1 << 20)),
+        memory_low: Some(Limit::Value(2 << 20)),
+        memory_high: Some(Limit::Permyriad(5_000)),
+        memory_max: Some(Limit::Permyriad(6_000)),
+        memory_swap_max: Some(Limit::Value(0)),
+        io_weight: Some(50),
+        ..Resources::default()
+    };
+    let name = name();
+    match MachineCgroup::create(&layout, &name, &resources, Options::default()) {
+        Ok(machine) => {
+            assert_eq!(layout.kind(), Kind::V2);
+            let read = |file| super::super::files::read(machine.dir(), file).unwrap();
+            assert_eq!((read("memory.min").trim(), read("memory.low").trim()), ("1048576", "2097152"));
+            assert_eq!(read("memory.swap.max").trim(), "0");
+            let (high, max): (u64, u64) =
+                (read("memory.high").trim().parse().unwrap(), read("memory.max").trim().parse().unwrap());
+            assert!(high < max && high.abs_diff(max / 6 * 5) < 1 << 16, "{high} {max}");
+            machine.remove().unwrap();
+        }
+        Err(err) => {
+            assert_ne!(layout.kind(), Kind::V2, "{err}");
+            assert!(err.to_string().starts_with("set MemoryHigh=: this host has the memory controller on cgroup v1"), "{err}");
+        }
+    }
+    gone(&planned_paths(&layout, &name, &resources));
+}
+
+#[test]
+fn io_weight_is_set_or_refused() {
+    if not_root("io_weight_is_set_or_refused") {
+        return;
+    }
+    let layout = Layout::detect().unwrap();
+    let resources = Resources { io_weight: Some(50), ..Resources::default() };
+    let name = name();
+    match MachineCgroup::create(&layout, &name, &resources, Options::default()) {
+        Ok(machine) => {
+            let texts = machine.v1_dirs().chain([machine.dir()]).flat_map(|dir| {
+                ["io.weight", "io.bfq.weight", "blkio.weight", "blkio.bfq.weight"]
+                    .map(|file| super::super::files::read(dir, file))
+            });
+            let texts: Vec<String> = texts.flatten().collect();
+            assert!(texts.iter().any(|text| text.contains("50")), "{texts:?}");
+            machine.remove().unwrap();
+        }
+        Err(err) => assert!(err.to_string().starts_with("set IOWeight=: "), "{err}"),
+    }
+    gone(&planned_paths(&layout, &name, &resources));
 }
 
 #[test]
@@ -380,7 +439,7 @@ fn delegation_gives_just_what_is_needed() {
         assert_eq!(owner(&payload.join(file)), (70_000, 70_001), "{file}");
     }
     assert_eq!(owner(&payload.join("cgroup.freeze")), (0, 0));
-    assert_eq!(owner(payload.parent().unwrap()), (0, 0));
+    assert_eq!(owner(&path_of(machine.dir())), (0, 0));
     machine.remove().unwrap();
     gone(&planned);
 }
