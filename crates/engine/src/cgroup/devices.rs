@@ -198,7 +198,7 @@ static CLOSED_PROGRAM: [Insn; CLOSED_LEN] = {
 };
 
 /// Names the marker that keeps the `closed` program: another program must have another name.
-const CLOSED_MARKER: &str = ".devices-1";
+pub(crate) const CLOSED_MARKER: &str = ".devices-1";
 
 impl Devices {
     /// The program, or `None` if everything is allowed.

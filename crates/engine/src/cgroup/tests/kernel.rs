@@ -87,6 +87,21 @@ fn a_machine_comes_and_goes() {
 }
 
 #[test]
+fn the_kept_program_can_be_forgotten() {
+    if not_root("the_kept_program_can_be_forgotten") {
+        return;
+    }
+    let layout = Layout::detect().unwrap();
+    let (machine, planned) = create(&Resources::default());
+    forget(&layout).unwrap();
+    forget(&layout).unwrap();
+    // The machine has its own hold on it.
+    assert_eq!(inside(&machine, "(: </dev/kmsg) 2>/dev/null && echo kmsg; (: </dev/null) && echo null"), "null\n");
+    machine.remove().unwrap();
+    gone(&planned);
+}
+
+#[test]
 fn whatever_lives_in_it_is_killed_and_removed() {
     if not_root("whatever_lives_in_it_is_killed_and_removed") {
         return;

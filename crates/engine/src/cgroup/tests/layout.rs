@@ -47,11 +47,14 @@ fn mounted(path: &str) -> V2 {
     V2::Mounted(path.into())
 }
 
+/// What it is, mountinfo, our own cgroup; the kind, where v2 is, where v1 is.
+type Host<'a> = (&'a str, &'a str, &'a str, Kind, V2, &'a [(&'a str, &'a [Controller])]);
+
 #[test]
 fn kinds_and_places() {
     let v2_ro = v2_container("/docker/ab", "ro");
     let v2_ns = v2_container("/", "rw");
-    let table: [(&str, &str, &str, Kind, V2, &[(&str, &[Controller])]); 7] = [
+    let table: [Host<'_>; 7] = [
         ("v2", V2_HOST, "0::/user.slice/s.scope\n", Kind::V2, mounted("/sys/fs/cgroup"), &[]),
         (
             "systemd hybrid",
