@@ -10,7 +10,7 @@
 //! wait for, [`Console::handle`] acts on it, [`Console::drain`] shows the rest after the machine's death.
 
 mod escape;
-mod log;
+pub mod log;
 mod stdio;
 #[cfg(test)]
 mod tests;
@@ -98,13 +98,6 @@ pub enum Drained {
     Blocked,
     /// Everything is shown.
     Done,
-}
-
-/// What standard input gave.
-enum Typed {
-    Nothing,
-    Bytes([u8; TYPED_AT_ONCE], usize),
-    Ended,
 }
 
 /// A machine's console.
@@ -302,19 +295,14 @@ impl Console {
                 }
                 if ready.read && !self.waiting() && self.read_pty() { Happening::Output } else { Happening::Nothing }
             }
-            End::Input => match self.read_input() {
-                Typed::Bytes(bytes, n) => self.typed_here(&bytes[..n]),
-                Typed::Nothing => Happening::Nothing,
-                Typed::Ended => {
-                    let Some(input) = self.input.take() else { return Happening::Nothing };
-                    poller.forget(ready.token, &input);
-                    if input.is_tty() {
-                        return Happening::HungUp;
-                    }
-                    self.end_of_input();
-                    Happening::Nothing
+            End::Input => {
+                let mut buf = [0u8; TYPED_AT_ONCE];
+                match self.read_input(&mut buf) {
+                    Some(0) => self.input_ended(ready.token, poller),
+                    Some(n) => self.typed_here(&buf[..n]),
+                    None => Happening::Nothing,
                 }
-            },
+            }
         }
     }
 
@@ -395,19 +383,28 @@ impl Console {
         }
     }
 
-    fn read_input(&self) -> Typed {
-        let Some(input) = &self.input else { return Typed::Nothing };
-        let mut buf = [0u8; TYPED_AT_ONCE];
+    /// How much standard input gave, 0 at its end; `None` = nothing now.
+    fn read_input(&self, buf: &mut [u8; TYPED_AT_ONCE]) -> Option<usize> {
+        let input = self.input.as_ref()?;
         // Two bytes stay free for the end-of-file characters.
         let limit = if input.is_tty() { buf.len() } else { buf.len().min(self.room().saturating_sub(2)) };
         if limit == 0 {
-            return Typed::Nothing;
+            return None;
         }
         match input.read(&mut buf[..limit]) {
-            Ok(n) if n > 0 => Typed::Bytes(buf, n),
-            Err(Errno::AGAIN | Errno::INTR) => Typed::Nothing,
-            _ => Typed::Ended,
+            Err(Errno::AGAIN | Errno::INTR) => None,
+            other => Some(other.unwrap_or(0)),
         }
+    }
+
+    fn input_ended<T: Copy + PartialEq>(&mut self, token: T, poller: &mut Poller<T>) -> Happening {
+        let Some(input) = self.input.take() else { return Happening::Nothing };
+        poller.forget(token, &input);
+        if input.is_tty() {
+            return Happening::HungUp;
+        }
+        self.end_of_input();
+        Happening::Nothing
     }
 
     fn typed_here(&mut self, bytes: &[u8]) -> Happening {

@@ -73,14 +73,14 @@ fn relay(
         None => None,
     };
     let mut poller = Poller::new().context("open", "epoll")?;
-    let mut visit = Visit { connection, output, input, shown: Vec::new(), typed: Vec::new(), escape: Escape::default() };
+    let mut visit = Visit { connection, output, input, shown: Vec::new(), typed: Vec::new(), leaves: false, escape: Escape::default() };
     loop {
         visit.declare(&mut poller, signals).context("watch", "the terminal")?;
         let ready: Vec<_> = poller.wait(None).context("wait for", "the machine")?.collect();
         for ready in ready {
             let end = match ready.token {
                 Token::Machine => visit.machine(ready.read)?,
-                Token::Input => visit.input()?,
+                Token::Input => visit.input(&mut poller)?,
                 Token::Output => visit.show(),
                 Token::Signals => visit.signals(signals)?,
             };
@@ -98,6 +98,8 @@ struct Visit<'c> {
     input: Option<Stdio>,
     shown: Vec<u8>,
     typed: Vec<u8>,
+    /// Standard input has ended: what was typed is still sent.
+    leaves: bool,
     escape: Escape,
 }
 
@@ -116,6 +118,9 @@ impl Visit<'_> {
     fn machine(&mut self, read: bool) -> Result<Option<VisitEnd>> {
         if !self.typed.is_empty() && self.connection.type_in(&self.typed).map_err(talk)? {
             self.typed.clear();
+        }
+        if self.leaves && self.typed.is_empty() {
+            return Ok(Some(VisitEnd::Left));
         }
         if !read || !self.shown.is_empty() {
             return Ok(None);
@@ -137,13 +142,18 @@ impl Visit<'_> {
         }
     }
 
-    fn input(&mut self) -> Result<Option<VisitEnd>> {
+    fn input(&mut self, poller: &mut Poller<Token>) -> Result<Option<VisitEnd>> {
         let Some(input) = &self.input else { return Ok(None) };
         let mut buf = [0u8; super::requests::TYPED_AT_ONCE];
         let n = match input.read(&mut buf) {
             Ok(n) if n > 0 => n,
             Err(Errno::AGAIN) => return Ok(None),
-            _ => return Ok(Some(VisitEnd::Left)),
+            _ => {
+                poller.forget(Token::Input, input);
+                self.input = None;
+                self.leaves = true;
+                return Ok(self.typed.is_empty().then_some(VisitEnd::Left));
+            }
         };
         let found = self.escape.scan(&buf[..n], Instant::now());
         let bytes = &buf[..found.map_or(n, |(at, _)| at)];

@@ -32,13 +32,18 @@ impl Watch<'_, '_> {
     /// Reads one packet of client `id` and acts on it.
     pub(super) fn serve(&mut self, id: u32) {
         let Some(control) = &mut self.machine.control else { return };
+        // Others may have typed since this one was found ready.
+        let room = self.machine.console.as_ref().map_or(usize::MAX, |c| c.room());
+        if control.is_visitor(id) && room < TYPED_AT_ONCE {
+            return;
+        }
         let mut buf = [0u8; MAX_REQUEST];
         match control.receive(id, &mut buf) {
             Incoming::Nothing => {}
             Incoming::Closed => self.close(id),
             Incoming::Data(bytes) => {
                 if let Some(console) = &mut self.machine.console {
-                    // What does not fit is more than a packet may hold, and is lost.
+                    // What does not fit is more than a visitor may send at once, and is lost.
                     let _ = console.type_in(bytes);
                 }
             }

@@ -501,6 +501,23 @@ fn visitors_see_and_type() {
 }
 
 #[test]
+fn a_long_paste_waits_for_the_machine() {
+    let script = "stty raw -echo; echo up; head -c 300000 | { sleep 0.3; md5sum; }";
+    let supervisor = Supervisor::start("paste", &Setup { script, ..Setup::default() });
+    supervisor.await_output("up");
+    let mut connection = supervisor.connect();
+    let text: Vec<u8> = (0..300_000u32).map(|n| b'a' + (n % 26) as u8).collect();
+    let path = supervisor.dir.join("text");
+    fs::write(&path, &text).unwrap();
+    let (input, null) = (fs::File::open(&path).unwrap(), fs::File::options().write(true).open("/dev/null").unwrap());
+    assert_eq!(visit(&mut connection, input.as_fd(), null.as_fd(), VisitOptions::default()).unwrap(), VisitEnd::Left);
+    let expected = Command::new("md5sum").stdin(fs::File::open(&path).unwrap()).output().unwrap().stdout;
+    let (seen, outcome) = supervisor.finish();
+    check(&outcome, "code=0");
+    assert_eq!(seen, format!("up\n{}", String::from_utf8(expected).unwrap()));
+}
+
+#[test]
 fn a_visitor_leaves_and_the_machine_runs_on() {
     let script = "echo hello; while read line; do exit 4; done";
     let supervisor = Supervisor::start("leave", &Setup { script, ..Setup::default() });
@@ -539,6 +556,14 @@ fn a_stopped_reader_does_not_grow_the_supervisor() {
         std::thread::sleep(Duration::from_millis(10));
     }
     let late = memory();
+    let ticks = || {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", supervisor.child.id())).unwrap();
+        let fields: Vec<u64> = stat.rsplit(')').next().unwrap().split_whitespace().skip(11).take(2).map(|f| f.parse().unwrap()).collect();
+        fields[0] + fields[1]
+    };
+    let before = ticks();
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(ticks() - before <= 3, "it waits without spinning");
     println!("private: {early} kB, then {late} kB");
     assert!(late < early + 100, "{early} kB, then {late} kB");
     supervisor.signal(rustix::process::Signal::TERM);
