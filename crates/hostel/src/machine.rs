@@ -8,6 +8,7 @@ use hostel_engine::error::{Error, Result};
 use hostel_engine::plan::Caller;
 use hostel_engine::registry::{self, Origin, Registry};
 use hostel_engine::supervisor::session::{self, Session, Talk};
+use hostel_process::pty::WindowSize;
 use hostel_spec::{MachineSpec, OsText};
 
 /// Where running machines are registered: `$HOSTEL_RUNTIME_DIR`, else /run/hostel.
@@ -38,8 +39,15 @@ pub fn caller() -> Caller {
         stdin_tty: std::io::stdin().is_terminal(),
         stdout_tty: std::io::stdout().is_terminal(),
         listen_fds: listen_fds(),
+        window: window(),
         random,
     }
+}
+
+/// `LINES` and `COLUMNS`, for a console that is shown in no terminal.
+fn window() -> Option<WindowSize> {
+    let number = |name: &str| std::env::var(name).ok().and_then(|v| v.parse::<u16>().ok()).filter(|n| *n > 0);
+    Some(WindowSize { rows: number("LINES")?, cols: number("COLUMNS")? })
 }
 
 /// Socket activation: descriptors meant for us, from 3 on.

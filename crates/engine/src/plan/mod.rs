@@ -10,6 +10,7 @@ pub mod steps;
 use std::borrow::Cow;
 use std::path::PathBuf;
 
+use hostel_process::pty::WindowSize;
 use hostel_process::r#become::Program;
 use hostel_process::seccomp;
 use hostel_spec::{
@@ -50,6 +51,8 @@ pub struct Caller {
     pub stdout_tty: bool,
     /// Descriptors passed by socket activation, from 3 on.
     pub listen_fds: u32,
+    /// Window size when standard output is no terminal (`LINES`, `COLUMNS`).
+    pub window: Option<WindowSize>,
     /// 16 random bytes, for a machine id where there is none.
     pub random: [u8; 16],
 }
@@ -91,6 +94,8 @@ pub struct Plan {
     pub filter: Option<Cow<'static, [Insn]>>,
     /// Socket activation descriptors passed on.
     pub listen_fds: u32,
+    /// Value of `$container`.
+    pub container: String,
 }
 
 /// What the builders share.
@@ -166,6 +171,7 @@ pub fn plan(spec: &MachineSpec, host: &Host, tree: &TreeFacts, caller: &Caller) 
     let program = if b.booting() { Program::Init } else { Program::Command };
     Ok(Plan {
         env: b.environment(console),
+        container: b.container().to_owned(),
         user_namespace: b.user_namespace(),
         own_network: b.own_network(),
         name: b.name,

@@ -35,6 +35,8 @@ use crate::registry::{Claim, ProcessId, Undo};
 pub struct Launched {
     /// PID 1 as the host numbers it.
     pub pid: i32,
+    /// Its identity, for records; `None` when it ended before it could be read.
+    pub id: Option<ProcessId>,
     /// Its descriptor.
     pub pidfd: OwnedFd,
 }
@@ -48,13 +50,13 @@ pub fn launch(plan: &Plan, layout: &Layout, made: &mut Made, claim: &mut Claim) 
     result
 }
 
-fn launch_unmasked(plan: &Plan, layout: &Layout, mut made: &mut Made, claim: &mut Claim) -> Result<Launched> {
+fn launch_unmasked(plan: &Plan, layout: &Layout, made: &mut Made, claim: &mut Claim) -> Result<Launched> {
     let result = prepare::run(plan, layout, claim, made).and_then(|()| start(plan, made, claim));
     match result {
-        Ok((pid, pidfd)) => {
+        Ok((pid, id, pidfd)) => {
             // The payload has its own copies; ours would keep the mounts alive.
             made.slots.clear();
-            Ok(Launched { pid, pidfd })
+            Ok(Launched { pid, id, pidfd })
         }
         Err(error) => {
             made.slots.clear();
@@ -67,7 +69,7 @@ fn launch_unmasked(plan: &Plan, layout: &Layout, mut made: &mut Made, claim: &mu
     }
 }
 
-fn start(plan: &Plan, made: &mut Made, claim: &mut Claim) -> Result<(i32, OwnedFd)> {
+fn start(plan: &Plan, made: &mut Made, claim: &mut Claim) -> Result<(i32, Option<ProcessId>, OwnedFd)> {
     let (report_read, report_write) = pipe_with(PipeFlags::CLOEXEC).context("make", "pipe")?;
     let (go_read, go_write) = pipe_with(PipeFlags::CLOEXEC).context("make", "pipe")?;
     let cgroup = made.cgroup.as_ref().map(|c| c.payload_dir());
@@ -82,15 +84,15 @@ fn start(plan: &Plan, made: &mut Made, claim: &mut Claim) -> Result<(i32, OwnedF
         Fork::Parent { pid, pidfd } => (pid, pidfd),
     };
     drop((report_write, go_read));
-    let bound = record_leader(claim, pid).and_then(|()| bond(plan, made, claim, pid));
+    let bound = record_leader(claim, pid).and_then(|id| bond(plan, made, claim, pid).map(|()| id));
     let outcome = match bound {
-        Ok(()) => {
+        Ok(id) => {
             if plan.payload.contains(&PayloadStep::Wait) {
                 // EPIPE: it died meanwhile; the report says why.
                 let _ = rustix::io::write(&go_write, b"g");
             }
             // `go` stays open meanwhile: its hanging up tells the payload that the supervisor is dead.
-            read_report(report_read)
+            read_report(report_read).map(|()| id)
         }
         Err(error) => {
             let _ = clone::pidfd_send_signal(pidfd.as_fd(), 9);
@@ -98,7 +100,7 @@ fn start(plan: &Plan, made: &mut Made, claim: &mut Claim) -> Result<(i32, OwnedF
         }
     };
     match outcome {
-        Ok(()) => Ok((pid, pidfd)),
+        Ok(id) => Ok((pid, id, pidfd)),
         Err(error) => {
             let _ = clone::wait_pidfd(pidfd.as_fd(), clone::WAIT_EXITED);
             Err(error)
@@ -106,12 +108,13 @@ fn start(plan: &Plan, made: &mut Made, claim: &mut Claim) -> Result<(i32, OwnedF
     }
 }
 
-fn record_leader(claim: &mut Claim, pid: i32) -> Result<()> {
-    match ProcessId::of(pid).context("read", "identity of the payload")? {
-        Some(process) => record(claim, Undo::Leader { process }),
-        // It ended already; the report says why.
-        None => Ok(()),
+/// `None`: it ended already; the report says why.
+fn record_leader(claim: &mut Claim, pid: i32) -> Result<Option<ProcessId>> {
+    let id = ProcessId::of(pid).context("read", "identity of the payload")?;
+    if let Some(process) = id {
+        record(claim, Undo::Leader { process })?;
     }
+    Ok(id)
 }
 
 /// Writes to the journal what is about to be changed.
@@ -119,7 +122,7 @@ pub(super) fn record(claim: &mut Claim, undo: Undo) -> Result<()> {
     claim.journal(&undo).map_err(Error::from)
 }
 
-fn flags(plan: &Plan) -> u64 {
+pub(super) fn flags(plan: &Plan) -> u64 {
     let n = &plan.spec.namespaces;
     [(clone::NEWNS, true), (clone::NEWPID, n.pid), (clone::NEWUTS, n.uts), (clone::NEWIPC, n.ipc), (clone::NEWNET, plan.own_network), (clone::NEWUSER, plan.user_namespace)]
         .into_iter()

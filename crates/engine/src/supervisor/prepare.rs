@@ -94,7 +94,7 @@ impl Made {
 
 /// Runs all host steps in order. What a former life left in `made` (tree, copy, locks, ids) is used again.
 /// After a failure `made` holds what was made so far, and the claim's journal how to take it back.
-pub fn run(plan: &Plan, layout: &Layout, claim: &mut Claim, made: &mut Made) -> Result<()> {
+pub(super) fn run(plan: &Plan, layout: &Layout, claim: &mut Claim, made: &mut Made) -> Result<()> {
     made.slots.resize_with(plan.slots, || None);
     plan.host.iter().try_for_each(|step| run_step(step, plan, layout, claim, made))
 }
@@ -130,7 +130,7 @@ fn run_step(step: &HostStep, plan: &Plan, layout: &Layout, claim: &mut Claim, ma
 }
 
 /// Opens a tree's top directory; links in the path are followed, it is the host's.
-pub fn open_tree_directory(path: &Path) -> Result<OwnedFd> {
+fn open_tree_directory(path: &Path) -> Result<OwnedFd> {
     rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).context("open", format!("tree {}", path.display()))
 }
 

@@ -1,16 +1,23 @@
 //! One machine from start to end, reboots included: find the tree, plan, claim the name, launch, watch, take away.
 
 use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
+use hostel_ipc::control::{self, Server};
+use hostel_ipc::notify::Receiver;
+use hostel_process::console::{Console, DEFAULT_LIMIT, Log, Relay};
 use hostel_spec::MachineSpec;
 use hostel_sys::clone;
 
 use super::launch::{self, Launched};
 use super::prepare::Made;
+use super::run::{self, End, ExitDecision, NotifyRelay, Outcome, Owner, RebootBrake, Running, Signals};
+use crate::cgroup::MachineCgroup;
 use crate::error::{Context, Error, Result};
 use crate::host::Host;
 use crate::plan::{self, Caller, Plan};
-use crate::registry::{Claim, MachineState, Origin, Phase, ProcessId, Registry};
+use crate::registry::{Claim, Desired, MachineState, Origin, Phase, ProcessId, Registry};
 use crate::tree;
 
 /// What a session needs besides the spec.
@@ -58,8 +65,9 @@ pub fn run(spec: &MachineSpec, mut session: Session<'_>) -> Result<u8> {
     (session.talk)(Talk::Planned(&plan));
     let mut claim = session.registry.claim(&plan.name)?;
     let mut made = Made::with_tree(plan.tree.path.clone(), tree);
+    let mut carried = Carried::default();
     let status = loop {
-        match one_life(&plan, &host, &mut session, &mut claim, &mut made) {
+        match one_life(&plan, &host, &mut session, &mut claim, &mut made, &mut carried) {
             Ok(Ending::Exit(status)) => break status,
             Ok(Ending::Again) => {}
             Err(error) => {
@@ -75,8 +83,10 @@ pub fn run(spec: &MachineSpec, mut session: Session<'_>) -> Result<u8> {
     for error in made.remove_temporary() {
         (session.talk)(Talk::Left(&error));
     }
+    // Clients that wait for the end are told by the socket closing, when everything is taken away.
     claim.forget();
     claim.release()?;
+    drop(carried);
     Ok(status)
 }
 
@@ -85,14 +95,170 @@ enum Ending {
     Again,
 }
 
-fn one_life(plan: &Plan, host: &Host, session: &mut Session<'_>, claim: &mut Claim, made: &mut Made) -> Result<Ending> {
+/// Longest time a stop may take when the supervisor of a native machine is told to end.
+const STOP_TIMEOUT: Duration = Duration::from_secs(90);
+
+fn one_life(plan: &Plan, host: &Host, session: &mut Session<'_>, claim: &mut Claim, made: &mut Made, carried: &mut Carried) -> Result<Ending> {
+    let signals = Signals::block()?;
     let launched = launch::launch(plan, &host.cgroups, made, claim)?;
-    (session.talk)(Talk::Started(plan, &launched));
-    let status = clone::wait_pidfd(launched.pidfd.as_fd(), clone::WAIT_EXITED).context("wait for", "payload")?;
-    if let Some(cgroup) = made.cgroup.take() {
-        cgroup.remove().map_err(|e| Error::new("remove", "cgroup", e))?;
-    }
-    let _ = (MachineState::new as fn(_, ProcessId) -> _, Phase::Running);
+    let ended = watch_life(plan, session, claim, made, carried, &launched, signals);
+    let removed = made.cgroup.take().map_or(Ok(()), |cgroup| cgroup.remove().map_err(|e| Error::new("remove", "cgroup", e)));
     made.next_life();
-    Ok(Ending::Exit(status.map_or(1, |s| s.shell_code() as u8)))
+    let (outcome, decision) = ended?;
+    if let Err(error) = removed {
+        (session.talk)(Talk::Left(&error));
+    }
+    let (how, ending) = match decision {
+        ExitDecision::Exit(status) => (describe_end(&outcome), Ending::Exit(status)),
+        ExitDecision::RebootAgain if carried.brake.allow(Instant::now()) => ("is being rebooted", Ending::Again),
+        ExitDecision::RebootAgain => {
+            return Err(Error::new("reboot", format!("machine {}", plan.name), "it rebooted five times within ten seconds").hint("its init ends at once; look at its console"));
+        }
+    };
+    (session.talk)(Talk::Ended(plan, how));
+    Ok(ending)
+}
+
+/// What is handed from one life of PID 1 to the next.
+#[derive(Default)]
+struct Carried {
+    control: Option<Server>,
+    brake: RebootBrake,
+}
+
+fn watch_life(
+    plan: &Plan,
+    session: &mut Session<'_>,
+    claim: &mut Claim,
+    made: &mut Made,
+    carried: &mut Carried,
+    launched: &Launched,
+    signals: Signals,
+) -> Result<(Outcome, ExitDecision)> {
+    let control = match carried.control.take() {
+        Some(server) => server,
+        None => Server::bind(claim.directory()).context("open", "control socket")?,
+    };
+    let mut state = state_of(plan, session, made, launched)?;
+    claim.write_state(&state)?;
+    if let Some(filter) = plan.filter.as_deref() {
+        claim.write_filter(filter)?;
+    }
+    let console = console(plan, session, claim, made)?;
+    let notify = NotifyRelay {
+        receiver: made.notify.take().map(Receiver::from_socket).transpose().context("open", "notify socket")?,
+        upstream: session.notify_socket.clone(),
+    };
+    (session.talk)(Talk::Started(plan, launched));
+    let lifecycle = &plan.spec.lifecycle;
+    let mut owner = StateOwner { claim, state: &mut state, cgroup: made.cgroup.as_ref(), leader: launched.pid };
+    let native = !lifecycle.nspawn_exit_status;
+    let mut running = Running {
+        leader: launched.pidfd.try_clone().context("open", "leader")?,
+        leader_pid: launched.pid,
+        own_pid_namespace: plan.spec.namespaces.pid,
+        started: Instant::now(),
+        console,
+        control: Some(control),
+        notify,
+        lifecycle: lifecycle.clone(),
+        payload: plan.spec.payload,
+        stop: None,
+        stop_timeout: native.then_some(STOP_TIMEOUT),
+        signals,
+        reap_orphans: false,
+        owner: &mut owner,
+    };
+    let outcome = run::watch(&mut running)?;
+    carried.control = running.control.take();
+    let decision = run::exit_status(&outcome, lifecycle, plan.spec.payload);
+    Ok((outcome, decision))
+}
+
+fn describe_end(outcome: &Outcome) -> &'static str {
+    match outcome.end {
+        End::Killed { .. } if outcome.timed_out => "did not end in time and was killed",
+        End::Killed { signal: 2 | 1, .. } => "has been shut down",
+        End::Killed { .. } if outcome.killed_by_us => "was killed",
+        End::Killed { .. } => "was ended by a signal",
+        End::Exited(0) => "ended",
+        End::Exited(_) => "failed",
+    }
+}
+
+fn console(plan: &Plan, session: &Session<'_>, claim: &Claim, made: &mut Made) -> Result<Option<Console>> {
+    let relay = Relay::of(plan.console, session.caller.stdin_tty, session.caller.stdout_tty);
+    let (Some(relay), Some(pty)) = (relay, made.console.take()) else { return Ok(None) };
+    let (stdin, stdout) = (std::io::stdin(), std::io::stdout());
+    let mut console = Console::new(pty, relay, stdin.as_fd(), stdout.as_fd(), session.caller.window).context("open", "console")?;
+    if session.log {
+        console.set_log(Log::open(claim.directory(), DEFAULT_LIMIT).context("open", "console log")?);
+    }
+    Ok(Some(console))
+}
+
+fn state_of(plan: &Plan, session: &Session<'_>, made: &Made, launched: &Launched) -> Result<MachineState> {
+    let text = |path: &Path| Some(path.as_os_str().into());
+    let supervisor = ProcessId::current().context("read", "identity of the supervisor")?;
+    let mut state = MachineState::new(plan.name.clone(), supervisor);
+    state.stamp().context("read", "clocks")?;
+    state.phase = Phase::Running;
+    state.leader = launched.id;
+    state.origin = session.origin;
+    state.tree = text(&plan.tree.path);
+    state.ids = made.ids;
+    if plan.own_network {
+        state.netns = std::fs::metadata(format!("/proc/{}/ns/net", launched.pid)).ok().map(|m| std::os::unix::fs::MetadataExt::ino(&m));
+    }
+    state.namespaces = launch::flags(plan) | clone::NEWCGROUP;
+    if let Some(cgroup) = &made.cgroup {
+        state.cgroup = text(&cgroup.path().join("payload"));
+        state.cgroups_v1 = cgroup.paths().iter().skip(2).map(|p| p.as_os_str().into()).collect();
+    }
+    state.console = plan.console;
+    state.uuid = Some(plan.uuid);
+    state.container = Some(plan.container.clone());
+    state.bounding = Some(plan.bounding);
+    state.kill_signal = plan.spec.lifecycle.kill_signal;
+    Ok(state)
+}
+
+/// Keeps the state file true, and reaches all processes of the machine for the event loop.
+struct StateOwner<'a> {
+    claim: &'a Claim,
+    state: &'a mut MachineState,
+    cgroup: Option<&'a MachineCgroup>,
+    leader: i32,
+}
+
+impl Owner for StateOwner<'_> {
+    fn desired_changed(&mut self, desired: control::Desired) {
+        self.state.desired = match desired {
+            control::Desired::On => Desired::On,
+            control::Desired::Off => Desired::Off,
+        };
+        if desired == control::Desired::Off {
+            self.state.phase = Phase::Stopping;
+        }
+        // The machine does not end because its state could not be written; `ps` shows the old one.
+        let _ = self.claim.write_state(self.state);
+    }
+    fn thaw(&mut self) {
+        if let Some(cgroup) = self.cgroup {
+            let _ = cgroup.thaw(Duration::from_millis(500));
+        }
+    }
+    fn signal_all(&mut self, signal: i32) -> bool {
+        let Some(cgroup) = self.cgroup else { return false };
+        if signal == 9 {
+            return cgroup.kill().is_ok();
+        }
+        let Ok(processes) = cgroup.procs() else { return false };
+        for pid in processes.into_iter().filter(|p| p.as_raw_nonzero().get() != self.leader) {
+            if let Ok(fd) = clone::pidfd_open(pid.as_raw_nonzero().get()) {
+                let _ = clone::pidfd_send_signal(fd.as_fd(), signal);
+            }
+        }
+        true
+    }
 }

@@ -8,7 +8,7 @@ use super::{Outcome, Verb};
 use crate::native::{self, Kind};
 
 /// The verb.
-pub const VERB: Verb = Verb {
+pub(super) const VERB: Verb = Verb {
     name: "boot",
     args: "TREE|NAME [OPTIONS] [-- ARGS]",
     about: "boot a tree: systemd, sysvinit, OpenRC, runit, busybox, … whatever it has",

@@ -11,7 +11,7 @@ use crate::native::{self, Kind};
 use crate::{machine, output};
 
 /// `hostel spec`.
-pub const SPEC: Verb = Verb {
+pub(super) const SPEC: Verb = Verb {
     name: "spec",
     args: "run|boot|nspawn ARGS...",
     about: "print what a command line says the machine should be",
@@ -21,7 +21,7 @@ pub const SPEC: Verb = Verb {
 };
 
 /// `hostel plan`.
-pub const PLAN: Verb = Verb {
+pub(super) const PLAN: Verb = Verb {
     name: "plan",
     args: "run|boot|nspawn ARGS...",
     about: "print the steps a command line would take, and take none",

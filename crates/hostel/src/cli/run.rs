@@ -8,7 +8,7 @@ use super::{Outcome, Verb};
 use crate::native::{self, Kind};
 
 /// The verb.
-pub const VERB: Verb = Verb {
+pub(super) const VERB: Verb = Verb {
     name: "run",
     args: "[OPTIONS] [--] [CMD...]",
     about: "run a command in a throw-away machine: an overlay of this host, or of --tree",
