@@ -91,6 +91,11 @@ impl Invocation {
         self
     }
 
+    /// The program that would be run.
+    pub fn program(&self) -> OsString {
+        self.program.clone().into()
+    }
+
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.args(&self.args).env_clear().envs(self.env.iter().map(|(k, v)| (k, v)));
