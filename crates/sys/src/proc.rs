@@ -194,3 +194,33 @@ pub fn reboot(how: Reboot) -> io::Error {
     unsafe { libc::reboot(command) };
     io::Error::last_os_error()
 }
+
+/// Overwrites this process' arguments and environment, which others can read in /proc, by `title` and zeros.
+///
+/// For a forked child that never execs and no longer reads its environment or arguments.
+pub fn replace_title(title: &[u8]) -> io::Result<()> {
+    let text = std::fs::read_to_string("/proc/self/stat")?;
+    // proc_pid_stat(5): arg_start is field 48, env_end field 51; the name in parentheses may hold anything.
+    let after = text.rfind(')').map_or("", |at| &text[at + 2..]);
+    let field = |number: usize| after.split_ascii_whitespace().nth(number - 3).and_then(|v| v.parse::<usize>().ok());
+    let (Some(start), Some(end)) = (field(48), field(51)) else { return Err(io::Error::from(io::ErrorKind::InvalidData)) };
+    if start == 0 || end <= start || end - start > 8 << 20 {
+        return Err(io::Error::from(io::ErrorKind::InvalidData));
+    }
+    let length = title.len().min(end - start - 1);
+    // SAFETY: the kernel says that this range of our own stack holds our arguments and environment; it is writable, and
+    // the caller promises that nothing reads them any more.
+    unsafe {
+        std::ptr::write_bytes(start as *mut u8, 0, end - start);
+        std::ptr::copy_nonoverlapping(title.as_ptr(), start as *mut u8, length);
+    }
+    Ok(())
+}
+
+/// Takes over descriptor `number`, which this process inherited; it becomes close-on-exec. EBADF if it is not open.
+pub fn take_inherited(number: i32) -> io::Result<std::os::fd::OwnedFd> {
+    // SAFETY: plain fcntl; fails with EBADF when the descriptor is not open.
+    check(unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) })?;
+    // SAFETY: it is open, was inherited, and by the caller's protocol belongs to nobody else in this process.
+    Ok(unsafe { <std::os::fd::OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(number) })
+}

@@ -47,6 +47,10 @@ pub(super) fn run(process: &Process<'_>, report_to: BorrowedFd<'_>) -> Failure {
         Ok(Fork::Parent { pid, pidfd }) => {
             // The report pipe is PID 2's from here on, and nothing of the host's may stay open in PID 1.
             std::mem::forget(pidfd);
+            // What the host's user typed, and the host's environment, are nothing the machine may read in /proc/1.
+            if let Err(e) = proc::replace_title(b"(sd-stubinit)") {
+                return failed(e);
+            }
             let signals = proc::close_from(3 + process.keep).and_then(|()| Ok(SignalFd::new(mask)?));
             let _ = proc::set_name(c"(sd-stubinit)");
             match (signals, Pid::from_raw(pid)) {

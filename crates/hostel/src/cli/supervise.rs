@@ -1,20 +1,119 @@
 //! `hostel supervise`: the process that owns a machine in the background. Started by `boot -d`, not by people.
+//!
+//! ```text
+//!  hostel boot -d                         hostel supervise (own session, streams on /dev/null)
+//!    spec on a sealed memfd ────────────►   runs the machine as in the foreground
+//!    reads one JSON line  ◄──────────────   {"started": …} when PID 1 has been executed, or {"failed": …}
+//! ```
 
 use std::ffi::OsString;
+use std::fs::File;
+use std::io::{Read, Seek, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
 
+use hostel_engine::error::{Context, Error};
 use hostel_engine::registry::Origin;
+use hostel_engine::supervisor::session::Talk;
 use hostel_spec::MachineSpec;
+use rustix::fs::{MemfdFlags, SealFlags};
+use serde::{Deserialize, Serialize};
 
-use super::{Outcome, Verb};
+use super::{Failure, Outcome, Verb};
+use crate::machine;
 
 /// The verb; without a description it is not listed.
-pub const VERB: Verb = Verb { name: "supervise", args: "", about: "", options: &[], examples: &[], run };
+pub(super) const VERB: Verb = Verb { name: "supervise", args: "", about: "", options: &[], examples: &[], run };
 
-fn run(_args: &[OsString]) -> Outcome {
-    Ok(1)
+/// What the supervisor says once.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Report {
+    Started { name: String, leader: i32 },
+    Failed { verb: String, object: String, cause: String, hint: Option<String>, busy: bool },
+}
+
+/// What it is given besides the spec.
+#[derive(Debug, Serialize, Deserialize)]
+struct Order {
+    origin: Origin,
+    spec: MachineSpec,
 }
 
 /// Starts a supervisor of its own for `spec` and returns when PID 1 has been executed.
-pub fn background(_spec: &MachineSpec, _origin: Origin) -> Outcome {
-    Ok(1)
+pub(crate) fn background(spec: &MachineSpec, origin: Origin) -> Outcome {
+    let order = order_file(&Order { origin, spec: spec.clone() })?;
+    let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context("make", "pipe")?;
+    for fd in [&order, &write] {
+        rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty()).context("pass", "descriptors to the supervisor")?;
+    }
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("hostel").arg("supervise").arg(order.as_raw_fd().to_string()).arg(write.as_raw_fd().to_string());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).current_dir("/");
+    let child = command.spawn().context("start", "supervisor")?;
+    drop((order, write));
+    let mut text = String::new();
+    File::from(read).read_to_string(&mut text).context("read", "report of the supervisor")?;
+    match serde_json::from_str(&text) {
+        Ok(Report::Started { name, .. }) => {
+            println!("{name}");
+            Ok(0)
+        }
+        Ok(Report::Failed { verb, object, cause, hint, busy }) => {
+            let mut error = Error::new(Box::leak(verb.into_boxed_str()), object, cause);
+            error.hint = hint;
+            error.busy = busy;
+            Err(error.into())
+        }
+        Err(_) => Err(Error::new("start", "machine", format!("its supervisor (process {}) ended without a word", child.id())).into()),
+    }
+}
+
+/// The order as a sealed file in memory: nobody changes it after it was written.
+fn order_file(order: &Order) -> Result<OwnedFd, Failure> {
+    let text = serde_json::to_vec(order).map_err(|e| Error::new("write", "machine's spec", e))?;
+    let fd = rustix::fs::memfd_create("hostel-spec", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).context("make", "file in memory")?;
+    let mut file = File::from(fd);
+    file.write_all(&text).and_then(|()| file.rewind()).context("write", "machine's spec")?;
+    let fd = OwnedFd::from(file);
+    rustix::fs::fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL).context("seal", "machine's spec")?;
+    Ok(fd)
+}
+
+/// Descriptors given by number on our own command line.
+fn inherited(args: &[OsString], index: usize) -> Result<File, Failure> {
+    let number = args.get(index).and_then(|a| a.to_str()).and_then(|a| a.parse::<i32>().ok()).filter(|n| *n > 2);
+    let number = number.ok_or_else(|| Failure::Usage("supervise is started by `hostel boot -d`, not by hand".into()))?;
+    hostel_sys::proc::take_inherited(number).map(File::from).context("take", format!("descriptor {number}")).map_err(Failure::from)
+}
+
+fn run(args: &[OsString]) -> Outcome {
+    let mut order_text = Vec::new();
+    inherited(args, 0)?.read_to_end(&mut order_text).context("read", "machine's spec")?;
+    let mut report = Some(inherited(args, 1)?);
+    let order: Order = serde_json::from_slice(&order_text).map_err(|e| Failure::Usage(format!("supervise: read the spec: {e}")))?;
+    drop(order_text);
+    hostel_sys::proc::new_session().context("start", "session")?;
+    // The name that `ps` shows; best effort.
+    let _ = hostel_sys::proc::set_name(c"hostel-super");
+    let say = |report_to: &mut Option<File>, what: &Report| {
+        if let Some(mut file) = report_to.take() {
+            // The one who started us may be gone; the machine runs all the same.
+            let _ = serde_json::to_writer(&mut file, what);
+        }
+    };
+    let result = machine::run(&order.spec, order.origin, true, &mut |event| {
+        if let Talk::Started(plan, launched) = event {
+            say(&mut report, &Report::Started { name: plan.name.as_str().to_owned(), leader: launched.pid });
+        }
+    });
+    match result {
+        Ok(status) => Ok(status),
+        Err(error) => {
+            let failed = Report::Failed { verb: error.verb.into(), object: error.object.clone(), cause: error.cause.clone(), hint: error.hint.clone(), busy: error.busy };
+            say(&mut report, &failed);
+            Ok(1)
+        }
+    }
 }
