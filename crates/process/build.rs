@@ -46,9 +46,9 @@ const X32_OWN: [&str; 36] = [
 ];
 
 /// Calls of x86-64 that x32 lacks.
-const X32_LACKS: [&str; 11] = [
+const X32_LACKS: [&str; 13] = [
     "uselib", "_sysctl", "create_module", "get_kernel_syms", "query_module", "nfsservctl", "set_thread_area", "get_thread_area",
-    "epoll_ctl_old", "epoll_wait_old", "vserver",
+    "epoll_ctl_old", "epoll_wait_old", "vserver", "uretprobe", "uprobe",
 ];
 
 /// Capabilities that the policies look at and the usual bounding sets have: SYS_PTRACE, SYS_BOOT, SYS_TTY_CONFIG.

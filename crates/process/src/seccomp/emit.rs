@@ -210,7 +210,7 @@ impl Backwards {
 const PRICE: u32 = 87;
 
 /// Most runs in one leaf.
-const LONGEST_LEAF: usize = 24;
+const LONGEST_LEAF: usize = 12;
 
 /// Runs next to each other that are decided by comparing with a few single numbers: all other numbers of the leaf have
 /// one decision, the base.

@@ -16,7 +16,7 @@ impl Data {
             0 => self.nr,
             4 => self.arch,
             8 | 12 => 0x1234_5678, // instruction pointer: no program may depend on it
-            16..64 if offset % 4 == 0 => (self.args[(offset as usize - 16) / 8] >> (offset % 8 * 8)) as u32,
+            16..64 if offset.is_multiple_of(4) => (self.args[(offset as usize - 16) / 8] >> (offset % 8 * 8)) as u32,
             _ => panic!("load from {offset}"),
         }
     }

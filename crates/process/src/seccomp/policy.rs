@@ -142,17 +142,25 @@ fn machine_check(name: &str) -> Option<Check> {
     Some(Check { what, rules, otherwise, unseen: EPERM })
 }
 
-/// i386 calls that stand for many: the first argument chooses, the rest lies in memory.
-const MULTIPLEXERS: [(&str, u32, &[(u32, &str)]); 2] = [
-    ("socketcall", ANY, &[
+/// An i386 call that stands for many: the first argument chooses, the rest lies in memory.
+struct Multiplexer {
+    name: &'static str,
+    /// Bits of the first argument that choose.
+    mask: u32,
+    parts: &'static [(u32, &'static str)],
+}
+
+#[rustfmt::skip]
+const MULTIPLEXERS: [Multiplexer; 2] = [
+    Multiplexer { name: "socketcall", mask: ANY, parts: &[
         (1, "socket"), (2, "bind"), (3, "connect"), (4, "listen"), (5, "accept"), (6, "getsockname"), (7, "getpeername"),
         (8, "socketpair"), (9, "send"), (10, "recv"), (11, "sendto"), (12, "recvfrom"), (13, "shutdown"), (14, "setsockopt"),
         (15, "getsockopt"), (16, "sendmsg"), (17, "recvmsg"), (18, "accept4"), (19, "recvmmsg"), (20, "sendmmsg"),
-    ]),
-    ("ipc", 0xffff, &[
+    ] },
+    Multiplexer { name: "ipc", mask: 0xffff, parts: &[
         (1, "semop"), (2, "semget"), (3, "semctl"), (4, "semtimedop"), (11, "msgsnd"), (12, "msgrcv"), (13, "msgget"),
         (14, "msgctl"), (21, "shmat"), (22, "shmdt"), (23, "shmget"), (24, "shmctl"),
-    ]),
+    ] },
 ];
 
 /// All decisions of one filter.
@@ -213,7 +221,7 @@ impl<'a> Policy<'a> {
 
     /// On i386, takes out of each allowed multiplexer what its own calls do not allow plainly.
     fn open_multiplexers(&mut self) {
-        for (name, mask, parts) in MULTIPLEXERS {
+        for Multiplexer { name, mask, parts } in MULTIPLEXERS {
             let Some(i) = find(self.calls, name).filter(|i| self.of_call[*i] == ALLOW) else { continue };
             let refused: Vec<u32> = parts.iter().filter(|(_, part)| !self.allows_unseen(part)).map(|(n, _)| *n).collect();
             if !refused.is_empty() {

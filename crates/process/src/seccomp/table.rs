@@ -7,7 +7,7 @@ pub enum Arch {
     X86_64,
     /// 32-bit x86, as `int 0x80` reaches it from 64-bit programs too.
     I386,
-    /// x86-64 with 32-bit pointers: the same audit architecture, numbers from `X32_BIT` on.
+    /// x86-64 with 32-bit pointers: the same audit architecture, numbers from `X32_BIT` on. Few kernels have it.
     X32,
     /// 64-bit ARM.
     Aarch64,
