@@ -6,7 +6,7 @@
 //! ```
 //! The programs of the default rules are made by `build.rs` and cost nothing here. With changes by the user the same
 //! code runs at the start, in some tens of microseconds. Later refinements (`--suppress-sync`, address families) are
-//! more [`emit::Check`]s or a return of errno 0 in [`policy::Policy`], not another program: every program stacked on
+//! more `emit::Check`s or a return of errno 0 in `policy::Policy`, not another program: every program stacked on
 //! top of another costs the payload time at each call that is not plainly allowed.
 
 mod emit;
@@ -110,22 +110,13 @@ pub fn resolve_name(name: &str) -> Option<Name> {
     find(&CALLS, name).map(|_| Name::Call)
 }
 
-/// A name in a rule that stands for nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Unknown<'a> {
-    /// As written.
-    pub name: &'a str,
-    /// It was to be denied: maybe a slip that leaves the call it means allowed.
-    pub denied: bool,
-}
-
-/// Names in the rules of `filter` that stand for nothing, in order, to warn about or to refuse.
+/// Names in the rules of `filter` that stand for nothing, in order, to warn about.
 ///
 /// systemd-nspawn 252 (measured) warns of an unknown group to allow, says nothing of all others, and goes on.
-pub fn unknown_names(filter: &SyscallFilter) -> Vec<Unknown<'_>> {
+pub fn unknown_names(filter: &SyscallFilter) -> Vec<&str> {
     let rules = parts(filter).map_or(&[][..], |(_, rules)| rules);
-    let names = rules.iter().flat_map(|rule| rule.names.iter().map(|name| Unknown { name, denied: !rule.allow }));
-    names.filter(|unknown| resolve_name(unknown.name).is_none()).collect()
+    let names = rules.iter().flat_map(|rule| rule.names.iter().map(String::as_str));
+    names.filter(|name| resolve_name(name).is_none()).collect()
 }
 
 /// What `filter` does with the call `name` on `arch`; `None`: `arch` has no such call, or is none of [`arches`].
