@@ -6,7 +6,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hostel_spec::{MachineSpec, MachineUuid, NetworkMode, ResolvConf, Timezone, TreeSource, UserNamespace};
+use hostel_spec::{CapName, MachineSpec, MachineUuid, NetworkMode, ResolvConf, Rlimit, RlimitName, Timezone, TreeSource, UserNamespace};
+use hostel_sys::{caps, proc};
 
 use crate::cgroup::Layout;
 use crate::error::{Context, Error, Result};
@@ -36,6 +37,10 @@ pub struct Host {
     pub tun: bool,
     /// See `tun`.
     pub fuse: bool,
+    /// Limits of the host's PID 1 that machines get too: NPROC and SIGPENDING, (soft, hard).
+    pub init_limits: Vec<Rlimit>,
+    /// Limits asked for that this process may not raise so far, and how far it may.
+    pub low_limits: Vec<(RlimitName, u64)>,
     /// Real file systems mounted below `/` (for machines made of the host): path and type.
     pub submounts: Vec<(PathBuf, String)>,
 }
@@ -84,9 +89,33 @@ impl Host {
             seccomp: true,
             tun: Path::new("/dev/net/tun").exists(),
             fuse: Path::new("/dev/fuse").exists(),
+            init_limits: init_limits(),
+            low_limits: low_limits(&spec.process.rlimits),
             submounts: if of_host { submounts(&fs::read_to_string("/proc/self/mountinfo").context("read", "/proc/self/mountinfo")?) } else { Vec::new() },
         })
     }
+}
+
+fn init_limits() -> Vec<Rlimit> {
+    [RlimitName::Nproc, RlimitName::Sigpending]
+        .into_iter()
+        .filter_map(|name| {
+            let (soft, hard) = proc::get_rlimit(1, name as u32).ok()?;
+            Some(Rlimit { name, soft, hard })
+        })
+        .collect()
+}
+
+/// Raising a hard limit takes CAP_SYS_RESOURCE, which root in a container often lacks.
+fn low_limits(wanted: &[Rlimit]) -> Vec<(RlimitName, u64)> {
+    if wanted.is_empty() || caps::get().is_ok_and(|(_, effective, _)| effective >> CapName::SYS_RESOURCE.0 & 1 == 1) {
+        return Vec::new();
+    }
+    let limit = |l: &Rlimit| match (proc::get_rlimit(0, l.name as u32), l.hard) {
+        (Ok((_, Some(most))), hard) if hard.is_none_or(|h| h > most) => Some((l.name, most)),
+        _ => None,
+    };
+    wanted.iter().filter_map(limit).collect()
 }
 
 fn wants_resolver(spec: &MachineSpec) -> bool {

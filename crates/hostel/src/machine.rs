@@ -9,7 +9,7 @@ use hostel_engine::plan::Caller;
 use hostel_engine::registry::{self, Origin, Registry};
 use hostel_engine::supervisor::session::{self, Session, Talk};
 use hostel_process::pty::WindowSize;
-use hostel_spec::{MachineSpec, OsText};
+use hostel_spec::{ConsoleMode, MachineSpec, OsText};
 
 /// Where running machines are registered: `$HOSTEL_RUNTIME_DIR`, else /run/hostel.
 pub fn runtime_dir() -> PathBuf {
@@ -68,9 +68,6 @@ pub fn foreground(spec: &MachineSpec, origin: Origin) -> Result<u8> {
 
 /// Runs a machine with somebody listening.
 pub fn run(spec: &MachineSpec, origin: Origin, log: bool, talk: &mut dyn FnMut(Talk<'_>)) -> Result<u8> {
-    for notice in &spec.notices {
-        talk(Talk::Notice(notice));
-    }
     let registry = open_registry()?;
     let notify_socket = std::env::var("NOTIFY_SOCKET").ok().filter(|s| !s.is_empty());
     session::run(spec, Session { registry: &registry, caller: caller(), origin, notify_socket, log, talk })
@@ -80,6 +77,9 @@ pub fn run(spec: &MachineSpec, origin: Origin, log: bool, talk: &mut dyn FnMut(T
 fn say(quiet: bool, event: &Talk<'_>) {
     match event {
         Talk::Notice(text) if !quiet => eprintln!("notice: {text}"),
+        Talk::Planned(plan) if !quiet && plan.console == ConsoleMode::Interactive => {
+            eprintln!("Starting machine {} on {}. Press ^] three times within a second to end it.", plan.name, plan.tree.path.display());
+        }
         Talk::Ended(plan, how) if !quiet => eprintln!("Machine {} {how}.", plan.name),
         Talk::Left(error) => warn(error),
         _ => {}

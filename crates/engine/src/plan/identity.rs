@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hostel_spec::{ConsoleMode, MachineName, MachineSpec, OsText, ResolvConf, Timezone, TreeSource};
+use hostel_spec::{ConsoleMode, Ephemeral, MachineName, MachineSpec, OsText, ResolvConf, Timezone, TreeSource};
 use hostel_sys::mount::Attributes;
 
 use super::steps::{FileChange, HostStep, PayloadStep, Prepared, Source};
@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::host::{Host, HostTimezone};
 
 /// The machine's name: as given, else the directory's, else the host's.
-pub(super) fn name(spec: &MachineSpec, host: &Host, tree: &TreeFacts) -> Result<MachineName> {
+pub(super) fn name(spec: &MachineSpec, host: &Host, tree: &TreeFacts, random: [u8; 8]) -> Result<MachineName> {
     if let Some(name) = &spec.identity.name {
         return Ok(name.clone());
     }
@@ -23,6 +23,11 @@ pub(super) fn name(spec: &MachineSpec, host: &Host, tree: &TreeFacts) -> Result<
     let cleaned: String = text.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')).collect();
     let cleaned = cleaned.trim_matches(|c: char| !c.is_ascii_alphanumeric());
     let cleaned: String = cleaned.chars().take(MachineName::MAX).collect();
+    let cleaned = match spec.root.ephemeral {
+        Ephemeral::No => cleaned,
+        // Several throw-away copies of one tree run side by side.
+        _ => format!("{}-{:016x}", &cleaned[..cleaned.len().min(MachineName::MAX - 17)], u64::from_le_bytes(random)),
+    };
     MachineName::new(cleaned).map_err(|_| Error::new("derive", "machine name", format!("nothing of {text:?} can be used")).hint("name it with --machine=NAME"))
 }
 

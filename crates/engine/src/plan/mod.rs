@@ -2,6 +2,7 @@
 
 mod api;
 mod identity;
+mod limits;
 mod mounts;
 mod network;
 mod root;
@@ -96,6 +97,8 @@ pub struct Plan {
     pub listen_fds: u32,
     /// Value of `$container`.
     pub container: String,
+    /// What is not exactly as asked, for people.
+    pub notices: Vec<String>,
 }
 
 /// What the builders share.
@@ -133,7 +136,7 @@ impl Builder<'_> {
 
 /// Decides everything. Changes nothing, asks the kernel nothing.
 pub fn plan(spec: &MachineSpec, host: &Host, tree: &TreeFacts, caller: &Caller) -> Result<Plan> {
-    let name = identity::name(spec, host, tree)?;
+    let name = identity::name(spec, host, tree, std::array::from_fn(|i| caller.random[i]))?;
     let uuid = tree.machine_id.or(spec.identity.uuid).unwrap_or_else(|| MachineUuid::from_random(caller.random));
     let hostname = spec.identity.hostname.as_ref().map_or_else(|| name.as_str().to_string(), |h| h.as_str().to_string());
     let mut b = Builder {
@@ -169,7 +172,11 @@ pub fn plan(spec: &MachineSpec, host: &Host, tree: &TreeFacts, caller: &Caller) 
     let bounding = bounding(spec, b.own_network(), b.user_namespace());
     let filter = filter(spec, host, bounding)?;
     let program = if b.booting() { Program::Init } else { Program::Command };
+    let mut spec = spec.clone();
+    spec.process.rlimits = limits::merged(&spec, host);
+    let notices = spec.notices.iter().cloned().chain(limits::notices(host)).chain(unknown_calls(&spec)?).collect();
     Ok(Plan {
+        notices,
         env: b.environment(console),
         container: b.container().to_owned(),
         user_namespace: b.user_namespace(),
@@ -177,7 +184,7 @@ pub fn plan(spec: &MachineSpec, host: &Host, tree: &TreeFacts, caller: &Caller) 
         name: b.name,
         hostname: b.hostname,
         uuid: b.uuid,
-        spec: spec.clone(),
+        spec,
         tree: tree.clone(),
         host: b.host,
         bond: b.bond,
@@ -247,6 +254,21 @@ fn bounding(spec: &MachineSpec, own_network: bool, user_namespace: bool) -> CapS
         }
     }
     set.without(spec.security.dropped)
+}
+
+/// An unknown name to allow does nothing; an unknown name to deny may be a slip that leaves open what it means.
+fn unknown_calls(spec: &MachineSpec) -> Result<Option<String>> {
+    let (SyscallFilter::Nspawn(rules) | SyscallFilter::Machine(rules)) = &spec.security.syscalls else { return Ok(None) };
+    let mut left_out = Vec::new();
+    for rule in rules {
+        for name in rule.names.iter().filter(|n| seccomp::resolve_name(n).is_none()) {
+            if !rule.allow {
+                return Err(Error::new("deny", format!("system call {name:?}"), "there is no system call or group of this name").hint("`systemd-analyze syscall-filter` and syscalls(2) list them"));
+            }
+            left_out.push(name.as_str());
+        }
+    }
+    Ok((!left_out.is_empty()).then(|| format!("system calls unknown here are left out of the filter: {}", left_out.join(" "))))
 }
 
 fn filter(spec: &MachineSpec, host: &Host, bounding: CapSet) -> Result<Option<Cow<'static, [Insn]>>> {

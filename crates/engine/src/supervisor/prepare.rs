@@ -193,11 +193,16 @@ pub fn random_u64() -> u64 {
     u64::from_ne_bytes(bytes)
 }
 
+/// Most cgroups an init may make below its own.
+const MAX_GROUPS: u32 = 4096;
+
 fn make_cgroup(plan: &Plan, layout: &Layout, claim: &mut Claim, made: &mut Made) -> Result<()> {
     for path in cgroup::planned_paths(layout, &plan.name, &plan.spec.resources) {
         record(claim, Undo::Cgroup { path: path.into_os_string().into() })?;
     }
-    let options = cgroup::Options { delegate_controllers: plan.program == Program::Init, ..Default::default() };
+    // A guest's init manages groups of its own; a bound keeps it from filling the kernel with them.
+    let boots = plan.program == Program::Init;
+    let options = cgroup::Options { delegate_controllers: boots, max_groups: boots.then_some(MAX_GROUPS), ..Default::default() };
     let cgroup = MachineCgroup::create(layout, &plan.name, &plan.spec.resources, options).map_err(|e| {
         let hint = e.hint().map(str::to_string);
         Error { hint, ..Error::new("make", "cgroup", e) }

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use hostel_ipc::control::{self, Server};
 use hostel_ipc::notify::Receiver;
 use hostel_process::console::{Console, DEFAULT_LIMIT, Log, Relay};
-use hostel_spec::MachineSpec;
+use hostel_spec::{MachineSpec, Namespaces, UserNamespace};
 use hostel_sys::clone;
+use rustix::fs::{AtFlags, Mode, OFlags};
 
 use super::launch::{self, Launched};
 use super::prepare::Made;
@@ -54,6 +55,15 @@ pub enum Talk<'a> {
 /// Finds everything out and plans; changes nothing.
 pub fn plan_of(spec: &MachineSpec, caller: &Caller) -> Result<(Plan, Host, Option<std::os::fd::OwnedFd>)> {
     let host = Host::capture(spec)?;
+    let without;
+    let spec = match spec.namespaces.user {
+        // As systemd-nspawn -U: a wish, not a demand. Native machines demand it.
+        UserNamespace::Pick if !host.user_namespaces && spec.lifecycle.nspawn_exit_status => {
+            without = MachineSpec { namespaces: Namespaces { user: UserNamespace::Host, ..spec.namespaces.clone() }, ..spec.clone() };
+            &without
+        }
+        _ => spec,
+    };
     let (facts, tree) = tree::find(spec)?;
     let plan = plan::plan(spec, &host, &facts, caller)?;
     Ok((plan, host, tree))
@@ -61,7 +71,12 @@ pub fn plan_of(spec: &MachineSpec, caller: &Caller) -> Result<(Plan, Host, Optio
 
 /// Runs a machine to its end. Returns the exit status for the caller.
 pub fn run(spec: &MachineSpec, mut session: Session<'_>) -> Result<u8> {
+    // What we hold open and have in memory is nothing a machine may look into through /proc (CVE-2019-5736 and its kin).
+    hostel_sys::proc::set_dumpable(false).context("protect", "supervisor")?;
     let (plan, host, tree) = plan_of(spec, &session.caller)?;
+    for notice in &plan.notices {
+        (session.talk)(Talk::Notice(notice));
+    }
     (session.talk)(Talk::Planned(&plan));
     let mut claim = session.registry.claim(&plan.name)?;
     let mut made = Made::with_tree(plan.tree.path.clone(), tree);
@@ -83,11 +98,26 @@ pub fn run(spec: &MachineSpec, mut session: Session<'_>) -> Result<u8> {
     for error in made.remove_temporary() {
         (session.talk)(Talk::Left(&error));
     }
+    if session.log {
+        keep_log(session.registry, &claim);
+    }
     // Clients that wait for the end are told by the socket closing, when everything is taken away.
     claim.forget();
     claim.release()?;
     drop(carried);
     Ok(status)
+}
+
+/// The console log outlives its machine, until the next one of that name: `logs/NAME.log` below the state root.
+fn keep_log(registry: &Registry, claim: &Claim) {
+    let logs = registry.root().join("logs");
+    let _ = rustix::fs::mkdir(&logs, Mode::from_raw_mode(0o700));
+    let Ok(dir) = rustix::fs::open(&logs, OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) else { return };
+    for (from, to) in [("console.log", format!("{}.log", claim.name())), ("console.log.1", format!("{}.log.1", claim.name()))] {
+        // A log that cannot be kept goes with its machine.
+        let _ = rustix::fs::unlinkat(&dir, &to, AtFlags::empty());
+        let _ = rustix::fs::renameat(claim.directory(), from, &dir, &to);
+    }
 }
 
 enum Ending {

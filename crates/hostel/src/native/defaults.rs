@@ -3,7 +3,7 @@
 use hostel_nspawn::Doc;
 use hostel_nspawn::options::OptionId as Id;
 use hostel_spec::{
-    CapSet, ConsoleMode, Ephemeral, Limit, MachineSpec, Network, NetworkMode, Ownership, Payload, Rlimit, RlimitName, SyscallFilter, Timezone, TreeSource,
+    CapSet, ConsoleMode, Ephemeral, Limit, MachineSpec, Network, NetworkMode, Ownership, Payload, SyscallFilter, Timezone, TreeSource,
     UserNamespace, VethPair, Volatile,
 };
 
@@ -20,9 +20,9 @@ pub(crate) fn apply(kind: Kind, own: &Own, doc: &Doc, spec: &mut MachineSpec) ->
     spec.lifecycle.nspawn_exit_status = false;
     tree(kind, own, doc, spec)?;
     users(own, doc, spec, &mut warnings);
-    security(own, spec);
+    security(spec);
     network(kind, own, doc, spec);
-    limits(doc, spec);
+    limits(spec);
     if spec.console == ConsoleMode::Auto && kind == Kind::Run {
         // Pipes stay pipes: `hostel run -- cmd | other` sees what cmd wrote, not what a terminal made of it.
         spec.console = ConsoleMode::Autopipe;
@@ -91,8 +91,7 @@ fn users(own: &Own, doc: &Doc, spec: &mut MachineSpec, warnings: &mut Vec<String
     }
 }
 
-fn security(own: &Own, spec: &mut MachineSpec) {
-    let _ = own;
+fn security(spec: &mut MachineSpec) {
     let added = spec.security.bounding.without(CapSet::NSPAWN);
     spec.security.bounding = CapSet::MACHINE.or(added);
     if let SyscallFilter::Nspawn(rules) = &spec.security.syscalls {
@@ -111,14 +110,8 @@ fn network(kind: Kind, own: &Own, doc: &Doc, spec: &mut MachineSpec) {
     }
 }
 
-fn limits(doc: &Doc, spec: &mut MachineSpec) {
-    let _ = doc;
+fn limits(spec: &mut MachineSpec) {
     if spec.resources.tasks_max.is_none() {
         spec.resources.tasks_max = Some(Limit::Value(TASKS_MAX));
-    }
-    for (name, soft, hard) in [(RlimitName::Core, Some(0), None), (RlimitName::Nofile, Some(1024), Some(524_288))] {
-        if !spec.process.rlimits.iter().any(|l| l.name == name) {
-            spec.process.rlimits.push(Rlimit { name, soft, hard });
-        }
     }
 }
