@@ -139,8 +139,16 @@ fn clean_up(
         let place = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
         error = Cause::NoSpace { place, free, written: counter.now().bytes }.on("create tree", target);
     }
-    // What cannot be removed keeps its dot name for the next sweep.
-    let _ = remove::delete(parent, partial, dir);
+    // A full btrfs may refuse to unlink until it has committed. What stays has a dot name and is for the next sweep.
+    for _ in 0..3 {
+        let Ok(again) = walk::readable(dir.as_fd()) else { break };
+        match remove::delete(parent, partial, again) {
+            Err(Cause::Os(Errno::NOSPC | Errno::DQUOT)) => {
+                let _ = rustix::fs::syncfs(&dir);
+            }
+            _ => break,
+        }
+    }
     error
 }
 

@@ -33,7 +33,7 @@ pub enum Cause {
     #[error("it is too large")]
     TooLarge,
     /// The file system is full, or the quota used up.
-    #[error("no space left on the file system of {} ({} free, {} written so far, all removed again)", .place.display(), size(*.free), size(*.written))]
+    #[error("no space left on the file system of {} ({} free, {} had been written)", .place.display(), size(*.free), size(*.written))]
     NoSpace {
         /// Directory on the full file system.
         place: PathBuf,

@@ -27,17 +27,16 @@ pub fn remove_tree(path: &Path) -> Result<()> {
     let (parent, name) = open_parent(path).on(VERB, path)?;
     let dir = match walk::subdirectory(parent.as_fd(), &name) {
         Err(Errno::XDEV) => Err(Cause::Why("it is a mount point")),
-        Err(Errno::LOOP) => Err(Cause::Why("it is a symbolic link")),
+        Err(Errno::LOOP | Errno::NOTDIR) if is_link(parent.as_fd(), &name) => Err(Cause::Why("it is a symbolic link")),
         other => other.map_err(Cause::from),
     }
     .on(VERB, path)?;
     refuse_mounts_below(dir.as_fd()).on(VERB, path)?;
     let trash = move_aside(parent.as_fd(), &name).on(VERB, path)?;
-    // Held, so that no sweeper works on it beside us; one that was quicker does the job for us.
-    match partial::take(parent.as_fd(), &trash).on(VERB, path)? {
-        Some(dir) => delete(parent.as_fd(), &trash, dir).on(VERB, path),
-        None => Ok(()),
-    }
+    // Held if it can be, so that sweepers leave it to us. Who holds it else is the caller itself, for a throw-away copy of
+    // its own, or a sweeper: two may well empty the same directory.
+    let _held = partial::take(parent.as_fd(), &trash);
+    delete(parent.as_fd(), &trash, dir).on(VERB, path)
 }
 
 /// The readable directory that holds `path`, and the last component, links in the directory part followed.
@@ -47,6 +46,10 @@ pub(crate) fn open_parent(path: &Path) -> std::result::Result<(OwnedFd, CString)
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let parent = rustix::fs::open(above, flags, Mode::empty())?;
     Ok((parent, CString::new(name.as_bytes()).map_err(|_| Cause::Os(Errno::INVAL))?))
+}
+
+fn is_link(parent: BorrowedFd<'_>, name: &CStr) -> bool {
+    rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::Symlink)
 }
 
 fn move_aside(parent: BorrowedFd<'_>, name: &CStr) -> std::result::Result<CString, Cause> {
@@ -62,7 +65,7 @@ fn move_aside(parent: BorrowedFd<'_>, name: &CStr) -> std::result::Result<CStrin
 /// Looks into the mount table before anything is touched; the walk itself would stop half-way.
 fn refuse_mounts_below(dir: BorrowedFd<'_>) -> std::result::Result<(), Cause> {
     let path = real_path(dir)?;
-    let table = std::fs::read("/proc/self/mountinfo")?;
+    let table = std::fs::read("/proc/thread-self/mountinfo")?;
     let below = table.split(|b| *b == b'\n').filter_map(|line| line.split(|b| *b == b' ').nth(4)).any(|point| {
         let point = unescape(point);
         point.strip_prefix(path.as_os_str().as_bytes()).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
@@ -119,7 +122,9 @@ pub(crate) fn delete(parent: BorrowedFd<'_>, name: &CStr, dir: OwnedFd) -> std::
     let top = Arc::new(Dir { fd: dir, name: name.to_owned(), above: None, depth: 0, left: AtomicUsize::new(1) });
     let flattened = AtomicUsize::new(0);
     let context = Context { top: top.clone(), flattened };
-    walk::run(walk::THREADS, None, |job: Option<Job>, queue: &Queue<Option<Job>, Cause>| match job {
+    // Not counted: a directory stays open until all below it are gone; the depth is bounded instead.
+    let open = walk::OpenDirectories::default();
+    walk::run(walk::THREADS, &open, None, |job: Option<Job>, queue: &Queue<Option<Job>, Cause>| match job {
         None => context.empty(&top, queue),
         Some(job) => context.descend(job, queue),
     })?;
@@ -159,7 +164,8 @@ impl Context {
                 Ok(()) => {
                     self.top.left.fetch_add(1, Ordering::AcqRel);
                     finish(above)?;
-                    queue.push(Some(Job { above: self.top.clone(), name: flat }));
+                    // When all else is done, or the directories above it would stay open under those to come.
+                    queue.push_last(Some(Job { above: self.top.clone(), name: flat }));
                     return Ok(());
                 }
                 Err(Errno::NOENT) => return finish(above),

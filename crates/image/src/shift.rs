@@ -19,7 +19,7 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Uid};
 use rustix::io::Errno;
 
 use crate::error::On;
-use crate::walk::{self, Queue};
+use crate::walk::{self, Counted, OpenDirectories, Queue};
 use crate::{Cause, Error, Result};
 use attributes::Attributes;
 
@@ -54,10 +54,11 @@ pub fn shift(tree: BorrowedFd<'_>, name: &Path, base: u32, threads: usize) -> Re
     }
     let top = walk::readable(tree).on(VERB, name)?;
     rustix::fs::fchown(&top, Some(Uid::from_raw(BUSY | before.st_uid & !UPPER)), Some(Gid::from_raw(BUSY | before.st_gid & !UPPER))).on(VERB, name)?;
-    let context = Context { base, name, changed: AtomicU64::new(1), several_names: Mutex::new(()) };
-    let top = Arc::new(Dir { fd: top, path: PathBuf::new() });
+    let open = OpenDirectories::default();
+    let context = Context { base, name, open: &open, changed: AtomicU64::new(1), several_names: Mutex::new(()) };
+    let top = Arc::new(Dir { fd: top, path: PathBuf::new(), _open: open.count() });
     let threads = if threads == 0 { walk::THREADS } else { threads };
-    walk::run(threads, None, |job: Option<Job>, queue: &Queue<Option<Job>, Error>| match job {
+    walk::run(threads, &open, None, |job: Option<Job<'_>>, queue: &Queue<Option<Job<'_>>, Error>| match job {
         None => context.entries(&top, queue),
         Some(job) => context.descend(job, queue),
     })?;
@@ -65,19 +66,21 @@ pub fn shift(tree: BorrowedFd<'_>, name: &Path, base: u32, threads: usize) -> Re
     Ok(Shifted::Changed(context.changed.into_inner()))
 }
 
-struct Dir {
+struct Dir<'a> {
     fd: OwnedFd,
     path: PathBuf,
+    _open: Counted<'a>,
 }
 
-struct Job {
-    above: Arc<Dir>,
+struct Job<'a> {
+    above: Arc<Dir<'a>>,
     name: CString,
 }
 
 struct Context<'a> {
     base: u32,
     name: &'a Path,
+    open: &'a OpenDirectories,
     changed: AtomicU64,
     /// Held while a file that several directories may name is changed in several steps.
     several_names: Mutex<()>,
@@ -86,8 +89,8 @@ struct Context<'a> {
 /// Where to open an entry that must not have been exchanged for a link or be a mount.
 const RESOLVE: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_XDEV);
 
-impl Context<'_> {
-    fn fail(&self, dir: &Dir, name: &CStr) -> impl FnOnce(Cause) -> Error {
+impl<'a> Context<'a> {
+    fn fail(&self, dir: &Dir<'_>, name: &CStr) -> impl FnOnce(Cause) -> Error + use<> {
         let object = self.name.join(&dir.path).join(std::ffi::OsStr::from_bytes(name.to_bytes()));
         move |cause| cause.on("shift owner of", &object)
     }
@@ -102,7 +105,7 @@ impl Context<'_> {
         Some((Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))))
     }
 
-    fn descend(&self, job: Job, queue: &Queue<Option<Job>, Error>) -> Result<()> {
+    fn descend(&self, job: Job<'a>, queue: &Queue<Option<Job<'a>>, Error>) -> Result<()> {
         let Job { above, name } = job;
         let fd = match walk::subdirectory(above.fd.as_fd(), &name) {
             // Something is mounted there; or it went away.
@@ -110,7 +113,7 @@ impl Context<'_> {
             Ok(fd) => fd,
             Err(e) => return Err(self.fail(&above, &name)(e.into())),
         };
-        let dir = Arc::new(Dir { fd, path: above.path.join(std::ffi::OsStr::from_bytes(name.to_bytes())) });
+        let dir = Arc::new(Dir { fd, path: above.path.join(std::ffi::OsStr::from_bytes(name.to_bytes())), _open: self.open.count() });
         drop(above);
         let own = rustix::fs::fstat(&dir.fd).map_err(Cause::from).and_then(|stat| self.own(&dir, &stat));
         own.map_err(|e| self.fail(&dir, c"")(e))?;
@@ -118,7 +121,7 @@ impl Context<'_> {
     }
 
     /// Changes a directory itself.
-    fn own(&self, dir: &Dir, stat: &Stat) -> std::result::Result<(), Cause> {
+    fn own(&self, dir: &Dir<'_>, stat: &Stat) -> std::result::Result<(), Cause> {
         Attributes::list(dir.fd.as_fd(), c"")?.shift_acls(dir.fd.as_fd(), c"", self.base)?;
         if let Some((uid, gid)) = self.ids(stat) {
             rustix::fs::fchown(&dir.fd, uid, gid)?;
@@ -126,7 +129,7 @@ impl Context<'_> {
         Ok(())
     }
 
-    fn entries(&self, dir: &Arc<Dir>, queue: &Queue<Option<Job>, Error>) -> Result<()> {
+    fn entries(&self, dir: &Arc<Dir<'a>>, queue: &Queue<Option<Job<'a>>, Error>) -> Result<()> {
         let mut failed = None;
         let read = walk::entries(dir.fd.as_fd(), |name, kind| -> std::result::Result<(), Errno> {
             if kind == FileType::Directory {

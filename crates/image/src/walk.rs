@@ -1,10 +1,13 @@
 //! Walking a tree in several threads by descriptors: a stack of directories still to do, and reading one directory.
 //!
 //! A directory on the stack is opened when its turn comes. The last one found is done first, so that the number of open
-//! directories stays near the depth of the tree, however many files it has.
+//! directories stays near the depth of the tree, however many files it has; a tree that is very deep is done from the top
+//! meanwhile. An image chooses its shape, not how many descriptors we need.
 
 use std::ffi::CStr;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use hostel_sys::tree::openat2;
@@ -14,6 +17,30 @@ use rustix::io::Errno;
 /// Threads to use when the caller does not say: the work is bound by the file system's locks, more do not help.
 pub(crate) const THREADS: usize = 2;
 
+/// With more directories open than this, the oldest job is done first: it may be what keeps a directory far above open.
+const CROWD: usize = 150;
+
+/// Counts the directories that a walk has open.
+#[derive(Default)]
+pub(crate) struct OpenDirectories(AtomicUsize);
+
+impl OpenDirectories {
+    /// Counts one more, until what is returned is dropped.
+    pub(crate) fn count(&self) -> Counted<'_> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Counted(self)
+    }
+}
+
+/// One open directory.
+pub(crate) struct Counted<'a>(&'a OpenDirectories);
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Jobs still to do.
 pub(crate) struct Queue<J, E> {
     state: Mutex<State<J, E>>,
@@ -21,7 +48,7 @@ pub(crate) struct Queue<J, E> {
 }
 
 struct State<J, E> {
-    jobs: Vec<J>,
+    jobs: VecDeque<J>,
     working: usize,
     failed: Option<E>,
 }
@@ -31,23 +58,30 @@ impl<J, E> Queue<J, E> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a job, to be done soon.
+    /// Adds a job, to be done next.
     pub(crate) fn push(&self, job: J) {
-        self.lock().jobs.push(job);
+        self.lock().jobs.push_back(job);
+        self.changed.notify_one();
+    }
+
+    /// Adds a job, to be done when all others are.
+    pub(crate) fn push_last(&self, job: J) {
+        self.lock().jobs.push_front(job);
         self.changed.notify_one();
     }
 }
 
 /// Does `first` and all jobs that jobs push, in `threads` threads, the caller's among them. The first failure stops all.
-pub(crate) fn run<J: Send, E: Send>(threads: usize, first: J, work: impl Fn(J, &Queue<J, E>) -> Result<(), E> + Sync) -> Result<(), E> {
-    let queue = Queue { state: Mutex::new(State { jobs: vec![first], working: 0, failed: None }), changed: Condvar::new() };
+pub(crate) fn run<J: Send, E: Send>(threads: usize, open: &OpenDirectories, first: J, work: impl Fn(J, &Queue<J, E>) -> Result<(), E> + Sync) -> Result<(), E> {
+    let queue = Queue { state: Mutex::new(State { jobs: VecDeque::from([first]), working: 0, failed: None }), changed: Condvar::new() };
     let worker = || {
         let mut state = queue.lock();
         loop {
             if state.failed.is_some() {
                 return;
             }
-            let Some(job) = state.jobs.pop() else {
+            let next = if open.0.load(Ordering::Relaxed) > CROWD { state.jobs.pop_front() } else { state.jobs.pop_back() };
+            let Some(job) = next else {
                 if state.working == 0 {
                     queue.changed.notify_all();
                     return;

@@ -133,3 +133,13 @@ pub fn random_u64() -> io::Result<u64> {
         }
     }
 }
+
+/// Gives the calling thread a mount namespace of its own whose mounts do not reach any other.
+///
+/// The other threads of the process stay where they were (unshare(2) with CLONE_NEWNS also gives the thread its own
+/// root and working directory).
+pub fn unshare_mounts() -> io::Result<()> {
+    // SAFETY: takes an integer; no memory is shared with the kernel.
+    check(libc::c_long::from(unsafe { libc::unshare(libc::CLONE_NEWNS) }))?;
+    Ok(rustix::mount::mount_change(c"/", rustix::mount::MountPropagationFlags::PRIVATE | rustix::mount::MountPropagationFlags::REC)?)
+}

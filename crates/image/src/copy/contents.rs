@@ -15,19 +15,20 @@ use rustix::io::Errno;
 
 use super::file::{self, Means, Room};
 use super::{Counter, Method, Options};
-use crate::walk::{self, Queue};
+use crate::walk::{self, Counted, OpenDirectories, Queue};
 use crate::{Cause, Error, Result, partial};
 
 /// A directory of the source, its copy, and where it is below the top.
-struct Pair {
+struct Pair<'a> {
     from: OwnedFd,
     to: OwnedFd,
     path: PathBuf,
+    _open: Counted<'a>,
 }
 
 /// A subdirectory whose copy has been made but not filled.
-struct Job {
-    above: Arc<Pair>,
+struct Job<'a> {
+    above: Arc<Pair<'a>>,
     name: CString,
 }
 
@@ -37,6 +38,7 @@ struct Context<'a> {
     copy: (u64, u64),
     /// The copy's top, for hard links.
     top: BorrowedFd<'a>,
+    open: &'a OpenDirectories,
     means: Means,
     counter: &'a Counter<'a>,
     /// First copy of a file with several names, by its inode.
@@ -56,10 +58,11 @@ pub(crate) fn copy(from: BorrowedFd<'_>, name: &Path, to: BorrowedFd<'_>, option
     rustix::fs::fchmod(to, Mode::from_raw_mode(0o700)).map_err(fail)?;
     file::drop_inherited_acls(to).map_err(|e| e.on("copy", name))?;
 
-    let context = Context { name, copy: (own.st_dev, own.st_ino), top: to, means: Means::new(), counter, linked: Mutex::default() };
-    let top = Arc::new(Pair { from: walk::readable(from).map_err(fail)?, to: walk::readable(to).map_err(fail)?, path: PathBuf::new() });
+    let open = OpenDirectories::default();
+    let context = Context { name, open: &open, copy: (own.st_dev, own.st_ino), top: to, means: Means::new(), counter, linked: Mutex::default() };
+    let top = Arc::new(Pair { from: walk::readable(from).map_err(fail)?, to: walk::readable(to).map_err(fail)?, path: PathBuf::new(), _open: open.count() });
     let threads = if options.threads == 0 { walk::THREADS } else { options.threads };
-    walk::run(threads, None, |job: Option<Job>, queue: &Queue<Option<Job>, Error>| match job {
+    walk::run(threads, &open, None, |job: Option<Job<'_>>, queue: &Queue<Option<Job<'_>>, Error>| match job {
         None => context.fill(&top, queue),
         Some(job) => context.descend(job, queue),
     })?;
@@ -68,22 +71,22 @@ pub(crate) fn copy(from: BorrowedFd<'_>, name: &Path, to: BorrowedFd<'_>, option
     Ok(if context.means.reflinked.load(Ordering::Relaxed) { Method::Reflink } else { Method::Bytes })
 }
 
-impl Context<'_> {
-    fn fail(&self, dir: &Pair, name: &CStr) -> impl Fn(Cause) -> Error {
+impl<'a> Context<'a> {
+    fn fail(&self, dir: &Pair<'_>, name: &CStr) -> impl Fn(Cause) -> Error + use<> {
         let object = self.name.join(&dir.path).join(OsStr::from_bytes(name.to_bytes()));
         move |cause| cause.on("copy", &object)
     }
 
-    fn descend(&self, job: Job, queue: &Queue<Option<Job>, Error>) -> Result<()> {
+    fn descend(&self, job: Job<'a>, queue: &Queue<Option<Job<'a>>, Error>) -> Result<()> {
         let Job { above, name } = job;
-        let open = || -> std::result::Result<Option<Pair>, Cause> {
+        let open = || -> std::result::Result<Option<Pair<'a>>, Cause> {
             let from = match walk::subdirectory(above.from.as_fd(), &name) {
                 // Something is mounted there, or it went away: the copy keeps an empty directory.
                 Err(Errno::XDEV | Errno::NOENT) => return Ok(None),
                 other => other?,
             };
             let to = walk::subdirectory(above.to.as_fd(), &name)?;
-            Ok(Some(Pair { from, to, path: above.path.join(OsStr::from_bytes(name.to_bytes())) }))
+            Ok(Some(Pair { from, to, path: above.path.join(OsStr::from_bytes(name.to_bytes())), _open: self.open.count() }))
         };
         let Some(pair) = open().map_err(|e| self.fail(&above, &name)(e))? else { return Ok(()) };
         drop(above);
@@ -94,7 +97,7 @@ impl Context<'_> {
     }
 
     /// Copies the entries of a directory; subdirectories are made and queued.
-    fn fill(&self, dir: &Arc<Pair>, queue: &Queue<Option<Job>, Error>) -> Result<()> {
+    fn fill(&self, dir: &Arc<Pair<'a>>, queue: &Queue<Option<Job<'a>>, Error>) -> Result<()> {
         let top = dir.path.as_os_str().is_empty();
         let entry = |name: &CStr, kind: FileType| -> std::result::Result<(), Cause> {
             if kind == FileType::Directory {
@@ -126,12 +129,12 @@ impl Context<'_> {
     }
 
     /// Whether a subdirectory of the source is the copy itself.
-    fn is_copy(&self, dir: &Pair, name: &CStr) -> std::result::Result<bool, Errno> {
+    fn is_copy(&self, dir: &Pair<'_>, name: &CStr) -> std::result::Result<bool, Errno> {
         let stat = rustix::fs::statat(&dir.from, name, AtFlags::SYMLINK_NOFOLLOW)?;
         Ok((stat.st_dev, stat.st_ino) == self.copy)
     }
 
-    fn finish(&self, dir: &Pair) -> Result<()> {
+    fn finish(&self, dir: &Pair<'_>) -> Result<()> {
         let finish = || -> std::result::Result<(), Cause> {
             let stat = rustix::fs::fstat(&dir.from)?;
             let (uid, gid) = file::owner(&stat);
@@ -143,7 +146,7 @@ impl Context<'_> {
         finish().map_err(|e| self.fail(dir, c"")(e))
     }
 
-    fn regular(&self, dir: &Pair, name: &CStr) -> std::result::Result<(), Cause> {
+    fn regular(&self, dir: &Pair<'_>, name: &CStr) -> std::result::Result<(), Cause> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
         let from = match openat2(dir.from.as_fd(), name, flags, Mode::empty(), resolve) {
@@ -172,13 +175,13 @@ impl Context<'_> {
         Ok(())
     }
 
-    fn create(&self, dir: &Pair, name: &CStr) -> std::result::Result<OwnedFd, Errno> {
+    fn create(&self, dir: &Pair<'_>, name: &CStr) -> std::result::Result<OwnedFd, Errno> {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY | OFlags::CLOEXEC;
         rustix::fs::openat(&dir.to, name, flags, Mode::from_raw_mode(0o600))
     }
 
     /// Makes a file, or when it is a further name of one that is made already, that link (`None`).
-    fn once<T>(&self, dir: &Pair, name: &CStr, stat: &Stat, make: impl FnOnce() -> std::result::Result<T, Errno>) -> std::result::Result<Option<T>, Errno> {
+    fn once<T>(&self, dir: &Pair<'_>, name: &CStr, stat: &Stat, make: impl FnOnce() -> std::result::Result<T, Errno>) -> std::result::Result<Option<T>, Errno> {
         if stat.st_nlink < 2 {
             return make().map(Some);
         }
@@ -199,7 +202,7 @@ impl Context<'_> {
     }
 
     /// Links, devices, FIFOs, sockets.
-    fn special(&self, dir: &Pair, name: &CStr) -> std::result::Result<(), Cause> {
+    fn special(&self, dir: &Pair<'_>, name: &CStr) -> std::result::Result<(), Cause> {
         let stat = rustix::fs::statat(&dir.from, name, AtFlags::SYMLINK_NOFOLLOW)?;
         let kind = FileType::from_raw_mode(stat.st_mode);
         let made = match kind {
@@ -223,7 +226,7 @@ impl Context<'_> {
     }
 }
 
-fn gone(dir: &Pair, name: &CStr) -> bool {
+fn gone(dir: &Pair<'_>, name: &CStr) -> bool {
     matches!(rustix::fs::statat(&dir.from, name, AtFlags::SYMLINK_NOFOLLOW), Err(Errno::NOENT))
 }
 

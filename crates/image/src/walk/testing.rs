@@ -34,8 +34,8 @@ pub(crate) fn is_root() -> bool {
 
 /// A file system made for one test, in a scratch directory, taken away at the end.
 ///
-/// It is mounted in the mount namespace of the test process only when that was made private; the loop device has
-/// AUTOCLEAR set by mount(8), so it goes with the mount.
+/// It is mounted in a mount namespace of the test's own thread, and mount(8) sets AUTOCLEAR on the loop device: both go
+/// when the thread ends, however it ends.
 pub(crate) struct FileSystem {
     pub(crate) at: PathBuf,
     _dir: Scratch,
@@ -45,6 +45,10 @@ impl FileSystem {
     /// `kind`: tmpfs, ext4, xfs, btrfs; `None` with the reason printed when this host cannot.
     pub(crate) fn new(kind: &str, megabytes: u64) -> Option<Self> {
         if !is_root() {
+            return None;
+        }
+        if let Err(e) = own_mounts() {
+            eprintln!("skipped: no mount namespace: {e}");
             return None;
         }
         let dir = Scratch::new(kind);
@@ -65,6 +69,64 @@ impl FileSystem {
         }
         run(&mut mount).then_some(FileSystem { at, _dir: dir })
     }
+}
+
+/// A private mount namespace for this thread, once.
+fn own_mounts() -> std::io::Result<()> {
+    thread_local! {
+        static DONE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    }
+    if !DONE.get() {
+        hostel_sys::tree::unshare_mounts()?;
+        DONE.set(true);
+    }
+    Ok(())
+}
+
+/// A tree with one of everything: kinds of files, odd names, links, holes, attributes, rights.
+pub(crate) fn sample(tree: &Path) {
+    std::fs::create_dir(tree).unwrap();
+    sh(
+        r#"cd "$1"
+           mkdir -p etc usr/bin usr/lib/deep/deeper empty mode0 setgid sticky old
+           echo passwd > etc/passwd; echo content > usr/bin/tool; cp usr/bin/tool usr/bin/suid; cp usr/bin/tool usr/bin/caps
+           chown 1000:1001 usr/bin/tool; chmod 4755 usr/bin/suid; chmod 6711 usr/bin/tool
+           setcap cap_net_raw+ep usr/bin/caps
+           ln usr/bin/tool usr/lib/deep/hard; ln usr/bin/caps etc/caps2; ln usr/bin/suid usr/lib/suid2
+           ln -s /etc/passwd abs; ln -s ../outside/secret rel; ln -s nowhere dangling; ln -s loop loop; ln -s / rootlink
+           chown -h 12:34 abs; ln dangling usr/hardlinked-symlink
+           mknod null c 1 3; mknod disk b 7 200; chmod 666 null; chown 5:6 disk; mkfifo -m 604 fifo; mknod whiteout c 0 0
+           echo x > mode0/inner; chmod 0 mode0 etc/passwd; chmod 2775 setgid; chown 7:8 setgid; echo y > setgid/file; chmod 1777 sticky
+           setfacl -m u:1234:rw,g:4321:r etc/passwd; setfacl -m d:u:1234:rwx,u:77:x setgid; echo z > setgid/late
+           truncate -s 40M sparse; printf middle | dd of=sparse bs=1 seek=20000000 conv=notrunc status=none
+           truncate -s 1M hole; head -c 3000000 /dev/urandom > random; head -c 131073 /dev/urandom > r2; : > zero
+           touch -- "-dash" "with space" $'new\nline' $'bad\xff\xfe' "$(printf 'l%.0s' {1..255})" '*' '"' '.hidden' '..x'
+           touch -d '1999-01-01 12:34:56.123456789' old etc/passwd usr; touch -h -d 1980-05-05 abs; chown 65534:65534 zero"#,
+        &[tree],
+    );
+    let set = |file: &str, attribute: &std::ffi::CStr, value: &[u8]| {
+        use std::os::fd::AsFd;
+        let dir = crate::open::directory(tree).unwrap();
+        hostel_sys::tree::xattr::set(dir.as_fd(), &std::ffi::CString::new(file).unwrap(), attribute, value).unwrap();
+    };
+    set("random", c"user.note", b"text");
+    set("usr", c"user.dir", b"");
+    set("usr", c"trusted.overlay.opaque", b"y");
+    set("abs", c"trusted.link", b"on a link");
+    set("fifo", c"trusted.fifo", &[7; 300]);
+    rustix::fs::mknodat(rustix::fs::CWD, tree.join("socket"), rustix::fs::FileType::Socket, rustix::fs::Mode::from_raw_mode(0o755), 0).unwrap();
+}
+
+/// Runs the ignored test `name` of this program in a process of its own, which reads `arguments` by [`arguments`].
+pub(crate) fn in_child(name: &str, arguments: &[&Path]) -> std::process::Child {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--ignored", "--exact", name, "--test-threads=1"]).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    command.env("HOSTEL_TEST_ARGUMENTS", std::env::join_paths(arguments).unwrap()).spawn().unwrap()
+}
+
+/// The arguments of a test run by [`in_child`], `None` when it was not.
+pub(crate) fn arguments() -> Option<Vec<PathBuf>> {
+    std::env::var_os("HOSTEL_TEST_ARGUMENTS").map(|all| std::env::split_paths(&all).collect())
 }
 
 fn run(command: &mut Command) -> bool {

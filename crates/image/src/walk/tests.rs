@@ -1,11 +1,10 @@
 use super::*;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[test]
 fn every_job_is_done_once() {
     for threads in [1, 2, 7] {
         let done = AtomicUsize::new(0);
-        run(threads, 12u32, |n, queue: &Queue<u32, ()>| {
+        run(threads, &OpenDirectories::default(), 12u32, |n, queue: &Queue<u32, ()>| {
             done.fetch_add(1, Ordering::Relaxed);
             if n > 0 {
                 queue.push(n - 1);
@@ -21,7 +20,7 @@ fn every_job_is_done_once() {
 #[test]
 fn the_first_failure_stops() {
     for threads in [1, 4] {
-        let result = run(threads, 0u32, |n, queue| {
+        let result = run(threads, &OpenDirectories::default(), 0u32, |n, queue| {
             queue.push(n + 1);
             if n == 50 { Err(n) } else { Ok(()) }
         });
