@@ -7,6 +7,8 @@ mod mounts;
 mod network;
 mod root;
 pub mod steps;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 use std::path::PathBuf;
