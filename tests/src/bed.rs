@@ -99,6 +99,12 @@ impl Bed {
         self.hostel(["nspawn", "--quiet", "--register=no", "--keep-unit", "-D"]).arg(tree.path()).args(args)
     }
 
+    /// `hostel clean`: what killed supervisors left behind goes.
+    #[track_caller]
+    pub fn clean(&self) {
+        self.hostel(["clean"]).run().exits(0);
+    }
+
     /// The machine's state directory.
     pub fn state_of(&self, name: &str) -> PathBuf {
         self.runtime_dir().join("machines").join(name)

@@ -238,7 +238,13 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if !self.done {
-            let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
+            // a killed supervisor leaves its state to the next start: ask first
+            for (signal, patience) in [(Signal::TERM, 5), (Signal::KILL, 5)] {
+                let _ = rustix::process::pidfd_send_signal(&self.pidfd, signal);
+                if ended(&self.pidfd, Duration::from_secs(patience)) {
+                    break;
+                }
+            }
             let _ = self.child.wait();
         }
     }

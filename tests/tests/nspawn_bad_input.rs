@@ -94,6 +94,7 @@ fn boot_needs_an_os_release_and_an_init() {
     tree.remove("/etc/os-release").remove("/usr/lib/os-release");
     bed.nspawn(&tree, ["-b"]).run().exits(1).says("os-release");
     bed.nspawn(&tree, ["-b"]).env("SYSTEMD_NSPAWN_CHECK_OS_RELEASE", "0").open_input().limit(std::time::Duration::from_millis(700)).run();
+    bed.clean();
     let tree = bed.busybox();
     tree.remove("/usr/sbin/init");
     bed.nspawn(&tree, ["-b"]).run().exits(1).fails();

@@ -53,10 +53,10 @@ const W: i32 = libc::O_WRONLY;
 
 /// Opens for reading or writing; nothing is read or written.
 const FILES: &[Row] = &[
-    ("read_kcore", || can_open("/proc/kcore", R)),
-    ("read_kallsyms", || can_open("/proc/kallsyms", R)),
-    ("read_proc_keys", || can_open("/proc/keys", R)),
-    ("read_timer_list", || can_open("/proc/timer_list", R)),
+    ("read_kcore", || content("/proc/kcore")),
+    ("read_kallsyms", || content("/proc/kallsyms")),
+    ("read_proc_keys", || content("/proc/keys")),
+    ("read_timer_list", || content("/proc/timer_list")),
     ("read_kmsg_device", || can_open("/dev/kmsg", R)),
     ("write_sysrq_trigger", || can_open("/proc/sysrq-trigger", W)),
     ("write_core_pattern", || can_open("/proc/sys/kernel/core_pattern", W)),
@@ -217,7 +217,26 @@ fn mkdir_and_remove(path: &str) -> Result<(), i32> {
 }
 
 pub fn unshare(flags: i32) -> Result<(), i32> {
-    check(unsafe { libc::syscall(libc::SYS_unshare, flags) }).map(drop)
+    // ENOSPC: user.max_user_namespaces and its like are used up, or zero
+    check(unsafe { libc::syscall(libc::SYS_unshare, flags) }).map(drop).map_err(|e| if e == libc::ENOSPC { libc::EUSERS } else { e })
+}
+
+/// Opens and looks whether there is anything: a mask is often an empty file. A device or a FIFO holds nothing of the kernel's.
+pub fn content(path: &str) -> Result<(), i32> {
+    can_open(path, R)?;
+    let kind = std::fs::metadata(path).map_err(|e| e.raw_os_error().unwrap_or(0))?;
+    if !kind.is_file() {
+        return Err(libc::EACCES);
+    }
+    if path == "/proc/kcore" {
+        return if kind.len() > 0 { Ok(()) } else { Err(libc::EACCES) };
+    }
+    let mut byte = [0u8; 1];
+    match std::fs::File::open(path).and_then(|mut f| std::io::Read::read(&mut f, &mut byte)) {
+        Ok(0) => Err(libc::EACCES),
+        Ok(_) => Ok(()),
+        Err(e) => Err(e.raw_os_error().unwrap_or(0)),
+    }
 }
 
 fn join(path: &str, flags: i32) -> Result<(), i32> {

@@ -1,6 +1,6 @@
 //! Mounts tried in a mount namespace of their own, private, on a directory that goes away.
 
-use crate::attempts::{Row, unshare};
+use crate::attempts::{Row, content, unshare};
 use crate::json::Json;
 use crate::obj;
 use crate::sys::{Ended, c, can_open, check, errno_name, in_child};
@@ -43,7 +43,7 @@ pub const MOUNTS: &[Row] = &[
         can_open("/sys/kernel/uevent_helper", libc::O_WRONLY)
     }),
     ("unmount_mask_kcore", || unmasked("/proc/kcore", libc::O_RDONLY)),
-    ("unmount_mask_kallsyms", || unmasked("/proc/kallsyms", libc::O_RDONLY)),
+    ("unmount_mask_kallsyms", || unmasked("/proc/kallsyms", libc::O_RDONLY).and_then(|()| content("/proc/kallsyms"))),
     ("unmount_mask_sysrq", || unmasked("/proc/sysrq-trigger", libc::O_WRONLY)),
     ("unmount_proc_sys", || unmasked("/proc/sys", libc::O_RDONLY).and_then(|()| can_open("/proc/sys/kernel/core_pattern", libc::O_WRONLY))),
     ("fsopen", || check(unsafe { libc::syscall(libc::SYS_fsopen, c"tmpfs".as_ptr(), 1) }).map(drop)),
