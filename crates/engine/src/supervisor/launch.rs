@@ -87,7 +87,7 @@ fn start(plan: &Plan, made: &mut Made, claim: &mut Claim) -> Result<(i32, Option
     let bound = record_leader(claim, pid).and_then(|id| bond(plan, made, claim, pid).map(|()| id));
     let outcome = match bound {
         Ok(id) => {
-            if plan.payload.contains(&PayloadStep::Wait) {
+            if waits(plan, made) {
                 // EPIPE: it died meanwhile; the report says why.
                 let _ = rustix::io::write(&go_write, b"g");
             }
@@ -106,6 +106,11 @@ fn start(plan: &Plan, made: &mut Made, claim: &mut Claim) -> Result<(i32, Option
             Err(error)
         }
     }
+}
+
+/// Whether the payload waits for the bond steps: when the plan says so, and when it has to be moved into v1 cgroups.
+pub(super) fn waits(plan: &Plan, made: &Made) -> bool {
+    plan.payload.contains(&PayloadStep::Wait) || made.cgroup.as_ref().is_some_and(|c| c.has_v1())
 }
 
 /// `None`: it ended already; the report says why.

@@ -17,6 +17,7 @@ use hostel_sys::{clone, netlink, proc};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
+use super::launch::waits;
 use super::prepare::{Made, create_overlay};
 use super::stub;
 use crate::plan::Plan;
@@ -59,6 +60,9 @@ impl<'a> Payload<'a> {
     pub(super) fn run(mut self) -> ! {
         let result = self.start().and_then(|()| {
             let plan = self.plan;
+            if waits(plan, self.made) && !plan.payload.contains(&PayloadStep::Wait) {
+                self.wait()?;
+            }
             plan.payload.iter().try_for_each(|step| self.step(step))
         });
         let failure = match result {
