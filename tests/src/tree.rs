@@ -127,6 +127,26 @@ impl Bed {
         self.undo.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(Undo::Unmount(path.into()));
     }
 
+    /// The busybox tree without its four hundred links: the shell, users, os-release, an init; quick to make by the hundred.
+    #[track_caller]
+    pub fn little(&self) -> Tree {
+        let from = cached("busybox").unwrap_or_else(|| panic!("no tree busybox: run scripts/trees.sh busybox"));
+        let path = self.dir().join(self.name());
+        let at = |inside: &str| path.join(inside);
+        let put = |inside: &str| std::fs::copy(from.join(inside), at(inside)).unwrap_or_else(|e| panic!("copy {inside}: {e}"));
+        for dir in ["usr/bin", "usr/sbin", "usr/lib", "etc", "dev", "proc", "sys", "run", "tmp", "root", "home/alice", "var/tmp", "mnt", "srv"] {
+            std::fs::create_dir_all(at(dir)).unwrap_or_else(|e| panic!("make {dir}: {e}"));
+        }
+        for file in ["usr/bin/busybox", "usr/bin/getent", "usr/lib/os-release", "etc/passwd", "etc/group", "etc/shadow", "etc/hostname"] {
+            put(file);
+        }
+        let links = [("usr/bin", "bin"), ("usr/sbin", "sbin"), ("usr/lib", "lib"), ("busybox", "usr/bin/sh"), ("busybox", "usr/bin/cat"), ("../bin/busybox", "usr/sbin/init"), ("../usr/lib/os-release", "etc/os-release")];
+        for (target, link) in links {
+            std::os::unix::fs::symlink(target, at(link)).unwrap_or_else(|e| panic!("link {link}: {e}"));
+        }
+        with_probe(Tree { path })
+    }
+
     /// A tree of nothing but directories and the probe, as little as a root can be.
     #[track_caller]
     pub fn bare(&self) -> Tree {

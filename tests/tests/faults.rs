@@ -322,7 +322,7 @@ fn device_rules() {
     for device in ["open_made_dev_mem", "open_made_dev_kmsg", "open_host_disk", "open_made_loop_control"] {
         assert_ne!(verdict(&[], device), "allowed", "{device}");
     }
-    assert_eq!(verdict(&["--property=DeviceAllow=/dev/loop-control rw"], "open_made_loop_control"), "allowed");
+    assert_eq!(verdict(&["--property=DeviceAllow=/dev/loop-control rwm"], "open_made_loop_control"), "allowed");
 }
 
 #[test]
@@ -358,7 +358,7 @@ fn the_tree_vanishes_and_proc_cannot_be_read() {
     running.finish(SOON).ends();
     bed.assert_clean();
     let tree = bed.busybox();
-    std::fs::set_permissions(tree.at("/proc"), std::os::unix::fs::PermissionsExt::from_mode(0)).expect("chmod");
+    std::fs::set_permissions(tree.at("/proc"), std::os::unix::fs::PermissionsExt::from_mode(0o0)).expect("chmod");
     bed.nspawn(&tree, ["/probe", "say", "ran"]).run().exits(0).prints("ran");
 }
 

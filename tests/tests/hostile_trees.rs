@@ -44,7 +44,7 @@ fn tell(tree: &Tree, path: &str, lie: Lie, trap: &Trap) {
         Lie::Huge => std::fs::File::create(&at).and_then(|f| f.set_len(1 << 34)).unwrap_or_else(|e| panic!("{e}")),
         Lie::ModeZero => {
             std::fs::create_dir_all(&at).unwrap_or_else(|e| panic!("{e}"));
-            let _ = std::fs::set_permissions(&at, std::os::unix::fs::PermissionsExt::from_mode(0));
+            let _ = std::fs::set_permissions(&at, std::os::unix::fs::PermissionsExt::from_mode(0o0));
         }
     }
 }
@@ -56,7 +56,7 @@ fn all_lies_at(path: &str, options: &[&str], command: &[&str]) {
     for lie in LIES {
         let trap = Trap::set(bed.dir().join(format!("trap-{}", bed.name())));
         let host = Trap::watch_host_etc();
-        let tree = bed.busybox();
+        let tree = bed.little();
         if options.contains(&"-b") {
             tree.init_is_probe("say ran then poweroff");
         }

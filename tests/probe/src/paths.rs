@@ -54,10 +54,12 @@ pub fn below(top: &str, content: bool) -> Json {
         for path in names {
             let Ok(meta) = std::fs::symlink_metadata(&path) else { continue };
             let mut seen = entry(&path);
-            if content && meta.is_file() && meta.len() < 4096 {
-                if let (Json::Obj(pairs), Ok(text)) = (&mut seen, std::fs::read(&path)) {
-                    pairs.push(("text".into(), Json::bytes(&text)));
-                }
+            if content
+                && meta.is_file()
+                && meta.len() < 4096
+                && let (Json::Obj(pairs), Ok(text)) = (&mut seen, std::fs::read(&path))
+            {
+                pairs.push(("text".into(), Json::bytes(&text)));
             }
             out.push(seen);
             if meta.is_dir() && out.len() < 2000 {
