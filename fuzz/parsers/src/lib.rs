@@ -1,0 +1,59 @@
+//! One small body per parser: any bytes go in, nothing panics, and what was understood can be said again.
+//!
+//! The same functions are driven by libFuzzer (`cargo fuzz run NAME`, wrappers in `fuzz_targets/`) and on stable Rust
+//! by `tests/smoke.rs` with random and mutated inputs. A body that asserts is a property; one that does not is total.
+
+mod config;
+mod files;
+mod messages;
+
+pub use config::{capability, cpu_list, machine_name, nspawn, rlimit, signal, size, syscall_filter, time_span, user_selector, uuid, words};
+pub use files::{cgroup_layout, machine_id, os_release, process_stat, state_file, undo_journal, users_database};
+pub use messages::{control_request, notify_message};
+
+/// One target.
+pub struct Target {
+    /// Its name: the function's, and `fuzz_targets/NAME.rs`.
+    pub name: &'static str,
+    /// The body.
+    pub body: fn(&[u8]),
+    /// Inputs that reach deep, to begin from.
+    pub seeds: &'static [&'static str],
+}
+
+/// Every target.
+pub const TARGETS: [Target; 21] = [
+    Target { name: "nspawn", body: nspawn, seeds: config::NSPAWN_SEEDS },
+    Target { name: "size", body: size, seeds: &["1K", "1.5G", "18446744073709551615", "4M 12K", "infinity"] },
+    Target { name: "time_span", body: time_span, seeds: &["1min 30s", "2h30.5min", "infinity", "1y 6month", "7µs", " 5 "] },
+    Target { name: "words", body: words, seeds: &["a 'b c' \"d\\\"e\" f\\x41", "\\u00e9\\101", "a:b\\:c::", "'open", ""] },
+    Target { name: "cpu_list", body: cpu_list, seeds: &["0-3,7", "1 2 3", "0-8191", "3-1", ""] },
+    Target { name: "signal", body: signal, seeds: &["TERM", "SIGRTMIN+4", "RTMAX-2", "64", "sigusr1"] },
+    Target { name: "capability", body: capability, seeds: &["CAP_SYS_ADMIN", "net_admin", "40", "cap_"] },
+    Target { name: "rlimit", body: rlimit, seeds: &["NOFILE", "RLIMIT_CORE", "nice", "RLIMIT_"] },
+    Target { name: "uuid", body: uuid, seeds: &["0123456789abcdef0123456789abcdef", "01234567-89ab-cdef-0123-456789abcdef", "0"] },
+    Target { name: "machine_name", body: machine_name, seeds: &["debian", "a.b-c_d", "..", "-x", "host.example"] },
+    Target { name: "user_selector", body: user_selector, seeds: &["root", "1000", "007", "4294967295", "a b", "_apt"] },
+    Target { name: "syscall_filter", body: syscall_filter, seeds: &["@mount bpf", "~@clock keyctl", "~ptrace 42", "@known"] },
+    Target { name: "cgroup_layout", body: cgroup_layout, seeds: files::CGROUP_SEEDS },
+    Target { name: "os_release", body: os_release, seeds: &["ID=debian\nNAME=\"Debian \\\"GNU\\\"\"\n# c\nA='b'\n", "=\nX", "A=\"open"] },
+    Target { name: "machine_id", body: machine_id, seeds: &["0123456789abcdef0123456789abcdef\n", "uninitialized\n"] },
+    Target { name: "users_database", body: users_database, seeds: files::USER_SEEDS },
+    Target { name: "state_file", body: state_file, seeds: &["{\"version\":1,\"name\":\"m\"}", "{\"version\":99}", "{}"] },
+    Target { name: "undo_journal", body: undo_journal, seeds: files::UNDO_SEEDS },
+    Target { name: "process_stat", body: process_stat, seeds: files::STAT_SEEDS },
+    Target { name: "control_request", body: control_request, seeds: messages::REQUEST_SEEDS },
+    Target { name: "notify_message", body: notify_message, seeds: &["READY=1\nSTATUS=up\nERRNO=2", "EXIT_STATUS=300", "STATUS=\u{202e}x\n=\n"] },
+];
+
+/// The text of `data`; parsers of text never see anything else.
+fn text(data: &[u8]) -> Option<&str> {
+    std::str::from_utf8(data).ok()
+}
+
+/// An error is one line for a person, of bounded length whatever the input.
+fn one_line(error: &dyn std::fmt::Display) {
+    let said = error.to_string();
+    assert!(!said.is_empty(), "an error says nothing");
+    assert!(!said.contains('\n'), "an error of several lines: {said:?}");
+}
