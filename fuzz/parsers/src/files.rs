@@ -11,7 +11,7 @@ use crate::{one_line, text};
 
 /// mountinfo, then NUL, then /proc/self/cgroup.
 pub(crate) const CGROUP_SEEDS: &[&str] = &[
-    "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw\0000::/user.slice\n",
+    "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw\x000::/user.slice\n",
     "31 23 0:27 / /sys/fs/cgroup ro - tmpfs tmpfs ro\n32 31 0:28 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n33 31 0:29 / \
      /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n34 31 0:30 /a\\040b /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup \
      rw,cpu,cpuacct\n\x0012:memory:/x/../y\n1:name=systemd:/\n0::/\n",
