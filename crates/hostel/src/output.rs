@@ -1,31 +1,64 @@
-//! Printing: results to stdout, tables that fit, a broken pipe is success.
+//! Printing: results to stdout, tables that fit, nothing a machine wrote that a terminal would obey, a broken pipe is success.
+
+mod tame;
+#[cfg(test)]
+mod tests;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
+pub use tame::Tame;
+
 /// Prints a result. A reader that went away has what it wanted.
 pub fn print(text: &str) -> ExitCode {
+    ExitCode::from(show(text))
+}
+
+/// [`print`] for a verb: its exit status, 1 when the result could not be written (and that has been said).
+pub fn show(text: &str) -> u8 {
+    match write(text.as_bytes()) {
+        Ok(_) => 0,
+        Err(e) => {
+            eprintln!("hostel: write standard output: {}", hostel_engine::error::io_text(&e));
+            1
+        }
+    }
+}
+
+/// Writes a part of a result; `false` when nobody reads any more.
+pub fn write(bytes: &[u8]) -> std::io::Result<bool> {
     let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        Err(e) => Err(e),
     }
 }
 
 /// Prints a value as pretty JSON.
 pub fn json(value: &impl serde::Serialize) -> ExitCode {
-    match serde_json::to_string_pretty(value) {
-        Ok(mut text) => {
-            text.push('\n');
-            print(&text)
-        }
-        Err(_) => ExitCode::FAILURE,
-    }
+    ExitCode::from(show_json(value))
 }
 
-/// Columns as wide as their widest cell; the last one is cut to the terminal's width.
+/// [`json`] for a verb.
+pub fn show_json(value: &impl serde::Serialize) -> u8 {
+    // What is printed here is plain data, which always serialises.
+    let mut text = serde_json::to_string_pretty(value).unwrap_or_default();
+    text.push('\n');
+    show(&text)
+}
+
+/// Columns as wide as their widest cell; on a terminal the widest ones are shortened until a line fits.
 pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    table_within(head, rows, terminal_width())
+}
+
+/// No column is made narrower than this to fit.
+const NARROWEST: usize = 7;
+const GAP: usize = 2;
+
+/// [`table`] in so many columns; `None`: any number.
+pub fn table_within(head: &[&str], rows: &[Vec<String>], limit: Option<usize>) -> String {
     let columns = head.len();
     let mut width: Vec<usize> = head.iter().map(|h| h.chars().count()).collect();
     for row in rows {
@@ -33,24 +66,23 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
             width[i] = width[i].max(cell.chars().count());
         }
     }
-    let limit = terminal_width();
+    if let Some(limit) = limit {
+        shrink(&mut width, limit);
+    }
     let mut out = String::new();
     let mut line = |cells: &mut dyn Iterator<Item = &str>| {
         let mut text = String::new();
         for (i, cell) in cells.enumerate().take(columns) {
             if i > 0 {
-                text.push_str("  ");
+                text.extend(std::iter::repeat_n(' ', GAP));
             }
-            text.push_str(cell);
+            let cell = shortened(cell, width[i]);
+            text.push_str(&cell);
             if i + 1 < columns {
                 text.extend(std::iter::repeat_n(' ', width[i].saturating_sub(cell.chars().count())));
             }
         }
-        let cut: String = match limit {
-            Some(limit) if text.chars().count() > limit => text.chars().take(limit).collect(),
-            _ => text,
-        };
-        out.push_str(cut.trim_end());
+        out.push_str(text.trim_end());
         out.push('\n');
     };
     line(&mut head.iter().copied());
@@ -60,11 +92,61 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     out
 }
 
-fn terminal_width() -> Option<usize> {
+/// Takes from the widest column, one by one, until the line fits.
+fn shrink(width: &mut [usize], limit: usize) {
+    let gaps = GAP * width.len().saturating_sub(1);
+    while width.iter().sum::<usize>() + gaps > limit {
+        match width.iter_mut().max() {
+            Some(widest) if *widest > NARROWEST => *widest -= 1,
+            _ => return,
+        }
+    }
+}
+
+fn shortened(cell: &str, width: usize) -> String {
+    if cell.chars().count() <= width {
+        return cell.to_owned();
+    }
+    let mut cut: String = cell.chars().take(width.saturating_sub(1)).collect();
+    cut.push('…');
+    cut
+}
+
+/// Columns of the terminal that standard output is; `None` when it is none.
+pub fn terminal_width() -> Option<usize> {
     if !std::io::stdout().is_terminal() {
         return None;
     }
     rustix::termios::tcgetwinsize(std::io::stdout()).ok().map(|w| usize::from(w.ws_col)).filter(|w| *w > 20)
+}
+
+/// Text from elsewhere on one line: what a terminal would act upon, or read in another order, is escaped.
+pub fn clean(text: &str) -> String {
+    let hidden = |c: char| c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if !text.contains(hidden) {
+        return text.to_owned();
+    }
+    text.chars().flat_map(|c| if hidden(c) { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+}
+
+/// Breaks a sentence into lines of at most `width` characters, each but the first begun with `indent` blanks.
+pub fn wrap(text: &str, indent: usize, width: usize) -> String {
+    let mut out = String::new();
+    let mut column = indent;
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if column > indent && column + 1 + length > width {
+            out.push('\n');
+            out.extend(std::iter::repeat_n(' ', indent));
+            column = indent;
+        } else if column > indent {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(word);
+        column += length;
+    }
+    out
 }
 
 /// `3d 4h`, `2h 5min`, `42s`.
@@ -90,17 +172,17 @@ pub fn bytes(n: u64) -> String {
     if unit == 0 { format!("{n}B") } else { format!("{value:.1}{}", UNITS[unit]) }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words() {
-        assert_eq!(duration(59), "59s");
-        assert_eq!(duration(3700), "1h 1min");
-        assert_eq!(duration(90_000), "1d 1h");
-        assert_eq!(bytes(1536), "1.5K");
-        assert_eq!(bytes(10), "10B");
-        assert_eq!(table(&["A", "B"], &[vec!["xx".into(), "y".into()]]), "A   B\nxx  y\n");
-    }
+/// `2026-11-21 03:50:38 UTC`, of seconds after 1970.
+pub fn date(seconds: u64) -> String {
+    let (days, rest) = (seconds / 86400, seconds % 86400);
+    // Years of 365.2425 days that begin in March, so that the leap day is the last (proleptic Gregorian calendar).
+    let shifted = days + 719_468;
+    let (era, day) = (shifted / 146_097, shifted % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let of_year = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153;
+    let of_month = of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = era * 400 + year + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{of_month:02} {:02}:{:02}:{:02} UTC", rest / 3600, rest / 60 % 60, rest % 60)
 }

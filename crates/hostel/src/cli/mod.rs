@@ -1,22 +1,23 @@
 //! The native command line: one row and one file per verb.
 
 mod boot;
-//mod clean;
-//mod console;
+mod clean;
+mod console;
 //mod doctor;
 //mod enter;
 //mod exec;
-//mod inspect;
-//mod kill;
-//mod link;
-//mod logs;
-//mod pause;
+mod inspect;
+mod kill;
+mod link;
+mod logs;
+mod pause;
 mod plan;
-//mod ps;
-//mod rm;
+mod look;
+mod ps;
+mod rm;
 mod run;
 //mod shell;
-//mod status;
+mod status;
 //mod stop;
 pub(crate) mod supervise;
 
@@ -72,27 +73,27 @@ pub struct Verb {
 }
 
 /// Verbs in help order; a line of dashes in the help separates the groups.
-pub const VERBS: [&Verb; 5] = [
+pub const VERBS: &[&Verb] = &[
     &run::VERB,
     &boot::VERB,
-    //&ps::VERB,
-    //&status::VERB,
-    //&inspect::VERB,
+    &ps::VERB,
+    &status::VERB,
+    &inspect::VERB,
     //&exec::VERB,
     //&shell::VERB,
     //&enter::VERB,
-    //&console::VERB,
-    //&logs::VERB,
+    &console::VERB,
+    &logs::VERB,
     //&stop::VERB,
-    //&kill::VERB,
-    //&pause::PAUSE,
-    //&pause::RESUME,
-    //&rm::VERB,
+    &kill::VERB,
+    &pause::PAUSE,
+    &pause::RESUME,
+    &rm::VERB,
     &plan::SPEC,
     &plan::PLAN,
     //&doctor::VERB,
-    //&clean::VERB,
-    //&link::VERB,
+    &clean::VERB,
+    &link::VERB,
     &supervise::VERB,
 ];
 

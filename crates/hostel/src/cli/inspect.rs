@@ -1,0 +1,48 @@
+//! `hostel inspect`: everything known of a running machine, as JSON.
+
+use std::ffi::OsString;
+
+use hostel_ipc::control::{CallError, Request, Status};
+use serde_json::{Value, json};
+
+use super::look::{self, Look};
+use super::{Outcome, Verb};
+use crate::{machine, output};
+
+/// The verb.
+pub(super) const VERB: Verb = Verb {
+    name: "inspect",
+    args: "NAME",
+    about: "print everything known of a machine as JSON: its state file, figures, its supervisor's word",
+    options: &[],
+    examples: &[("hostel inspect web | jq .machine.leader.pid", "its PID 1, seen from here")],
+    run,
+};
+
+fn run(args: &[OsString]) -> Outcome {
+    let Some(name) = look::only_name(&VERB, args, |_| false)? else { return Ok(0) };
+    let registry = machine::open_registry()?;
+    let look = Look::at(look::running(&registry, &name)?);
+    Ok(output::show_json(&value(&look, &ask(&look), &registry.path_of(&name).display().to_string())))
+}
+
+/// Asks the supervisor; it may be busy, hung or dead.
+pub(super) fn ask(look: &Look) -> Result<Status, CallError> {
+    look::connect(&look.machine, look::PATIENCE)?.call(&Request::Status)
+}
+
+/// The whole as one object.
+pub(super) fn value(look: &Look, control: &Result<Status, CallError>, directory: &str) -> Value {
+    json!({
+        "name": look.machine.name,
+        "state": look.state(),
+        "trouble": look.trouble(),
+        "directory": directory,
+        "uptime_seconds": look.uptime(),
+        "frozen": look.frozen,
+        "stats": look::stats_json(look),
+        "machine": look.machine.known(),
+        "supervisor": control.as_ref().ok(),
+        "supervisor_error": control.as_ref().err().map(ToString::to_string),
+    })
+}

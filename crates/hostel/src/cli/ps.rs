@@ -1,0 +1,104 @@
+//! `hostel ps`: the machines that run.
+
+use std::ffi::OsString;
+
+use lexopt::Arg::{Long, Short};
+use serde_json::{Value, json};
+
+use super::look::Look;
+use super::{Outcome, Verb};
+use crate::{machine, output};
+
+/// The verb.
+pub(super) const VERB: Verb = Verb {
+    name: "ps",
+    args: "[-a] [-q] [--json]",
+    about: "list the machines that run: state, init, leader, uptime, address, memory",
+    options: &[
+        ("-a, --all", "dead ones too: what killed supervisors left (see `hostel clean`)"),
+        ("-q, --quiet", "names only"),
+        ("--json", "an array of objects"),
+    ],
+    examples: &[
+        ("hostel ps", "what runs"),
+        ("hostel ps -q | xargs -rn1 hostel stop", "stop everything"),
+        ("hostel ps --json | jq '.[] | select(.state == \"paused\").name'", "for scripts"),
+    ],
+    run,
+};
+
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Options {
+    pub(super) all: bool,
+    pub(super) quiet: bool,
+    pub(super) json: bool,
+    pub(super) help: bool,
+}
+
+pub(super) fn parse(args: &[OsString]) -> Result<Options, lexopt::Error> {
+    let mut words = lexopt::Parser::from_args(args);
+    let mut options = Options::default();
+    while let Some(arg) = words.next()? {
+        match arg {
+            Short('a') | Long("all") => options.all = true,
+            Short('q') | Long("quiet") => options.quiet = true,
+            Long("json") => options.json = true,
+            Short('h') | Long("help") => options.help = true,
+            other => return Err(other.unexpected()),
+        }
+    }
+    Ok(options)
+}
+
+fn run(args: &[OsString]) -> Outcome {
+    let options = parse(args)?;
+    if options.help {
+        return Ok(output::show(&super::verb_help(&VERB)));
+    }
+    let machines = machine::open_registry()?.list()?;
+    let looks = machines.into_iter().map(Look::at).filter(|look| options.all || look.state() != "dead");
+    let looks: Vec<Look> = looks.collect();
+    Ok(if options.json {
+        output::show_json(&looks.iter().map(row_json).collect::<Vec<_>>())
+    } else if options.quiet {
+        output::show(&looks.iter().map(|l| format!("{}\n", l.machine.name)).collect::<String>())
+    } else if looks.is_empty() {
+        0
+    } else {
+        output::show(&output::table(&HEAD, &looks.iter().map(row).collect::<Vec<_>>()))
+    })
+}
+
+const HEAD: [&str; 7] = ["NAME", "STATE", "INIT", "LEADER", "UPTIME", "ADDRESS", "MEMORY"];
+
+fn row(look: &Look) -> Vec<String> {
+    let dash = || "-".to_string();
+    let state = look.machine.known();
+    let address = state.map(|s| s.addresses.iter().map(|a| output::clean(a)).collect::<Vec<_>>().join(" ")).filter(|a| !a.is_empty());
+    vec![
+        look.machine.name.to_string(),
+        look.state().to_owned(),
+        state.and_then(|s| s.init.as_deref()).map_or_else(dash, output::clean),
+        state.and_then(|s| s.leader).map_or_else(dash, |l| l.pid.to_string()),
+        look.uptime().map_or_else(dash, output::duration),
+        address.unwrap_or_else(dash),
+        look.memory(),
+    ]
+}
+
+pub(super) fn row_json(look: &Look) -> Value {
+    let state = look.machine.known();
+    json!({
+        "name": look.machine.name,
+        "state": look.state(),
+        "trouble": look.trouble(),
+        "init": state.and_then(|s| s.init.as_deref()),
+        "leader": state.and_then(|s| s.leader).map(|l| l.pid),
+        "supervisor": state.map(|s| s.supervisor.pid).or(look.machine.owner),
+        "uptime_seconds": look.uptime(),
+        "addresses": state.map_or(&[][..], |s| &s.addresses),
+        "memory_bytes": look.stats.memory_current,
+        "memory_resident_bytes": look.resident,
+        "tree": state.and_then(|s| s.tree.as_ref()),
+    })
+}

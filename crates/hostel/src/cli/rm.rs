@@ -1,0 +1,186 @@
+//! `hostel rm`: delete a kept machine, or, when asked in so many words, a tree.
+
+use std::ffi::OsString;
+use std::io::{BufRead, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use hostel_engine::error::Error;
+use hostel_engine::registry::{Registry, RegistryError};
+use hostel_image::open::KEPT;
+use hostel_image::{locks, remove};
+use hostel_spec::MachineName;
+use lexopt::Arg::{Long, Short, Value};
+
+use super::look;
+use super::{Failure, Outcome, Verb};
+use crate::{machine, output};
+
+/// The verb.
+pub(super) const VERB: Verb = Verb {
+    name: "rm",
+    args: "NAME [--tree [--yes]]",
+    about: "delete a machine kept by `run --keep`; with --tree, a tree in /var/lib/machines",
+    options: &[
+        ("--tree", "delete the tree /var/lib/machines/NAME itself"),
+        ("-y, --yes", "do not ask before a tree is deleted"),
+    ],
+    examples: &[("hostel rm try1", "forget what `hostel run --keep try1` changed"), ("hostel rm debian --tree", "delete the system, after asking")],
+    run,
+};
+
+/// Where trees are that may be deleted by name.
+const TREES: &str = "/var/lib/machines";
+
+#[derive(Debug, PartialEq, Eq)]
+struct Request {
+    name: MachineName,
+    tree: bool,
+    yes: bool,
+}
+
+/// `None`: the help was asked for.
+fn parse(args: &[OsString]) -> Result<Option<Request>, Failure> {
+    let mut words = lexopt::Parser::from_args(args);
+    let (mut name, mut tree, mut yes) = (None, false, false);
+    while let Some(arg) = words.next()? {
+        match arg {
+            Long("tree") => tree = true,
+            Short('y') | Long("yes") => yes = true,
+            Short('h') | Long("help") => return Ok(None),
+            Value(word) => look::one(&mut name, &word)?,
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(Some(Request { name: look::required(name)?, tree, yes }))
+}
+
+fn run(args: &[OsString]) -> Outcome {
+    let Some(request) = parse(args)? else { return Ok(output::show(&super::verb_help(&VERB))) };
+    let registry = machine::open_registry()?;
+    let place = Place { kept: Path::new(KEPT), trees: Path::new(TREES), locks: Path::new(locks::DIRECTORY) };
+    let path = place.find(&request.name, request.tree)?;
+    if request.tree && !request.yes && !confirmed(&path)? {
+        eprintln!("Nothing was deleted.");
+        return Ok(1);
+    }
+    place.delete(&registry, &request.name, &path)?;
+    Ok(0)
+}
+
+/// Asks on the terminal; without one, `--yes` has to be given.
+fn confirmed(path: &Path) -> Result<bool, Failure> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::Usage(format!("rm --tree would delete {} and everything in it: say --yes where nobody can be asked", path.display())));
+    }
+    eprint!("Delete {} and everything in it? [y/N] ", path.display());
+    // A prompt that cannot be seen is answered with no.
+    let _ = std::io::stderr().flush();
+    let mut answer = String::new();
+    let read = std::io::stdin().lock().read_line(&mut answer);
+    Ok(read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes" | "Yes"))
+}
+
+/// The directories concerned; tests have their own.
+struct Place<'a> {
+    kept: &'a Path,
+    trees: &'a Path,
+    locks: &'a Path,
+}
+
+impl Place<'_> {
+    /// What is meant, if it is there and may be deleted.
+    fn find(&self, name: &MachineName, tree: bool) -> Result<PathBuf, Error> {
+        let kind = |path: &Path| std::fs::symlink_metadata(path).ok().map(|m| m.file_type());
+        let (kept, in_trees) = (self.kept.join(name.as_str()), self.trees.join(name.as_str()));
+        if tree {
+            return match kind(&in_trees) {
+                Some(kind) if kind.is_dir() => Ok(in_trees),
+                Some(_) => Err(Error::new("remove", format!("tree {}", in_trees.display()), "it is not a directory").hint("delete links and images with rm(1)")),
+                None => Err(Error::new("remove", format!("tree {}", in_trees.display()), "there is none")),
+            };
+        }
+        match kind(&kept) {
+            Some(kind) if kind.is_dir() => Ok(kept),
+            Some(_) => Err(Error::new("remove", kept.display().to_string(), "it is not a directory")),
+            None => {
+                let error = Error::new("remove", format!("machine {name}"), "no machine is kept under this name");
+                Err(if kind(&in_trees).is_some() {
+                    error.hint(format!("there is a tree {}; --tree deletes that", in_trees.display()))
+                } else {
+                    error.hint(format!("kept machines are in {}", self.kept.display()))
+                })
+            }
+        }
+    }
+
+    /// Deletes it while nobody can start it.
+    fn delete(&self, registry: &Registry, name: &MachineName, path: &Path) -> Result<(), Error> {
+        let claim = match registry.claim(name) {
+            Ok(claim) => claim,
+            Err(RegistryError::Busy { .. }) => {
+                return Err(Error::new("remove", format!("machine {name}"), "it is running").hint(format!("`hostel stop {name}` ends it")).busy());
+            }
+            Err(other) => return Err(other.into()),
+        };
+        // A machine of another name may run on it; its supervisor holds this lock.
+        let removed = hostel_image::open::directory(path)
+            .and_then(|tree| locks::take(self.locks, std::os::fd::AsFd::as_fd(&tree), path, locks::Lock::Exclusive, name))
+            .and_then(|_lock| remove::remove_tree(path));
+        let released = claim.release();
+        removed?;
+        Ok(released?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn command_lines() {
+        let parse = |words: &[&str]| parse(&words.iter().map(OsString::from).collect::<Vec<_>>());
+        let web = MachineName::new("web").unwrap();
+        assert_eq!(parse(&["web"]).unwrap(), Some(Request { name: web.clone(), tree: false, yes: false }));
+        assert_eq!(parse(&["--tree", "-y", "web"]).unwrap(), Some(Request { name: web, tree: true, yes: true }));
+        for bad in [&[][..], &["a", "b"], &["/etc"], &["."], &["-r", "web"], &["--tree=x", "web"]] {
+            assert!(matches!(parse(bad), Err(Failure::Usage(_))), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn deletes_what_is_meant() {
+        let top = std::env::temp_dir().join(format!("hostel-rm-{}", std::process::id()));
+        let (kept, trees, locks) = (top.join("kept"), top.join("trees"), top.join("locks"));
+        for dir in [kept.join("a/upper/etc"), kept.join("a/work"), trees.join("t/usr"), trees.join("both/usr"), kept.join("both/upper")] {
+            std::fs::create_dir_all(dir).unwrap();
+        }
+        std::fs::create_dir_all(&locks).unwrap();
+        std::fs::write(kept.join("a/upper/etc/x"), "x").unwrap();
+        std::os::unix::fs::symlink(&top, trees.join("link")).unwrap();
+        let registry = Registry::open(&top.join("run")).unwrap();
+        let place = Place { kept: &kept, trees: &trees, locks: &locks };
+        let name = |n: &str| MachineName::new(n).unwrap();
+
+        assert_eq!(place.find(&name("a"), false).unwrap(), kept.join("a"));
+        let error = place.find(&name("t"), false).unwrap_err();
+        assert!(error.hint.is_some_and(|h| h.contains("--tree")), "a tree is not deleted by mistake");
+        assert_eq!(place.find(&name("both"), false).unwrap(), kept.join("both"));
+        assert_eq!(place.find(&name("both"), true).unwrap(), trees.join("both"));
+        assert!(place.find(&name("a"), true).is_err() && place.find(&name("link"), true).is_err() && place.find(&name("no"), false).is_err());
+
+        // Running: refused, and nothing is touched.
+        let claim = registry.claim(&name("a")).unwrap();
+        let error = place.delete(&registry, &name("a"), &kept.join("a")).unwrap_err();
+        assert!(error.busy && kept.join("a/upper/etc/x").exists(), "{error}");
+        claim.release().unwrap();
+        // In use by a machine of another name: likewise.
+        let tree = hostel_image::open::directory(&kept.join("a")).unwrap();
+        let lock = locks::take(&locks, std::os::fd::AsFd::as_fd(&tree), &kept.join("a"), locks::Lock::Exclusive, &name("other")).unwrap();
+        let error = place.delete(&registry, &name("a"), &kept.join("a")).unwrap_err();
+        assert!(error.busy && kept.join("a/upper/etc/x").exists(), "{error}");
+        drop(lock);
+        place.delete(&registry, &name("a"), &kept.join("a")).unwrap();
+        assert!(!kept.join("a").exists() && registry.list().unwrap().is_empty());
+        std::fs::remove_dir_all(top).unwrap();
+    }
+}
