@@ -17,9 +17,10 @@ const NOSUID_NODEV: Attributes = Attributes::NOSUID.or(Attributes::NODEV);
 const API: Attributes = NOSUID_NODEV.or(Attributes::NOEXEC);
 
 /// Covered in /proc for every machine (spec/nspawn.md 1.7).
-const PROC_MASKED: [&str; 5] = ["kallsyms", "kcore", "keys", "sysrq-trigger", "timer_list"];
+/// systemd-nspawn leaves mtrr open, through which root changes how the host's memory is cached.
+const PROC_MASKED: [&str; 6] = ["kallsyms", "kcore", "keys", "mtrr", "sysrq-trigger", "timer_list"];
 /// Covered besides in machine mode (spec/security.md 4).
-const PROC_MASKED_MACHINE: [&str; 8] = ["latency_stats", "slabinfo", "vmallocinfo", "pagetypeinfo", "mtrr", "sched_debug", "acpi", "scsi"];
+const PROC_MASKED_MACHINE: [&str; 7] = ["latency_stats", "slabinfo", "vmallocinfo", "pagetypeinfo", "sched_debug", "acpi", "scsi"];
 /// Read-only in /proc. `sys` last: /proc/sys/net may stay writable.
 const PROC_READ_ONLY: [&str; 8] = ["acpi", "apm", "asound", "bus", "fs", "irq", "scsi", "sys"];
 /// Covered in /sys in machine mode.

@@ -176,14 +176,35 @@ fn bond(plan: &Plan, made: &mut Made, claim: &mut Claim, pid: i32) -> Result<()>
                 record(claim, Undo::Link { name: host.clone(), alias: alias.clone() })?;
                 let netns = open_namespace(pid, "net")?;
                 let ends = (VethEnd { name: host, mac: *host_mac, altname: altname.as_deref() }, VethEnd { name: inside, mac: *inside_mac, altname: None });
-                Routing::open().and_then(|mut r| r.add_veth(ends.0, ends.1, netns.as_fd(), &alias)).map_err(|e| {
-                    let error = Error::new("add", format!("veth {host}"), io_text(&e));
-                    if e.raw_os_error() == Some(Errno::EXIST.raw_os_error()) { error.hint(format!("an interface of that name exists: ip link delete {host}")) } else { error }
-                })?;
+                add_veth(ends, netns.as_fd(), &alias)?;
             }
         }
     }
     Ok(())
+}
+
+/// Makes a cable. A link of that name and alias is one of a former life of this machine: the kernel takes some 20 ms to
+/// remove it after the machine's end, for which nobody waits but a start that comes too early.
+fn add_veth(ends: (VethEnd<'_>, VethEnd<'_>), netns: BorrowedFd<'_>, alias: &str) -> Result<()> {
+    let name = ends.0.name;
+    let failed = |e: std::io::Error| Error::new("add", format!("veth {name}"), io_text(&e));
+    let mut routing = Routing::open().map_err(failed)?;
+    for _ in 0..20 {
+        match routing.add_veth(ends.0, ends.1, netns, alias) {
+            Ok(()) => return Ok(()),
+            Err(e) if e.raw_os_error() != Some(Errno::EXIST.raw_os_error()) => return Err(failed(e)),
+            Err(e) => match std::fs::read_to_string(format!("/sys/class/net/{name}/ifalias")) {
+                Ok(found) if found.trim() != alias => return Err(failed(e).hint(format!("an interface of that name exists and is not this machine's: ip link delete {name}"))),
+                // Ours, or gone by now.
+                _ => match routing.delete(name) {
+                    Ok(()) => {}
+                    Err(e) if e.raw_os_error() == Some(Errno::NODEV.raw_os_error()) => {}
+                    Err(e) => return Err(failed(e)),
+                },
+            },
+        }
+    }
+    Err(Error::new("add", format!("veth {name}"), "an old link of that name does not go away"))
 }
 
 fn open_namespace(pid: i32, kind: &str) -> Result<OwnedFd> {
