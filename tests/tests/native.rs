@@ -321,7 +321,7 @@ fn console_attaches_and_leaves() {
 fn kill_sends_any_signal() {
     let Some(bed) = Bed::start() else { return };
     let machine = Machine::boot(&bed, &[]);
-    bed.hostel(["kill", &machine.name]).run().exits(0);
+    bed.hostel(["kill", &machine.name, "-s", "KILL"]).run().exits(0);
     assert!(eventually(SOON, || row(&bed, &machine.name).is_none()), "{:?}", row(&bed, &machine.name));
     bed.assert_clean();
 }
