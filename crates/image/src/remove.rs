@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use hostel_sys::tree::btrfs;
 use rustix::fs::{AtFlags, FileType, IFlags, Mode, OFlags, RenameFlags};
@@ -17,6 +17,8 @@ use crate::{Cause, Result, inroot, partial};
 
 /// Deeper directories are moved up to the top before they are emptied: an image chooses its depth, we our descriptors.
 const DEPTH: u32 = 48;
+/// How often a tree is gone through in which things are moved meanwhile.
+const ROUNDS: u32 = 100;
 
 /// Deletes the directory tree `path`, in one step for whoever looks at its name.
 ///
@@ -119,24 +121,35 @@ pub(crate) fn delete(parent: BorrowedFd<'_>, name: &CStr, dir: OwnedFd) -> std::
     if btrfs::is_subvolume(dir.as_fd()).unwrap_or(false) && delete_subvolume(parent, name, dir.as_fd()).is_ok() {
         return Ok(());
     }
-    let top = Arc::new(Dir { fd: dir, name: name.to_owned(), above: None, depth: 0, left: AtomicUsize::new(1) });
-    let flattened = AtomicUsize::new(0);
-    let context = Context { top: top.clone(), flattened };
-    // Not counted: a directory stays open until all below it are gone; the depth is bounded instead.
-    let open = walk::OpenDirectories::default();
-    walk::run(walk::THREADS, &open, None, |job: Option<Job>, queue: &Queue<Option<Job>, Cause>| match job {
-        None => context.empty(&top, queue),
-        Some(job) => context.descend(job, queue),
-    })?;
+    // Somebody who can write in the tree may move things while we go; what he moved out of sight is met in the next round.
+    for _ in 0..ROUNDS {
+        if empty(walk::readable(dir.as_fd())?)? {
+            break;
+        }
+    }
     match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
         Err(e) => Err(e.into()),
     }
 }
 
+/// Removes all that is in `dir`; `false` when something was moved meanwhile and may still be there.
+fn empty(dir: OwnedFd) -> std::result::Result<bool, Cause> {
+    let top = Arc::new(Dir { fd: dir, name: CString::default(), above: None, depth: 0, left: AtomicUsize::new(1) });
+    let context = Context { top: top.clone(), flattened: AtomicUsize::new(0), again: AtomicBool::new(false) };
+    // Not counted: a directory stays open until all below it are gone; the depth is bounded instead.
+    let open = walk::OpenDirectories::default();
+    walk::run(walk::THREADS, &open, None, |job: Option<Job>, queue: &Queue<Option<Job>, Cause>| match job {
+        None => context.empty(&top, queue),
+        Some(job) => context.descend(job, queue),
+    })?;
+    Ok(!context.again.into_inner())
+}
+
 struct Context {
     top: Arc<Dir>,
     flattened: AtomicUsize,
+    again: AtomicBool,
 }
 
 impl Context {
@@ -144,17 +157,19 @@ impl Context {
         let Job { above, name } = job;
         let fd = match walk::subdirectory(above.fd.as_fd(), &name) {
             Ok(fd) => fd,
-            Err(Errno::NOENT) => return finish(above),
+            Err(Errno::NOENT) => return self.finish(above),
             // Exchanged for something else meanwhile.
             Err(Errno::LOOP | Errno::NOTDIR) => {
-                unlink(above.fd.as_fd(), &name)?;
-                return finish(above);
+                if !unlink(above.fd.as_fd(), &name)? {
+                    self.again.store(true, Ordering::Relaxed);
+                }
+                return self.finish(above);
             }
             Err(Errno::XDEV) => return Err(Cause::Why("something is mounted in it")),
             Err(e) => return Err(e.into()),
         };
         if btrfs::is_subvolume(fd.as_fd()).unwrap_or(false) && delete_subvolume(above.fd.as_fd(), &name, fd.as_fd()).is_ok() {
-            return finish(above);
+            return self.finish(above);
         }
         if above.depth >= DEPTH {
             let number = self.flattened.fetch_add(1, Ordering::Relaxed);
@@ -163,12 +178,12 @@ impl Context {
             match rustix::fs::renameat(&above.fd, &*name, &self.top.fd, &*flat) {
                 Ok(()) => {
                     self.top.left.fetch_add(1, Ordering::AcqRel);
-                    finish(above)?;
+                    self.finish(above)?;
                     // When all else is done, or the directories above it would stay open under those to come.
                     queue.push_last(Some(Job { above: self.top.clone(), name: flat }));
                     return Ok(());
                 }
-                Err(Errno::NOENT) => return finish(above),
+                Err(Errno::NOENT) => return self.finish(above),
                 // Across a subvolume: it just stays deep.
                 Err(_) => {}
             }
@@ -187,19 +202,24 @@ impl Context {
             queue.push(Some(Job { above: dir.clone(), name: name.to_owned() }));
             Ok::<(), Cause>(())
         })?;
-        finish(dir.clone())
+        self.finish(dir.clone())
+    }
+
+    /// One thing less below `dir`; removes it, and those above it, when that was the last. The top is left to [`delete`].
+    fn finish(&self, mut dir: Arc<Dir>) -> std::result::Result<(), Cause> {
+        while dir.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+            let Some(above) = dir.above.clone() else { return Ok(()) };
+            match remove_entry(above.fd.as_fd(), &dir.name, AtFlags::REMOVEDIR) {
+                // Another one has its name now, or something came into it.
+                Err(Cause::Os(Errno::NOTDIR | Errno::NOTEMPTY)) => self.again.store(true, Ordering::Relaxed),
+                other => other?,
+            }
+            dir = above;
+        }
+        Ok(())
     }
 }
 
-/// One thing less below `dir`; removes it, and those above it, when that was the last. The top is left to [`delete`].
-fn finish(mut dir: Arc<Dir>) -> std::result::Result<(), Cause> {
-    while dir.left.fetch_sub(1, Ordering::AcqRel) == 1 {
-        let Some(above) = dir.above.clone() else { return Ok(()) };
-        remove_entry(above.fd.as_fd(), &dir.name, AtFlags::REMOVEDIR)?;
-        dir = above;
-    }
-    Ok(())
-}
 
 /// Unlinks what is no directory; `false` when it is one.
 fn unlink(dir: BorrowedFd<'_>, name: &CStr) -> std::result::Result<bool, Cause> {

@@ -1,6 +1,5 @@
 use super::*;
-use crate::walk::testing::{Scratch, sh};
-use std::sync::atomic::{AtomicBool, Ordering};
+use crate::walk::testing::{Scratch, exchange, sh, while_swapping};
 
 /// `tree` with traps: links that lead to `outside` when followed by string.
 fn trapped(tag: &str) -> (Scratch, OwnedFd) {
@@ -147,22 +146,18 @@ fn a_swapper_gets_nothing_made_outside() {
     let tree = scratch.path().join("tree");
     std::fs::create_dir(tree.join("swap")).unwrap();
     std::os::unix::fs::symlink(scratch.path().join("outside"), tree.join("swap.link")).unwrap();
-    let stop = AtomicBool::new(false);
     let mut made = 0;
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let dir = rustix::fs::open(&tree, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).unwrap();
-            while !stop.load(Ordering::Relaxed) {
-                let _ = rustix::fs::renameat_with(&dir, "swap", &dir, "swap.link", rustix::fs::RenameFlags::EXCHANGE);
+    let dir = crate::open::directory(&tree).unwrap();
+    while_swapping(
+        || exchange(&dir, "swap", "swap.link"),
+        || {
+            for i in 0..4000 {
+                made += u32::from(make_directories(root.as_fd(), Path::new(&format!("swap/d{i}/e")), DIR_MODE).is_ok());
+                let _ = make_file(root.as_fd(), Path::new(&format!("swap/d{i}/f")), DIR_MODE);
+                let _ = replace(root.as_fd(), Path::new(&format!("swap/r{i}")), b"x", DIR_MODE, Durable::No);
             }
-        });
-        for i in 0..4000 {
-            made += u32::from(make_directories(root.as_fd(), Path::new(&format!("swap/d{i}/e")), DIR_MODE).is_ok());
-            let _ = make_file(root.as_fd(), Path::new(&format!("swap/d{i}/f")), DIR_MODE);
-            let _ = replace(root.as_fd(), Path::new(&format!("swap/r{i}")), b"x", DIR_MODE, Durable::No);
-        }
-        stop.store(true, Ordering::Relaxed);
-    });
+        },
+    );
     assert!(made > 0);
     assert_eq!(std::fs::read_dir(scratch.path().join("outside")).unwrap().count(), 0);
 }

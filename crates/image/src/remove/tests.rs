@@ -1,6 +1,5 @@
 use super::*;
-use crate::walk::testing::{FileSystem, Scratch, describe, is_root, names, sample, sh};
-use std::sync::atomic::AtomicBool;
+use crate::walk::testing::{FileSystem, Scratch, describe, exchange, is_root, names, sample, sh, while_swapping};
 
 #[test]
 fn everything_goes_on_every_file_system() {
@@ -78,19 +77,11 @@ fn a_swapper_gets_nothing_outside_removed() {
             r#"mkdir -p "$1"/{a,b,c,d}/x; touch "$1"/{a,b,c,d}/{1,2,3,4}; for i in a b c d; do ln -s "$2" "$1"/$i.link; done"#,
             &[&tree, &outside],
         );
-        let stop = AtomicBool::new(false);
         let dir = crate::open::directory(&tree).unwrap();
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while !stop.load(Ordering::Relaxed) {
-                    for name in ["a", "b", "c", "d"] {
-                        let _ = rustix::fs::renameat_with(&dir, name, &dir, format!("{name}.link"), RenameFlags::EXCHANGE);
-                    }
-                }
-            });
-            remove_tree(&tree).unwrap();
-            stop.store(true, Ordering::Relaxed);
-        });
+        while_swapping(
+            || ["a", "b", "c", "d"].iter().for_each(|name| exchange(&dir, name, &format!("{name}.link"))),
+            || remove_tree(&tree).unwrap(),
+        );
     }
     assert_eq!(names(&outside), ["keep", "sub"]);
     assert_eq!(names(&outside.join("sub")), ["keep"]);

@@ -196,6 +196,34 @@ fn visit(top: &Path, below: &Path, lines: &mut Vec<String>) {
     }
 }
 
+/// Repeats `swap` in a thread of its own until `body` is done, also when that fails.
+pub(crate) fn while_swapping(swap: impl Fn() + Send, body: impl FnOnce()) {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    struct Stop<'a>(&'a AtomicBool);
+    impl Drop for Stop<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let stop = &stop;
+        scope.spawn(move || {
+            while !stop.load(Ordering::Relaxed) {
+                swap();
+            }
+        });
+        let _stop = Stop(stop);
+        body();
+    });
+}
+
+/// Exchanges two names of `dir`.
+pub(crate) fn exchange(dir: &rustix::fd::OwnedFd, a: &str, b: &str) {
+    // Fails while one of them is away.
+    let _ = rustix::fs::renameat_with(dir, a, dir, b, rustix::fs::RenameFlags::EXCHANGE);
+}
+
 /// Names in `dir`.
 pub(crate) fn names(dir: &Path) -> Vec<String> {
     let mut names: Vec<String> = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
