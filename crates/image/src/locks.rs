@@ -1,4 +1,6 @@
 //! The lock on a tree: one writer or many readers, shared with systemd-nspawn and machinectl.
+//!
+//! They take a second lock beside the tree (`.#NAME.lck`); this one, by inode, is the one that all names of a tree share.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};

@@ -56,7 +56,7 @@ pub fn is_pickable(base: u32) -> bool {
     base & 0xffff == 0 && (MIN..=MAX).contains(&base)
 }
 
-/// A 64-bit number made the base of a range.
+/// A number made the base of a range.
 fn fold(number: u32) -> u32 {
     (number % (MAX - MIN) + MIN) & 0xffff_0000
 }
@@ -89,10 +89,10 @@ pub fn of_owner(uid: u32, gid: u32) -> std::result::Result<IdRange, Cause> {
 /// A range delegated by /etc/subuid or /etc/subgid is left alone too (systemd-nspawn would take it), except where the tree
 /// already belongs to it. Reads the host's files only, no name services.
 pub fn pick(places: &Places, owner: u32, name: &MachineName) -> Result<Claim> {
-    let taken = Taken16::read(&places.etc);
+    let host = HostIds::read(&places.etc);
     let random = || random_u64().map_or(0, |n| n as u32);
     for base in candidates(owner, name.as_str(), random) {
-        if taken.by_accounts(base) || (base != owner & 0xffff_0000 && taken.by_delegation(base)) {
+        if host.by_accounts(base) || (base != owner & 0xffff_0000 && host.by_delegation(base)) {
             continue;
         }
         if let Some(claim) = claim(places, base)? {
@@ -112,12 +112,12 @@ pub fn claim(places: &Places, base: u32) -> Result<Option<Claim>> {
 }
 
 /// Which ids the host's own files speak of.
-struct Taken16 {
+struct HostIds {
     accounts: Vec<u32>,
     delegated: Vec<(u64, u64)>,
 }
 
-impl Taken16 {
+impl HostIds {
     fn read(etc: &Path) -> Self {
         let text = |name: &str| std::fs::read(etc.join(name)).unwrap_or_default();
         let mut accounts = Vec::new();

@@ -75,9 +75,8 @@ fn systemd_nspawn_sees_it() {
     let tree = crate::open::directory(&tree_path).unwrap();
     let directory = Path::new(DIRECTORY);
     let nspawn = |command: &[&str]| {
-        let mut nspawn = std::process::Command::new("systemd-nspawn");
-        nspawn.args(["-q", "--register=no", "--keep-unit", "--pipe", "--private-network", "-M", "himg-lock", "-D"]).arg(&tree_path).arg("/bin/busybox").args(command);
-        nspawn.stdin(std::process::Stdio::null());
+        let mut nspawn = crate::walk::testing::nspawn("himg-lock");
+        nspawn.arg("-D").arg(&tree_path).arg("/bin/busybox").args(command);
         nspawn
     };
     let held = take(directory, tree.as_fd(), &tree_path, Lock::Exclusive, &machine("himg-lock")).unwrap();

@@ -192,10 +192,9 @@ fn the_same_as_systemd_nspawn() {
     let Some(fs) = FileSystem::new("tmpfs", 400) else { return };
     let (theirs, ours) = (fs.at.join("theirs"), fs.at.join("ours"));
     sh(r#"cp -a "$1" "$2"; touch "$2"/usr/s; chown 1000:65534 "$2"/usr/s; chmod 4755 "$2"/usr/s; cp -a "$2" "$3""#, &[busybox, &theirs, &ours]);
-    sh(
-        r#"systemd-nspawn -q --register=no --keep-unit --pipe --private-network -M himg-shift -D "$1" --private-users=1179648 --private-users-ownership=chown /bin/busybox true </dev/null"#,
-        &[&theirs],
-    );
+    let mut nspawn = crate::walk::testing::nspawn("himg-shift");
+    nspawn.arg("-D").arg(&theirs).args(["--private-users=1179648", "--private-users-ownership=chown", "/bin/busybox", "true"]);
+    assert!(nspawn.status().unwrap().success());
     shift_to(&ours, BASE).unwrap();
     let strip = |tree: &Path| -> Vec<(PathBuf, u32, u32)> {
         let mut all: Vec<_> = owners(tree).into_iter().map(|(p, u, g)| (p.strip_prefix(tree).unwrap().to_owned(), u, g)).collect();

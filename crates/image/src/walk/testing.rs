@@ -117,6 +117,27 @@ pub(crate) fn sample(tree: &Path) {
     rustix::fs::mknodat(rustix::fs::CWD, tree.join("socket"), rustix::fs::FileType::Socket, rustix::fs::Mode::from_raw_mode(0o755), 0).unwrap();
 }
 
+/// systemd-nspawn, quiet and without a bus, in cgroups of its own that are removed afterwards (it leaves what it makes).
+pub(crate) fn nspawn(machine: &str) -> Command {
+    let mut command = Command::new("bash");
+    command.args([
+        "-c",
+        r#"name=hostel-image-$1; shift; own=()
+           for top in /sys/fs/cgroup /sys/fs/cgroup/unified /sys/fs/cgroup/systemd; do
+             [ -f $top/cgroup.procs ] && mkdir $top/$name && echo $$ > $top/$name/cgroup.procs && own+=($top/$name)
+           done
+           systemd-nspawn -q --register=no --keep-unit --pipe --private-network "$@" </dev/null; code=$?
+           for dir in "${own[@]}"; do
+             echo $$ > ${dir%/*}/cgroup.procs; rmdir $dir/payload $dir/supervisor $dir
+           done 2>/dev/null; exit $code"#,
+        "sh",
+        machine,
+        "-M",
+        machine,
+    ]);
+    command
+}
+
 /// Runs the ignored test `name` of this program in a process of its own, which reads `arguments` by [`arguments`].
 pub(crate) fn in_child(name: &str, arguments: &[&Path]) -> std::process::Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
