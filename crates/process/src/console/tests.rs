@@ -63,7 +63,9 @@ fn pump(console: &mut Console, mut done: impl FnMut(&mut Console) -> bool) -> Ve
     let mut poller = Poller::new().unwrap();
     let mut seen = Vec::new();
     let give_up = Instant::now() + Duration::from_secs(20);
+    let mut idle_turns = 0;
     while !done(console) && Instant::now() < give_up {
+        let before = (console.fresh, console.taken, console.typed.len(), console.input.is_some(), Instant::now());
         console.prepare(&mut poller, |end| end).unwrap();
         let ready: Vec<_> = poller.wait(Some(Instant::now() + Duration::from_millis(20))).unwrap().collect();
         for r in ready {
@@ -72,6 +74,9 @@ fn pump(console: &mut Console, mut done: impl FnMut(&mut Console) -> bool) -> Ve
                 happening => seen.push(happening),
             }
         }
+        let after = (console.fresh, console.taken, console.typed.len(), console.input.is_some(), before.4);
+        idle_turns = if before == after && before.4.elapsed() < Duration::from_millis(10) { idle_turns + 1 } else { 0 };
+        assert!(idle_turns < 100, "it spins");
     }
     seen
 }
@@ -274,10 +279,10 @@ fn a_stopped_reader_stops_the_machine_and_loses_nothing() {
         let n = rustix::io::write(&machine.0, &chunk).unwrap_or(0);
         written.extend_from_slice(&chunk[..n]);
         next = written.last().copied().unwrap_or(0);
+        assert!(written.len() < 300_000, "more than a pipe, a pty and one buffer hold");
         refused = if n == 0 { refused + 1 } else { 0 };
         pump_for(&mut console, 5);
     }
-    assert!(written.len() < 300_000, "pipe, pty and one buffer: {}", written.len());
     // The machine dies; its end is closed; a reader comes back.
     drop(machine);
     let mut read = Vec::new();
@@ -471,6 +476,44 @@ mod log {
         }
         seen.extend(all(reader));
         assert!(seen == written, "{} of {}", seen.len(), written.len());
+    }
+
+    #[test]
+    fn a_follower_in_a_race_with_rotation() {
+        use std::sync::atomic::{AtomicU64, Ordering};
+        const ALL: u64 = 4 << 20;
+        let dir = Dir::new("race");
+        let mut log = Log::open(dir.1.as_fd(), 32 << 10).unwrap();
+        let mut reader = log.tail(0).unwrap();
+        let seen = AtomicU64::new(0);
+        let byte = |at: u64| (at % 251) as u8;
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut at = 0;
+                let give_up = Instant::now() + Duration::from_secs(20);
+                while at < ALL && Instant::now() < give_up {
+                    // Never so far ahead that two rotations lie between.
+                    if at - seen.load(Ordering::Acquire) < 12 << 10 {
+                        let piece: Vec<u8> = (at..at + 100).map(byte).collect();
+                        log.append(&piece);
+                        at += 100;
+                    } else {
+                        std::thread::yield_now();
+                    }
+                }
+            });
+            let (mut at, mut buf) = (0, [0; 4096]);
+            let give_up = Instant::now() + Duration::from_secs(20);
+            while at < ALL {
+                let n = reader.read(&mut buf).unwrap();
+                for &b in &buf[..n] {
+                    assert_eq!(b, byte(at), "at {at}");
+                    at += 1;
+                }
+                seen.store(at, Ordering::Release);
+                assert!(Instant::now() < give_up, "at {at}");
+            }
+        });
     }
 
     #[test]
