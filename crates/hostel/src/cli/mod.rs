@@ -3,7 +3,7 @@
 mod boot;
 mod clean;
 mod console;
-//mod doctor;
+mod doctor;
 //mod enter;
 //mod exec;
 mod inspect;
@@ -91,7 +91,7 @@ pub const VERBS: &[&Verb] = &[
     &rm::VERB,
     &plan::SPEC,
     &plan::PLAN,
-    //&doctor::VERB,
+    &doctor::VERB,
     &clean::VERB,
     &link::VERB,
     &supervise::VERB,
