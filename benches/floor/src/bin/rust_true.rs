@@ -1,0 +1,2 @@
+//! What any Rust program costs before its first line: the yardstick of `hostel --version`.
+fn main() {}
