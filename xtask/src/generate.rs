@@ -33,7 +33,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
 fn files() -> Result<Vec<(String, String)>, Vec<String>> {
     let introduction = super::source::read(INTRODUCTION.as_ref())?;
     let note = format!("<!-- Made by `cargo xtask generate` from the option rows of crates/nspawn and {INTRODUCTION}. Do not edit. -->");
-    let (head, tail) = introduction.split_once("\n<!-- tables -->\n").unwrap_or((&introduction, ""));
+    let (head, tail) = introduction.split_once("<!-- tables -->\n").unwrap_or((&introduction, ""));
     let compatibility = format!("{note}\n{head}\n{}{tail}", hostel_nspawn::compat::markdown());
     Ok(vec![("COMPATIBILITY.md".into(), compatibility)])
 }
