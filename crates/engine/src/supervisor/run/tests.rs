@@ -232,11 +232,25 @@ impl Supervisor {
         self.child.wait().unwrap();
         let outcome = fs::read_to_string(self.dir.join("outcome")).unwrap_or_else(|_| panic!("{errors}"));
         let outcome = outcome.split_whitespace().filter_map(|w| w.split_once('=')).map(|(k, v)| (k.into(), v.into())).collect();
-        fs::remove_dir_all(&self.dir).unwrap();
         // libtest's own lines surround the machine's.
         let text = text.split_once("BEGIN\n").map_or("", |(_, t)| t);
         let text = text.split("test supervisor::").next().unwrap_or_default();
         (text.split("ok\n\ntest result").next().unwrap_or_default().replace("\r\n", "\n"), outcome)
+    }
+}
+
+impl Drop for Supervisor {
+    /// A test that failed leaves no process behind: the first SIGTERM ends the machine, the second its last words.
+    fn drop(&mut self) {
+        self.out = None;
+        let end = Instant::now() + Duration::from_secs(2);
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < end {
+            self.signal(rustix::process::Signal::TERM);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.dir);
     }
 }
 
