@@ -9,7 +9,7 @@ use hostel_engine::plan::Caller;
 use hostel_engine::registry::{self, Origin, Registry};
 use hostel_engine::supervisor::session::{self, Session, Talk};
 use hostel_process::pty::WindowSize;
-use hostel_spec::{ConsoleMode, MachineSpec, OsText};
+use hostel_spec::{ConsoleMode, MachineSpec, OsText, Payload};
 
 /// Where running machines are registered: `$HOSTEL_RUNTIME_DIR`, else /run/hostel.
 pub fn runtime_dir() -> PathBuf {
@@ -39,7 +39,7 @@ pub fn caller() -> Caller {
         stdin_tty: std::io::stdin().is_terminal(),
         stdout_tty: std::io::stdout().is_terminal(),
         listen_fds: listen_fds(),
-        window: window(),
+        window: hostel_process::terminal::size(std::io::stdout()).or_else(window),
         random,
     }
 }
@@ -80,7 +80,8 @@ fn say(quiet: bool, event: &Talk<'_>) {
         Talk::Planned(plan) if !quiet && plan.console == ConsoleMode::Interactive => {
             eprintln!("Starting machine {} on {}. Press ^] three times within a second to end it.", plan.name, plan.tree.path.display());
         }
-        Talk::Ended(plan, how) if !quiet => eprintln!("Machine {} {how}.", plan.name),
+        // What a throw-away command did is its own to say.
+        Talk::Ended(plan, how) if !quiet && (plan.spec.lifecycle.nspawn_exit_status || plan.spec.payload == Payload::Boot) => eprintln!("Machine {} {how}.", plan.name),
         Talk::Left(error) => warn(error),
         _ => {}
     }

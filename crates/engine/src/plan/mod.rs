@@ -54,7 +54,7 @@ pub struct Caller {
     pub stdout_tty: bool,
     /// Descriptors passed by socket activation, from 3 on.
     pub listen_fds: u32,
-    /// Window size when standard output is no terminal (`LINES`, `COLUMNS`).
+    /// Size of the terminal, or what `LINES` and `COLUMNS` say.
     pub window: Option<WindowSize>,
     /// 16 random bytes, for a machine id where there is none.
     pub random: [u8; 16],
@@ -97,6 +97,8 @@ pub struct Plan {
     pub filter: Option<Cow<'static, [Insn]>>,
     /// Socket activation descriptors passed on.
     pub listen_fds: u32,
+    /// First size of the console.
+    pub window: Option<WindowSize>,
     /// Value of `$container`.
     pub container: String,
     /// What is not exactly as asked, for people.
@@ -197,6 +199,7 @@ pub fn plan(spec: &MachineSpec, host: &Host, tree: &TreeFacts, caller: &Caller) 
         bounding,
         filter,
         listen_fds: caller.listen_fds,
+        window: caller.window,
     })
 }
 

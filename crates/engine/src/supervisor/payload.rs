@@ -11,7 +11,7 @@ use std::path::Path;
 
 use hostel_image::inroot::{self, Durable};
 use hostel_image::Cause;
-use hostel_process::r#become::{self, Failure, Process};
+use hostel_process::r#become::{self, Failure, Process, Program};
 use hostel_sys::mount::{self, Attributes, FsOption, Propagation};
 use hostel_sys::{clone, netlink, proc};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
@@ -567,7 +567,8 @@ impl<'a> Payload<'a> {
             bounding: self.plan.bounding,
             filter: self.plan.filter.as_deref(),
             stdio: self.made.console.as_ref().map(|pty| pty.slave.as_fd()),
-            controlling: self.made.console.is_some(),
+            // An init gives its console to a getty, which takes it as its own controlling terminal.
+            controlling: self.made.console.is_some() && self.plan.program == Program::Command,
             new_session: self.made.console.is_some(),
             keep: self.plan.listen_fds,
             clamp_limits: true,

@@ -9,7 +9,7 @@ use hostel_image::inroot::Durable;
 use hostel_image::{copy, inroot, locks, pin, shift, uids};
 use hostel_image::Cause;
 use hostel_process::r#become::Program;
-use hostel_process::pty::Pty;
+use hostel_process::pty::{Pty, WindowSize};
 use hostel_spec::IdRange;
 use hostel_sys::mount::{self, Attributes, FsOption, Propagation};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, makedev};
@@ -123,7 +123,7 @@ fn run_step(step: &HostStep, plan: &Plan, layout: &Layout, claim: &mut Claim, ma
             let fd = prepare(what, claim, made).map_err(|e| if e.verb.is_empty() { Error::new("prepare", what.to_string(), e.cause) } else { e })?;
             made.slots[slot.0] = Some(fd);
         }
-        HostStep::OpenConsole { pts, dev } => open_console(*pts, *dev, made)?,
+        HostStep::OpenConsole { pts, dev } => open_console(*pts, *dev, plan.window, made)?,
         HostStep::OpenNotify(slot) => made.notify = Some(open_notify(*slot, made).context("open", "notify socket in /run/host")?),
     }
     Ok(())
@@ -382,11 +382,14 @@ pub(super) fn create_overlay(options: &[FsOption<'_>], attributes: Attributes) -
     mount::create(context.as_fd(), attributes).map_err(with_message)
 }
 
-fn open_console(pts: Slot, dev: Slot, made: &mut Made) -> Result<()> {
+fn open_console(pts: Slot, dev: Slot, window: Option<WindowSize>, made: &mut Made) -> Result<()> {
     let base = made.base();
     let pty = Pty::open(made.slot(pts).context("use", "devpts")?).map_err(|e| Error::new("open", "console pty", e))?;
     if base != 0 {
         pty.set_owner(base, base + 5).map_err(|e| Error::new("own", "console pty", e))?;
+    }
+    if let Some(size) = window {
+        pty.set_size(size).map_err(|e| Error::new("size", "console pty", e))?;
     }
     let target = format!("pts/{}", pty.number);
     let slot = made.slot(dev).context("use", "/dev")?;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use hostel_ipc::control::{self, Server};
 use hostel_ipc::notify::Receiver;
 use hostel_process::console::{Console, DEFAULT_LIMIT, Log, Relay};
-use hostel_spec::{MachineSpec, Namespaces, UserNamespace};
+use hostel_spec::{MachineSpec, Namespaces, Payload, UserNamespace};
 use hostel_sys::clone;
 use rustix::fs::{AtFlags, Mode, OFlags};
 
@@ -15,10 +15,12 @@ use super::launch::{self, Launched};
 use super::prepare::Made;
 use super::run::{self, End, ExitDecision, NotifyRelay, Outcome, Owner, RebootBrake, Running, Signals};
 use crate::cgroup::MachineCgroup;
+use crate::enter::Leader;
 use crate::error::{Context, Error, Result};
 use crate::host::Host;
 use crate::plan::{self, Caller, Plan};
 use crate::registry::{Claim, Desired, MachineState, Origin, Phase, ProcessId, Registry};
+use crate::stop::{Confinement, Evidence, InitPolicy};
 use crate::tree;
 
 /// What a session needs besides the spec.
@@ -181,7 +183,8 @@ fn watch_life(
     };
     (session.talk)(Talk::Started(plan, launched));
     let lifecycle = &plan.spec.lifecycle;
-    let mut owner = StateOwner { claim, state: &mut state, cgroup: made.cgroup.as_ref(), leader: launched.pid };
+    let leader = Leader::from_parts(launched.pid, launched.pidfd.try_clone().context("open", "leader")?);
+    let mut owner = StateOwner { claim, state: &mut state, cgroup: made.cgroup.as_ref(), leader };
     let native = !lifecycle.nspawn_exit_status;
     let mut running = Running {
         leader: launched.pidfd.try_clone().context("open", "leader")?,
@@ -193,7 +196,11 @@ fn watch_life(
         notify,
         lifecycle: lifecycle.clone(),
         payload: plan.spec.payload,
-        stop: None,
+        stop: Some(Box::new(InitPolicy::new(
+            Leader::from_parts(launched.pid, launched.pidfd.try_clone().context("open", "leader")?),
+            made.cgroup.as_ref(),
+            Confinement { bounding: plan.bounding, filter: plan.filter.as_deref().unwrap_or_default(), container: &plan.container },
+        ))),
         stop_timeout: native.then_some(STOP_TIMEOUT),
         signals,
         reap_orphans: false,
@@ -243,7 +250,10 @@ fn state_of(plan: &Plan, session: &Session<'_>, made: &Made, launched: &Launched
     state.namespaces = launch::flags(plan) | clone::NEWCGROUP;
     if let Some(cgroup) = &made.cgroup {
         state.cgroup = text(&cgroup.path().join("payload"));
-        state.cgroups_v1 = cgroup.paths().iter().skip(2).map(|p| p.as_os_str().into()).collect();
+        state.cgroups_v1 = cgroup.paths().iter().skip(1).map(|p| p.as_os_str().into()).collect();
+    }
+    if plan.spec.payload == Payload::Boot {
+        state.init = Some(Evidence::of(&Leader::from_parts(launched.pid, launched.pidfd.try_clone().context("open", "leader")?)).kind().as_str().to_owned());
     }
     state.console = plan.console;
     state.uuid = Some(plan.uuid);
@@ -258,7 +268,7 @@ struct StateOwner<'a> {
     claim: &'a Claim,
     state: &'a mut MachineState,
     cgroup: Option<&'a MachineCgroup>,
-    leader: i32,
+    leader: Leader,
 }
 
 impl Owner for StateOwner<'_> {
@@ -284,7 +294,7 @@ impl Owner for StateOwner<'_> {
             return cgroup.kill().is_ok();
         }
         let Ok(processes) = cgroup.procs() else { return false };
-        for pid in processes.into_iter().filter(|p| p.as_raw_nonzero().get() != self.leader) {
+        for pid in processes.into_iter().filter(|p| p.as_raw_nonzero().get() != self.leader.pid()) {
             if let Ok(fd) = clone::pidfd_open(pid.as_raw_nonzero().get()) {
                 let _ = clone::pidfd_send_signal(fd.as_fd(), signal);
             }

@@ -6,6 +6,7 @@ mod console;
 mod doctor;
 //mod enter;
 //mod exec;
+mod generate;
 mod inspect;
 mod kill;
 mod link;
@@ -18,7 +19,7 @@ mod rm;
 mod run;
 //mod shell;
 mod status;
-//mod stop;
+mod stop;
 pub(crate) mod supervise;
 
 use std::ffi::OsString;
@@ -84,7 +85,7 @@ pub const VERBS: &[&Verb] = &[
     //&enter::VERB,
     &console::VERB,
     &logs::VERB,
-    //&stop::VERB,
+    &stop::VERB,
     &kill::VERB,
     &pause::PAUSE,
     &pause::RESUME,
@@ -94,6 +95,7 @@ pub const VERBS: &[&Verb] = &[
     &doctor::VERB,
     &clean::VERB,
     &link::VERB,
+    &generate::VERB,
     &supervise::VERB,
 ];
 

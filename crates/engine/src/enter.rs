@@ -1,1 +1,0 @@
-//! Entering a running machine.

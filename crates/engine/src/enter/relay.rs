@@ -1,0 +1,1 @@
+//! Streams between the caller and a process in a machine.

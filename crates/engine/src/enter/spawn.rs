@@ -1,0 +1,388 @@
+//! The two processes of an entry; see the drawing in [`super`].
+
+use std::fmt;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Uid, openat2};
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::DumpableBehavior;
+
+use hostel_process::r#become::{self, Failure, Process};
+use hostel_process::pty::Pty;
+use hostel_process::userdb;
+use hostel_spec::{CapName, CapSet, ProcessSpec, UserSelector};
+use hostel_sys::clone::{self, CloneArgs, Fork};
+use hostel_sys::{caps, proc};
+
+use super::{Entered, Entry, Leader, Streams};
+use crate::error::{Error, io_text};
+
+/// Why nothing was started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// There is no such program in the machine: 127.
+    NotFound,
+    /// It cannot be executed: 126.
+    NotExecutable,
+    /// Everything else: 125.
+    Other,
+}
+
+/// A process that could not be started in a machine.
+#[derive(Debug)]
+pub struct EnterError {
+    /// What was done, such as `execute`.
+    pub verb: String,
+    /// To what.
+    pub object: String,
+    /// Why not.
+    pub why: String,
+    /// Whose fault, for the exit status.
+    pub cause: Cause,
+}
+
+impl EnterError {
+    fn new(verb: &str, object: impl Into<String>, error: &io::Error) -> Self {
+        Self { verb: verb.into(), object: object.into(), why: io_text(error), cause: Cause::Other }
+    }
+
+    /// Exit status a shell would use: 127, 126, or 125.
+    pub fn exit_code(&self) -> u8 {
+        match self.cause {
+            Cause::NotFound => 127,
+            Cause::NotExecutable => 126,
+            Cause::Other => 125,
+        }
+    }
+}
+
+impl fmt::Display for EnterError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.verb, self.object, self.why)
+    }
+}
+impl std::error::Error for EnterError {}
+
+impl From<Failure> for EnterError {
+    fn from(failure: Failure) -> Self {
+        let cause = match failure.cause.raw_os_error().map(Errno::from_raw_os_error) {
+            _ if failure.verb != "execute" => Cause::Other,
+            Some(Errno::NOENT | Errno::NOTDIR) => Cause::NotFound,
+            None if failure.cause.kind() == io::ErrorKind::NotFound => Cause::NotFound,
+            _ => Cause::NotExecutable,
+        };
+        Self { verb: failure.verb.into(), object: failure.object, why: io_text(&failure.cause), cause }
+    }
+}
+impl From<Error> for EnterError {
+    fn from(error: Error) -> Self {
+        Self { verb: error.verb.into(), object: error.object, why: error.cause, cause: Cause::Other }
+    }
+}
+
+type Outcome<T> = Result<T, EnterError>;
+
+trait Context<T> {
+    fn when(self, verb: &str, object: &str) -> Outcome<T>;
+}
+impl<T, E: Into<io::Error>> Context<T> for Result<T, E> {
+    fn when(self, verb: &str, object: &str) -> Outcome<T> {
+        self.map_err(|e| EnterError::new(verb, object, &e.into()))
+    }
+}
+
+/// What both processes know. The middle one writes its results here: the memory is the caller's.
+struct Work<'a> {
+    entry: &'a Entry<'a>,
+    process: ProcessSpec,
+    pidfd: BorrowedFd<'a>,
+    root: Option<BorrowedFd<'a>>,
+    flags: u64,
+    bounding: CapSet,
+    /// The entered process gets a copy of the memory, because the machine could trace it.
+    separate: bool,
+    report: Option<OwnedFd>,
+    slave: Option<OwnedFd>,
+    terminal: Option<OwnedFd>,
+    made: Option<(i32, OwnedFd)>,
+    failure: Option<EnterError>,
+}
+
+pub(super) fn enter(leader: &Leader, entry: &Entry<'_>) -> Outcome<Entered> {
+    let facts = leader.facts()?;
+    let own_user_namespace = leader.shares("user")?;
+    let bounding = entry.bounding.unwrap_or(CapSet(facts.bounding));
+    let separate = own_user_namespace && entry.selection.pid && CapSet(facts.bounding).has(CapName::SYS_PTRACE);
+    if separate && !clone::is_single_threaded().when("count", "threads of this process")? {
+        let why = io::Error::other("a machine that may trace host processes cannot be entered by a process with several threads");
+        return Err(EnterError::new("enter", "machine", &why));
+    }
+    let mut process = entry.process.clone();
+    process.no_new_privileges |= facts.no_new_privileges;
+    let mut work = Work {
+        entry,
+        process,
+        pidfd: leader.pidfd(),
+        root: if entry.selection.mount { Some(leader.root()?) } else { None },
+        flags: entry.selection.flags(own_user_namespace),
+        bounding,
+        separate,
+        report: None,
+        slave: None,
+        terminal: None,
+        made: None,
+        failure: None,
+    };
+    let dumpable = rustix::process::dumpable_behavior().when("read", "dumpability")?;
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).when("change", "dumpability")?;
+    let result = run_middle(&mut work);
+    // A process that was undumpable for another reason (2: only by root) cannot be told so again, and stays at 0.
+    if dumpable == DumpableBehavior::Dumpable {
+        let _ = rustix::process::set_dumpable_behavior(dumpable);
+    }
+    let (pid, pidfd) = result?;
+    Ok(Entered { pid, pidfd, terminal: work.terminal })
+}
+
+fn run_middle(work: &mut Work<'_>) -> Outcome<(i32, OwnedFd)> {
+    let mut report = None;
+    if work.separate {
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC).when("make", "pipe")?;
+        work.report = Some(write);
+        report = Some(read);
+    }
+    let cgroup = work.entry.placement.and_then(|p| p.v2.as_ref()).map(OwnedFd::as_fd);
+    // No exit signal: nobody but us is to notice this process.
+    let args = CloneArgs { flags: clone::FILES, cgroup, exit_signal: 0 };
+    let (_, middle) = clone::vfork_exec(&args, &mut || match work.middle() {
+        Ok(()) => 0,
+        Err(error) => {
+            work.failure = Some(error);
+            1
+        }
+    })
+    .when("clone", "process to enter the machine")?;
+    let status = clone::wait_pidfd(middle.as_fd(), clone::WAIT_EXITED).when("wait for", "process that enters the machine")?;
+    work.slave = None;
+    work.report = None;
+    if let Some(read) = report {
+        work.failure = work.failure.take().or(read_report(read)?);
+    }
+    match (work.made.take(), work.failure.take()) {
+        (Some(made), None) => Ok(made),
+        (made, failure) => {
+            if let Some((_, pidfd)) = made {
+                let _ = clone::wait_pidfd(pidfd.as_fd(), clone::WAIT_EXITED);
+            }
+            let killed = || EnterError::new("enter", "machine", &io::Error::other(format!("the process that enters ended early ({status:?})")));
+            Err(failure.unwrap_or_else(killed))
+        }
+    }
+}
+
+impl Work<'_> {
+    /// The middle process, in the caller's memory and with its descriptors.
+    fn middle(&mut self) -> Outcome<()> {
+        for dir in self.entry.placement.iter().flat_map(|p| &p.v1) {
+            join_v1(dir.as_fd()).when("join", "v1 cgroup of the machine")?;
+        }
+        // The machine's own /proc could lead this anywhere; and it is inherited.
+        if let Some(score) = self.process.oom_score_adjust.take() {
+            std::fs::write("/proc/self/oom_score_adj", score.to_string()).when("write", "/proc/self/oom_score_adj")?;
+        }
+        clone::setns_pidfd(self.pidfd, self.flags).when("join", "namespaces of the machine")?;
+        if let Some(root) = self.root {
+            // The leader's root, should it be another than that of its mount namespace.
+            rustix::process::fchdir(root).when("enter", "root of the machine")?;
+            rustix::process::chroot(c".").when("enter", "root of the machine")?;
+            rustix::process::chdir(c"/").when("enter", "root of the machine")?;
+        }
+        if self.separate {
+            limit_capabilities(self.bounding).when("drop", "capabilities")?;
+        }
+        if let Streams::Terminal(size) = self.entry.streams {
+            let pty = self.open_terminal()?;
+            if let Some(size) = size {
+                pty.set_size(size).map_err(|e| EnterError::new(e.verb, e.object, &e.cause.into()))?;
+            }
+            self.slave = Some(pty.slave);
+            self.terminal = Some(pty.master);
+        }
+        self.spawn()
+    }
+
+    fn spawn(&mut self) -> Outcome<()> {
+        let args = CloneArgs { flags: clone::PARENT, cgroup: None, exit_signal: 0 };
+        if !self.separate {
+            let made = clone::vfork_exec(&args, &mut || {
+                let failure = self.become_it();
+                self.failure = Some(failure);
+                127
+            });
+            self.made = Some(made.when("clone", "process in the machine")?);
+            return Ok(());
+        }
+        match clone::clone3(&CloneArgs { flags: args.flags | clone::CLEAR_SIGHAND, ..args }).when("clone", "process in the machine")? {
+            Fork::Child => {
+                let failure = self.become_it();
+                self.send_report(&failure);
+                clone::exit_now(127)
+            }
+            Fork::Parent { pid, pidfd } => {
+                self.made = Some((pid, pidfd));
+                Ok(())
+            }
+        }
+    }
+
+    /// A pty out of the machine's devpts, which belongs to the user it is for.
+    fn open_terminal(&self) -> Outcome<Pty> {
+        if self.flags & clone::NEWUSER != 0 {
+            // Who opens ptmx owns the slave, and an owner outside of the machine's ids could not be changed.
+            // EPERM: setgroups is denied there, and so is having other groups.
+            let _ = proc::set_ids(0, 0, &[]);
+            rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).when("change", "dumpability")?;
+        }
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::open(c"/", flags, Mode::empty()).when("open", "root of the machine")?;
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
+        let devpts = openat2(&root, c"dev/pts", flags, Mode::empty(), resolve).when("open", "/dev/pts of the machine")?;
+        let pty = Pty::open(devpts.as_fd()).map_err(|e| EnterError::new(e.verb, e.object, &e.cause.into()))?;
+        if let Some(selector) = self.process.user.as_ref().filter(|u| **u != UserSelector::Id(0)) {
+            let user = userdb::lookup(&root, selector).map_err(|e| EnterError::new("find", "user in the machine", &io::Error::other(e.to_string())))?;
+            rustix::fs::fchown(&pty.slave, Some(Uid::from_raw(user.uid)), None).when("give", "terminal to the user")?;
+        }
+        Ok(pty)
+    }
+
+    /// The process inside. Returns only the reason why it is not the program.
+    fn become_it(&self) -> EnterError {
+        match self.prepare() {
+            Err(error) => error,
+            Ok(()) => {
+                let terminal = self.slave.is_some();
+                let filter = Some(self.entry.filter).filter(|f| !f.is_empty());
+                become_process(&self.process, self.entry, self.bounding, filter, terminal)
+            }
+        }
+    }
+
+    /// Standard streams in their places, nothing else open, nothing of the caller's session left.
+    fn prepare(&self) -> Outcome<()> {
+        const PLACE: (&str, &str) = ("place", "standard streams");
+        let given = match self.entry.streams {
+            Streams::Inherit => None,
+            Streams::Given(fds) => Some(fds),
+            Streams::Terminal(_) => self.slave.as_ref().map(|fd| [fd.as_fd(); 3]),
+        };
+        if let Some(given) = given {
+            // First away from 0…2: one of them may be another's place.
+            let copy = |fd: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(fd, 4).when(PLACE.0, PLACE.1);
+            for (to, from) in [copy(given[0])?, copy(given[1])?, copy(given[2])?].iter().enumerate() {
+                proc::place_descriptor(from.as_fd(), to as i32).when(PLACE.0, PLACE.1)?;
+            }
+        }
+        // Closed, not only marked: the working directory that is entered before the exec may be /proc/self/fd/N.
+        clone::close_all_but(self.report.as_ref().map(OwnedFd::as_fd)).when("close", "descriptors")?;
+        for fd in [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()] {
+            let directory = rustix::fs::fstat(fd).is_ok_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::Directory);
+            if directory {
+                return Err(EnterError::new("pass on", "standard stream", &io::Error::other("it is a directory of the host")));
+            }
+        }
+        rustix::process::umask(Mode::from_raw_mode(0o022));
+        match proc::new_session_keyring() {
+            // Kernels without keyrings have nothing to leave behind.
+            Err(e) if matches!(Errno::from_io_error(&e), Some(Errno::NOSYS | Errno::OPNOTSUPP)) => Ok(()),
+            other => other.when("leave", "session keyring"),
+        }
+    }
+    /// Only a process with memory of its own has a pipe for this.
+    fn send_report(&self, failure: &EnterError) {
+        let Some(report) = &self.report else { return };
+        let cause = failure.exit_code().to_string();
+        let text = [&cause, &failure.verb, &failure.object, &failure.why].map(String::as_str).join("\0");
+        // A caller that died needs no report.
+        let _ = rustix::io::write(report, text.as_bytes());
+    }
+}
+
+fn become_process(spec: &ProcessSpec, entry: &Entry<'_>, bounding: CapSet, filter: Option<&[hostel_sys::seccomp::Insn]>, terminal: bool) -> EnterError {
+    let process = Process {
+        spec,
+        program: entry.program,
+        env: entry.env,
+        bounding,
+        filter,
+        stdio: terminal.then(rustix::stdio::stdin),
+        controlling: terminal,
+        new_session: true,
+        keep: 0,
+        clamp_limits: true,
+        die_with_parent: false,
+    };
+    r#become::run(&process).into()
+}
+
+fn join_v1(dir: BorrowedFd<'_>) -> Result<(), Errno> {
+    let file = rustix::fs::openat(dir, c"cgroup.procs", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::io::write(&file, b"0").map(drop)
+}
+
+/// Leaves the capabilities of the machine, and those that becoming its process takes.
+fn limit_capabilities(bounding: CapSet) -> io::Result<()> {
+    const NEEDED: CapSet = CapSet::of(&[CapName::SETUID, CapName::SETGID, CapName::SETPCAP, CapName::SYS_ADMIN, CapName::SYS_RESOURCE, CapName::CHOWN]);
+    caps::limit_bounding(bounding.0)?;
+    let (permitted, _, _) = caps::get()?;
+    let kept = bounding.or(NEEDED).0 & permitted;
+    caps::set(kept, kept, 0)
+}
+
+fn read_report(read: OwnedFd) -> Outcome<Option<EnterError>> {
+    let mut text = Vec::new();
+    std::fs::File::from(read).read_to_end(&mut text).when("read", "report of the process in the machine")?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let text = String::from_utf8_lossy(&text);
+    let mut parts = text.splitn(4, '\0').map(str::to_owned);
+    let mut next = || parts.next().unwrap_or_default();
+    let cause = match next().as_str() {
+        "127" => Cause::NotFound,
+        "126" => Cause::NotExecutable,
+        _ => Cause::Other,
+    };
+    Ok(Some(EnterError { verb: next(), object: next(), why: next(), cause }))
+}
+
+/// The directories (is it v2?, path) of the cgroups in /proc/PID/cgroup, where those hierarchies are mounted.
+pub(super) fn cgroup_paths(own: &str, mountinfo: &str) -> Vec<(bool, PathBuf)> {
+    let mut out = Vec::new();
+    for line in own.lines() {
+        let mut parts = line.splitn(3, ':');
+        let (Some(id), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next()) else { continue };
+        let v2 = id == "0" && controllers.is_empty();
+        let mounted = mountinfo.lines().find_map(|m| mount_of(m, v2, controllers));
+        let Some((root, point)) = mounted else { continue };
+        // Outside of what is mounted here it cannot be reached.
+        let Ok(below) = Path::new(path).strip_prefix(root) else { continue };
+        if below.components().any(|c| c.as_os_str() == "..") {
+            continue;
+        }
+        out.push((v2, Path::new(point).join(below)));
+    }
+    out
+}
+
+fn mount_of<'m>(line: &'m str, v2: bool, controllers: &str) -> Option<(&'m str, &'m str)> {
+    let (left, right) = line.split_once(" - ")?;
+    let mut left = left.split(' ').skip(3);
+    let (root, point) = (left.next()?, left.next()?);
+    let mut right = right.split(' ');
+    let (kind, options) = (right.next()?, right.nth(1)?);
+    let fits = if v2 { kind == "cgroup2" } else { kind == "cgroup" && controllers.split(',').all(|c| options.split(',').any(|o| o == c)) };
+    fits.then_some((root, point))
+}

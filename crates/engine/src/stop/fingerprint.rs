@@ -1,0 +1,123 @@
+//! Which init a PID 1 is: by the program it runs, confirmed by the signals it waits for.
+
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+
+use hostel_image::inroot;
+
+use crate::enter::{Facts, Leader};
+
+/// Families of inits, by how they want to be stopped (spec/overlay-and-inits.md 4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InitKind {
+    /// systemd.
+    Systemd,
+    /// System V init, also as OpenRC's or another's PID 1.
+    Sysvinit,
+    /// OpenRC's own init.
+    OpenrcInit,
+    /// runit.
+    Runit,
+    /// s6-svscan.
+    S6,
+    /// busybox init.
+    Busybox,
+    /// dinit.
+    Dinit,
+    /// finit.
+    Finit,
+    /// GNU shepherd.
+    Shepherd,
+    /// A stub that forwards signals to one child: tini, dumb-init, catatonit, hostel's own.
+    Stub,
+    /// Any program.
+    Generic,
+}
+
+impl InitKind {
+    /// As shown by `hostel ps`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            InitKind::Systemd => "systemd",
+            InitKind::Sysvinit => "sysvinit",
+            InitKind::OpenrcInit => "openrc-init",
+            InitKind::Runit => "runit",
+            InitKind::S6 => "s6",
+            InitKind::Busybox => "busybox",
+            InitKind::Dinit => "dinit",
+            InitKind::Finit => "finit",
+            InitKind::Shepherd => "shepherd",
+            InitKind::Stub => "stub",
+            InitKind::Generic => "-",
+        }
+    }
+    /// Whether it runs a whole system, whose shutdown ends all other processes before PID 1.
+    pub fn is_system(self) -> bool {
+        !matches!(self, InitKind::Stub | InitKind::Generic)
+    }
+}
+
+/// What is known of a PID 1: plain data, so that the table can be tested.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Evidence {
+    /// Last component of /proc/PID/exe (without ` (deleted)`).
+    pub program: String,
+    /// /proc/PID/cmdline.
+    pub arguments: Vec<String>,
+    /// /proc/PID/status.
+    pub facts: Facts,
+    /// The tree has a FIFO at run/initctl or dev/initctl.
+    pub initctl: bool,
+    /// s6's SIGTERM script shuts down.
+    pub s6_term_shuts_down: bool,
+    /// The tree's libc is musl, whose SIGRTMIN is one higher.
+    pub musl: bool,
+}
+
+impl Evidence {
+    /// Collects it for a living leader. What cannot be read is left empty: it then is a program like any other.
+    pub fn of(leader: &Leader) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let path = leader.program().map(|p| text(&p)).unwrap_or_default();
+        let path = path.strip_suffix(" (deleted)").unwrap_or(&path);
+        let root = leader.root().ok();
+        Self {
+            program: path.rsplit('/').next().unwrap_or_default().to_owned(),
+            arguments: leader.arguments().unwrap_or_default().iter().map(|a| text(a)).collect(),
+            facts: leader.facts().unwrap_or_default(),
+            initctl: root.is_some_and(|r| has_fifo(r, "run/initctl") || has_fifo(r, "dev/initctl")),
+            s6_term_shuts_down: root.is_some_and(s6_script),
+            musl: root.is_some_and(|r| ["lib/ld-musl-x86_64.so.1", "lib/ld-musl-aarch64.so.1"].iter().any(|p| inroot::exists(r, Path::new(p)).unwrap_or(false))),
+        }
+    }
+
+    /// The kind of init.
+    pub fn kind(&self) -> InitKind {
+        let named = |name: &str| self.arguments.first().is_some_and(|a| a.rsplit('/').next() == Some(name));
+        match self.program.as_str() {
+            "systemd" => InitKind::Systemd,
+            "openrc-init" => InitKind::OpenrcInit,
+            "runit" | "runit-init" => InitKind::Runit,
+            "s6-svscan" => InitKind::S6,
+            "busybox" if named("init") || named("linuxrc") => InitKind::Busybox,
+            "dinit" => InitKind::Dinit,
+            "finit" => InitKind::Finit,
+            "tini" | "tini-static" | "docker-init" | "dumb-init" | "catatonit" => InitKind::Stub,
+            // The stub keeps hostel's program but tells its name.
+            _ if self.facts.name == b"(sd-stubinit)" => InitKind::Stub,
+            program if program.starts_with("guile") && self.arguments.iter().any(|a| a.contains("shepherd")) => InitKind::Shepherd,
+            // System V init catches INT, USR1 and PWR and listens at its FIFO (which appears late in boot).
+            "init" if self.initctl || self.facts.takes(30) => InitKind::Sysvinit,
+            _ => InitKind::Generic,
+        }
+    }
+}
+
+fn has_fifo(root: BorrowedFd<'_>, path: &str) -> bool {
+    inroot::stat(root, Path::new(path)).is_ok_and(|s| rustix::fs::FileType::from_raw_mode(s.st_mode) == rustix::fs::FileType::Fifo)
+}
+
+fn s6_script(root: BorrowedFd<'_>) -> bool {
+    let script = inroot::read(root, Path::new("run/service/.s6-svscan/SIGTERM"));
+    script.is_ok_and(|text| text.windows(8).any(|w| w == b"shutdown"))
+}

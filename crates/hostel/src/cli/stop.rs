@@ -1,0 +1,174 @@
+//! `hostel stop`: end a machine cleanly, whatever its init, and return when it has really ended.
+
+use std::ffi::OsString;
+use std::time::{Duration, Instant};
+
+use hostel_engine::error::Error;
+use hostel_ipc::control::{CallError, Connection, Ended, Event, MAX_PACKET, Received, Request, Stop};
+use hostel_spec::MachineName;
+use lexopt::Arg::{Long, Short, Value};
+use lexopt::ValueExt;
+
+use super::look;
+use super::{Failure, Outcome, Verb};
+use crate::{machine, output};
+
+/// The verb.
+pub(super) const VERB: Verb = Verb {
+    name: "stop",
+    args: "NAME... [-t SECONDS] [--no-kill]",
+    about: "end machines cleanly, whatever their init, and wait until they have ended",
+    options: &[
+        ("-t, --timeout SECONDS", "how long its init may take before it is killed (90)"),
+        ("--no-kill", "do not kill it after that time: status 5 if it still runs"),
+        ("--force", "kill it now"),
+        ("--strict", "status 3 if it does not run (otherwise 0)"),
+        ("-v, --verbose", "say how long it took"),
+    ],
+    examples: &[
+        ("hostel stop debian", "status 0: ended cleanly; 4: it had to be killed"),
+        ("hostel stop debian -t 10 --no-kill", "for a service manager that kills by itself"),
+    ],
+    run,
+};
+
+/// Exit status: it did not run, and that was to be told.
+const NOT_RUNNING: u8 = 3;
+/// Exit status: it had to be killed.
+const KILLED: u8 = 4;
+/// Exit status: it still runs.
+const STILL_RUNNING: u8 = 5;
+/// What an init may take.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(90);
+/// What the supervisor may take beyond that to kill and to take everything away.
+const GRACE: Duration = Duration::from_secs(20);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct How {
+    timeout: Duration,
+    kill: bool,
+    force: bool,
+    strict: bool,
+    verbose: bool,
+}
+
+fn parse(args: &[OsString]) -> Result<Option<(Vec<MachineName>, How)>, Failure> {
+    let mut words = lexopt::Parser::from_args(args);
+    let mut names = Vec::new();
+    let mut how = How { timeout: DEFAULT_TIMEOUT, kill: true, force: false, strict: false, verbose: false };
+    while let Some(arg) = words.next()? {
+        match arg {
+            Short('t') | Long("timeout") => {
+                let text = words.value()?.string()?;
+                let seconds = text.parse::<f64>().ok().filter(|s| s.is_finite() && (0.0..=1e6).contains(s));
+                how.timeout = Duration::from_secs_f64(seconds.ok_or_else(|| Failure::Usage(format!("parse --timeout={text}: it takes a number of seconds")))?);
+            }
+            Long("no-kill") => how.kill = false,
+            Long("force") => how.force = true,
+            Long("strict") => how.strict = true,
+            Short('v') | Long("verbose") => how.verbose = true,
+            Short('h') | Long("help") => return Ok(None),
+            Value(word) => {
+                let word = word.string()?;
+                names.push(MachineName::new(word).map_err(|e| Failure::Usage(e.to_string()))?);
+            }
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    if names.is_empty() {
+        return Err(Failure::Usage("which machine? give its name".into()));
+    }
+    Ok(Some((names, how)))
+}
+
+fn run(args: &[OsString]) -> Outcome {
+    let Some((names, how)) = parse(args)? else { return Ok(output::show(&super::verb_help(&VERB))) };
+    let mut worst = 0;
+    // All are asked first, then all are waited for: they end side by side.
+    let mut pending = Vec::new();
+    for name in names {
+        match ask(&name, how)? {
+            Some(connection) => pending.push((name, connection, Instant::now())),
+            None => {
+                if how.verbose || how.strict {
+                    eprintln!("hostel: machine {name} does not run");
+                }
+                worst = worst.max(if how.strict { NOT_RUNNING } else { 0 });
+            }
+        }
+    }
+    for (name, connection, since) in pending {
+        worst = worst.max(wait(&name, &connection, since, how)?);
+    }
+    Ok(worst)
+}
+
+/// Asks the supervisor. `None`: the machine does not run.
+fn ask(name: &MachineName, how: How) -> Result<Option<Connection>, Failure> {
+    let registry = machine::open_registry()?;
+    let found = match registry.load(name) {
+        Ok(found) if found.liveness != hostel_engine::registry::Liveness::Dead => found,
+        Ok(_) | Err(hostel_engine::registry::RegistryError::NotRunning { .. }) => return Ok(None),
+        Err(other) => return Err(other.into()),
+    };
+    let connection = match look::connect(&found, look::PATIENCE) {
+        Ok(connection) => connection,
+        Err(CallError::Closed) => return Ok(None),
+        Err(error) => {
+            let hint = format!("its supervisor does not answer: `hostel kill {name} -s KILL --whom supervisor` ends both");
+            return Err(Error::new("stop", format!("machine {name}"), error).hint(hint).into());
+        }
+    };
+    // Without killing, the supervisor asks on and on; it is our waiting that ends.
+    let timeout = if how.kill { how.timeout } else { Duration::from_secs(365 * 86400) };
+    let request = Request::Stop(Stop { timeout_ms: Some(timeout.as_millis() as u64), force: how.force });
+    match connection.post(&request) {
+        Ok(()) | Err(CallError::Closed) => Ok(Some(connection)),
+        Err(error) => Err(Error::new("stop", format!("machine {name}"), error).into()),
+    }
+}
+
+/// Waits for the end: of PID 1, and then of the supervisor, which closes the connection when everything is taken away.
+fn wait(name: &MachineName, connection: &Connection, since: Instant, how: How) -> Outcome {
+    let limit = if how.kill { how.timeout + GRACE } else { how.timeout };
+    let mut buffer = [0u8; MAX_PACKET];
+    let mut ended: Option<Ended> = None;
+    loop {
+        match connection.receive(&mut buffer, Some(since + limit)) {
+            Ok(Received::Event(Event::Ended(how))) => ended = Some(how),
+            Ok(Received::Closed) | Err(CallError::Closed) => break,
+            Ok(Received::Refused(remote)) => return Err(Error::new("stop", format!("machine {name}"), remote).into()),
+            Ok(Received::Reply(_) | Received::Data { .. }) => {}
+            Err(CallError::TimedOut(_)) => {
+                eprintln!("hostel: machine {name} still runs after {} s", since.elapsed().as_secs());
+                return Ok(STILL_RUNNING);
+            }
+            Err(error) => return Err(Error::new("stop", format!("machine {name}"), error).into()),
+        }
+    }
+    let killed = ended.is_some_and(|e| e.killed) && !how.force;
+    if killed {
+        eprintln!("hostel: machine {name} did not end by itself and was killed");
+    } else if how.verbose {
+        eprintln!("hostel: machine {name} ended after {:.1} s", since.elapsed().as_secs_f64());
+    }
+    Ok(if killed { KILLED } else { 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<OsString> {
+        line.split_whitespace().map(Into::into).collect()
+    }
+
+    #[test]
+    fn arguments() {
+        let (names, how) = parse(&words("a b -t 2.5 --no-kill")).unwrap().unwrap();
+        assert_eq!((names.len(), how.timeout, how.kill), (2, Duration::from_millis(2500), false));
+        for bad in ["", "-t x a", "-t -1 a", "a/b", "--what a", "-t nan a"] {
+            assert!(parse(&words(bad)).is_err(), "{bad}");
+        }
+    }
+}
