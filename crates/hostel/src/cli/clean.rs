@@ -16,7 +16,7 @@ use crate::{machine, output};
 pub(super) const VERB: Verb = Verb {
     name: "clean",
     args: "[--logs] [--json]",
-    about: "remove what killed supervisors left: mounts, cgroups, links, half copies; nothing that runs",
+    about: "remove what killed supervisors left; nothing that runs",
     options: &[("--logs", "also the console logs of machines that have ended"), ("--json", "what was done, as an object")],
     examples: &[("hostel clean", "after a crash; every start does it for its own name")],
     run,

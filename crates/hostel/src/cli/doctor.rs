@@ -12,7 +12,7 @@ use crate::{machine, output};
 pub(super) const VERB: Verb = Verb {
     name: "doctor",
     args: "[--json]",
-    about: "say what this host can do and what is missing; changes nothing",
+    about: "say what this host can do and what is missing",
     options: &[("--json", "an array of rows: name, state, found, means, do, needed")],
     examples: &[
         ("hostel doctor", "before the first machine; exit status 1: none can run"),

@@ -13,7 +13,7 @@ use crate::{machine, output};
 pub(super) const VERB: Verb = Verb {
     name: "inspect",
     args: "NAME",
-    about: "print everything known of a machine as JSON: its state file, figures, its supervisor's word",
+    about: "print everything known of a machine as JSON",
     options: &[],
     examples: &[("hostel inspect web | jq .machine.leader.pid", "its PID 1, seen from here")],
     run,

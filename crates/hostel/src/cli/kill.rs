@@ -20,10 +20,10 @@ use crate::{machine, output};
 pub(super) const VERB: Verb = Verb {
     name: "kill",
     args: "NAME [-s SIGNAL] [--whom leader|all|supervisor]",
-    about: "send a signal to a machine's PID 1 (SIGTERM), or to all its processes",
+    about: "send a signal to a machine's PID 1, or to all its processes",
     options: &[
         ("-s, --signal SIGNAL", "name or number: HUP, SIGKILL, 9, RTMIN+3 (SIGTERM)"),
-        ("--whom WHOM", "leader: its PID 1; all: every process of it; supervisor: ours (leader)"),
+        ("--whom leader|all|supervisor", "leader: its PID 1; all: every process of it; supervisor: ours (leader)"),
     ],
     examples: &[
         ("hostel kill web -s HUP", "its PID 1 reads its configuration again"),

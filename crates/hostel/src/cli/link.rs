@@ -17,7 +17,7 @@ use crate::personality::PERSONALITIES;
 pub(super) const VERB: Verb = Verb {
     name: "link",
     args: "DIR [--hard|--copy] [--force]",
-    about: "make the names hostel stands in for: systemd-nspawn, …, as links in DIR",
+    about: "make links for the tools hostel stands in for",
     options: &[
         ("--hard", "hard links"),
         ("--copy", "copies"),

@@ -29,7 +29,7 @@ use crate::{machine, output};
 pub(super) const VERB: Verb = Verb {
     name: "logs",
     args: "NAME [-f] [-n LINES]",
-    about: "print a machine's console log; also that of the last one of this name that ended",
+    about: "print a machine's console log, also after its end",
     options: &[
         ("-f, --follow", "go on until the machine ends"),
         ("-n, --lines LINES", "only the last ones"),

@@ -21,6 +21,8 @@ mod run;
 mod status;
 mod stop;
 pub(crate) mod supervise;
+#[cfg(test)]
+mod tests;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -162,10 +164,10 @@ pub fn version() -> String {
 pub fn help() -> String {
     let mut out = String::from("hostel VERB [ARGUMENTS]: whole Linux systems as lightweight machines\n\n");
     for verb in VERBS.iter().filter(|v| !v.about.is_empty()) {
-        out.push_str(&format!("  {:<10} {:<28} {}\n", verb.name, verb.args, verb.about));
+        out.push_str(&format!("  {:<10} {}\n", verb.name, verb.about));
     }
     for p in &crate::personality::PERSONALITIES {
-        out.push_str(&format!("  {:<10} {:<28} {}\n", p.word.unwrap_or(p.name), "[OPTIONS] [COMMAND...]", p.about));
+        out.push_str(&format!("  {:<10} {}\n", p.word.unwrap_or(p.name), p.about));
     }
     out.push_str(
         "\nexamples:\n  hostel run -- apt-get install nginx     try it on an overlay of this host, thrown away at the end\n  \

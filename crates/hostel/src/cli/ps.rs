@@ -13,7 +13,7 @@ use crate::{machine, output};
 pub(super) const VERB: Verb = Verb {
     name: "ps",
     args: "[-a] [-q] [--json]",
-    about: "list the machines that run: state, init, leader, uptime, address, memory",
+    about: "list the machines that run",
     options: &[
         ("-a, --all", "dead ones too: what killed supervisors left (see `hostel clean`)"),
         ("-q, --quiet", "names only"),

@@ -19,7 +19,7 @@ use crate::{machine, output};
 pub(super) const VERB: Verb = Verb {
     name: "rm",
     args: "NAME [--tree [--yes]]",
-    about: "delete a machine kept by `run --keep`; with --tree, a tree in /var/lib/machines",
+    about: "delete a machine kept by `run --keep`, or a tree",
     options: &[
         ("--tree", "delete the tree /var/lib/machines/NAME itself"),
         ("-y, --yes", "do not ask before a tree is deleted"),

@@ -16,7 +16,7 @@ use crate::{machine, output};
 pub(super) const VERB: Verb = Verb {
     name: "status",
     args: "NAME [--json]",
-    about: "show a machine: processes, limits, namespaces, the end of its console",
+    about: "show a machine: figures, namespaces, the end of its console",
     options: &[("--json", "as `hostel inspect`")],
     examples: &[("hostel status debian", "how is it?")],
     run,
