@@ -154,6 +154,17 @@ impl Look {
         }
     }
 
+    /// Process number of PID 1, while it lives.
+    pub(super) fn leader(&self) -> Option<i32> {
+        self.machine.known().filter(|_| self.machine.liveness != Liveness::Dead)?.leader.map(|l| l.pid)
+    }
+
+    /// Process number of the supervisor, while it lives.
+    pub(super) fn supervisor(&self) -> Option<i32> {
+        let known = self.machine.known().map(|s| s.supervisor.pid).or(self.machine.owner);
+        known.filter(|_| self.machine.liveness != Liveness::Dead)
+    }
+
     /// Seconds since PID 1 was started, while it lives.
     pub(super) fn uptime(&self) -> Option<u64> {
         let state = self.machine.known().filter(|s| s.started_boottime > 0 && self.machine.liveness != Liveness::Dead)?;
