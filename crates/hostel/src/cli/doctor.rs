@@ -13,10 +13,10 @@ pub(super) const VERB: Verb = Verb {
     name: "doctor",
     args: "[--json]",
     about: "say what this host can do and what is missing",
-    options: &[("--json", "an array of rows: name, state, found, means, do, needed")],
+    options: &[("--json", "an object: can_run, and findings with name, state, found, means, do, needed")],
     examples: &[
         ("hostel doctor", "before the first machine; exit status 1: none can run"),
-        ("hostel doctor --json | jq '.[] | select(.state != \"ok\")'", "what does not work"),
+        ("hostel doctor --json | jq '.findings[] | select(.state != \"ok\")'", "what does not work"),
     ],
     run,
 };
@@ -40,7 +40,7 @@ fn run(args: &[OsString]) -> Outcome {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let findings = doctor::examine(Surroundings { path: &path, state: &machine::runtime_dir() });
     let shown = if json {
-        output::show_json(&findings)
+        output::show_json(&serde_json::json!({ "can_run": doctor::can_run(&findings), "findings": findings }))
     } else {
         output::show(&text(&findings, output::terminal_width().unwrap_or(100)))
     };
