@@ -1,0 +1,88 @@
+//! The same scenario on systemd-nspawn and on hostel: outcomes are compared field by field, differences need a reason in the ledger.
+//!
+//! `hostel-compat [GLOB…]` runs the scenarios (all without arguments) and fails on an unexplained difference, and, when all
+//! ran, on an entry of the ledger that none needed. `--list` names them; `--show` prints accepted differences too, `--full`
+//! both outcomes.
+
+mod compare;
+mod groups;
+mod ledger;
+mod place;
+mod report;
+mod run;
+mod scenario;
+mod side;
+mod table;
+mod view;
+
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+/// Waits until `yes`, asking every 5 ms; false after `limit`.
+fn wait_until(limit: Duration, mut yes: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + limit;
+    loop {
+        if yes() {
+            return true;
+        }
+        if Instant::now() > end {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match args.first().map(String::as_str) {
+        Some("in-groups") => in_groups(),
+        Some("inside") => report::run(&args[1..]),
+        Some("--list") => {
+            table::all().iter().for_each(|s| println!("{}", s.name));
+            ExitCode::SUCCESS
+        }
+        _ => outside(&args),
+    }
+}
+
+/// Makes groups for the whole run, starts ourselves in them, removes them. Prints why when nothing can be compared here.
+fn outside(args: &[String]) -> ExitCode {
+    if let Err(reason) = side::Programs::find() {
+        println!("skipped: {reason}");
+        return ExitCode::SUCCESS;
+    }
+    let start = || -> std::io::Result<ExitCode> {
+        let groups = groups::Groups::everywhere(&format!("hostel-compat-{}", std::process::id()))?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("in-groups").args(groups.dirs()).arg("--").arg(std::env::current_exe()?).arg("inside").args(args);
+        let status = command.status();
+        groups.remove();
+        Ok(if status?.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    };
+    start().unwrap_or_else(|e| {
+        eprintln!("hostel-compat: {e}");
+        ExitCode::FAILURE
+    })
+}
+
+/// `in-groups [--terminal] DIR… -- PROGRAM ARGS…`: this process enters the groups, takes its terminal, and becomes the program.
+#[allow(clippy::disallowed_methods)] // a test tool that stands outside of hostel's own road to a program
+fn in_groups() -> ExitCode {
+    let mut words = std::env::args_os().skip(2);
+    let mut error = None;
+    for word in words.by_ref().take_while(|w| w != "--") {
+        let result = if word == "--terminal" {
+            let taken = rustix::process::setsid().and_then(|_| rustix::process::ioctl_tiocsctty(rustix::stdio::stdin()));
+            taken.map_err(std::io::Error::from)
+        } else {
+            std::fs::write(PathBuf::from(&word).join("cgroup.procs"), "0")
+        };
+        error = result.err().map(|e| format!("{}: {e}", word.display())).or(error);
+    }
+    let program = words.next().unwrap_or_default();
+    let error = error.unwrap_or_else(|| Command::new(&program).args(words).exec().to_string());
+    eprintln!("in-groups: {}: {error}", program.display());
+    ExitCode::from(125)
+}

@@ -1,0 +1,122 @@
+//! Runs the chosen scenarios side by side, prints what differs, and decides.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use crate::compare::{differences, glob};
+use crate::ledger::ACCEPTED;
+use crate::run::{self, Outcome};
+use crate::scenario::Scenario;
+use crate::side::{Programs, Side};
+use crate::table;
+
+/// How many scenarios at once: they mostly wait for the kernel.
+const WORKERS: usize = 3;
+
+struct Options {
+    show: bool,
+    full: bool,
+    patterns: Vec<String>,
+}
+
+#[derive(Default)]
+struct Tally {
+    good: usize,
+    bad: Vec<&'static str>,
+    used: BTreeSet<usize>,
+}
+
+/// `inside [--show] [--full] [GLOB…]`.
+pub(crate) fn run(args: &[String]) -> ExitCode {
+    // whatever loses its parent comes to us instead of to the machine's PID 1
+    let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
+    let programs = match Programs::find() {
+        Ok(programs) => programs,
+        Err(reason) => {
+            println!("skipped: {reason}");
+            return ExitCode::SUCCESS;
+        }
+    };
+    let flag = |name: &str| args.iter().any(|a| a == name);
+    let options = Options { show: flag("--show"), full: flag("--full"), patterns: args.iter().filter(|a| !a.starts_with("--")).cloned().collect() };
+    let all = table::all();
+    let chosen: Vec<&Scenario> = all.iter().filter(|s| options.patterns.is_empty() || options.patterns.iter().any(|p| glob(p, s.name))).collect();
+    let (next, tally, started) = (AtomicUsize::new(0), Mutex::new(Tally::default()), Instant::now());
+    std::thread::scope(|scope| {
+        for _ in 0..WORKERS {
+            scope.spawn(|| {
+                while let Some(scenario) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let number = all.iter().position(|s| s.name == scenario.name).unwrap_or(0);
+                    let outcomes = both(scenario, &programs, number);
+                    let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+                    judge(scenario, outcomes, &options, &mut tally);
+                }
+            });
+        }
+    });
+    let tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut failed = !tally.bad.is_empty();
+    if options.patterns.is_empty() {
+        for (_, entry) in ACCEPTED.iter().enumerate().filter(|(n, _)| !tally.used.contains(n)) {
+            failed = true;
+            println!("the ledger lists a difference that is none: scenarios {:?}, fields {:?}, {:?} and {:?} ({})", entry.scenarios, entry.fields, entry.theirs, entry.ours, entry.reason);
+        }
+    }
+    println!("{} scenarios the same, {} accepted differences of kind, {} failed in {:.1?} {}", tally.good, tally.used.len(), tally.bad.len(), started.elapsed(), tally.bad.join(" "));
+    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// The original first, then ours, under the same name.
+fn both(scenario: &Scenario, programs: &Programs, number: usize) -> std::io::Result<(Outcome, Outcome)> {
+    let top = std::env::var_os("HOSTEL_TEST_DIR").map_or_else(|| PathBuf::from("/var/tmp/hostel-tests"), PathBuf::from);
+    let name = format!("c{number}x{}", std::process::id());
+    let dir = |side: &str| top.join(format!("compat-{}", std::process::id())).join(format!("{number}{side}"));
+    let theirs = run::run(Side::Theirs, scenario, programs, &dir("t"), &name)?;
+    let ours = run::run(Side::Ours, scenario, programs, &dir("o"), &name)?;
+    let _ = std::fs::remove_dir(top.join(format!("compat-{}", std::process::id())));
+    Ok((theirs, ours))
+}
+
+fn judge(scenario: &Scenario, outcomes: std::io::Result<(Outcome, Outcome)>, options: &Options, tally: &mut Tally) {
+    let (theirs, ours) = match outcomes {
+        Ok(outcomes) => outcomes,
+        Err(e) => {
+            println!("FAIL {}: {e}", scenario.name);
+            tally.bad.push(scenario.name);
+            return;
+        }
+    };
+    let found = differences(scenario.name, &theirs, &ours);
+    tally.used.extend(found.iter().filter_map(|d| d.accepted));
+    let unexplained = found.iter().filter(|d| d.accepted.is_none()).count();
+    let mut text = String::new();
+    // writing to a String cannot fail
+    for d in found.iter().filter(|d| d.accepted.is_none() || options.show) {
+        let reason = d.accepted.map_or_else(String::new, |n| format!("  ({})", ACCEPTED[n].reason));
+        let _ = writeln!(text, "  {}\n    theirs: {}\n    ours:   {}{reason}", d.field, d.theirs.escape_debug(), d.ours.escape_debug());
+    }
+    if unexplained == 0 {
+        tally.good += 1;
+    } else {
+        tally.bad.push(scenario.name);
+        let _ = writeln!(text, "  command: {}", scenario.args.join(" "));
+        for (side, outcome) in [("theirs", &theirs), ("ours", &ours)] {
+            let _ = writeln!(text, "  {side} said: {}", outcome.get("#stderr").map_or("", String::as_str).trim().escape_debug());
+        }
+    }
+    if options.full {
+        for (side, outcome) in [("theirs", &theirs), ("ours", &ours)] {
+            for (field, value) in outcome {
+                let _ = writeln!(text, "  {side} {field} = {}", value.escape_debug());
+            }
+        }
+    }
+    if unexplained > 0 || !text.is_empty() {
+        println!("{} {}\n{text}", if unexplained == 0 { "ok  " } else { "FAIL" }, scenario.name);
+    }
+}

@@ -1,0 +1,175 @@
+//! What one row of the table says: a command line, what lies around it, what is done to it, how long it may take.
+
+use std::time::Duration;
+
+/// Which tree the machine gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A copy of the busybox tree, with the probe at /probe.
+    Busybox,
+    /// The Debian tree below an overlay, with the probe at /probe.
+    Debian,
+    /// A full copy of the Debian tree.
+    DebianCopy,
+    /// Nothing is there.
+    Missing,
+}
+
+/// What stands on the three standard descriptors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stdio {
+    /// /dev/null and two pipes.
+    Null,
+    /// Three pipes; stdin stays open until [`Act::Eof`] or the end.
+    Pipes,
+    /// One terminal, the controlling one, of 25 rows and 80 columns.
+    Terminal,
+}
+
+/// One thing done while it runs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Act {
+    /// Wait until this text came out after what was waited for before; missing it is an outcome, not a failure.
+    Wait(&'static str),
+    /// Type, or write into the pipe.
+    Send(&'static str),
+    /// End of file on stdin: the pipe is closed.
+    Eof,
+    /// Rows and columns of the terminal.
+    Resize(u16, u16),
+    /// A signal, by number, to the supervisor.
+    Signal(i32),
+    /// Milliseconds in which nothing is done.
+    Pause(u64),
+    /// Run this in a shell (variables as in `before`, and `$P`, the supervisor's process id); what it prints is compared.
+    Shell(&'static str),
+}
+
+/// How standard output is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// Byte by byte, after names and directories of the run are replaced.
+    Bytes,
+    /// As the probe's JSON, field by field.
+    View,
+    /// Not at all (a booting system's chatter).
+    Nothing,
+}
+
+/// One row.
+#[derive(Debug, Clone)]
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    pub(crate) tree: Kind,
+    /// Options and command. `{tree}`, `{dir}`, `{name}` are replaced.
+    pub(crate) args: Vec<&'static str>,
+    /// Put `-q --register=no --keep-unit -D {tree}` before the arguments.
+    pub(crate) usual: bool,
+    pub(crate) look: Look,
+    pub(crate) stdio: Stdio,
+    pub(crate) acts: Vec<Act>,
+    /// Run by `sh -e` before: `$D` the scratch directory, `$T` the tree, `$N` the name.
+    pub(crate) before: &'static str,
+    /// Run by `sh` afterwards; its output is compared.
+    pub(crate) after: &'static str,
+    pub(crate) env: Vec<(&'static str, &'static str)>,
+    /// In a network namespace made for it.
+    pub(crate) own_network: bool,
+    pub(crate) limit: Duration,
+}
+
+impl Scenario {
+    /// These arguments on the busybox tree; output compared as it is.
+    pub(crate) fn new(name: &'static str, args: &[&'static str]) -> Scenario {
+        Scenario {
+            name,
+            tree: Kind::Busybox,
+            args: args.to_vec(),
+            usual: true,
+            look: Look::Bytes,
+            stdio: Stdio::Null,
+            acts: Vec::new(),
+            before: "",
+            after: "",
+            env: Vec::new(),
+            own_network: false,
+            limit: Duration::from_secs(15),
+        }
+    }
+
+    /// These options and the probe as the command; what it sees is compared.
+    pub(crate) fn view(name: &'static str, options: &[&'static str]) -> Scenario {
+        let mut scenario = Self::new(name, options);
+        scenario.args.extend(["/probe", "json"]);
+        scenario.look = Look::View;
+        scenario
+    }
+
+    /// What is compared of the output.
+    pub(crate) fn look(mut self, look: Look) -> Self {
+        self.look = look;
+        self
+    }
+
+    /// Another tree.
+    pub(crate) fn tree(mut self, tree: Kind) -> Self {
+        self.tree = tree;
+        self
+    }
+
+    /// Done first.
+    pub(crate) fn before(mut self, script: &'static str) -> Self {
+        self.before = script;
+        self
+    }
+
+    /// Done last, and compared.
+    pub(crate) fn after(mut self, script: &'static str) -> Self {
+        self.after = script;
+        self
+    }
+
+    /// On a terminal, with these acts.
+    pub(crate) fn terminal(mut self, acts: &[Act]) -> Self {
+        self.stdio = Stdio::Terminal;
+        self.acts = acts.to_vec();
+        self
+    }
+
+    /// On pipes, with these acts.
+    pub(crate) fn pipes(mut self, acts: &[Act]) -> Self {
+        self.stdio = Stdio::Pipes;
+        self.acts = acts.to_vec();
+        self
+    }
+
+    /// With these acts, stdin being /dev/null.
+    pub(crate) fn acts(mut self, acts: &[Act]) -> Self {
+        self.acts = acts.to_vec();
+        self
+    }
+
+    /// One variable of the caller's environment.
+    pub(crate) fn env(mut self, name: &'static str, value: &'static str) -> Self {
+        self.env.push((name, value));
+        self
+    }
+
+    /// In a network namespace of its own, with loopback down.
+    pub(crate) fn own_network(mut self) -> Self {
+        self.own_network = true;
+        self
+    }
+
+    /// The arguments are all there is.
+    pub(crate) fn bare(mut self) -> Self {
+        self.usual = false;
+        self
+    }
+
+    /// Seconds it may take.
+    pub(crate) fn limit(mut self, seconds: u64) -> Self {
+        self.limit = Duration::from_secs(seconds);
+        self
+    }
+}

@@ -1,0 +1,62 @@
+//! Where the tree comes from and what becomes of it.
+
+use crate::scenario::{Kind, Scenario};
+
+/// Writes here and there.
+const WRITE: &str = "for p in / /etc /usr /var /home /tmp /run /dev/shm; do touch $p/made && echo wrote $p; done; exit 5";
+
+pub(super) fn rows() -> Vec<Scenario> {
+    let view = Scenario::view;
+    let new = Scenario::new;
+    let write = |name, options: &[&'static str]| {
+        let mut scenario = Scenario::new(name, options);
+        scenario.args.extend(["sh", "-c", WRITE]);
+        scenario
+    };
+    let usual = ["-q", "--register=no", "--keep-unit"];
+    let bare = |name, args: &[&'static str]| {
+        let mut all = usual.to_vec();
+        all.extend(args);
+        Scenario::new(name, &all).bare()
+    };
+    vec![
+        view("read-only", &["--read-only"]),
+        write("read-only-writes", &["--read-only"]),
+        view("volatile", &["--volatile"]),
+        write("volatile-yes", &["--volatile=yes"]),
+        view("volatile-state", &["--volatile=state"]),
+        write("volatile-state-writes", &["--volatile=state"]),
+        view("volatile-overlay", &["--volatile=overlay"]),
+        write("volatile-overlay-writes", &["--volatile=overlay"]),
+        write("volatile-no", &["--volatile=no"]),
+        write("volatile-read-only", &["--volatile=overlay", "--read-only"]),
+        new("volatile-unmerged", &["--volatile=yes", "sh", "-c", "ls /"]).before("rm $T/bin; cp -a $T/usr/bin $T/bin"),
+        write("writes", &[]),
+        write("ephemeral", &["-x"]),
+        new("ephemeral-hostname", &["-x", "hostname"]),
+        new("ephemeral-machine", &["-x", "-M", "given", "hostname"]),
+        new("ephemeral-read-only", &["-x", "--read-only", "sh", "-c", "touch /x; ls /x"]),
+        bare("template-new", &["-D", "{dir}/fresh", "--template={tree}", "sh", "-c", "echo made >/made; cat /etc/os-release | head -1"]),
+        bare("template-existing", &["-D", "{tree}", "--template={dir}/none", "/bin/true"]),
+        bare("template-missing", &["-D", "{dir}/fresh", "--template={dir}/none", "/bin/true"]),
+        bare("template-ephemeral", &["-x", "--template={tree}", "/bin/true"]),
+        bare("template-and-ephemeral", &["-x", "-D", "{tree}", "--template={tree}", "/bin/true"]),
+        bare("directory-missing", &["-D", "{dir}/none", "/bin/true"]).tree(Kind::Missing),
+        bare("directory-file", &["-D", "{dir}/file", "/bin/true"]).before("echo x >$D/file"),
+        bare("directory-empty", &["-D", "{dir}/empty", "/bin/true"]).before("mkdir $D/empty"),
+        bare("directory-root", &["-D", "/", "/bin/true"]).tree(Kind::Missing),
+        bare("directory-relative", &["-D", "{name}", "pwd"]),
+        bare("directory-trailing", &["-D", "{tree}/./", "hostname"]),
+        bare("directory-link", &["-D", "{dir}/link", "hostname"]).before("ln -s $N $D/link"),
+        bare("directory-cwd", &["sh", "-c", "echo started"]).tree(Kind::Missing),
+        bare("machine-not-found", &["-M", "no-machine-of-this-name", "/bin/true"]).tree(Kind::Missing),
+        bare("directory-without-usr", &["-D", "{tree}", "/bin/true"]).before("mv $T/usr $T/old"),
+        bare("boot-without-os-release", &["-b", "-D", "{tree}"]).before("rm $T/etc/os-release; rm -f $T/usr/lib/os-release"),
+        bare("boot-without-init", &["-b", "-D", "{tree}"]).before("rm -f $T/usr/sbin/init $T/usr/lib/systemd/systemd"),
+        bare("odd-name", &["-D", "{dir}/odd name_ü", "hostname"]).before("mv $T \"$D/odd name_ü\""),
+        view("missing-directories", &[]).before("rmdir $T/proc $T/sys $T/dev $T/run $T/tmp 2>/dev/null || rm -rf $T/proc $T/sys $T/dev $T/run $T/tmp"),
+        new("missing-directories-left", &["/bin/true"]).before("rm -rf $T/proc $T/sys $T/dev $T/run $T/tmp $T/root $T/home $T/var"),
+        view("settings-no", &["--settings=no"]),
+        new("busy", &["sh", "-c", "echo started"]).before("mkdir -p /run/systemd/nspawn/locks").after("true"),
+    ]
+}
