@@ -1,6 +1,14 @@
 //! Files made from the program's own tables. They are in the repository, so that they can be read there; CI fails when one is stale.
 
+use std::fmt::Write as _;
+
 use super::Outcome;
+
+/// The comparison's own list of accepted differences.
+#[path = "../../compat/src/ledger.rs"]
+#[allow(dead_code, unreachable_pub)]
+mod ledger;
+use ledger::{ACCEPTED, Judgement};
 
 /// What stands above the tables of COMPATIBILITY.md, and the differences that no table knows.
 const INTRODUCTION: &str = "docs/compatibility.md";
@@ -32,8 +40,39 @@ pub(crate) fn run(args: &[String]) -> Outcome {
 
 fn files() -> Result<Vec<(String, String)>, Vec<String>> {
     let introduction = super::source::read(INTRODUCTION.as_ref())?;
-    let note = format!("<!-- Made by `cargo xtask generate` from the option rows of crates/nspawn and {INTRODUCTION}. Do not edit. -->");
+    let note = format!(
+        "<!-- Made by `cargo xtask generate` from {INTRODUCTION}, the option rows of crates/nspawn and compat/src/ledger.rs. Do not edit. -->"
+    );
     let (head, tail) = introduction.split_once("<!-- tables -->\n").unwrap_or((&introduction, ""));
-    let compatibility = format!("{note}\n{head}\n{}{tail}", hostel_nspawn::compat::markdown());
+    let compatibility = format!("{note}\n{head}\n{}\n{}{tail}", hostel_nspawn::compat::markdown(), differences());
     Ok(vec![("COMPATIBILITY.md".into(), compatibility)])
+}
+
+/// The ledger as a table.
+fn differences() -> String {
+    let mut out = String::from(
+        "## Measured differences from systemd-nspawn 252\n\nThe same scenarios run on both (`compat/`); outcomes are compared field by field. \
+         What differs is here with its reason, and an entry that nothing needs any more fails the comparison. `*` stands for any text.\n\n\
+         | scenarios | field | systemd-nspawn 252 | hostel | | why |\n|---|---|---|---|---|---|\n",
+    );
+    let code = |text: &str| if text.is_empty() { "(empty)".to_owned() } else { format!("`{}`", text.replace('|', "\\|")) };
+    let list = |text: &str| text.split('|').map(|part| format!("`{part}`")).collect::<Vec<_>>().join(", ");
+    for row in ACCEPTED {
+        let judgement = match row.judgement {
+            Judgement::TheirDefect => "mended",
+            Judgement::Better => "better",
+            Judgement::Differs => "differs",
+        };
+        // writing to a String cannot fail
+        let _ = writeln!(
+            out,
+            "| {} | {} | {} | {} | {judgement} | {} |",
+            list(row.scenarios),
+            list(row.fields),
+            code(row.theirs),
+            code(row.ours),
+            row.reason.replace('|', "\\|")
+        );
+    }
+    out
 }
