@@ -33,10 +33,10 @@ pub struct Host {
     pub user_namespaces: bool,
     /// Kernel has seccomp filters.
     pub seccomp: bool,
-    /// /dev/net/tun and /dev/fuse, those that exist.
-    pub tun: bool,
-    /// See `tun`.
-    pub fuse: bool,
+    /// Permissions of /dev/net/tun, if it exists.
+    pub tun: Option<u32>,
+    /// Permissions of /dev/fuse, if it exists.
+    pub fuse: Option<u32>,
     /// Limits of the host's PID 1 that machines get too: NPROC and SIGPENDING, (soft, hard).
     pub init_limits: Vec<Rlimit>,
     /// Limits asked for that this process may not raise so far, and how far it may.
@@ -87,13 +87,18 @@ impl Host {
             machine_id: if spec.network.veth.is_empty() { None } else { machine_id() },
             user_namespaces: spec.namespaces.user == UserNamespace::Host || Path::new("/proc/self/ns/user").exists(),
             seccomp: true,
-            tun: Path::new("/dev/net/tun").exists(),
-            fuse: Path::new("/dev/fuse").exists(),
+            tun: device_mode(c"/dev/net/tun"),
+            fuse: device_mode(c"/dev/fuse"),
             init_limits: init_limits(),
             low_limits: low_limits(&spec.process.rlimits),
             submounts: if of_host { submounts(&fs::read_to_string("/proc/self/mountinfo").context("read", "/proc/self/mountinfo")?) } else { Vec::new() },
         })
     }
+}
+
+fn device_mode(path: &std::ffi::CStr) -> Option<u32> {
+    let stat = rustix::fs::stat(path).ok()?;
+    (rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::CharacterDevice).then_some(stat.st_mode & 0o777)
 }
 
 fn init_limits() -> Vec<Rlimit> {

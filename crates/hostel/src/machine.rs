@@ -39,15 +39,15 @@ pub fn caller() -> Caller {
         stdin_tty: std::io::stdin().is_terminal(),
         stdout_tty: std::io::stdout().is_terminal(),
         listen_fds: listen_fds(),
-        window: hostel_process::terminal::size(std::io::stdout()).or_else(window),
+        window: Some(hostel_process::terminal::size(std::io::stdout()).unwrap_or_else(window)),
         random,
     }
 }
 
-/// `LINES` and `COLUMNS`, for a console that is shown in no terminal.
-fn window() -> Option<WindowSize> {
+/// `LINES` and `COLUMNS`, for a console that is shown in no terminal; 24 by 80 as terminals always were.
+fn window() -> WindowSize {
     let number = |name: &str| std::env::var(name).ok().and_then(|v| v.parse::<u16>().ok()).filter(|n| *n > 0);
-    Some(WindowSize { rows: number("LINES")?, cols: number("COLUMNS")? })
+    WindowSize { rows: number("LINES").unwrap_or(24), cols: number("COLUMNS").unwrap_or(80) }
 }
 
 /// Socket activation: descriptors meant for us, from 3 on.

@@ -5,7 +5,7 @@
 
 use std::ffi::{CString, OsStr, c_char};
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use hostel_spec::{CapSet, OsText, ProcessSpec, RlimitName, UserSelector};
@@ -205,6 +205,12 @@ fn privileges(process: &Process<'_>, user: &userdb::User) -> Result<(), Failure>
     if user.uid == 0 && user.gid == 0 && user.groups.is_empty() {
         caps::set(bounding, bounding, ambient).map_err(failed("capabilities"))?;
     } else {
+        if process.stdio.is_some() {
+            // /dev/stdout and /dev/console are opened anew by name; the terminal is the user's from here on.
+            for stream in [std::io::stdin().as_fd(), std::io::stdout().as_fd(), std::io::stderr().as_fd()] {
+                rustix::fs::fchown(stream, Some(rustix::fs::Uid::from_raw(user.uid)), None).map_err(|e| Failure::new("give", "console to the user", e))?;
+            }
+        }
         caps::keep_over_setuid(true).map_err(failed("capabilities"))?;
         proc::set_ids(user.uid, user.gid, &user.groups).map_err(|e| Failure::new("become user", &user.name, e))?;
         let kept = if user.uid == 0 { bounding } else { ambient };

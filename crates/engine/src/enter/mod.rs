@@ -122,7 +122,7 @@ impl Placement {
 }
 
 /// What is to run, and as what.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Entry<'a> {
     /// Namespaces.
     pub selection: Selection,

@@ -1,1 +1,262 @@
-//! Streams between the caller and a process in a machine.
+//! The caller's side of an entered process: its terminal or pipes, its signals, its end.
+//!
+//! A terminal of the host never goes into a machine. On a terminal the process gets a pty out of the machine's own devpts;
+//! otherwise each stream that is a terminal is replaced by a pipe. Streams that are none go in as they are, which costs nothing.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use hostel_process::console::Stdio;
+use hostel_process::event::{Interest, Poller};
+use hostel_process::pty;
+use hostel_process::terminal::{self, RawMode};
+use hostel_sys::clone::{self, WaitStatus};
+use hostel_sys::event::{SignalFd, SignalMask, block_signals, set_blocked_signals};
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use super::{Entered, EnterError, Entry, Leader, Streams};
+use crate::error::{Context, Error, Result};
+
+const WINCH: i32 = 28;
+/// Passed on to the process: HUP INT QUIT USR1 USR2 TERM; WINCH resizes its terminal.
+const PASSED: [i32; 6] = [1, 2, 3, 10, 12, 15];
+/// Bytes moved at a time.
+const PIECE: usize = 16 << 10;
+
+/// Why it could not be run, or watched.
+#[derive(Debug)]
+pub enum RunError {
+    /// It was not started.
+    Enter(EnterError),
+    /// Something on our side failed.
+    Here(Error),
+}
+
+impl From<Error> for RunError {
+    fn from(error: Error) -> Self {
+        RunError::Here(error)
+    }
+}
+
+/// Runs `entry` in the machine of `leader` to its end, with our standard streams. `tty`: on a terminal of the machine's own.
+///
+/// Its streams in `entry` are replaced. Signals that come meanwhile are the process'.
+pub fn run(leader: &Leader, entry: Entry<'_>, tty: bool) -> std::result::Result<WaitStatus, RunError> {
+    let mask = SignalMask::of(&[1, 2, 3, 10, 12, 15, WINCH]);
+    let previous = block_signals(mask).context("block", "signals")?;
+    let result = run_blocked(leader, entry, tty, mask);
+    let _ = set_blocked_signals(previous);
+    result
+}
+
+fn run_blocked(leader: &Leader, entry: Entry<'_>, tty: bool, mask: SignalMask) -> std::result::Result<WaitStatus, RunError> {
+    let signals = SignalFd::new(mask).context("open", "signalfd")?;
+    let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    let ours = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()];
+    if tty {
+        let entry = Entry { streams: Streams::Terminal(terminal::size(stdout.as_fd())), ..entry };
+        let entered = super::enter(leader, &entry).map_err(RunError::Enter)?;
+        return on_terminal(entered, ours, &signals).map_err(RunError::Here);
+    }
+    if !ours.iter().any(|fd| terminal::is_tty(fd)) {
+        let entry = Entry { streams: Streams::Inherit, ..entry };
+        let entered = super::enter(leader, &entry).map_err(RunError::Enter)?;
+        return Ok(Relay::new(entered, &signals, Vec::new(), None)?.run()?);
+    }
+    let mut theirs: Vec<Option<OwnedFd>> = Vec::new();
+    let mut pumps = Vec::new();
+    for (number, fd) in ours.iter().enumerate() {
+        theirs.push(if terminal::is_tty(fd) { Some(pipe_for(number, *fd, &mut pumps)?) } else { None });
+    }
+    let given = |n: usize| theirs[n].as_ref().map_or(ours[n], AsFd::as_fd);
+    let given = Streams::Given([given(0), given(1), given(2)]);
+    let entered = super::enter(leader, &Entry { streams: given, ..entry }).map_err(RunError::Enter)?;
+    drop(theirs);
+    Ok(Relay::new(entered, &signals, pumps, None)?.run()?)
+}
+
+/// Makes the pipe that stands for our terminal as stream `number`; returns the process' end.
+fn pipe_for(number: usize, fd: BorrowedFd<'_>, pumps: &mut Vec<Pump>) -> Result<OwnedFd> {
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC).context("make", "pipe")?;
+    let stream = |result: rustix::io::Result<Stdio>| result.context("use", "standard streams");
+    if number == 0 {
+        pumps.push(Pump::new(stream(Stdio::reader(fd))?, stream(Stdio::writer(write.as_fd()))?, true));
+        Ok(read)
+    } else {
+        pumps.push(Pump::new(stream(Stdio::reader(read.as_fd()))?, stream(Stdio::writer(fd))?, false));
+        Ok(write)
+    }
+}
+
+fn on_terminal(mut entered: Entered, ours: [BorrowedFd<'_>; 3], signals: &SignalFd) -> Result<WaitStatus> {
+    let master = entered.terminal.take().ok_or_else(|| Error::new("use", "terminal in the machine", "there is none"))?;
+    let _raw = if terminal::is_tty(ours[0]) && terminal::is_tty(ours[1]) {
+        Some(RawMode::enter(ours[0], ours[1]).context("change", "mode of the terminal")?)
+    } else {
+        None
+    };
+    let stream = |result: rustix::io::Result<Stdio>| result.context("use", "standard streams");
+    // A pty master is its own two ends.
+    let pumps = vec![
+        Pump::new(stream(Stdio::reader(ours[0]))?, stream(Stdio::writer(master.as_fd()))?, true),
+        Pump::new(stream(Stdio::reader(master.as_fd()))?, stream(Stdio::writer(ours[1]))?, false),
+    ];
+    Relay::new(entered, signals, pumps, Some(master))?.run()
+}
+
+/// One direction.
+struct Pump {
+    from: Option<Stdio>,
+    to: Option<Stdio>,
+    held: Vec<u8>,
+    input: bool,
+}
+
+impl Pump {
+    fn new(from: Stdio, to: Stdio, input: bool) -> Self {
+        Self { from: Some(from), to: Some(to), held: Vec::new(), input }
+    }
+
+    /// Moves what can be moved now; whether anything was.
+    fn turn(&mut self) -> bool {
+        let mut moved = false;
+        while !self.held.is_empty() {
+            let Some(to) = &self.to else { break };
+            match to.write(&self.held) {
+                Ok(n) if n > 0 => {
+                    moved = true;
+                    self.held.drain(..n);
+                }
+                Err(Errno::AGAIN) => return moved,
+                _ => {
+                    // Nobody takes it any more: the writer is told by its end closing.
+                    self.to = None;
+                    self.from = None;
+                    self.held.clear();
+                }
+            }
+        }
+        let Some(from) = &self.from else { return moved };
+        let mut buffer = [0u8; PIECE];
+        match from.read(&mut buffer) {
+            Ok(n) if n > 0 => {
+                self.held.extend_from_slice(&buffer[..n]);
+                moved = true;
+            }
+            Err(Errno::AGAIN) => {}
+            _ => self.from = None,
+        }
+        moved
+    }
+
+    /// An input that has ended and is delivered: the process sees the end of its standard input.
+    fn close_finished(&mut self) {
+        if self.from.is_none() && self.held.is_empty() {
+            self.to = None;
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Token {
+    Process,
+    Signals,
+    From(usize),
+    To(usize),
+}
+
+struct Relay<'s> {
+    entered: Entered,
+    signals: &'s SignalFd,
+    pumps: Vec<Pump>,
+    terminal: Option<OwnedFd>,
+    poller: Poller<Token>,
+}
+
+impl<'s> Relay<'s> {
+    fn new(entered: Entered, signals: &'s SignalFd, pumps: Vec<Pump>, terminal: Option<OwnedFd>) -> Result<Self> {
+        let mut poller = Poller::new().context("open", "epoll")?;
+        poller.want(Token::Process, &entered.pidfd, Interest::READ).context("watch", "process")?;
+        poller.want(Token::Signals, signals, Interest::READ).context("watch", "signals")?;
+        Ok(Self { entered, signals, pumps, terminal, poller })
+    }
+
+    fn run(mut self) -> Result<WaitStatus> {
+        let status = loop {
+            self.declare().context("watch", "standard streams")?;
+            let ready: Vec<Token> = self.poller.wait(None).context("wait for", "process")?.map(|r| r.token).collect();
+            for token in ready {
+                match token {
+                    Token::Signals => self.pass_signals(),
+                    Token::From(n) | Token::To(n) => self.turn(n),
+                    Token::Process => {}
+                }
+            }
+            let end = clone::wait_pidfd(self.entered.pidfd.as_fd(), clone::WAIT_EXITED | clone::WAIT_NOHANG).context("wait for", "process")?;
+            if let Some(status) = end {
+                break status;
+            }
+        };
+        // What it wrote before its end is shown; what others write later into the same pipe is theirs.
+        for pump in self.pumps.iter_mut().filter(|p| !p.input) {
+            pump.finish();
+        }
+        Ok(status)
+    }
+
+    fn turn(&mut self, n: usize) {
+        let pump = &mut self.pumps[n];
+        let (from, to) = (pump.from.as_ref().map(|f| f.as_fd().try_clone_to_owned()), pump.to.as_ref().map(|t| t.as_fd().try_clone_to_owned()));
+        pump.turn();
+        // A terminal in the machine stays open for output when our input ends; a pipe is closed.
+        if pump.input && self.terminal.is_none() {
+            pump.close_finished();
+        }
+        if let (None, Some(Ok(fd))) = (&pump.from, from) {
+            self.poller.forget(Token::From(n), fd);
+        }
+        if let (None, Some(Ok(fd))) = (&pump.to, to) {
+            self.poller.forget(Token::To(n), fd);
+        }
+    }
+
+    fn declare(&mut self) -> rustix::io::Result<()> {
+        for (n, pump) in self.pumps.iter().enumerate() {
+            if let Some(from) = &pump.from {
+                self.poller.want(Token::From(n), from, if pump.held.is_empty() { Interest::READ } else { Interest::NONE })?;
+            }
+            if let Some(to) = &pump.to {
+                self.poller.want(Token::To(n), to, if pump.held.is_empty() { Interest::NONE } else { Interest::WRITE })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn pass_signals(&mut self) {
+        while let Ok(Some(info)) = self.signals.read() {
+            if PASSED.contains(&info.signal) {
+                let _ = clone::pidfd_send_signal(self.entered.pidfd.as_fd(), info.signal);
+            } else if let (WINCH, Some(master), Some(size)) = (info.signal, &self.terminal, terminal::size(std::io::stdout())) {
+                let _ = pty::set_size(master.as_fd(), size);
+            }
+        }
+    }
+}
+
+impl Pump {
+    /// Delivers what is there, waiting for a slow reader but for no writer.
+    fn finish(&mut self) {
+        loop {
+            let moved = self.turn();
+            if self.held.is_empty() && !moved {
+                return;
+            }
+            if !self.held.is_empty()
+                && let Some(to) = &self.to
+            {
+                let mut fds = [rustix::event::PollFd::new(to, rustix::event::PollFlags::OUT)];
+                let _ = rustix::event::poll(&mut fds, None);
+            }
+        }
+    }
+}

@@ -69,12 +69,12 @@ impl Builder<'_> {
         for (name, major, minor) in [(c"null", 1, 3), (c"zero", 1, 5), (c"full", 1, 7), (c"random", 1, 8), (c"urandom", 1, 9), (c"tty", 5, 0)] {
             nodes.push(Node::Char(name.into(), 0o666, major, minor));
         }
-        if self.host_facts.tun {
+        if let Some(mode) = self.host_facts.tun {
             nodes.push(Node::Dir(c"net".into(), 0o755));
-            nodes.push(Node::Char(c"net/tun".into(), 0o666, 10, 200));
+            nodes.push(Node::Char(c"net/tun".into(), mode, 10, 200));
         }
-        if self.host_facts.fuse {
-            nodes.push(Node::Char(c"fuse".into(), 0o666, 10, 229));
+        if let Some(mode) = self.host_facts.fuse {
+            nodes.push(Node::Char(c"fuse".into(), mode, 10, 229));
         }
         for (name, target) in [(c"fd", c"/proc/self/fd"), (c"stdin", c"/proc/self/fd/0"), (c"stdout", c"/proc/self/fd/1"), (c"stderr", c"/proc/self/fd/2"), (c"core", c"/proc/kcore"), (c"ptmx", c"pts/ptmx")] {
             nodes.push(Node::Link(name.into(), target.into()));

@@ -127,7 +127,13 @@ impl Builder<'_> {
             (Timezone::Bind, _) => Some(self.bind_file(source)),
             (Timezone::Auto, _) if self.tree_is_read_only() => Some(self.bind_file(source)),
             (Timezone::Copy, _) | (Timezone::Auto, HostTimezone::File) => copy(),
-            (Timezone::Symlink | Timezone::Auto, HostTimezone::Zone(zone)) => Some(FileChange::Link(format!("../usr/share/zoneinfo/{zone}"))),
+            (Timezone::Symlink | Timezone::Auto, HostTimezone::Zone(zone)) => {
+                let fallback = match self.bind_file(source) {
+                    FileChange::Bind(slot) if mode == Timezone::Auto => Some(slot),
+                    _ => None,
+                };
+                Some(FileChange::Link(format!("../usr/share/zoneinfo/{zone}"), fallback))
+            }
             (Timezone::Symlink, _) => None,
         }
     }

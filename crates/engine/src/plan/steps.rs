@@ -213,8 +213,8 @@ pub enum FileChange {
     Bind(Slot),
     /// Written where the link leads, directories made on the way.
     Through(Vec<u8>),
-    /// A link, when what it names exists in the tree.
-    Link(String),
+    /// A link, when what it names exists in the tree; else covered by the mount, if there is one.
+    Link(String, Option<Slot>),
     /// Removed.
     Delete,
 }
@@ -455,7 +455,8 @@ fn change_word(change: &FileChange) -> String {
         FileChange::Through(_) => "copy the host's to where the link leads".into(),
         FileChange::Replace(_) => "replace by the host's".into(),
         FileChange::Bind(slot) => format!("bind mount {}", slot.0),
-        FileChange::Link(target) => format!("link to {target}"),
+        FileChange::Link(target, None) => format!("link to {target}"),
+        FileChange::Link(target, Some(slot)) => format!("link to {target}, or bind mount {}", slot.0),
         FileChange::Delete => "delete".into(),
     }
 }

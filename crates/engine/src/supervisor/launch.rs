@@ -6,6 +6,7 @@
 //!    clone3(pidfd, into cgroup) ───────────►  dies with the supervisor from here on
 //!    bond steps: id maps, v1, veth            (waits, if the plan has a Wait)
 //!    one byte on `go` ─────────────────────►  payload steps: root, API mounts, pivot
+//!    control socket, console, state text      (both at work)
 //!    read `report` until it hangs up  ◄─────  exec closes it: success; or verb/object/cause: failure
 //! ```
 
@@ -43,66 +44,87 @@ pub struct Launched {
 
 /// Runs a plan. When it fails, nothing it made is left but what the claim's journal lists; the caller undoes that.
 pub fn launch(plan: &Plan, layout: &Layout, made: &mut Made, claim: &mut Claim) -> Result<Launched> {
+    launch_with(plan, layout, made, claim, |_, _, _| Ok(())).map(|(launched, ())| launched)
+}
+
+/// As [`launch`]. `meanwhile` is what the supervisor prepares while the payload sets itself up: it costs no time of its own. What it
+/// makes must not say that the machine runs; that is true only when this returns.
+pub fn launch_with<T>(
+    plan: &Plan,
+    layout: &Layout,
+    made: &mut Made,
+    claim: &mut Claim,
+    meanwhile: impl FnOnce(&Launched, &mut Made, &Claim) -> Result<T>,
+) -> Result<(Launched, T)> {
     clone::assert_single_threaded().context("clone", "payload out of a process with several threads")?;
     let umask = rustix::process::umask(Mode::empty());
-    let result = launch_unmasked(plan, layout, made, claim);
+    let prepared = prepare::run(plan, layout, claim, made);
+    let forked = prepared.and_then(|()| fork(plan, made));
     rustix::process::umask(umask);
+    let result = forked.and_then(|(launched, pipes)| finish(plan, made, claim, launched, pipes, meanwhile));
+    // The payload has its own copies; ours would keep the mounts alive.
+    made.slots.clear();
+    if result.is_err() {
+        if let Some(cgroup) = made.cgroup.take() {
+            let _ = cgroup.remove();
+        }
+        made.remove_temporary();
+    }
     result
 }
 
-fn launch_unmasked(plan: &Plan, layout: &Layout, made: &mut Made, claim: &mut Claim) -> Result<Launched> {
-    let result = prepare::run(plan, layout, claim, made).and_then(|()| start(plan, made, claim));
-    match result {
-        Ok((pid, id, pidfd)) => {
-            // The payload has its own copies; ours would keep the mounts alive.
-            made.slots.clear();
-            Ok(Launched { pid, id, pidfd })
-        }
-        Err(error) => {
-            made.slots.clear();
-            if let Some(cgroup) = made.cgroup.take() {
-                let _ = cgroup.remove();
-            }
-            made.remove_temporary();
-            Err(error)
-        }
-    }
+/// Our ends: what the payload reports, and what lets it go on.
+struct Pipes {
+    report: OwnedFd,
+    go: OwnedFd,
 }
 
-fn start(plan: &Plan, made: &mut Made, claim: &mut Claim) -> Result<(i32, Option<ProcessId>, OwnedFd)> {
+fn fork(plan: &Plan, made: &Made) -> Result<(Launched, Pipes)> {
     let (report_read, report_write) = pipe_with(PipeFlags::CLOEXEC).context("make", "pipe")?;
     let (go_read, go_write) = pipe_with(PipeFlags::CLOEXEC).context("make", "pipe")?;
     let cgroup = made.cgroup.as_ref().map(|c| c.payload_dir());
     let args = CloneArgs { flags: flags(plan), cgroup, ..CloneArgs::default() };
     // What a buffer of ours holds must not be written twice.
-    let forked = clone::clone3(&args).map_err(|e| clone_error(plan, &e))?;
-    let (pid, pidfd) = match forked {
+    match clone::clone3(&args).map_err(|e| clone_error(plan, &e))? {
         Fork::Child => {
             drop((report_read, go_write));
             Payload::new(plan, made, report_write, go_read).run()
         }
-        Fork::Parent { pid, pidfd } => (pid, pidfd),
-    };
-    drop((report_write, go_read));
-    let bound = record_leader(claim, pid).and_then(|id| bond(plan, made, claim, pid).map(|()| id));
-    let outcome = match bound {
-        Ok(id) => {
-            if waits(plan, made) {
-                // EPIPE: it died meanwhile; the report says why.
-                let _ = rustix::io::write(&go_write, b"g");
-            }
-            // `go` stays open meanwhile: its hanging up tells the payload that the supervisor is dead.
-            read_report(report_read).map(|()| id)
+        Fork::Parent { pid, pidfd } => Ok((Launched { pid, id: None, pidfd }, Pipes { report: report_read, go: go_write })),
+    }
+}
+
+/// What the supervisor does while the payload exists but has not executed its program.
+fn finish<T>(
+    plan: &Plan,
+    made: &mut Made,
+    claim: &mut Claim,
+    mut launched: Launched,
+    pipes: Pipes,
+    meanwhile: impl FnOnce(&Launched, &mut Made, &Claim) -> Result<T>,
+) -> Result<(Launched, T)> {
+    let steps = || {
+        launched.id = record_leader(claim, launched.pid)?;
+        bond(plan, made, claim, launched.pid)?;
+        if waits(plan, made) {
+            // EPIPE: it died meanwhile; the report says why.
+            let _ = rustix::io::write(&pipes.go, b"g");
         }
+        made.slots.clear();
+        meanwhile(&launched, made, claim)
+    };
+    let result = match steps() {
+        // `go` stays open meanwhile: its hanging up tells the payload that the supervisor is dead.
+        Ok(prepared) => read_report(pipes.report).map(|()| prepared),
         Err(error) => {
-            let _ = clone::pidfd_send_signal(pidfd.as_fd(), 9);
+            let _ = clone::pidfd_send_signal(launched.pidfd.as_fd(), 9);
             Err(error)
         }
     };
-    match outcome {
-        Ok(id) => Ok((pid, id, pidfd)),
+    match result {
+        Ok(prepared) => Ok((launched, prepared)),
         Err(error) => {
-            let _ = clone::wait_pidfd(pidfd.as_fd(), clone::WAIT_EXITED);
+            let _ = clone::wait_pidfd(launched.pidfd.as_fd(), clone::WAIT_EXITED);
             Err(error)
         }
     }

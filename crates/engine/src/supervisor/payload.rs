@@ -521,10 +521,13 @@ impl<'a> Payload<'a> {
                 Err(f) if f.cause.raw_os_error() == Some(Errno::ROFS.raw_os_error()) => Ok(()),
                 other => other,
             },
-            FileChange::Link(link) => {
+            FileChange::Link(link, fallback) => {
                 let same = matches!(inroot::read_link(root, target), Ok(Some(old)) if old.as_bytes() == link.as_bytes());
-                if same || !inroot::exists(root, Path::new(link.trim_start_matches(".."))).unwrap_or(false) {
+                if same {
                     return Ok(());
+                }
+                if !inroot::exists(root, Path::new(link.trim_start_matches(".."))).unwrap_or(false) {
+                    return fallback.map_or(Ok(()), |slot| self.change_file(path, &FileChange::Bind(slot)));
                 }
                 tolerate(inroot::replace_with_symlink(root, target, Path::new(link)))
             }

@@ -184,13 +184,9 @@ fn temporary_directory(claim: &mut Claim, made: &mut Made) -> Result<()> {
 
 /// 64 random bits for names.
 pub fn random_u64() -> u64 {
-    let mut bytes = [0u8; 8];
-    // /dev/urandom never fails once open; without it the clock still makes distinct names.
-    let read = std::fs::File::open("/dev/urandom").and_then(|mut f| io::Read::read_exact(&mut f, &mut bytes));
-    if read.is_err() {
-        bytes = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64).to_ne_bytes();
-    }
-    u64::from_ne_bytes(bytes)
+    // getrandom never fails on the kernels we run on; without it the clock still makes distinct names.
+    hostel_sys::tree::random_u64()
+        .unwrap_or_else(|_| std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64))
 }
 
 /// Most cgroups an init may make below its own.

@@ -82,6 +82,8 @@ pub fn run(spec: &MachineSpec, mut session: Session<'_>) -> Result<u8> {
     (session.talk)(Talk::Planned(&plan));
     let mut claim = session.registry.claim(&plan.name)?;
     let mut made = Made::with_tree(plan.tree.path.clone(), tree);
+    // Between two lives, and while everything is taken away, an order to end must not kill us half-way.
+    let _between = Signals::block()?;
     let mut carried = Carried::default();
     let status = loop {
         match one_life(&plan, &host, &mut session, &mut claim, &mut made, &mut carried) {

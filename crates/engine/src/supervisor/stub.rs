@@ -1,6 +1,6 @@
 //! A stub init: PID 1 that reaps, forwards what means "stop" or "reboot", and ends as its only child does (`--as-pid2`).
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use hostel_process::r#become::{self, Failure, Process};
@@ -8,7 +8,7 @@ use hostel_sys::clone::{self, CloneArgs, Fork};
 use hostel_sys::event::{self, SignalFd, SignalMask};
 use hostel_sys::proc::{self, Reboot};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
 
 use super::payload::report;
 
@@ -26,7 +26,10 @@ const FAILED: i32 = 255;
 /// The stub is confined first, exactly as its child will be: the child may trace it, so it must not be worth tracing.
 pub(super) fn run(process: &Process<'_>, report_to: BorrowedFd<'_>) -> Failure {
     let failed = |e: std::io::Error| Failure::new("start", "stub init", e);
-    let ready = match r#become::confine(process) {
+    // The terminal is the command's, not the stub's: ^C would reach PID 1, where it means "reboot".
+    let terminal = process.controlling;
+    let confined = Process { controlling: false, new_session: true, ..*process };
+    let ready = match r#become::confine(&confined) {
         Ok(ready) => ready,
         Err(failure) => return failure,
     };
@@ -40,7 +43,10 @@ pub(super) fn run(process: &Process<'_>, report_to: BorrowedFd<'_>) -> Failure {
         Err(e) => failed(e),
         Ok(Fork::Child) => {
             let _ = event::set_blocked_signals(before);
-            let failure = r#become::execute(&ready);
+            let failure = match own_session(terminal) {
+                Ok(()) => r#become::execute(&ready),
+                Err(e) => failed(e),
+            };
             report(report_to, &failure);
             clone::exit_now(FAILED)
         }
@@ -61,11 +67,17 @@ pub(super) fn run(process: &Process<'_>, report_to: BorrowedFd<'_>) -> Failure {
     }
 }
 
+/// PID 2 leads a session of its own, with the console as its terminal.
+fn own_session(terminal: bool) -> std::io::Result<()> {
+    proc::new_session()?;
+    if terminal { proc::set_controlling_terminal(std::io::stdin().as_fd()) } else { Ok(()) }
+}
+
 /// Reaps until the child ends; returns the exit status.
 fn serve(child: Pid, signals: &SignalFd) -> i32 {
     let mut asked: Option<(Reboot, Instant)> = None;
     loop {
-        while let Ok(Some((pid, status))) = waitpid(None, WaitOptions::NOHANG) {
+        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
             if pid == child {
                 if let Some((how, _)) = asked {
                     proc::reboot(how);
@@ -73,11 +85,11 @@ fn serve(child: Pid, signals: &SignalFd) -> i32 {
                 return status.exit_status().unwrap_or(FAILED);
             }
         }
-        let wait = asked.map(|(_, since)| PATIENCE.saturating_sub(since.elapsed()));
-        if wait.is_some_and(|w| w.is_zero()) {
+        let left = asked.map(|(_, since)| PATIENCE.saturating_sub(since.elapsed()));
+        if left.is_some_and(|w| w.is_zero()) {
             return FAILED;
         }
-        let timeout = wait.map(|w| Timespec { tv_sec: w.as_secs() as i64 + 1, tv_nsec: 0 });
+        let timeout = left.map(|w| Timespec { tv_sec: w.as_secs() as i64 + 1, tv_nsec: 0 });
         let _ = poll(&mut [PollFd::new(signals, PollFlags::IN)], timeout.as_ref());
         while let Ok(Some(info)) = signals.read() {
             let how = match info.signal {

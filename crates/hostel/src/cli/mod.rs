@@ -4,8 +4,8 @@ mod boot;
 mod clean;
 mod console;
 mod doctor;
-//mod enter;
-//mod exec;
+mod enter;
+mod exec;
 mod generate;
 mod inspect;
 mod kill;
@@ -17,7 +17,7 @@ mod look;
 mod ps;
 mod rm;
 mod run;
-//mod shell;
+mod shell;
 mod status;
 mod stop;
 pub(crate) mod supervise;
@@ -82,9 +82,9 @@ pub const VERBS: &[&Verb] = &[
     &ps::VERB,
     &status::VERB,
     &inspect::VERB,
-    //&exec::VERB,
-    //&shell::VERB,
-    //&enter::VERB,
+    &exec::VERB,
+    &shell::VERB,
+    &enter::VERB,
     &console::VERB,
     &logs::VERB,
     &stop::VERB,

@@ -1,0 +1,185 @@
+//! `hostel exec`: run a command in a running machine, as confined as everything in it.
+
+use std::ffi::OsString;
+use std::io::IsTerminal;
+
+use hostel_engine::cgroup::MachineCgroup;
+use hostel_engine::enter::relay::{self, RunError};
+use hostel_engine::enter::{self, Cause, Entry, Leader, Placement, Selection, Streams};
+use hostel_engine::error::{Context, Error};
+use hostel_engine::registry::Machine;
+use hostel_process::r#become::Program;
+use hostel_spec::{MachineName, OsText, ProcessSpec, UserSelector};
+use lexopt::Arg::{Long, Short, Value};
+use lexopt::ValueExt;
+
+use super::{Failure, Outcome, Verb, look};
+use crate::{machine, output};
+
+/// The verb.
+pub(super) const VERB: Verb = Verb {
+    name: "exec",
+    args: "NAME [OPTIONS] [--] CMD...",
+    about: "run a command in a running machine; its exit status is the command's",
+    options: &[
+        ("-u, --user USER", "name or uid in the machine (root)"),
+        ("-E, --setenv NAME[=VALUE]", "set a variable; without a value: as it is here"),
+        ("-C, --chdir DIR", "directory in the machine (/)"),
+        ("-t, --tty", "on a terminal of the machine's own (default: when input and output are terminals)"),
+        ("-T, --no-tty", "never on a terminal"),
+    ],
+    examples: &[
+        ("hostel exec debian -- systemctl status", "on a terminal when this is one"),
+        ("hostel exec debian tar c /etc > etc.tar", "pipes stay pipes"),
+        ("hostel exec debian -u www-data -- id", "as another user of the machine"),
+    ],
+    run,
+};
+
+/// What to run, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Order {
+    pub(super) name: MachineName,
+    pub(super) process: ProcessSpec,
+    pub(super) tty: Option<bool>,
+    pub(super) selection: Selection,
+}
+
+impl Order {
+    pub(super) fn new(name: MachineName) -> Self {
+        Self { name, process: ProcessSpec::default(), tty: None, selection: Selection::default() }
+    }
+}
+
+/// A user as typed: a number is a uid.
+pub(super) fn user(text: &str) -> Result<UserSelector, Failure> {
+    hostel_process::userdb::parse_selector(text).map_err(|e| Failure::Usage(format!("parse user {text:?}: {e}")))
+}
+
+/// `NAME=VALUE`, or `NAME` with the value it has here.
+pub(super) fn variable(word: OsString) -> Result<Option<OsText>, Failure> {
+    if word.as_encoded_bytes().contains(&b'=') {
+        return if word.as_encoded_bytes().starts_with(b"=") { Err(Failure::Usage("parse --setenv: the name is missing".into())) } else { Ok(Some(word.into())) };
+    }
+    Ok(std::env::var_os(&word).map(|value| {
+        let mut entry = word;
+        entry.push("=");
+        entry.push(value);
+        entry.into()
+    }))
+}
+
+fn parse(args: &[OsString]) -> Result<Option<Order>, Failure> {
+    let mut words = lexopt::Parser::from_args(args);
+    let mut order: Option<Order> = None;
+    let mut process = ProcessSpec::default();
+    let mut tty = None;
+    while let Some(arg) = words.next()? {
+        match arg {
+            Short('u') | Long("user" | "uid") => process.user = Some(user(&words.value()?.string()?)?),
+            Short('E') | Long("setenv" | "env") => process.env.extend(variable(words.value()?)?),
+            Short('C') | Long("chdir") => process.cwd = Some(directory(words.value()?)?),
+            Short('t') | Long("tty") => tty = Some(true),
+            Short('T') | Long("no-tty") => tty = Some(false),
+            Short('h') | Long("help") => return Ok(None),
+            Value(word) if order.is_none() => order = Some(Order::new(look::name(&word)?)),
+            Value(word) => {
+                process.argv.push(word.into());
+                process.argv.extend(words.raw_args()?.map(OsText::from));
+            }
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let order = order.ok_or_else(|| Failure::Usage("which machine? give its name".into()))?;
+    if process.argv.is_empty() {
+        return Err(Failure::Usage("which command? (`hostel shell NAME` is a shell)".into()));
+    }
+    Ok(Some(Order { process, tty, ..order }))
+}
+
+/// An absolute directory inside.
+pub(super) fn directory(word: OsString) -> Result<std::path::PathBuf, Failure> {
+    let path = std::path::PathBuf::from(word);
+    if path.is_absolute() { Ok(path) } else { Err(Failure::Usage(format!("parse --chdir={}: it takes an absolute path", path.display()))) }
+}
+
+fn run(args: &[OsString]) -> Outcome {
+    let Some(order) = parse(args)? else { return Ok(output::show(&super::verb_help(&VERB))) };
+    run_in(&order)
+}
+
+/// Runs `order` in its machine, to its end.
+pub(super) fn run_in(order: &Order) -> Outcome {
+    let found = look::running(&machine::open_registry()?, &order.name)?;
+    shield(&found)?;
+    // What we hold and have in memory is nothing the machine may look into while we are seen in it.
+    hostel_sys::proc::set_dumpable(false).context("protect", "this process")?;
+    let state = look::state(&found)?;
+    let id = state.leader.ok_or_else(|| Error::new("enter", format!("machine {}", order.name), "it is being started").hint("try again in a moment"))?;
+    let leader = Leader::from_identity(id)?;
+    let paths: Vec<_> = state.cgroup.iter().chain(&state.cgroups_v1).map(|p| std::path::PathBuf::from(p.as_os_str())).collect();
+    let group = if paths.is_empty() { None } else { Some(MachineCgroup::open_recorded(&paths).map_err(|e| Error::new("open", "cgroup of the machine", e))?) };
+    let placement = group.as_ref().map(Placement::of).transpose()?;
+    let filter = found.filter().context("read", format!("system call filter of {}", order.name))?;
+    let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    let tty = order.tty.unwrap_or(terminal);
+    let term = std::env::var_os("TERM").filter(|_| tty).map(OsText::from);
+    let dumb = OsText::from("dumb");
+    let env = enter::environment(Some(term.as_ref().unwrap_or(&dumb)), state.container.as_deref());
+    let entry = Entry {
+        selection: order.selection,
+        placement: placement.as_ref(),
+        process: &order.process,
+        program: Program::Command,
+        env: &env,
+        bounding: state.bounding,
+        filter: &filter,
+        streams: Streams::Inherit,
+    };
+    match relay::run(&leader, entry, tty) {
+        Ok(status) => Ok(status.shell_code() as u8),
+        Err(RunError::Enter(error)) => {
+            let status = match error.cause {
+                Cause::NotFound => 127,
+                Cause::NotExecutable => 126,
+                Cause::Other => 125,
+            };
+            eprintln!("hostel: {error}");
+            Ok(status)
+        }
+        Err(RunError::Here(error)) => Err(error.into()),
+    }
+}
+
+/// A machine whose root may trace us (no user namespace of its own) must not be able to write our program's file.
+fn shield(found: &Machine) -> Result<(), Failure> {
+    let own_users = found.known().is_some_and(|s| s.ids.is_some());
+    if !own_users {
+        let argv: Vec<OsString> = std::env::args_os().collect();
+        let env: Vec<_> = std::env::vars_os().collect();
+        enter::shield::shield(&argv, &env)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<OsString> {
+        line.split_whitespace().map(Into::into).collect()
+    }
+
+    #[test]
+    fn command_lines() {
+        let order = parse(&words("m -u 5 -E A=b -C /tmp -- ls -l --help")).unwrap().unwrap();
+        assert_eq!(order.name.as_str(), "m");
+        assert_eq!(order.process.argv, ["ls".into(), "-l".into(), "--help".into()] as [OsText; 3]);
+        assert_eq!(order.process.user, Some(UserSelector::Id(5)));
+        let order = parse(&words("m ls -l -u x")).unwrap().unwrap();
+        assert_eq!(order.process.argv.len(), 4);
+        for bad in ["", "m", "m --", "-u", "../m ls", "m -C relative ls", "m --nope ls", "m -u= ls"] {
+            assert!(parse(&words(bad)).is_err(), "{bad}");
+        }
+    }
+}
