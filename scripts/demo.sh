@@ -20,25 +20,30 @@ if ! scripts/trees.sh "$tree"; then
 fi
 name=demo-$$
 if [ -t 1 ]; then bold=$(printf '\033[1m') plain=$(printf '\033[0m'); else bold='' plain=''; fi
-show() { printf '\n%s$ %s%s\n' "$bold" "$(printf '%q ' "$@")" "$plain"; "$@"; }
+# show LINE: prints a command line and runs it, as if it had been typed
+show() { printf '\n%s$ %s%s\n' "$bold" "$1" "$plain"; eval "$1"; }
+look='systemctl list-units --no-pager --no-legend --type=service --state=running'
+[ "$tree" = debian ] || look='ps'
 trap 'hostel kill -s KILL "$name" 2>/dev/null || :' EXIT
 
-printf '\n# A throw-away machine over this host: changes are gone at its end.\n'
-show hostel run -- sh -c 'touch /etc/made-inside && ls /etc/made-inside && id -u && hostname'
+printf '\n# A throw-away machine over this host: what it changes is gone at its end.\n'
+show "hostel run -- sh -c 'rm -r /usr/share/doc; touch /etc/made-inside; hostname; id -u; ls /etc/made-inside'"
+show 'ls -d /usr/share/doc'
 if [ -e /etc/made-inside ]; then echo "the host was changed: this is a bug" >&2; exit 1; fi
-echo "(on the host there is no /etc/made-inside)"
-show hostel run -- sh -c 'exit 42' || echo "(exit status $?)"
+show "hostel run -- sh -c 'exit 42' || echo \"its exit status: \$?\""
 
 printf '\n# A whole system, booted by its own init, in the background.\n'
-show hostel boot "$trees/$tree" --name "$name" -d
-for _ in $(seq 100); do
-  hostel exec "$name" test -e /run/hostel-test-up && break
+show "hostel boot $trees/$tree --name $name -d"
+for _ in $(seq 200); do # until it is up, not until it answers
+  if hostel exec "$name" test -e /run/hostel-test-up; then break; fi
   sleep 0.1
 done
-show hostel ps
-show hostel exec "$name" ps -e -o pid,comm 2>/dev/null || show hostel exec "$name" ls /
-show hostel logs "$name" -n 5
-show hostel stop "$name"
-show hostel ps
+show 'hostel ps'
+show "hostel exec $name $look"
+show "hostel logs $name | tail -n 4"
+show "hostel stop -v $name"
+
+printf '\n# The same binary as systemd-nspawn.\n'
+show "hostel nspawn -q -D $trees/$tree /bin/sh -c 'echo I am PID \$\$ of \$container'"
 trap - EXIT
 printf '\nThe binary: %s (%s bytes, static). Next: hostel help\n' "$binary" "$(stat -c %s "$binary")"
