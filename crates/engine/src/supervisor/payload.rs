@@ -149,25 +149,14 @@ impl<'a> Payload<'a> {
     fn assemble(&mut self, assembly: &RootAssembly) -> Step {
         let failed = |e: io::Error| Failure::new("attach", "root", e);
         let stack = |fd: BorrowedFd<'_>| mount::attach(fd, rustix::fs::CWD, c"/");
-        let unstack = |fd: BorrowedFd<'_>| rustix::process::fchdir(fd).map_err(io::Error::from).and_then(|()| mount::detach(c"."));
         let root = match assembly {
             RootAssembly::Mount(slot) => {
                 stack(self.slot(*slot)?).map_err(failed)?;
                 rustix::io::fcntl_dupfd_cloexec(self.slot(*slot)?, 3).map_err(|e| Failure::new("open", "root", e))?
             }
             RootAssembly::Overlay { lower, upper } => {
-                let mut layers = lower.iter().map(|s| self.slot(*s)).collect::<Result<Vec<_>, _>>()?;
-                let upper = upper.map(|s| self.slot(s)).transpose()?;
-                let lowers = layers.len();
-                layers.extend(upper);
-                // The kernel takes layers in a user namespace only from its own mount namespace; there they stay but for this moment.
-                if self.plan.user_namespace {
-                    layers.iter().try_for_each(|fd| stack(*fd)).map_err(failed)?;
-                }
-                let fd = self.overlay(&layers[..lowers], upper)?;
-                if self.plan.user_namespace {
-                    layers.iter().rev().try_for_each(|fd| unstack(*fd)).map_err(failed)?;
-                }
+                let lower = lower.iter().map(|s| self.slot(*s)).collect::<Result<Vec<_>, _>>()?;
+                let fd = self.overlay(&lower, upper.map(|s| self.slot(s)).transpose()?)?;
                 stack(fd.as_fd()).map_err(failed)?;
                 fd
             }
@@ -177,22 +166,33 @@ impl<'a> Payload<'a> {
         Ok(())
     }
 
-    /// An overlay of attached lower layers. Upper: a directory with `upper` and `work`, else a fresh tmpfs.
+    /// An overlay of `lower` layers, lowest first. Upper: a directory with `upper` and `work` in it, else a fresh tmpfs.
+    ///
+    /// The kernel takes layers in a user namespace only from its own mount namespace, and before Linux 6.15 anywhere only
+    /// from there: then they are attached over "/" for this moment.
     fn overlay(&self, lower: &[BorrowedFd<'_>], upper: Option<BorrowedFd<'_>>) -> Result<OwnedFd, Failure> {
-        let fresh;
-        let top = match upper {
-            Some(fd) => fd,
-            None => {
-                fresh = mount::filesystem(c"tmpfs", &[FsOption::Text(c"mode", c"0755"), FsOption::Text(c"source", c"hostel-upper")], Attributes::NONE)
-                    .map_err(|e| Failure::new("make", "tmpfs for the upper layer", e))?;
-                // The upper layer's root carries the owner and mode of the merged root.
-                let like = rustix::fs::fstat(lower[0]).map_err(|e| Failure::new("read", "lower layer", e))?;
-                for name in [c"upper", c"work"] {
-                    rustix::fs::mkdirat(&fresh, name, Mode::from_raw_mode(like.st_mode & 0o7777)).map_err(|e| Failure::new("make", "upper layer", e))?;
-                }
-                fresh.as_fd()
-            }
+        let fresh = match upper {
+            Some(_) => None,
+            None => Some(fresh_upper(lower[0])?),
         };
+        let top = upper.or(fresh.as_ref().map(AsFd::as_fd)).ok_or_else(|| Failure::new("use", "upper layer", Errno::BADF))?;
+        let mut layers = lower.to_vec();
+        layers.push(top);
+        if !self.plan.user_namespace {
+            // On a new kernel this is all; the cause of a refusal is told by the second try.
+            if let Ok(fd) = self.create(lower, top, fresh.is_some()) {
+                return Ok(fd);
+            }
+        }
+        let failed = |e: io::Error| Failure::new("attach", "layers of the overlay", e);
+        let unstack = |fd: BorrowedFd<'_>| rustix::process::fchdir(fd).map_err(io::Error::from).and_then(|()| mount::detach(c"."));
+        layers.iter().try_for_each(|fd| mount::attach(*fd, rustix::fs::CWD, c"/")).map_err(failed)?;
+        let made = self.create(lower, top, fresh.is_some());
+        layers.iter().rev().try_for_each(|fd| unstack(*fd)).map_err(failed)?;
+        made
+    }
+
+    fn create(&self, lower: &[BorrowedFd<'_>], top: BorrowedFd<'_>, volatile: bool) -> Result<OwnedFd, Failure> {
         let open = |name: &CStr| {
             rustix::fs::openat(top, name, OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
                 .map_err(|e| Failure::new("open", format!("{} layer", name.to_string_lossy()), e))
@@ -223,7 +223,7 @@ impl<'a> Payload<'a> {
         } else {
             options.extend([FsOption::Text(c"redirect_dir", c"off"), FsOption::Text(c"metacopy", c"off")]);
         }
-        if upper.is_none() {
+        if volatile {
             options.push(FsOption::Flag(c"volatile"));
         }
         create_overlay(&options, Attributes::NONE).map_err(|cause| Failure::new("mount", "overlay root", io::Error::other(cause)))
@@ -231,12 +231,9 @@ impl<'a> Payload<'a> {
 
     fn overlay_submount(&self, lower: Slot, target: &Path) -> Step {
         let object = || format!("overlay on {}", target.display());
-        let lower = self.slot(lower)?;
-        // It must be attached in this namespace first (see `assemble`); the overlay then covers it.
         let place = inroot::directory(self.root()?, target).map_err(|e| Failure::new("open", object(), io_of(e)))?;
-        mount::attach(lower, place.as_fd(), c"").map_err(|e| Failure::new("attach", object(), e))?;
-        let overlay = self.overlay(&[lower], None)?;
-        mount::attach(overlay.as_fd(), lower, c"").map_err(|e| Failure::new("attach", object(), e))
+        let overlay = self.overlay(&[self.slot(lower)?], None)?;
+        mount::attach(overlay.as_fd(), place.as_fd(), c"").map_err(|e| Failure::new("attach", object(), e))
     }
 
     /// Opens an API directory of the tree: it must be a directory, reached through no link.
@@ -572,7 +569,8 @@ impl<'a> Payload<'a> {
             stdio: self.made.console.as_ref().map(|pty| pty.slave.as_fd()),
             // An init gives its console to a getty, which takes it as its own controlling terminal.
             controlling: self.made.console.is_some() && self.plan.program == Program::Command,
-            new_session: self.made.console.is_some(),
+            // Also on pipes: the session of the one who started us, and its terminal, stay behind.
+            new_session: true,
             keep: self.plan.listen_fds,
             clamp_limits: true,
             die_with_parent: true,
@@ -582,6 +580,17 @@ impl<'a> Payload<'a> {
         }
         r#become::run(&process)
     }
+}
+
+/// A tmpfs with `upper` and `work` in it; the upper layer's root carries the mode of the merged root.
+fn fresh_upper(like: BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
+    let tmpfs = mount::filesystem(c"tmpfs", &[FsOption::Text(c"mode", c"0755"), FsOption::Text(c"source", c"hostel-upper")], Attributes::NONE)
+        .map_err(|e| Failure::new("make", "tmpfs for the upper layer", e))?;
+    let stat = rustix::fs::fstat(like).map_err(|e| Failure::new("read", "lower layer", e))?;
+    for name in [c"upper", c"work"] {
+        rustix::fs::mkdirat(&tmpfs, name, Mode::from_raw_mode(stat.st_mode & 0o7777)).map_err(|e| Failure::new("make", "upper layer", e))?;
+    }
+    Ok(tmpfs)
 }
 
 fn keyring() -> Step {

@@ -249,9 +249,8 @@ fn clone(source: &Source, recursive: bool, attributes: Attributes, made: &Made) 
         }
     };
     let fd = mount::clone_tree(from, c"", recursive).map_err(plain)?;
-    if attributes != Attributes::NONE {
-        mount::change(fd.as_fd(), c"", recursive, attributes, Attributes::NONE, Propagation::Keep, None).map_err(plain)?;
-    }
+    // The clone of a shared mount is its peer: what the machine mounts in it would appear on the host.
+    mount::change(fd.as_fd(), c"", recursive, attributes, Attributes::NONE, Propagation::Private, None).map_err(plain)?;
     if *source == Source::Tree && attributes.0 & Attributes::RDONLY.0 != 0 {
         // Mount points still have to be made; RootReadOnly closes it.
         mount::change(fd.as_fd(), c"", false, Attributes::NONE, Attributes::RDONLY, Propagation::Keep, None).map_err(plain)?;
@@ -357,7 +356,7 @@ fn overlay(lower: &[Source], upper: Option<&Source>, claim: &mut Claim, made: &m
     } else if layers.len() == 1 {
         // An overlay needs two lower layers or an upper one; one layer read-only is just that layer.
         let fd = mount::clone_tree(layers[0].as_fd(), c"", false).map_err(plain)?;
-        mount::change(fd.as_fd(), c"", false, Attributes::RDONLY, Attributes::NONE, Propagation::Keep, None).map_err(plain)?;
+        mount::change(fd.as_fd(), c"", false, Attributes::RDONLY, Attributes::NONE, Propagation::Private, None).map_err(plain)?;
         return Ok(fd);
     }
     let list: Vec<FsOption<'_>> = options.iter().map(|(k, v)| FsOption::Text(k, v)).collect();
