@@ -21,7 +21,7 @@ const SYSTEMD_SID: Init = Init { tree: "sid", shown: "systemd", options: &[] };
 const SYSVINIT: Init = Init { tree: "sysvinit", shown: "sysvinit", options: &[] };
 const SYSVINIT_3: Init = Init { tree: "sysvinit3", shown: "sysvinit", options: &[] };
 const OPENRC: Init = Init { tree: "openrc", shown: "sysvinit", options: &[] };
-const OPENRC_INIT: Init = Init { tree: "openrc-init", shown: "openrc", options: &[] };
+const OPENRC_INIT: Init = Init { tree: "openrc-init", shown: "openrc-init", options: &[] };
 const RUNIT: Init = Init { tree: "runit", shown: "runit", options: &[] };
 const FINIT: Init = Init { tree: "finit", shown: "finit", options: &[] };
 const S6: Init = Init { tree: "s6", shown: "s6", options: &[] };
@@ -113,7 +113,9 @@ fn stops_twice_at_once(init: &'static Init) {
     assert!(!one.timed_out && !two.timed_out);
     machine.assert_gone();
     let again = bed.hostel(["stop", &machine.name]).run();
-    assert!(!again.timed_out && again.code != Some(0), "stopping what is stopped: {}", again.describe());
+    assert!(!again.timed_out && again.code == Some(0), "stopping what is stopped is done already: {}", again.describe());
+    let strict = bed.hostel(["stop", "--strict", &machine.name]).run();
+    assert_eq!(strict.code, Some(3), "{}", strict.describe());
 }
 
 #[track_caller]

@@ -1,0 +1,431 @@
+//! Entering machines made with unshare(1): user namespace or not, hostile /proc, planted descriptors.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use hostel_spec::UserSelector;
+use hostel_sys::clone::WaitStatus;
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use super::*;
+
+/// A machine whose PID 1 is a shell script; everything in it dies with the value.
+pub(crate) struct Guest {
+    unshare: Child,
+    pub(crate) leader: Leader,
+}
+
+impl Guest {
+    /// `flags`: of unshare(1), besides pid and mount. The script runs in the host's tree and ends in something that stays.
+    pub(crate) fn start(flags: &[&str], script: &str) -> Option<Guest> {
+        Self::start_with(flags, &[], script)
+    }
+
+    pub(crate) fn start_with(flags: &[&str], wrap: &[&str], script: &str) -> Option<Guest> {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: needs root");
+            return None;
+        }
+        let (ready, gone) = pipe_with(PipeFlags::empty()).unwrap();
+        let script = format!("{script}\n");
+        let mut command = Command::new("unshare");
+        command.args(["--pid", "--fork", "--kill-child", "--mount", "--mount-proc", "--propagation", "private"]).args(flags).arg("--").args(wrap);
+        command.args(["sh", "-c", &script]).env("READY", gone.as_raw_fd().to_string());
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let mut unshare = command.spawn().unwrap();
+        drop(gone);
+        // The script closes what it inherited (`eval "exec $READY>&-"`) when it is ready; a guest that fails to start does, too.
+        let mut nothing = Vec::new();
+        File::from(ready).read_to_end(&mut nothing).unwrap();
+        let path = format!("/proc/{0}/task/{0}/children", unshare.id());
+        let Some(pid) = std::fs::read_to_string(path).ok().and_then(|text| text.split_whitespace().next()?.parse().ok()) else {
+            let _ = unshare.wait();
+            eprintln!("skipped: unshare does not work here");
+            return None;
+        };
+        Some(Guest { unshare, leader: Leader::from_pid(pid).unwrap() })
+    }
+
+    /// With a user namespace of its own, as hostel's machines have.
+    fn usual() -> Option<Guest> {
+        Self::start(&["--user", "--map-root-user", "--net", "--uts", "--ipc", "--cgroup"], &format!("{READY} while :; do sleep 1; done"))
+    }
+}
+
+/// Part of a guest's script: says that all before is done.
+pub(crate) const READY: &str = "eval \"exec $READY>&-\";";
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let _ = self.leader.signal(9);
+        let _ = self.unshare.kill();
+        let _ = self.unshare.wait();
+    }
+}
+
+/// How to run something: what `Entry` borrows.
+pub(crate) struct Order {
+    process: ProcessSpec,
+    env: Vec<OsText>,
+    filter: Vec<Insn>,
+    selection: Selection,
+    bounding: Option<CapSet>,
+}
+
+impl Order {
+    fn new(argv: &[&str]) -> Self {
+        let process = ProcessSpec { argv: argv.iter().map(|a| OsText::from(*a)).collect(), ..ProcessSpec::default() };
+        Self { process, env: environment(None, Some("hostel")), filter: Vec::new(), selection: Selection::default(), bounding: None }
+    }
+    fn sh(script: &str) -> Self {
+        Self::new(&["/bin/sh", "-c", script])
+    }
+    fn entry<'a>(&'a self, streams: Streams<'a>) -> Entry<'a> {
+        Entry {
+            selection: self.selection,
+            placement: None,
+            process: &self.process,
+            program: Program::Command,
+            env: &self.env,
+            bounding: self.bounding,
+            filter: &self.filter,
+            streams,
+        }
+    }
+    /// Runs it to its end; its output, both streams.
+    fn run(&self, leader: &Leader) -> std::result::Result<(WaitStatus, String), EnterError> {
+        let null = File::open("/dev/null").unwrap();
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        let entered = enter(leader, &self.entry(Streams::Given([null.as_fd(), write.as_fd(), write.as_fd()])))?;
+        drop(write);
+        let mut text = String::new();
+        File::from(read).read_to_string(&mut text).unwrap();
+        Ok((entered.wait().unwrap(), text))
+    }
+}
+
+fn text(guest: &Guest, script: &str) -> String {
+    let (status, text) = Order::sh(script).run(&guest.leader).unwrap();
+    assert_eq!(status, WaitStatus::Exited(0), "{script}: {text}");
+    text
+}
+
+fn link(path: String) -> String {
+    std::fs::read_link(path).unwrap().into_os_string().into_string().unwrap()
+}
+
+const KINDS: [&str; 7] = ["mnt", "net", "pid", "uts", "ipc", "cgroup", "user"];
+
+#[test]
+fn all_namespaces_and_ours_unchanged() {
+    let Some(guest) = Guest::usual() else { return };
+    let before: Vec<String> = KINDS.iter().map(|k| link(format!("/proc/thread-self/ns/{k}"))).collect();
+    let cwd = std::env::current_dir().unwrap();
+    for (n, kind) in KINDS.iter().enumerate() {
+        let inside = text(&guest, &format!("readlink /proc/self/ns/{kind}"));
+        assert_eq!(inside.trim(), link(format!("/proc/{}/ns/{kind}", guest.leader.pid())), "{kind}");
+        assert_ne!(inside.trim(), before[n], "{kind}");
+    }
+    let mut order = Order::sh("readlink /proc/self/ns/net /proc/self/ns/uts; hostname >/dev/null");
+    order.selection = Selection { net: false, ..Selection::default() };
+    let (_, seen) = order.run(&guest.leader).unwrap();
+    assert_eq!(seen.lines().next(), Some(before[1].as_str()));
+    assert_ne!(seen.lines().nth(1), Some(before[3].as_str()));
+    let after: Vec<String> = KINDS.iter().map(|k| link(format!("/proc/thread-self/ns/{k}"))).collect();
+    assert_eq!((before, cwd), (after, std::env::current_dir().unwrap()));
+}
+
+#[test]
+fn statuses() {
+    let Some(guest) = Guest::usual() else { return };
+    for (script, status) in [("exit 0", WaitStatus::Exited(0)), ("exit 7", WaitStatus::Exited(7)), ("kill -TERM $$", WaitStatus::Signaled { signal: 15, core: false })] {
+        assert_eq!(Order::sh(script).run(&guest.leader).unwrap().0, status, "{script}");
+    }
+    for (program, code) in [("/no/such", 127), ("no-such-program", 127), ("/etc/passwd", 126), ("/etc", 126), ("/etc/passwd/x", 127)] {
+        let error = Order::new(&[program]).run(&guest.leader).unwrap_err();
+        assert_eq!((error.exit_code(), error.verb.as_str()), (code, "execute"), "{program}: {error}");
+    }
+    for (spec, verb) in [
+        (ProcessSpec { cwd: Some("/no/such".into()), ..Order::new(&["true"]).process }, "enter directory"),
+        (ProcessSpec { user: Some(UserSelector::Name("no-such-user".into())), ..Order::new(&["true"]).process }, "find"),
+    ] {
+        let error = Order { process: spec, ..Order::new(&["true"]) }.run(&guest.leader).unwrap_err();
+        assert_eq!((error.exit_code(), error.verb.as_str()), (125, verb), "{error}");
+    }
+    // A leader that has ended.
+    let leader = guest.leader.pid();
+    let dead = Leader::from_pid(leader).unwrap();
+    drop(guest);
+    assert!(Order::new(&["true"]).run(&dead).is_err());
+}
+
+#[test]
+fn nothing_of_the_caller_comes_along() {
+    let Some(guest) = Guest::usual() else { return };
+    // Planted as a careless program would: host directories, not close-on-exec.
+    let planted: Vec<OwnedFd> = (0..20).map(|_| rustix::fs::open("/", OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).unwrap()).collect();
+    // SAFETY-free way to set a variable only for the test's own use: the process environment is never passed on.
+    let env = text(&guest, "cat /proc/self/environ | tr '\\0' '\\n'");
+    let mut names: Vec<&str> = env.lines().filter_map(|l| l.split('=').next()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["HOME", "LOGNAME", "PATH", "PWD", "TERM", "USER", "container"].into_iter().filter(|n| names.contains(n)).collect::<Vec<_>>(), "{env}");
+    assert!(env.contains("HOME=/root") && env.contains("container=hostel"));
+    assert_eq!(text(&guest, "ls /proc/self/fd").split_whitespace().count(), 4, "0, 1, 2 and the directory ls reads");
+    assert_eq!(text(&guest, "pwd; umask; cat /proc/self/stat | cut -d' ' -f6 | grep -qx 0 && echo no session").trim(), "/\n0022");
+    for fd in planted.iter().map(AsRawFd::as_raw_fd) {
+        for suffix in ["", "/../../..", "/etc"] {
+            let mut order = Order::new(&["/bin/pwd"]);
+            order.process.cwd = Some(PathBuf::from(format!("/proc/self/fd/{fd}{suffix}")));
+            let result = order.run(&guest.leader);
+            assert!(result.is_err(), "cwd by descriptor {fd}{suffix}: {result:?}");
+        }
+    }
+    // A standard stream that is a directory is a way out.
+    let null = File::open("/dev/null").unwrap();
+    let order = Order::new(&["true"]);
+    let error = enter(&guest.leader, &order.entry(Streams::Given([planted[0].as_fd(), null.as_fd(), null.as_fd()]))).unwrap_err();
+    assert_eq!(error.verb, "pass on");
+    let open = std::fs::read_dir("/proc/self/fd").unwrap().count();
+    for _ in 0..50 {
+        let _ = Order::new(&["/bin/true"]).run(&guest.leader);
+        let _ = Order::new(&["/no/such"]).run(&guest.leader);
+    }
+    assert_eq!(std::fs::read_dir("/proc/self/fd").unwrap().count(), open, "descriptors leak in the caller");
+}
+
+#[test]
+fn streams_in_any_order() {
+    let Some(guest) = Guest::usual() else { return };
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+    let (back, out) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+    let (back2, err) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+    let order = Order::sh("cat; echo oops >&2");
+    let entered = enter(&guest.leader, &order.entry(Streams::Given([read.as_fd(), out.as_fd(), err.as_fd()]))).unwrap();
+    drop((read, out, err));
+    File::from(write).write_all(b"through").unwrap();
+    let all = |fd: OwnedFd| {
+        let mut text = String::new();
+        File::from(fd).read_to_string(&mut text).unwrap();
+        text
+    };
+    assert_eq!((all(back), all(back2)), ("through".into(), "oops\n".into()));
+    assert_eq!(entered.wait().unwrap(), WaitStatus::Exited(0));
+}
+
+fn status_field(text: &str, key: &str) -> String {
+    text.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix(':')).unwrap_or_default().trim().to_owned()
+}
+
+#[test]
+fn as_confined_as_asked() {
+    let Some(guest) = Guest::usual() else { return };
+    let mut order = Order::sh("cat /proc/self/status; mkdir /tmp/hostel-enter-no && echo made");
+    order.bounding = Some(CapSet::of(&[hostel_spec::CapName::CHOWN, hostel_spec::CapName::KILL]));
+    // mkdir(2), number 83 of x86-64, is EPERM.
+    let insn = |code, jt, jf, k| Insn { code, jt, jf, k };
+    if cfg!(target_arch = "x86_64") {
+        order.filter = vec![insn(0x20, 0, 0, 0), insn(0x15, 0, 1, 83), insn(0x06, 0, 0, 0x0005_0001), insn(0x06, 0, 0, 0x7fff_0000)];
+    }
+    let (_, seen) = order.run(&guest.leader).unwrap();
+    for set in ["CapPrm", "CapEff", "CapBnd"] {
+        assert_eq!(u64::from_str_radix(&status_field(&seen, set), 16).unwrap(), 0x21, "{set}");
+    }
+    for set in ["CapInh", "CapAmb"] {
+        assert_eq!(u64::from_str_radix(&status_field(&seen, set), 16).unwrap(), 0, "{set}");
+    }
+    if cfg!(target_arch = "x86_64") {
+        assert_eq!(status_field(&seen, "Seccomp"), "2");
+        assert!(!seen.contains("made"));
+    }
+    // Another user keeps nothing.
+    let mut order = Order::sh("cat /proc/self/status");
+    order.process.user = Some(UserSelector::Id(0));
+    let (_, seen) = order.run(&guest.leader).unwrap();
+    assert_eq!(status_field(&seen, "Uid").split_whitespace().next(), Some("0"));
+}
+
+/// CVE-2015-1334: what a machine shows as /proc decides nothing.
+#[test]
+fn a_fake_proc_decides_nothing() {
+    let script = format!("mount -t tmpfs none /proc; mkdir -p /proc/self /proc/1 /proc/thread-self; echo 'CapBnd: ffffffffffffffff' >/proc/self/status; {READY} while :; do sleep 1; done");
+    let flags = ["--user", "--map-root-user", "--net", "--uts", "--ipc"];
+    // The bounding set of the leader is what it is, whatever its /proc says.
+    let Some(guest) = Guest::start_with(&flags, &["setpriv", "--bounding-set=-sys_module,-sys_boot"], &script) else { return };
+    let null = File::open("/dev/null").unwrap();
+    let order = Order::new(&["sleep", "60"]);
+    let entered = enter(&guest.leader, &order.entry(Streams::Given([null.as_fd(), null.as_fd(), null.as_fd()]))).unwrap();
+    let facts = Leader::from_pid(entered.pid).unwrap().facts().unwrap();
+    let leader = guest.leader.facts().unwrap();
+    assert_eq!(facts.bounding, leader.bounding);
+    assert_eq!(facts.bounding >> 16 & 1, 0, "sys_module");
+    assert_eq!(facts.effective & !facts.bounding, 0);
+    clone::pidfd_send_signal(entered.pidfd.as_fd(), 9).unwrap();
+    entered.wait().unwrap();
+}
+
+/// CVE-2019-5736: the machine never gets to see which program enters it.
+#[test]
+fn our_program_is_not_shown() {
+    let script = format!(
+        "{READY} while :; do for p in /proc/[0-9]*; do l=$(readlink $p/exe 2>/dev/null); case $l in *hostel*) echo $l >>/dev/shm/hostel-seen-$$; ;; esac; \
+         [ -r $p/mem ] && : ; done; done"
+    );
+    let Some(guest) = Guest::start(&["--user", "--map-root-user"], &format!("mount -t tmpfs none /dev/shm; {script}")) else { return };
+    for _ in 0..200 {
+        Order::new(&["/bin/true"]).run(&guest.leader).unwrap();
+    }
+    assert_eq!(text(&guest, "cat /dev/shm/hostel-seen-* 2>/dev/null; true"), "");
+    // And we are as we were.
+    assert_eq!(rustix::process::dumpable_behavior().unwrap(), rustix::process::DumpableBehavior::Dumpable);
+}
+
+fn on_terminal(guest: &Guest, script: &str) -> std::result::Result<String, EnterError> {
+    let order = Order::sh(script);
+    let size = WindowSize { rows: 33, cols: 99 };
+    let entered = enter(&guest.leader, &order.entry(Streams::Terminal(Some(size))))?;
+    let master = entered.terminal.as_ref().unwrap();
+    let mut out = Vec::new();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < deadline {
+        let mut buffer = [0u8; 4096];
+        match rustix::io::read(master, &mut buffer) {
+            Ok(0) | Err(rustix::io::Errno::IO) => break,
+            Ok(n) => out.extend_from_slice(&buffer[..n]),
+            Err(rustix::io::Errno::AGAIN) => std::thread::sleep(Duration::from_millis(2)),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert_eq!(entered.wait().unwrap(), WaitStatus::Exited(0));
+    Ok(String::from_utf8_lossy(&out).into_owned())
+}
+
+const DEVPTS: &str = "mount -t devpts -o newinstance,ptmxmode=0666 devpts /dev/pts;";
+
+#[test]
+fn a_terminal_out_of_the_machine() {
+    let Some(guest) = Guest::start(&["--user", "--map-root-user", "--ipc"], &format!("{DEVPTS} {READY} while :; do sleep 1; done")) else { return };
+    let seen = on_terminal(&guest, "tty; stty size; [ -O $(tty) ] && echo mine; echo hi >/dev/tty; ps -o tty= -p $$; ls /proc/self/fd | wc -l").unwrap();
+    let lines: Vec<&str> = seen.split("\r\n").map(str::trim).collect();
+    assert_eq!(lines, ["/dev/pts/0", "33 99", "mine", "hi", "pts/0", "4", ""], "{seen:?}");
+}
+
+#[test]
+fn false_terminals_are_refused() {
+    let traps = [
+        "mount -t tmpfs none /dev/pts",
+        "mount -t tmpfs none /dev/pts; : >/dev/pts/ptmx",
+        "mount -t tmpfs none /dev/pts; ln -s /proc/1/fd/0 /dev/pts/ptmx",
+        "mount -t tmpfs none /dev/pts; mkfifo /dev/pts/ptmx",
+        "mount -t tmpfs none /dev/pts; : >/dev/pts/ptmx; mount --bind /dev/null /dev/pts/ptmx",
+        "mount -t tmpfs none /dev; ln -s /tmp /dev/pts",
+        "mount -t tmpfs none /dev",
+    ];
+    for trap in traps {
+        let Some(guest) = Guest::start(&["--user", "--map-root-user"], &format!("{trap}; {READY} while :; do sleep 1 </dev/null; done")) else { return };
+        let started = Instant::now();
+        assert!(on_terminal(&guest, "true").is_err(), "{trap}");
+        assert!(started.elapsed() < Duration::from_secs(3), "{trap}");
+    }
+}
+
+/// A leader that changed its root directory after the mount namespace was made.
+#[test]
+fn the_leaders_own_root() {
+    let dir = std::env::temp_dir().join(format!("hostel-enter-root-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let path = dir.display();
+    let script = format!("mount --rbind / {path} && echo here >/dev/null; mount -t tmpfs none {path}/mnt; echo inner >{path}/mnt/mark; {READY} exec chroot {path} sh -c 'while :; do sleep 1; done'");
+    if let Some(guest) = Guest::start(&["--user", "--map-root-user"], &script) {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while std::fs::read_link(format!("/proc/{}/root", guest.leader.pid())).is_ok_and(|r| r == std::path::Path::new("/")) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(text(&guest, "cat /mnt/mark").trim(), "inner");
+    }
+    std::fs::remove_dir(&dir).unwrap();
+}
+
+/// Runs an ignored test of this module in a process of one thread; libtest runs a single test on the main one.
+fn alone(test: &str) {
+    let out = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", &format!("enter::tests::{test}"), "--ignored", "--test-threads=1", "--nocapture"])
+        .output()
+        .unwrap();
+    let seen = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    assert!(out.status.success() && (seen.contains("1 passed") || seen.contains("skipped")), "{seen}");
+}
+
+#[test]
+fn a_privileged_machine_gets_a_copy() {
+    alone("privileged");
+}
+
+#[test]
+#[ignore = "run by a_privileged_machine_gets_a_copy"]
+fn privileged() {
+    let Some(guest) = Guest::start(&["--net", "--uts", "--ipc", "--cgroup"], &format!("{READY} while :; do sleep 1; done")) else { return };
+    assert!(clone::is_single_threaded().unwrap());
+    statuses_of(&guest);
+    let (_, seen) = Order::sh("cat /proc/self/status; ls /proc/self/fd | wc -l").run(&guest.leader).unwrap();
+    let leader = guest.leader.facts().unwrap();
+    assert_eq!(u64::from_str_radix(&status_field(&seen, "CapBnd"), 16).unwrap(), leader.bounding);
+    assert_eq!(seen.lines().last().map(str::trim), Some("4"));
+    let mut order = Order::sh("id -u; id -g");
+    order.process.user = Some(UserSelector::Name("nobody".into()));
+    assert_eq!(order.run(&guest.leader).unwrap().1.lines().next(), Some("65534"));
+}
+
+fn statuses_of(guest: &Guest) {
+    assert_eq!(Order::sh("exit 7").run(&guest.leader).unwrap().0, WaitStatus::Exited(7));
+    let error = Order::new(&["/no/such"]).run(&guest.leader).unwrap_err();
+    assert_eq!((error.exit_code(), error.verb.as_str(), error.object.as_str()), (127, "execute", "/no/such"));
+    assert_eq!(error.why, "No such file or directory");
+}
+
+#[test]
+fn a_privileged_machine_is_not_for_threads() {
+    let Some(guest) = Guest::start(&["--ipc"], &format!("{READY} while :; do sleep 1; done")) else { return };
+    // This test is a thread of its own.
+    let error = Order::new(&["true"]).run(&guest.leader).unwrap_err();
+    assert!(error.why.contains("threads"), "{error}");
+}
+
+#[test]
+fn shielded_programs_cannot_be_written() {
+    alone("shielded");
+}
+
+#[test]
+#[ignore = "run by shielded_programs_cannot_be_written"]
+fn shielded() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: needs root");
+        return;
+    }
+    let argv: Vec<_> = std::env::args_os().collect();
+    let env: Vec<_> = std::env::vars_os().collect();
+    shield::shield(&argv, &env).unwrap();
+    // From here on it is the second life.
+    assert!(shield::is_shielded());
+    let path = rustix::fs::open("/proc/self/exe", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap().into_raw_fd();
+    for flags in [OFlags::WRONLY, OFlags::RDWR, OFlags::WRONLY | OFlags::TRUNC] {
+        let error = rustix::fs::open(format!("/proc/self/fd/{path}"), flags, Mode::empty()).unwrap_err();
+        assert_eq!(error, rustix::io::Errno::ROFS);
+    }
+}
+
+#[test]
+fn places_of_foreign_machines() {
+    let mounts = "35 24 0:30 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n36 24 0:31 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n\
+                  37 24 0:32 /docker/x /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu,cpuacct\n38 24 0:33 / /sys/fs/cgroup/systemd rw - cgroup none rw,name=systemd\n";
+    let own = "5:memory:/lxc/a\n4:cpu,cpuacct:/docker/x/y\n3:cpu,cpuacct:/elsewhere\n2:name=systemd:/m\n1:pids:/none\n0::/machine.slice/a\n";
+    let paths: Vec<(bool, String)> = spawn::cgroup_paths(own, mounts).into_iter().map(|(v2, p)| (v2, p.display().to_string())).collect();
+    let want = [(false, "/sys/fs/cgroup/memory/lxc/a"), (false, "/sys/fs/cgroup/cpu/y"), (false, "/sys/fs/cgroup/systemd/m"), (true, "/sys/fs/cgroup/unified/machine.slice/a")];
+    assert_eq!(paths, want.map(|(v2, p)| (v2, p.to_owned())));
+    assert!(spawn::cgroup_paths("0::/../x\njunk\n", mounts).is_empty());
+    assert!(spawn::cgroup_paths(own, "").is_empty());
+}

@@ -40,6 +40,7 @@ impl Builder<'_> {
         }
         let upper = match &root.upper {
             Some(dir) => {
+                self.host.push(HostStep::LockUpper(dir.clone()));
                 let slot = self.slot();
                 self.host.push(HostStep::Prepare(slot, Prepared::Clone { source: Source::Path(dir.clone()), recursive: false, attributes: Attributes::NONE }));
                 if map {

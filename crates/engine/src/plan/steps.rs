@@ -127,6 +127,8 @@ pub enum HostStep {
         /// Others may read it too.
         shared: bool,
     },
+    /// Keeps others from using a kept upper layer meanwhile.
+    LockUpper(PathBuf),
     /// Holds a write descriptor on the tree's file system, so that a guest's shutdown cannot make it read-only.
     PinFileSystem,
     /// Takes an id range and holds its lock.
@@ -376,6 +378,7 @@ impl fmt::Display for HostStep {
             HostStep::CopyTemplate { from, to } => write!(f, "copy template {} to {}", from.display(), to.display()),
             HostStep::CopyTree { from } => write!(f, "copy {} for this run (snapshot, reflink or copy)", from.display()),
             HostStep::LockTree { shared } => write!(f, "lock the tree{}", if *shared { " (shared)" } else { "" }),
+            HostStep::LockUpper(dir) => write!(f, "lock the kept layer {}", dir.display()),
             HostStep::PinFileSystem => f.write_str("pin the tree's file system writable"),
             HostStep::TakeIds(IdChoice::Pick { .. }) => f.write_str("pick a free range of 65536 ids"),
             HostStep::TakeIds(IdChoice::Fixed(r)) => write!(f, "use ids {}..{}", r.base, u64::from(r.base) + u64::from(r.count) - 1),

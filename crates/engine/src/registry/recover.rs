@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, fstatfs, openat2};
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 
 use hostel_spec::MachineName;
-use hostel_sys::clone::{pidfd_open, pidfd_send_signal};
+use hostel_sys::clone::pidfd_send_signal;
 
 use super::identity::{boot_id, read_small};
 use super::remove::remove_tree;
@@ -21,8 +21,6 @@ use super::undo::{Journal, Undo};
 const SIGKILL: i32 = 9;
 /// How long killed processes and their cgroups are waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
-const CGROUP_MAGIC: i64 = 0x0027_e0eb;
-const CGROUP2_MAGIC: i64 = 0x6367_7270;
 
 /// What was taken back and what not.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -178,110 +176,7 @@ fn delete_link(name: &str, alias: &str) -> io::Result<()> {
 
 /// Kills all that is in a cgroup and removes it, with all below it. That it is missing is success.
 pub(crate) fn remove_cgroup(path: &Path) -> io::Result<()> {
-    let private;
-    let opened = if path.is_absolute() {
-        open_cgroup(rustix::fs::CWD, path)
-    } else {
-        private = hostel_sys::mount::filesystem(c"cgroup2", &[], hostel_sys::mount::Attributes::NONE)?;
-        open_cgroup(private.as_fd(), path)
-    };
-    let (parent, name) = match opened {
-        Ok(pair) => pair,
-        Err(Errno::NOENT) => return Ok(()),
-        Err(error) => return Err(error.into()),
-    };
-    let magic = fstatfs(&parent)?.f_type;
-    #[allow(clippy::unnecessary_cast)] // its type differs between architectures
-    if !matches!(magic as i64, CGROUP_MAGIC | CGROUP2_MAGIC) {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not in a cgroup file system"));
-    }
-    let deadline = Instant::now() + PATIENCE;
-    let mut pause = Duration::from_micros(200);
-    loop {
-        match prune(parent.as_fd(), &name) {
-            // Killed processes take a moment to leave.
-            Err(Errno::BUSY | Errno::NOTEMPTY) if Instant::now() < deadline => {
-                std::thread::sleep(pause);
-                pause = (pause * 2).min(Duration::from_millis(20));
-            }
-            done => return Ok(done?),
-        }
-    }
-}
-
-fn open_cgroup(base: BorrowedFd<'_>, path: &Path) -> Result<(OwnedFd, CString), Errno> {
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(Errno::INVAL) };
-    let fd = openat2(base, parent, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::NO_SYMLINKS)?;
-    Ok((fd, CString::new(name.as_bytes()).map_err(|_| Errno::INVAL)?))
-}
-
-fn prune(parent: BorrowedFd<'_>, name: &CString) -> Result<(), Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let dir = match rustix::fs::openat(parent, name, flags, Mode::empty()) {
-        Ok(fd) => fd,
-        Err(Errno::NOENT | Errno::NODEV) => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    kill_members(dir.as_fd())?;
-    for entry in Dir::read_from(&dir)? {
-        let entry = entry?;
-        if entry.file_type() == FileType::Directory && !matches!(entry.file_name().to_bytes(), b"." | b"..") {
-            prune(dir.as_fd(), &entry.file_name().to_owned())?;
-        }
-    }
-    match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
-        Ok(()) | Err(Errno::NOENT) => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
-/// Kills the members of one cgroup: at once with cgroup.kill (v2, Linux 5.14), else one by one.
-fn kill_members(dir: BorrowedFd<'_>) -> Result<(), Errno> {
-    let members = read_members(dir)?;
-    if members.is_empty() {
-        return Ok(());
-    }
-    let own = rustix::process::getpid().as_raw_nonzero().get();
-    if !members.contains(&own) {
-        match rustix::fs::openat(dir, "cgroup.kill", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()) {
-            Ok(file) => {
-                rustix::io::write(&file, b"1")?;
-                return Ok(());
-            }
-            Err(Errno::NOENT) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    for pid in members.into_iter().filter(|pid| *pid != own && *pid > 1) {
-        let Ok(pidfd) = pidfd_open(pid) else { continue };
-        // Still a member after it was opened: the number has not changed hands.
-        if read_members(dir)?.contains(&pid) {
-            // It may end by itself meanwhile; what stays shows when the directory cannot be removed.
-            let _ = pidfd_send_signal(pidfd.as_fd(), SIGKILL);
-        }
-    }
-    Ok(())
-}
-
-fn read_members(dir: BorrowedFd<'_>) -> Result<Vec<i32>, Errno> {
-    let file = match rustix::fs::openat(dir, "cgroup.procs", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
-        Ok(file) => file,
-        Err(Errno::NOENT) => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let mut text = Vec::new();
-    let mut buffer = [0u8; 4096];
-    loop {
-        match rustix::io::read(&file, &mut buffer) {
-            Ok(0) => break,
-            Ok(n) => text.extend_from_slice(&buffer[..n]),
-            Err(Errno::INTR) => {}
-            // NODEV: removed meanwhile. OPNOTSUPP: a threaded group, whose members are listed by its parent.
-            Err(Errno::NODEV | Errno::OPNOTSUPP) => break,
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(String::from_utf8_lossy(&text).lines().filter_map(|l| l.parse().ok()).collect())
+    crate::cgroup::remove_paths(&[path.to_owned()]).map_err(|e| io::Error::other(e.to_string()))
 }
 
 /// Where the cgroups of machine `name` would be, for when the journal that says so is damaged.

@@ -91,6 +91,14 @@ impl Evidence {
         }
     }
 
+    /// What to call it: the kind, or the program of a stub.
+    pub fn label(&self) -> String {
+        match self.kind() {
+            InitKind::Stub if self.program != "hostel" && !self.program.is_empty() => self.program.clone(),
+            kind => kind.as_str().to_owned(),
+        }
+    }
+
     /// The kind of init.
     pub fn kind(&self) -> InitKind {
         let named = |name: &str| self.arguments.first().is_some_and(|a| a.rsplit('/').next() == Some(name));

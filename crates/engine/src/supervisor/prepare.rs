@@ -41,6 +41,7 @@ pub struct Made {
     pub cgroup: Option<MachineCgroup>,
     ids_lock: Option<uids::Claim>,
     tree_lock: Option<locks::TreeLock>,
+    upper_lock: Option<locks::TreeLock>,
     pin: Option<OwnedFd>,
     temporaries: Vec<PathBuf>,
     works: Vec<PathBuf>,
@@ -109,6 +110,11 @@ fn run_step(step: &HostStep, plan: &Plan, layout: &Layout, claim: &mut Claim, ma
         HostStep::CopyTree { from } => copy_for_this_run(plan, from, claim, made)?,
         HostStep::LockTree { .. } if made.tree_lock.is_some() => {}
         HostStep::LockTree { shared } => made.tree_lock = Some(lock_tree(plan, made, *shared)?),
+        HostStep::LockUpper(_) if made.upper_lock.is_some() => {}
+        HostStep::LockUpper(dir) => {
+            let layer = rustix::fs::open(dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).context("open", format!("kept layer {}", dir.display()))?;
+            made.upper_lock = Some(take_lock(plan, layer.as_fd(), dir, locks::Lock::Exclusive)?);
+        }
         HostStep::PinFileSystem if made.pin.is_some() => {}
         HostStep::PinFileSystem => {
             let tree = made.tree()?;
@@ -136,7 +142,11 @@ fn open_tree_directory(path: &Path) -> Result<OwnedFd> {
 
 fn lock_tree(plan: &Plan, made: &Made, shared: bool) -> Result<locks::TreeLock> {
     let lock = if shared { locks::Lock::Shared } else { locks::Lock::Exclusive };
-    locks::take(Path::new(locks::DIRECTORY), made.tree()?, &plan.tree.path, lock, &plan.name).map_err(|e| match e.cause {
+    take_lock(plan, made.tree()?, &plan.tree.path, lock)
+}
+
+fn take_lock(plan: &Plan, tree: BorrowedFd<'_>, name: &Path, lock: locks::Lock) -> Result<locks::TreeLock> {
+    locks::take(Path::new(locks::DIRECTORY), tree, name, lock, &plan.name).map_err(|e| match e.cause {
         Cause::Busy { .. } => Error::from(e).hint("stop the machine that runs on it, or use --read-only or --ephemeral"),
         _ => e.into(),
     })

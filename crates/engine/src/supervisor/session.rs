@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use hostel_ipc::control::{self, Server};
 use hostel_ipc::notify::Receiver;
-use hostel_process::console::{Console, DEFAULT_LIMIT, Log, Relay};
+use hostel_process::console::{Console, DEFAULT_LIMIT, Log, LogReader, Relay};
 use hostel_spec::{MachineSpec, Namespaces, Payload, UserNamespace};
 use hostel_sys::clone;
 use rustix::fs::{AtFlags, Mode, OFlags};
@@ -112,16 +112,35 @@ pub fn run(spec: &MachineSpec, mut session: Session<'_>) -> Result<u8> {
     Ok(status)
 }
 
-/// The console log outlives its machine, until the next one of that name: `logs/NAME.log` below the state root.
+/// How much of a console log is kept after the end.
+const KEPT_LOG: u64 = 1 << 20;
+
+/// The end of the console log outlives its machine, until the next one of that name: `logs/NAME.log` below the state root.
 fn keep_log(registry: &Registry, claim: &Claim) {
+    // A log that cannot be kept goes with its machine.
+    let _ = try_keep_log(registry, claim);
+}
+
+fn try_keep_log(registry: &Registry, claim: &Claim) -> std::io::Result<()> {
     let logs = registry.root().join("logs");
     let _ = rustix::fs::mkdir(&logs, Mode::from_raw_mode(0o700));
-    let Ok(dir) = rustix::fs::open(&logs, OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) else { return };
-    for (from, to) in [("console.log", format!("{}.log", claim.name())), ("console.log.1", format!("{}.log.1", claim.name()))] {
-        // A log that cannot be kept goes with its machine.
-        let _ = rustix::fs::unlinkat(&dir, &to, AtFlags::empty());
-        let _ = rustix::fs::renameat(claim.directory(), from, &dir, &to);
+    let dir = rustix::fs::open(&logs, OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    let name = format!("{}.log", claim.name());
+    for old in [name.clone(), format!("{name}.1")] {
+        let _ = rustix::fs::unlinkat(&dir, &old, AtFlags::empty());
     }
+    let mut tail = Vec::new();
+    let mut reader = LogReader::open(claim.directory(), Some(KEPT_LOG))?;
+    let mut buffer = [0u8; 16 << 10];
+    while tail.len() < KEPT_LOG as usize {
+        match reader.read(&mut buffer)? {
+            0 => break,
+            n => tail.extend_from_slice(&buffer[..n]),
+        }
+    }
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(&dir, &name, flags, Mode::from_raw_mode(0o600))?;
+    std::io::Write::write_all(&mut std::fs::File::from(file), &tail)
 }
 
 enum Ending {

@@ -4,6 +4,8 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hostel_engine::enter::Leader;
+use hostel_engine::stop::Evidence;
 use hostel_engine::cgroup::{MachineCgroup, Stats};
 use hostel_engine::error::{Error, Result};
 use hostel_engine::registry::{Liveness, Machine, MachineState, Registry, RegistryError};
@@ -157,6 +159,14 @@ impl Look {
     /// Process number of PID 1, while it lives.
     pub(super) fn leader(&self) -> Option<i32> {
         self.machine.known().filter(|_| self.machine.liveness != Liveness::Dead)?.leader.map(|l| l.pid)
+    }
+
+    /// The init of a booted machine: what PID 1 is now, which at its very start cannot be told yet.
+    pub(super) fn init(&self) -> Option<String> {
+        let state = self.machine.known().filter(|_| self.machine.liveness != Liveness::Dead)?;
+        let first = state.init.as_ref()?;
+        let now = state.leader.and_then(|id| Leader::from_identity(id).ok()).map(|leader| Evidence::of(&leader).label());
+        Some(crate::output::clean(&now.unwrap_or_else(|| first.clone())))
     }
 
     /// Process number of the supervisor, while it lives.

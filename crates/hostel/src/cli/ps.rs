@@ -78,7 +78,7 @@ fn row(look: &Look) -> Vec<String> {
     vec![
         look.machine.name.to_string(),
         look.state().to_owned(),
-        state.and_then(|s| s.init.as_deref()).map_or_else(dash, output::clean),
+        look.init().unwrap_or_else(dash),
         look.leader().map_or_else(dash, |pid| pid.to_string()),
         look.uptime().map_or_else(dash, output::duration),
         address.unwrap_or_else(dash),
@@ -92,7 +92,7 @@ pub(super) fn row_json(look: &Look) -> Value {
         "name": look.machine.name,
         "state": look.state(),
         "trouble": look.trouble(),
-        "init": state.and_then(|s| s.init.as_deref()),
+        "init": look.init(),
         "leader": look.leader(),
         "supervisor": look.supervisor(),
         "uptime_seconds": look.uptime(),

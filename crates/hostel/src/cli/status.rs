@@ -101,7 +101,7 @@ fn facts(lines: &mut Lines, look: &Look, state: &MachineState) {
         lines.add("since", &format!("{}; {}", output::date(state.started_realtime), output::duration(uptime)));
     }
     match state.leader {
-        Some(leader) => lines.add("leader", &format!("{} ({})", leader.pid, state.init.as_deref().map_or("command".into(), output::clean))),
+        Some(leader) => lines.add("leader", &format!("{} ({})", leader.pid, look.init().unwrap_or_else(|| "command".into()))),
         None => lines.add("leader", "-"),
     }
     lines.add("supervisor", &state.supervisor.pid.to_string());

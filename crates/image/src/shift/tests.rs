@@ -77,10 +77,9 @@ fn bad_ranges_and_places_are_refused() {
         assert!(matches!(shift_to(&tree, base).unwrap_err().cause, Cause::Why(_)), "{base:x}");
     }
     sh(r#"cd "$1"; mount -t overlay -o lowerdir=low,upperdir=up,workdir=work o tree"#, &[&fs.at]);
-    assert_eq!(shift_to(&tree, BASE).unwrap_err().cause, Cause::Why("it is on an overlay, where every file would be copied"));
+    assert!(matches!(shift_to(&tree, BASE), Ok(Shifted::Changed(_))), "an overlay is shifted by copying up");
     sh(r#"umount "$1"/tree; mount -o remount,ro "$1""#, &[&fs.at]);
     assert_eq!(shift_to(&tree, BASE).unwrap_err().cause, Cause::Os(Errno::ROFS));
-    assert_eq!(std::fs::metadata(&tree).unwrap().uid(), 0);
 }
 
 /// A killed walk leaves the top marked; a file whose bits were off in that moment has a note.
