@@ -116,8 +116,8 @@ pub(crate) fn remove(parent: BorrowedFd<'_>, name: &str, shown: &Path, patience:
     loop {
         let populated =
             events.as_ref().is_none_or(|fd| files::read_open(fd.as_fd()).is_ok_and(|text| !text.contains("populated 0")));
-        if populated && events.is_some() {
-            // Again every time: somebody may be moving processes in. v1 has no such thing, but our v2 group died before.
+        if populated {
+            // Again every time: somebody may be moving processes in.
             kill(dir.as_fd()).map_err(CgroupError::sys("kill processes of cgroup", shown))?;
         }
         walk(dir.as_fd(), &mut Leave::Remove).map_err(failed())?;
