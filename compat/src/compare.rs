@@ -17,7 +17,10 @@ pub(crate) struct Difference {
 
 /// Every field that differs. Fields that begin with `#` are for the reader only.
 pub(crate) fn differences(scenario: &str, theirs: &Outcome, ours: &Outcome) -> Vec<Difference> {
-    let fields: BTreeSet<&String> = theirs.keys().chain(ours.keys()).filter(|f| !f.starts_with('#')).collect();
+    // where one side showed no view, its fields are not what differs
+    let blind = [theirs, ours].iter().any(|side| side.contains_key("view"));
+    let whole = |f: &str| ["exit", "view", "stderr", "after"].contains(&f) || ["left.", "tree:", "note."].iter().any(|p| f.starts_with(p));
+    let fields: BTreeSet<&String> = theirs.keys().chain(ours.keys()).filter(|f| !f.starts_with('#') && (!blind || whole(f))).collect();
     let value = |side: &Outcome, field: &str| side.get(field).cloned().unwrap_or_else(|| "-".into());
     let pairs = fields.into_iter().map(|field| (field, value(theirs, field), value(ours, field)));
     // a mount that one side lacks is one difference, not two

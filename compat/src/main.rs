@@ -68,7 +68,6 @@ fn outside(args: &[String]) -> ExitCode {
 }
 
 /// `in-groups [--terminal] DIR… -- PROGRAM ARGS…`: this process enters the groups, takes its terminal, and becomes the program.
-#[allow(clippy::disallowed_methods)] // a test tool that stands outside of hostel's own road to a program
 fn in_groups() -> ExitCode {
     let mut words = std::env::args_os().skip(2);
     let mut error = None;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::compare::{differences, glob};
 use crate::ledger::ACCEPTED;
@@ -17,6 +17,9 @@ use crate::table;
 
 /// How many scenarios at once: they mostly wait for the kernel.
 const WORKERS: usize = 3;
+
+/// What takes longer than this is named.
+const SLOW: Duration = Duration::from_secs(8);
 
 struct Options {
     show: bool,
@@ -52,7 +55,11 @@ pub(crate) fn run(args: &[String]) -> ExitCode {
             scope.spawn(|| {
                 while let Some(scenario) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let number = all.iter().position(|s| s.name == scenario.name).unwrap_or(0);
+                    let begun = Instant::now();
                     let outcomes = both(scenario, &programs, number);
+                    if begun.elapsed() > SLOW {
+                        println!("slow {} {:.1?}", scenario.name, begun.elapsed());
+                    }
                     let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
                     judge(scenario, outcomes, &options, &mut tally);
                 }
@@ -62,7 +69,7 @@ pub(crate) fn run(args: &[String]) -> ExitCode {
     let tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
     let mut failed = !tally.bad.is_empty();
     if options.patterns.is_empty() {
-        for (_, entry) in ACCEPTED.iter().enumerate().filter(|(n, _)| !tally.used.contains(n)) {
+        for (_, entry) in ACCEPTED.iter().enumerate().filter(|(n, entry)| !tally.used.contains(n) && !entry.sometimes) {
             failed = true;
             println!("the ledger lists a difference that is none: scenarios {:?}, fields {:?}, {:?} and {:?} ({})", entry.scenarios, entry.fields, entry.theirs, entry.ours, entry.reason);
         }
@@ -76,7 +83,13 @@ fn both(scenario: &Scenario, programs: &Programs, number: usize) -> std::io::Res
     let top = std::env::var_os("HOSTEL_TEST_DIR").map_or_else(|| PathBuf::from("/var/tmp/hostel-tests"), PathBuf::from);
     let name = format!("c{number}x{}", std::process::id());
     let dir = |side: &str| top.join(format!("compat-{}", std::process::id())).join(format!("{number}{side}"));
-    let theirs = run::run(Side::Theirs, scenario, programs, &dir("t"), &name)?;
+    let mut theirs = run::run(Side::Theirs, scenario, programs, &dir("t"), &name)?;
+    // its forwarding to a terminal sometimes loses bytes of a long line
+    for _ in 0..2 {
+        if theirs.get("view").is_some_and(|v| v.starts_with("no JSON (expected `,`")) {
+            theirs = run::run(Side::Theirs, scenario, programs, &dir("t"), &name)?;
+        }
+    }
     let ours = run::run(Side::Ours, scenario, programs, &dir("o"), &name)?;
     let _ = std::fs::remove_dir(top.join(format!("compat-{}", std::process::id())));
     Ok((theirs, ours))

@@ -25,7 +25,16 @@ use crate::{view, wait_until};
 /// What came out: field to value. A field that is not there reads as `-`.
 pub(crate) type Outcome = BTreeMap<String, String>;
 
+/// Said at every end where /run is not a tmpfs; nothing to do with the scenario.
 const NOISE: &str = "Attempted to remove disk file system under \"/run/systemd/nspawn";
+
+fn without_noise(mut text: String) -> String {
+    while let Some(at) = text.find(NOISE) {
+        let end = text[at..].find('\n').map_or(text.len(), |n| at + n + 1);
+        text.replace_range(at..end, "");
+    }
+    text
+}
 
 /// Output as it comes in.
 #[derive(Clone, Default)]
@@ -188,10 +197,8 @@ fn execute(side: Side, scenario: &Scenario, programs: &Programs, place: &Place, 
 }
 
 fn output(scenario: &Scenario, out: &[u8], err: &[u8], place: &Place, outcome: &mut Outcome) {
-    let text = normal(&String::from_utf8_lossy(out), place);
-    // said at every end where /run is not a tmpfs; nothing to do with the scenario
-    let said: Vec<String> = String::from_utf8_lossy(err).lines().filter(|l| !l.starts_with(NOISE)).map(|l| normal(l, place)).collect();
-    let said = said.join("\n");
+    let text = without_noise(normal(&String::from_utf8_lossy(out), place));
+    let said = without_noise(normal(&String::from_utf8_lossy(err), place));
     outcome.insert("stderr".into(), if said.trim().is_empty() { "silent" } else { "says something" }.into());
     outcome.insert("#stderr".into(), said);
     match scenario.look {

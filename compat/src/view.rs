@@ -33,6 +33,13 @@ pub(crate) fn flatten(view: &Value, out: &mut Outcome) {
         let shared = inode.as_u64().is_some_and(|i| host.ends_with(&format!("[{i}]")));
         put(format!("namespaces.{kind}"), if shared { "the host's" } else { "own" }.into());
     }
+    // without a terminal of the machine's own, one on the streams is the caller's, of any number
+    let own_terminal = array(&view["dev"]).iter().any(|e| e["path"] == "/dev/pts/0");
+    let put_as_is = &mut put;
+    let mut put = |field: String, value: String| {
+        let streams = field.starts_with("fd.") || field.starts_with("tty.std");
+        put_as_is(field, if own_terminal || !streams { value } else { without_numbers_of_terminals(&value) });
+    };
     environment(&view["env"], "env", &mut put);
     if view["pid"] != 1 {
         environment(&view["pid1"]["env"], "pid1.env", &mut put);
@@ -65,6 +72,15 @@ pub(crate) fn flatten(view: &Value, out: &mut Outcome) {
     for link in array(&view["net"]) {
         put(format!("net.{}", word(&link["name"])), format!("{} {} flags {}", word(&link["mac"]), word(&link["addresses"]), link["flags"]));
     }
+}
+
+/// `/dev/pts/7` and `136:7` without the 7.
+fn without_numbers_of_terminals(text: &str) -> String {
+    let cut = |word: &str| {
+        let known = ["/dev/pts/", "136:"].into_iter().find(|p| word.starts_with(p));
+        known.map_or_else(|| word.to_owned(), |p| format!("{p}N"))
+    };
+    text.split(' ').map(cut).collect::<Vec<_>>().join(" ")
 }
 
 fn array(value: &Value) -> &[Value] {

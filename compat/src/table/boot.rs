@@ -14,7 +14,7 @@ macro_rules! init {
 macro_rules! when_up {
     ($command:literal) => {
         concat!(
-            "printf '[Unit]\\nAfter=multi-user.target\\n[Service]\\nType=oneshot\\nExecStart=/bin/sh -c \"echo up >/marker; ", $command,
+            "rm -f $T/etc/resolv.conf; printf '[Unit]\\nAfter=multi-user.target\\n[Service]\\nType=oneshot\\nExecStart=/bin/sh -c \"echo up >/marker; ", $command,
             "\"\\n' >$T/etc/systemd/system/mark.service; mkdir -p $T/etc/systemd/system/multi-user.target.wants; ",
             "ln -s ../mark.service $T/etc/systemd/system/multi-user.target.wants/mark.service"
         )
@@ -33,7 +33,7 @@ pub(super) fn rows() -> Vec<Scenario> {
         new("boot-view-users", &["-b", "-U"]).before(init!("json")).look(Look::View),
         new("boot-view-terminal", &["-b"]).before(init!("json")).look(Look::View).terminal(&[]),
         new("boot-view-user", &["-b", "-u", "alice"]).before(init!("json")).look(Look::View),
-        new("boot-arguments", &["-b", "json", "--flag", "a=b"]).before("rm -f $T/usr/sbin/init; cp $T/probe $T/usr/sbin/init").look(Look::View),
+        new("boot-arguments", &["-b", "say", "hello", "--flag", "a=b"]).before("rm -f $T/usr/sbin/init; cp $T/probe $T/usr/sbin/init"),
         new("boot-exit-3", &["-b"]).before(init!("exit 3")),
         new("boot-exit-133", &["-b"]).before(init!("exit 133")),
         new("boot-poweroff", &["-b"]).before(init!("poweroff")),
@@ -53,9 +53,9 @@ pub(super) fn rows() -> Vec<Scenario> {
         debian("debian-escape", &[], when_up!("true")).terminal(&[Wait("login:"), Send("\x1d\x1d\x1d")]),
         debian("debian-private-network", &["--private-network"], when_up!("ip -o link | wc -l >>/marker; systemctl poweroff --no-block")),
         debian("debian-volatile-overlay", &["--volatile=overlay"], when_up!("systemctl poweroff --no-block")),
-        debian("debian-state", &[], when_up!("systemctl is-system-running --wait >>/marker; systemctl list-units --failed --plain --no-legend >>/marker; systemctl poweroff --no-block")),
-        debian("debian-users", &["-U"], when_up!("systemctl is-system-running --wait >>/marker; systemctl poweroff --no-block")).tree(Kind::DebianCopy),
-        new("debian-user", &["-u", "nobody", "/probe", "json"]).tree(Kind::Debian).look(Look::View),
+        debian("debian-state", &[], when_up!("systemctl list-units --failed --plain --no-legend >>/marker; systemctl poweroff --no-block")),
+        debian("debian-users", &["-U"], when_up!("id -u >>/marker; systemctl poweroff --no-block")).tree(Kind::DebianCopy),
+        new("debian-user", &["-u", "nobody", "/probe", "json"]).tree(Kind::Debian).before("rm -f $T/etc/resolv.conf").look(Look::View),
         new("debian-no-command", &[]).tree(Kind::Debian).terminal(&[Wait("#"), Send("echo $0 $PWD; exit 4\n")]).look(Look::Nothing),
         new("no-command", &[]).terminal(&[Wait("#"), Send("echo $0 $PWD; exit 4\n")]).look(Look::Nothing),
     ]

@@ -12,7 +12,7 @@ const LAYERS: &str = "mkdir $D/low $D/mid $D/up; echo low >$D/low/f; echo low >$
 pub(super) fn rows() -> Vec<Scenario> {
     let view = Scenario::view;
     let on_mnt = |name, option| Scenario::new(name, &[option, "sh", "-c", LOOK]).before(SOURCE);
-    let overlay = |name, option| Scenario::new(name, &[option, "sh", "-c", "cd /mnt || exit 9; stat -c '%u:%g %a %F %n' *; cat *; rm f; echo new >u && echo wrote; ls"]).before(LAYERS);
+    let overlay = |name, option| Scenario::new(name, &[option, "sh", "-c", "cd /mnt || exit 9; stat -c '%u:%g %a %F %n' *; cat *; rm -f f; echo new >u && echo wrote; ls"]).before(LAYERS);
     let shell = |name, option, script| Scenario::new(name, &[option, "sh", "-c", script]);
     let mut rows = vec![
         on_mnt("bind", "--bind={dir}/src:/mnt"),
@@ -57,7 +57,7 @@ pub(super) fn rows() -> Vec<Scenario> {
         overlay("overlay-temporary-upper", "--overlay={dir}/low:{dir}/mid::/mnt"),
         overlay("overlay-of-tree", "--overlay=+/etc:{dir}/up:/mnt"),
         overlay("overlay-missing-lower", "--overlay={dir}/none:{dir}/up:/mnt"),
-        overlay("overlay-missing-target", "--overlay={dir}/low:{dir}/mid:{dir}/up:/brand/new"),
+        shell("overlay-missing-target", "--overlay={dir}/low:{dir}/mid:{dir}/up:/brand/new", "cat /brand/new/f").before(LAYERS),
         overlay("overlay-two-words", "--overlay=+/etc::/mnt"),
         view("overlay-view", &["--overlay={dir}/low:{dir}/mid:{dir}/up:/mnt", "--overlay-ro={dir}/low:{dir}/mid:/opt"]).before(LAYERS),
         shell("inaccessible-file", "--inaccessible=/etc/passwd", "cat /etc/passwd; stat -c '%a %F' /etc/passwd"),

@@ -55,6 +55,7 @@ pub(super) fn rows() -> Vec<Scenario> {
         view("share-ipc", &[]).env("SYSTEMD_NSPAWN_SHARE_NS_IPC", "1"),
         view("api-writable", &[]).env("SYSTEMD_NSPAWN_API_VFS_WRITABLE", "1"),
         view("api-network-writable", &[]).env("SYSTEMD_NSPAWN_API_VFS_WRITABLE", "network"),
+        view("api-network-writable-own", &["--private-network"]).env("SYSTEMD_NSPAWN_API_VFS_WRITABLE", "network"),
         view("tmp-of-tree", &[]).env("SYSTEMD_NSPAWN_TMPFS_TMP", "0"),
         view("container-service", &[]).env("SYSTEMD_NSPAWN_CONTAINER_SERVICE", "other-manager"),
         view("seccomp-off", &[]).env("SYSTEMD_SECCOMP", "0"),

@@ -1,6 +1,6 @@
 //! Where the tree comes from and what becomes of it.
 
-use crate::scenario::{Kind, Scenario};
+use crate::scenario::{Kind, Look, Scenario};
 
 /// Writes here and there.
 const WRITE: &str = "for p in / /etc /usr /var /home /tmp /run /dev/shm; do touch $p/made && echo wrote $p; done; exit 5";
@@ -22,7 +22,7 @@ pub(super) fn rows() -> Vec<Scenario> {
     vec![
         view("read-only", &["--read-only"]),
         write("read-only-writes", &["--read-only"]),
-        view("volatile", &["--volatile"]),
+        new("volatile", &["--volatile", "/usr/bin/probe", "json"]).before("cp $T/probe $T/usr/bin/probe").look(Look::View),
         write("volatile-yes", &["--volatile=yes"]),
         view("volatile-state", &["--volatile=state"]),
         write("volatile-state-writes", &["--volatile=state"]),
@@ -33,11 +33,12 @@ pub(super) fn rows() -> Vec<Scenario> {
         new("volatile-unmerged", &["--volatile=yes", "sh", "-c", "ls /"]).before("rm $T/bin; cp -a $T/usr/bin $T/bin"),
         write("writes", &[]),
         write("ephemeral", &["-x"]),
-        new("ephemeral-hostname", &["-x", "hostname"]),
+        new("ephemeral-hostname", &["-x", "sh", "-c", "hostname | sed s/-[0-9a-f]*$/-random/"]),
         new("ephemeral-machine", &["-x", "-M", "given", "hostname"]),
         new("ephemeral-read-only", &["-x", "--read-only", "sh", "-c", "touch /x; ls /x"]),
         bare("template-new", &["-D", "{dir}/fresh", "--template={tree}", "sh", "-c", "echo made >/made; cat /etc/os-release | head -1"]),
-        bare("template-existing", &["-D", "{tree}", "--template={dir}/none", "/bin/true"]),
+        bare("template-of-existing", &["-D", "{tree}", "--template={dir}/other", "sh", "-c", "ls /extra"]).before("cp -a $T $D/other; touch $D/other/extra"),
+        bare("template-missing-for-existing", &["-D", "{tree}", "--template={dir}/none", "/bin/true"]),
         bare("template-missing", &["-D", "{dir}/fresh", "--template={dir}/none", "/bin/true"]),
         bare("template-ephemeral", &["-x", "--template={tree}", "/bin/true"]),
         bare("template-and-ephemeral", &["-x", "-D", "{tree}", "--template={tree}", "/bin/true"]),
@@ -57,6 +58,5 @@ pub(super) fn rows() -> Vec<Scenario> {
         view("missing-directories", &[]).before("rmdir $T/proc $T/sys $T/dev $T/run $T/tmp 2>/dev/null || rm -rf $T/proc $T/sys $T/dev $T/run $T/tmp"),
         new("missing-directories-left", &["/bin/true"]).before("rm -rf $T/proc $T/sys $T/dev $T/run $T/tmp $T/root $T/home $T/var"),
         view("settings-no", &["--settings=no"]),
-        new("busy", &["sh", "-c", "echo started"]).before("mkdir -p /run/systemd/nspawn/locks").after("true"),
     ]
 }
