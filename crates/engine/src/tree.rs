@@ -62,7 +62,8 @@ fn directory(spec: &MachineSpec, given: &Path) -> Result<Found> {
         Payload::Boot => open::require_os_release(tree.as_fd(), &path).map_err(|e| Error::from(e).hint("give the top of a system tree; SYSTEMD_NSPAWN_CHECK_OS_RELEASE=0 boots it anyway"))?,
         _ => open::require_usr(tree.as_fd(), &path).map_err(|e| Error::from(e).hint("give the top of a system tree"))?,
     }
-    Ok((facts(tree.as_fd(), path)?, Some(tree)))
+    let given_name = std::path::absolute(given).ok().and_then(|p| Some(p.file_name()?.to_string_lossy().into_owned()));
+    Ok((TreeFacts { given_name, ..facts(tree.as_fd(), path)? }, Some(tree)))
 }
 
 /// The tree will be a copy of the template; its facts are the template's where that matters.
@@ -77,5 +78,5 @@ fn facts(tree: std::os::fd::BorrowedFd<'_>, path: PathBuf) -> Result<TreeFacts> 
     let stat = rustix::fs::fstat(tree).context("read", format!("tree {}", path.display()))?;
     let merged = rustix::fs::statat(tree, c"bin", AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::Symlink);
     let read_only = rustix::fs::fstatvfs(tree).is_ok_and(|v| v.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY));
-    Ok(TreeFacts { path, owner: (stat.st_uid, stat.st_gid), machine_id: machine_id::read(tree), merged_usr: merged, missing: false, read_only })
+    Ok(TreeFacts { path, owner: (stat.st_uid, stat.st_gid), machine_id: machine_id::read(tree), merged_usr: merged, missing: false, read_only, given_name: None })
 }

@@ -26,6 +26,9 @@ const PROC_READ_ONLY: [&str; 8] = ["acpi", "apm", "asound", "bus", "fs", "irq", 
 /// Covered in /sys in machine mode.
 const SYS_MASKED_MACHINE: [&str; 5] = ["firmware", "kernel/debug", "kernel/tracing", "kernel/security", "power"];
 
+/// Covered in /sys of a machine with its own network, where systemd-nspawn shows only block, bus, class, dev, devices and kernel.
+const SYS_MASKED_PRIVATE: [&str; 3] = ["firmware", "module", "power"];
+
 impl Builder<'_> {
     fn machine_mode(&self) -> bool {
         matches!(self.spec.security.syscalls, SyscallFilter::Machine(_))
@@ -117,6 +120,7 @@ impl Builder<'_> {
             self.payload.push(PayloadStep::LimitNesting(levels));
         }
         if self.spec.security.api_writable {
+            self.payload.push(PayloadStep::ProcOwn);
             return;
         }
         self.payload.push(PayloadStep::ProcReadOnly { paths: PROC_READ_ONLY.to_vec(), net_writable: self.own_network() });
@@ -136,8 +140,12 @@ impl Builder<'_> {
         } else {
             self.payload.push(PayloadStep::AttachApi(host_sys, "sys"));
         }
-        if self.machine_mode() && !self.spec.security.api_writable {
-            self.payload.push(PayloadStep::SysMask(SYS_MASKED_MACHINE.to_vec()));
+        if !self.spec.security.api_writable {
+            if self.machine_mode() {
+                self.payload.push(PayloadStep::SysMask(SYS_MASKED_MACHINE.to_vec()));
+            } else if self.own_network() {
+                self.payload.push(PayloadStep::SysMask(SYS_MASKED_PRIVATE.to_vec()));
+            }
         }
     }
 
@@ -149,7 +157,9 @@ impl Builder<'_> {
 
     /// The last steps: read-only root, pivot, and what needs the machine to be complete.
     pub(super) fn finish(&mut self) {
-        if self.spec.root.read_only || self.spec.root.volatile == hostel_spec::Volatile::State {
+        let volatile = self.spec.root.volatile;
+        // Over a read-only tree an overlay is written all the same: that is what it is for.
+        if volatile == hostel_spec::Volatile::State || (self.spec.root.read_only && volatile != hostel_spec::Volatile::Overlay) {
             self.payload.push(PayloadStep::RootReadOnly);
         }
         self.payload.push(PayloadStep::Pivot);

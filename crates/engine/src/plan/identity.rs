@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hostel_spec::{ConsoleMode, Ephemeral, MachineName, MachineSpec, OsText, ResolvConf, Timezone, TreeSource};
+use hostel_spec::{ConsoleMode, Ephemeral, MachineName, MachineSpec, OsText, ResolvConf, Timezone, TreeSource, Volatile};
 use hostel_sys::mount::Attributes;
 
 use super::steps::{FileChange, HostStep, PayloadStep, Prepared, Source};
@@ -15,9 +15,10 @@ pub(super) fn name(spec: &MachineSpec, host: &Host, tree: &TreeFacts, random: [u
     if let Some(name) = &spec.identity.name {
         return Ok(name.clone());
     }
-    let text = match tree.path.file_name() {
-        Some(last) => last.to_string_lossy().into_owned(),
-        None => host.hostname.clone(),
+    let text = match (&tree.given_name, tree.path.file_name()) {
+        (Some(given), _) => given.clone(),
+        (None, Some(last)) => last.to_string_lossy().into_owned(),
+        (None, None) => host.hostname.clone(),
     };
     // As systemd-nspawn: what a host name cannot have is dropped from the directory's name.
     let cleaned: String = text.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')).collect();
@@ -76,12 +77,12 @@ impl Builder<'_> {
     }
 
     fn tree_is_read_only(&self) -> bool {
-        self.spec.root.read_only || self.tree.read_only
+        self.spec.root.read_only || self.tree.read_only || self.spec.root.volatile == Volatile::State
     }
 
     fn bind_file(&mut self, path: &Path) -> FileChange {
         let slot = self.slot();
-        self.host.push(HostStep::Prepare(slot, Prepared::Clone { source: Source::Path(path.into()), recursive: false, attributes: Attributes::RDONLY }));
+        self.host.push(HostStep::Prepare(slot, Prepared::Clone { source: Source::Path(path.into()), recursive: false, attributes: Attributes::RDONLY.or(Attributes::NOSUID).or(Attributes::NODEV) }));
         FileChange::Bind(slot)
     }
 
@@ -102,7 +103,10 @@ impl Builder<'_> {
             return match mode {
                 Auto if self.tree_is_read_only() => Ok(None),
                 Auto => Ok(Some(FileChange::Delete)),
-                _ => Err(Error::new("bring", "resolv.conf into the machine", "the host has none of the kind asked for").hint("--resolv-conf=off leaves the tree's own")),
+                _ => {
+                    self.notices.push("the host has no resolv.conf of the kind asked for; the tree's own is left".into());
+                    Ok(None)
+                }
             };
         };
         Ok(Some(match mode {
@@ -129,7 +133,7 @@ impl Builder<'_> {
             (Timezone::Copy, _) | (Timezone::Auto, HostTimezone::File) => copy(),
             (Timezone::Symlink | Timezone::Auto, HostTimezone::Zone(zone)) => {
                 let fallback = match self.bind_file(source) {
-                    FileChange::Bind(slot) if mode == Timezone::Auto => Some(slot),
+                    FileChange::Bind(slot) => Some(slot),
                     _ => None,
                 };
                 Some(FileChange::Link(format!("../usr/share/zoneinfo/{zone}"), fallback))

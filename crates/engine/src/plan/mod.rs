@@ -41,6 +41,8 @@ pub struct TreeFacts {
     pub missing: bool,
     /// Its file system is mounted read-only.
     pub read_only: bool,
+    /// Last part of the path as it was given: the name of a link, not of what it leads to.
+    pub given_name: Option<String>,
 }
 
 /// What the calling process knows of itself.
@@ -119,6 +121,7 @@ struct Builder<'a> {
     payload: Vec<PayloadStep>,
     slots: usize,
     temporaries: usize,
+    notices: Vec<String>,
     console_slots: Option<(Slot, Slot)>,
 }
 
@@ -156,6 +159,7 @@ pub fn plan(spec: &MachineSpec, host: &Host, tree: &TreeFacts, caller: &Caller) 
         payload: Vec::with_capacity(48),
         slots: 0,
         temporaries: 0,
+        notices: Vec::new(),
         console_slots: None,
     };
     let console = console(spec, caller);
@@ -178,7 +182,7 @@ pub fn plan(spec: &MachineSpec, host: &Host, tree: &TreeFacts, caller: &Caller) 
     let program = if b.booting() { Program::Init } else { Program::Command };
     let mut spec = spec.clone();
     spec.process.rlimits = limits::merged(&spec, host);
-    let notices = spec.notices.iter().cloned().chain(limits::notices(host)).chain(unknown_calls(&spec)?).collect();
+    let notices = spec.notices.iter().cloned().chain(limits::notices(host)).chain(unknown_calls(&spec)?).chain(std::mem::take(&mut b.notices)).collect();
     Ok(Plan {
         notices,
         env: b.environment(console),
@@ -210,6 +214,8 @@ fn console(spec: &MachineSpec, caller: &Caller) -> ConsoleMode {
         ConsoleMode::Auto => ConsoleMode::ReadOnly,
         ConsoleMode::Autopipe if terminal => ConsoleMode::Interactive,
         ConsoleMode::Autopipe => ConsoleMode::Pipe,
+        // systemd-nspawn 252 shows what a passive console writes (measured); ours in the background is read by the log.
+        ConsoleMode::Passive if spec.lifecycle.nspawn_exit_status => ConsoleMode::ReadOnly,
         mode => mode,
     }
 }

@@ -113,7 +113,7 @@ pub(crate) fn tmpfs_options(text: &str) -> Result<(Vec<(CString, CString)>, Attr
             }
         }
     }
-    if !out.iter().any(|(key, _)| key.as_bytes() == b"mode") {
+    if text.is_empty() {
         out.push((c"mode".into(), c"0755".into()));
     }
     Ok((out, attributes))

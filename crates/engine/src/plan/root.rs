@@ -25,6 +25,11 @@ impl Builder<'_> {
             self.host.push(HostStep::PinFileSystem);
         }
         let (map, chown) = ownership(self.spec, self.tree, ids);
+        if let (true, Some(IdChoice::Fixed(range))) = (chown, ids)
+            && (range.base & 0xffff != 0 || range.count != 65536)
+        {
+            return Err(Error::new("shift", "the tree's ids", "on disk only ranges of 65536 that begin at a multiple of 65536 are used").hint("use --private-users-ownership=map or off"));
+        }
         if chown && !map {
             if of_host || overlay {
                 return Err(Error::new("shift", "the tree's ids", "files under an overlay are not changed on disk").hint("use --private-users-ownership=map or off"));

@@ -72,6 +72,8 @@ pub struct Evidence {
     pub s6_term_shuts_down: bool,
     /// The tree's libc is musl, whose SIGRTMIN is one higher.
     pub musl: bool,
+    /// It was started as an init, not as a plain command.
+    pub booted: bool,
 }
 
 impl Evidence {
@@ -82,6 +84,7 @@ impl Evidence {
         let path = path.strip_suffix(" (deleted)").unwrap_or(&path);
         let root = leader.root().ok();
         Self {
+            booted: false,
             program: path.rsplit('/').next().unwrap_or_default().to_owned(),
             arguments: leader.arguments().unwrap_or_default().iter().map(|a| text(a)).collect(),
             facts: leader.facts().unwrap_or_default(),

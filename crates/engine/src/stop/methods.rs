@@ -64,7 +64,10 @@ pub fn methods(kind: InitKind, goal: Goal, evidence: &Evidence) -> Vec<Method> {
         (InitKind::Stub, Goal::PowerOff) if takes(OFF) && !takes(TERM) => vec![Signal(OFF)],
         (InitKind::Stub, Goal::PowerOff) => vec![Signal(TERM), Signal(OFF)],
         (InitKind::Stub, Goal::Reboot) => vec![Signal(REBOOT)],
+        (InitKind::Generic, Goal::PowerOff) if takes(HALT) => vec![Signal(HALT), Signal(TERM)],
         (InitKind::Generic, Goal::PowerOff) if takes(TERM) => vec![Signal(TERM)],
+        // An init of a kind we do not know gets what systemd-nspawn sends, until its time is up.
+        (InitKind::Generic, Goal::PowerOff) if evidence.booted => vec![Signal(HALT)],
         (InitKind::Generic, Goal::PowerOff) => vec![Kill],
         (InitKind::Generic, Goal::Reboot) => vec![Signal(REBOOT)],
     }

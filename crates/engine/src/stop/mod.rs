@@ -51,12 +51,13 @@ pub struct InitPolicy<'a> {
     running: Vec<Entered>,
     alone_since: Option<Instant>,
     asked: bool,
+    booted: bool,
 }
 
 impl<'a> InitPolicy<'a> {
-    /// For the machine of `leader`.
-    pub fn new(leader: Leader, cgroup: Option<&'a MachineCgroup>, confinement: Confinement<'a>) -> Self {
-        Self { leader, cgroup, confinement, running: Vec::new(), alone_since: None, asked: false }
+    /// For the machine of `leader`; `booted`: its PID 1 was started as an init.
+    pub fn new(leader: Leader, cgroup: Option<&'a MachineCgroup>, confinement: Confinement<'a>, booted: bool) -> Self {
+        Self { leader, cgroup, confinement, running: Vec::new(), alone_since: None, asked: false, booted }
     }
 
     fn reap(&mut self) {
@@ -117,7 +118,7 @@ impl<'a> InitPolicy<'a> {
 impl StopPolicy for InitPolicy<'_> {
     fn request(&mut self, goal: Goal, round: u32) -> Next {
         self.reap();
-        let evidence = Evidence::of(&self.leader);
+        let evidence = Evidence { booted: self.booted, ..Evidence::of(&self.leader) };
         let kind = evidence.kind();
         if goal == Goal::PowerOff && self.halted(kind) {
             return Next::Halted;

@@ -398,7 +398,10 @@ impl<'a> Payload<'a> {
     /// The kernel refuses a fresh sysfs in a user namespace when the host's has anything mounted on it; the host's
     /// (read-only) then takes its place.
     fn mount_sys(&mut self, fallback: Slot, attributes: Attributes) -> Step {
-        match mount::filesystem(c"sysfs", &[FsOption::Text(c"source", c"sysfs")], attributes) {
+        // Read-only as a whole, not only here: root could mount it again elsewhere.
+        let read_only = attributes.0 & Attributes::RDONLY.0 != 0;
+        let options = [FsOption::Text(c"source", c"sysfs"), FsOption::Flag(c"ro")];
+        match mount::filesystem(c"sysfs", &options[..if read_only { 2 } else { 1 }], attributes) {
             Ok(fd) => {
                 let place = self.api_directory("sys")?;
                 mount::attach(fd.as_fd(), place.as_fd(), c"").map_err(|e| Failure::new("attach", "/sys", e))?;
@@ -514,12 +517,11 @@ impl<'a> Payload<'a> {
             FileChange::Copy(content) if inroot::read(root, target).is_ok_and(|old| old == *content) => Ok(()),
             FileChange::Copy(content) | FileChange::Replace(content) => tolerate(write(content)),
             FileChange::Through(content) => tolerate(self.write_through(root, target, content)),
-            FileChange::Bind(slot) => match self.attach(*slot, target, Missing::MakeFile, true) {
-                Err(f) if f.cause.raw_os_error() == Some(Errno::ROFS.raw_os_error()) => Ok(()),
-                other => other,
-            },
+            FileChange::Bind(slot) => self.bind_file(*slot, target),
             FileChange::Link(link, fallback) => {
-                let same = matches!(inroot::read_link(root, target), Ok(Some(old)) if old.as_bytes() == link.as_bytes());
+                // However the tree spells it: another form of the same link is not rewritten.
+                let zone = link.trim_start_matches("..").as_bytes();
+                let same = matches!(inroot::read_link(root, target), Ok(Some(old)) if old.as_bytes().ends_with(zone));
                 if same {
                     return Ok(());
                 }
@@ -529,6 +531,20 @@ impl<'a> Payload<'a> {
                 tolerate(inroot::replace_with_symlink(root, target, Path::new(link)))
             }
             FileChange::Delete => tolerate(inroot::unlink(root, target)),
+        }
+    }
+
+    /// Covers a file by a mount. Nothing is made for that in a tree that is to stay as it is, and a link to nowhere is left alone.
+    fn bind_file(&self, slot: Slot, target: &Path) -> Step {
+        let root = &self.plan.spec.root;
+        let unchanged = root.read_only || root.volatile == hostel_spec::Volatile::State || self.plan.tree.read_only;
+        let dangling = matches!(inroot::read_link(self.root()?, target), Ok(Some(_))) && !inroot::exists(self.root()?, target).unwrap_or(false);
+        if dangling {
+            return Ok(());
+        }
+        match self.attach(slot, target, if unchanged { Missing::Skip } else { Missing::MakeFile }, true) {
+            Err(f) if f.cause.raw_os_error() == Some(Errno::ROFS.raw_os_error()) => Ok(()),
+            other => other,
         }
     }
 

@@ -270,6 +270,9 @@ fn clone(source: &Source, recursive: bool, attributes: Attributes, made: &Made) 
 
 fn tmpfs(options: &[(CString, CString)], attributes: Attributes, nodes: &[Node], owner: u32) -> Result<OwnedFd> {
     let owner_text = CString::new(owner.to_string()).unwrap_or_default();
+    // Ids in options are the machine's.
+    let shifted: Vec<(CString, CString)> = options.iter().map(|(key, value)| (key.clone(), shift_id(key, value, owner))).collect();
+    let options = &shifted;
     let mut list: Vec<FsOption<'_>> = options.iter().map(|(k, v)| if v.is_empty() { FsOption::Flag(k) } else { FsOption::Text(k, v) }).collect();
     if owner != 0 {
         for key in [c"uid", c"gid"] {
@@ -284,6 +287,13 @@ fn tmpfs(options: &[(CString, CString)], attributes: Attributes, nodes: &[Node],
         make_node(fd.as_fd(), node, owner).map_err(plain)?;
     }
     Ok(fd)
+}
+
+/// The value of a `uid=` or `gid=` option in host ids.
+fn shift_id(key: &CStr, value: &CStr, base: u32) -> CString {
+    let id = value.to_str().ok().and_then(|v| v.parse::<u32>().ok()).filter(|_| key == c"uid" || key == c"gid");
+    let shifted = id.and_then(|id| id.checked_add(base)).and_then(|id| CString::new(id.to_string()).ok());
+    shifted.unwrap_or_else(|| value.into())
 }
 
 fn own<P: rustix::path::Arg>(dir: BorrowedFd<'_>, path: P, owner: u32) -> rustix::io::Result<()> {
@@ -391,6 +401,10 @@ fn open_console(pts: Slot, dev: Slot, window: Option<WindowSize>, made: &mut Mad
     let base = made.base();
     let pty = Pty::open(made.slot(pts).context("use", "devpts")?).map_err(|e| Error::new("open", "console pty", e))?;
     if base != 0 {
+        let slot = made.slot(pts).context("use", "devpts")?;
+        for path in [c"", c"ptmx"] {
+            rustix::fs::chownat(slot, path, Some(Uid::from_raw(base)), Some(Gid::from_raw(base)), AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH).context("own", "/dev/pts")?;
+        }
         pty.set_owner(base, base + 5).map_err(|e| Error::new("own", "console pty", e))?;
     }
     if let Some(size) = window {
@@ -399,6 +413,9 @@ fn open_console(pts: Slot, dev: Slot, window: Option<WindowSize>, made: &mut Mad
     let target = format!("pts/{}", pty.number);
     let slot = made.slot(dev).context("use", "/dev")?;
     rustix::fs::symlinkat(target, slot, c"console").context("link", "/dev/console")?;
+    if base != 0 {
+        own(slot, c"console", base).context("own", "/dev/console")?;
+    }
     made.console = Some(pty);
     Ok(())
 }
