@@ -23,9 +23,9 @@ const EDGES: [(&str, &[&str]); 13] = [
 /// `(crate, what its tests may import besides)`, with why.
 const TEST_EDGES: [(&str, &str, &str); 1] = [("hostel-engine", "hostel-nspawn", "snapshots of plans begin with a command line")];
 /// Stand alone: they look at the product from outside.
-const ALONE: [&str; 2] = ["hostel-probe", "hostel-compat"];
+const ALONE: [&str; 3] = ["hostel-probe", "hostel-compat", "hostel-bench"];
 /// Whom nothing may import.
-const TOPS: [&str; 7] = ["hostel", "xtask", "hostel-tests", "hostel-fuzz", "hostel-floor", "hostel-probe", "hostel-compat"];
+const TOPS: [&str; 8] = ["hostel", "xtask", "hostel-tests", "hostel-fuzz", "hostel-floor", "hostel-probe", "hostel-compat", "hostel-bench"];
 
 /// Every edge between crates of ours is one of [`EDGES`], for builds and for tests.
 pub(crate) fn check() -> Outcome {
