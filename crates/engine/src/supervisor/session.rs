@@ -105,9 +105,10 @@ pub fn run(spec: &MachineSpec, mut session: Session<'_>) -> Result<u8> {
     if session.log {
         keep_log(session.registry, &claim);
     }
-    // Clients that wait for the end are told by the socket closing, when everything is taken away.
+    // Clients that wait for the end are told by the socket closing, when everything is taken away and every lock is free.
     claim.forget();
     claim.release()?;
+    drop(made);
     drop(carried);
     Ok(status)
 }
