@@ -1,6 +1,6 @@
 //! A stub init: PID 1 that reaps, forwards what means "stop" or "reboot", and ends as its only child does (`--as-pid2`).
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use hostel_process::r#become::{self, Failure, Process};
@@ -39,32 +39,43 @@ pub(super) fn run(process: &Process<'_>, report_to: BorrowedFd<'_>) -> Failure {
         Ok(before) => before,
         Err(e) => return failed(e.into()),
     };
+    // There is no PID 2 yet that could look.
+    let report_to = match hide(report_to, 3 + process.keep) {
+        Ok(report_to) => report_to,
+        Err(e) => return failed(e),
+    };
     match clone::clone3(&CloneArgs::default()) {
-        Err(e) => failed(e),
+        Err(e) => {
+            report(report_to.as_fd(), &failed(e));
+            clone::exit_now(1)
+        }
         Ok(Fork::Child) => {
             let _ = event::set_blocked_signals(before);
             let failure = match own_session(terminal) {
                 Ok(()) => r#become::execute(&ready),
                 Err(e) => failed(e),
             };
-            report(report_to, &failure);
+            report(report_to.as_fd(), &failure);
             clone::exit_now(FAILED)
         }
         Ok(Fork::Parent { pid, pidfd }) => {
-            // The report pipe is PID 2's from here on, and nothing of the host's may stay open in PID 1.
-            std::mem::forget(pidfd);
-            // What the host's user typed, and the host's environment, are nothing the machine may read in /proc/1.
-            if let Err(e) = proc::replace_title(b"(sd-stubinit)") {
-                return failed(e);
-            }
-            let signals = proc::close_from(3 + process.keep).and_then(|()| Ok(SignalFd::new(mask)?));
-            let _ = proc::set_name(c"(sd-stubinit)");
-            match (signals, Pid::from_raw(pid)) {
+            drop((pidfd, report_to));
+            match (SignalFd::new(mask), Pid::from_raw(pid)) {
                 (Ok(signals), Some(child)) => clone::exit_now(serve(child, &signals)),
                 _ => clone::exit_now(FAILED),
             }
         }
     }
+}
+
+/// What the host's user typed, the host's environment and its descriptors are nothing the machine may read in /proc/1.
+/// Of the descriptors from `first` on only the report pipe stays, as number `first`.
+fn hide(report_to: BorrowedFd<'_>, first: u32) -> std::io::Result<OwnedFd> {
+    proc::replace_title(b"(sd-stubinit)")?;
+    proc::set_name(c"(sd-stubinit)")?;
+    proc::place_descriptor(report_to, first as i32)?;
+    proc::close_from(first + 1)?;
+    proc::take_inherited(first as i32)
 }
 
 /// PID 2 leads a session of its own, with the console as its terminal.
