@@ -68,7 +68,7 @@ impl Builder<'_> {
     }
 
     fn device_nodes(&self) -> Vec<Node> {
-        let mut nodes = Vec::with_capacity(32);
+        let mut nodes = Vec::with_capacity(40);
         for (name, major, minor) in [(c"null", 1, 3), (c"zero", 1, 5), (c"full", 1, 7), (c"random", 1, 8), (c"urandom", 1, 9), (c"tty", 5, 0)] {
             nodes.push(Node::Char(name.into(), 0o666, major, minor));
         }
@@ -79,6 +79,12 @@ impl Builder<'_> {
         if let Some(mode) = self.host_facts.fuse {
             nodes.push(Node::Char(c"fuse".into(), mode, 10, 229));
         }
+        // sd-device finds a node by its number here.
+        nodes.push(Node::Dir(c"char".into(), 0o755));
+        let numbers = [(c"char/1:3", c"../null"), (c"char/1:5", c"../zero"), (c"char/1:7", c"../full"), (c"char/1:8", c"../random"), (c"char/1:9", c"../urandom"), (c"char/5:0", c"../tty")];
+        let tun = self.host_facts.tun.map(|_| (c"char/10:200", c"../net/tun"));
+        let fuse = self.host_facts.fuse.map(|_| (c"char/10:229", c"../fuse"));
+        nodes.extend(numbers.into_iter().chain(tun).chain(fuse).map(|(name, target)| Node::Link(name.into(), target.into())));
         for (name, target) in [(c"fd", c"/proc/self/fd"), (c"stdin", c"/proc/self/fd/0"), (c"stdout", c"/proc/self/fd/1"), (c"stderr", c"/proc/self/fd/2"), (c"core", c"/proc/kcore"), (c"ptmx", c"pts/ptmx")] {
             nodes.push(Node::Link(name.into(), target.into()));
         }
