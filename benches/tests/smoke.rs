@@ -1,0 +1,47 @@
+//! That the benchmark runs and says what it should; never how long anything took.
+
+use std::process::Command;
+
+fn bench(args: &[&str]) -> Option<(bool, String)> {
+    if std::fs::metadata("/proc/self").map(|m| std::os::unix::fs::MetadataExt::uid(&m)).ok()? != 0 {
+        println!("skipped: not root");
+        return None;
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_hostel-bench")).args(args).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    Some((output.status.success(), text))
+}
+
+#[test]
+fn every_scenario_in_three_rounds() {
+    let file = std::env::temp_dir().join(format!("hostel-bench-{}.json", std::process::id()));
+    let args = ["all", "--rounds", "3", "--quiet", "0", "--machines", "3", "--dev", "--json", file.to_str().unwrap()];
+    let Some((ok, text)) = bench(&args) else { return };
+    assert!(ok, "{text}");
+    for scenario in ["start", "variants", "exec", "parse", "density", "size"] {
+        assert!(text.contains(&format!("\n{scenario}: ")), "{scenario}: {text}");
+    }
+    assert!(!text.contains("FAILED"), "{text}");
+    let json: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    for name in ["floor", "hostel nspawn"] {
+        let row = json["reports"][0]["rows"].as_array().unwrap().iter().find(|r| r["name"] == name).unwrap();
+        assert_eq!((row["samples"].as_u64(), row["failed"].as_u64()), (Some(3), Some(0)), "{row}");
+        assert!(row["ratio"]["median"].as_f64().unwrap() > 0.0);
+    }
+    // Nothing of it is left.
+    let left =
+        |dir: &str| std::fs::read_dir(dir).into_iter().flatten().flatten().any(|e| e.file_name().to_string_lossy().starts_with("hostel-bench-"));
+    assert!(!left("/var/tmp"), "work directory left");
+    assert!(!std::path::Path::new("/sys/fs/cgroup/unified/hostel-floor").exists());
+}
+
+#[test]
+fn bad_command_lines() {
+    for args in [&["nope"][..], &["start", "--rounds", "x"], &["start", "--rounds"]] {
+        let Some((ok, text)) = bench(args) else { return };
+        assert!(!ok && text.starts_with("hostel-bench: "), "{args:?}: {text}");
+    }
+    let Some((ok, text)) = bench(&["--help"]) else { return };
+    assert!(ok && text.contains("scenarios:"), "{text}");
+}
