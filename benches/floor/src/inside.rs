@@ -11,8 +11,8 @@ use crate::outside::Made;
 
 const API: u64 = NOSUID | NODEV | NOEXEC;
 const HERE: i32 = libc::AT_FDCWD;
-const PRIVATE: u64 = libc::MS_PRIVATE as u64;
-const SHARED: u64 = libc::MS_SHARED as u64;
+const PRIVATE: u64 = libc::MS_PRIVATE;
+const SHARED: u64 = libc::MS_SHARED;
 
 const PROC_READ_ONLY: [&CStr; 8] = [c"acpi", c"apm", c"asound", c"bus", c"fs", c"irq", c"scsi", c"sys"];
 const PROC_MASKED: [&CStr; 5] = [c"kallsyms", c"kcore", c"keys", c"sysrq-trigger", c"timer_list"];
