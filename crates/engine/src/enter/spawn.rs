@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Uid, openat2};
 use rustix::io::Errno;
@@ -136,15 +137,40 @@ pub(super) fn enter(leader: &Leader, entry: &Entry<'_>) -> Outcome<Entered> {
         made: None,
         failure: None,
     };
-    let dumpable = rustix::process::dumpable_behavior().when("read", "dumpability")?;
-    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).when("change", "dumpability")?;
+    let guard = Undumpable::begin()?;
     let result = run_middle(&mut work);
-    // A process that was undumpable for another reason (2: only by root) cannot be told so again, and stays at 0.
-    if dumpable == DumpableBehavior::Dumpable {
-        let _ = rustix::process::set_dumpable_behavior(dumpable);
-    }
+    drop(guard);
     let (pid, pidfd) = result?;
     Ok(Entered { pid, pidfd, terminal: work.terminal })
+}
+
+/// Nobody may look into this process while it is seen in a machine. Threads that enter at the same time share that.
+struct Undumpable;
+
+/// How many are at it, and whether the last one makes the process dumpable again.
+static UNDUMPABLE: Mutex<(u32, bool)> = Mutex::new((0, false));
+
+impl Undumpable {
+    fn begin() -> Outcome<Self> {
+        let mut entering = UNDUMPABLE.lock().unwrap_or_else(PoisonError::into_inner);
+        if entering.0 == 0 {
+            entering.1 = rustix::process::dumpable_behavior().when("read", "dumpability")? == DumpableBehavior::Dumpable;
+            rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).when("change", "dumpability")?;
+        }
+        entering.0 += 1;
+        Ok(Self)
+    }
+}
+
+impl Drop for Undumpable {
+    fn drop(&mut self) {
+        let mut entering = UNDUMPABLE.lock().unwrap_or_else(PoisonError::into_inner);
+        entering.0 -= 1;
+        if entering.0 == 0 && entering.1 {
+            // Fails for no process that could be made undumpable.
+            let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable);
+        }
+    }
 }
 
 fn run_middle(work: &mut Work<'_>) -> Outcome<(i32, OwnedFd)> {
