@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use crate::wait_until;
 
+/// Names of the groups of whole runs begin so; the rest is the process id.
+pub(crate) const PREFIX: &str = "hostel-compat-";
+
 /// One mounted hierarchy and where this process is in it.
 #[derive(Debug)]
 pub(crate) struct Hierarchy {
@@ -119,4 +122,15 @@ fn descendants(dir: &Path) -> Vec<PathBuf> {
         found.push(entry.path());
     }
     found
+}
+
+/// Removes what a killed run left: its groups and whoever is in them.
+pub(crate) fn sweep() {
+    for hierarchy in hierarchies().unwrap_or_default() {
+        for entry in std::fs::read_dir(&hierarchy.here).into_iter().flatten().flatten() {
+            if crate::run_that_is_over(&entry.file_name().to_string_lossy(), PREFIX).is_some() {
+                Groups { dirs: vec![entry.path()] }.remove();
+            }
+        }
+    }
 }

@@ -34,6 +34,13 @@ fn wait_until(limit: Duration, mut yes: impl FnMut() -> bool) -> bool {
     }
 }
 
+/// The process id at the end of a name that an earlier run gave, if that run is over.
+fn run_that_is_over(name: &str, prefix: &str) -> Option<u32> {
+    let pid = name.strip_prefix(prefix)?.parse().ok()?;
+    let command = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    (!command.starts_with("hostel-compat")).then_some(pid)
+}
+
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.first().map(String::as_str) {
@@ -53,8 +60,10 @@ fn outside(args: &[String]) -> ExitCode {
         println!("skipped: {reason}");
         return ExitCode::SUCCESS;
     }
+    groups::sweep();
+    place::sweep();
     let start = || -> std::io::Result<ExitCode> {
-        let groups = groups::Groups::everywhere(&format!("hostel-compat-{}", std::process::id()))?;
+        let groups = groups::Groups::everywhere(&format!("{}{}", groups::PREFIX, std::process::id()))?;
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("in-groups").args(groups.dirs()).arg("--").arg(std::env::current_exe()?).arg("inside").args(args);
         let status = command.status();

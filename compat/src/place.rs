@@ -17,6 +17,42 @@ pub(crate) struct Place {
     before: BTreeMap<String, String>,
 }
 
+/// Where scratch directories are made; the rest of their names is the process id.
+fn top() -> PathBuf {
+    std::env::var_os("HOSTEL_TEST_DIR").map_or_else(|| PathBuf::from("/var/tmp/hostel-tests"), PathBuf::from)
+}
+const PREFIX: &str = "compat-";
+
+/// The scratch directory of this run.
+pub(crate) fn of_this_run() -> PathBuf {
+    top().join(format!("{PREFIX}{}", std::process::id()))
+}
+
+/// Removes what a killed run left.
+pub(crate) fn sweep() {
+    for entry in std::fs::read_dir(top()).into_iter().flatten().flatten() {
+        if crate::run_that_is_over(&entry.file_name().to_string_lossy(), PREFIX).is_some() {
+            remove(&entry.path());
+        }
+    }
+}
+
+/// Unmounts and removes everything below a directory.
+fn remove(dir: &Path) {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let below = format!("{}/", dir.display());
+    let targets: Vec<&str> = mounts.lines().filter_map(|l| l.split(' ').nth(4)).filter(|t| t.starts_with(&below)).collect();
+    for target in targets.iter().rev() {
+        let _ = rustix::mount::unmount(*target, rustix::mount::UnmountFlags::DETACH);
+    }
+    if std::fs::remove_dir_all(dir).is_err() {
+        let _ = Command::new("chattr").args(["-R", "-f", "-i", "-a"]).arg(dir).stderr(Stdio::null()).status();
+        if let Err(e) = std::fs::remove_dir_all(dir) {
+            eprintln!("remove {}: {e}", dir.display());
+        }
+    }
+}
+
 /// Where the cached trees are.
 pub(crate) fn trees() -> PathBuf {
     std::env::var_os("HOSTEL_TREES").map_or_else(|| PathBuf::from("/var/tmp/hostel-trees"), PathBuf::from)
@@ -110,18 +146,7 @@ impl Place {
 
     /// Unmounts and removes everything.
     pub(crate) fn remove(&self) {
-        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        let below = format!("{}/", self.dir.display());
-        let targets: Vec<&str> = mounts.lines().filter_map(|l| l.split(' ').nth(4)).filter(|t| t.starts_with(&below)).collect();
-        for target in targets.iter().rev() {
-            let _ = rustix::mount::unmount(*target, rustix::mount::UnmountFlags::DETACH);
-        }
-        if std::fs::remove_dir_all(&self.dir).is_err() {
-            let _ = Command::new("chattr").args(["-R", "-f", "-i", "-a"]).arg(&self.dir).stderr(Stdio::null()).status();
-            if let Err(e) = std::fs::remove_dir_all(&self.dir) {
-                eprintln!("remove {}: {e}", self.dir.display());
-            }
-        }
+        remove(&self.dir);
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -10,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::compare::{differences, glob};
 use crate::ledger::ACCEPTED;
+use crate::place;
 use crate::run::{self, Outcome};
 use crate::scenario::Scenario;
 use crate::side::{Programs, Side};
@@ -66,6 +66,7 @@ pub(crate) fn run(args: &[String]) -> ExitCode {
             });
         }
     });
+    let _ = std::fs::remove_dir(place::of_this_run());
     let tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
     let mut failed = !tally.bad.is_empty();
     if options.patterns.is_empty() {
@@ -74,24 +75,17 @@ pub(crate) fn run(args: &[String]) -> ExitCode {
             println!("the ledger lists a difference that is none: scenarios {:?}, fields {:?}, {:?} and {:?} ({})", entry.scenarios, entry.fields, entry.theirs, entry.ours, entry.reason);
         }
     }
-    println!("{} scenarios the same, {} accepted differences of kind, {} failed in {:.1?} {}", tally.good, tally.used.len(), tally.bad.len(), started.elapsed(), tally.bad.join(" "));
+    println!("{} scenarios as expected, {} kinds of accepted differences, {} failed in {:.1?} {}", tally.good, tally.used.len(), tally.bad.len(), started.elapsed(), tally.bad.join(" "));
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 /// The original first, then ours, under the same name.
 fn both(scenario: &Scenario, programs: &Programs, number: usize) -> std::io::Result<(Outcome, Outcome)> {
-    let top = std::env::var_os("HOSTEL_TEST_DIR").map_or_else(|| PathBuf::from("/var/tmp/hostel-tests"), PathBuf::from);
     let name = format!("c{number}x{}", std::process::id());
-    let dir = |side: &str| top.join(format!("compat-{}", std::process::id())).join(format!("{number}{side}"));
-    let mut theirs = run::run(Side::Theirs, scenario, programs, &dir("t"), &name)?;
-    // its forwarding to a terminal sometimes loses bytes of a long line
-    for _ in 0..2 {
-        if theirs.get("view").is_some_and(|v| v.starts_with("no JSON (expected `,`")) {
-            theirs = run::run(Side::Theirs, scenario, programs, &dir("t"), &name)?;
-        }
-    }
+    let top = place::of_this_run();
+    let dir = |side: &str| top.join(format!("{number}{side}"));
+    let theirs = run::run(Side::Theirs, scenario, programs, &dir("t"), &name)?;
     let ours = run::run(Side::Ours, scenario, programs, &dir("o"), &name)?;
-    let _ = std::fs::remove_dir(top.join(format!("compat-{}", std::process::id())));
     Ok((theirs, ours))
 }
 
@@ -110,7 +104,7 @@ fn judge(scenario: &Scenario, outcomes: std::io::Result<(Outcome, Outcome)>, opt
     let mut text = String::new();
     // writing to a String cannot fail
     for d in found.iter().filter(|d| d.accepted.is_none() || options.show) {
-        let reason = d.accepted.map_or_else(String::new, |n| format!("  ({})", ACCEPTED[n].reason));
+        let reason = d.accepted.map_or_else(String::new, |n| format!("  ({:?}: {})", ACCEPTED[n].judgement, ACCEPTED[n].reason));
         let _ = writeln!(text, "  {}\n    theirs: {}\n    ours:   {}{reason}", d.field, d.theirs.escape_debug(), d.ours.escape_debug());
     }
     if unexplained == 0 {

@@ -204,10 +204,19 @@ fn output(scenario: &Scenario, out: &[u8], err: &[u8], place: &Place, outcome: &
     match scenario.look {
         Look::Nothing => drop(outcome.insert("#stdout".into(), text)),
         Look::Bytes => drop(outcome.insert("stdout".into(), text)),
-        Look::View => match serde_json::from_str(text.trim()) {
-            Ok(value) => view::flatten(&value, outcome),
-            Err(e) => drop(outcome.insert("view".into(), format!("no JSON ({e}): {text}"))),
-        },
+        Look::View => look_at(&text, outcome),
+        Look::ViewFile => {
+            let file = place.tree().join("view");
+            look_at(&normal(&std::fs::read_to_string(&file).unwrap_or_default(), place), outcome);
+            let _ = std::fs::remove_file(file);
+        }
+    }
+}
+
+fn look_at(text: &str, outcome: &mut Outcome) {
+    match serde_json::from_str(text.trim()) {
+        Ok(value) => view::flatten(&value, outcome),
+        Err(e) => drop(outcome.insert("view".into(), format!("no JSON ({e}): {text}"))),
     }
 }
 

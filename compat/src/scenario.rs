@@ -52,6 +52,8 @@ pub(crate) enum Look {
     Bytes,
     /// As the probe's JSON, field by field.
     View,
+    /// As the probe's JSON that it wrote to /view: the original sometimes loses output on its way to a terminal.
+    ViewFile,
     /// Not at all (a booting system's chatter).
     Nothing,
 }
@@ -132,6 +134,10 @@ impl Scenario {
     /// On a terminal, with these acts.
     pub(crate) fn terminal(mut self, acts: &[Act]) -> Self {
         self.stdio = Stdio::Terminal;
+        if self.look == Look::View {
+            self.look = Look::ViewFile;
+            self.args.push("/view");
+        }
         self.acts = acts.to_vec();
         self
     }

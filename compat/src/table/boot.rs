@@ -31,7 +31,7 @@ pub(super) fn rows() -> Vec<Scenario> {
     vec![
         new("boot-view", &["-b"]).before(init!("json")).look(Look::View),
         new("boot-view-users", &["-b", "-U"]).before(init!("json")).look(Look::View),
-        new("boot-view-terminal", &["-b"]).before(init!("json")).look(Look::View).terminal(&[]),
+        new("boot-view-terminal", &["-b"]).before(init!("json /view")).look(Look::ViewFile).terminal(&[]),
         new("boot-view-user", &["-b", "-u", "alice"]).before(init!("json")).look(Look::View),
         new("boot-arguments", &["-b", "say", "hello", "--flag", "a=b"]).before("rm -f $T/usr/sbin/init; cp $T/probe $T/usr/sbin/init"),
         new("boot-exit-3", &["-b"]).before(init!("exit 3")),
@@ -56,7 +56,7 @@ pub(super) fn rows() -> Vec<Scenario> {
         debian("debian-state", &[], when_up!("systemctl list-units --failed --plain --no-legend >>/marker; systemctl poweroff --no-block")),
         debian("debian-users", &["-U"], when_up!("id -u >>/marker; systemctl poweroff --no-block")).tree(Kind::DebianCopy),
         new("debian-user", &["-u", "nobody", "/probe", "json"]).tree(Kind::Debian).before("rm -f $T/etc/resolv.conf").look(Look::View),
-        new("debian-no-command", &[]).tree(Kind::Debian).terminal(&[Wait("#"), Send("echo $0 $PWD; exit 4\n")]).look(Look::Nothing),
+        new("debian-no-command", &[]).tree(Kind::Debian).before("rm -f $T/etc/resolv.conf").terminal(&[Wait("#"), Send("echo $0 $PWD; exit 4\n")]).look(Look::Nothing),
         new("no-command", &[]).terminal(&[Wait("#"), Send("echo $0 $PWD; exit 4\n")]).look(Look::Nothing),
     ]
 }
