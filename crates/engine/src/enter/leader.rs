@@ -70,6 +70,11 @@ impl Facts {
     pub fn takes(&self, signal: i32) -> bool {
         (1..=64).contains(&signal) && (self.caught | self.blocked) >> (signal - 1) & 1 == 1
     }
+
+    /// Whether signal `n` has a handler.
+    pub fn catches(&self, signal: i32) -> bool {
+        (1..=64).contains(&signal) && self.caught >> (signal - 1) & 1 == 1
+    }
 }
 
 impl Leader {

@@ -3,7 +3,7 @@
 //! A terminal of the host never goes into a machine. On a terminal the process gets a pty out of the machine's own devpts;
 //! otherwise each stream that is a terminal is replaced by a pipe. Streams that are none go in as they are, which costs nothing.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use hostel_process::console::Stdio;
 use hostel_process::event::{Interest, Poller};
@@ -20,6 +20,9 @@ use crate::error::{Context, Error, Result};
 const WINCH: i32 = 28;
 /// Passed on to the process: HUP INT QUIT USR1 USR2 TERM; WINCH resizes its terminal.
 const PASSED: [i32; 6] = [1, 2, 3, 10, 12, 15];
+/// What a terminal in its usual mode takes for the end of its input (VEOF). A pipe goes on being at its end, a terminal
+/// does not: one for a line that was begun, one for who reads on from there, one for the shell that started that.
+const END_OF_FILE: &[u8] = b"\x04\x04\x04";
 /// Bytes moved at a time.
 const PIECE: usize = 16 << 10;
 
@@ -52,16 +55,18 @@ pub fn run(leader: &Leader, entry: Entry<'_>, tty: bool) -> std::result::Result<
 fn run_blocked(leader: &Leader, entry: Entry<'_>, tty: bool, mask: SignalMask) -> std::result::Result<WaitStatus, RunError> {
     let signals = SignalFd::new(mask).context("open", "signalfd")?;
     let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
-    let ours = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()];
+    run_with(leader, entry, tty, [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()], &signals)
+}
+
+fn run_with(leader: &Leader, entry: Entry<'_>, tty: bool, ours: [BorrowedFd<'_>; 3], signals: &SignalFd) -> std::result::Result<WaitStatus, RunError> {
     if tty {
-        let entry = Entry { streams: Streams::Terminal(terminal::size(stdout.as_fd())), ..entry };
-        let entered = super::enter(leader, &entry).map_err(RunError::Enter)?;
-        return on_terminal(entered, ours, &signals).map_err(RunError::Here);
+        let size = ours.iter().find_map(terminal::size);
+        let entered = super::enter(leader, &Entry { streams: Streams::Terminal(size), ..entry }).map_err(RunError::Enter)?;
+        return on_terminal(entered, ours, signals).map_err(RunError::Here);
     }
     if !ours.iter().any(|fd| terminal::is_tty(fd)) {
-        let entry = Entry { streams: Streams::Inherit, ..entry };
-        let entered = super::enter(leader, &entry).map_err(RunError::Enter)?;
-        return Ok(Relay::new(entered, &signals, Vec::new(), None)?.run()?);
+        let entered = super::enter(leader, &Entry { streams: as_they_are(ours), ..entry }).map_err(RunError::Enter)?;
+        return Ok(Relay::new(entered, signals, Vec::new(), None)?.run()?);
     }
     let mut theirs: Vec<Option<OwnedFd>> = Vec::new();
     let mut pumps = Vec::new();
@@ -72,7 +77,12 @@ fn run_blocked(leader: &Leader, entry: Entry<'_>, tty: bool, mask: SignalMask) -
     let given = Streams::Given([given(0), given(1), given(2)]);
     let entered = super::enter(leader, &Entry { streams: given, ..entry }).map_err(RunError::Enter)?;
     drop(theirs);
-    Ok(Relay::new(entered, &signals, pumps, None)?.run()?)
+    Ok(Relay::new(entered, signals, pumps, None)?.run()?)
+}
+
+fn as_they_are(ours: [BorrowedFd<'_>; 3]) -> Streams<'_> {
+    let in_place = ours.iter().enumerate().all(|(n, fd)| fd.as_raw_fd() == n as i32);
+    if in_place { Streams::Inherit } else { Streams::Given(ours) }
 }
 
 /// Makes the pipe that stands for our terminal as stream `number`; returns the process' end.
@@ -98,7 +108,7 @@ fn on_terminal(mut entered: Entered, ours: [BorrowedFd<'_>; 3], signals: &Signal
     let stream = |result: rustix::io::Result<Stdio>| result.context("use", "standard streams");
     // A pty master is its own two ends.
     let pumps = vec![
-        Pump::new(stream(Stdio::reader(ours[0]))?, stream(Stdio::writer(master.as_fd()))?, true),
+        Pump { farewell: END_OF_FILE, ..Pump::new(stream(Stdio::reader(ours[0]))?, stream(Stdio::writer(master.as_fd()))?, true) },
         Pump::new(stream(Stdio::reader(master.as_fd()))?, stream(Stdio::writer(ours[1]))?, false),
     ];
     Relay::new(entered, signals, pumps, Some(master))?.run()
@@ -109,50 +119,90 @@ struct Pump {
     from: Option<Stdio>,
     to: Option<Stdio>,
     held: Vec<u8>,
+    /// What is held and has been written already.
+    sent: usize,
     input: bool,
+    /// Sent when `from` ends: the end-of-file character of a terminal, which cannot be closed in one direction.
+    farewell: &'static [u8],
+}
+
+/// What came of a turn: which ends are of no more use, and whether there was nothing to read.
+#[derive(Debug, Clone, Copy, Default)]
+struct Finished {
+    from: bool,
+    to: bool,
+    idle: bool,
 }
 
 impl Pump {
     fn new(from: Stdio, to: Stdio, input: bool) -> Self {
-        Self { from: Some(from), to: Some(to), held: Vec::new(), input }
+        Self { from: Some(from), to: Some(to), held: Vec::new(), sent: 0, input, farewell: b"" }
     }
 
-    /// Moves what can be moved now; whether anything was.
-    fn turn(&mut self) -> bool {
-        let mut moved = false;
-        while !self.held.is_empty() {
-            let Some(to) = &self.to else { break };
-            match to.write(&self.held) {
-                Ok(n) if n > 0 => {
-                    moved = true;
-                    self.held.drain(..n);
-                }
-                Err(Errno::AGAIN) => return moved,
-                _ => {
-                    // Nobody takes it any more: the writer is told by its end closing.
-                    self.to = None;
-                    self.from = None;
+    fn is_empty(&self) -> bool {
+        self.sent == self.held.len()
+    }
+
+    /// Moves what can be moved now. The ends stay open: what watches them has to be told first.
+    fn turn(&mut self) -> Finished {
+        let mut finished = Finished::default();
+        if self.deliver().is_err() {
+            // Nobody takes it any more: the writer is told by its end closing.
+            return Finished { from: true, to: true, idle: true };
+        }
+        let Some(from) = self.from.as_ref().filter(|_| self.sent == self.held.len()) else { return finished };
+        self.held.resize(PIECE, 0);
+        self.sent = 0;
+        let read = from.read(&mut self.held);
+        self.held.truncate(read.unwrap_or(0));
+        match read {
+            Ok(n) if n > 0 => {}
+            Err(Errno::AGAIN) => return Finished { idle: true, ..finished },
+            _ => {
+                finished.from = true;
+                self.held.extend_from_slice(self.farewell);
+            }
+        }
+        if self.deliver().is_err() {
+            return Finished { from: true, to: true, idle: true };
+        }
+        finished.to = finished.from && self.is_empty();
+        finished
+    }
+
+    fn deliver(&mut self) -> rustix::io::Result<()> {
+        while self.sent < self.held.len() {
+            let written = self.to.as_ref().map_or(Err(Errno::PIPE), |to| to.write(&self.held[self.sent..]));
+            match written {
+                Ok(n) if n > 0 => self.sent += n,
+                Err(Errno::AGAIN) => return Ok(()),
+                other => {
                     self.held.clear();
+                    self.sent = 0;
+                    return Err(other.err().unwrap_or(Errno::PIPE));
                 }
             }
         }
-        let Some(from) = &self.from else { return moved };
-        let mut buffer = [0u8; PIECE];
-        match from.read(&mut buffer) {
-            Ok(n) if n > 0 => {
-                self.held.extend_from_slice(&buffer[..n]);
-                moved = true;
-            }
-            Err(Errno::AGAIN) => {}
-            _ => self.from = None,
-        }
-        moved
+        Ok(())
     }
 
-    /// An input that has ended and is delivered: the process sees the end of its standard input.
-    fn close_finished(&mut self) {
-        if self.from.is_none() && self.held.is_empty() {
-            self.to = None;
+    /// Delivers what is there, waiting for a slow reader but for no writer.
+    fn finish(&mut self) {
+        while self.to.is_some() && (self.from.is_some() || !self.is_empty()) {
+            let finished = self.turn();
+            if self.is_empty() {
+                if finished.from || finished.idle {
+                    return;
+                }
+                continue;
+            }
+            if finished.from {
+                self.from = None;
+            }
+            if let Some(to) = &self.to {
+                let mut fds = [rustix::event::PollFd::new(to, rustix::event::PollFlags::OUT)];
+                let _ = rustix::event::poll(&mut fds, None);
+            }
         }
     }
 }
@@ -206,27 +256,26 @@ impl<'s> Relay<'s> {
 
     fn turn(&mut self, n: usize) {
         let pump = &mut self.pumps[n];
-        let (from, to) = (pump.from.as_ref().map(|f| f.as_fd().try_clone_to_owned()), pump.to.as_ref().map(|t| t.as_fd().try_clone_to_owned()));
-        pump.turn();
-        // A terminal in the machine stays open for output when our input ends; a pipe is closed.
-        if pump.input && self.terminal.is_none() {
-            pump.close_finished();
+        let mut finished = pump.turn();
+        // An input that ended earlier, whose last bytes are delivered now.
+        finished.to |= pump.from.is_none() && pump.is_empty();
+        // The machine's terminal goes on being read from through the same device.
+        if let Some(from) = pump.from.take_if(|_| finished.from) {
+            self.poller.forget(Token::From(n), &from);
         }
-        if let (None, Some(Ok(fd))) = (&pump.from, from) {
-            self.poller.forget(Token::From(n), fd);
-        }
-        if let (None, Some(Ok(fd))) = (&pump.to, to) {
-            self.poller.forget(Token::To(n), fd);
+        if let Some(to) = pump.to.take_if(|_| finished.to) {
+            self.poller.forget(Token::To(n), &to);
         }
     }
 
     fn declare(&mut self) -> rustix::io::Result<()> {
         for (n, pump) in self.pumps.iter().enumerate() {
+            let empty = pump.is_empty();
             if let Some(from) = &pump.from {
-                self.poller.want(Token::From(n), from, if pump.held.is_empty() { Interest::READ } else { Interest::NONE })?;
+                self.poller.want(Token::From(n), from, if empty { Interest::READ } else { Interest::NONE })?;
             }
             if let Some(to) = &pump.to {
-                self.poller.want(Token::To(n), to, if pump.held.is_empty() { Interest::NONE } else { Interest::WRITE })?;
+                self.poller.want(Token::To(n), to, if empty { Interest::NONE } else { Interest::WRITE })?;
             }
         }
         Ok(())
@@ -236,27 +285,12 @@ impl<'s> Relay<'s> {
         while let Ok(Some(info)) = self.signals.read() {
             if PASSED.contains(&info.signal) {
                 let _ = clone::pidfd_send_signal(self.entered.pidfd.as_fd(), info.signal);
-            } else if let (WINCH, Some(master), Some(size)) = (info.signal, &self.terminal, terminal::size(std::io::stdout())) {
+            } else if let (WINCH, Some(master), Some(size)) = (info.signal, &self.terminal, terminal::size(std::io::stdout()).or_else(|| terminal::size(std::io::stdin()))) {
                 let _ = pty::set_size(master.as_fd(), size);
             }
         }
     }
 }
 
-impl Pump {
-    /// Delivers what is there, waiting for a slow reader but for no writer.
-    fn finish(&mut self) {
-        loop {
-            let moved = self.turn();
-            if self.held.is_empty() && !moved {
-                return;
-            }
-            if !self.held.is_empty()
-                && let Some(to) = &self.to
-            {
-                let mut fds = [rustix::event::PollFd::new(to, rustix::event::PollFlags::OUT)];
-                let _ = rustix::event::poll(&mut fds, None);
-            }
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

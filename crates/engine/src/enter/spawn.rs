@@ -291,7 +291,7 @@ impl Work<'_> {
             Ok(()) => {
                 let terminal = self.slave.is_some();
                 let filter = Some(self.entry.filter).filter(|f| !f.is_empty());
-                become_process(&self.process, self.entry, self.bounding, filter, terminal)
+                become_process(&self.process, self.entry, self.bounding, filter, terminal, self.report.as_ref().map(OwnedFd::as_fd))
             }
         }
     }
@@ -336,7 +336,7 @@ impl Work<'_> {
     }
 }
 
-fn become_process(spec: &ProcessSpec, entry: &Entry<'_>, bounding: CapSet, filter: Option<&[hostel_sys::seccomp::Insn]>, terminal: bool) -> EnterError {
+fn become_process(spec: &ProcessSpec, entry: &Entry<'_>, bounding: CapSet, filter: Option<&[hostel_sys::seccomp::Insn]>, terminal: bool, report: Option<BorrowedFd<'_>>) -> EnterError {
     let process = Process {
         spec,
         program: entry.program,
@@ -347,8 +347,10 @@ fn become_process(spec: &ProcessSpec, entry: &Entry<'_>, bounding: CapSet, filte
         controlling: terminal,
         new_session: true,
         keep: 0,
+        report,
         clamp_limits: true,
-        die_with_parent: false,
+        // Whoever waits for it, takes its status and passes signals on is this caller: without it, it would run on unseen.
+        die_with_parent: true,
     };
     r#become::run(&process).into()
 }

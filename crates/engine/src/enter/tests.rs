@@ -33,7 +33,8 @@ impl Guest {
         let (ready, out) = pipe_with(PipeFlags::CLOEXEC).unwrap();
         let mut command = Command::new("unshare");
         command.args(["--pid", "--fork", "--kill-child", "--mount", "--mount-proc", "--propagation", "private"]).args(flags).arg("--").args(wrap);
-        command.args(["sh", "-c", &format!("{script}\n")]).stdin(Stdio::null()).stdout(out);
+        // The script ends in reading its standard input: if this test is killed, so is the machine.
+        command.args(["sh", "-c", &format!("{script}\n")]).stdin(Stdio::piped()).stdout(out);
         let mut unshare = command.spawn().unwrap();
         drop(command);
         let mut word = [0u8; 6];
@@ -49,7 +50,7 @@ impl Guest {
 
     /// With a user namespace of its own, as hostel's machines have.
     fn usual() -> Option<Guest> {
-        Self::start(&["--user", "--map-root-user", "--net", "--uts", "--ipc", "--cgroup"], &format!("{READY} while :; do sleep 1; done"))
+        Self::start(&["--user", "--map-root-user", "--net", "--uts", "--ipc", "--cgroup"], &format!("{READY} cat"))
     }
 }
 
@@ -248,7 +249,7 @@ fn as_confined_as_asked() {
 /// CVE-2015-1334: what a machine shows as /proc decides nothing.
 #[test]
 fn a_fake_proc_decides_nothing() {
-    let script = format!("mount -t tmpfs none /proc; mkdir -p /proc/self /proc/1 /proc/thread-self; echo 'CapBnd: ffffffffffffffff' >/proc/self/status; {READY} while :; do sleep 1; done");
+    let script = format!("mount -t tmpfs none /proc; mkdir -p /proc/self /proc/1 /proc/thread-self; echo 'CapBnd: ffffffffffffffff' >/proc/self/status; {READY} cat");
     let flags = ["--user", "--map-root-user", "--net", "--uts", "--ipc"];
     // The bounding set of the leader is what it is, whatever its /proc says.
     let Some(guest) = Guest::start_with(&flags, &["setpriv", "--bounding-set=-sys_module,-sys_boot"], &script) else { return };
@@ -297,11 +298,11 @@ fn on_terminal(guest: &Guest, script: &str) -> std::result::Result<String, Enter
     Ok(String::from_utf8_lossy(&out).into_owned())
 }
 
-const DEVPTS: &str = "mount -t devpts -o newinstance,ptmxmode=0666 devpts /dev/pts;";
+pub(crate) const DEVPTS: &str = "mount -t devpts -o newinstance,ptmxmode=0666 devpts /dev/pts;";
 
 #[test]
 fn a_terminal_out_of_the_machine() {
-    let Some(guest) = Guest::start(&["--user", "--map-root-user", "--ipc"], &format!("{DEVPTS} {READY} while :; do sleep 1; done")) else { return };
+    let Some(guest) = Guest::start(&["--user", "--map-root-user", "--ipc"], &format!("{DEVPTS} {READY} cat")) else { return };
     let seen = on_terminal(&guest, "tty; stty size; [ -O $(tty) ] && echo mine; echo hi >/dev/tty; ps -o tty= -p $$; ls /proc/self/fd | wc -l").unwrap();
     let lines: Vec<&str> = seen.split("\r\n").map(str::trim).collect();
     assert_eq!(lines, ["/dev/pts/0", "33 99", "mine", "hi", "pts/0", "4", ""], "{seen:?}");
@@ -319,7 +320,7 @@ fn false_terminals_are_refused() {
         "mount -t tmpfs none /dev",
     ];
     for trap in traps {
-        let Some(guest) = Guest::start(&["--user", "--map-root-user"], &format!("{trap}; {READY} while :; do sleep 1 </dev/null; done")) else { return };
+        let Some(guest) = Guest::start(&["--user", "--map-root-user"], &format!("{trap}; {READY} cat")) else { return };
         let started = Instant::now();
         assert!(on_terminal(&guest, "true").is_err(), "{trap}");
         assert!(started.elapsed() < Duration::from_secs(3), "{trap}");
@@ -332,7 +333,7 @@ fn the_leaders_own_root() {
     let dir = std::env::temp_dir().join(format!("hostel-enter-root-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
     let path = dir.display();
-    let script = format!("mount --rbind / {path} && echo here >/dev/null; mount -t tmpfs none {path}/mnt; echo inner >{path}/mnt/mark; {READY} exec chroot {path} sh -c 'while :; do sleep 1; done'");
+    let script = format!("mount --rbind / {path} && echo here >/dev/null; mount -t tmpfs none {path}/mnt; echo inner >{path}/mnt/mark; {READY} exec chroot {path} sh -c 'cat'");
     if let Some(guest) = Guest::start(&["--user", "--map-root-user"], &script) {
         let deadline = Instant::now() + Duration::from_secs(5);
         while std::fs::read_link(format!("/proc/{}/root", guest.leader.pid())).is_ok_and(|r| r == std::path::Path::new("/")) && Instant::now() < deadline {
@@ -365,7 +366,7 @@ fn privileged() {
 }
 
 fn in_one_thread() {
-    let Some(guest) = Guest::start(&["--net", "--uts", "--ipc", "--cgroup"], &format!("{READY} while :; do sleep 1; done")) else { return };
+    let Some(guest) = Guest::start(&["--net", "--uts", "--ipc", "--cgroup"], &format!("{READY} cat")) else { return };
     assert!(clone::is_single_threaded().unwrap());
     statuses_of(&guest);
     let (_, seen) = Order::sh("cat /proc/self/status; ls /proc/self/fd | wc -l").run(&guest.leader).unwrap();
@@ -386,7 +387,7 @@ fn statuses_of(guest: &Guest) {
 
 #[test]
 fn a_privileged_machine_is_not_for_threads() {
-    let Some(guest) = Guest::start(&["--ipc"], &format!("{READY} while :; do sleep 1; done")) else { return };
+    let Some(guest) = Guest::start(&["--ipc"], &format!("{READY} cat")) else { return };
     // This test is a thread of its own.
     let error = Order::new(&["true"]).run(&guest.leader).unwrap_err();
     assert!(error.why.contains("threads"), "{error}");
