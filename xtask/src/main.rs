@@ -5,6 +5,7 @@ mod files;
 mod generate;
 mod graph;
 mod licences;
+mod links;
 mod size;
 mod source;
 mod unsafety;
@@ -22,11 +23,12 @@ struct Task {
 }
 
 /// Every task; `check` runs those that need no build.
-const TASKS: [Task; 6] = [
+const TASKS: [Task; 7] = [
     Task { name: "edges", about: "who imports whom: any crate edge the design does not have fails", run: |_| edges::check() },
     Task { name: "unsafe", about: "unsafe code only in crates/sys, tests/probe and benches", run: |_| unsafety::check() },
     Task { name: "files", about: "Rust files of more than 700 lines fail, functions of more than 80 lines are named", run: |_| files::check() },
     Task { name: "licences", about: "licences, sources and number of the crates we depend on", run: |_| licences::check() },
+    Task { name: "links", about: "files and tests that the documents name exist", run: |_| links::check() },
     Task { name: "generate", about: "write COMPATIBILITY.md and what else is made from tables; --check: fail when stale", run: generate::run },
     Task { name: "size", about: "[FILE] the release binary is static and below 5 MiB", run: size::check },
 ];
@@ -37,11 +39,11 @@ fn main() -> ExitCode {
     let rest = args.get(1..).unwrap_or_default();
     if name == "check" {
         let check = ["--check".to_owned()];
-        let runs = ["edges", "unsafe", "files", "licences", "generate"].map(|name| say(name, &check));
+        let runs = ["edges", "unsafe", "files", "licences", "links", "generate"].map(|name| say(name, &check));
         return if runs.into_iter().all(|good| good) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     if TASKS.iter().all(|task| task.name != name) {
-        eprintln!("cargo xtask TASK\n\n  {:<9} edges, unsafe, files, licences, generate --check", "check");
+        eprintln!("cargo xtask TASK\n\n  {:<9} all of these but size, which needs a build", "check");
         for task in &TASKS {
             eprintln!("  {:<9} {}", task.name, task.about);
         }
