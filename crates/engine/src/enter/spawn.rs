@@ -105,6 +105,7 @@ struct Work<'a> {
     bounding: CapSet,
     /// The entered process gets a copy of the memory, because the machine could trace it.
     separate: bool,
+    /// Closed by the exec; a process with memory of its own says there why there was none.
     report: Option<OwnedFd>,
     slave: Option<OwnedFd>,
     terminal: Option<OwnedFd>,
@@ -138,14 +139,17 @@ pub(super) fn enter(leader: &Leader, entry: &Entry<'_>) -> Outcome<Entered> {
         failure: None,
     };
     let guard = Undumpable::begin()?;
-    let result = run_middle(&mut work);
+    let result = run_middle(&mut work, guard.restores);
     drop(guard);
     let (pid, pidfd) = result?;
     Ok(Entered { pid, pidfd, terminal: work.terminal })
 }
 
 /// Nobody may look into this process while it is seen in a machine. Threads that enter at the same time share that.
-struct Undumpable;
+struct Undumpable {
+    /// Whether the process may be dumpable again afterwards. Who enters often is better off undumpable for good.
+    restores: bool,
+}
 
 /// How many are at it, and whether the last one makes the process dumpable again.
 static UNDUMPABLE: Mutex<(u32, bool)> = Mutex::new((0, false));
@@ -158,7 +162,7 @@ impl Undumpable {
             rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).when("change", "dumpability")?;
         }
         entering.0 += 1;
-        Ok(Self)
+        Ok(Self { restores: entering.1 })
     }
 }
 
@@ -173,9 +177,11 @@ impl Drop for Undumpable {
     }
 }
 
-fn run_middle(work: &mut Work<'_>) -> Outcome<(i32, OwnedFd)> {
+fn run_middle(work: &mut Work<'_>, restores: bool) -> Outcome<(i32, OwnedFd)> {
     let mut report = None;
-    if work.separate {
+    // The kernel lets a vfork's parent go on a moment *before* the child has its own memory; the end of this pipe comes
+    // after that. Until then our memory is to be seen in the machine.
+    if work.separate || restores {
         let (read, write) = pipe_with(PipeFlags::CLOEXEC).when("make", "pipe")?;
         work.report = Some(write);
         report = Some(read);
