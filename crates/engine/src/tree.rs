@@ -32,6 +32,7 @@ pub fn find(spec: &MachineSpec) -> Result<Found> {
             Err(e) if spec.root.template.is_some() && matches!(e.cause, hostel_image::Cause::Os(rustix::io::Errno::NOENT)) => {
                 directory(spec, &Path::new("/var/lib/machines").join(name.as_str()))
             }
+            Err(e) if Path::new(name.as_str()).is_dir() => Err(Error::from(e).hint(format!("the directory of that name here is ./{name}"))),
             Err(e) => Err(Error::from(e).hint("give a directory, or put a tree of that name into /var/lib/machines")),
         },
     }
@@ -46,7 +47,7 @@ fn of_host() -> Result<Found> {
 }
 
 fn directory(spec: &MachineSpec, given: &Path) -> Result<Found> {
-    let hint = |e: Error| e.hint("give the directory of a system tree with --directory=, or its name with --machine=");
+    let hint = |e: Error| e.hint("give the top directory of a system tree, or the name of one in /var/lib/machines");
     let path = match std::fs::canonicalize(given) {
         Ok(path) => path,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound && spec.root.template.is_some() => return missing(given),

@@ -78,6 +78,8 @@ pub(crate) struct Own {
     pub(crate) host_users: bool,
     pub(crate) target: Option<String>,
     pub(crate) directory: bool,
+    /// Where a command over the host's own files begins: here, if the overlay has it.
+    pub(crate) cwd: Option<PathBuf>,
 }
 
 fn usage(text: impl Into<String>) -> Failure {
@@ -94,7 +96,7 @@ pub fn parse(kind: Kind, args: &[OsString]) -> Result<Request, Failure> {
     let (own, rest) = split(kind, args)?;
     let env = environment();
     let mut doc = hostel_nspawn::fold(&rest);
-    let own = Own { directory: given(&doc, &[OptionId::Directory]), ..own };
+    let own = Own { directory: given(&doc, &[OptionId::Directory]), cwd: shared_directory(&env.cwd), ..own };
     if !own.directory {
         // The dialect would take the working directory; `defaults` puts the real tree in its place.
         doc.entries.extend(options::by_id(OptionId::Directory).map(|row| hostel_nspawn::Entry { row, value: Some("/usr".into()), origin: hostel_nspawn::Origin::Argv(0) }));
@@ -192,6 +194,13 @@ impl Own {
     }
 }
 
+/// The working directory, if a machine over the host's `/` has the same: on its file system, and in no place of the machine's own.
+fn shared_directory(cwd: &std::path::Path) -> Option<PathBuf> {
+    let device = |path: &std::path::Path| std::fs::metadata(path).ok().map(|m| std::os::unix::fs::MetadataExt::dev(&m));
+    let own = ["/tmp", "/run", "/dev", "/proc", "/sys"].iter().any(|dir| cwd.starts_with(dir));
+    (!own && device(cwd).is_some() && device(cwd) == device(std::path::Path::new("/"))).then(|| cwd.to_path_buf())
+}
+
 /// Whether an option was given.
 pub(crate) fn given(doc: &Doc, ids: &[OptionId]) -> bool {
     doc.entries.iter().any(|e| ids.contains(&e.row.id))
@@ -253,5 +262,13 @@ pub fn start(mut request: Request, origin: hostel_engine::registry::Origin) -> c
     if request.detach {
         return crate::cli::supervise::background(&request.spec, origin);
     }
-    Ok(crate::machine::foreground(&request.spec, origin)?)
+    match crate::machine::foreground(&request.spec, origin) {
+        Ok(status) => Ok(status),
+        // As a shell, and `hostel exec`, say it.
+        Err(error) if error.verb == "execute" && origin == hostel_engine::registry::Origin::Run => {
+            eprintln!("hostel: {error}");
+            Ok(if error.cause.contains("No such file") { 127 } else { 126 })
+        }
+        Err(error) => Err(error.into()),
+    }
 }

@@ -3,14 +3,15 @@
 //! PID 1 of a machine, its PID 2, and every process that enters later all end here, so that what a machine may do
 //! is decided in one place. Runs in a process with one thread, after a clone; nothing here returns on success.
 
-use std::ffi::{CString, OsStr, c_char};
+use std::ffi::{CString, c_char};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use hostel_spec::{CapSet, OsText, ProcessSpec, RlimitName, UserSelector};
 use hostel_sys::seccomp::Insn;
-use hostel_sys::{caps, proc, seccomp};
+use hostel_sys::{caps, clone, proc, seccomp, tree};
+use rustix::fs::{Mode, OFlags};
 
 use crate::userdb;
 
@@ -50,6 +51,8 @@ pub struct Process<'a> {
     pub new_session: bool,
     /// Descriptors from 3 on that are kept (socket activation).
     pub keep: u32,
+    /// The one other descriptor that stays open until the exec: where failures are reported.
+    pub report: Option<BorrowedFd<'a>>,
     /// A hard limit that may not be raised here is lowered to what is possible instead of refused.
     pub clamp_limits: bool,
     /// Killed when the process that made it ends.
@@ -98,11 +101,14 @@ pub struct Ready {
 }
 
 /// Does everything but the exec: the calling process is as limited as the program will be.
-/// Descriptors from 3 on (but the kept ones) are closed by the exec.
+/// Descriptors from 3 on are closed, but the kept ones, and the one for reports, which the exec closes. The caller must leave
+/// by [`execute`] or `exit_now`: whatever owned descriptors it has are gone.
 pub fn confine(process: &Process<'_>) -> Result<Ready, Failure> {
     let spec = process.spec;
     let user = find_user(spec)?;
     session(process)?;
+    // Closed, not only marked: a path of the machine is walked from here on (directory, program), and it may be a link to /proc/self/fd/N.
+    clone::close_from_but(3 + process.keep, process.report).map_err(|e| Failure::new("close", "descriptors", e))?;
     limits(process)?;
     proc::set_ids(0, 0, &[]).or_else(already_root).map_err(|e| Failure::new("become", "root", e))?;
     if let Some(filter) = process.filter {
@@ -114,11 +120,10 @@ pub fn confine(process: &Process<'_>) -> Result<Ready, Failure> {
         proc::set_parent_death_signal(9).map_err(|e| Failure::new("tie", "process to its parent", e))?;
     }
     let directory = directory(spec, process.program, &user);
-    std::env::set_current_dir(OsStr::from_bytes(directory.as_bytes())).map_err(|e| Failure::new("enter directory", &directory, e))?;
+    enter_directory(Path::new(&directory)).map_err(|e| Failure::new("enter directory", &directory, e))?;
     let env = environment(process, &user);
     let programs = programs(process, &user, &env);
     let argv = arguments(process)?;
-    // From here on nothing of ours may stay open over the exec.
     proc::cloexec_from(3 + process.keep).map_err(|e| Failure::new("close", "descriptors", e))?;
     Ok(Ready { program: process.program, programs, argv, env })
 }
@@ -228,9 +233,19 @@ fn privileges(process: &Process<'_>, user: &userdb::User) -> Result<(), Failure>
 fn directory(spec: &ProcessSpec, program: Program, user: &userdb::User) -> String {
     match &spec.cwd {
         Some(cwd) => cwd.to_string_lossy().into_owned(),
-        None if program == Program::Command && spec.argv.is_empty() && std::path::Path::new(&user.home).is_dir() => user.home.clone(),
+        None if program == Program::Command && spec.argv.is_empty() && Path::new(&user.home).is_dir() => user.home.clone(),
         None => "/".into(),
     }
+}
+
+/// Enters a directory of the machine; no link on the way may be one of /proc's magic ones, which lead out (CVE-2024-21626).
+fn enter_directory(path: &Path) -> io::Result<()> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::open(c"/", flags, Mode::empty())?;
+    let directory = tree::openat2(root.as_fd(), path, flags, Mode::empty(), tree::IN_ROOT)?;
+    rustix::process::fchdir(&directory)?;
+    // The kernel says "(unreachable)…" of a directory that is not below our root.
+    if rustix::process::getcwd(Vec::new())?.as_bytes().starts_with(b"/") { Ok(()) } else { Err(io::Error::other("it is outside of the machine")) }
 }
 
 fn text(bytes: Vec<u8>) -> Option<CString> {

@@ -30,7 +30,12 @@ pub struct Claim {
     lock: OwnedFd,
     journal: Option<OwnedFd>,
     recovered: Option<Report>,
+    /// Descriptors for taking everything back when there are no others left.
+    spare: Vec<OwnedFd>,
 }
+
+/// What taking back opens at a time.
+const SPARE: usize = 3;
 
 /// Whether a directory that is missing is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,22 +59,45 @@ pub(super) fn take(registry: &Registry, name: &MachineName, make: Make) -> Resul
             },
         };
         let dir = match open_directory(registry.machines.as_fd(), name.as_str(), &path) {
-            Ok(dir) => dir,
+            Ok(dir) => Ok(dir),
             Err(RegistryError::Io { cause, .. }) if cause.kind() == std::io::ErrorKind::NotFound => match make {
                 // Its owner removed it between our two calls.
                 Make::Yes => continue,
                 Make::No => return Ok(None),
             },
-            Err(other) => return Err(other),
+            Err(other) => Err(other),
         };
-        let Some(lock) = take_lock(dir.as_fd(), name, &path)? else { continue };
-        let machines = registry.machines.try_clone().map_err(|e| failed("open", &registry.root, e))?;
-        let mut claim = Claim { name: name.clone(), path, state: registry.root.clone(), machines, dir, lock, journal: None, recovered: None };
-        claim.recover(fresh)?;
-        claim.record_owner()?;
-        return Ok(Some(claim));
+        match dir.and_then(|dir| move_in(registry, name, &path, dir, fresh)) {
+            Ok(Some(claim)) => return Ok(Some(claim)),
+            Ok(None) => {}
+            Err(error) => {
+                if fresh {
+                    // Where somebody else has moved in meanwhile it is not empty, and stays.
+                    let _ = rustix::fs::unlinkat(&registry.machines, name.as_str(), AtFlags::REMOVEDIR);
+                }
+                return Err(error);
+            }
+        }
     }
     Err(failed("lock", &path, std::io::Error::from(std::io::ErrorKind::ResourceBusy)))
+}
+
+/// Makes the directory ours; `None` when it was removed meanwhile. An error leaves nothing in a directory we made.
+fn move_in(registry: &Registry, name: &MachineName, path: &std::path::Path, dir: OwnedFd, fresh: bool) -> Result<Option<Claim>> {
+    let copy = || registry.machines.try_clone().map_err(|e| failed("open", &registry.root, e));
+    let machines = copy()?;
+    let spare = (0..SPARE).map(|_| copy()).collect::<Result<Vec<_>>>()?;
+    let Some(lock) = take_lock(dir.as_fd(), name, path)? else { return Ok(None) };
+    let mut claim = Claim { name: name.clone(), path: path.to_path_buf(), state: registry.root.clone(), machines, dir, lock, journal: None, recovered: None, spare };
+    match claim.recover(fresh).and_then(|()| claim.record_owner()) {
+        Ok(()) => Ok(Some(claim)),
+        Err(error) => {
+            if fresh {
+                let _ = rustix::fs::unlinkat(&claim.dir, LOCK, AtFlags::empty());
+            }
+            Err(error)
+        }
+    }
 }
 
 /// Locks the directory's lock file; `None` when it was removed meanwhile.
@@ -163,6 +191,7 @@ impl Claim {
     /// Takes back everything in the journal: the end of a start that failed. What worked is forgotten, so it may be
     /// called again.
     pub fn undo_all(&mut self) -> Report {
+        self.spare.clear();
         let Some(journal) = self.read_journal() else { return Report::default() };
         let report = take_back(&journal, &self.state, &self.name);
         if report.failures.is_empty() {
@@ -226,7 +255,8 @@ impl Claim {
     }
 
     /// The machine has ended and everything was taken back: removes the directory and gives up the name.
-    pub fn release(self) -> Result<()> {
+    pub fn release(mut self) -> Result<()> {
+        self.spare.clear();
         let failed = |e| failed("remove", &self.path, e);
         empty_but(self.dir.as_fd(), LOCK).map_err(failed)?;
         // The lock goes last: until then nobody else can take the name.

@@ -117,8 +117,9 @@ impl Evidence {
             // The stub keeps hostel's program but tells its name.
             _ if self.facts.name == b"(sd-stubinit)" => InitKind::Stub,
             program if program.starts_with("guile") && self.arguments.iter().any(|a| a.contains("shepherd")) => InitKind::Shepherd,
-            // System V init catches INT, USR1 and PWR and listens at its FIFO (which appears late in boot).
-            "init" if self.initctl || self.facts.takes(30) => InitKind::Sysvinit,
+            // System V init catches INT, USR1 and PWR and listens at its FIFO (which appears late in boot). Catches, not
+            // blocks: a program of that name that waits for all signals is another one, and would never be sent a SIGTERM.
+            "init" if self.initctl || self.facts.catches(30) => InitKind::Sysvinit,
             _ => InitKind::Generic,
         }
     }

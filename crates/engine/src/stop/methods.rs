@@ -61,13 +61,15 @@ pub fn methods(kind: InitKind, goal: Goal, evidence: &Evidence) -> Vec<Method> {
         (InitKind::Finit, Goal::Reboot) => vec![Signal(TERM)],
         (InitKind::Shepherd, Goal::PowerOff) => vec![Run(&["herd", "power-off", "root"]), Signal(TERM), Signal(HUP)],
         (InitKind::Shepherd, Goal::Reboot) => vec![Signal(HUP)],
-        (InitKind::Stub, Goal::PowerOff) if takes(OFF) && !takes(TERM) => vec![Signal(OFF)],
+        // Ours ignores TERM, as systemd-nspawn's does.
+        (InitKind::Stub, Goal::PowerOff) if evidence.facts.name == b"(sd-stubinit)" => vec![Signal(OFF)],
         (InitKind::Stub, Goal::PowerOff) => vec![Signal(TERM), Signal(OFF)],
         (InitKind::Stub, Goal::Reboot) => vec![Signal(REBOOT)],
         (InitKind::Generic, Goal::PowerOff) if takes(HALT) => vec![Signal(HALT), Signal(TERM)],
         (InitKind::Generic, Goal::PowerOff) if takes(TERM) => vec![Signal(TERM)],
-        // An init of a kind we do not know gets what systemd-nspawn sends, until its time is up.
-        (InitKind::Generic, Goal::PowerOff) if evidence.booted => vec![Signal(HALT)],
+        // An init of a kind we do not know gets what systemd-nspawn sends, until its time is up; in between SIGTERM, for those
+        // in sigtimedwait(2), during which no mask shows what they wait for. The kernel drops it for a PID 1 without a handler.
+        (InitKind::Generic, Goal::PowerOff) if evidence.booted => vec![Signal(HALT), Signal(TERM)],
         (InitKind::Generic, Goal::PowerOff) => vec![Kill],
         (InitKind::Generic, Goal::Reboot) => vec![Signal(REBOOT)],
     }

@@ -238,8 +238,12 @@ impl<'a> Payload<'a> {
 
     /// Opens an API directory of the tree: it must be a directory, reached through no link.
     fn api_directory(&self, path: &str) -> Result<OwnedFd, Failure> {
+        Self::plain_directory(self.root()?, path)
+    }
+
+    fn plain_directory(root: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Failure> {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        rustix::fs::openat2(self.root()?, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty(), resolve).map_err(|e| match e {
+        rustix::fs::openat2(root, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty(), resolve).map_err(|e| match e {
             Errno::LOOP => Failure::new("use", format!("/{path} of the tree"), io::Error::other("it is a symbolic link; a machine needs a directory there")),
             Errno::NOTDIR => Failure::new("use", format!("/{path} of the tree"), io::Error::other("it is no directory")),
             e => Failure::new("open", format!("/{path} of the tree"), e),
@@ -269,15 +273,15 @@ impl<'a> Payload<'a> {
 
     fn attach_usr(&self, tree: Slot) -> Step {
         let failed = |e: io::Error| Failure::new("attach", "/usr of the tree", e);
-        let root = self.root()?;
         // The tree must be in this namespace before a part of it can be cloned.
         let scratch = self.api_directory("usr")?;
         let tree = self.slot(tree)?;
         mount::attach(tree, scratch.as_fd(), c"").map_err(failed)?;
-        let usr = mount::clone_tree(tree, c"usr", true).map_err(failed)?;
+        // By descriptor: a link here would be followed from the host's root.
+        let usr = Self::plain_directory(tree, "usr")?;
+        let usr = mount::clone_tree(usr.as_fd(), c"", true).map_err(failed)?;
         mount::change(usr.as_fd(), c"", true, Attributes::RDONLY, Attributes::NONE, Propagation::Keep, None).map_err(failed)?;
         mount::detach(c"usr").map_err(failed)?;
-        let _ = root;
         mount::attach(usr.as_fd(), scratch.as_fd(), c"").map_err(failed)
     }
 
@@ -588,11 +592,12 @@ impl<'a> Payload<'a> {
             // Also on pipes: the session of the one who started us, and its terminal, stay behind.
             new_session: true,
             keep: self.plan.listen_fds,
+            report: Some(self.report.as_fd()),
             clamp_limits: true,
             die_with_parent: true,
         };
         if self.plan.spec.payload == hostel_spec::Payload::CommandAsPid2 {
-            return stub::run(&process, self.report.as_fd());
+            return stub::run(&process, self.report.as_fd(), !self.plan.spec.lifecycle.nspawn_exit_status);
         }
         r#become::run(&process)
     }

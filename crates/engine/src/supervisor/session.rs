@@ -237,6 +237,7 @@ fn watch_life(
 
 fn describe_end(outcome: &Outcome) -> &'static str {
     match outcome.end {
+        End::Killed { .. } if outcome.halted => "has been shut down",
         End::Killed { .. } if outcome.timed_out => "did not end in time and was killed",
         End::Killed { signal: 2 | 1, .. } => "has been shut down",
         End::Killed { .. } if outcome.killed_by_us => "was killed",

@@ -24,7 +24,9 @@ const FAILED: i32 = 255;
 /// Makes the child (PID 2) and serves as its init; returns only when there is no child to serve.
 ///
 /// The stub is confined first, exactly as its child will be: the child may trace it, so it must not be worth tracing.
-pub(super) fn run(process: &Process<'_>, report_to: BorrowedFd<'_>) -> Failure {
+///
+/// `shell_status`: a command that a signal ended gives 128 and its number, as a shell says it; otherwise 255 as systemd-nspawn's stub.
+pub(super) fn run(process: &Process<'_>, report_to: BorrowedFd<'_>, shell_status: bool) -> Failure {
     let failed = |e: std::io::Error| Failure::new("start", "stub init", e);
     // The terminal is the command's, not the stub's: ^C would reach PID 1, where it means "reboot".
     let terminal = process.controlling;
@@ -61,7 +63,7 @@ pub(super) fn run(process: &Process<'_>, report_to: BorrowedFd<'_>) -> Failure {
         Ok(Fork::Parent { pid, pidfd }) => {
             drop((pidfd, report_to));
             match (SignalFd::new(mask), Pid::from_raw(pid)) {
-                (Ok(signals), Some(child)) => clone::exit_now(serve(child, &signals)),
+                (Ok(signals), Some(child)) => clone::exit_now(serve(child, &signals, shell_status)),
                 _ => clone::exit_now(FAILED),
             }
         }
@@ -85,7 +87,7 @@ fn own_session(terminal: bool) -> std::io::Result<()> {
 }
 
 /// Reaps until the child ends; returns the exit status.
-fn serve(child: Pid, signals: &SignalFd) -> i32 {
+fn serve(child: Pid, signals: &SignalFd, shell_status: bool) -> i32 {
     let mut asked: Option<(Reboot, Instant)> = None;
     loop {
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
@@ -93,7 +95,8 @@ fn serve(child: Pid, signals: &SignalFd) -> i32 {
                 if let Some((how, _)) = asked {
                     proc::reboot(how);
                 }
-                return status.exit_status().unwrap_or(FAILED);
+                let killed = status.terminating_signal().filter(|_| shell_status).map_or(FAILED, |signal| 128 + signal);
+                return status.exit_status().unwrap_or(killed);
             }
         }
         let left = asked.map(|(_, since)| PATIENCE.saturating_sub(since.elapsed()));

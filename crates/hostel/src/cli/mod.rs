@@ -110,6 +110,15 @@ pub fn run(args: &[OsString]) -> ExitCode {
     let rest = &args[1..];
     match first.to_str() {
         Some("-h" | "--help" | "help") => {
+            let asked = rest.first().and_then(|v| v.to_str());
+            if let Some(p) = crate::personality::PERSONALITIES.iter().find(|p| asked.is_some_and(|a| p.name == a || p.word == Some(a))) {
+                return (p.run)(&["--help".into()]);
+            }
+            if let Some(unknown) = asked.filter(|a| find(a).is_none() && !a.starts_with('-')) {
+                eprintln!("hostel: there is no verb {unknown:?}");
+                eprintln!("hint: `hostel help` lists the verbs");
+                return ExitCode::from(2);
+            }
             let text = rest.first().and_then(|v| v.to_str()).and_then(find).map_or_else(help, verb_help);
             return output::print(&text);
         }

@@ -90,9 +90,7 @@ fn run(args: &[OsString]) -> Outcome {
         match ask(&name, how)? {
             Some(connection) => pending.push((name, connection, Instant::now())),
             None => {
-                if how.verbose || how.strict {
-                    eprintln!("hostel: machine {name} does not run");
-                }
+                eprintln!("hostel: machine {name} does not run");
                 worst = worst.max(if how.strict { NOT_RUNNING } else { 0 });
             }
         }

@@ -52,6 +52,13 @@ fn tree(kind: Kind, own: &Own, doc: &Doc, spec: &mut MachineSpec) -> Result<(), 
             if spec.root.tree != TreeSource::Host && plain && !spec.root.read_only && own.keep.is_none() {
                 spec.root.ephemeral = Ephemeral::Overlay;
             }
+            if spec.payload == Payload::Command && !spec.process.argv.is_empty() {
+                // A command is no init: as PID 1 it would be deaf to ^C and collect orphans.
+                spec.payload = Payload::CommandAsPid2;
+            }
+            if spec.root.tree == TreeSource::Host && spec.process.cwd.is_none() {
+                spec.process.cwd = own.cwd.clone();
+            }
             if spec.identity.name.is_none() {
                 let random = hostel_engine::supervisor::random_u64();
                 spec.identity.name = hostel_spec::MachineName::new(format!("run-{:08x}", random as u32)).ok();

@@ -25,6 +25,13 @@ pub fn attach(spec: &mut MachineSpec, name: &MachineName, make: bool) -> Result<
     match std::fs::read_to_string(&note) {
         Ok(text) => {
             let found: Note = serde_json::from_str(&text).map_err(|e| Error::new("read", note.display().to_string(), e))?;
+            if let TreeSource::Directory(asked) = &spec.root.tree
+                && make
+                && std::fs::canonicalize(asked).ok().as_ref() != Some(&found.lower)
+            {
+                return Err(Error::new("use", format!("kept machine {name} over {}", asked.display()), format!("it lies over {}", found.lower.display()))
+                    .hint(format!("leave --tree out, or `hostel rm {name}` first")));
+            }
             spec.root.tree = source(&found.lower);
         }
         Err(e) if e.kind() == std::io::ErrorKind::NotFound && make => {
