@@ -203,6 +203,12 @@ pub fn random_u64() -> u64 {
 const MAX_GROUPS: u32 = 4096;
 
 fn make_cgroup(plan: &Plan, layout: &Layout, claim: &mut Claim, made: &mut Made) -> Result<()> {
+    // Not ours if somebody lives in it (a machine of another state directory): then it must not come into our journal.
+    let in_use = |group: &MachineCgroup| group.procs().is_ok_and(|members| !members.is_empty());
+    if MachineCgroup::open(layout, &plan.name).is_ok_and(|group| in_use(&group)) {
+        let error = Error::new("make", format!("cgroup of machine {}", plan.name), "a machine of that name that is registered elsewhere lives in it");
+        return Err(error.busy().hint("give this one another name with --machine= or --name"));
+    }
     for path in cgroup::planned_paths(layout, &plan.name, &plan.spec.resources) {
         record(claim, Undo::Cgroup { path: path.into_os_string().into() })?;
     }
