@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::process::Pid;
+
 use crate::leftovers::Leftovers;
 use crate::{Invocation, Tree};
 
@@ -47,6 +49,7 @@ impl Bed {
         }
         // What a killed supervisor leaves behind becomes our child instead of PID 1's: seen, killed, reaped.
         let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
+        reap_machines_orphans();
         let id = format!("t{}{}", base36(std::process::id()), base36(BEDS.fetch_add(1, Ordering::Relaxed)));
         let top = std::env::var_os("HOSTEL_TEST_DIR").map_or_else(|| PathBuf::from("/var/tmp/hostel-tests"), PathBuf::from);
         let dir = top.join(&id);
@@ -176,6 +179,27 @@ fn remove_tree(dir: &Path) {
             eprintln!("remove {}: {e}", dir.display());
         }
     }
+}
+
+/// Reaps, as a host's PID 1 would, what comes to us out of a machine: until then the machine's PID 1 cannot end.
+/// Nothing a test starts itself is in a pid namespace below ours, so no command's status is taken away.
+fn reap_machines_orphans() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        std::thread::spawn(|| loop {
+            std::thread::sleep(Duration::from_millis(50));
+            for task in std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
+                let children = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+                for pid in children.split_whitespace().filter_map(|c| c.parse::<i32>().ok()) {
+                    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+                    let field = |name: &str| status.lines().find_map(|l| l.strip_prefix(name)).unwrap_or("");
+                    if field("State:").trim().starts_with('Z') && field("NSpid:").split_whitespace().count() > 1 {
+                        let _ = Pid::from_raw(pid).map(|pid| rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::NOHANG));
+                    }
+                }
+            }
+        });
+    });
 }
 
 fn base36(mut n: u32) -> String {

@@ -406,7 +406,7 @@ fn boot_line(bed: &Bed, tree: &Tree, name: &str) -> Vec<std::ffi::OsString> {
 fn verbs_on_a_machine_that_is_not_there() {
     let Some(bed) = Bed::start() else { return };
     let name = bed.name();
-    for verb in [&["status"][..], &["inspect"], &["exec"], &["shell"], &["enter"], &["console"], &["logs"], &["stop"], &["kill"], &["pause"], &["resume"], &["rm"]] {
+    for verb in [&["status"][..], &["inspect"], &["exec"], &["shell"], &["enter"], &["console"], &["logs"], &["stop", "--strict"], &["kill"], &["pause"], &["resume"], &["rm"]] {
         let mut call = bed.hostel(verb.iter().copied()).arg(&name);
         if *verb == ["exec"] {
             call = call.arg("true");
@@ -414,6 +414,9 @@ fn verbs_on_a_machine_that_is_not_there() {
         let outcome = call.run().fails();
         assert!(outcome.errors().contains(&name), "{verb:?}: {}", outcome.describe());
     }
+    // what is to be true is true already
+    bed.hostel(["stop", &name]).run().exits(0).says_nothing();
+    bed.hostel(["stop", "--strict", &name]).run().exits(3).says("does not run");
     assert_eq!(list(&bed).len(), 0);
 }
 
