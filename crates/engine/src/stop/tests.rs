@@ -13,11 +13,12 @@ fn evidence(program: &str, argv: &[&str], blocked: u64, caught: u64) -> Evidence
 /// Masks as measured (spec/overlay-and-inits.md 4.3).
 #[test]
 fn fingerprints() {
-    let cases: [(Evidence, InitKind); 15] = [
+    let cases: [(Evidence, InitKind); 16] = [
         (evidence("systemd", &["/sbin/init"], 0x7fe3_c0fe_2801_4a03, 0), InitKind::Systemd),
         (evidence("init", &["init [2]"], 0, 0x280b_2e03), InitKind::Sysvinit),
         (Evidence { initctl: true, ..evidence("init", &["init"], 0, 0) }, InitKind::Sysvinit),
         (evidence("init", &["/init"], 0, 0), InitKind::Generic),
+        (evidence("init", &["/init"], !0, 0), InitKind::Generic),
         (evidence("openrc-init", &["/sbin/init"], 0xffff_fffe_5ffa_befd, 0x2001_4002), InitKind::OpenrcInit),
         (evidence("runit", &["runit"], 0, 0x2003_2002), InitKind::Runit),
         (evidence("s6-svscan", &["s6-svscan"], 0x2801_6a27, 0), InitKind::S6),
@@ -57,6 +58,8 @@ fn first_choices() {
     }
     let newer = evidence("init", &["init"], 0, 0x20_280b_2e03);
     assert_eq!(first(InitKind::Sysvinit, Goal::PowerOff, &newer), Method::Signal(38));
+    let unknown = Evidence { booted: true, ..Evidence::default() };
+    assert_eq!(methods(InitKind::Generic, Goal::PowerOff, &unknown), [Method::Signal(37), Method::Signal(15)]);
     let musl = Evidence { musl: true, ..Evidence::default() };
     assert_eq!(first(InitKind::Systemd, Goal::PowerOff, &musl), Method::Signal(39));
     assert_eq!(first(InitKind::Generic, Goal::PowerOff, &evidence("nginx", &[], 0, 0x4000)), Method::Signal(15));
