@@ -188,6 +188,24 @@ impl Leader {
         Ok(self.namespace(kind)? == (stat.st_dev, stat.st_ino))
     }
 
+    /// Its living children, by number in our pid namespace (/proc/PID/task/…/children, CONFIG_PROC_CHILDREN).
+    pub fn children(&self) -> Result<Vec<i32>> {
+        let tasks = self.proc_path("task");
+        let mut out = Vec::new();
+        for task in std::fs::read_dir(&tasks).context("list", &tasks)?.flatten() {
+            let path = task.path().join("children");
+            let text = match std::fs::read_to_string(&path) {
+                Ok(text) => text,
+                // A thread that ended meanwhile; not the first one, which is the process.
+                Err(_) if task.file_name() != self.pid.to_string().as_str() => continue,
+                Err(error) => return Err(error).context("read", path.display().to_string()),
+            };
+            let living = |pid: &i32| crate::registry::identity::Stat::read(*pid).ok().flatten().is_some_and(|s| !matches!(s.state, b'Z' | b'X'));
+            out.extend(text.split_ascii_whitespace().filter_map(|p| p.parse().ok()).filter(living));
+        }
+        self.still(out)
+    }
+
     /// How it ended, if this can be known: it was our child, or the kernel keeps it (Linux 6.15).
     pub fn end(&self) -> Option<clone::WaitStatus> {
         match clone::wait_pidfd(self.pidfd(), clone::WAIT_EXITED | clone::WAIT_NOHANG) {

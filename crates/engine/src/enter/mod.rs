@@ -24,7 +24,7 @@ pub mod relay;
 pub mod shield;
 mod spawn;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 

@@ -30,6 +30,8 @@ pub enum InitKind {
     Shepherd,
     /// A stub that forwards signals to one child: tini, dumb-init, catatonit, hostel's own.
     Stub,
+    /// The last program of an init that is ending the machine already: nothing is to be asked.
+    Ending,
     /// Any program.
     Generic,
 }
@@ -48,6 +50,7 @@ impl InitKind {
             InitKind::Finit => "finit",
             InitKind::Shepherd => "shepherd",
             InitKind::Stub => "stub",
+            InitKind::Ending => "ending",
             InitKind::Generic => "-",
         }
     }
@@ -70,7 +73,7 @@ pub struct Evidence {
     pub initctl: bool,
     /// s6's SIGTERM script shuts down.
     pub s6_term_shuts_down: bool,
-    /// The tree's libc is musl, whose SIGRTMIN is one higher.
+    /// The tree's libc is musl and no other, whose SIGRTMIN is one higher.
     pub musl: bool,
     /// It was started as an init, not as a plain command.
     pub booted: bool,
@@ -90,7 +93,7 @@ impl Evidence {
             facts: leader.facts().unwrap_or_default(),
             initctl: root.is_some_and(|r| has_fifo(r, "run/initctl") || has_fifo(r, "dev/initctl")),
             s6_term_shuts_down: root.is_some_and(s6_script),
-            musl: root.is_some_and(|r| ["lib/ld-musl-x86_64.so.1", "lib/ld-musl-aarch64.so.1"].iter().any(|p| inroot::exists(r, Path::new(p)).unwrap_or(false))),
+            musl: root.is_some_and(has_only_musl),
         }
     }
 
@@ -102,11 +105,24 @@ impl Evidence {
         }
     }
 
+    /// How much higher than glibc's the real-time signals are for this PID 1: 0, or 1 with musl.
+    ///
+    /// systemd waits for its SIGRTMIN+0 and following: the lowest one it waits for tells. Before it does, the tree's libc does.
+    pub fn rt_shift(&self) -> i32 {
+        const GLIBC: i32 = 34;
+        match (self.facts.takes(GLIBC), (GLIBC + 1..GLIBC + 7).any(|s| self.facts.takes(s))) {
+            (true, _) => 0,
+            (false, true) => 1,
+            (false, false) => i32::from(self.musl),
+        }
+    }
+
     /// The kind of init.
     pub fn kind(&self) -> InitKind {
         let named = |name: &str| self.arguments.first().is_some_and(|a| a.rsplit('/').next() == Some(name));
         match self.program.as_str() {
             "systemd" => InitKind::Systemd,
+            "systemd-shutdown" => InitKind::Ending,
             "openrc-init" => InitKind::OpenrcInit,
             "runit" | "runit-init" => InitKind::Runit,
             "s6-svscan" => InitKind::S6,
@@ -123,6 +139,12 @@ impl Evidence {
             _ => InitKind::Generic,
         }
     }
+}
+
+/// A musl beside a glibc is there for a program or two.
+fn has_only_musl(root: BorrowedFd<'_>) -> bool {
+    let any = |paths: &[&str]| paths.iter().any(|p| inroot::exists(root, Path::new(p)).unwrap_or(false));
+    any(&["lib/ld-musl-x86_64.so.1", "lib/ld-musl-aarch64.so.1"]) && !any(&["lib64/ld-linux-x86-64.so.2", "lib/ld-linux-aarch64.so.1"])
 }
 
 fn has_fifo(root: BorrowedFd<'_>, path: &str) -> bool {

@@ -32,19 +32,21 @@ const REBOOT: i32 = 39;
 
 use Method::{Kill, Line, Run, Runlevel, Signal};
 
-/// The ways to reach `goal`, best first. Never empty.
+/// The ways to reach `goal`, best first. Empty: it is on its way already.
 pub fn methods(kind: InitKind, goal: Goal, evidence: &Evidence) -> Vec<Method> {
     // A systemd built with musl counts its real-time signals from 35.
-    let rt = |signal: i32| Signal(signal + i32::from(evidence.musl));
+    let rt = |signal: i32| Signal(signal + evidence.rt_shift());
     let takes = |signal: i32| evidence.facts.takes(signal);
     match (kind, goal) {
-        (InitKind::Systemd, Goal::PowerOff) => vec![rt(OFF), rt(HALT), Run(&["systemctl", "poweroff"])],
+        (InitKind::Systemd, Goal::PowerOff) => vec![rt(OFF), rt(HALT), Run(&["systemctl", "poweroff"]), Run(&["init", "0"])],
         (InitKind::Systemd, Goal::Reboot) => vec![rt(REBOOT), Signal(INT)],
         // From 3.10 on it takes SIGRTMIN+4 as well.
         (InitKind::Sysvinit, Goal::PowerOff) if takes(OFF) => vec![Signal(OFF), Runlevel(b'0'), Run(&["init", "0"]), Run(&["poweroff"])],
+        // Built with musl, the same one higher.
+        (InitKind::Sysvinit, Goal::PowerOff) if takes(OFF + 1) => vec![Signal(OFF + 1), Runlevel(b'0'), Run(&["init", "0"]), Run(&["poweroff"])],
         (InitKind::Sysvinit, Goal::PowerOff) => vec![Runlevel(b'0'), Run(&["init", "0"]), Run(&["poweroff"])],
         (InitKind::Sysvinit, Goal::Reboot) => vec![Runlevel(b'6'), Signal(INT)],
-        (InitKind::OpenrcInit, Goal::PowerOff) => vec![Signal(TERM), Line("run/openrc/init.ctl", "poweroff"), Run(&["openrc-shutdown", "-p", "now"])],
+        (InitKind::OpenrcInit, Goal::PowerOff) => vec![Signal(TERM), Line("run/openrc/init.ctl", "poweroff"), Run(&["openrc-shutdown", "-p", "now"]), Run(&["poweroff"])],
         (InitKind::OpenrcInit, Goal::Reboot) => vec![Signal(INT), Line("run/openrc/init.ctl", "reboot")],
         // Debian's takes SIGPWR; in its first stage it takes nothing, which is why requests are repeated.
         (InitKind::Runit, Goal::PowerOff) if takes(PWR) => vec![Run(&["/sbin/init", "0"]), Signal(PWR), Run(&["poweroff"])],
@@ -55,9 +57,9 @@ pub fn methods(kind: InitKind, goal: Goal, evidence: &Evidence) -> Vec<Method> {
         (InitKind::S6, Goal::Reboot) => vec![Signal(INT)],
         (InitKind::Busybox, Goal::PowerOff) => vec![Signal(USR2), Signal(USR1), Run(&["poweroff"])],
         (InitKind::Busybox, Goal::Reboot) => vec![Signal(TERM)],
-        (InitKind::Dinit, Goal::PowerOff) => vec![Signal(TERM), Signal(QUIT), Run(&["dinitctl", "shutdown"])],
+        (InitKind::Dinit, Goal::PowerOff) => vec![Signal(TERM), Signal(QUIT), Run(&["dinitctl", "shutdown"]), Run(&["poweroff"])],
         (InitKind::Dinit, Goal::Reboot) => vec![Signal(INT)],
-        (InitKind::Finit, Goal::PowerOff) => vec![Signal(USR2), Run(&["initctl", "poweroff"])],
+        (InitKind::Finit, Goal::PowerOff) => vec![Signal(USR2), Run(&["initctl", "poweroff"]), Run(&["poweroff"])],
         (InitKind::Finit, Goal::Reboot) => vec![Signal(TERM)],
         (InitKind::Shepherd, Goal::PowerOff) => vec![Run(&["herd", "power-off", "root"]), Signal(TERM), Signal(HUP)],
         (InitKind::Shepherd, Goal::Reboot) => vec![Signal(HUP)],
@@ -71,6 +73,7 @@ pub fn methods(kind: InitKind, goal: Goal, evidence: &Evidence) -> Vec<Method> {
         // in sigtimedwait(2), during which no mask shows what they wait for. The kernel drops it for a PID 1 without a handler.
         (InitKind::Generic, Goal::PowerOff) if evidence.booted => vec![Signal(HALT), Signal(TERM)],
         (InitKind::Generic, Goal::PowerOff) => vec![Kill],
+        (InitKind::Ending, _) => Vec::new(),
         (InitKind::Generic, Goal::Reboot) => vec![Signal(REBOOT)],
     }
 }

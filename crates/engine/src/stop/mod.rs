@@ -5,6 +5,7 @@
 //! executed another program since.
 
 mod fingerprint;
+mod foreign;
 mod methods;
 #[cfg(test)]
 mod tests;
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use hostel_image::inroot;
 use hostel_process::r#become::Program;
-use hostel_spec::{CapSet, OsText, ProcessSpec};
+use hostel_spec::{CapName, CapSet, OsText, ProcessSpec};
 use hostel_sys::clone;
 use hostel_sys::seccomp::Insn;
 use rustix::fs::{FileType, OFlags};
@@ -25,10 +26,18 @@ use crate::enter::{self, Entered, Entry, Leader, Placement, Selection, Streams};
 use crate::supervisor::run::{Goal, Next, StopPolicy, pause_after};
 
 pub use fingerprint::{Evidence, InitKind};
+pub use foreign::{Order, Stopped, stop};
 pub use methods::{Method, choose, methods, runlevel_request};
 
-/// How long PID 1 may be the only process left after a request before its end is taken for its inability to power off.
-const ALONE: Duration = Duration::from_secs(1);
+/// How long PID 1 may be the only process left after a request before that is taken for its inability to power off:
+/// when it lacks CAP_SYS_BOOT, and when it has it (some sleep before their last step, or sync a slow disk).
+const ALONE: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(6)];
+
+/// What a command in the machine may take.
+const RUN_LIMIT: Duration = Duration::from_secs(10);
+
+/// Where commands are searched, besides the usual places: s6 keeps its own elsewhere.
+const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/command:/run/s6/basedir/bin";
 
 /// How commands run in the machine: as everything else that enters it.
 #[derive(Debug, Clone, Copy)]
@@ -47,31 +56,64 @@ pub struct InitPolicy<'a> {
     leader: Leader,
     cgroup: Option<&'a MachineCgroup>,
     confinement: Confinement<'a>,
-    /// Commands running in the machine, to be reaped.
-    running: Vec<Entered>,
+    /// Commands running in the machine and when they were started, to be reaped.
+    running: Vec<(Entered, Instant)>,
     alone_since: Option<Instant>,
-    asked: bool,
+    /// What was asked last, and of which program.
+    asked: Option<(Method, String)>,
     booted: bool,
 }
 
 impl<'a> InitPolicy<'a> {
     /// For the machine of `leader`; `booted`: its PID 1 was started as an init.
     pub fn new(leader: Leader, cgroup: Option<&'a MachineCgroup>, confinement: Confinement<'a>, booted: bool) -> Self {
-        Self { leader, cgroup, confinement, running: Vec::new(), alone_since: None, asked: false, booted }
+        Self { leader, cgroup, confinement, running: Vec::new(), alone_since: None, asked: None, booted }
+    }
+
+    /// PID 1.
+    pub fn leader(&self) -> &Leader {
+        &self.leader
     }
 
     fn reap(&mut self) {
-        self.running.retain(|entered| !matches!(clone::wait_pidfd(entered.pidfd.as_fd(), clone::WAIT_EXITED | clone::WAIT_NOHANG), Ok(Some(_)) | Err(_)));
+        self.running.retain(|(entered, since)| {
+            if since.elapsed() > RUN_LIMIT {
+                let _ = clone::pidfd_send_signal(entered.pidfd.as_fd(), 9);
+            }
+            matches!(clone::wait_pidfd(entered.pidfd.as_fd(), clone::WAIT_EXITED | clone::WAIT_NOHANG), Ok(None))
+        });
     }
 
     /// Whether nothing but PID 1 has been left for a while: it has ended everything and cannot end itself.
-    fn halted(&mut self, kind: InitKind) -> bool {
-        let alone = self.asked && kind.is_system() && self.cgroup.and_then(|c| c.procs().ok()).is_some_and(|p| p.len() == 1);
+    ///
+    /// Not for plain programs: a database that is PID 1 is always alone, and may be writing its last pages.
+    fn halted(&mut self, evidence: &Evidence) -> bool {
+        let alone = self.asked.is_some() && evidence.kind().is_system() && self.is_alone();
         if !alone {
             self.alone_since = None;
             return false;
         }
-        self.alone_since.get_or_insert_with(Instant::now).elapsed() >= ALONE
+        let can_end = CapSet(evidence.facts.effective).has(CapName::SYS_BOOT);
+        self.alone_since.get_or_insert_with(Instant::now).elapsed() >= ALONE[usize::from(can_end)]
+    }
+
+    fn is_alone(&self) -> bool {
+        match self.cgroup {
+            Some(cgroup) => cgroup.procs().is_ok_and(|p| p.len() == 1),
+            // Whatever loses its parent in a pid namespace becomes a child of its PID 1.
+            None => self.leader.children().is_ok_and(|c| c.is_empty()),
+        }
+    }
+
+    /// A program may take a second signal for an order to hurry; an init takes it for the same request (measured).
+    fn is_repetition(&self, kind: InitKind, evidence: &Evidence, method: &Method) -> bool {
+        let once = match kind {
+            InitKind::Generic => !self.booted,
+            // They pass it on to a program.
+            InitKind::Stub => *method == Method::Signal(15),
+            _ => false,
+        };
+        once && self.asked.as_ref().is_some_and(|(last, program)| last == method && *program == evidence.program)
     }
 
     fn use_method(&mut self, method: &Method) {
@@ -96,8 +138,12 @@ impl<'a> InitPolicy<'a> {
 
     fn run_inside(&mut self, words: &[&str]) {
         let process = ProcessSpec { argv: words.iter().map(|w| OsText::from(*w)).collect(), ..ProcessSpec::default() };
-        let env = enter::environment(None, Some(self.confinement.container));
-        let placement = self.cgroup.and_then(|c| Placement::of(c).ok());
+        let mut env = enter::environment(None, Some(self.confinement.container));
+        env.push(PATH.into());
+        let placement = match self.cgroup {
+            Some(cgroup) => Placement::of(cgroup).ok(),
+            None => Placement::beside(&self.leader).ok(),
+        };
         let Ok(null) = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, rustix::fs::Mode::empty()) else { return };
         let entry = Entry {
             selection: Selection::default(),
@@ -110,7 +156,7 @@ impl<'a> InitPolicy<'a> {
             streams: Streams::Given([null.as_fd(), null.as_fd(), null.as_fd()]),
         };
         if let Ok(entered) = enter::enter(&self.leader, &entry) {
-            self.running.push(entered);
+            self.running.push((entered, Instant::now()));
         }
     }
 }
@@ -120,13 +166,16 @@ impl StopPolicy for InitPolicy<'_> {
         self.reap();
         let evidence = Evidence { booted: self.booted, ..Evidence::of(&self.leader) };
         let kind = evidence.kind();
-        if goal == Goal::PowerOff && self.halted(kind) {
+        if goal == Goal::PowerOff && self.halted(&evidence) {
             return Next::Halted;
         }
         let methods = methods(kind, goal, &evidence);
-        let Some(method) = choose(&methods, round) else { return Next::Wait };
-        self.use_method(method);
-        self.asked = true;
+        // None: it is ending the machine by itself; it is looked at again all the same.
+        let Some(method) = choose(&methods, round) else { return Next::AskAgain(pause_after(round)) };
+        if !self.is_repetition(kind, &evidence, method) {
+            self.use_method(method);
+        }
+        self.asked = Some((method.clone(), evidence.program));
         if *method == Method::Kill { Next::Wait } else { Next::AskAgain(pause_after(round)) }
     }
 }
