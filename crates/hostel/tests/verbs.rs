@@ -70,7 +70,7 @@ fn listing() {
     assert_eq!(rows[1][..4], ["broken", "damaged", "-", "-"]);
     assert_eq!(rows[2][..4], ["early", "starting", "-", "-"]);
     let leader = web.leader.id().to_string();
-    assert_eq!(rows[3][..4], ["web", "running", "busybox", &leader]);
+    assert_eq!(rows[3][..4], ["web", "running", "dinit", &leader]);
     assert_eq!(rows[3][5..], ["10.0.0.2", "-"]);
     assert_eq!(rows.len(), 4);
     assert!(!said.out.contains('\x1b'));

@@ -44,7 +44,12 @@ impl Place {
     pub fn machine(&self, name: &str) -> Fake {
         let name = MachineName::new(name).unwrap();
         let claim = self.registry().claim(&name).unwrap();
-        let (supervisor, leader) = (sleeper(), sleeper());
+        // PID 1 is another program by now than the state says it began as.
+        let init = self.path.join("dinit");
+        if !exists(&init) {
+            std::fs::copy("/bin/sleep", &init).unwrap();
+        }
+        let (supervisor, leader) = (sleeper("sleep".as_ref()), sleeper(&init));
         let id = |child: &Child| ProcessId::of(child.id() as i32).unwrap().unwrap();
         let mut state = MachineState::new(name, id(&supervisor));
         state.leader = Some(id(&leader));
@@ -64,8 +69,8 @@ impl Drop for Place {
     }
 }
 
-fn sleeper() -> Child {
-    Command::new("sleep").arg("600").stdin(Stdio::null()).spawn().unwrap()
+fn sleeper(program: &Path) -> Child {
+    Command::new(program).arg("600").stdin(Stdio::null()).spawn().unwrap()
 }
 
 /// A machine that somebody could run.
