@@ -366,14 +366,8 @@ impl<'a> Payload<'a> {
             _ => c"inaccessible/reg",
         };
         let failed = |e: io::Error| Failure::new("cover", object, e);
-        let before = mount::mount_id(place, c"").map_err(failed)?;
         let fd = mount::clone_tree(self.run_host()?, node, false).map_err(failed)?;
-        mount::attach(fd.as_fd(), place, c"").map_err(failed)?;
-        // Verified, because a mask that is silently not there is how systemd-nspawn 252 shows kallsyms (its issue 40501).
-        if mount::mount_id(fd.as_fd(), c"").map_err(failed)? == before {
-            return Err(Failure::new("cover", object, io::Error::other("the mask is not in place")));
-        }
-        Ok(())
+        mount::attach(fd.as_fd(), place, c"").map_err(failed)
     }
 
     fn inaccessible(&self, target: &Path) -> Step {
@@ -477,6 +471,12 @@ impl<'a> Payload<'a> {
             };
             let kind = FileType::from_raw_mode(rustix::fs::fstat(&place).map_err(|e| Failure::new("read", &object, e))?.st_mode);
             self.cover(place.as_fd(), kind, &object)?;
+            // Verified by its name, because a mask that is silently not there is how systemd-nspawn 252 shows kallsyms (its issue 40501).
+            let id = |fd: BorrowedFd<'_>| mount::mount_id(fd, c"").map_err(|e| Failure::new("verify", &object, e));
+            let seen = rustix::fs::openat(base, *path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).map_err(|e| Failure::new("verify", &object, e))?;
+            if id(seen.as_fd())? == id(place.as_fd())? {
+                return Err(Failure::new("cover", object, io::Error::other("the mask is not in place")));
+            }
         }
         Ok(())
     }

@@ -194,10 +194,11 @@ fn watch_life(
         None => Server::bind(claim.directory()).context("open", "control socket")?,
     };
     let mut state = state_of(plan, session, made, launched)?;
-    claim.write_state(&state)?;
+    // The filter first: who finds the state enters, and must not do so without it.
     if let Some(filter) = plan.filter.as_deref() {
         claim.write_filter(filter)?;
     }
+    claim.write_state(&state)?;
     let console = console(plan, session, claim, made)?;
     let notify = NotifyRelay {
         receiver: made.notify.take().map(Receiver::from_socket).transpose().context("open", "notify socket")?,
