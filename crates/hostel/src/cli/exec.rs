@@ -121,6 +121,11 @@ pub(super) fn run_in(order: &Order) -> Outcome {
     let group = if paths.is_empty() { None } else { Some(MachineCgroup::open_recorded(&paths).map_err(|e| Error::new("open", "cgroup of the machine", e))?) };
     let placement = group.as_ref().map(Placement::of).transpose()?;
     let filter = found.filter().context("read", format!("system call filter of {}", order.name))?;
+    // A machine with a filter whose file is lost is not entered without one. We may be filtered ourselves, by whoever runs us.
+    if filter.is_empty() && leader.facts()?.filtered && !Leader::from_pid(std::process::id() as i32)?.facts()?.filtered {
+        let error = Error::new("read", format!("system call filter of {}", order.name), "it has one, but its file is missing");
+        return Err(error.hint("start the machine anew; what enters it now would not be filtered").into());
+    }
     let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let tty = order.tty.unwrap_or(terminal);
     let term = std::env::var_os("TERM").filter(|_| tty).map(OsText::from);
