@@ -11,6 +11,8 @@ use hostel_engine::supervisor::session::{self, Session, Talk};
 use hostel_process::pty::WindowSize;
 use hostel_spec::{ConsoleMode, MachineSpec, OsText, Payload};
 
+use crate::output;
+
 /// Where running machines are registered: `$HOSTEL_RUNTIME_DIR`, else /run/hostel.
 pub fn runtime_dir() -> PathBuf {
     std::env::var_os("HOSTEL_RUNTIME_DIR").filter(|d| !d.is_empty()).map_or_else(|| registry::DEFAULT_ROOT.into(), PathBuf::from)
@@ -54,7 +56,8 @@ fn window() -> WindowSize {
 fn listen_fds() -> u32 {
     let number = |name: &str| std::env::var(name).ok().and_then(|v| v.parse::<u32>().ok());
     match (number("LISTEN_PID"), number("LISTEN_FDS")) {
-        (Some(pid), Some(count)) if pid == std::process::id() && count < 1024 => count,
+        // As many as there are: a descriptor of our own behind them is not the machine's.
+        (Some(pid), Some(count)) if pid == std::process::id() && count < 1024 => (3..3 + count).take_while(|n| hostel_sys::proc::is_inherited(*n as i32)).count() as u32,
         _ => 0,
     }
 }
@@ -76,17 +79,17 @@ pub fn run(spec: &MachineSpec, origin: Origin, log: bool, talk: &mut dyn FnMut(T
 /// Talk for people, on stderr.
 fn say(quiet: bool, event: &Talk<'_>) {
     match event {
-        Talk::Notice(text) if !quiet => eprintln!("notice: {text}"),
+        Talk::Notice(text) if !quiet => output::tell(format_args!("notice: {text}")),
         Talk::Planned(plan) if !quiet && plan.console == ConsoleMode::Interactive => {
-            eprintln!("Starting machine {} on {}. Press ^] three times within a second to end it.", plan.name, plan.tree.path.display());
+            output::tell(format_args!("Starting machine {} on {}. Press ^] three times within a second to end it.", plan.name, plan.tree.path.display()));
         }
         // What a throw-away command did is its own to say.
-        Talk::Ended(plan, how) if !quiet && (plan.spec.lifecycle.nspawn_exit_status || plan.spec.payload == Payload::Boot) => eprintln!("Machine {} {how}.", plan.name),
+        Talk::Ended(plan, how) if !quiet && (plan.spec.lifecycle.nspawn_exit_status || plan.spec.payload == Payload::Boot) => output::tell(format_args!("Machine {} {how}.", plan.name)),
         Talk::Left(error) => warn(error),
         _ => {}
     }
 }
 
 fn warn(error: &Error) {
-    eprintln!("warning: {error}");
+    output::tell(format_args!("warning: {error}"));
 }

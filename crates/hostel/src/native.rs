@@ -256,7 +256,7 @@ impl Request {
 /// Starts what was asked for.
 pub fn start(mut request: Request, origin: hostel_engine::registry::Origin) -> crate::cli::Outcome {
     for warning in &request.warnings {
-        eprintln!("warning: {warning}");
+        crate::output::tell(format_args!("warning: {warning}"));
     }
     request.find_kept(true)?;
     if request.detach {

@@ -19,10 +19,16 @@ pub fn show(text: &str) -> u8 {
     match write(text.as_bytes()) {
         Ok(_) => 0,
         Err(e) => {
-            eprintln!("hostel: write standard output: {}", hostel_engine::error::io_text(&e));
+            tell(format_args!("hostel: write standard output: {}", hostel_engine::error::io_text(&e)));
             1
         }
     }
+}
+
+/// One line for people, on standard error. That nobody reads it, or that the terminal is gone, ends nothing: `eprintln!` would
+/// panic, and a supervisor that panics leaves its machine's remains behind.
+pub fn tell(line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Writes a part of a result; `false` when nobody reads any more.

@@ -217,6 +217,12 @@ pub fn replace_title(title: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether descriptor `number` is open and came over our exec: what we open ourselves is close-on-exec.
+pub fn is_inherited(number: i32) -> bool {
+    // SAFETY: plain fcntl; fails when the descriptor is not open.
+    unsafe { libc::fcntl(number, libc::F_GETFD) == 0 }
+}
+
 /// Takes over descriptor `number`, which this process inherited; it becomes close-on-exec. EBADF if it is not open.
 pub fn take_inherited(number: i32) -> io::Result<std::os::fd::OwnedFd> {
     // SAFETY: plain fcntl; fails with EBADF when the descriptor is not open.

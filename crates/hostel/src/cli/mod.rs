@@ -104,7 +104,7 @@ pub const VERBS: &[&Verb] = &[
 /// Runs `hostel ARGS…`.
 pub fn run(args: &[OsString]) -> ExitCode {
     let Some(first) = args.first() else {
-        eprint!("{}", help());
+        output::tell(format_args!("{}", help().trim_end()));
         return ExitCode::from(2);
     };
     let rest = &args[1..];
@@ -115,8 +115,8 @@ pub fn run(args: &[OsString]) -> ExitCode {
                 return (p.run)(&["--help".into()]);
             }
             if let Some(unknown) = asked.filter(|a| find(a).is_none() && !a.starts_with('-')) {
-                eprintln!("hostel: there is no verb {unknown:?}");
-                eprintln!("hint: `hostel help` lists the verbs");
+                output::tell(format_args!("hostel: there is no verb {unknown:?}"));
+                output::tell(format_args!("hint: `hostel help` lists the verbs"));
                 return ExitCode::from(2);
             }
             let text = rest.first().and_then(|v| v.to_str()).and_then(find).map_or_else(help, verb_help);
@@ -126,8 +126,8 @@ pub fn run(args: &[OsString]) -> ExitCode {
         _ => {}
     }
     let Some(verb) = first.to_str().and_then(find) else {
-        eprintln!("hostel: there is no verb {first:?}");
-        eprintln!("hint: `hostel help` lists the verbs");
+        output::tell(format_args!("hostel: there is no verb {first:?}"));
+        output::tell(format_args!("hint: `hostel help` lists the verbs"));
         return ExitCode::from(2);
     };
     if wants_help(rest) {
@@ -146,14 +146,14 @@ pub fn finish(verb: &str, outcome: Outcome) -> ExitCode {
     match outcome {
         Ok(status) => ExitCode::from(status),
         Err(Failure::Usage(text)) => {
-            eprintln!("hostel: {text}");
-            eprintln!("hint: `hostel help {verb}` shows its options");
+            output::tell(format_args!("hostel: {text}"));
+            output::tell(format_args!("hint: `hostel help {verb}` shows its options"));
             ExitCode::from(2)
         }
         Err(Failure::Engine(error)) => {
-            eprintln!("hostel: {error}");
+            output::tell(format_args!("hostel: {error}"));
             if let Some(hint) = &error.hint {
-                eprintln!("hint: {hint}");
+                output::tell(format_args!("hint: {hint}"));
             }
             ExitCode::from(if error.busy { 3 } else { 1 })
         }

@@ -45,6 +45,8 @@ struct Order {
 pub(crate) fn background(spec: &MachineSpec, origin: Origin) -> Outcome {
     let order = order_file(&Order { origin, spec: spec.clone() })?;
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context("make", "pipe")?;
+    // The supervisor lives long: what our caller has open (locks, pipes that somebody reads to their end) is not for it.
+    hostel_sys::proc::cloexec_from(3).context("pass", "descriptors to the supervisor")?;
     for fd in [&order, &write] {
         rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty()).context("pass", "descriptors to the supervisor")?;
     }
@@ -57,8 +59,8 @@ pub(crate) fn background(spec: &MachineSpec, origin: Origin) -> Outcome {
     File::from(read).read_to_string(&mut text).context("read", "report of the supervisor")?;
     match serde_json::from_str(&text) {
         Ok(Report::Started { name, .. }) => {
-            println!("{name}");
-            Ok(0)
+            // The machine runs, whether anybody reads its name or not.
+            Ok(crate::output::show(&format!("{name}\n")))
         }
         Ok(Report::Failed { verb, object, cause, hint, busy }) => {
             let mut error = Error::new(Box::leak(verb.into_boxed_str()), object, cause);

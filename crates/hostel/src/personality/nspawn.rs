@@ -17,9 +17,9 @@ pub fn run(args: &[OsString]) -> ExitCode {
         Ok(Action::Version) => return output::print(&format!("systemd-nspawn (hostel) {}\n", env!("CARGO_PKG_VERSION"))),
         Ok(Action::Print(text)) => return output::print(&text),
         Err(error) => {
-            eprintln!("systemd-nspawn: {error}");
+            output::tell(format_args!("systemd-nspawn: {error}"));
             if let Some(hint) = error.hint() {
-                eprintln!("hint: {hint}");
+                output::tell(format_args!("hint: {hint}"));
             }
             return ExitCode::from(hostel_nspawn::EXIT_STATUS);
         }
@@ -27,9 +27,9 @@ pub fn run(args: &[OsString]) -> ExitCode {
     match machine::foreground(&spec, Origin::Nspawn) {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
-            eprintln!("systemd-nspawn: {error}");
+            output::tell(format_args!("systemd-nspawn: {error}"));
             if let Some(hint) = &error.hint {
-                eprintln!("hint: {hint}");
+                output::tell(format_args!("hint: {hint}"));
             }
             ExitCode::from(hostel_nspawn::EXIT_STATUS)
         }
