@@ -182,6 +182,12 @@ fn make_tree(tree: &Path, programs: &Path) -> Result<()> {
     std::fs::write(tree.join("etc/group"), "root:x:0:\n").map_err(failed)?;
     // As a second start finds it: the first one writes it.
     std::fs::copy("/etc/resolv.conf", tree.join("etc/resolv.conf")).map_err(failed)?;
+    if let Ok(zone) = std::fs::read_link("/etc/localtime") {
+        let file = Path::new("/etc").join(&zone);
+        let inside = tree.join(file.strip_prefix("/").unwrap_or(&file));
+        let made = inside.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::copy(&file, &inside).map(drop));
+        made.and_then(|()| std::os::unix::fs::symlink(zone, tree.join("etc/localtime"))).map_err(failed)?;
+    }
     for (from, to) in [("bench-true", "true"), ("bench-sleep", "sleep")] {
         std::fs::copy(programs.join(from), tree.join("usr/bin").join(to)).map_err(failed)?;
     }

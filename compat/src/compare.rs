@@ -24,9 +24,12 @@ pub(crate) fn differences(scenario: &str, theirs: &Outcome, ours: &Outcome) -> V
     let value = |side: &Outcome, field: &str| side.get(field).cloned().unwrap_or_else(|| "-".into());
     let pairs = fields.into_iter().map(|field| (field, value(theirs, field), value(ours, field)));
     // a mount that one side lacks is one difference, not two
-    let lacking = |field: &str| field.strip_prefix("mount-from:").is_some_and(|t| [theirs, ours].iter().any(|side| !side.contains_key(&format!("mount:{t}"))));
+    let lacking =
+        |field: &str| field.strip_prefix("mount-from:").is_some_and(|t| [theirs, ours].iter().any(|side| !side.contains_key(&format!("mount:{t}"))));
     let differ = pairs.filter(|(field, theirs, ours)| theirs != ours && !lacking(field));
-    differ.map(|(field, theirs, ours)| Difference { accepted: accepted(scenario, field, &theirs, &ours), field: field.clone(), theirs, ours }).collect()
+    differ
+        .map(|(field, theirs, ours)| Difference { accepted: accepted(scenario, field, &theirs, &ours), field: field.clone(), theirs, ours })
+        .collect()
 }
 
 fn accepted(scenario: &str, field: &str, theirs: &str, ours: &str) -> Option<usize> {
@@ -62,8 +65,20 @@ mod tests {
     #[test]
     fn stars() {
         for (pattern, text, expected) in [
-            ("", "", true), ("", "x", false), ("*", "", true), ("*", "xy", true), ("a*", "abc", true), ("a*", "ba", false), ("*c", "abc", true),
-            ("a*c", "abc", true), ("a*c", "ac", true), ("a*a", "a", false), ("a*b*c", "a-b-c", true), ("a*b*c", "a-c-b", false), ("a**c", "abc", true), ("x", "x", true),
+            ("", "", true),
+            ("", "x", false),
+            ("*", "", true),
+            ("*", "xy", true),
+            ("a*", "abc", true),
+            ("a*", "ba", false),
+            ("*c", "abc", true),
+            ("a*c", "abc", true),
+            ("a*c", "ac", true),
+            ("a*a", "a", false),
+            ("a*b*c", "a-b-c", true),
+            ("a*b*c", "a-c-b", false),
+            ("a**c", "abc", true),
+            ("x", "x", true),
         ] {
             assert_eq!(glob(pattern, text), expected, "{pattern} {text}");
         }

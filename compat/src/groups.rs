@@ -86,7 +86,11 @@ impl Groups {
         let mut found = Vec::new();
         for dir in &self.dirs {
             for path in descendants(dir) {
-                let hierarchy = dir.strip_prefix("/sys/fs/cgroup").ok().and_then(|p| p.components().next()).map_or_else(String::new, |c| c.as_os_str().to_string_lossy().into_owned());
+                let hierarchy = dir
+                    .strip_prefix("/sys/fs/cgroup")
+                    .ok()
+                    .and_then(|p| p.components().next())
+                    .map_or_else(String::new, |c| c.as_os_str().to_string_lossy().into_owned());
                 found.push(format!("{hierarchy}:{}", path.strip_prefix(dir).unwrap_or(&path).display()));
             }
         }

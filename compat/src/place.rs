@@ -79,7 +79,8 @@ impl Place {
                     std::fs::create_dir_all(dir)?;
                 }
                 let lower = trees().join("debian");
-                let options = format!("lowerdir={},upperdir={},workdir={}", lower.display(), layers.join("upper").display(), layers.join("work").display());
+                let options =
+                    format!("lowerdir={},upperdir={},workdir={}", lower.display(), layers.join("upper").display(), layers.join("work").display());
                 run("mount", &["-t".as_ref(), "overlay".as_ref(), "overlay".as_ref(), "-o".as_ref(), options.as_ref(), tree.as_os_str()])?;
             }
             Kind::Missing => return Ok(place),

@@ -72,10 +72,20 @@ pub(crate) fn run(args: &[String]) -> ExitCode {
     if options.patterns.is_empty() {
         for (_, entry) in ACCEPTED.iter().enumerate().filter(|(n, entry)| !tally.used.contains(n) && !entry.sometimes) {
             failed = true;
-            println!("the ledger lists a difference that is none: scenarios {:?}, fields {:?}, {:?} and {:?} ({})", entry.scenarios, entry.fields, entry.theirs, entry.ours, entry.reason);
+            println!(
+                "the ledger lists a difference that is none: scenarios {:?}, fields {:?}, {:?} and {:?} ({})",
+                entry.scenarios, entry.fields, entry.theirs, entry.ours, entry.reason
+            );
         }
     }
-    println!("{} scenarios as expected, {} kinds of accepted differences, {} failed in {:.1?} {}", tally.good, tally.used.len(), tally.bad.len(), started.elapsed(), tally.bad.join(" "));
+    println!(
+        "{} scenarios as expected, {} kinds of accepted differences, {} failed in {:.1?} {}",
+        tally.good,
+        tally.used.len(),
+        tally.bad.len(),
+        started.elapsed(),
+        tally.bad.join(" ")
+    );
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 

@@ -138,7 +138,11 @@ fn terminal() -> io::Result<(OwnedFd, OwnedFd)> {
 fn execute(side: Side, scenario: &Scenario, programs: &Programs, place: &Place, groups: &Groups, outcome: &mut Outcome) -> io::Result<()> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(command_line(side, scenario, programs, place, groups)).current_dir(&place.dir).env_clear();
-    command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", "/root").env("LC_ALL", "C.UTF-8").env("TERM", "vt220");
+    command
+        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("HOME", "/root")
+        .env("LC_ALL", "C.UTF-8")
+        .env("TERM", "vt220");
     command.env("COMPAT_SECRET", "must not reach a machine").envs(scenario.env.iter().copied());
     if side == Side::Theirs {
         // version 2 alone, as hostel gives it and as every later version must; a scenario may say otherwise
@@ -257,7 +261,9 @@ fn act(acts: &[Act], place: &Place, child: &mut Child, out: &Stream, keyboard: &
                 }
             }
             Act::Signal(number) => {
-                if let (Some(pid), Some(signal)) = (rustix::process::Pid::from_raw(child.id() as i32), rustix::process::Signal::from_named_raw(number)) {
+                if let (Some(pid), Some(signal)) =
+                    (rustix::process::Pid::from_raw(child.id() as i32), rustix::process::Signal::from_named_raw(number))
+                {
                     let _ = rustix::process::kill_process(pid, signal);
                 }
             }

@@ -14,10 +14,49 @@ pub(crate) fn flatten(view: &Value, out: &mut Outcome) {
     }
     let mut put = |field: String, value: String| drop(out.insert(field, value));
     for name in [
-        "pid", "ppid", "pgid", "sid", "uid", "gid", "groups", "uid_map", "gid_map", "setgroups", "no_new_privs", "seccomp", "seccomp_filters", "threads",
-        "tracer", "ns_pid", "dumpable", "securebits", "keep_caps", "timer_slack", "subreaper", "parent_death_signal", "cwd", "exe", "root", "argv", "comm",
-        "umask", "oom_score_adj", "affinity", "personality", "nice", "loginuid", "hostname", "domainname", "machine", "cgroup", "machine_id", "resolv_conf",
-        "localtime", "user_namespaces_max", "pids", "os_release",
+        "pid",
+        "ppid",
+        "pgid",
+        "sid",
+        "uid",
+        "gid",
+        "groups",
+        "uid_map",
+        "gid_map",
+        "setgroups",
+        "no_new_privs",
+        "seccomp",
+        "seccomp_filters",
+        "threads",
+        "tracer",
+        "ns_pid",
+        "dumpable",
+        "securebits",
+        "keep_caps",
+        "timer_slack",
+        "subreaper",
+        "parent_death_signal",
+        "cwd",
+        "exe",
+        "root",
+        "argv",
+        "comm",
+        "umask",
+        "oom_score_adj",
+        "affinity",
+        "personality",
+        "nice",
+        "loginuid",
+        "hostname",
+        "domainname",
+        "machine",
+        "cgroup",
+        "machine_id",
+        "resolv_conf",
+        "localtime",
+        "user_namespaces_max",
+        "pids",
+        "os_release",
     ] {
         put(name.into(), word(&view[name]));
     }
@@ -50,7 +89,10 @@ pub(crate) fn flatten(view: &Value, out: &mut Outcome) {
     for fd in array(&view["fds"]) {
         let target = fd["target"].as_str().unwrap_or("");
         let target = target.split_once(":[").map_or(target, |(kind, _)| kind);
-        put(format!("fd.{}", fd["fd"]), format!("{target} mode {} flags {} device {} cloexec {}", word(&fd["mode"]), flags(&fd["flags"]), word(&fd["device"]), fd["cloexec"]));
+        put(
+            format!("fd.{}", fd["fd"]),
+            format!("{target} mode {} flags {} device {} cloexec {}", word(&fd["mode"]), flags(&fd["flags"]), word(&fd["device"]), fd["cloexec"]),
+        );
     }
     terminal(&view["tty"], &mut put);
     mounts(&view["mounts"], &mut put);
@@ -69,7 +111,10 @@ pub(crate) fn flatten(view: &Value, out: &mut Outcome) {
     for (name, verdict) in object(&view["writable"]) {
         put(format!("write:{name}"), word(verdict));
     }
-    for link in array(&view["net"]) {
+    // the host's own links come and go with other machines
+    let host = std::fs::read_link("/proc/self/ns/net").map(|l| l.to_string_lossy().into_owned()).unwrap_or_default();
+    let shared = view["namespaces"]["net"].as_u64().is_some_and(|i| host.ends_with(&format!("[{i}]")));
+    for link in array(&view["net"]).iter().filter(|l| !shared || l["name"] == "lo") {
         put(format!("net.{}", word(&link["name"])), format!("{} {} flags {}", word(&link["mac"]), word(&link["addresses"]), link["flags"]));
     }
 }
@@ -131,7 +176,18 @@ fn terminal(tty: &Value, put: &mut impl FnMut(String, String)) {
     for stream in ["stdin", "stdout", "stderr"] {
         let s = &tty[stream];
         if s["tty"] == true {
-            put(format!("tty.{stream}"), format!("{} size {} foreground {} echo {} canonical {} crlf {}", word(&s["name"]), word(&s["size"]), s["foreground"], s["echo"], s["canonical"], s["crlf"]));
+            put(
+                format!("tty.{stream}"),
+                format!(
+                    "{} size {} foreground {} echo {} canonical {} crlf {}",
+                    word(&s["name"]),
+                    word(&s["size"]),
+                    s["foreground"],
+                    s["echo"],
+                    s["canonical"],
+                    s["crlf"]
+                ),
+            );
         } else {
             put(format!("tty.{stream}"), "none".into());
         }

@@ -186,15 +186,17 @@ fn remove_tree(dir: &Path) {
 fn reap_machines_orphans() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
-        std::thread::spawn(|| loop {
-            std::thread::sleep(Duration::from_millis(50));
-            for task in std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
-                let children = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
-                for pid in children.split_whitespace().filter_map(|c| c.parse::<i32>().ok()) {
-                    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-                    let field = |name: &str| status.lines().find_map(|l| l.strip_prefix(name)).unwrap_or("");
-                    if field("State:").trim().starts_with('Z') && field("NSpid:").split_whitespace().count() > 1 {
-                        let _ = Pid::from_raw(pid).map(|pid| rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::NOHANG));
+        std::thread::spawn(|| {
+            loop {
+                std::thread::sleep(Duration::from_millis(50));
+                for task in std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
+                    let children = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+                    for pid in children.split_whitespace().filter_map(|c| c.parse::<i32>().ok()) {
+                        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+                        let field = |name: &str| status.lines().find_map(|l| l.strip_prefix(name)).unwrap_or("");
+                        if field("State:").trim().starts_with('Z') && field("NSpid:").split_whitespace().count() > 1 {
+                            let _ = Pid::from_raw(pid).map(|pid| rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::NOHANG));
+                        }
                     }
                 }
             }
@@ -224,7 +226,13 @@ pub(crate) fn binary(name: &str, variable: &str) -> PathBuf {
     }
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from);
     let arch = std::env::consts::ARCH;
-    let places = [format!("{arch}-unknown-linux-musl/release"), format!("{arch}-unknown-linux-musl/debug"), format!("{arch}-unknown-linux-gnu/release"), "release".into(), "debug".into()];
+    let places = [
+        format!("{arch}-unknown-linux-musl/release"),
+        format!("{arch}-unknown-linux-musl/debug"),
+        format!("{arch}-unknown-linux-gnu/release"),
+        "release".into(),
+        "debug".into(),
+    ];
     let newest = places.iter().map(|p| target.join(p).join(name)).filter_map(|p| Some((p.metadata().ok()?.modified().ok()?, p))).max();
     match newest {
         Some((_, path)) => path.canonicalize().unwrap_or(path),

@@ -29,7 +29,8 @@ pub struct Invocation {
 impl Invocation {
     /// A program with nothing in its environment but PATH, HOME, LC_ALL and TERM.
     pub fn new(program: impl AsRef<Path>) -> Self {
-        let env = [("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), ("HOME", "/root"), ("LC_ALL", "C.UTF-8"), ("TERM", "vt220")];
+        let env =
+            [("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), ("HOME", "/root"), ("LC_ALL", "C.UTF-8"), ("TERM", "vt220")];
         Invocation {
             program: program.as_ref().into(),
             args: Vec::new(),

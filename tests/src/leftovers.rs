@@ -38,13 +38,17 @@ impl Leftovers {
         for (pid, _) in &self.processes {
             if let Some(pid) = Pid::from_raw(*pid) {
                 let _ = rustix::process::kill_process(pid, Signal::KILL);
-                crate::eventually(Duration::from_secs(2), || matches!(rustix::process::waitpid(Some(pid), WaitOptions::NOHANG), Err(_) | Ok(Some(_))));
+                crate::eventually(Duration::from_secs(2), || {
+                    matches!(rustix::process::waitpid(Some(pid), WaitOptions::NOHANG), Err(_) | Ok(Some(_)))
+                });
             }
         }
         for group in self.cgroups.iter().rev() {
             let _ = std::fs::write(group.join("cgroup.kill"), "1");
             let _ = std::fs::write(group.join("freezer.state"), "THAWED");
-            for pid in std::fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default().lines().filter_map(|l| l.parse().ok().and_then(Pid::from_raw)) {
+            for pid in
+                std::fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default().lines().filter_map(|l| l.parse().ok().and_then(Pid::from_raw))
+            {
                 let _ = rustix::process::kill_process(pid, Signal::KILL);
             }
             crate::eventually(Duration::from_secs(2), || std::fs::remove_dir(group).is_ok() || !group.exists());
@@ -119,7 +123,9 @@ fn mounts(id: &str) -> Vec<PathBuf> {
 fn links(id: &str) -> Vec<String> {
     let all = std::fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
     let alias = |e: &std::fs::DirEntry| std::fs::read_to_string(e.path().join("ifalias")).unwrap_or_default();
-    all.filter(|e| e.file_name().to_string_lossy().contains(id) || alias(e).contains(id)).map(|e| e.file_name().to_string_lossy().into_owned()).collect()
+    all.filter(|e| e.file_name().to_string_lossy().contains(id) || alias(e).contains(id))
+        .map(|e| e.file_name().to_string_lossy().into_owned())
+        .collect()
 }
 
 fn loops(dir: &Path) -> Vec<PathBuf> {
@@ -135,9 +141,11 @@ fn state(id: &str, dir: &Path) -> Vec<PathBuf> {
     for place in ["/run/hostel", "/run/hostel/machines", "/var/lib/machines", "/var/lib/hostel", "/run/netns", "/dev/shm", "/tmp", "/var/tmp"] {
         found.extend(list(Path::new(place)).into_iter().filter(|p| p.file_name().is_some_and(|n| n.to_string_lossy().contains(id))));
     }
-    found.extend(list(dir).into_iter().filter(|p| p.file_name().is_some_and(|n| {
-        let n = n.to_string_lossy();
-        n.starts_with(".#snapshot") || n.starts_with(".#machine") || n.starts_with(".partial") || n.starts_with(".trash")
-    })));
+    found.extend(list(dir).into_iter().filter(|p| {
+        p.file_name().is_some_and(|n| {
+            let n = n.to_string_lossy();
+            n.starts_with(".#snapshot") || n.starts_with(".#machine") || n.starts_with(".partial") || n.starts_with(".trash")
+        })
+    }));
     found
 }

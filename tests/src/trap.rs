@@ -58,7 +58,11 @@ impl Trap {
         let now = look(&self.path, self.only);
         let mut out: Vec<String> = now.keys().filter(|k| !self.before.contains_key(*k)).map(|k| format!("new: {}", k.display())).collect();
         out.extend(self.before.keys().filter(|k| !now.contains_key(*k)).map(|k| format!("gone: {}", k.display())));
-        out.extend(self.before.iter().filter_map(|(k, was)| now.get(k).filter(|is| *is != was).map(|is| format!("changed: {}: {was:?} -> {is:?}", k.display()))));
+        out.extend(
+            self.before
+                .iter()
+                .filter_map(|(k, was)| now.get(k).filter(|is| *is != was).map(|is| format!("changed: {}: {was:?} -> {is:?}", k.display()))),
+        );
         out
     }
 
@@ -85,7 +89,17 @@ fn look(top: &Path, only: Option<&[&str]>) -> BTreeMap<PathBuf, Seen> {
         if meta.is_dir() {
             todo.extend(std::fs::read_dir(&path).into_iter().flatten().flatten().map(|e| e.path()));
         }
-        found.insert(path, Seen { inode: meta.ino(), mode: meta.mode(), owner: (meta.uid(), meta.gid()), changed: (meta.ctime(), meta.ctime_nsec()), links: meta.nlink(), content });
+        found.insert(
+            path,
+            Seen {
+                inode: meta.ino(),
+                mode: meta.mode(),
+                owner: (meta.uid(), meta.gid()),
+                changed: (meta.ctime(), meta.ctime_nsec()),
+                links: meta.nlink(),
+                content,
+            },
+        );
     }
     found
 }

@@ -140,7 +140,15 @@ impl Bed {
         for file in ["usr/bin/busybox", "usr/bin/getent", "usr/lib/os-release", "etc/passwd", "etc/group", "etc/shadow", "etc/hostname"] {
             put(file);
         }
-        let links = [("usr/bin", "bin"), ("usr/sbin", "sbin"), ("usr/lib", "lib"), ("busybox", "usr/bin/sh"), ("busybox", "usr/bin/cat"), ("../bin/busybox", "usr/sbin/init"), ("../usr/lib/os-release", "etc/os-release")];
+        let links = [
+            ("usr/bin", "bin"),
+            ("usr/sbin", "sbin"),
+            ("usr/lib", "lib"),
+            ("busybox", "usr/bin/sh"),
+            ("busybox", "usr/bin/cat"),
+            ("../bin/busybox", "usr/sbin/init"),
+            ("../usr/lib/os-release", "etc/os-release"),
+        ];
         for (target, link) in links {
             std::os::unix::fs::symlink(target, at(link)).unwrap_or_else(|e| panic!("link {link}: {e}"));
         }

@@ -187,7 +187,10 @@ fn systemd_boots_under_the_nspawn_personality_in_every_user_mode() {
         running.expect("HOSTEL-TEST-UP").signal(hostel_tests::Signal::TERM);
         let outcome = running.finish(LONG).exits(0);
         assert!(!outcome.text().contains("Failed to create /init.scope"), "{options:?}: {}", outcome.describe());
-        assert!(!Path::new("/sys/fs/cgroup/unified/init.scope").exists() && !Path::new("/sys/fs/cgroup/systemd/init.scope").exists(), "{options:?}: cgroups in the host's root");
+        assert!(
+            !Path::new("/sys/fs/cgroup/unified/init.scope").exists() && !Path::new("/sys/fs/cgroup/systemd/init.scope").exists(),
+            "{options:?}: cgroups in the host's root"
+        );
     }
 }
 

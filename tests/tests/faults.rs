@@ -139,7 +139,13 @@ fn a_full_disk_leaves_no_half_copy() {
     std::fs::write(template.at("/var/big"), vec![7u8; 30 << 20]).expect("write");
     let disk = bed.own_file_system(16);
     let target = disk.join(bed.name());
-    let run = || bed.hostel(["nspawn", "-q", "--register=no", "--keep-unit", "-D"]).arg(&target).arg(format!("--template={}", template.path().display())).args(["/probe", "say", "ran"]).run();
+    let run = || {
+        bed.hostel(["nspawn", "-q", "--register=no", "--keep-unit", "-D"])
+            .arg(&target)
+            .arg(format!("--template={}", template.path().display()))
+            .args(["/probe", "say", "ran"])
+            .run()
+    };
     let outcome = run().fails();
     assert!(outcome.errors().contains("space"), "{}", outcome.describe());
     assert!(!target.exists(), "half a tree under its final name");
@@ -173,7 +179,12 @@ fn a_clone_killed_half_way_is_not_used() {
     }
     for pause in [2, 5, 10, 20, 40, 80] {
         let target = bed.dir().join(bed.name());
-        let line = || bed.hostel(["nspawn", "-q", "--register=no", "--keep-unit", "-D"]).arg(&target).arg(format!("--template={}", template.path().display())).args(["sh", "-c", "ls /var | grep -c file-"]);
+        let line = || {
+            bed.hostel(["nspawn", "-q", "--register=no", "--keep-unit", "-D"])
+                .arg(&target)
+                .arg(format!("--template={}", template.path().display()))
+                .args(["sh", "-c", "ls /var | grep -c file-"])
+        };
         let running = line().start();
         std::thread::sleep(Duration::from_millis(pause));
         running.signal(Signal::KILL);
@@ -181,7 +192,8 @@ fn a_clone_killed_half_way_is_not_used() {
         let whole = line().run().exits(0);
         assert_eq!(whole.text().trim(), "40", "killed after {pause} ms");
     }
-    let partial: Vec<_> = std::fs::read_dir(bed.dir()).expect("list").flatten().filter(|e| e.file_name().to_string_lossy().contains("partial")).collect();
+    let partial: Vec<_> =
+        std::fs::read_dir(bed.dir()).expect("list").flatten().filter(|e| e.file_name().to_string_lossy().contains("partial")).collect();
     assert!(partial.is_empty(), "{partial:?}");
 }
 
@@ -195,7 +207,14 @@ fn a_corrupt_state_file_hurts_its_own_machine_only() {
         running.expect("up");
         running
     };
-    let kinds: [(&str, &[u8]); 6] = [("empty", b""), ("half", b"{\"version\":1,\"na"), ("not JSON", b"hello"), ("wrong types", b"{\"version\":\"x\",\"name\":3}"), ("huge number", b"{\"version\":99999999999999999999}"), ("NULs", &[0u8; 100])];
+    let kinds: [(&str, &[u8]); 6] = [
+        ("empty", b""),
+        ("half", b"{\"version\":1,\"na"),
+        ("not JSON", b"hello"),
+        ("wrong types", b"{\"version\":\"x\",\"name\":3}"),
+        ("huge number", b"{\"version\":99999999999999999999}"),
+        ("NULs", &[0u8; 100]),
+    ];
     for (kind, bytes) in kinds {
         let (a, b) = (start(&one, &bad), start(&two, &good));
         std::fs::write(bed.state_of(&bad).join("state.json"), bytes).expect("damage");
@@ -243,7 +262,8 @@ fn sixty_four_starts_at_once_have_one_winner() {
     let Some(bed) = Bed::start() else { return };
     let tree = bed.busybox();
     let name = bed.name();
-    let all: Vec<Running> = (0..64).map(|_| bed.nspawn(&tree, ["-M", &name, "sh", "-c", "echo won; sleep 3"]).limit(Duration::from_secs(30)).start()).collect();
+    let all: Vec<Running> =
+        (0..64).map(|_| bed.nspawn(&tree, ["-M", &name, "sh", "-c", "echo won; sleep 3"]).limit(Duration::from_secs(30)).start()).collect();
     let ended: Vec<_> = all.into_iter().map(|r| r.finish(Duration::from_secs(30))).collect();
     let won = ended.iter().filter(|o| o.text().contains("won")).count();
     assert_eq!(won, 1, "{won} winners");
@@ -257,7 +277,11 @@ fn sixty_four_starts_at_once_have_one_winner() {
 fn sixty_four_different_machines_at_once() {
     let Some(bed) = Bed::start() else { return };
     let trees: Vec<Tree> = (0..8).map(|_| bed.busybox()).collect();
-    let all: Vec<Running> = (0..64).map(|n| bed.nspawn(&trees[n % 8], ["--read-only", "-U", "--private-network", "-M", &bed.name(), "/probe", "say", &format!("machine-{n}")]).start()).collect();
+    let all: Vec<Running> = (0..64)
+        .map(|n| {
+            bed.nspawn(&trees[n % 8], ["--read-only", "-U", "--private-network", "-M", &bed.name(), "/probe", "say", &format!("machine-{n}")]).start()
+        })
+        .collect();
     for (n, running) in all.into_iter().enumerate() {
         running.finish(Duration::from_secs(60)).exits(0).prints(&format!("machine-{n}"));
     }
@@ -269,8 +293,13 @@ fn too_few_descriptors() {
     let Some(bed) = Bed::start() else { return };
     let tree = bed.busybox();
     for limit in (3..48).chain([64, 100]) {
-        let outcome = bed.nspawn(&tree, ["-n", "-U", "/probe", "say", "ran"]).through_shell(&format!("ulimit -n {limit}; exec \"$@\"")).limit(SOON).run();
-        assert!(!outcome.timed_out && outcome.signal.is_none() && !outcome.errors().contains("panicked"), "ulimit -n {limit}: {}", outcome.describe());
+        let outcome =
+            bed.nspawn(&tree, ["-n", "-U", "/probe", "say", "ran"]).through_shell(&format!("ulimit -n {limit}; exec \"$@\"")).limit(SOON).run();
+        assert!(
+            !outcome.timed_out && outcome.signal.is_none() && !outcome.errors().contains("panicked"),
+            "ulimit -n {limit}: {}",
+            outcome.describe()
+        );
         assert!(outcome.code == Some(0) || !outcome.stderr.is_empty() || limit < 5, "ulimit -n {limit}: silent failure: {}", outcome.describe());
         assert!(eventually(Duration::from_secs(2), || bed.leftovers().is_empty()), "ulimit -n {limit}: {:?}", bed.leftovers());
     }
@@ -280,7 +309,8 @@ fn too_few_descriptors() {
 fn a_fork_bomb_stays_in_its_machine() {
     let Some(bed) = Bed::start() else { return };
     let tree = bed.busybox();
-    let run = |options: &[&str]| bed.hostel(["run", "--tree"]).arg(tree.path()).args(options).args(["--", "/probe", "fork", "2000"]).run().exits(0).text();
+    let run =
+        |options: &[&str]| bed.hostel(["run", "--tree"]).arg(tree.path()).args(options).args(["--", "/probe", "fork", "2000"]).run().exits(0).text();
     let text = run(&["--pids=60"]);
     let made: u64 = text.split_whitespace().nth(1).and_then(|w| w.parse().ok()).expect("a number");
     assert!(made < 60 && text.contains("EAGAIN"), "{text}");
@@ -308,8 +338,14 @@ fn a_busy_loop_gets_its_share_only() {
     let Some(bed) = Bed::start() else { return };
     let tree = bed.busybox();
     for option in ["--cpus=0.2", "--property=CPUQuota=20%"] {
-        let outcome = bed.nspawn(&tree, [option, "sh", "-c", "timeout 2 sh -c 'while :; do :; done'; cat /proc/self/stat >/dev/null; times"]).run().ends();
-        let seconds: f64 = outcome.text().lines().flat_map(|l| l.split_whitespace()).filter_map(|w| w.strip_suffix('s')?.split_once('m')?.1.parse::<f64>().ok()).sum();
+        let outcome =
+            bed.nspawn(&tree, [option, "sh", "-c", "timeout 2 sh -c 'while :; do :; done'; cat /proc/self/stat >/dev/null; times"]).run().ends();
+        let seconds: f64 = outcome
+            .text()
+            .lines()
+            .flat_map(|l| l.split_whitespace())
+            .filter_map(|w| w.strip_suffix('s')?.split_once('m')?.1.parse::<f64>().ok())
+            .sum();
         assert!(seconds < 0.9, "{option}: {seconds} s of CPU in 2 s: {}", outcome.text());
     }
 }
@@ -318,7 +354,9 @@ fn a_busy_loop_gets_its_share_only() {
 fn device_rules() {
     let Some(bed) = Bed::start() else { return };
     let tree = bed.busybox();
-    let verdict = |options: &[&str], what: &str| hostel_tests::Attempts::of(&bed.nspawn(&tree, options).args(["/probe", "attempts"]).run().exits(0)).verdict(what).to_string();
+    let verdict = |options: &[&str], what: &str| {
+        hostel_tests::Attempts::of(&bed.nspawn(&tree, options).args(["/probe", "attempts"]).run().exits(0)).verdict(what).to_string()
+    };
     for device in ["open_made_dev_mem", "open_made_dev_kmsg", "open_host_disk", "open_made_loop_control"] {
         assert_ne!(verdict(&[], device), "allowed", "{device}");
     }

@@ -26,7 +26,12 @@ fn output_and_signals() {
 
 #[test]
 fn a_terminal_echoes_has_a_size_and_is_the_controlling_one() {
-    let mut terminal = Terminal::start_sized(Invocation::new("/bin/sh").args(["-c", "stty size; read x </dev/tty; echo \"<$x>\"; trap 'stty size; exit 3' WINCH; echo ready; while :; do sleep 0.05; done"]), 31, 97);
+    let mut terminal = Terminal::start_sized(
+        Invocation::new("/bin/sh")
+            .args(["-c", "stty size; read x </dev/tty; echo \"<$x>\"; trap 'stty size; exit 3' WINCH; echo ready; while :; do sleep 0.05; done"]),
+        31,
+        97,
+    );
     terminal.expect("31 97");
     terminal.send("hello\r");
     terminal.expect("<hello>");

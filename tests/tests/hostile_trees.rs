@@ -21,7 +21,8 @@ enum Lie {
     ModeZero,
 }
 
-const LIES: [Lie; 9] = [Lie::AbsoluteLink, Lie::RelativeLink, Lie::LinkToFile, Lie::File, Lie::Fifo, Lie::Directory, Lie::Loop, Lie::Huge, Lie::ModeZero];
+const LIES: [Lie; 9] =
+    [Lie::AbsoluteLink, Lie::RelativeLink, Lie::LinkToFile, Lie::File, Lie::Fifo, Lie::Directory, Lie::Loop, Lie::Huge, Lie::ModeZero];
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// Puts the lie at `path` of the tree, pointing (if it points) at the trap.
@@ -147,10 +148,16 @@ fn no_working_directory_leads_out_by_a_descriptor() {
     let Some(bed) = Bed::start() else { return };
     let tree = bed.busybox();
     for number in 3..32 {
-        for (place, options) in [("/root", &["--pipe"][..]), ("/srv", &["--pipe", "--chdir=/srv", "/bin/sh"]), ("/srv", &["--pipe", "-a", "--chdir=/srv", "/bin/sh"])] {
+        for (place, options) in
+            [("/root", &["--pipe"][..]), ("/srv", &["--pipe", "--chdir=/srv", "/bin/sh"]), ("/srv", &["--pipe", "-a", "--chdir=/srv", "/bin/sh"])]
+        {
             tree.remove(place);
             symlink(format!("/proc/self/fd/{number}"), tree.at(place)).expect("link");
-            let outcome = bed.nspawn(&tree, options).input("pwd -P; cat ../../../../etc/machine-id ../../../../../../etc/hostname; echo end\n").limit(LIMIT).run();
+            let outcome = bed
+                .nspawn(&tree, options)
+                .input("pwd -P; cat ../../../../etc/machine-id ../../../../../../etc/hostname; echo end\n")
+                .limit(LIMIT)
+                .run();
             let host = std::fs::read_to_string("/etc/machine-id").unwrap_or_else(|_| "no machine id".into());
             assert!(!outcome.text().contains(host.trim()), "{place} is descriptor {number}: {}", outcome.describe());
             assert!(outcome.text().is_empty() || outcome.text().starts_with("/\n"), "{place} is descriptor {number}: {}", outcome.describe());
@@ -166,7 +173,11 @@ fn a_volatile_usr_is_never_the_hosts() {
     symlink("/etc", tree.at("/usr")).expect("link");
     tree.remove("/bin");
     symlink("usr/bin", tree.at("/bin")).expect("link");
-    bed.nspawn(&tree, ["--volatile=yes", "--bind-ro=/bin/busybox:/busybox", "/busybox", "cat", "/usr/passwd"]).run().fails().prints_without("root:").says("symbolic link");
+    bed.nspawn(&tree, ["--volatile=yes", "--bind-ro=/bin/busybox:/busybox", "/busybox", "cat", "/usr/passwd"])
+        .run()
+        .fails()
+        .prints_without("root:")
+        .says("symbolic link");
 }
 
 #[test]

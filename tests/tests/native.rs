@@ -62,7 +62,10 @@ fn state(bed: &Bed, name: &str) -> String {
 fn run_is_an_overlay_of_the_host() {
     let Some(bed) = Bed::start() else { return };
     let marker = format!("/etc/hostel-test-{}", bed.id());
-    let outcome = bed.hostel(["run", "--", "sh", "-c", &format!("cat /etc/hostname; echo written >{marker}; cat {marker}; rm /etc/passwd; exit 7")]).run().exits(7);
+    let outcome = bed
+        .hostel(["run", "--", "sh", "-c", &format!("cat /etc/hostname; echo written >{marker}; cat {marker}; rm /etc/passwd; exit 7")])
+        .run()
+        .exits(7);
     let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
     assert_eq!(outcome.text(), format!("{host}written\n"), "{}", outcome.describe());
     assert!(!Path::new(&marker).exists() && Path::new("/etc/passwd").exists());
@@ -122,7 +125,12 @@ fn run_over_a_tree_leaves_it_alone() {
     let Some(bed) = Bed::start() else { return };
     let tree = bed.busybox();
     let watched = hostel_tests::Trap::watch(tree.path().into());
-    bed.hostel(["run", "--tree"]).arg(tree.path()).args(["--", "sh", "-c", "touch /etc/new; rm /etc/hostname; ls /etc/new; stat -c %u /etc"]).run().exits(0).prints("/etc/new\n0");
+    bed.hostel(["run", "--tree"])
+        .arg(tree.path())
+        .args(["--", "sh", "-c", "touch /etc/new; rm /etc/hostname; ls /etc/new; stat -c %u /etc"])
+        .run()
+        .exits(0)
+        .prints("/etc/new\n0");
     watched.assert_untouched("hostel run --tree");
 }
 
@@ -201,7 +209,8 @@ fn exec_is_inside_with_true_statuses_and_streams() {
 fn exec_with_a_terminal() {
     let Some(bed) = Bed::start() else { return };
     let machine = Machine::boot(&bed, &[]);
-    let mut terminal = Terminal::start_sized(bed.hostel(["exec", &machine.name, "sh", "-c", "tty; stty size; read x; echo \"<$x>\"; exit 9"]), 28, 88);
+    let mut terminal =
+        Terminal::start_sized(bed.hostel(["exec", &machine.name, "sh", "-c", "tty; stty size; read x; echo \"<$x>\"; exit 9"]), 28, 88);
     terminal.expect("/dev/pts/");
     terminal.expect("28 88");
     terminal.send("word\r");
@@ -231,7 +240,12 @@ fn shell_is_a_login_as_root_or_somebody() {
     let Some(bed) = Bed::start() else { return };
     let machine = Machine::boot(&bed, &[]);
     bed.hostel(["shell", &machine.name]).input("id -u; pwd; exit 5\n").run().exits(5).prints_with("0\n").prints_with("/root");
-    bed.hostel(["shell", &format!("alice@{}", machine.name)]).input("id -un; echo $HOME\n").run().exits(0).prints_with("alice").prints_with("/home/alice");
+    bed.hostel(["shell", &format!("alice@{}", machine.name)])
+        .input("id -un; echo $HOME\n")
+        .run()
+        .exits(0)
+        .prints_with("alice")
+        .prints_with("/home/alice");
     bed.hostel(["shell", &format!("nosuchuser@{}", machine.name)]).input("true\n").run().fails().says("nosuchuser");
     machine.end();
 }
@@ -240,7 +254,16 @@ fn shell_is_a_login_as_root_or_somebody() {
 fn enter_chooses_namespaces() {
     let Some(bed) = Bed::start() else { return };
     let machine = Machine::boot(&bed, &[]);
-    let inside = |flags: &[&str], word: &str| bed.hostel(["enter", &machine.name]).args(flags).args(["--", "readlink", &format!("/proc/self/ns/{word}")]).run().exits(0).text().trim().to_string();
+    let inside = |flags: &[&str], word: &str| {
+        bed.hostel(["enter", &machine.name])
+            .args(flags)
+            .args(["--", "readlink", &format!("/proc/self/ns/{word}")])
+            .run()
+            .exits(0)
+            .text()
+            .trim()
+            .to_string()
+    };
     let host = |word: &str| std::fs::read_link(format!("/proc/self/ns/{word}")).expect("read").to_string_lossy().into_owned();
     assert_ne!(inside(&[], "net"), host("net"));
     assert_eq!(inside(&["--no-net"], "net"), host("net"));
@@ -299,7 +322,12 @@ fn the_log_is_bounded() {
 }
 
 fn walk(dir: &Path) -> u64 {
-    std::fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.metadata().map_or(0, |m| if m.is_dir() { walk(&e.path()) } else { m.len() })).sum()
+    std::fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|e| e.metadata().map_or(0, |m| if m.is_dir() { walk(&e.path()) } else { m.len() }))
+        .sum()
 }
 
 #[test]
@@ -384,7 +412,14 @@ fn the_supervisor_lives_on_when_the_caller_is_gone() {
     let tree = bed.copy("bbinit");
     let name = bed.name();
     // a session that ends: SIGHUP to its processes, its terminal gone
-    let mut terminal = Terminal::start(Invocation::new("/bin/sh").arg("-c").arg("\"$@\"; echo status $?").arg("sh").args(boot_line(&bed, &tree, &name)).env("HOSTEL_RUNTIME_DIR", bed.runtime_dir()));
+    let mut terminal = Terminal::start(
+        Invocation::new("/bin/sh")
+            .arg("-c")
+            .arg("\"$@\"; echo status $?")
+            .arg("sh")
+            .args(boot_line(&bed, &tree, &name))
+            .env("HOSTEL_RUNTIME_DIR", bed.runtime_dir()),
+    );
     terminal.expect("status 0");
     terminal.wait(SOON);
     drop(terminal);
@@ -406,7 +441,20 @@ fn boot_line(bed: &Bed, tree: &Tree, name: &str) -> Vec<std::ffi::OsString> {
 fn verbs_on_a_machine_that_is_not_there() {
     let Some(bed) = Bed::start() else { return };
     let name = bed.name();
-    for verb in [&["status"][..], &["inspect"], &["exec"], &["shell"], &["enter"], &["console"], &["logs"], &["stop", "--strict"], &["kill"], &["pause"], &["resume"], &["rm"]] {
+    for verb in [
+        &["status"][..],
+        &["inspect"],
+        &["exec"],
+        &["shell"],
+        &["enter"],
+        &["console"],
+        &["logs"],
+        &["stop", "--strict"],
+        &["kill"],
+        &["pause"],
+        &["resume"],
+        &["rm"],
+    ] {
         let mut call = bed.hostel(verb.iter().copied()).arg(&name);
         if *verb == ["exec"] {
             call = call.arg("true");
@@ -426,7 +474,9 @@ fn names_are_no_paths_in_any_verb() {
     let canary = hostel_tests::Trap::set(bed.dir().join("precious"));
     std::fs::create_dir_all(bed.runtime_dir().join("machines")).expect("mkdir");
     let long = "x".repeat(65);
-    for name in ["../../precious", "..", ".", "/", "", "a/b", "-x", "a b", "a\nb", "%n%s", "$(id)", "ünï", long.as_str(), "../precious", "a..b", ".hidden"] {
+    for name in
+        ["../../precious", "..", ".", "/", "", "a/b", "-x", "a b", "a\nb", "%n%s", "$(id)", "ünï", long.as_str(), "../precious", "a..b", ".hidden"]
+    {
         for verb in ["status", "inspect", "exec", "shell", "enter", "console", "logs", "stop", "kill", "pause", "resume", "rm"] {
             let outcome = bed.hostel([verb, name, "true"]).run().fails();
             assert!(!outcome.errors().contains("panicked"), "{verb} {name:?}: {}", outcome.describe());
@@ -441,7 +491,10 @@ fn names_are_no_paths_in_any_verb() {
 fn help_is_for_people() {
     let Some(bed) = Bed::start() else { return };
     let help = bed.hostel(["--help"]).run().exits(0).says_nothing();
-    for verb in ["run", "boot", "ps", "status", "inspect", "exec", "shell", "enter", "console", "logs", "stop", "kill", "pause", "resume", "rm", "spec", "plan", "doctor", "clean", "link", "nspawn"] {
+    for verb in [
+        "run", "boot", "ps", "status", "inspect", "exec", "shell", "enter", "console", "logs", "stop", "kill", "pause", "resume", "rm", "spec",
+        "plan", "doctor", "clean", "link", "nspawn",
+    ] {
         assert!(help.text().contains(verb), "no {verb} in {}", help.text());
         if verb != "nspawn" {
             let one = bed.hostel([verb, "--help"]).run().exits(0);
@@ -486,7 +539,14 @@ fn doctor_and_link_and_clean() {
     let nspawn = dir.join("systemd-nspawn");
     assert!(nspawn.exists(), "{:?}", std::fs::read_dir(&dir).map(|d| d.count()));
     let tree = bed.busybox();
-    Invocation::new(&nspawn).env("HOSTEL_RUNTIME_DIR", bed.runtime_dir()).args(["-q", "--register=no", "--keep-unit", "-D"]).arg(tree.path()).args(["echo", "by its name"]).run().exits(0).prints("by its name");
+    Invocation::new(&nspawn)
+        .env("HOSTEL_RUNTIME_DIR", bed.runtime_dir())
+        .args(["-q", "--register=no", "--keep-unit", "-D"])
+        .arg(tree.path())
+        .args(["echo", "by its name"])
+        .run()
+        .exits(0)
+        .prints("by its name");
     bed.hostel(["clean"]).run().exits(0);
 }
 

@@ -10,7 +10,11 @@ const SOON: Duration = Duration::from_secs(10);
 fn interactive_is_a_terminal_both_ways() {
     let Some(bed) = Bed::start() else { return };
     let tree = bed.busybox();
-    let mut terminal = Terminal::start_sized(bed.nspawn(&tree, ["sh", "-c", "tty; stty size; read line; echo \"<$line>\"; [ -t 0 ] && [ -t 1 ] && [ -t 2 ] && echo terminals; exit 5"]), 33, 101);
+    let mut terminal = Terminal::start_sized(
+        bed.nspawn(&tree, ["sh", "-c", "tty; stty size; read line; echo \"<$line>\"; [ -t 0 ] && [ -t 1 ] && [ -t 2 ] && echo terminals; exit 5"]),
+        33,
+        101,
+    );
     terminal.expect("/dev/");
     terminal.expect("33 101");
     terminal.send("hello\r");
@@ -49,7 +53,8 @@ fn window_size_follows() {
 fn keys_make_signals_inside_not_outside() {
     let Some(bed) = Bed::start() else { return };
     let tree = bed.busybox();
-    let mut terminal = Terminal::start(bed.nspawn(&tree, ["sh", "-c", "trap 'echo INTERRUPTED; exit 6' INT; echo ready; while :; do sleep 0.05; done"]));
+    let mut terminal =
+        Terminal::start(bed.nspawn(&tree, ["sh", "-c", "trap 'echo INTERRUPTED; exit 6' INT; echo ready; while :; do sleep 0.05; done"]));
     terminal.expect("ready");
     terminal.send("\x03");
     terminal.expect("INTERRUPTED");
@@ -71,7 +76,8 @@ fn three_times_control_bracket_kills() {
 fn slow_or_broken_escapes_go_through() {
     let Some(bed) = Bed::start() else { return };
     let tree = bed.busybox();
-    let mut terminal = Terminal::start(bed.nspawn(&tree, ["sh", "-c", "stty raw -echo; echo ready; dd bs=1 count=5 2>/dev/null | od -An -tx1; stty sane"]));
+    let mut terminal =
+        Terminal::start(bed.nspawn(&tree, ["sh", "-c", "stty raw -echo; echo ready; dd bs=1 count=5 2>/dev/null | od -An -tx1; stty sane"]));
     terminal.expect("ready");
     terminal.send("\x1d");
     terminal.send("a\x1d\x1dz");
@@ -96,7 +102,8 @@ fn end_of_file_key_reaches_the_payload() {
 fn the_last_output_is_shown_before_the_end() {
     let Some(bed) = Bed::start() else { return };
     let tree = bed.busybox();
-    let mut terminal = Terminal::start(bed.nspawn(&tree, ["sh", "-c", "i=0; while [ $i -lt 500 ]; do echo line-$i; i=$((i+1)); done; echo the-very-end"]));
+    let mut terminal =
+        Terminal::start(bed.nspawn(&tree, ["sh", "-c", "i=0; while [ $i -lt 500 ]; do echo line-$i; i=$((i+1)); done; echo the-very-end"]));
     assert_eq!(terminal.wait(SOON), 0);
     assert!(terminal.all().contains("line-499") && terminal.all().contains("the-very-end"));
 }
@@ -106,7 +113,8 @@ fn pipe_mode_passes_the_streams() {
     let Some(bed) = Bed::start() else { return };
     let tree = bed.busybox();
     for option in ["--console=pipe", "--pipe", "-P", "--console=autopipe"] {
-        let outcome = bed.nspawn(&tree, [option, "sh", "-c", "cat; echo to-stderr >&2; [ -t 0 ] || echo not-a-terminal"]).input("line\n").run().exits(0);
+        let outcome =
+            bed.nspawn(&tree, [option, "sh", "-c", "cat; echo to-stderr >&2; [ -t 0 ] || echo not-a-terminal"]).input("line\n").run().exits(0);
         assert_eq!(outcome.stdout, b"line\nnot-a-terminal\n", "{option}: {}", outcome.describe());
         assert_eq!(outcome.errors().trim(), "to-stderr", "{option}");
     }
@@ -129,7 +137,11 @@ fn passive_is_a_terminal_that_reads_nothing() {
     let Some(bed) = Bed::start() else { return };
     let tree = bed.busybox();
     // systemd-nspawn 252 shows the output, whatever its manual says
-    bed.nspawn(&tree, ["--console=passive", "sh", "-c", "[ -t 1 ] && touch /was-a-terminal; echo seen"]).input("typed\n").run().exits(0).prints("seen");
+    bed.nspawn(&tree, ["--console=passive", "sh", "-c", "[ -t 1 ] && touch /was-a-terminal; echo seen"])
+        .input("typed\n")
+        .run()
+        .exits(0)
+        .prints("seen");
     assert!(tree.at("/was-a-terminal").exists());
 }
 

@@ -8,7 +8,9 @@ use hostel_tests::{Bed, Signal};
 fn status_of_pid_1_is_ours_but_133_is_1() {
     let Some(bed) = Bed::start() else { return };
     let tree = bed.busybox();
-    for (status, ours) in [(0, 0), (1, 1), (7, 7), (42, 42), (126, 126), (127, 127), (128, 128), (132, 132), (133, 1), (134, 134), (137, 137), (254, 254), (255, 255)] {
+    for (status, ours) in
+        [(0, 0), (1, 1), (7, 7), (42, 42), (126, 126), (127, 127), (128, 128), (132, 132), (133, 1), (134, 134), (137, 137), (254, 254), (255, 255)]
+    {
         bed.nspawn(&tree, ["/probe", "exit", &status.to_string()]).run().exits(ours);
     }
 }
@@ -145,7 +147,12 @@ fn stub_turns_signals_into_reboot_and_power_off() {
     let Some(bed) = Bed::start() else { return };
     let tree = bed.busybox();
     for (kill_signal, status) in [("SIGINT", 0), ("SIGRTMIN+5", 0), ("SIGRTMIN+3", 0), ("SIGRTMIN+4", 0)] {
-        let running = bed.nspawn(&tree, ["-a", &format!("--kill-signal={kill_signal}"), "/bin/sh", "-c", "trap 'exit 3' TERM; echo ready; while :; do sleep 0.02; done"]).start();
+        let running = bed
+            .nspawn(
+                &tree,
+                ["-a", &format!("--kill-signal={kill_signal}"), "/bin/sh", "-c", "trap 'exit 3' TERM; echo ready; while :; do sleep 0.02; done"],
+            )
+            .start();
         running.expect("ready").signal(Signal::TERM);
         running.finish(Duration::from_secs(10)).exits(status);
     }
@@ -173,7 +180,11 @@ fn everything_dies_with_pid_1() {
 fn a_closed_output_does_not_hang() {
     let Some(bed) = Bed::start() else { return };
     let tree = bed.busybox();
-    let outcome = bed.nspawn(&tree, ["/probe", "flood", "10000000"]).through_shell("\"$@\" | head -c 1000 >/dev/null; exit ${PIPESTATUS:-0}").limit(Duration::from_secs(10)).run();
+    let outcome = bed
+        .nspawn(&tree, ["/probe", "flood", "10000000"])
+        .through_shell("\"$@\" | head -c 1000 >/dev/null; exit ${PIPESTATUS:-0}")
+        .limit(Duration::from_secs(10))
+        .run();
     assert!(!outcome.timed_out, "{}", outcome.describe());
 }
 

@@ -11,7 +11,10 @@ fn bind_shows_the_host_directory_both_ways() {
     let shared = bed.fresh("shared");
     std::fs::write(shared.join("from-host"), "hello").expect("write");
     let bind = format!("--bind={}:/made/on/the/way", shared.display());
-    bed.nspawn(&tree, [bind.as_str(), "sh", "-c", "cat /made/on/the/way/from-host; echo back >/made/on/the/way/from-inside"]).run().exits(0).prints("hello");
+    bed.nspawn(&tree, [bind.as_str(), "sh", "-c", "cat /made/on/the/way/from-host; echo back >/made/on/the/way/from-inside"])
+        .run()
+        .exits(0)
+        .prints("hello");
     assert_eq!(std::fs::read_to_string(shared.join("from-inside")).expect("read"), "back\n");
     let same = format!("--bind={}", shared.display());
     bed.nspawn(&tree, [same.as_str(), "cat", &format!("{}/from-host", shared.display())]).run().exits(0).prints("hello");
@@ -64,7 +67,10 @@ fn norbind_leaves_submounts_out() {
         // a submount that only lives in a mount namespace of this one command
         let bind = format!("--bind={}:/mnt:{options}", base.display());
         bed.nspawn(&tree, [bind.as_str(), "sh", "-c", script])
-            .through_shell(&format!("exec unshare -m --propagation private sh -c 'mount -t tmpfs none {0}/sub && touch {0}/sub/below && exec \"$@\"' sh \"$@\"", base.display()))
+            .through_shell(&format!(
+                "exec unshare -m --propagation private sh -c 'mount -t tmpfs none {0}/sub && touch {0}/sub/below && exec \"$@\"' sh \"$@\"",
+                base.display()
+            ))
             .run()
     };
     run("rbind", "ls /mnt/sub").exits(0).prints("below");
@@ -98,7 +104,11 @@ fn overlays() {
     assert_eq!(std::fs::read_to_string(up.join("c")).expect("read"), "new\n");
     assert_eq!(std::fs::read_to_string(low.join("a")).expect("read"), "low\n");
     let read_only = format!("--overlay-ro={}:{}:/mnt", low.display(), middle.display());
-    bed.nspawn(&tree, [read_only.as_str(), "sh", "-c", "cat /mnt/b; echo x >/mnt/y || echo refused"]).run().exits(0).prints_with("middle").prints_with("refused");
+    bed.nspawn(&tree, [read_only.as_str(), "sh", "-c", "cat /mnt/b; echo x >/mnt/y || echo refused"])
+        .run()
+        .exits(0)
+        .prints_with("middle")
+        .prints_with("refused");
     let temporary = format!("--overlay={}::/mnt", low.display());
     bed.nspawn(&tree, [temporary.as_str(), "sh", "-c", "echo changed >/mnt/a; cat /mnt/a"]).run().exits(0).prints("changed");
     assert_eq!(std::fs::read_to_string(low.join("a")).expect("read"), "low\n");
@@ -133,7 +143,17 @@ fn mounts_are_made_in_the_order_of_depth_not_of_typing() {
 fn a_read_only_tree() {
     let Some(bed) = Bed::start() else { return };
     let tree = bed.busybox();
-    let outcome = bed.nspawn(&tree, ["--read-only", "sh", "-c", "for d in / /etc /usr /var /home; do touch $d/x 2>/dev/null && echo wrote $d; done; touch /tmp/x /run/x && echo fine"]).run();
+    let outcome = bed
+        .nspawn(
+            &tree,
+            [
+                "--read-only",
+                "sh",
+                "-c",
+                "for d in / /etc /usr /var /home; do touch $d/x 2>/dev/null && echo wrote $d; done; touch /tmp/x /run/x && echo fine",
+            ],
+        )
+        .run();
     outcome.exits(0).prints("fine");
     assert!(!tree.at("/x").exists());
 }
@@ -153,7 +173,12 @@ fn volatile_yes_state_and_overlay() {
     tree.write("/var/lib/kept", "x").write("/etc/kept", "x");
     let script = "[ -e /etc/kept ] && echo etc; [ -e /var/lib/kept ] && echo var; [ -e /usr/bin/busybox ] && echo usr; \
         touch /etc/new 2>/dev/null && echo etc-rw; touch /var/new 2>/dev/null && echo var-rw; touch /usr/new 2>/dev/null && echo usr-rw; true";
-    for (mode, expected) in [("yes", "usr\netc-rw\nvar-rw"), ("state", "etc\nusr\nvar-rw"), ("overlay", "etc\nvar\nusr\netc-rw\nvar-rw\nusr-rw"), ("no", "etc\nvar\nusr\netc-rw\nvar-rw\nusr-rw")] {
+    for (mode, expected) in [
+        ("yes", "usr\netc-rw\nvar-rw"),
+        ("state", "etc\nusr\nvar-rw"),
+        ("overlay", "etc\nvar\nusr\netc-rw\nvar-rw\nusr-rw"),
+        ("no", "etc\nvar\nusr\netc-rw\nvar-rw\nusr-rw"),
+    ] {
         bed.nspawn(&tree, [&format!("--volatile={mode}"), "/bin/sh", "-c", script]).run().exits(0).prints(expected);
         assert_eq!(tree.at("/etc/new").exists(), mode == "no", "--volatile={mode} wrote into the tree");
         tree.remove("/etc/new").remove("/var/new").remove("/usr/new");
@@ -174,7 +199,13 @@ fn an_ephemeral_tree_is_thrown_away() {
     let name = lines.next().unwrap_or("");
     assert!(name.starts_with(&tree.name()) && name.len() > tree.name().len(), "the name has no random suffix: {name}");
     watched.assert_untouched("an ephemeral machine");
-    let beside: Vec<_> = std::fs::read_dir(bed.dir()).expect("list").flatten().map(|e| e.file_name()).filter(|n| n.to_string_lossy().starts_with(".#")).filter(|n| !n.to_string_lossy().ends_with(".lck")).collect();
+    let beside: Vec<_> = std::fs::read_dir(bed.dir())
+        .expect("list")
+        .flatten()
+        .map(|e| e.file_name())
+        .filter(|n| n.to_string_lossy().starts_with(".#"))
+        .filter(|n| !n.to_string_lossy().ends_with(".lck"))
+        .collect();
     assert!(beside.is_empty(), "left beside the tree: {beside:?}");
     let name = bed.name();
     bed.nspawn(&tree, ["-x", "-M", &name, "hostname"]).run().exits(0).prints(&name);
@@ -196,7 +227,13 @@ fn template_copies_once_and_keeps() {
     let template = bed.busybox();
     template.write("/etc/of-template", "x");
     let target = bed.dir().join(bed.name());
-    let run = |script: &str| bed.hostel(["nspawn", "-q", "--register=no", "--keep-unit", "-D"]).arg(&target).arg(format!("--template={}", template.path().display())).args(["sh", "-c", script]).run();
+    let run = |script: &str| {
+        bed.hostel(["nspawn", "-q", "--register=no", "--keep-unit", "-D"])
+            .arg(&target)
+            .arg(format!("--template={}", template.path().display()))
+            .args(["sh", "-c", script])
+            .run()
+    };
     run("ls /etc/of-template; touch /etc/kept").exits(0).prints("/etc/of-template");
     assert!(target.join("etc/kept").exists() && !template.at("/etc/kept").exists());
     template.write("/etc/later", "x");
@@ -244,6 +281,9 @@ fn resolv_conf_and_timezone() {
     bed.nspawn(&tree, ["--resolv-conf=auto", "--private-network", "cat", "/etc/resolv.conf"]).run().exits(0).prints(mine);
     tree.remove("/etc/localtime");
     bed.nspawn(&tree, ["--timezone=off", "ls", "/etc/localtime"]).run().exits(1);
-    bed.nspawn(&tree, ["--timezone=copy", "sh", "-c", "[ -f /etc/localtime ] && [ ! -L /etc/localtime ] && echo copied"]).run().exits(0).prints("copied");
+    bed.nspawn(&tree, ["--timezone=copy", "sh", "-c", "[ -f /etc/localtime ] && [ ! -L /etc/localtime ] && echo copied"])
+        .run()
+        .exits(0)
+        .prints("copied");
     bed.nspawn(&tree, ["--timezone=delete", "sh", "-c", "ls /etc/localtime || echo gone"]).run().exits(0).prints_with("gone");
 }

@@ -57,7 +57,11 @@ fn same_addresses_as_the_original() {
     let name = bed.name();
     let ours = bed.nspawn(&tree, ["-M", &name, "-n", "/probe", "json"]).run().exits(0).view();
     // a network of its own for the original: on failure its cable goes with it
-    let original = Invocation::new("unshare").args(["-n", "systemd-nspawn", "-q", "--register=no", "--keep-unit", "-M", &name, "-n", "-D"]).arg(tree.path()).args(["/probe", "json"]).run();
+    let original = Invocation::new("unshare")
+        .args(["-n", "systemd-nspawn", "-q", "--register=no", "--keep-unit", "-M", &name, "-n", "-D"])
+        .arg(tree.path())
+        .args(["/probe", "json"])
+        .run();
     if original.code != Some(0) {
         return println!("skipped: the original does not run here: {}", original.errors());
     }
@@ -71,7 +75,8 @@ fn a_long_name_gets_a_short_cable_name() {
     let name = format!("{}-a-rather-long-machine-name", bed.name());
     let running = bed.nspawn(&tree, ["-M", &name, "-n", "/probe", "say", "up", "then", "sleep"]).start();
     running.expect("up");
-    let links: Vec<String> = std::fs::read_dir("/sys/class/net").expect("list").flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+    let links: Vec<String> =
+        std::fs::read_dir("/sys/class/net").expect("list").flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
     let ours: Vec<_> = links.iter().filter(|l| l.starts_with("ve-") && l.contains(bed.id())).collect();
     assert!(ours.len() == 1 && ours[0].len() == 15, "{links:?}");
 }

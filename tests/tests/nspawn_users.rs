@@ -34,7 +34,18 @@ fn pick_takes_a_range_of_its_own() {
 fn files_made_inside_belong_to_the_tree_not_to_the_range() {
     let Some(bed) = Bed::start() else { return };
     let tree = bed.busybox();
-    bed.nspawn(&tree, ["-U", "sh", "-c", "touch /etc/by-root; touch /home/alice/by-alice; chown alice:alice /home/alice/by-alice; stat -c %u:%g /home/alice/by-alice"]).run().exits(0).prints("1000:1000");
+    bed.nspawn(
+        &tree,
+        [
+            "-U",
+            "sh",
+            "-c",
+            "touch /etc/by-root; touch /home/alice/by-alice; chown alice:alice /home/alice/by-alice; stat -c %u:%g /home/alice/by-alice",
+        ],
+    )
+    .run()
+    .exits(0)
+    .prints("1000:1000");
     let owner = |path: &str| std::fs::metadata(tree.at(path)).map(|m| (m.uid(), m.gid())).expect("stat");
     assert_eq!(owner("/etc/by-root"), (0, 0));
     assert_eq!(owner("/home/alice/by-alice"), (1000, 1000));
@@ -50,7 +61,14 @@ fn a_given_base_and_identity_and_no() {
     assert_eq!(map(&view), (0, 0, 65536));
     let view = bed.nspawn(&tree, ["--private-users=no", "/probe", "json"]).run().exits(0).view();
     assert_eq!(map(&view), (0, 0, 4_294_967_295));
-    for bad in ["--private-users=bogus", "--private-users=-1", "--private-users=0x10000", "--private-users=655360:0", "--private-users=4294967295:65536", "--private-users="] {
+    for bad in [
+        "--private-users=bogus",
+        "--private-users=-1",
+        "--private-users=0x10000",
+        "--private-users=655360:0",
+        "--private-users=4294967295:65536",
+        "--private-users=",
+    ] {
         bed.nspawn(&tree, [bad, "true"]).run().exits(1).fails();
     }
 }
@@ -59,7 +77,10 @@ fn a_given_base_and_identity_and_no() {
 fn chown_moves_the_tree_and_back() {
     let Some(bed) = Bed::start() else { return };
     let tree = bed.busybox();
-    bed.nspawn(&tree, ["--private-users=655360", "--private-users-ownership=chown", "sh", "-c", "stat -c %u / /home/alice"]).run().exits(0).prints("0\n1000");
+    bed.nspawn(&tree, ["--private-users=655360", "--private-users-ownership=chown", "sh", "-c", "stat -c %u / /home/alice"])
+        .run()
+        .exits(0)
+        .prints("0\n1000");
     let owner = |path: &str| std::fs::symlink_metadata(tree.at(path)).map(|m| (m.uid(), m.gid())).expect("stat");
     assert_eq!(owner("/"), (655_360, 655_360));
     assert_eq!(owner("/home/alice"), (656_360, 656_360));
@@ -104,7 +125,10 @@ fn root_inside_is_nobody_outside() {
     std::fs::write(shared.join("roots"), "secret").expect("write");
     std::fs::set_permissions(shared.join("roots"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("chmod");
     let bind = format!("--bind={}:/mnt", shared.display());
-    bed.nspawn(&tree, ["-U", &bind, "sh", "-c", "cat /mnt/roots; touch /mnt/new; stat -c %u /mnt/roots"]).run().prints_without("secret").prints_with("65534");
+    bed.nspawn(&tree, ["-U", &bind, "sh", "-c", "cat /mnt/roots; touch /mnt/new; stat -c %u /mnt/roots"])
+        .run()
+        .prints_without("secret")
+        .prints_with("65534");
     assert!(!shared.join("new").exists());
 }
 
@@ -115,7 +139,8 @@ fn id_mapped_binds() {
     let shared = bed.fresh("shared");
     std::fs::write(shared.join("of-1000"), "x").expect("write");
     std::os::unix::fs::chown(shared.join("of-1000"), Some(1000), Some(1000)).expect("chown");
-    let run = |mapping: &str, script: &str| bed.nspawn(&tree, ["-U", &format!("--bind={}:/mnt:{mapping}", shared.display()), "sh", "-c", script]).run();
+    let run =
+        |mapping: &str, script: &str| bed.nspawn(&tree, ["-U", &format!("--bind={}:/mnt:{mapping}", shared.display()), "sh", "-c", script]).run();
     run("idmap", "stat -c %u /mnt /mnt/of-1000; touch /mnt/by-root").exits(0).prints("0\n1000");
     assert_eq!(std::fs::metadata(shared.join("by-root")).expect("stat").uid(), 0);
     run("rootidmap", "stat -c %u /mnt /mnt/of-1000").exits(0).prints("0\n65534");
@@ -131,7 +156,8 @@ fn everything_else_works_in_a_user_namespace_too() {
     let Some(bed) = Bed::start() else { return };
     let tree = bed.busybox();
     let low = bed.fresh("low");
-    let args = ["-U", "--private-network", "--tmpfs=/srv", "--bind=:/mnt", "--inaccessible=/etc/hostname", "--read-only", "--chdir=/srv", "-u", "alice"];
+    let args =
+        ["-U", "--private-network", "--tmpfs=/srv", "--bind=:/mnt", "--inaccessible=/etc/hostname", "--read-only", "--chdir=/srv", "-u", "alice"];
     let view = bed.nspawn(&tree, args).args(["/probe", "json"]).run().exits(0).view();
     assert_eq!((view.number("/uid/0"), view.text("/cwd")), (1000, "/srv"));
     assert!(view.mount_type("/proc") == "proc" && view.mount_type("/srv") == "tmpfs" && view.links() == ["lo"]);
@@ -139,7 +165,10 @@ fn everything_else_works_in_a_user_namespace_too() {
         assert_ne!(view.writing(masked), "ok", "{masked}");
     }
     for (mode, expected) in [("yes", "usr"), ("state", "usr"), ("overlay", "usr")] {
-        bed.nspawn(&tree, ["-U", &format!("--volatile={mode}"), "sh", "-c", "[ -e /usr/bin/busybox ] && echo usr; touch /var/x"]).run().exits(0).prints(expected);
+        bed.nspawn(&tree, ["-U", &format!("--volatile={mode}"), "sh", "-c", "[ -e /usr/bin/busybox ] && echo usr; touch /var/x"])
+            .run()
+            .exits(0)
+            .prints(expected);
     }
     bed.nspawn(&tree, ["-U", "-x", "sh", "-c", "touch /etc/x && echo wrote"]).run().exits(0).prints("wrote");
     let overlay = format!("--overlay={}::/mnt", low.display());

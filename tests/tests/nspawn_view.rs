@@ -71,7 +71,10 @@ fn environment_is_exactly_the_contract() {
 fn setenv_sets_overrides_and_copies() {
     let Some(bed) = Bed::start() else { return };
     let tree = bed.busybox();
-    let run = bed.nspawn(&tree, ["-E", "A=1", "--setenv=B=two words", "-E", "A=2", "-E", "COPIED", "-E", "EMPTY=", "--setenv=HOME=/elsewhere", "/probe", "json"]);
+    let run = bed.nspawn(
+        &tree,
+        ["-E", "A=1", "--setenv=B=two words", "-E", "A=2", "-E", "COPIED", "-E", "EMPTY=", "--setenv=HOME=/elsewhere", "/probe", "json"],
+    );
     let view = run.env("COPIED", "from the caller").run().exits(0).view();
     for (name, value) in [("A", "2"), ("B", "two words"), ("COPIED", "from the caller"), ("EMPTY", ""), ("HOME", "/elsewhere")] {
         assert_eq!(view.env(name).as_deref(), Some(value), "{name}");
@@ -97,7 +100,8 @@ fn default_capabilities() {
     assert!(view.caps("amb").is_empty());
     let view = seen(&bed, &["--private-network"]);
     assert!(view.caps("bnd").contains("net_admin"));
-    let view = seen(&bed, &["--capability=CAP_SYS_TIME,cap_syslog", "--drop-capability=CAP_MKNOD", "--drop-capability=CAP_AUDIT_WRITE,CAP_SYS_CHROOT"]);
+    let view =
+        seen(&bed, &["--capability=CAP_SYS_TIME,cap_syslog", "--drop-capability=CAP_MKNOD", "--drop-capability=CAP_AUDIT_WRITE,CAP_SYS_CHROOT"]);
     let caps = view.caps("bnd");
     assert!(caps.contains("sys_time") && caps.contains("syslog"), "{caps:?}");
     for gone in ["mknod", "audit_write", "sys_chroot"] {
@@ -187,10 +191,20 @@ fn masks_and_read_only_paths() {
     for masked in ["/proc/kallsyms", "/proc/kcore", "/proc/keys", "/proc/timer_list"] {
         let reading = view.reading(masked);
         let seen = &view["readable"][masked];
-        assert!(reading == "EACCES" || reading == "ENOENT" || reading == "ENXIO" || seen["empty"] == true || seen["type"] == "char", "{masked}: {reading} {seen}");
+        assert!(
+            reading == "EACCES" || reading == "ENOENT" || reading == "ENXIO" || seen["empty"] == true || seen["type"] == "char",
+            "{masked}: {reading} {seen}"
+        );
     }
     assert_ne!(view.writing("/proc/sysrq-trigger"), "ok");
-    for read_only in ["/proc/sys/kernel/core_pattern", "/proc/sys/vm/drop_caches", "/proc/sys/kernel/panic", "/proc/irq/default_smp_affinity", "/sys/power/state", "/sys/kernel/mm/ksm/run"] {
+    for read_only in [
+        "/proc/sys/kernel/core_pattern",
+        "/proc/sys/vm/drop_caches",
+        "/proc/sys/kernel/panic",
+        "/proc/irq/default_smp_affinity",
+        "/sys/power/state",
+        "/sys/kernel/mm/ksm/run",
+    ] {
         assert!(["EROFS", "EACCES", "ENOENT"].contains(&view.writing(read_only)), "{read_only}: {}", view.writing(read_only));
     }
     assert_eq!(view["readable"]["/proc/kmsg"]["type"], "fifo");
@@ -209,7 +223,9 @@ fn device_nodes() {
         let entry = view.entry(&path).unwrap_or_else(|| panic!("no {path}"));
         assert_eq!((&entry["type"], &entry["device"], &entry["mode"]), (&"char".into(), &device.into(), &"666".into()), "{path}");
     }
-    for (link, target) in [("ptmx", "pts/ptmx"), ("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"), ("stderr", "/proc/self/fd/2")] {
+    for (link, target) in
+        [("ptmx", "pts/ptmx"), ("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"), ("stderr", "/proc/self/fd/2")]
+    {
         assert_eq!(view.entry(&format!("/dev/{link}")).map(|e| &e["link"]), Some(&target.into()), "{link}");
     }
     assert_eq!(view["tty"]["console_is_char"], true, "{}", view["tty"]);
@@ -264,9 +280,13 @@ fn user_directory_and_limits() {
     let Some(bed) = Bed::start() else { return };
     let view = seen(&bed, &["-u", "alice"]);
     assert_eq!((view.number("/uid/0"), view.number("/gid/0")), (1000, 1000));
-    let groups: BTreeSet<i64> = view["groups"].as_array().expect("groups").iter().filter_map(hostel_tests::Value::as_i64).filter(|g| *g != 1000).collect();
+    let groups: BTreeSet<i64> =
+        view["groups"].as_array().expect("groups").iter().filter_map(hostel_tests::Value::as_i64).filter(|g| *g != 1000).collect();
     assert_eq!(groups, [29, 100].into());
-    assert_eq!((view.env("HOME").as_deref(), view.env("USER").as_deref(), view.env("LOGNAME").as_deref()), (Some("/home/alice"), Some("alice"), Some("alice")));
+    assert_eq!(
+        (view.env("HOME").as_deref(), view.env("USER").as_deref(), view.env("LOGNAME").as_deref()),
+        (Some("/home/alice"), Some("alice"), Some("alice"))
+    );
     assert!(view.caps("eff").is_empty());
     let view = seen(&bed, &["--chdir=/home/alice"]);
     assert_eq!(view.text("/cwd"), "/home/alice");

@@ -15,8 +15,8 @@ const PRIVATE: u64 = libc::MS_PRIVATE;
 const SHARED: u64 = libc::MS_SHARED;
 
 const PROC_READ_ONLY: [&CStr; 8] = [c"acpi", c"apm", c"asound", c"bus", c"fs", c"irq", c"scsi", c"sys"];
-const PROC_MASKED: [&CStr; 5] = [c"kallsyms", c"kcore", c"keys", c"sysrq-trigger", c"timer_list"];
-const PROC_MASKED_MACHINE: [&CStr; 8] = [c"latency_stats", c"slabinfo", c"vmallocinfo", c"pagetypeinfo", c"mtrr", c"sched_debug", c"acpi", c"scsi"];
+const PROC_MASKED: [&CStr; 6] = [c"kallsyms", c"kcore", c"keys", c"mtrr", c"sysrq-trigger", c"timer_list"];
+const PROC_MASKED_MACHINE: [&CStr; 7] = [c"latency_stats", c"slabinfo", c"vmallocinfo", c"pagetypeinfo", c"sched_debug", c"acpi", c"scsi"];
 const SYS_MASKED_MACHINE: [&CStr; 5] = [c"firmware", c"kernel/debug", c"kernel/tracing", c"kernel/security", c"power"];
 
 pub(crate) fn run(made: &Made) -> ! {

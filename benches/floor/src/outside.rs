@@ -102,9 +102,23 @@ fn dev(owner: u32) -> i32 {
     for (name, major, minor) in [(c"null", 1, 3), (c"zero", 1, 5), (c"full", 1, 7), (c"random", 1, 8), (c"urandom", 1, 9), (c"tty", 5, 0)] {
         node(dev, name, libc::S_IFCHR | 0o666, libc::makedev(major, minor), owner);
     }
+    directory(dev, c"char", 0o755, owner);
+    for (number, name) in [
+        (c"char/1:3", c"../null"),
+        (c"char/1:5", c"../zero"),
+        (c"char/1:7", c"../full"),
+        (c"char/1:8", c"../random"),
+        (c"char/1:9", c"../urandom"),
+        (c"char/5:0", c"../tty"),
+        (c"char/10:200", c"../net/tun"),
+        (c"char/10:229", c"../fuse"),
+    ] {
+        ok!("link", libc::SYS_symlinkat, name.as_ptr(), dev, number.as_ptr());
+        own(dev, number, owner);
+    }
     directory(dev, c"net", 0o755, owner);
-    node(dev, c"net/tun", libc::S_IFCHR | 0o666, libc::makedev(10, 200), owner);
-    node(dev, c"fuse", libc::S_IFCHR | 0o666, libc::makedev(10, 229), owner);
+    node(dev, c"net/tun", libc::S_IFCHR | 0o600, libc::makedev(10, 200), owner);
+    node(dev, c"fuse", libc::S_IFCHR | 0o600, libc::makedev(10, 229), owner);
     for (name, target) in [
         (c"fd", c"/proc/self/fd"),
         (c"stdin", c"/proc/self/fd/0"),
@@ -251,7 +265,9 @@ pub(crate) fn run(flags: Flags, tree: &CStr, command: *const *const c_char) -> i
     let own_pid = ok!("getpid", libc::SYS_getpid) as u32;
     let owner = if flags.user { BASE } else { 0 };
     let source = open(libc::AT_FDCWD, tree, libc::O_PATH | libc::O_DIRECTORY);
-    let tree = open_tree(source, c"", if flags.overlay { 0 } else { RECURSIVE });
+    let depth = if flags.overlay { 0 } else { RECURSIVE };
+    let tree = open_tree(source, c"", depth);
+    change(tree, c"", depth, 0, libc::MS_PRIVATE, 0);
     let cgroup = make_cgroup(own_pid);
     let tasks = flags.tasks.then(|| limit_tasks(&cgroup, own_pid));
     let dev = dev(owner);

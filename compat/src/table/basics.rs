@@ -32,10 +32,25 @@ pub(super) fn rows() -> Vec<Scenario> {
         new("pid2-reboot", &["-a", "/probe", "reboot"]),
         new("term-without-kill-signal", &["/probe", "catch"]).acts(&[Act::Wait("ready"), Act::Signal(15)]),
         new("int-without-kill-signal", &["/probe", "catch"]).acts(&[Act::Wait("ready"), Act::Signal(2)]),
-        new("term-with-kill-signal", &["--kill-signal=SIGUSR1", "sh", "-c", "trap 'echo got it; exit 7' USR1; echo ready; while :; do sleep 0.05; done"])
-            .acts(&[Act::Wait("ready"), Act::Signal(15)]),
-        new("term-twice", &["--kill-signal=SIGUSR1", "/probe", "catch"]).acts(&[Act::Wait("ready"), Act::Signal(15), Act::Wait("caught 10"), Act::Pause(100), Act::Signal(15)]),
-        new("kill-signal-realtime", &["--kill-signal=SIGRTMIN+3", "/probe", "catch"]).acts(&[Act::Wait("ready"), Act::Signal(15), Act::Wait("caught"), Act::Pause(100), Act::Signal(15)]),
+        new(
+            "term-with-kill-signal",
+            &["--kill-signal=SIGUSR1", "sh", "-c", "trap 'echo got it; exit 7' USR1; echo ready; while :; do sleep 0.05; done"],
+        )
+        .acts(&[Act::Wait("ready"), Act::Signal(15)]),
+        new("term-twice", &["--kill-signal=SIGUSR1", "/probe", "catch"]).acts(&[
+            Act::Wait("ready"),
+            Act::Signal(15),
+            Act::Wait("caught 10"),
+            Act::Pause(100),
+            Act::Signal(15),
+        ]),
+        new("kill-signal-realtime", &["--kill-signal=SIGRTMIN+3", "/probe", "catch"]).acts(&[
+            Act::Wait("ready"),
+            Act::Signal(15),
+            Act::Wait("caught"),
+            Act::Pause(100),
+            Act::Signal(15),
+        ]),
         view("machine", &["-M", "some-name"]),
         view("hostname", &["--hostname=other.name"]),
         view("machine-and-hostname", &["-M", "some-name", "--hostname=other"]),

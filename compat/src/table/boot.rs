@@ -40,7 +40,13 @@ pub(super) fn rows() -> Vec<Scenario> {
         new("boot-halt", &["-b"]).before(init!("halt")),
         new("boot-reboot", &["-b"]).before(init!("reboot")),
         new("boot-signal", &["-b"]).before(init!("catch")).acts(&[Wait("ready"), Signal(15), Wait("caught 37"), Pause(100), Signal(15)]),
-        new("boot-signal-given", &["-b", "--kill-signal=SIGUSR2"]).before(init!("catch")).acts(&[Wait("ready"), Signal(15), Wait("caught 12"), Pause(100), Signal(15)]),
+        new("boot-signal-given", &["-b", "--kill-signal=SIGUSR2"]).before(init!("catch")).acts(&[
+            Wait("ready"),
+            Signal(15),
+            Wait("caught 12"),
+            Pause(100),
+            Signal(15),
+        ]),
         new("boot-interrupt", &["-b"]).before(init!("catch")).acts(&[Wait("ready"), Signal(2), Wait("caught"), Pause(100), Signal(2)]),
         new("boot-notify", &["-b", "--notify-ready=yes"]).before(init!("notify READY=1 then exit 2")),
         new("boot-and-as-pid2", &["-b", "-a"]).before(init!("exit 3")),
@@ -56,7 +62,11 @@ pub(super) fn rows() -> Vec<Scenario> {
         debian("debian-state", &[], when_up!("systemctl list-units --failed --plain --no-legend >>/marker; systemctl poweroff --no-block")),
         debian("debian-users", &["-U"], when_up!("id -u >>/marker; systemctl poweroff --no-block")).tree(Kind::DebianCopy),
         new("debian-user", &["-u", "nobody", "/probe", "json"]).tree(Kind::Debian).before("rm -f $T/etc/resolv.conf").look(Look::View),
-        new("debian-no-command", &[]).tree(Kind::Debian).before("rm -f $T/etc/resolv.conf").terminal(&[Wait("#"), Send("echo $0 $PWD; exit 4\n")]).look(Look::Nothing),
+        new("debian-no-command", &[])
+            .tree(Kind::Debian)
+            .before("rm -f $T/etc/resolv.conf")
+            .terminal(&[Wait("#"), Send("echo $0 $PWD; exit 4\n")])
+            .look(Look::Nothing),
         new("no-command", &[]).terminal(&[Wait("#"), Send("echo $0 $PWD; exit 4\n")]).look(Look::Nothing),
     ]
 }

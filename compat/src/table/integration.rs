@@ -25,10 +25,21 @@ pub(super) fn rows() -> Vec<Scenario> {
     ] {
         rows.push(resolv(name, option).before(old));
     }
-    for (name, option) in [("resolv-auto-link", "--resolv-conf=auto"), ("resolv-copy-host-link", "--resolv-conf=copy-host"), ("resolv-replace-host-link", "--resolv-conf=replace-host"), ("resolv-bind-host-link", "--resolv-conf=bind-host"), ("resolv-delete-link", "--resolv-conf=delete")] {
+    for (name, option) in [
+        ("resolv-auto-link", "--resolv-conf=auto"),
+        ("resolv-copy-host-link", "--resolv-conf=copy-host"),
+        ("resolv-replace-host-link", "--resolv-conf=replace-host"),
+        ("resolv-bind-host-link", "--resolv-conf=bind-host"),
+        ("resolv-delete-link", "--resolv-conf=delete"),
+    ] {
         rows.push(resolv(name, option).before("rm $T/etc/resolv.conf; ln -s ../run/somewhere/resolv.conf $T/etc/resolv.conf"));
     }
-    for (name, option) in [("resolv-auto-missing", "--resolv-conf=auto"), ("resolv-copy-host-missing", "--resolv-conf=copy-host"), ("resolv-bind-host-missing", "--resolv-conf=bind-host"), ("resolv-delete-missing", "--resolv-conf=delete")] {
+    for (name, option) in [
+        ("resolv-auto-missing", "--resolv-conf=auto"),
+        ("resolv-copy-host-missing", "--resolv-conf=copy-host"),
+        ("resolv-bind-host-missing", "--resolv-conf=bind-host"),
+        ("resolv-delete-missing", "--resolv-conf=delete"),
+    ] {
         rows.push(resolv(name, option).before("rm $T/etc/resolv.conf"));
     }
     rows.push(Scenario::new("resolv-private-network", &["--private-network", "sh", "-c", RESOLV]).before(old));
@@ -48,14 +59,26 @@ pub(super) fn rows() -> Vec<Scenario> {
     ] {
         rows.push(zone(name, option).before("echo old >$T/etc/localtime"));
     }
-    for (name, option) in [("zone-auto-known", "--timezone=auto"), ("zone-symlink-known", "--timezone=symlink"), ("zone-copy-known", "--timezone=copy"), ("zone-bind-known", "--timezone=bind")] {
+    for (name, option) in [
+        ("zone-auto-known", "--timezone=auto"),
+        ("zone-symlink-known", "--timezone=symlink"),
+        ("zone-copy-known", "--timezone=copy"),
+        ("zone-bind-known", "--timezone=bind"),
+    ] {
         rows.push(zone(name, option).before(KNOWN));
     }
-    for (name, option) in [("zone-auto-missing", "--timezone=auto"), ("zone-copy-missing", "--timezone=copy"), ("zone-bind-missing", "--timezone=bind"), ("zone-delete-missing", "--timezone=delete")] {
+    for (name, option) in [
+        ("zone-auto-missing", "--timezone=auto"),
+        ("zone-copy-missing", "--timezone=copy"),
+        ("zone-bind-missing", "--timezone=bind"),
+        ("zone-delete-missing", "--timezone=delete"),
+    ] {
         rows.push(zone(name, option).before("rm -f $T/etc/localtime"));
     }
     rows.push(zone("zone-auto-dangling", "--timezone=auto").before("ln -sf ../usr/share/zoneinfo/Mars/Base $T/etc/localtime"));
-    rows.push(zone("zone-auto-same", "--timezone=auto").before("mkdir -p $T/usr/share/zoneinfo/Etc; echo zone >$T/usr/share/zoneinfo/Etc/UTC; ln -sf ../usr/share/zoneinfo/Etc/UTC $T/etc/localtime"));
+    rows.push(zone("zone-auto-same", "--timezone=auto").before(
+        "mkdir -p $T/usr/share/zoneinfo/Etc; echo zone >$T/usr/share/zoneinfo/Etc/UTC; ln -sf ../usr/share/zoneinfo/Etc/UTC $T/etc/localtime",
+    ));
     rows.push(Scenario::new("zone-read-only", &["--read-only", "sh", "-c", ZONE]).before("echo old >$T/etc/localtime"));
     rows.push(Scenario::new("zone-users", &["-U", "sh", "-c", ZONE]).before(KNOWN));
     rows

@@ -16,7 +16,19 @@ use crate::scenario::Scenario;
 
 /// Every scenario.
 pub(crate) fn all() -> Vec<Scenario> {
-    let topics = [basics::rows, options::rows, console::rows, trees::rows, mounts::rows, users::rows, security::rows, integration::rows, network::rows, boot::rows, bad::rows];
+    let topics = [
+        basics::rows,
+        options::rows,
+        console::rows,
+        trees::rows,
+        mounts::rows,
+        users::rows,
+        security::rows,
+        integration::rows,
+        network::rows,
+        boot::rows,
+        bad::rows,
+    ];
     topics.into_iter().flat_map(|rows| rows()).collect()
 }
 

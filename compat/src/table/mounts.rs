@@ -12,7 +12,10 @@ const LAYERS: &str = "mkdir $D/low $D/mid $D/up; echo low >$D/low/f; echo low >$
 pub(super) fn rows() -> Vec<Scenario> {
     let view = Scenario::view;
     let on_mnt = |name, option| Scenario::new(name, &[option, "sh", "-c", LOOK]).before(SOURCE);
-    let overlay = |name, option| Scenario::new(name, &[option, "sh", "-c", "cd /mnt || exit 9; stat -c '%u:%g %a %F %n' *; cat *; rm -f f; echo new >u && echo wrote; ls"]).before(LAYERS);
+    let overlay = |name, option| {
+        Scenario::new(name, &[option, "sh", "-c", "cd /mnt || exit 9; stat -c '%u:%g %a %F %n' *; cat *; rm -f f; echo new >u && echo wrote; ls"])
+            .before(LAYERS)
+    };
     let shell = |name, option, script| Scenario::new(name, &[option, "sh", "-c", script]);
     let mut rows = vec![
         on_mnt("bind", "--bind={dir}/src:/mnt"),
@@ -26,7 +29,8 @@ pub(super) fn rows() -> Vec<Scenario> {
         on_mnt("bind-onto-link", "--bind={dir}/src:/link").before("mkdir $D/src; echo hi >$D/src/f; echo u >$D/src/u; ln -s mnt $T/link"),
         on_mnt("bind-relative-source", "--bind=src:/mnt"),
         shell("bind-same-path", "--bind={dir}/src", "cat {dir}/src/f").before(SOURCE),
-        shell("bind-file-to-missing", "--bind={dir}/src/f:/new/dir/file", "cat /new/dir/file; stat -c '%a %u' /new /new/dir /new/dir/file").before(SOURCE),
+        shell("bind-file-to-missing", "--bind={dir}/src/f:/new/dir/file", "cat /new/dir/file; stat -c '%a %u' /new /new/dir /new/dir/file")
+            .before(SOURCE),
         shell("bind-dir-to-missing", "--bind={dir}/src:/new/dir/place", "cat /new/dir/place/f; stat -c '%a %u' /new /new/dir").before(SOURCE),
         shell("bind-file-on-file", "--bind-ro={dir}/src/f:/etc/passwd", "cat /etc/passwd; echo x >>/etc/passwd").before(SOURCE),
         shell("bind-file-on-directory", "--bind={dir}/src/f:/mnt", "cat /mnt").before(SOURCE),
@@ -39,14 +43,19 @@ pub(super) fn rows() -> Vec<Scenario> {
         shell("bind-below-proc", "--bind={dir}/src/f:/proc/uptime", "cat /proc/uptime").before(SOURCE),
         shell("bind-below-dev", "--bind={dir}/src/f:/dev/thing", "cat /dev/thing").before(SOURCE),
         shell("bind-on-tmp", "--bind={dir}/src:/tmp", "cat /tmp/f").before(SOURCE),
-        shell("bind-with-submount", "--bind={dir}/src:/mnt", "ls /mnt/sub").before("mkdir -p $D/src/sub; mount -t tmpfs none $D/src/sub; touch $D/src/sub/inside"),
-        shell("bind-norbind", "--bind={dir}/src:/mnt:norbind", "ls /mnt/sub").before("mkdir -p $D/src/sub; mount -t tmpfs none $D/src/sub; touch $D/src/sub/inside"),
-        shell("bind-ro-with-submount", "--bind-ro={dir}/src:/mnt", "touch /mnt/sub/new; ls /mnt/sub").before("mkdir -p $D/src/sub; mount -t tmpfs none $D/src/sub; touch $D/src/sub/inside"),
+        shell("bind-with-submount", "--bind={dir}/src:/mnt", "ls /mnt/sub")
+            .before("mkdir -p $D/src/sub; mount -t tmpfs none $D/src/sub; touch $D/src/sub/inside"),
+        shell("bind-norbind", "--bind={dir}/src:/mnt:norbind", "ls /mnt/sub")
+            .before("mkdir -p $D/src/sub; mount -t tmpfs none $D/src/sub; touch $D/src/sub/inside"),
+        shell("bind-ro-with-submount", "--bind-ro={dir}/src:/mnt", "touch /mnt/sub/new; ls /mnt/sub")
+            .before("mkdir -p $D/src/sub; mount -t tmpfs none $D/src/sub; touch $D/src/sub/inside"),
         shell("bind-unknown-option", "--bind={dir}/src:/mnt:bogus", "echo started").before(SOURCE),
         shell("bind-dot-dot", "--bind={dir}/src:/mnt/../opt", "ls /opt").before(SOURCE),
         view("bind-view", &["--bind={dir}/src:/mnt", "--bind-ro={dir}/src:/opt"]).before(SOURCE),
-        Scenario::new("bind-two-on-one", &["--bind={dir}/src:/mnt", "--bind={dir}/other:/mnt", "ls", "/mnt"]).before("mkdir $D/src $D/other; touch $D/src/first $D/other/second"),
-        Scenario::new("bind-below-bind", &["--bind={dir}/src:/mnt/deep", "--bind={dir}/other:/mnt", "find", "/mnt"]).before("mkdir $D/src $D/other; touch $D/src/first $D/other/second"),
+        Scenario::new("bind-two-on-one", &["--bind={dir}/src:/mnt", "--bind={dir}/other:/mnt", "ls", "/mnt"])
+            .before("mkdir $D/src $D/other; touch $D/src/first $D/other/second"),
+        Scenario::new("bind-below-bind", &["--bind={dir}/src:/mnt/deep", "--bind={dir}/other:/mnt", "find", "/mnt"])
+            .before("mkdir $D/src $D/other; touch $D/src/first $D/other/second"),
         view("tmpfs", &["--tmpfs=/mnt"]),
         view("tmpfs-options", &["--tmpfs=/var:size=1M,mode=0700,noexec"]),
         view("tmpfs-new-place", &["--tmpfs=/new/place:uid=1000,gid=1000"]),
@@ -75,7 +84,10 @@ pub(super) fn rows() -> Vec<Scenario> {
         ("inaccessible-users", "--inaccessible=/etc/passwd"),
         ("bind-users-temporary", "--bind=:/mnt"),
     ] {
-        rows.push(Scenario::new(name, &["-U", option, "sh", "-c", LOOK]).before("mkdir $D/src $D/up; echo hi >$D/src/f; echo own >$D/src/u; chown 1000:1000 $D/src/u; chmod 644 $D/src/u"));
+        rows.push(
+            Scenario::new(name, &["-U", option, "sh", "-c", LOOK])
+                .before("mkdir $D/src $D/up; echo hi >$D/src/f; echo own >$D/src/u; chown 1000:1000 $D/src/u; chmod 644 $D/src/u"),
+        );
     }
     rows
 }

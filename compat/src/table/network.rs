@@ -14,9 +14,20 @@ pub(super) fn rows() -> Vec<Scenario> {
         view("private-network", &["--private-network"]),
         view("veth-view", &["-n"]).own_network(),
         Scenario::new("veth-host-side", &["-n", "-P", "sh", "-c", INSIDE]).own_network().pipes(&[Wait("ready"), Shell(HOST_SIDE), Eof]),
-        Scenario::new("veth-long-name", &["-n", "-P", "-M", "a-name-too-long-for-an-interface", "sh", "-c", INSIDE]).own_network().pipes(&[Wait("ready"), Shell(HOST_SIDE), Eof]),
+        Scenario::new("veth-long-name", &["-n", "-P", "-M", "a-name-too-long-for-an-interface", "sh", "-c", INSIDE]).own_network().pipes(&[
+            Wait("ready"),
+            Shell(HOST_SIDE),
+            Eof,
+        ]),
         Scenario::new("veth-short-name", &["-n", "-P", "-M", "abc", "sh", "-c", INSIDE]).own_network().pipes(&[Wait("ready"), Shell(HOST_SIDE), Eof]),
-        Scenario::new("veth-users", &["-n", "-U", "-P", "-M", "abcdef", "sh", "-c", INSIDE]).own_network().pipes(&[Wait("ready"), Shell(HOST_SIDE), Eof]),
-        Scenario::new("veth-given-address", &["-n", "-P", "-M", "abcdefg", "sh", "-c", INSIDE]).own_network().env("SYSTEMD_NSPAWN_NETWORK_MAC", "02:11:22:33:44:55").pipes(&[Wait("ready"), Shell(HOST_SIDE), Eof]),
+        Scenario::new("veth-users", &["-n", "-U", "-P", "-M", "abcdef", "sh", "-c", INSIDE]).own_network().pipes(&[
+            Wait("ready"),
+            Shell(HOST_SIDE),
+            Eof,
+        ]),
+        Scenario::new("veth-given-address", &["-n", "-P", "-M", "abcdefg", "sh", "-c", INSIDE])
+            .own_network()
+            .env("SYSTEMD_NSPAWN_NETWORK_MAC", "02:11:22:33:44:55")
+            .pipes(&[Wait("ready"), Shell(HOST_SIDE), Eof]),
     ]
 }

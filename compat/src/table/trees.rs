@@ -37,7 +37,8 @@ pub(super) fn rows() -> Vec<Scenario> {
         new("ephemeral-machine", &["-x", "-M", "given", "hostname"]),
         new("ephemeral-read-only", &["-x", "--read-only", "sh", "-c", "touch /x; ls /x"]),
         bare("template-new", &["-D", "{dir}/fresh", "--template={tree}", "sh", "-c", "echo made >/made; cat /etc/os-release | head -1"]),
-        bare("template-of-existing", &["-D", "{tree}", "--template={dir}/other", "sh", "-c", "ls /extra"]).before("cp -a $T $D/other; touch $D/other/extra"),
+        bare("template-of-existing", &["-D", "{tree}", "--template={dir}/other", "sh", "-c", "ls /extra"])
+            .before("cp -a $T $D/other; touch $D/other/extra"),
         bare("template-missing-for-existing", &["-D", "{tree}", "--template={dir}/none", "/bin/true"]),
         bare("template-missing", &["-D", "{dir}/fresh", "--template={dir}/none", "/bin/true"]),
         bare("template-ephemeral", &["-x", "--template={tree}", "/bin/true"]),
@@ -55,7 +56,8 @@ pub(super) fn rows() -> Vec<Scenario> {
         bare("boot-without-os-release", &["-b", "-D", "{tree}"]).before("rm $T/etc/os-release; rm -f $T/usr/lib/os-release"),
         bare("boot-without-init", &["-b", "-D", "{tree}"]).before("rm -f $T/usr/sbin/init $T/usr/lib/systemd/systemd"),
         bare("odd-name", &["-D", "{dir}/odd name_ü", "hostname"]).before("mv $T \"$D/odd name_ü\""),
-        view("missing-directories", &[]).before("rmdir $T/proc $T/sys $T/dev $T/run $T/tmp 2>/dev/null || rm -rf $T/proc $T/sys $T/dev $T/run $T/tmp"),
+        view("missing-directories", &[])
+            .before("rmdir $T/proc $T/sys $T/dev $T/run $T/tmp 2>/dev/null || rm -rf $T/proc $T/sys $T/dev $T/run $T/tmp"),
         new("missing-directories-left", &["/bin/true"]).before("rm -rf $T/proc $T/sys $T/dev $T/run $T/tmp $T/root $T/home $T/var"),
         view("settings-no", &["--settings=no"]),
     ]

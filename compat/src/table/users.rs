@@ -3,7 +3,8 @@
 use crate::scenario::{Look, Scenario};
 
 /// What root of the machine owns, and what it can do about others.
-const TOUCH: &str = "touch /made; mkdir /dir; chown 1000:1000 /dir; stat -c '%u:%g %n' / /etc/passwd /home/alice /made /dir; cat /proc/self/uid_map; exit 5";
+const TOUCH: &str =
+    "touch /made; mkdir /dir; chown 1000:1000 /dir; stat -c '%u:%g %n' / /etc/passwd /home/alice /made /dir; cat /proc/self/uid_map; exit 5";
 
 pub(super) fn rows() -> Vec<Scenario> {
     let view = Scenario::view;
@@ -20,12 +21,15 @@ pub(super) fn rows() -> Vec<Scenario> {
         view("users-read-only", &["-U", "--read-only"]),
         view("users-volatile-overlay", &["-U", "--volatile=overlay"]),
         view("users-volatile-state", &["-U", "--volatile=state"]),
-        Scenario::new("users-volatile-yes", &["-U", "--volatile=yes", "/usr/bin/probe", "json"]).before("cp $T/probe $T/usr/bin/probe").look(Look::View),
+        Scenario::new("users-volatile-yes", &["-U", "--volatile=yes", "/usr/bin/probe", "json"])
+            .before("cp $T/probe $T/usr/bin/probe")
+            .look(Look::View),
         view("users-ephemeral", &["-U", "-x", "-M", "some-name"]),
         view("users-capability", &["-U", "--capability=CAP_NET_ADMIN,CAP_SYS_TIME"]),
         Scenario::new("users-of-shifted-tree", &["--private-users=yes", "sh", "-c", TOUCH]).before("chown -R 1310720:1310720 $T"),
         Scenario::new("users-pick-shifted-tree", &["-U", "sh", "-c", TOUCH]).before("chown -R 1310720:1310720 $T"),
-        Scenario::new("users-back-to-zero", &["--private-users=0", "--private-users-ownership=chown", "sh", "-c", TOUCH]).before("chown -R 1310720:1310720 $T"),
+        Scenario::new("users-back-to-zero", &["--private-users=0", "--private-users-ownership=chown", "sh", "-c", TOUCH])
+            .before("chown -R 1310720:1310720 $T"),
         Scenario::new("users-chown-odd-range", &["--private-users=655360:1000", "--private-users-ownership=chown", "/bin/true"]),
         Scenario::new("users-attempts", &["-U", "/probe", "attempts"]).look(Look::View),
     ];

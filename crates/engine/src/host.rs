@@ -31,6 +31,8 @@ pub struct Host {
     pub machine_id: Option<MachineUuid>,
     /// Kernel has user namespaces.
     pub user_namespaces: bool,
+    /// A tmpfs keeps `user.*` attributes (Linux 6.6).
+    pub tmpfs_user_attributes: bool,
     /// Kernel has seccomp filters.
     pub seccomp: bool,
     /// Permissions of /dev/net/tun, if it exists.
@@ -86,14 +88,30 @@ impl Host {
             timezone: (spec.integration.timezone != Timezone::Off).then(timezone),
             machine_id: if spec.network.veth.is_empty() { None } else { machine_id() },
             user_namespaces: spec.namespaces.user == UserNamespace::Host || Path::new("/proc/self/ns/user").exists(),
+            tmpfs_user_attributes: kernel_at_least(6, 6),
             seccomp: true,
             tun: device_mode(c"/dev/net/tun"),
             fuse: device_mode(c"/dev/fuse"),
             init_limits: init_limits(),
             low_limits: low_limits(&spec.process.rlimits),
-            submounts: if of_host { submounts(&fs::read_to_string("/proc/self/mountinfo").context("read", "/proc/self/mountinfo")?) } else { Vec::new() },
+            submounts: if of_host {
+                submounts(&fs::read_to_string("/proc/self/mountinfo").context("read", "/proc/self/mountinfo")?)
+            } else {
+                Vec::new()
+            },
         })
     }
+}
+
+/// Whether this kernel is of that version or newer; one that does not say counts as old.
+fn kernel_at_least(major: u32, minor: u32) -> bool {
+    let name = rustix::system::uname();
+    let mut numbers = name
+        .release()
+        .to_bytes()
+        .split(|b| !b.is_ascii_digit())
+        .map(|n| std::str::from_utf8(n).ok().and_then(|n| n.parse::<u32>().ok()).unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (major, minor)
 }
 
 fn device_mode(path: &std::ffi::CStr) -> Option<u32> {
@@ -183,7 +201,9 @@ fn timezone() -> HostTimezone {
         Ok(target) => {
             let target = target.to_string_lossy().into_owned();
             match target.split_once("zoneinfo/") {
-                Some((_, zone)) if !zone.is_empty() && !zone.split('/').any(|part| part == ".." || part == "." || part.is_empty()) => HostTimezone::Zone(zone.into()),
+                Some((_, zone)) if !zone.is_empty() && !zone.split('/').any(|part| part == ".." || part == "." || part.is_empty()) => {
+                    HostTimezone::Zone(zone.into())
+                }
                 _ => HostTimezone::File,
             }
         }
@@ -203,7 +223,7 @@ pub fn submounts(mountinfo: &str) -> Vec<(PathBuf, String)> {
             let target = unescape(left.split(' ').nth(4)?);
             let kind = right.split(' ').next()?;
             let below = |dir: &&str| target == **dir || target.starts_with(&format!("{dir}/"));
-            (target != "/" && DISK.contains(&kind) && !NOT_SYSTEM.iter().any(|d| below(&d))).then(|| (PathBuf::from(&target), kind.to_string()))
+            (target != "/" && DISK.contains(&kind) && !NOT_SYSTEM.iter().any(below)).then(|| (PathBuf::from(&target), kind.to_string()))
         })
         .filter(|(path, _)| path.is_dir())
         .collect();
@@ -218,7 +238,8 @@ fn unescape(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut i = 0;
     while i < bytes.len() {
-        let code = (bytes[i] == b'\\').then(|| bytes.get(i + 1..i + 4).and_then(|d| u8::from_str_radix(std::str::from_utf8(d).ok()?, 8).ok())).flatten();
+        let code =
+            (bytes[i] == b'\\').then(|| bytes.get(i + 1..i + 4).and_then(|d| u8::from_str_radix(std::str::from_utf8(d).ok()?, 8).ok())).flatten();
         match code {
             Some(byte) => {
                 out.push(byte);

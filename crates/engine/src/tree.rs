@@ -56,11 +56,13 @@ fn directory(spec: &MachineSpec, given: &Path) -> Result<Found> {
     let tree = open::directory(&path).map_err(|e| hint(e.into()))?;
     let throw_away = spec.root.ephemeral != Ephemeral::No || matches!(spec.root.volatile, Volatile::Yes | Volatile::State);
     if !throw_away {
-        open::refuse_host_root(tree.as_fd(), &path).map_err(|e| Error::from(e).hint("--ephemeral or --volatile runs on a copy of it; `hostel run` on an overlay"))?;
+        open::refuse_host_root(tree.as_fd(), &path)
+            .map_err(|e| Error::from(e).hint("--ephemeral or --volatile runs on a copy of it; `hostel run` on an overlay"))?;
     }
     match spec.payload {
         Payload::Boot if spec.root.skip_os_release_check => {}
-        Payload::Boot => open::require_os_release(tree.as_fd(), &path).map_err(|e| Error::from(e).hint("give the top of a system tree; SYSTEMD_NSPAWN_CHECK_OS_RELEASE=0 boots it anyway"))?,
+        Payload::Boot => open::require_os_release(tree.as_fd(), &path)
+            .map_err(|e| Error::from(e).hint("give the top of a system tree; SYSTEMD_NSPAWN_CHECK_OS_RELEASE=0 boots it anyway"))?,
         _ => open::require_usr(tree.as_fd(), &path).map_err(|e| Error::from(e).hint("give the top of a system tree"))?,
     }
     let given_name = std::path::absolute(given).ok().and_then(|p| Some(p.file_name()?.to_string_lossy().into_owned()));
@@ -79,5 +81,13 @@ fn facts(tree: std::os::fd::BorrowedFd<'_>, path: PathBuf) -> Result<TreeFacts> 
     let stat = rustix::fs::fstat(tree).context("read", format!("tree {}", path.display()))?;
     let merged = rustix::fs::statat(tree, c"bin", AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::Symlink);
     let read_only = rustix::fs::fstatvfs(tree).is_ok_and(|v| v.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY));
-    Ok(TreeFacts { path, owner: (stat.st_uid, stat.st_gid), machine_id: machine_id::read(tree), merged_usr: merged, missing: false, read_only, given_name: None })
+    Ok(TreeFacts {
+        path,
+        owner: (stat.st_uid, stat.st_gid),
+        machine_id: machine_id::read(tree),
+        merged_usr: merged,
+        missing: false,
+        read_only,
+        given_name: None,
+    })
 }

@@ -57,7 +57,9 @@ fn listen_fds() -> u32 {
     let number = |name: &str| std::env::var(name).ok().and_then(|v| v.parse::<u32>().ok());
     match (number("LISTEN_PID"), number("LISTEN_FDS")) {
         // As many as there are: a descriptor of our own behind them is not the machine's.
-        (Some(pid), Some(count)) if pid == std::process::id() && count < 1024 => (3..3 + count).take_while(|n| hostel_sys::proc::is_inherited(*n as i32)).count() as u32,
+        (Some(pid), Some(count)) if pid == std::process::id() && count < 1024 => {
+            (3..3 + count).take_while(|n| hostel_sys::proc::is_inherited(*n as i32)).count() as u32
+        }
         _ => 0,
     }
 }
@@ -81,10 +83,16 @@ fn say(quiet: bool, event: &Talk<'_>) {
     match event {
         Talk::Notice(text) if !quiet => output::tell(format_args!("notice: {text}")),
         Talk::Planned(plan) if !quiet && plan.console == ConsoleMode::Interactive => {
-            output::tell(format_args!("Starting machine {} on {}. Press ^] three times within a second to end it.", plan.name, plan.tree.path.display()));
+            output::tell(format_args!(
+                "Starting machine {} on {}. Press ^] three times within a second to end it.",
+                plan.name,
+                plan.tree.path.display()
+            ));
         }
         // What a throw-away command did is its own to say.
-        Talk::Ended(plan, how) if !quiet && (plan.spec.lifecycle.nspawn_exit_status || plan.spec.payload == Payload::Boot) => output::tell(format_args!("Machine {} {how}.", plan.name)),
+        Talk::Ended(plan, how) if !quiet && (plan.spec.lifecycle.nspawn_exit_status || plan.spec.payload == Payload::Boot) => {
+            output::tell(format_args!("Machine {} {how}.", plan.name))
+        }
         Talk::Left(error) => warn(error),
         _ => {}
     }

@@ -99,7 +99,11 @@ pub fn parse(kind: Kind, args: &[OsString]) -> Result<Request, Failure> {
     let own = Own { directory: given(&doc, &[OptionId::Directory]), cwd: shared_directory(&env.cwd), ..own };
     if !own.directory {
         // The dialect would take the working directory; `defaults` puts the real tree in its place.
-        doc.entries.extend(options::by_id(OptionId::Directory).map(|row| hostel_nspawn::Entry { row, value: Some("/usr".into()), origin: hostel_nspawn::Origin::Argv(0) }));
+        doc.entries.extend(options::by_id(OptionId::Directory).map(|row| hostel_nspawn::Entry {
+            row,
+            value: Some("/usr".into()),
+            origin: hostel_nspawn::Origin::Argv(0),
+        }));
     }
     let mut spec = match hostel_nspawn::compile(&doc, &env) {
         Ok(Action::Run(spec)) => *spec,
@@ -108,10 +112,12 @@ pub fn parse(kind: Kind, args: &[OsString]) -> Result<Request, Failure> {
             std::process::exit(0);
         }
         Ok(Action::Help | Action::Version) => return Err(usage("see `hostel help`")),
-        Err(error) => return Err(usage(match error.hint() {
-            Some(hint) => format!("{error} ({hint})"),
-            None => error.to_string(),
-        })),
+        Err(error) => {
+            return Err(usage(match error.hint() {
+                Some(hint) => format!("{error} ({hint})"),
+                None => error.to_string(),
+            }));
+        }
     };
     let warnings = defaults::apply(kind, &own, &doc, &mut spec)?;
     if kind == Kind::Run && spec.process.argv.is_empty() && spec.payload == hostel_spec::Payload::Command && own.detach {
@@ -174,7 +180,8 @@ fn split(kind: Kind, args: &[OsString]) -> Result<(Own, Vec<OsString>), Failure>
 
 impl Own {
     fn take(&mut self, name: &str, value: Option<OsString>) -> Result<(), Failure> {
-        let text = value.map(|v| v.into_string().map_err(|_| usage(format!("option '--{name}': the value is not UTF-8")))).transpose()?.unwrap_or_default();
+        let text =
+            value.map(|v| v.into_string().map_err(|_| usage(format!("option '--{name}': the value is not UTF-8")))).transpose()?.unwrap_or_default();
         let machine = |text: &str| MachineName::new(text).map_err(|e| usage(e.to_string()));
         match name {
             "tree" if text.is_empty() => return Err(usage("option '--tree' takes a directory")),
@@ -183,7 +190,9 @@ impl Own {
             "name" => self.name = Some(machine(&text)?),
             "detach" => self.detach = true,
             "json" => self.json = true,
-            "net" if !matches!(text.as_str(), "host" | "private" | "veth") => return Err(usage(format!("parse --net={text}: it takes host, private or veth"))),
+            "net" if !matches!(text.as_str(), "host" | "private" | "veth") => {
+                return Err(usage(format!("parse --net={text}: it takes host, private or veth")));
+            }
             "net" => self.net = Some(text),
             "nest" => self.nest = Some(text.parse().map_err(|_| usage(format!("parse --nest={text}: it takes a number")))?),
             "privileged-users" if text != "host" => return Err(usage(format!("parse --privileged-users={text}: it takes `host`"))),
@@ -244,10 +253,10 @@ impl Request {
             if make || kept::is_kept(&name) {
                 kept::attach(&mut self.spec, &name, make)?;
             }
-        } else if let TreeSource::Named(name) = self.spec.root.tree.clone() {
-            if kept::is_kept(&name) {
-                kept::attach(&mut self.spec, &name, false)?;
-            }
+        } else if let TreeSource::Named(name) = self.spec.root.tree.clone()
+            && kept::is_kept(&name)
+        {
+            kept::attach(&mut self.spec, &name, false)?;
         }
         Ok(())
     }

@@ -23,7 +23,11 @@ fn the_doctor_leaves_nothing() {
     }
     let place = Place::new("doctor-traces");
     let mut watched = std::process::Command::new("unshare");
-    watched.args(["-mn", "sh", "-c", WATCHED]).env("DIR", &place.path).env("HOSTEL", env!("CARGO_BIN_EXE_hostel")).env("HOSTEL_RUNTIME_DIR", place.path.join("run"));
+    watched
+        .args(["-mn", "sh", "-c", WATCHED])
+        .env("DIR", &place.path)
+        .env("HOSTEL", env!("CARGO_BIN_EXE_hostel"))
+        .env("HOSTEL_RUNTIME_DIR", place.path.join("run"));
     match watched.output() {
         Ok(output) => assert!(output.status.success(), "{:?}", Said::from(output)),
         Err(e) => println!("skipped: unshare: {e}"),
@@ -39,7 +43,19 @@ fn rows_of_the_doctor() {
     let rows = report["findings"].as_array().unwrap();
     let names: HashSet<&str> = rows.iter().filter_map(|r| r["name"].as_str()).collect();
     assert_eq!(names.len(), rows.len());
-    for wanted in ["kernel", "root", "capabilities", "namespace user", "seccomp", "cgroups", "overlay", "idmapped mounts on /", "veth", "tool tar", "state directory"] {
+    for wanted in [
+        "kernel",
+        "root",
+        "capabilities",
+        "namespace user",
+        "seccomp",
+        "cgroups",
+        "overlay",
+        "idmapped mounts on /",
+        "veth",
+        "tool tar",
+        "state directory",
+    ] {
         assert!(names.contains(wanted), "{wanted} in {names:?}");
     }
     for row in rows {
@@ -66,7 +82,13 @@ fn the_doctor_without_root() {
     let place = Place::new("doctor-user");
     let copy = std::env::temp_dir().join(format!("hostel-doctor-{}", std::process::id()));
     std::fs::copy(env!("CARGO_BIN_EXE_hostel"), &copy).unwrap();
-    let said = std::process::Command::new(&copy).args(["doctor", "--json"]).env("HOSTEL_RUNTIME_DIR", place.path.join("run")).uid(65534).gid(65534).current_dir("/").output();
+    let said = std::process::Command::new(&copy)
+        .args(["doctor", "--json"])
+        .env("HOSTEL_RUNTIME_DIR", place.path.join("run"))
+        .uid(65534)
+        .gid(65534)
+        .current_dir("/")
+        .output();
     std::fs::remove_file(&copy).unwrap();
     let said = Said::from(said.unwrap());
     let report = said.json();

@@ -20,7 +20,8 @@ const VERBS_WITH_NAME: [&str; 8] = ["status", "inspect", "console", "logs", "kil
 fn names_are_checked_first() {
     let place = Place::new("names");
     let long = "x".repeat(65);
-    let bad = [OsStr::new(""), OsStr::new(".."), OsStr::new("a/b"), OsStr::new(&long), OsStr::from_bytes(b"a\xff"), OsStr::new("a b"), OsStr::new("ü")];
+    let bad =
+        [OsStr::new(""), OsStr::new(".."), OsStr::new("a/b"), OsStr::new(&long), OsStr::from_bytes(b"a\xff"), OsStr::new("a b"), OsStr::new("ü")];
     for verb in VERBS_WITH_NAME {
         for name in bad {
             let said = place.hostel(&[OsStr::new(verb), name]);
@@ -80,10 +81,17 @@ fn listing() {
     let all = place.hostel(&["ps", "--all", "--json"]).json();
     let mut keys: Vec<&String> = all[3].as_object().unwrap().keys().collect();
     keys.sort();
-    assert_eq!(keys, ["addresses", "init", "leader", "memory_bytes", "memory_resident_bytes", "name", "state", "supervisor", "tree", "trouble", "uptime_seconds"]);
+    assert_eq!(
+        keys,
+        ["addresses", "init", "leader", "memory_bytes", "memory_resident_bytes", "name", "state", "supervisor", "tree", "trouble", "uptime_seconds"]
+    );
     assert_eq!(all[3]["leader"], json!(web.leader.id()));
     assert_eq!(all[3]["tree"], json!("/srv/tree"));
-    assert_eq!((&all[2]["name"], &all[2]["state"], &all[2]["leader"]), (&json!("gone"), &json!("dead"), &json!(null)), "a dead machine's numbers mean nothing");
+    assert_eq!(
+        (&all[2]["name"], &all[2]["state"], &all[2]["leader"]),
+        (&json!("gone"), &json!("dead"), &json!(null)),
+        "a dead machine's numbers mean nothing"
+    );
     assert!(all[0]["trouble"].as_str().is_some_and(|t| t.contains("state.json")));
     drop(starting);
 }
@@ -96,7 +104,14 @@ fn looking_at_one() {
     std::fs::write(web.file("console.log"), "one\n\x1b[31mtwo\x1b[0m\x1b[2J\r\n").unwrap();
     let said = place.hostel(&["status", "web"]);
     assert_eq!(said.code, Some(0), "{said:?}");
-    for line in ["    machine: web\n", "      state: running, ready: all\\u{1b}[2J well\n", "       tree: /srv/tree\n", "    address: 10.0.0.2\n", "    console: auto, log of 22B\n", "\n\n  one\n  two\n"] {
+    for line in [
+        "    machine: web\n",
+        "      state: running, ready: all\\u{1b}[2J well\n",
+        "       tree: /srv/tree\n",
+        "    address: 10.0.0.2\n",
+        "    console: auto, log of 22B\n",
+        "\n\n  one\n  two\n",
+    ] {
         assert!(said.out.contains(line), "{line:?} in {}", said.out);
     }
     assert!(!said.out.contains('\x1b'), "nothing a terminal obeys");
@@ -180,7 +195,9 @@ fn logs_while_it_runs_and_afterwards() {
     let mut follower = place.command(&["logs", "-fn1", "web"]).stdout(std::fs::File::create(&out).unwrap()).stderr(Stdio::piped()).spawn().unwrap();
     let seen = |text: &str| std::fs::read_to_string(&out).unwrap() == text;
     soon("the first lines", || seen("d"));
-    let append = |name: &str, text: &str| std::fs::OpenOptions::new().append(true).create(true).open(web.file(name)).unwrap().write_all(text.as_bytes()).unwrap();
+    let append = |name: &str, text: &str| {
+        std::fs::OpenOptions::new().append(true).create(true).open(web.file(name)).unwrap().write_all(text.as_bytes()).unwrap()
+    };
     append("console.log", "\ne\n");
     soon("what came", || seen("d\ne\n"));
     std::fs::rename(web.file("console.log"), web.file("console.log.1")).unwrap();

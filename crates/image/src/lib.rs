@@ -4,8 +4,8 @@
 //! the user is opened once ([`open`]), and from there on every name inside the tree is resolved inside it
 //! ([`inroot`]), because whoever made the tree may have filled it with links.
 
-mod error;
 pub mod copy;
+mod error;
 pub mod inroot;
 mod lockfile;
 pub mod locks;

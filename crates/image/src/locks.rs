@@ -52,9 +52,10 @@ fn holder(lock: &OwnedFd) -> Option<(String, i32)> {
     let name = MachineName::new(name).ok()?;
     let pid: i32 = pid.parse().ok().filter(|pid| *pid > 0)?;
     let wanted = rustix::fs::fstat(lock).ok()?;
-    let has_it_open = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten().any(|entry| {
-        rustix::fs::stat(entry.path()).is_ok_and(|s| s.st_dev == wanted.st_dev && s.st_ino == wanted.st_ino)
-    });
+    let has_it_open = std::fs::read_dir(format!("/proc/{pid}/fd"))
+        .ok()?
+        .flatten()
+        .any(|entry| rustix::fs::stat(entry.path()).is_ok_and(|s| s.st_dev == wanted.st_dev && s.st_ino == wanted.st_ino));
     has_it_open.then(|| (name.as_str().to_owned(), pid))
 }
 

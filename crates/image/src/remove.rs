@@ -174,7 +174,8 @@ impl Context {
         if above.depth >= DEPTH {
             let number = self.flattened.fetch_add(1, Ordering::Relaxed);
             // A name that no entry of the top directory can still have by chance: it is ours alone.
-            let flat = CString::new(format!(".#hostel-deep-{number}-{:016x}", hostel_sys::tree::random_u64()?)).map_err(|_| Cause::Os(Errno::INVAL))?;
+            let flat =
+                CString::new(format!(".#hostel-deep-{number}-{:016x}", hostel_sys::tree::random_u64()?)).map_err(|_| Cause::Os(Errno::INVAL))?;
             match rustix::fs::renameat(&above.fd, &*name, &self.top.fd, &*flat) {
                 Ok(()) => {
                     self.top.left.fetch_add(1, Ordering::AcqRel);
@@ -219,7 +220,6 @@ impl Context {
         Ok(())
     }
 }
-
 
 /// Unlinks what is no directory; `false` when it is one.
 fn unlink(dir: BorrowedFd<'_>, name: &CStr) -> std::result::Result<bool, Cause> {

@@ -50,7 +50,8 @@ pub fn shift(tree: BorrowedFd<'_>, name: &Path, base: u32, threads: usize) -> Re
         return Ok(Shifted::Already);
     }
     let top = walk::readable(tree).on(VERB, name)?;
-    rustix::fs::fchown(&top, Some(Uid::from_raw(BUSY | before.st_uid & !UPPER)), Some(Gid::from_raw(BUSY | before.st_gid & !UPPER))).on(VERB, name)?;
+    rustix::fs::fchown(&top, Some(Uid::from_raw(BUSY | before.st_uid & !UPPER)), Some(Gid::from_raw(BUSY | before.st_gid & !UPPER)))
+        .on(VERB, name)?;
     let open = OpenDirectories::default();
     let context = Context { base, name, open: &open, changed: AtomicU64::new(1), several_names: Mutex::new(()) };
     let top = Arc::new(Dir { fd: top, path: PathBuf::new(), _open: open.count() });

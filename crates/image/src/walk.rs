@@ -4,9 +4,9 @@
 //! directories stays near the depth of the tree, however many files it has; a tree that is very deep is done from the top
 //! meanwhile. An image chooses its shape, not how many descriptors we need.
 
+use std::collections::VecDeque;
 use std::ffi::CStr;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -72,7 +72,12 @@ impl<J, E> Queue<J, E> {
 }
 
 /// Does `first` and all jobs that jobs push, in `threads` threads, the caller's among them. The first failure stops all.
-pub(crate) fn run<J: Send, E: Send>(threads: usize, open: &OpenDirectories, first: J, work: impl Fn(J, &Queue<J, E>) -> Result<(), E> + Sync) -> Result<(), E> {
+pub(crate) fn run<J: Send, E: Send>(
+    threads: usize,
+    open: &OpenDirectories,
+    first: J,
+    work: impl Fn(J, &Queue<J, E>) -> Result<(), E> + Sync,
+) -> Result<(), E> {
     let queue = Queue { state: Mutex::new(State { jobs: VecDeque::from([first]), working: 0, failed: None }), changed: Condvar::new() };
     let worker = || {
         let mut state = queue.lock();

@@ -20,7 +20,11 @@ pub fn markdown() -> String {
     let mut out = String::with_capacity(24 * 1024);
     let (built, partly, not_yet) = tally();
     // writing to a String cannot fail
-    let _ = writeln!(out, "## systemd-nspawn\n\nCompared with systemd 262. Of {} options {built} are built, {partly} partly, {not_yet} refused by name as not implemented yet.\n", built + partly + not_yet);
+    let _ = writeln!(
+        out,
+        "## systemd-nspawn\n\nCompared with systemd 262. Of {} options {built} are built, {partly} partly, {not_yet} refused by name as not implemented yet.\n",
+        built + partly + not_yet
+    );
     for group in &GROUPS {
         let _ = writeln!(out, "### {}\n\n| option | `.nspawn` key | since | state | compared |\n|---|---|---|---|---|", group.title);
         for row in group.rows {

@@ -56,7 +56,11 @@ const fn row(name: &'static str, meaning: &'static str, here: &'static str) -> V
 
 /// Every variable of spec/nspawn.md 1.3 that concerns starting a machine.
 pub const VARIABLES: [VariableRow; 15] = [
-    row("SYSTEMD_NSPAWN_API_VFS_WRITABLE", "/sys and /proc/sys writable, nothing masked; `network`: only /proc/sys/net", "same; `network` needs a private network, where it is the default"),
+    row(
+        "SYSTEMD_NSPAWN_API_VFS_WRITABLE",
+        "/sys and /proc/sys writable, nothing masked; `network`: only /proc/sys/net",
+        "same; `network` needs a private network, where it is the default",
+    ),
     row("SYSTEMD_NSPAWN_USE_CGNS", "0: no cgroup namespace", "notice: the cgroup namespace is always own"),
     row("SYSTEMD_NSPAWN_LOCK", "0: do not lock the tree", "notice: the lock is kept"),
     row("SYSTEMD_NSPAWN_TMPFS_TMP", "0: keep the tree's /tmp", "same"),

@@ -140,9 +140,14 @@ fn find_user(spec: &ProcessSpec) -> Result<userdb::User, Failure> {
     match &spec.user {
         None | Some(UserSelector::Id(0)) => Ok(userdb::User::root()),
         Some(selector) => {
-            let root = rustix::fs::open("/", rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC, rustix::fs::Mode::empty())
-                .map_err(|e| Failure::new("open", "/", e))?;
-            userdb::lookup(&root, selector).map_err(|e| Failure::new("find", format!("user in the machine: {e}"), io::Error::from(io::ErrorKind::NotFound)))
+            let root = rustix::fs::open(
+                "/",
+                rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC,
+                rustix::fs::Mode::empty(),
+            )
+            .map_err(|e| Failure::new("open", "/", e))?;
+            userdb::lookup(&root, selector)
+                .map_err(|e| Failure::new("find", format!("user in the machine: {e}"), io::Error::from(io::ErrorKind::NotFound)))
         }
     }
 }
@@ -213,7 +218,8 @@ fn privileges(process: &Process<'_>, user: &userdb::User) -> Result<(), Failure>
         if process.stdio.is_some() {
             // /dev/stdout and /dev/console are opened anew by name; the terminal is the user's from here on.
             for stream in [std::io::stdin().as_fd(), std::io::stdout().as_fd(), std::io::stderr().as_fd()] {
-                rustix::fs::fchown(stream, Some(rustix::fs::Uid::from_raw(user.uid)), None).map_err(|e| Failure::new("give", "console to the user", e))?;
+                rustix::fs::fchown(stream, Some(rustix::fs::Uid::from_raw(user.uid)), None)
+                    .map_err(|e| Failure::new("give", "console to the user", e))?;
             }
         }
         caps::keep_over_setuid(true).map_err(failed("capabilities"))?;
@@ -302,7 +308,9 @@ fn arguments(process: &Process<'_>) -> Result<Vec<CString>, Failure> {
     let given = &process.spec.argv;
     let rest = if process.program == Program::Init { &given[..] } else { given.get(1..).unwrap_or_default() };
     rest.iter()
-        .map(|a| CString::new(a.as_bytes()).map_err(|_| Failure::new("pass", "argument with a NUL byte", io::Error::from(io::ErrorKind::InvalidInput))))
+        .map(|a| {
+            CString::new(a.as_bytes()).map_err(|_| Failure::new("pass", "argument with a NUL byte", io::Error::from(io::ErrorKind::InvalidInput)))
+        })
         .collect()
 }
 

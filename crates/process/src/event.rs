@@ -132,11 +132,7 @@ impl<T: Copy + PartialEq> Poller<T> {
     /// An empty answer means the deadline, or a signal handler that ran.
     pub fn wait(&mut self, deadline: Option<Instant>) -> io::Result<impl Iterator<Item = Ready<T>> + use<T>> {
         let always_ready = self.sources.iter().any(|s| s.always && s.interest != Interest::NONE);
-        let timeout = if always_ready {
-            Some(Duration::ZERO)
-        } else {
-            deadline.map(|d| d.saturating_duration_since(Instant::now()))
-        };
+        let timeout = if always_ready { Some(Duration::ZERO) } else { deadline.map(|d| d.saturating_duration_since(Instant::now())) };
         let timeout = timeout.map(timespec_rounded_up);
         let mut events = [epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) }; BATCH];
         let count = match epoll::wait(&self.epoll, &mut events[..], timeout.as_ref()) {
@@ -160,8 +156,7 @@ impl<T: Copy + PartialEq> Poller<T> {
         }
         for source in self.sources.iter().filter(|s| s.always) {
             if filled < BATCH {
-                ready[filled] =
-                    Some(Ready { token: source.token, read: source.interest.read, write: source.interest.write });
+                ready[filled] = Some(Ready { token: source.token, read: source.interest.read, write: source.interest.write });
                 filled += 1;
             }
         }

@@ -83,8 +83,7 @@ impl Pty {
         if uid == u32::MAX || gid == u32::MAX {
             return Err(PtyError { verb: "chown", object: "slave of the pty", cause: Errno::INVAL });
         }
-        rustix::fs::fchown(&self.slave, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
-            .map_err(failed("chown", "slave of the pty"))
+        rustix::fs::fchown(&self.slave, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).map_err(failed("chown", "slave of the pty"))
     }
 }
 

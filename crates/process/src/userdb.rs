@@ -150,9 +150,7 @@ pub fn resolve(passwd: &[u8], group: &[u8], who: &UserSelector) -> Result<User, 
     match who {
         UserSelector::Name(name) if name == "root" => Ok(nameless(0)),
         UserSelector::Name(name) => Err(UserError::Unknown(name.clone())),
-        UserSelector::Id(id) if *id == u32::MAX || *id == 65535 => {
-            Err(UserError::Invalid { text: id.to_string(), why: "it is not a valid user id" })
-        }
+        UserSelector::Id(id) if *id == u32::MAX || *id == 65535 => Err(UserError::Invalid { text: id.to_string(), why: "it is not a valid user id" }),
         UserSelector::Id(id) => Ok(nameless(*id)),
     }
 }

@@ -22,8 +22,7 @@ pub use caps::{CapName, CapSet};
 pub use console::ConsoleMode;
 pub use ids::{IdRange, Ownership, UserNamespace};
 pub use machine::{
-    Ephemeral, Identity, Integration, Lifecycle, MachineSpec, Namespaces, Payload, ResolvConf, Root,
-    Security, Timezone, TreeSource, Volatile,
+    Ephemeral, Identity, Integration, Lifecycle, MachineSpec, Namespaces, Payload, ResolvConf, Root, Security, Timezone, TreeSource, Volatile,
 };
 pub use mount::{BindOptions, IdMapping, Mount, MountSource};
 pub use name::{Hostname, MachineName, NameError};

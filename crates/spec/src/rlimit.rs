@@ -31,16 +31,32 @@ pub enum RlimitName {
 impl RlimitName {
     /// All limits in kernel order with their names.
     pub const ALL: [(RlimitName, &'static str); 16] = [
-        (RlimitName::Cpu, "CPU"), (RlimitName::Fsize, "FSIZE"), (RlimitName::Data, "DATA"), (RlimitName::Stack, "STACK"),
-        (RlimitName::Core, "CORE"), (RlimitName::Rss, "RSS"), (RlimitName::Nproc, "NPROC"), (RlimitName::Nofile, "NOFILE"),
-        (RlimitName::Memlock, "MEMLOCK"), (RlimitName::As, "AS"), (RlimitName::Locks, "LOCKS"), (RlimitName::Sigpending, "SIGPENDING"),
-        (RlimitName::Msgqueue, "MSGQUEUE"), (RlimitName::Nice, "NICE"), (RlimitName::Rtprio, "RTPRIO"), (RlimitName::Rttime, "RTTIME"),
+        (RlimitName::Cpu, "CPU"),
+        (RlimitName::Fsize, "FSIZE"),
+        (RlimitName::Data, "DATA"),
+        (RlimitName::Stack, "STACK"),
+        (RlimitName::Core, "CORE"),
+        (RlimitName::Rss, "RSS"),
+        (RlimitName::Nproc, "NPROC"),
+        (RlimitName::Nofile, "NOFILE"),
+        (RlimitName::Memlock, "MEMLOCK"),
+        (RlimitName::As, "AS"),
+        (RlimitName::Locks, "LOCKS"),
+        (RlimitName::Sigpending, "SIGPENDING"),
+        (RlimitName::Msgqueue, "MSGQUEUE"),
+        (RlimitName::Nice, "NICE"),
+        (RlimitName::Rtprio, "RTPRIO"),
+        (RlimitName::Rttime, "RTTIME"),
     ];
     /// Parses `NOFILE` or `RLIMIT_NOFILE`, any case.
     pub fn parse(text: &str) -> Result<Self, ValueError> {
         let upper = text.to_ascii_uppercase();
         let bare = upper.strip_prefix("RLIMIT_").unwrap_or(&upper);
-        Self::ALL.iter().find(|(_, n)| *n == bare).map(|(l, _)| *l).ok_or_else(|| ValueError::new("resource limit", text, "there is no limit of this name"))
+        Self::ALL
+            .iter()
+            .find(|(_, n)| *n == bare)
+            .map(|(l, _)| *l)
+            .ok_or_else(|| ValueError::new("resource limit", text, "there is no limit of this name"))
     }
     /// `NOFILE`
     pub fn name(self) -> &'static str {

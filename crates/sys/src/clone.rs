@@ -297,9 +297,7 @@ impl Drop for Stack {
 pub fn signal_mask(mask: u64) -> io::Result<u64> {
     let mut old = 0u64;
     // SAFETY: two valid 64-bit masks of the size the kernel wants.
-    check(unsafe {
-        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, std::ptr::from_ref(&mask), std::ptr::from_mut(&mut old), 8usize)
-    })?;
+    check(unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, std::ptr::from_ref(&mask), std::ptr::from_mut(&mut old), 8usize) })?;
     Ok(old)
 }
 

@@ -36,9 +36,7 @@ impl SignalMask {
 fn sigprocmask(how: i32, mask: SignalMask) -> io::Result<SignalMask> {
     let mut old = 0u64;
     // SAFETY: both pointers are to live 8-byte masks, and 8 is the size passed (rt_sigprocmask(2)).
-    let rc = unsafe {
-        libc::syscall(libc::SYS_rt_sigprocmask, how, std::ptr::from_ref(&mask.0), std::ptr::from_mut(&mut old), size_of::<u64>())
-    };
+    let rc = unsafe { libc::syscall(libc::SYS_rt_sigprocmask, how, std::ptr::from_ref(&mask.0), std::ptr::from_mut(&mut old), size_of::<u64>()) };
     if rc < 0 { Err(last_errno()) } else { Ok(SignalMask(old)) }
 }
 
@@ -71,15 +69,8 @@ impl SignalFd {
     /// Reports the signals of `mask`; they must be blocked already ([`block_signals`]).
     pub fn new(mask: SignalMask) -> io::Result<SignalFd> {
         // SAFETY: the mask pointer is to a live 8-byte mask, and 8 is the size passed (signalfd4).
-        let fd = unsafe {
-            libc::syscall(
-                libc::SYS_signalfd4,
-                -1,
-                std::ptr::from_ref(&mask.0),
-                size_of::<u64>(),
-                libc::SFD_CLOEXEC | libc::SFD_NONBLOCK,
-            )
-        };
+        let fd =
+            unsafe { libc::syscall(libc::SYS_signalfd4, -1, std::ptr::from_ref(&mask.0), size_of::<u64>(), libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
         if fd < 0 {
             return Err(last_errno());
         }

@@ -87,9 +87,13 @@ pub fn configure(context: BorrowedFd<'_>, option: FsOption<'_>) -> io::Result<()
         // SAFETY: strings are NUL-terminated and outlive the call; unused arguments are null and 0.
         FsOption::Flag(key) => unsafe { libc::syscall(libc::SYS_fsconfig, fd, FSCONFIG_SET_FLAG, key.as_ptr(), null, 0 as libc::c_long) },
         // SAFETY: as above.
-        FsOption::Text(key, value) => unsafe { libc::syscall(libc::SYS_fsconfig, fd, FSCONFIG_SET_STRING, key.as_ptr(), value.as_ptr(), 0 as libc::c_long) },
+        FsOption::Text(key, value) => unsafe {
+            libc::syscall(libc::SYS_fsconfig, fd, FSCONFIG_SET_STRING, key.as_ptr(), value.as_ptr(), 0 as libc::c_long)
+        },
         // SAFETY: as above; `value` is an open descriptor for the length of the call.
-        FsOption::Fd(key, value) => unsafe { libc::syscall(libc::SYS_fsconfig, fd, FSCONFIG_SET_FD, key.as_ptr(), null, libc::c_long::from(value.as_raw_fd())) },
+        FsOption::Fd(key, value) => unsafe {
+            libc::syscall(libc::SYS_fsconfig, fd, FSCONFIG_SET_FD, key.as_ptr(), null, libc::c_long::from(value.as_raw_fd()))
+        },
     };
     check(ret).map(drop)
 }
@@ -191,9 +195,9 @@ pub fn change(
         attr_clr: clear_bits,
         propagation: match propagation {
             Propagation::Keep => 0,
-            Propagation::Private => libc::MS_PRIVATE as u64,
-            Propagation::Slave => libc::MS_SLAVE as u64,
-            Propagation::Shared => libc::MS_SHARED as u64,
+            Propagation::Private => libc::MS_PRIVATE,
+            Propagation::Slave => libc::MS_SLAVE,
+            Propagation::Shared => libc::MS_SHARED,
         },
         userns_fd: idmap.map_or(0, |fd| fd.as_raw_fd() as u64),
     };

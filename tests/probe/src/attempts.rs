@@ -17,7 +17,8 @@ pub type Row = (&'static str, Act);
 /// no such thing here; `killed` = by a signal (a filter).
 pub fn all() -> Json {
     let tables: [&[Row]; 6] = [FILES, NAMESPACES, SOCKETS, OWN, attempts_kernel::CALLS, attempts_mount::MOUNTS];
-    let rows: Vec<(String, Json)> = tables.iter().flat_map(|t| t.iter()).map(|(name, act)| ((*name).to_string(), verdict(name, in_child(act)))).collect();
+    let rows: Vec<(String, Json)> =
+        tables.iter().flat_map(|t| t.iter()).map(|(name, act)| ((*name).to_string(), verdict(name, in_child(act)))).collect();
     let count = |what: &str| rows.iter().filter(|(_, v)| matches!(v, Json::Obj(p) if matches!(&p[0].1, Json::Str(s) if s == what))).count();
     let totals = obj! {
         "attempts" => rows.len(), "allowed" => count("allowed"), "passed" => count("passed"), "denied" => count("denied"),
@@ -37,7 +38,14 @@ fn verdict(name: &str, ended: Ended) -> Json {
         Ended::Said(-1) => obj! {"verdict" => "absent", "errno" => "no answer"},
         Ended::Said(e) => {
             let what = match e {
-                libc::EPERM | libc::EACCES | libc::ENOSYS | libc::EROFS | libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT | libc::ESOCKTNOSUPPORT | libc::EUSERS => "denied",
+                libc::EPERM
+                | libc::EACCES
+                | libc::ENOSYS
+                | libc::EROFS
+                | libc::EAFNOSUPPORT
+                | libc::EPROTONOSUPPORT
+                | libc::ESOCKTNOSUPPORT
+                | libc::EUSERS => "denied",
                 libc::ENOENT | libc::ENXIO | libc::ENODEV | libc::EOPNOTSUPP | libc::ENOTDIR => "absent",
                 _ => "passed",
             };

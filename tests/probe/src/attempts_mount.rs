@@ -59,7 +59,8 @@ pub const MOUNTS: &[Row] = &[
 /// A private mount namespace; nothing done in it is seen elsewhere.
 fn own_mounts() -> Result<(), i32> {
     unshare(libc::CLONE_NEWNS)?;
-    check(i64::from(unsafe { libc::mount(std::ptr::null(), c("/").as_ptr(), std::ptr::null(), libc::MS_REC | libc::MS_PRIVATE, std::ptr::null()) })).map(drop)
+    check(i64::from(unsafe { libc::mount(std::ptr::null(), c("/").as_ptr(), std::ptr::null(), libc::MS_REC | libc::MS_PRIVATE, std::ptr::null()) }))
+        .map(drop)
 }
 
 fn with_directory(act: impl FnOnce(&str) -> Result<(), i32>) -> Result<(), i32> {
@@ -103,7 +104,8 @@ fn unmasked(path: &str, flags: i32) -> Result<(), i32> {
 
 /// Tries to take each mask off in the mount namespace as it is, in children that see the effect; says what then opens.
 pub fn unmask() -> Json {
-    const MASKS: [&str; 8] = ["/proc/kcore", "/proc/kallsyms", "/proc/keys", "/proc/timer_list", "/proc/sysrq-trigger", "/proc/sys", "/proc/irq", "/proc/bus"];
+    const MASKS: [&str; 8] =
+        ["/proc/kcore", "/proc/kallsyms", "/proc/keys", "/proc/timer_list", "/proc/sysrq-trigger", "/proc/sys", "/proc/irq", "/proc/bus"];
     let tried = |path: &&str| {
         let said = |ended: Ended| match ended {
             Ended::Said(0) => "ok".to_string(),

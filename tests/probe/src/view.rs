@@ -8,11 +8,47 @@ use crate::sys::{errno, errno_name};
 use crate::{acts, net, obj, paths};
 
 const CAPS: [&str; 41] = [
-    "chown", "dac_override", "dac_read_search", "fowner", "fsetid", "kill", "setgid", "setuid", "setpcap", "linux_immutable",
-    "net_bind_service", "net_broadcast", "net_admin", "net_raw", "ipc_lock", "ipc_owner", "sys_module", "sys_rawio", "sys_chroot",
-    "sys_ptrace", "sys_pacct", "sys_admin", "sys_boot", "sys_nice", "sys_resource", "sys_time", "sys_tty_config", "mknod", "lease",
-    "audit_write", "audit_control", "setfcap", "mac_override", "mac_admin", "syslog", "wake_alarm", "block_suspend", "audit_read",
-    "perfmon", "bpf", "checkpoint_restore",
+    "chown",
+    "dac_override",
+    "dac_read_search",
+    "fowner",
+    "fsetid",
+    "kill",
+    "setgid",
+    "setuid",
+    "setpcap",
+    "linux_immutable",
+    "net_bind_service",
+    "net_broadcast",
+    "net_admin",
+    "net_raw",
+    "ipc_lock",
+    "ipc_owner",
+    "sys_module",
+    "sys_rawio",
+    "sys_chroot",
+    "sys_ptrace",
+    "sys_pacct",
+    "sys_admin",
+    "sys_boot",
+    "sys_nice",
+    "sys_resource",
+    "sys_time",
+    "sys_tty_config",
+    "mknod",
+    "lease",
+    "audit_write",
+    "audit_control",
+    "setfcap",
+    "mac_override",
+    "mac_admin",
+    "syslog",
+    "wake_alarm",
+    "block_suspend",
+    "audit_read",
+    "perfmon",
+    "bpf",
+    "checkpoint_restore",
 ];
 
 fn text(path: &str) -> Json {
@@ -50,7 +86,8 @@ pub fn look() -> Json {
     let field = |name: &str| status.iter().find_map(|l| l.strip_prefix(name)?.strip_prefix(':')).unwrap_or("").trim().to_string();
     let cap = |name: &str| u64::from_str_radix(&field(name), 16).unwrap_or(0);
     let sets = [("inh", "CapInh"), ("prm", "CapPrm"), ("eff", "CapEff"), ("bnd", "CapBnd"), ("amb", "CapAmb")];
-    let cap_names = |set: u64| (0..64).filter(|n| set >> n & 1 == 1).map(|n| CAPS.get(n).map_or_else(|| n.to_string(), |s| (*s).to_string())).collect::<Vec<_>>();
+    let cap_names =
+        |set: u64| (0..64).filter(|n| set >> n & 1 == 1).map(|n| CAPS.get(n).map_or_else(|| n.to_string(), |s| (*s).to_string())).collect::<Vec<_>>();
     let prctl = |what: i32| unsafe { libc::prctl(what, 0, 0, 0, 0) };
     let ids = |name: &str| numbers(&field(name));
     obj! {
@@ -159,7 +196,24 @@ fn terminal() -> Json {
 }
 
 fn rlimits() -> Json {
-    let names = ["cpu", "fsize", "data", "stack", "core", "rss", "nproc", "nofile", "memlock", "as", "locks", "sigpending", "msgqueue", "nice", "rtprio", "rttime"];
+    let names = [
+        "cpu",
+        "fsize",
+        "data",
+        "stack",
+        "core",
+        "rss",
+        "nproc",
+        "nofile",
+        "memlock",
+        "as",
+        "locks",
+        "sigpending",
+        "msgqueue",
+        "nice",
+        "rtprio",
+        "rttime",
+    ];
     let value = |n: u64| if n == u64::MAX { Json::from("infinity") } else { Json::from(n) };
     let pair = |i: usize| {
         let mut limit = [0u64; 2];
@@ -237,12 +291,15 @@ fn top_level() -> Json {
 
 /// The id of the session keyring, without creating one; its error when the call is denied.
 fn keyring() -> Json {
-    let id = unsafe { libc::syscall(libc::SYS_keyctl, 0 /* GET_KEYRING_ID */, -3i64, 0) };
+    let id = unsafe {
+        libc::syscall(libc::SYS_keyctl, 0 /* GET_KEYRING_ID */, -3i64, 0)
+    };
     if id == -1 { errno_name(errno()).into() } else { id.into() }
 }
 
 fn pids() -> Vec<i64> {
-    let mut all: Vec<i64> = std::fs::read_dir("/proc").map(|l| l.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect()).unwrap_or_default();
+    let mut all: Vec<i64> =
+        std::fs::read_dir("/proc").map(|l| l.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect()).unwrap_or_default();
     all.sort_unstable();
     all
 }

@@ -62,12 +62,7 @@ impl MachineCgroup {
     /// Makes the cgroups of a machine and sets its limits and its device policy.
     ///
     /// After an error nothing of the machine is left. A dead machine's empty groups of that name are taken over.
-    pub fn create(
-        layout: &Layout,
-        name: &MachineName,
-        resources: &Resources,
-        options: Options,
-    ) -> Result<MachineCgroup, CgroupError> {
+    pub fn create(layout: &Layout, name: &MachineName, resources: &Resources, options: Options) -> Result<MachineCgroup, CgroupError> {
         let needed = limits::controllers(resources);
         let amounts = if limits::relative(resources) { Amounts::of_host() } else { Amounts { memory: 0, swap: 0, tasks: 0 } };
         let writes = limits::writes(resources, amounts, |c| layout.v1_of(c).is_some())?;
@@ -80,8 +75,7 @@ impl MachineCgroup {
 
         let mut making = Making::begin(base, name)?;
         let payload = making.fill(layout, &needed, &on_v2, delegated, &writes, options);
-        let made =
-            payload.and_then(|payload| Ok((payload, making.restrict_devices(layout, &resolved.devices, options.devices)?)));
+        let made = payload.and_then(|payload| Ok((payload, making.restrict_devices(layout, &resolved.devices, options.devices)?)));
         match made {
             Ok((payload, restricted)) => Ok(MachineCgroup {
                 name: name.clone(),
@@ -154,8 +148,7 @@ impl<'a> Making<'a> {
         }
         if let Some(most) = options.max_groups {
             let text = most.to_string();
-            files::write(self.dir.as_fd(), "cgroup.max.descendants", &text)
-                .map_err(CgroupError::sys("limit groups in", &self.path))?;
+            files::write(self.dir.as_fd(), "cgroup.max.descendants", &text).map_err(CgroupError::sys("limit groups in", &self.path))?;
         }
         let payload = self.path.join("payload");
         make_in(self.dir.as_fd(), "payload").map_err(CgroupError::sys("create cgroup", &payload))?;
@@ -210,12 +203,7 @@ impl<'a> Making<'a> {
                 Ok(()) => return Ok(()),
                 Err(Errno::NOENT) => {}
                 Err(cause) => {
-                    return Err(CgroupError::Refused {
-                        option: write.option,
-                        value: value.clone(),
-                        path: path.join(file),
-                        cause,
-                    });
+                    return Err(CgroupError::Refused { option: write.option, value: value.clone(), path: path.join(file), cause });
                 }
             }
         }
@@ -291,8 +279,7 @@ fn make(base: &Base, below: &Path, shown: &Path) -> Result<(), CgroupError> {
 /// The controllers that the base has to give; an error if a needed one is not among them.
 fn offered(base: &Base, needed: &[Controller], resources: &Resources) -> Result<Vec<Controller>, CgroupError> {
     let dir = base.open(Path::new("")).map_err(CgroupError::sys("open cgroup", &base.path))?;
-    let text =
-        files::read(dir.as_fd(), "cgroup.controllers").map_err(CgroupError::sys("read cgroup.controllers of", &base.path))?;
+    let text = files::read(dir.as_fd(), "cgroup.controllers").map_err(CgroupError::sys("read cgroup.controllers of", &base.path))?;
     let has = |c: &Controller| text.split_ascii_whitespace().any(|word| word == c.v2_name());
     if let Some(lacking) = needed.iter().find(|c| !has(c)) {
         let why = format!("the {} controller is neither on cgroup v1 nor offered by {}", lacking.v2_name(), base.path.display());

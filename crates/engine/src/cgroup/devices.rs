@@ -228,16 +228,9 @@ impl Devices {
             Devices::List(list) => list,
         };
         let number = |n: Option<u32>| n.map_or("*".into(), |n| n.to_string());
-        let letters = |access: i32| {
-            [(READ, 'r'), (WRITE, 'w'), (MKNOD, 'm')]
-                .iter()
-                .filter(|(bit, _)| access & bit != 0)
-                .map(|(_, c)| c)
-                .collect::<String>()
-        };
-        let line = |a: &Allow| {
-            format!("{} {}:{} {}", if a.block { 'b' } else { 'c' }, number(a.major), number(a.minor), letters(a.access))
-        };
+        let letters =
+            |access: i32| [(READ, 'r'), (WRITE, 'w'), (MKNOD, 'm')].iter().filter(|(bit, _)| access & bit != 0).map(|(_, c)| c).collect::<String>();
+        let line = |a: &Allow| format!("{} {}:{} {}", if a.block { 'b' } else { 'c' }, number(a.major), number(a.minor), letters(a.access));
         list.iter().filter(|a| a.access != 0).map(line).collect()
     }
 }

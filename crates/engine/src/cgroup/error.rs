@@ -84,9 +84,9 @@ impl CgroupError {
         match self {
             CgroupError::Unsupported { .. } => Some("leave the option out, or mount the controller (see `hostel doctor`)"),
             CgroupError::Busy(_) => Some("choose another name, or run `hostel clean` if its supervisor was killed"),
-            CgroupError::Sys { cause: Errno::ACCESS | Errno::PERM | Errno::ROFS, .. } => Some(
-                "the cgroup tree is not ours to write: run as root, or in a delegated unit (systemd-run --user -p Delegate=yes)",
-            ),
+            CgroupError::Sys { cause: Errno::ACCESS | Errno::PERM | Errno::ROFS, .. } => {
+                Some("the cgroup tree is not ours to write: run as root, or in a delegated unit (systemd-run --user -p Delegate=yes)")
+            }
             CgroupError::Sys { verb: "enable controllers in", cause: Errno::BUSY, .. } => {
                 Some("processes live in that cgroup itself (a container's root?): move them into a sub-cgroup, or set no limits")
             }

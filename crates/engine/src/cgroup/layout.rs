@@ -155,12 +155,7 @@ impl Layout {
         Ok(Layout::settle(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?, wanted, may_write))
     }
 
-    fn settle(
-        mountinfo: &str,
-        self_cgroup: &str,
-        wanted: impl Fn(&[Controller]) -> bool,
-        may_write: impl Fn(&Mount, &Path) -> bool,
-    ) -> Layout {
+    fn settle(mountinfo: &str, self_cgroup: &str, wanted: impl Fn(&[Controller]) -> bool, may_write: impl Fn(&Mount, &Path) -> bool) -> Layout {
         let mounts = cgroup_mounts(mountinfo);
         let base = |mount: &Mount| {
             let mut dir = mount.point.clone();
@@ -279,9 +274,7 @@ fn own_cgroup(mount: &Mount, self_cgroup: &str) -> Option<Vec<OsString>> {
         if mount.v2 {
             return *id == "0" && controllers.is_empty();
         }
-        controllers
-            .split(',')
-            .any(|word| Controller::V1_NAMES.iter().any(|(name, c)| *name == word && mount.controllers.contains(c)))
+        controllers.split(',').any(|word| Controller::V1_NAMES.iter().any(|(name, c)| *name == word && mount.controllers.contains(c)))
     })?;
     let below = Path::new(path).strip_prefix(&mount.root).ok()?;
     let parts = below.components().map(|part| match part {

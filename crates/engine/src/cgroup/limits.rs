@@ -213,9 +213,7 @@ fn amount(option: &'static str, limit: Limit, whole: u64) -> Result<Option<u64>,
     match limit {
         Limit::Infinity => Ok(None),
         Limit::Value(value) => Ok(Some(value)),
-        Limit::Permyriad(share) if share <= 10_000 => {
-            Ok(Some(u64::try_from(u128::from(whole) * u128::from(share) / 10_000).unwrap_or(u64::MAX)))
-        }
+        Limit::Permyriad(share) if share <= 10_000 => Ok(Some(u64::try_from(u128::from(whole) * u128::from(share) / 10_000).unwrap_or(u64::MAX))),
         Limit::Permyriad(_) => Err(invalid(option, "it is more than 100 %")),
     }
 }

@@ -82,11 +82,7 @@ impl MachineCgroup {
         MachineCgroup::open_at(Base::recorded(&base)?, &name, v1.into_iter())
     }
 
-    fn open_at(
-        base: Base,
-        name: &MachineName,
-        v1: impl Iterator<Item = (Base, Vec<Controller>)>,
-    ) -> Result<MachineCgroup, CgroupError> {
+    fn open_at(base: Base, name: &MachineName, v1: impl Iterator<Item = (Base, Vec<Controller>)>) -> Result<MachineCgroup, CgroupError> {
         let below = Path::new(OURS).join(name.as_str());
         let path = base.path.join(&below);
         let missing = |errno| match errno {
@@ -144,8 +140,7 @@ impl MachineCgroup {
     pub fn place_v1(&self, pid: Pid) -> Result<(), CgroupError> {
         for group in &self.v1 {
             let text = pid.as_raw_nonzero().to_string();
-            files::write(group.dir.as_fd(), "cgroup.procs", &text)
-                .map_err(CgroupError::sys("put the machine into", &group.path))?;
+            files::write(group.dir.as_fd(), "cgroup.procs", &text).map_err(CgroupError::sys("put the machine into", &group.path))?;
         }
         Ok(())
     }

@@ -54,8 +54,7 @@ pub(crate) fn split(path: &Path) -> Result<(PathBuf, MachineName), CgroupError> 
     let rooted = path.is_absolute();
     // A relative path is one of the v2 hierarchy where that is not mounted.
     let names = path.components().skip(usize::from(rooted));
-    let names: Option<Vec<&str>> =
-        names.map(|part| if let Component::Normal(name) = part { name.to_str() } else { None }).collect();
+    let names: Option<Vec<&str>> = names.map(|part| if let Component::Normal(name) = part { name.to_str() } else { None }).collect();
     let Some(names) = names else { return Err(refuse("it is not a normal path")) };
     // `hostel/NAME` and `hostel/NAME/payload` end a record; the first that fits: what a machine runs inside may be ours, too.
     let ours = (0..names.len()).find(|at| match &names[*at..] {

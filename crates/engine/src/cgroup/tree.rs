@@ -114,8 +114,7 @@ pub(crate) fn remove(parent: BorrowedFd<'_>, name: &str, shown: &Path, patience:
     let until = Instant::now() + patience;
     let mut pause = Duration::from_micros(200);
     loop {
-        let populated =
-            events.as_ref().is_none_or(|fd| files::read_open(fd.as_fd()).is_ok_and(|text| !text.contains("populated 0")));
+        let populated = events.as_ref().is_none_or(|fd| files::read_open(fd.as_fd()).is_ok_and(|text| !text.contains("populated 0")));
         if populated {
             // Again every time: somebody may be moving processes in.
             kill(dir.as_fd()).map_err(CgroupError::sys("kill processes of cgroup", shown))?;
@@ -125,11 +124,7 @@ pub(crate) fn remove(parent: BorrowedFd<'_>, name: &str, shown: &Path, patience:
             Ok(()) | Err(Errno::NOENT) => return Ok(()),
             Err(Errno::BUSY | Errno::NOTEMPTY) if Instant::now() < until => wait(events.as_ref(), pause),
             Err(Errno::BUSY | Errno::NOTEMPTY) => {
-                return Err(CgroupError::Timeout {
-                    verb: "remove cgroup",
-                    path: shown.to_owned(),
-                    millis: patience.as_millis() as u64,
-                });
+                return Err(CgroupError::Timeout { verb: "remove cgroup", path: shown.to_owned(), millis: patience.as_millis() as u64 });
             }
             Err(errno) => return Err(failed()(errno)),
         }

@@ -27,8 +27,13 @@ pub(super) fn state_finding(state: &Path, kind: &str) -> Finding {
     if kind == "tmpfs" {
         return Finding::new("state directory", State::Ok, found, "running machines are noted in memory, and forgotten with the boot");
     }
-    Finding::new("state directory", State::Limited, found, "notes of machines outlast a reboot; they are known by the boot's id and cleared at the next start")
-        .advise("mount a tmpfs on /run")
+    Finding::new(
+        "state directory",
+        State::Limited,
+        found,
+        "notes of machines outlast a reboot; they are known by the boot's id and cleared at the next start",
+    )
+    .advise("mount a tmpfs on /run")
 }
 
 /// A service that hostel greets when it is there.
@@ -42,7 +47,11 @@ const PEERS: [Peer; 4] = [
     Peer { name: "systemd as PID 1", path: "/run/systemd/system", means: "a peer, not a need: readiness and status go to it when it started hostel" },
     Peer { name: "D-Bus", path: "/run/dbus/system_bus_socket", means: "a peer, not a need: nothing is asked of it yet" },
     Peer { name: "journald", path: "/run/systemd/journal/socket", means: "a peer, not a need: console logs are hostel's own" },
-    Peer { name: "systemd-machined", path: "/usr/share/dbus-1/system-services/org.freedesktop.machine1.service", means: "a peer, not a need: `hostel ps` is the list of machines" },
+    Peer {
+        name: "systemd-machined",
+        path: "/usr/share/dbus-1/system-services/org.freedesktop.machine1.service",
+        means: "a peer, not a need: `hostel ps` is the list of machines",
+    },
 ];
 
 impl Peer {
@@ -76,7 +85,8 @@ impl Tool {
         let name = format!("tool {}", self.name);
         match which(path, self.name) {
             Some(place) => Finding::new(name, State::Ok, place.display().to_string(), self.means),
-            None => Finding::new(name, State::Missing, "not in $PATH", format!("{}; hostel does not need it", self.means)).advise(format!("apt-get install {}, or its like", self.package)),
+            None => Finding::new(name, State::Missing, "not in $PATH", format!("{}; hostel does not need it", self.means))
+                .advise(format!("apt-get install {}, or its like", self.package)),
         }
     }
 }

@@ -115,8 +115,13 @@ impl Sysctls {
                 .advise("sysctl kernel.unprivileged_userns_clone=1");
         }
         if self.apparmor == Some(1) {
-            return Finding::new(name, State::Limited, format!("{found}, AppArmor restricts unprivileged ones"), "machines without root cannot be started")
-                .advise("sysctl kernel.apparmor_restrict_unprivileged_userns=0, or an AppArmor profile for hostel");
+            return Finding::new(
+                name,
+                State::Limited,
+                format!("{found}, AppArmor restricts unprivileged ones"),
+                "machines without root cannot be started",
+            )
+            .advise("sysctl kernel.apparmor_restrict_unprivileged_userns=0, or an AppArmor profile for hostel");
         }
         Finding::new(name, State::Ok, found, "how many there may be; each machine takes one, and those inside take of it too")
     }
@@ -142,7 +147,11 @@ pub(super) fn cgroups() -> Vec<Finding> {
             };
             vec![layout_finding(&layout), controllers_finding(&layout, &offered)]
         }
-        Err(e) => vec![Finding::new("cgroups", State::Missing, e.to_string(), "every machine has one").advise("mount -t cgroup2 cgroup2 /sys/fs/cgroup").needed()],
+        Err(e) => vec![
+            Finding::new("cgroups", State::Missing, e.to_string(), "every machine has one")
+                .advise("mount -t cgroup2 cgroup2 /sys/fs/cgroup")
+                .needed(),
+        ],
     }
 }
 
@@ -160,7 +169,9 @@ pub(super) fn layout_finding(layout: &Layout) -> Finding {
     let means = if state == State::Ok {
         at
     } else {
-        format!("{at}; no MemoryHigh=, MemoryLow=, MemoryMin=; limits make a start slower by 6 to 18 ms; systemd 258 and newer inside get a pure v2 view")
+        format!(
+            "{at}; no MemoryHigh=, MemoryLow=, MemoryMin=; limits make a start slower by 6 to 18 ms; systemd 258 and newer inside get a pure v2 view"
+        )
     };
     Finding::new("cgroups", state, found, means).advise(advice).needed()
 }
@@ -182,6 +193,7 @@ pub(super) fn controllers_finding(layout: &Layout, offered: &str) -> Finding {
     let state = if there.is_empty() { State::Missing } else { State::Limited };
     let found = if there.is_empty() { format!("none of {}", names(&absent)) } else { format!("{}; not {}", names(&there), names(&absent)) };
     let options: Vec<&str> = absent.iter().map(|(_, option)| *option).collect();
-    Finding::new("cgroup controllers", state, found, format!("refused: {}", options.join(", ")))
-        .advise("enable them in cgroup.subtree_control above hostel's base (systemd: Delegate=yes), or cgroup_enable=memory on the kernel command line")
+    Finding::new("cgroup controllers", state, found, format!("refused: {}", options.join(", "))).advise(
+        "enable them in cgroup.subtree_control above hostel's base (systemd: Delegate=yes), or cgroup_enable=memory on the kernel command line",
+    )
 }

@@ -17,8 +17,12 @@ pub(super) fn findings() -> Vec<Finding> {
     let mut out = vec![
         Finding::of("overlay", in_child(NEWNS, || overlay(c"/", None, false)), "`hostel run` over the host's /, --volatile=overlay, --overlay")
             .advise("a kernel with CONFIG_OVERLAY_FS (modprobe overlay)"),
-        Finding::of("overlay in a user namespace", in_child(NEWNS | NEWUSER, || overlay(c"l", None, true)), "overlays without root, and inside machines")
-            .advise("Linux 5.11 or newer"),
+        Finding::of(
+            "overlay in a user namespace",
+            in_child(NEWNS | NEWUSER, || overlay(c"l", None, true)),
+            "overlays without root, and inside machines",
+        )
+        .advise("Linux 5.11 or newer"),
     ];
     match id_map() {
         Ok(map) => {
@@ -29,7 +33,9 @@ pub(super) fn findings() -> Vec<Finding> {
                     .advise("Linux 5.19 or newer; --privileged-users=host runs without a user namespace"),
             );
         }
-        Err(e) => out.push(Finding::of("idmapped mounts", Err(e), "trees keep their owners with --private-users").advise("user namespaces have to be allowed first")),
+        Err(e) => out.push(
+            Finding::of("idmapped mounts", Err(e), "trees keep their owners with --private-users").advise("user namespaces have to be allowed first"),
+        ),
     }
     out.push(loop_devices());
     out.push(trees());
@@ -92,7 +98,11 @@ fn idmapped(map: BorrowedFd<'_>) -> Vec<Finding> {
             continue;
         }
         let kind = kind_of(&mountinfo, &directory).unwrap_or("?");
-        let mut finding = Finding::of(format!("idmapped mounts on {}", directory.display()), try_map(&directory, map), "trees there keep their owners with --private-users");
+        let mut finding = Finding::of(
+            format!("idmapped mounts on {}", directory.display()),
+            try_map(&directory, map),
+            "trees there keep their owners with --private-users",
+        );
         finding.found = format!("{} ({kind})", finding.found);
         if finding.state == State::Missing {
             finding.state = State::Limited;
@@ -133,7 +143,8 @@ pub(super) fn kind_of<'t>(mountinfo: &'t str, directory: &Path) -> Option<&'t st
 fn loop_devices() -> Finding {
     // Asking it for a free device would make one.
     let opened = rustix::fs::open("/dev/loop-control", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).map(drop);
-    Finding::of("loop devices", opened.map_err(io::Error::from), "machines from disk images (--image)").advise("modprobe loop; in a container: the device has to be passed in")
+    Finding::of("loop devices", opened.map_err(io::Error::from), "machines from disk images (--image)")
+        .advise("modprobe loop; in a container: the device has to be passed in")
 }
 
 fn trees() -> Finding {

@@ -13,11 +13,14 @@ use super::{Finding, State};
 pub(super) fn findings() -> Vec<Finding> {
     let link = |kind: &'static str, over: bool| in_child(NEWNET, || new_link(kind, over));
     let mut out = vec![
-        Finding::of("veth", link("veth", false), "a cable to the host: --network-veth, --net=veth").advise("a kernel with CONFIG_VETH (modprobe veth)"),
-        Finding::of("bridge", link("bridge", false), "a switch for machines: --network-bridge, --network-zone").advise("a kernel with CONFIG_BRIDGE (modprobe bridge)"),
+        Finding::of("veth", link("veth", false), "a cable to the host: --network-veth, --net=veth")
+            .advise("a kernel with CONFIG_VETH (modprobe veth)"),
+        Finding::of("bridge", link("bridge", false), "a switch for machines: --network-bridge, --network-zone")
+            .advise("a kernel with CONFIG_BRIDGE (modprobe bridge)"),
         Finding::of("macvlan", link("macvlan", true), "--network-macvlan").advise("a kernel with CONFIG_MACVLAN"),
         Finding::of("ipvlan", link("ipvlan", true), "--network-ipvlan").advise("a kernel with CONFIG_IPVLAN"),
-        Finding::of("nftables", in_child(NEWNET, nftables), "address translation and --port").advise("a kernel with CONFIG_NF_TABLES (modprobe nf_tables)"),
+        Finding::of("nftables", in_child(NEWNET, nftables), "address translation and --port")
+            .advise("a kernel with CONFIG_NF_TABLES (modprobe nf_tables)"),
     ];
     for (name, device, means) in [("tun", "/dev/net/tun", "VPNs inside machines"), ("fuse", "/dev/fuse", "FUSE file systems inside machines")] {
         let there = Path::new(device).exists();

@@ -43,7 +43,9 @@ pub(super) fn capabilities(have: u64, last: u8) -> Finding {
     if means.is_empty() {
         means.push("machines do not get them either");
     }
-    Finding::new("capabilities", state, found, means.join("; ")).advise("start hostel where they have not been dropped (container, service, sandbox)").needed()
+    Finding::new("capabilities", state, found, means.join("; "))
+        .advise("start hostel where they have not been dropped (container, service, sandbox)")
+        .needed()
 }
 
 /// Resource (kernel's number), its name, and how much guests commonly ask for.
@@ -75,7 +77,11 @@ pub(super) struct Scarce {
 }
 
 pub(super) const SCARCE: [Scarce; 3] = [
-    Scarce { sysctl: "fs.inotify.max_user_instances", enough: 512, means: "each booted systemd takes some ten, counted together for machines without a user namespace" },
+    Scarce {
+        sysctl: "fs.inotify.max_user_instances",
+        enough: 512,
+        means: "each booted systemd takes some ten, counted together for machines without a user namespace",
+    },
     Scarce { sysctl: "kernel.keys.maxkeys", enough: 1000, means: "session keyrings of root, counted together for machines without a user namespace" },
     Scarce { sysctl: "kernel.pid_max", enough: 65_536, means: "processes of the host and all machines together" },
 ];

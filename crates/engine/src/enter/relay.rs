@@ -14,7 +14,7 @@ use hostel_sys::event::{SignalFd, SignalMask, block_signals, set_blocked_signals
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use super::{Entered, EnterError, Entry, Leader, Streams};
+use super::{EnterError, Entered, Entry, Leader, Streams};
 use crate::error::{Context, Error, Result};
 
 const WINCH: i32 = 28;
@@ -58,13 +58,19 @@ fn run_blocked(leader: &Leader, entry: Entry<'_>, tty: bool, mask: SignalMask) -
     run_with(leader, entry, tty, [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()], &signals)
 }
 
-fn run_with(leader: &Leader, entry: Entry<'_>, tty: bool, ours: [BorrowedFd<'_>; 3], signals: &SignalFd) -> std::result::Result<WaitStatus, RunError> {
+fn run_with(
+    leader: &Leader,
+    entry: Entry<'_>,
+    tty: bool,
+    ours: [BorrowedFd<'_>; 3],
+    signals: &SignalFd,
+) -> std::result::Result<WaitStatus, RunError> {
     if tty {
         let size = ours.iter().find_map(terminal::size);
         let entered = super::enter(leader, &Entry { streams: Streams::Terminal(size), ..entry }).map_err(RunError::Enter)?;
         return on_terminal(entered, ours, signals).map_err(RunError::Here);
     }
-    if !ours.iter().any(|fd| terminal::is_tty(fd)) {
+    if !ours.iter().any(terminal::is_tty) {
         let entered = super::enter(leader, &Entry { streams: as_they_are(ours), ..entry }).map_err(RunError::Enter)?;
         return Ok(Relay::new(entered, signals, Vec::new(), None)?.run()?);
     }
@@ -285,7 +291,9 @@ impl<'s> Relay<'s> {
         while let Ok(Some(info)) = self.signals.read() {
             if PASSED.contains(&info.signal) {
                 let _ = clone::pidfd_send_signal(self.entered.pidfd.as_fd(), info.signal);
-            } else if let (WINCH, Some(master), Some(size)) = (info.signal, &self.terminal, terminal::size(std::io::stdout()).or_else(|| terminal::size(std::io::stdin()))) {
+            } else if let (WINCH, Some(master), Some(size)) =
+                (info.signal, &self.terminal, terminal::size(std::io::stdout()).or_else(|| terminal::size(std::io::stdin())))
+            {
                 let _ = pty::set_size(master.as_fd(), size);
             }
         }

@@ -284,7 +284,8 @@ impl Work<'_> {
         let devpts = openat2(&root, c"dev/pts", flags, Mode::empty(), resolve).when("open", "/dev/pts of the machine")?;
         let pty = Pty::open(devpts.as_fd()).map_err(|e| EnterError::new(e.verb, e.object, &e.cause.into()))?;
         if let Some(selector) = self.process.user.as_ref().filter(|u| **u != UserSelector::Id(0)) {
-            let user = userdb::lookup(&root, selector).map_err(|e| EnterError::new("find", "user in the machine", &io::Error::other(e.to_string())))?;
+            let user =
+                userdb::lookup(&root, selector).map_err(|e| EnterError::new("find", "user in the machine", &io::Error::other(e.to_string())))?;
             rustix::fs::fchown(&pty.slave, Some(Uid::from_raw(user.uid)), None).when("give", "terminal to the user")?;
         }
         Ok(pty)
@@ -342,7 +343,14 @@ impl Work<'_> {
     }
 }
 
-fn become_process(spec: &ProcessSpec, entry: &Entry<'_>, bounding: CapSet, filter: Option<&[hostel_sys::seccomp::Insn]>, terminal: bool, report: Option<BorrowedFd<'_>>) -> EnterError {
+fn become_process(
+    spec: &ProcessSpec,
+    entry: &Entry<'_>,
+    bounding: CapSet,
+    filter: Option<&[hostel_sys::seccomp::Insn]>,
+    terminal: bool,
+    report: Option<BorrowedFd<'_>>,
+) -> EnterError {
     let process = Process {
         spec,
         program: entry.program,
@@ -368,7 +376,8 @@ fn join_v1(dir: BorrowedFd<'_>) -> Result<(), Errno> {
 
 /// Leaves the capabilities of the machine, and those that becoming its process takes.
 fn limit_capabilities(bounding: CapSet) -> io::Result<()> {
-    const NEEDED: CapSet = CapSet::of(&[CapName::SETUID, CapName::SETGID, CapName::SETPCAP, CapName::SYS_ADMIN, CapName::SYS_RESOURCE, CapName::CHOWN]);
+    const NEEDED: CapSet =
+        CapSet::of(&[CapName::SETUID, CapName::SETGID, CapName::SETPCAP, CapName::SYS_ADMIN, CapName::SYS_RESOURCE, CapName::CHOWN]);
     caps::limit_bounding(bounding.0)?;
     let (permitted, _, _) = caps::get()?;
     let kept = bounding.or(NEEDED).0 & permitted;

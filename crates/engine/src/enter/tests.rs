@@ -140,7 +140,9 @@ fn all_namespaces_and_ours_unchanged() {
 #[test]
 fn statuses() {
     let Some(guest) = Guest::usual() else { return };
-    for (script, status) in [("exit 0", WaitStatus::Exited(0)), ("exit 7", WaitStatus::Exited(7)), ("kill -TERM $$", WaitStatus::Signaled { signal: 15, core: false })] {
+    for (script, status) in
+        [("exit 0", WaitStatus::Exited(0)), ("exit 7", WaitStatus::Exited(7)), ("kill -TERM $$", WaitStatus::Signaled { signal: 15, core: false })]
+    {
         assert_eq!(Order::sh(script).run(&guest.leader).unwrap().0, status, "{script}");
     }
     for (program, code) in [("/no/such", 127), ("no-such-program", 127), ("/etc/passwd", 126), ("/etc", 126), ("/etc/passwd/x", 127)] {
@@ -169,7 +171,11 @@ fn nothing_of_the_caller_comes_along() {
     let env = text(&guest, "cat /proc/self/environ | tr '\\0' '\\n'");
     let mut names: Vec<&str> = env.lines().filter_map(|l| l.split('=').next()).collect();
     names.sort_unstable();
-    assert_eq!(names, ["HOME", "LOGNAME", "PATH", "PWD", "TERM", "USER", "container"].into_iter().filter(|n| names.contains(n)).collect::<Vec<_>>(), "{env}");
+    assert_eq!(
+        names,
+        ["HOME", "LOGNAME", "PATH", "PWD", "TERM", "USER", "container"].into_iter().filter(|n| names.contains(n)).collect::<Vec<_>>(),
+        "{env}"
+    );
     assert!(env.contains("HOME=/root") && env.contains("container=hostel"));
     assert_eq!(text(&guest, "ls /proc/self/fd").split_whitespace().count(), 4, "0, 1, 2 and the directory ls reads");
     assert_eq!(text(&guest, "pwd; umask; [ $(cut -d' ' -f6 /proc/self/stat) = $$ ] && echo leads a session").trim(), "/\n0022\nleads a session");
@@ -249,7 +255,9 @@ fn as_confined_as_asked() {
 /// CVE-2015-1334: what a machine shows as /proc decides nothing.
 #[test]
 fn a_fake_proc_decides_nothing() {
-    let script = format!("mount -t tmpfs none /proc; mkdir -p /proc/self /proc/1 /proc/thread-self; echo 'CapBnd: ffffffffffffffff' >/proc/self/status; {READY} cat");
+    let script = format!(
+        "mount -t tmpfs none /proc; mkdir -p /proc/self /proc/1 /proc/thread-self; echo 'CapBnd: ffffffffffffffff' >/proc/self/status; {READY} cat"
+    );
     let flags = ["--user", "--map-root-user", "--net", "--uts", "--ipc"];
     // The bounding set of the leader is what it is, whatever its /proc says.
     let Some(guest) = Guest::start_with(&flags, &["setpriv", "--bounding-set=-sys_module,-sys_boot"], &script) else { return };
@@ -303,7 +311,8 @@ pub(crate) const DEVPTS: &str = "mount -t devpts -o newinstance,ptmxmode=0666 de
 #[test]
 fn a_terminal_out_of_the_machine() {
     let Some(guest) = Guest::start(&["--user", "--map-root-user", "--ipc"], &format!("{DEVPTS} {READY} cat")) else { return };
-    let seen = on_terminal(&guest, "tty; stty size; [ -O $(tty) ] && echo mine; echo hi >/dev/tty; ps -o tty= -p $$; ls /proc/self/fd | wc -l").unwrap();
+    let seen =
+        on_terminal(&guest, "tty; stty size; [ -O $(tty) ] && echo mine; echo hi >/dev/tty; ps -o tty= -p $$; ls /proc/self/fd | wc -l").unwrap();
     let lines: Vec<&str> = seen.split("\r\n").map(str::trim).collect();
     assert_eq!(lines, ["/dev/pts/0", "33 99", "mine", "hi", "pts/0", "4", ""], "{seen:?}");
 }
@@ -333,10 +342,14 @@ fn the_leaders_own_root() {
     let dir = std::env::temp_dir().join(format!("hostel-enter-root-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
     let path = dir.display();
-    let script = format!("mount --rbind / {path} && echo here >/dev/null; mount -t tmpfs none {path}/mnt; echo inner >{path}/mnt/mark; {READY} exec chroot {path} sh -c 'cat'");
+    let script = format!(
+        "mount --rbind / {path} && echo here >/dev/null; mount -t tmpfs none {path}/mnt; echo inner >{path}/mnt/mark; {READY} exec chroot {path} sh -c 'cat'"
+    );
     if let Some(guest) = Guest::start(&["--user", "--map-root-user"], &script) {
         let deadline = Instant::now() + Duration::from_secs(5);
-        while std::fs::read_link(format!("/proc/{}/root", guest.leader.pid())).is_ok_and(|r| r == std::path::Path::new("/")) && Instant::now() < deadline {
+        while std::fs::read_link(format!("/proc/{}/root", guest.leader.pid())).is_ok_and(|r| r == std::path::Path::new("/"))
+            && Instant::now() < deadline
+        {
             std::thread::sleep(Duration::from_millis(5));
         }
         assert_eq!(text(&guest, "cat /mnt/mark").trim(), "inner");
@@ -406,6 +419,7 @@ fn shielded_programs_cannot_be_written() {
 
 #[test]
 #[ignore = "run by shielded_programs_cannot_be_written"]
+#[allow(clippy::zombie_processes)] // it is to outlive this process
 fn shielded() {
     if !rustix::process::geteuid().is_root() {
         eprintln!("skipped: needs root");
@@ -428,7 +442,12 @@ fn places_of_foreign_machines() {
                   37 24 0:32 /docker/x /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu,cpuacct\n38 24 0:33 / /sys/fs/cgroup/systemd rw - cgroup none rw,name=systemd\n";
     let own = "5:memory:/lxc/a\n4:cpu,cpuacct:/docker/x/y\n3:cpu,cpuacct:/elsewhere\n2:name=systemd:/m\n1:pids:/none\n0::/machine.slice/a\n";
     let paths: Vec<(bool, String)> = spawn::cgroup_paths(own, mounts).into_iter().map(|(v2, p)| (v2, p.display().to_string())).collect();
-    let want = [(false, "/sys/fs/cgroup/memory/lxc/a"), (false, "/sys/fs/cgroup/cpu/y"), (false, "/sys/fs/cgroup/systemd/m"), (true, "/sys/fs/cgroup/unified/machine.slice/a")];
+    let want = [
+        (false, "/sys/fs/cgroup/memory/lxc/a"),
+        (false, "/sys/fs/cgroup/cpu/y"),
+        (false, "/sys/fs/cgroup/systemd/m"),
+        (true, "/sys/fs/cgroup/unified/machine.slice/a"),
+    ];
     assert_eq!(paths, want.map(|(v2, p)| (v2, p.to_owned())));
     assert!(spawn::cgroup_paths("0::/../x\njunk\n", mounts).is_empty());
     assert!(spawn::cgroup_paths(own, "").is_empty());

@@ -58,12 +58,20 @@ impl Builder<'_> {
     }
 
     fn dev(&mut self) {
-        let dev = self.prepare(Prepared::Tmpfs { options: options(&[("mode", "0755"), ("size", "4m"), ("nr_inodes", "64k")]), attributes: Attributes::NOSUID.or(Attributes::STRICTATIME), nodes: self.device_nodes() });
+        let dev = self.prepare(Prepared::Tmpfs {
+            options: options(&[("mode", "0755"), ("size", "4m"), ("nr_inodes", "64k")]),
+            attributes: Attributes::NOSUID.or(Attributes::STRICTATIME),
+            nodes: self.device_nodes(),
+        });
         self.payload.push(PayloadStep::AttachApi(dev, "dev"));
         let pts = self.prepare(Prepared::Devpts);
         self.console_slots = Some((pts, dev));
         self.payload.push(PayloadStep::AttachIn(dev, pts, c"pts"));
-        let shm = self.prepare(Prepared::Tmpfs { options: options(&[("mode", "1777"), ("size", "10%"), ("nr_inodes", "400k")]), attributes: NOSUID_NODEV.or(Attributes::STRICTATIME), nodes: Vec::new() });
+        let shm = self.prepare(Prepared::Tmpfs {
+            options: options(&[("mode", "1777"), ("size", "10%"), ("nr_inodes", "400k")]),
+            attributes: NOSUID_NODEV.or(Attributes::STRICTATIME),
+            nodes: Vec::new(),
+        });
         self.payload.push(PayloadStep::AttachIn(dev, shm, c"shm"));
     }
 
@@ -81,11 +89,25 @@ impl Builder<'_> {
         }
         // sd-device finds a node by its number here.
         nodes.push(Node::Dir(c"char".into(), 0o755));
-        let numbers = [(c"char/1:3", c"../null"), (c"char/1:5", c"../zero"), (c"char/1:7", c"../full"), (c"char/1:8", c"../random"), (c"char/1:9", c"../urandom"), (c"char/5:0", c"../tty")];
+        let numbers = [
+            (c"char/1:3", c"../null"),
+            (c"char/1:5", c"../zero"),
+            (c"char/1:7", c"../full"),
+            (c"char/1:8", c"../random"),
+            (c"char/1:9", c"../urandom"),
+            (c"char/5:0", c"../tty"),
+        ];
         let tun = self.host_facts.tun.map(|_| (c"char/10:200", c"../net/tun"));
         let fuse = self.host_facts.fuse.map(|_| (c"char/10:229", c"../fuse"));
         nodes.extend(numbers.into_iter().chain(tun).chain(fuse).map(|(name, target)| Node::Link(name.into(), target.into())));
-        for (name, target) in [(c"fd", c"/proc/self/fd"), (c"stdin", c"/proc/self/fd/0"), (c"stdout", c"/proc/self/fd/1"), (c"stderr", c"/proc/self/fd/2"), (c"core", c"/proc/kcore"), (c"ptmx", c"pts/ptmx")] {
+        for (name, target) in [
+            (c"fd", c"/proc/self/fd"),
+            (c"stdin", c"/proc/self/fd/0"),
+            (c"stdout", c"/proc/self/fd/1"),
+            (c"stderr", c"/proc/self/fd/2"),
+            (c"core", c"/proc/kcore"),
+            (c"ptmx", c"pts/ptmx"),
+        ] {
             nodes.push(Node::Link(name.into(), target.into()));
         }
         for (name, mode) in [(c"pts", 0o755), (c"shm", 0o1777), (c"mqueue", 0o755)] {
@@ -108,13 +130,18 @@ impl Builder<'_> {
             Node::File(c"host/container-manager".into(), 0o444, self.container().as_bytes().to_vec()),
             Node::File(c"host/container-uuid".into(), 0o444, self.uuid.dashed().into_bytes()),
             Node::Fifo(c"host/proc-kmsg".into(), 0o600),
-            Node::File(c"host/proc-sys-kernel-random-boot-id".into(), 0o444, boot_id(self.caller.random).into_bytes()),
+            // The kernel's is the host's.
+            Node::BootId(c"host/proc-sys-kernel-random-boot-id".into()),
             Node::Dir(c"lock".into(), 0o1777),
         ];
         if let Some(content) = &self.host_facts.os_release_content {
             nodes.push(Node::File(c"host/os-release".into(), 0o444, content.clone()));
         }
-        let run = self.prepare(Prepared::Tmpfs { options: options(&[("mode", "0755"), ("size", "20%"), ("nr_inodes", "800k")]), attributes: NOSUID_NODEV.or(Attributes::STRICTATIME), nodes });
+        let run = self.prepare(Prepared::Tmpfs {
+            options: options(&[("mode", "0755"), ("size", "20%"), ("nr_inodes", "800k")]),
+            attributes: NOSUID_NODEV.or(Attributes::STRICTATIME),
+            nodes,
+        });
         self.host.push(HostStep::OpenNotify(run));
         self.payload.push(PayloadStep::AttachApi(run, "run"));
         self.payload.push(PayloadStep::SealRunHost(run));
@@ -176,12 +203,4 @@ impl Builder<'_> {
             self.payload.push(PayloadStep::Loopback);
         }
     }
-}
-
-/// A boot id of the machine's own; the kernel's is the host's.
-fn boot_id(mut random: [u8; 16]) -> String {
-    for (i, byte) in random.iter_mut().enumerate() {
-        *byte = byte.wrapping_mul(167).wrapping_add(i as u8 + 59);
-    }
-    hostel_spec::MachineUuid::from_random(random).dashed()
 }

@@ -29,7 +29,8 @@ pub(super) fn name(spec: &MachineSpec, host: &Host, tree: &TreeFacts, random: [u
         // Several throw-away copies of one tree run side by side.
         _ => format!("{}-{:016x}", &cleaned[..cleaned.len().min(MachineName::MAX - 17)], u64::from_le_bytes(random)),
     };
-    MachineName::new(cleaned).map_err(|_| Error::new("derive", "machine name", format!("nothing of {text:?} can be used")).hint("name it with --machine=NAME"))
+    MachineName::new(cleaned)
+        .map_err(|_| Error::new("derive", "machine name", format!("nothing of {text:?} can be used")).hint("name it with --machine=NAME"))
 }
 
 impl Builder<'_> {
@@ -82,7 +83,14 @@ impl Builder<'_> {
 
     fn bind_file(&mut self, path: &Path) -> FileChange {
         let slot = self.slot();
-        self.host.push(HostStep::Prepare(slot, Prepared::Clone { source: Source::Path(path.into()), recursive: false, attributes: Attributes::RDONLY.or(Attributes::NOSUID).or(Attributes::NODEV) }));
+        self.host.push(HostStep::Prepare(
+            slot,
+            Prepared::Clone {
+                source: Source::Path(path.into()),
+                recursive: false,
+                attributes: Attributes::RDONLY.or(Attributes::NOSUID).or(Attributes::NODEV),
+            },
+        ));
         FileChange::Bind(slot)
     }
 

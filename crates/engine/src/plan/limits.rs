@@ -30,5 +30,7 @@ pub(super) fn merged(spec: &MachineSpec, host: &Host) -> Vec<Rlimit> {
 
 /// What to say about limits that cannot be had; systemd-nspawn would refuse to start.
 pub(super) fn notices(host: &Host) -> impl Iterator<Item = String> {
-    host.low_limits.iter().map(|(name, most)| format!("limit {} is lowered to {most}: raising it takes CAP_SYS_RESOURCE, which this process does not have", name.name()))
+    host.low_limits.iter().map(|(name, most)| {
+        format!("limit {} is lowered to {most}: raising it takes CAP_SYS_RESOURCE, which this process does not have", name.name())
+    })
 }

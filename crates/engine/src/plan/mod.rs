@@ -13,12 +13,12 @@ mod tests;
 use std::borrow::Cow;
 use std::path::PathBuf;
 
-use hostel_process::pty::WindowSize;
 use hostel_process::r#become::Program;
+use hostel_process::pty::WindowSize;
 use hostel_process::seccomp;
 use hostel_spec::{
-    CapName, CapSet, ConsoleMode, IdRange, MachineName, MachineSpec, MachineUuid, NetworkMode, OsText, Ownership, Payload, ProcessSpec, SyscallFilter,
-    UserNamespace,
+    CapName, CapSet, ConsoleMode, IdRange, MachineName, MachineSpec, MachineUuid, NetworkMode, OsText, Ownership, Payload, ProcessSpec,
+    SyscallFilter, UserNamespace,
 };
 use hostel_sys::seccomp::Insn;
 
@@ -182,7 +182,8 @@ pub fn plan(spec: &MachineSpec, host: &Host, tree: &TreeFacts, caller: &Caller) 
     let program = if b.booting() { Program::Init } else { Program::Command };
     let mut spec = spec.clone();
     spec.process.rlimits = limits::merged(&spec, host);
-    let notices = spec.notices.iter().cloned().chain(limits::notices(host)).chain(unknown_calls(&spec)?).chain(std::mem::take(&mut b.notices)).collect();
+    let notices =
+        spec.notices.iter().cloned().chain(limits::notices(host)).chain(unknown_calls(&spec)?).chain(std::mem::take(&mut b.notices)).collect();
     Ok(Plan {
         notices,
         env: b.environment(console),
@@ -274,7 +275,8 @@ fn unknown_calls(spec: &MachineSpec) -> Result<Option<String>> {
     for rule in rules {
         for name in rule.names.iter().filter(|n| seccomp::resolve_name(n).is_none()) {
             if !rule.allow {
-                return Err(Error::new("deny", format!("system call {name:?}"), "there is no system call or group of this name").hint("`systemd-analyze syscall-filter` and syscalls(2) list them"));
+                return Err(Error::new("deny", format!("system call {name:?}"), "there is no system call or group of this name")
+                    .hint("`systemd-analyze syscall-filter` and syscalls(2) list them"));
             }
             left_out.push(name.as_str());
         }
@@ -309,10 +311,18 @@ impl Plan {
     /// Names of the namespaces the machine gets of its own.
     pub fn namespaces(&self) -> Vec<&'static str> {
         let n = &self.spec.namespaces;
-        [("mount", true), ("cgroup", true), ("pid", n.pid), ("uts", n.uts), ("ipc", n.ipc), ("network", self.own_network), ("user", self.user_namespace)]
-            .into_iter()
-            .filter_map(|(name, own)| own.then_some(name))
-            .collect()
+        [
+            ("mount", true),
+            ("cgroup", true),
+            ("pid", n.pid),
+            ("uts", n.uts),
+            ("ipc", n.ipc),
+            ("network", self.own_network),
+            ("user", self.user_namespace),
+        ]
+        .into_iter()
+        .filter_map(|(name, own)| own.then_some(name))
+        .collect()
     }
     fn program_text(&self) -> String {
         let words = self.spec.process.argv.iter().map(|a| a.to_string_lossy()).collect::<Vec<_>>().join(" ");

@@ -24,7 +24,12 @@ impl Builder<'_> {
     fn custom_mount(&mut self, mount: &Mount) -> Result<()> {
         match mount {
             Mount::Bind { source: MountSource::Tree(from), target, read_only, options } => {
-                self.payload.push(PayloadStep::BindInside { from: from.clone(), target: target.clone(), read_only: *read_only, recursive: options.recursive });
+                self.payload.push(PayloadStep::BindInside {
+                    from: from.clone(),
+                    target: target.clone(),
+                    read_only: *read_only,
+                    recursive: options.recursive,
+                });
             }
             Mount::Bind { source, target, read_only, options } => {
                 let source = self.source(source);
@@ -103,7 +108,22 @@ pub(crate) fn tmpfs_options(text: &str) -> Result<(Vec<(CString, CString)>, Attr
             "relatime" | "noatime" | "nodiratime" | "norelatime" | "defaults" => {}
             _ => {
                 let (key, value) = word.split_once('=').unwrap_or((word, ""));
-                if !matches!(key, "size" | "mode" | "nr_inodes" | "nr_blocks" | "uid" | "gid" | "huge" | "mpol" | "usrquota" | "grpquota" | "noswap" | "inode32" | "inode64") {
+                if !matches!(
+                    key,
+                    "size"
+                        | "mode"
+                        | "nr_inodes"
+                        | "nr_blocks"
+                        | "uid"
+                        | "gid"
+                        | "huge"
+                        | "mpol"
+                        | "usrquota"
+                        | "grpquota"
+                        | "noswap"
+                        | "inode32"
+                        | "inode64"
+                ) {
                     return refuse(word, "tmpfs has no such option");
                 }
                 match (CString::new(key), CString::new(value)) {

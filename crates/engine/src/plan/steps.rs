@@ -58,6 +58,8 @@ pub enum Node {
     Dir(CString, u32),
     /// A regular file with content.
     File(CString, u32, Vec<u8>),
+    /// A read-only file with a random id, another in each life of PID 1.
+    BootId(CString),
     /// A symbolic link: (path, target).
     Link(CString, CString),
     /// A character device: (path, mode, major, minor).
@@ -173,6 +175,13 @@ pub enum BondStep {
         /// Where it will be, for `owneridmap`.
         target: PathBuf,
     },
+    /// Makes the root, an overlay with its upper layer on a tmpfs, with the host's rights, and puts it on top of the payload's "/".
+    StackRoot {
+        /// The lower layer.
+        lower: Slot,
+        /// Disk file systems of the host below it, each with an overlay of its own: clone, where.
+        submounts: Vec<(Slot, PathBuf)>,
+    },
     /// Moves the payload into v1 cgroups that have limits.
     PlaceInV1,
     /// Makes a virtual cable.
@@ -202,6 +211,8 @@ pub enum RootAssembly {
         /// A prepared mount with `upper` and `work` in it; `None` = a fresh tmpfs.
         upper: Option<Slot>,
     },
+    /// What [`BondStep::StackRoot`] left on top of "/" is the root.
+    Stacked,
 }
 
 /// What a resolver or time zone file becomes.
@@ -338,7 +349,8 @@ pub enum PayloadStep {
 impl fmt::Display for Prepared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let words = |a: &Attributes| {
-            let names = [(Attributes::RDONLY, " ro"), (Attributes::NOSUID, " nosuid"), (Attributes::NODEV, " nodev"), (Attributes::NOEXEC, " noexec")];
+            let names =
+                [(Attributes::RDONLY, " ro"), (Attributes::NOSUID, " nosuid"), (Attributes::NODEV, " nodev"), (Attributes::NOEXEC, " noexec")];
             names.iter().filter(|(bit, _)| a.0 & bit.0 != 0).map(|(_, n)| *n).collect::<String>()
         };
         match self {
@@ -398,6 +410,13 @@ impl fmt::Display for BondStep {
             BondStep::MapIds => f.write_str("write the id maps"),
             BondStep::MapTree { slot, chown } => write!(f, "map ids of mount {}{}", slot.0, if *chown { ", else change them on disk" } else { "" }),
             BondStep::MapMount { slot, mapping, .. } => write!(f, "map ids of mount {} ({mapping:?})", slot.0),
+            BondStep::StackRoot { lower, submounts } => {
+                write!(f, "make root: overlay of mount {}", lower.0)?;
+                for (lower, target) in submounts {
+                    write!(f, ", of mount {} on {}", lower.0, target.display())?;
+                }
+                f.write_str("; upper layers on tmpfs, with the host's rights (Linux before 6.6)")
+            }
             BondStep::PlaceInV1 => f.write_str("place into v1 cgroups"),
             BondStep::AddVeth { host, inside, .. } => write!(f, "add veth {host} - {inside}"),
         }
@@ -410,6 +429,7 @@ impl fmt::Display for PayloadStep {
         match self {
             PayloadStep::Wait => f.write_str("wait for the supervisor"),
             PayloadStep::Isolate => f.write_str("cut mount propagation"),
+            PayloadStep::AssembleRoot(RootAssembly::Stacked) => f.write_str("root = the overlay that was made"),
             PayloadStep::AssembleRoot(RootAssembly::Mount(slot)) => write!(f, "root = mount {}", slot.0),
             PayloadStep::AssembleRoot(RootAssembly::Overlay { lower, upper }) => {
                 f.write_str("root = overlay of")?;
@@ -421,7 +441,9 @@ impl fmt::Display for PayloadStep {
                     None => f.write_str(", upper layer on a tmpfs"),
                 }
             }
-            PayloadStep::OverlaySubmount { lower, target } => write!(f, "overlay of mount {} on {}, upper layer on a tmpfs", lower.0, target.display()),
+            PayloadStep::OverlaySubmount { lower, target } => {
+                write!(f, "overlay of mount {} on {}, upper layer on a tmpfs", lower.0, target.display())
+            }
             PayloadStep::BaseDirectory(path, mode) => write!(f, "directory /{path} (mode {mode:04o} if missing)"),
             PayloadStep::BaseLink(path, target) => write!(f, "link /{path} -> {target} (if missing)"),
             PayloadStep::AttachUsr(slot) => write!(f, "attach usr of mount {} on /usr read-only", slot.0),
@@ -436,7 +458,9 @@ impl fmt::Display for PayloadStep {
             PayloadStep::Sysfs { .. } => f.write_str("mount /sys of the own network"),
             PayloadStep::Mqueue => f.write_str("mount /dev/mqueue"),
             PayloadStep::Cgroup => f.write_str("cgroup namespace, mount /sys/fs/cgroup"),
-            PayloadStep::ProcReadOnly { paths, net_writable } => write!(f, "read-only in /proc: {}{}", paths.join(" "), if *net_writable { " (but sys/net)" } else { "" }),
+            PayloadStep::ProcReadOnly { paths, net_writable } => {
+                write!(f, "read-only in /proc: {}{}", paths.join(" "), if *net_writable { " (but sys/net)" } else { "" })
+            }
             PayloadStep::ProcMask(paths) => write!(f, "masked in /proc: {}", paths.join(" ")),
             PayloadStep::SysMask(paths) => write!(f, "masked in /sys: {}", paths.join(" ")),
             PayloadStep::ProcOwn => f.write_str("own boot_id and kmsg"),
@@ -463,4 +487,3 @@ fn change_word(change: &FileChange) -> String {
         FileChange::Delete => "delete".into(),
     }
 }
-

@@ -22,6 +22,7 @@ fn host() -> Host {
         seccomp: true,
         tun: Some(0o600),
         fuse: None,
+        tmpfs_user_attributes: true,
         init_limits: Vec::new(),
         low_limits: Vec::new(),
         submounts: Vec::new(),
@@ -76,7 +77,9 @@ fn network_capabilities() {
 
 #[test]
 fn consoles() {
-    let mode = |line: &str, stdin_tty, stdout_tty| plan(&spec(line), &host(), &tree("/srv/d"), &Caller { stdin_tty, stdout_tty, ..Caller::default() }).map(|p| p.console);
+    let mode = |line: &str, stdin_tty, stdout_tty| {
+        plan(&spec(line), &host(), &tree("/srv/d"), &Caller { stdin_tty, stdout_tty, ..Caller::default() }).map(|p| p.console)
+    };
     assert_eq!(mode("-D /srv/d true", true, true).unwrap(), ConsoleMode::Interactive);
     assert_eq!(mode("-D /srv/d true", false, true).unwrap(), ConsoleMode::ReadOnly);
     assert_eq!(mode("-D /srv/d --console=autopipe true", true, true).unwrap(), ConsoleMode::Interactive);

@@ -88,7 +88,17 @@ fn move_in(registry: &Registry, name: &MachineName, path: &std::path::Path, dir:
     let machines = copy()?;
     let spare = (0..SPARE).map(|_| copy()).collect::<Result<Vec<_>>>()?;
     let Some(lock) = take_lock(dir.as_fd(), name, path)? else { return Ok(None) };
-    let mut claim = Claim { name: name.clone(), path: path.to_path_buf(), state: registry.root.clone(), machines, dir, lock, journal: None, recovered: None, spare };
+    let mut claim = Claim {
+        name: name.clone(),
+        path: path.to_path_buf(),
+        state: registry.root.clone(),
+        machines,
+        dir,
+        lock,
+        journal: None,
+        recovered: None,
+        spare,
+    };
     match claim.recover(fresh).and_then(|()| claim.record_owner()) {
         Ok(()) => Ok(Some(claim)),
         Err(error) => {

@@ -191,14 +191,16 @@ fn holder() {
 
 fn start_holder(temp: &Temp, leader: &Child) -> Sleeper {
     let _ = std::fs::remove_file(temp.root().join("ready"));
-    let child = Sleeper(Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "registry::tests::holder", "--ignored", "--quiet"])
-        .env("HOSTEL_TEST_ROOT", temp.root())
-        .env("HOSTEL_TEST_LEADER", leader.id().to_string())
-        .env("HOSTEL_TEST_TEMPORARY", temp.0.join(".#hostel-copy"))
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap());
+    let child = Sleeper(
+        Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "registry::tests::holder", "--ignored", "--quiet"])
+            .env("HOSTEL_TEST_ROOT", temp.root())
+            .env("HOSTEL_TEST_LEADER", leader.id().to_string())
+            .env("HOSTEL_TEST_TEMPORARY", temp.0.join(".#hostel-copy"))
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
     let deadline = Instant::now() + Duration::from_secs(10);
     while !temp.root().join("ready").exists() {
         assert!(Instant::now() < deadline, "the holder did not start");

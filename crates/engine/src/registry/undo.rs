@@ -167,7 +167,7 @@ impl Undo {
                 if name.is_empty() || name.len() > 15 || matches!(name.as_str(), "." | "..") || name.bytes().any(|b| b == b'/' || b <= b' ') {
                     return refuse("link", &name, "it is no interface name");
                 }
-                if !alias.strip_prefix("hostel:").is_some_and(|m| !m.is_empty()) {
+                if alias.strip_prefix("hostel:").is_none_or(str::is_empty) {
                     return refuse("link", &name, "its alias is not one that hostel gives");
                 }
                 Ok(())
@@ -234,14 +234,37 @@ mod tests {
         for good in ["/sys/fs/cgroup/hostel/a", "/sys/fs/cgroup/memory/hostel/a", "/sys/fs/cgroup/unified/user.slice/hostel/a/b", "hostel/a"] {
             assert!(cgroup(good), "{good}");
         }
-        for bad in ["", "/", "/sys/fs/cgroup", "/sys/fs/cgroup/hostel", "/sys/fs/cgroup/hostel/..", "/sys/fs/cgroup/hostel/../a", "hostel",
-            "/sys/fs/cgroup/hostel/a/../../b", "/sys/fs/cgroup/xhostel/a", "../hostel/a", "/sys/fs/cgroup/./hostel/a", "/hostel/a\0b"] {
+        for bad in [
+            "",
+            "/",
+            "/sys/fs/cgroup",
+            "/sys/fs/cgroup/hostel",
+            "/sys/fs/cgroup/hostel/..",
+            "/sys/fs/cgroup/hostel/../a",
+            "hostel",
+            "/sys/fs/cgroup/hostel/a/../../b",
+            "/sys/fs/cgroup/xhostel/a",
+            "../hostel/a",
+            "/sys/fs/cgroup/./hostel/a",
+            "/hostel/a\0b",
+        ] {
             assert!(!cgroup(bad), "{bad:?}");
         }
         for good in ["/var/lib/machines/.#hostel-0123", "/a/.hostel-x"] {
             assert!(dir(good), "{good}");
         }
-        for bad in ["", "/", "/var/lib/machines/x", "/a/.#hostel-", "/a/.#hostel-x/..", "/a/.#hostel-x/b", ".#hostel-x", "/a/../.#hostel-x", "/run/hostel", "/run/hostel/machines/a"] {
+        for bad in [
+            "",
+            "/",
+            "/var/lib/machines/x",
+            "/a/.#hostel-",
+            "/a/.#hostel-x/..",
+            "/a/.#hostel-x/b",
+            ".#hostel-x",
+            "/a/../.#hostel-x",
+            "/run/hostel",
+            "/run/hostel/machines/a",
+        ] {
             assert!(!dir(bad), "{bad:?}");
         }
         for good in ["/run/hostel/uids/1", "/var/lib/x/.#hostel-pin-1"] {

@@ -46,7 +46,9 @@ pub fn methods(kind: InitKind, goal: Goal, evidence: &Evidence) -> Vec<Method> {
         (InitKind::Sysvinit, Goal::PowerOff) if takes(OFF + 1) => vec![Signal(OFF + 1), Runlevel(b'0'), Run(&["init", "0"]), Run(&["poweroff"])],
         (InitKind::Sysvinit, Goal::PowerOff) => vec![Runlevel(b'0'), Run(&["init", "0"]), Run(&["poweroff"])],
         (InitKind::Sysvinit, Goal::Reboot) => vec![Runlevel(b'6'), Signal(INT)],
-        (InitKind::OpenrcInit, Goal::PowerOff) => vec![Signal(TERM), Line("run/openrc/init.ctl", "poweroff"), Run(&["openrc-shutdown", "-p", "now"]), Run(&["poweroff"])],
+        (InitKind::OpenrcInit, Goal::PowerOff) => {
+            vec![Signal(TERM), Line("run/openrc/init.ctl", "poweroff"), Run(&["openrc-shutdown", "-p", "now"]), Run(&["poweroff"])]
+        }
         (InitKind::OpenrcInit, Goal::Reboot) => vec![Signal(INT), Line("run/openrc/init.ctl", "reboot")],
         // Debian's takes SIGPWR; in its first stage it takes nothing, which is why requests are repeated.
         (InitKind::Runit, Goal::PowerOff) if takes(PWR) => vec![Run(&["/sbin/init", "0"]), Signal(PWR), Run(&["poweroff"])],

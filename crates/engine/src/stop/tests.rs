@@ -98,7 +98,7 @@ fn only_fifos_inside_the_root_are_written() {
     std::os::unix::fs::symlink(&trap, dir.join("root/run/initctl")).unwrap();
     let read = |path: &Path| rustix::fs::open(path, OFlags::RDONLY | OFlags::NONBLOCK, rustix::fs::Mode::empty()).unwrap();
     let trap_end = read(&trap);
-    let root = rustix::fs::open(&dir.join("root"), OFlags::PATH | OFlags::DIRECTORY, rustix::fs::Mode::empty()).unwrap();
+    let root = rustix::fs::open(dir.join("root"), OFlags::PATH | OFlags::DIRECTORY, rustix::fs::Mode::empty()).unwrap();
     assert!(!write_fifo(root.as_fd(), "run/initctl", b"x"), "an absolute link out of the root was followed");
     assert_eq!(rustix::io::read(&trap_end, &mut [0u8; 8]).unwrap_or(0), 0);
     std::fs::write(dir.join("root/run/file"), b"").unwrap();
@@ -181,7 +181,9 @@ mod real {
         let dir = std::env::temp_dir().join(format!("hostel-stop-stubborn-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let path = dir.display();
-        let script = format!("trap 'echo T >>{path}/leader' TERM; sh -c 'trap \"echo T >>{path}/child; exit\" TERM; while :; do sleep 0.1; done' & {READY} while :; do sleep 0.1; done");
+        let script = format!(
+            "trap 'echo T >>{path}/leader' TERM; sh -c 'trap \"echo T >>{path}/child; exit\" TERM; while :; do sleep 0.1; done' & {READY} while :; do sleep 0.1; done"
+        );
         if let Some(guest) = Guest::start(&USER, &script) {
             std::thread::sleep(Duration::from_millis(200));
             let (stopped, took) = timed(&guest, &order(6000));
@@ -195,7 +197,9 @@ mod real {
 
     #[test]
     fn the_signal_the_user_chose() {
-        let Some(guest) = Guest::start(&USER, &format!("trap 'exit 3' USR1; trap 'exit 4' TERM; {READY} while :; do sleep 0.1; done")) else { return };
+        let Some(guest) = Guest::start(&USER, &format!("trap 'exit 3' USR1; trap 'exit 4' TERM; {READY} while :; do sleep 0.1; done")) else {
+            return;
+        };
         let (stopped, _) = timed(&guest, &Order { signal: Some(hostel_spec::Signal::USR1), ..order(20_000) });
         assert!(matches!(stopped, Stopped::Cleanly(None | Some(WaitStatus::Exited(3)))), "{stopped:?}");
     }

@@ -23,6 +23,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 
+use super::overlay;
 use super::payload::Payload;
 use super::prepare::{self, Made};
 use crate::cgroup::Layout;
@@ -151,10 +152,17 @@ pub(super) fn record(claim: &mut Claim, undo: Undo) -> Result<()> {
 
 pub(super) fn flags(plan: &Plan) -> u64 {
     let n = &plan.spec.namespaces;
-    [(clone::NEWNS, true), (clone::NEWPID, n.pid), (clone::NEWUTS, n.uts), (clone::NEWIPC, n.ipc), (clone::NEWNET, plan.own_network), (clone::NEWUSER, plan.user_namespace)]
-        .into_iter()
-        .filter_map(|(flag, own)| own.then_some(flag))
-        .sum()
+    [
+        (clone::NEWNS, true),
+        (clone::NEWPID, n.pid),
+        (clone::NEWUTS, n.uts),
+        (clone::NEWIPC, n.ipc),
+        (clone::NEWNET, plan.own_network),
+        (clone::NEWUSER, plan.user_namespace),
+    ]
+    .into_iter()
+    .filter_map(|(flag, own)| own.then_some(flag))
+    .sum()
 }
 
 fn clone_error(plan: &Plan, error: &std::io::Error) -> Error {
@@ -168,7 +176,7 @@ fn clone_error(plan: &Plan, error: &std::io::Error) -> Error {
 }
 
 /// Success is the pipe hanging up unwritten: the exec closed it.
-fn read_report(report: OwnedFd) -> Result<()> {
+pub(super) fn read_report(report: OwnedFd) -> Result<()> {
     let mut text = Vec::new();
     std::fs::File::from(report).read_to_end(&mut text).context("read", "report of the payload")?;
     if text.is_empty() {
@@ -188,16 +196,20 @@ fn bond(plan: &Plan, made: &mut Made, claim: &mut Claim, pid: i32) -> Result<()>
             BondStep::MapIds => userns = Some(map_ids(made, pid)?),
             BondStep::MapTree { slot, chown } => map_tree(made, *slot, *chown, userns.as_ref().map(AsFd::as_fd))?,
             BondStep::MapMount { slot, mapping, target } => map_mount(made, *slot, *mapping, target, userns.as_ref().map(AsFd::as_fd))?,
+            BondStep::StackRoot { lower, submounts } => overlay::stack_for(made, pid, *lower, submounts)?,
             BondStep::PlaceInV1 => {
                 if let Some(cgroup) = &made.cgroup {
-                    cgroup.place_v1(rustix::process::Pid::from_raw(pid).ok_or_else(|| Error::new("place", "payload", "it has no pid"))?).map_err(|e| Error::new("place", "payload into v1 cgroups", e))?;
+                    cgroup
+                        .place_v1(rustix::process::Pid::from_raw(pid).ok_or_else(|| Error::new("place", "payload", "it has no pid"))?)
+                        .map_err(|e| Error::new("place", "payload into v1 cgroups", e))?;
                 }
             }
             BondStep::AddVeth { host, altname, host_mac, inside, inside_mac } => {
                 let alias = format!("hostel:{}", plan.name);
                 record(claim, Undo::Link { name: host.clone(), alias: alias.clone() })?;
                 let netns = open_namespace(pid, "net")?;
-                let ends = (VethEnd { name: host, mac: *host_mac, altname: altname.as_deref() }, VethEnd { name: inside, mac: *inside_mac, altname: None });
+                let ends =
+                    (VethEnd { name: host, mac: *host_mac, altname: altname.as_deref() }, VethEnd { name: inside, mac: *inside_mac, altname: None });
                 add_veth(ends, netns.as_fd(), &alias)?;
             }
         }
@@ -216,7 +228,9 @@ fn add_veth(ends: (VethEnd<'_>, VethEnd<'_>), netns: BorrowedFd<'_>, alias: &str
             Ok(()) => return Ok(()),
             Err(e) if e.raw_os_error() != Some(Errno::EXIST.raw_os_error()) => return Err(failed(e)),
             Err(e) => match std::fs::read_to_string(format!("/sys/class/net/{name}/ifalias")) {
-                Ok(found) if found.trim() != alias => return Err(failed(e).hint(format!("an interface of that name exists and is not this machine's: ip link delete {name}"))),
+                Ok(found) if found.trim() != alias => {
+                    return Err(failed(e).hint(format!("an interface of that name exists and is not this machine's: ip link delete {name}")));
+                }
                 // Ours, or gone by now.
                 _ => match routing.delete(name) {
                     Ok(()) => {}
@@ -251,8 +265,11 @@ fn map_tree(made: &Made, slot: Slot, chown: bool, userns: Option<BorrowedFd<'_>>
         .or_else(|_| mount::change(fd, c"", false, Attributes::NONE, Attributes::NONE, Propagation::Keep, userns));
     match mapped {
         Ok(()) => Ok(()),
-        Err(e) if chown && matches!(e.raw_os_error().map(Errno::from_raw_os_error), Some(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS)) => prepare::shift_tree(made),
-        Err(e) => Err(Error::new("map", format!("ids of {}", made.tree_path.display()), io_text(&e)).hint("its file system may not support idmapped mounts; use --private-users-ownership=chown, or --private-users=no")),
+        Err(e) if chown && matches!(e.raw_os_error().map(Errno::from_raw_os_error), Some(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS)) => {
+            prepare::shift_tree(made)
+        }
+        Err(e) => Err(Error::new("map", format!("ids of {}", made.tree_path.display()), io_text(&e))
+            .hint("its file system may not support idmapped mounts; use --private-users-ownership=chown, or --private-users=no")),
     }
 }
 
@@ -280,8 +297,10 @@ fn map_mount(made: &Made, slot: Slot, mapping: IdMapping, target: &Path, userns:
             own.as_fd()
         }
     };
-    mount::change(fd, c"", true, Attributes::NONE, Attributes::NONE, Propagation::Keep, Some(map))
-        .map_err(|e| Error::new("map", format!("ids of the bind mount on {}", target.display()), io_text(&e)).hint("its file system does not support idmapped mounts; leave the option out"))
+    mount::change(fd, c"", true, Attributes::NONE, Attributes::NONE, Propagation::Keep, Some(map)).map_err(|e| {
+        Error::new("map", format!("ids of the bind mount on {}", target.display()), io_text(&e))
+            .hint("its file system does not support idmapped mounts; leave the option out")
+    })
 }
 
 /// A user namespace that exists only for its map: one id, (on disk, as seen by the host).
@@ -295,7 +314,9 @@ fn id_map_namespace(uid: (u32, u32), gid: (u32, u32)) -> Result<OwnedFd> {
             clone::exit_now(0)
         }
         Fork::Parent { pid, pidfd } => {
-            let write = |file: &str, map: (u32, u32)| std::fs::write(format!("/proc/{pid}/{file}"), format!("{} {} 1\n", map.0, map.1)).context("write", format!("{file} for an id map"));
+            let write = |file: &str, map: (u32, u32)| {
+                std::fs::write(format!("/proc/{pid}/{file}"), format!("{} {} 1\n", map.0, map.1)).context("write", format!("{file} for an id map"))
+            };
             let result = write("uid_map", uid).and_then(|()| write("gid_map", gid)).and_then(|()| open_namespace(pid, "user"));
             drop(hold_write);
             let _ = clone::wait_pidfd(pidfd.as_fd(), clone::WAIT_EXITED);
@@ -303,4 +324,3 @@ fn id_map_namespace(uid: (u32, u32), gid: (u32, u32)) -> Result<OwnedFd> {
         }
     }
 }
-

@@ -9,8 +9,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use hostel_image::inroot::{self, Durable};
 use hostel_image::Cause;
+use hostel_image::inroot::{self, Durable};
 use hostel_process::r#become::{self, Failure, Process, Program};
 use hostel_sys::mount::{self, Attributes, FsOption, Propagation};
 use hostel_sys::{clone, netlink, proc};
@@ -18,15 +18,15 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::launch::waits;
-use super::prepare::{Made, create_overlay};
-use super::stub;
+use super::prepare::Made;
+use super::{overlay, stub};
 use crate::plan::Plan;
 use crate::plan::steps::{FileChange, Missing, PayloadStep, RootAssembly, Slot};
 
 type Step = Result<(), Failure>;
 
 /// The cause of a failed in-tree operation as an I/O error.
-fn io_of(cause: Cause) -> io::Error {
+pub(super) fn io_of(cause: Cause) -> io::Error {
     match cause {
         Cause::Os(errno) => errno.into(),
         other => io::Error::other(other.to_string()),
@@ -106,9 +106,8 @@ impl<'a> Payload<'a> {
             PayloadStep::RootReadOnly => mount::change(self.root()?, c"", false, Attributes::RDONLY, Attributes::NONE, Propagation::Keep, None)
                 .map_err(|e| Failure::new("make", "root read-only", e)),
             PayloadStep::AttachApi(slot, target) => self.attach_api(self.slot(*slot)?, target),
-            PayloadStep::AttachIn(outer, inner, path) => {
-                mount::attach(self.slot(*inner)?, self.slot(*outer)?, path).map_err(|e| Failure::new("attach", format!("/dev/{}", path.to_string_lossy()), e))
-            }
+            PayloadStep::AttachIn(outer, inner, path) => mount::attach(self.slot(*inner)?, self.slot(*outer)?, path)
+                .map_err(|e| Failure::new("attach", format!("/dev/{}", path.to_string_lossy()), e)),
             PayloadStep::AttachTmp(slot) => self.attach_tmp(*slot),
             PayloadStep::Attach { slot, target, missing, read_only } => self.attach(*slot, target, *missing, *read_only),
             PayloadStep::BindInside { from, target, read_only, recursive } => self.bind_inside(from, target, *read_only, *recursive),
@@ -160,73 +159,16 @@ impl<'a> Payload<'a> {
                 stack(fd.as_fd()).map_err(failed)?;
                 fd
             }
+            RootAssembly::Stacked => overlay::stacked_root()?,
         };
         rustix::process::fchdir(&root).map_err(|e| Failure::new("enter", "root", e))?;
         self.root = Some(root);
         Ok(())
     }
 
-    /// An overlay of `lower` layers, lowest first. Upper: a directory with `upper` and `work` in it, else a fresh tmpfs.
-    ///
-    /// The kernel takes layers in a user namespace only from its own mount namespace, and before Linux 6.15 anywhere only
-    /// from there: then they are attached over "/" for this moment.
     fn overlay(&self, lower: &[BorrowedFd<'_>], upper: Option<BorrowedFd<'_>>) -> Result<OwnedFd, Failure> {
-        let fresh = match upper {
-            Some(_) => None,
-            None => Some(fresh_upper(lower[0])?),
-        };
-        let top = upper.or(fresh.as_ref().map(AsFd::as_fd)).ok_or_else(|| Failure::new("use", "upper layer", Errno::BADF))?;
-        let mut layers = lower.to_vec();
-        layers.push(top);
-        if !self.plan.user_namespace {
-            // On a new kernel this is all; the cause of a refusal is told by the second try.
-            if let Ok(fd) = self.create(lower, top, fresh.is_some()) {
-                return Ok(fd);
-            }
-        }
-        let failed = |e: io::Error| Failure::new("attach", "layers of the overlay", e);
-        let unstack = |fd: BorrowedFd<'_>| rustix::process::fchdir(fd).map_err(io::Error::from).and_then(|()| mount::detach(c"."));
-        layers.iter().try_for_each(|fd| mount::attach(*fd, rustix::fs::CWD, c"/")).map_err(failed)?;
-        let made = self.create(lower, top, fresh.is_some());
-        layers.iter().rev().try_for_each(|fd| unstack(*fd)).map_err(failed)?;
-        made
-    }
-
-    fn create(&self, lower: &[BorrowedFd<'_>], top: BorrowedFd<'_>, volatile: bool) -> Result<OwnedFd, Failure> {
-        let open = |name: &CStr| {
-            rustix::fs::openat(top, name, OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
-                .map_err(|e| Failure::new("open", format!("{} layer", name.to_string_lossy()), e))
-        };
-        let (upper_fd, work_fd) = (open(c"upper")?, open(c"work")?);
-        let text = |fd: BorrowedFd<'_>| std::ffi::CString::new(format!("/proc/self/fd/{}", fd.as_raw_fd())).unwrap_or_default();
-        let mut lower_text = Vec::new();
-        for (i, fd) in lower.iter().rev().enumerate() {
-            if i > 0 {
-                lower_text.push(b':');
-            }
-            lower_text.extend_from_slice(text(*fd).as_bytes());
-        }
-        let lower_text = std::ffi::CString::new(lower_text).unwrap_or_default();
-        let (upper_text, work_text) = (text(upper_fd.as_fd()), text(work_fd.as_fd()));
-        let mut options = vec![
-            FsOption::Text(c"source", c"hostel"),
-            FsOption::Text(c"lowerdir", &lower_text),
-            FsOption::Text(c"upperdir", &upper_text),
-            FsOption::Text(c"workdir", &work_text),
-            // The upper layer stays plain to read, whatever the distribution's defaults are.
-            FsOption::Text(c"index", c"off"),
-            FsOption::Text(c"xino", c"off"),
-        ];
-        if self.plan.user_namespace {
-            // Implies that directories are not redirected and metadata not copied alone.
-            options.push(FsOption::Flag(c"userxattr"));
-        } else {
-            options.extend([FsOption::Text(c"redirect_dir", c"off"), FsOption::Text(c"metacopy", c"off")]);
-        }
-        if volatile {
-            options.push(FsOption::Flag(c"volatile"));
-        }
-        create_overlay(&options, Attributes::NONE).map_err(|cause| Failure::new("mount", "overlay root", io::Error::other(cause)))
+        let owner = if self.plan.user_namespace { overlay::Maker::UserNamespace } else { overlay::Maker::Host };
+        overlay::make(lower, upper, owner)
     }
 
     fn overlay_submount(&self, lower: Slot, target: &Path) -> Step {
@@ -244,7 +186,9 @@ impl<'a> Payload<'a> {
     fn plain_directory(root: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Failure> {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         rustix::fs::openat2(root, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty(), resolve).map_err(|e| match e {
-            Errno::LOOP => Failure::new("use", format!("/{path} of the tree"), io::Error::other("it is a symbolic link; a machine needs a directory there")),
+            Errno::LOOP => {
+                Failure::new("use", format!("/{path} of the tree"), io::Error::other("it is a symbolic link; a machine needs a directory there"))
+            }
             Errno::NOTDIR => Failure::new("use", format!("/{path} of the tree"), io::Error::other("it is no directory")),
             e => Failure::new("open", format!("/{path} of the tree"), e),
         })
@@ -325,7 +269,11 @@ impl<'a> Payload<'a> {
             Missing::MakeFile => false,
             _ => FileType::from_raw_mode(rustix::fs::fstat(like).map_err(|e| Failure::new("read", "source", e))?.st_mode) == FileType::Directory,
         };
-        let made = if directory { inroot::make_directories(root, target, Mode::from_raw_mode(0o755)) } else { inroot::make_file(root, target, Mode::from_raw_mode(0o644)) };
+        let made = if directory {
+            inroot::make_directories(root, target, Mode::from_raw_mode(0o755))
+        } else {
+            inroot::make_file(root, target, Mode::from_raw_mode(0o644))
+        };
         made.map(Some).map_err(make)
     }
 
@@ -342,10 +290,12 @@ impl<'a> Payload<'a> {
 
     fn bind_inside(&self, from: &Path, target: &Path, read_only: bool, recursive: bool) -> Step {
         let object = || format!("{} on {}", from.display(), target.display());
-        let source = inroot::open(self.root()?, from, OFlags::PATH).map_err(|e| Failure::new("open", format!("{} in the tree", from.display()), io_of(e)))?;
+        let source =
+            inroot::open(self.root()?, from, OFlags::PATH).map_err(|e| Failure::new("open", format!("{} in the tree", from.display()), io_of(e)))?;
         let fd = mount::clone_tree(source.as_fd(), c"", recursive).map_err(|e| Failure::new("bind", object(), e))?;
         if read_only {
-            mount::change(fd.as_fd(), c"", recursive, Attributes::RDONLY, Attributes::NONE, Propagation::Keep, None).map_err(|e| Failure::new("bind", object(), e))?;
+            mount::change(fd.as_fd(), c"", recursive, Attributes::RDONLY, Attributes::NONE, Propagation::Keep, None)
+                .map_err(|e| Failure::new("bind", object(), e))?;
         }
         let Some(place) = self.target(target, Missing::LikeSource, source.as_fd())? else { return Ok(()) };
         mount::attach(fd.as_fd(), place.as_fd(), c"").map_err(|e| Failure::new("bind", object(), e))
@@ -457,7 +407,8 @@ impl<'a> Payload<'a> {
     /// Per user namespace: how many the machine's own may have below it.
     fn limit_nesting(&self, levels: u32) -> Step {
         let failed = |e: Errno| Failure::new("limit", "nested user namespaces", e);
-        let file = rustix::fs::openat(self.proc()?, c"sys/user/max_user_namespaces", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).map_err(failed)?;
+        let file =
+            rustix::fs::openat(self.proc()?, c"sys/user/max_user_namespaces", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).map_err(failed)?;
         rustix::io::write(&file, levels.to_string().as_bytes()).map(drop).map_err(failed)
     }
 
@@ -473,7 +424,8 @@ impl<'a> Payload<'a> {
             self.cover(place.as_fd(), kind, &object)?;
             // Verified by its name, because a mask that is silently not there is how systemd-nspawn 252 shows kallsyms (its issue 40501).
             let id = |fd: BorrowedFd<'_>| mount::mount_id(fd, c"").map_err(|e| Failure::new("verify", &object, e));
-            let seen = rustix::fs::openat(base, *path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).map_err(|e| Failure::new("verify", &object, e))?;
+            let seen = rustix::fs::openat(base, *path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+                .map_err(|e| Failure::new("verify", &object, e))?;
             if id(seen.as_fd())? == id(place.as_fd())? {
                 return Err(Failure::new("cover", object, io::Error::other("the mask is not in place")));
             }
@@ -499,7 +451,8 @@ impl<'a> Payload<'a> {
         let failed = |e: io::Error| Failure::new("seal", "/run/host", e);
         let run = self.slot(run)?;
         let fd = mount::clone_tree(run, c"host", false).map_err(failed)?;
-        mount::change(fd.as_fd(), c"", false, Attributes::RDONLY.or(Attributes::NOEXEC), Attributes::NONE, Propagation::Keep, None).map_err(failed)?;
+        mount::change(fd.as_fd(), c"", false, Attributes::RDONLY.or(Attributes::NOEXEC), Attributes::NONE, Propagation::Keep, None)
+            .map_err(failed)?;
         mount::attach(fd.as_fd(), run, c"host").map_err(failed)?;
         self.run = Some(fd);
         Ok(())
@@ -511,7 +464,9 @@ impl<'a> Payload<'a> {
         let failed = |e: Cause| Failure::new("write", format!("{path} of the tree"), io_of(e));
         // A tree that cannot be written, or where the place is taken by something odd, keeps its own, as with systemd-nspawn.
         let tolerate = |result: Result<(), Cause>| match result {
-            Err(Cause::Os(Errno::ROFS | Errno::ACCESS | Errno::PERM | Errno::LOOP | Errno::NOTDIR | Errno::ISDIR | Errno::NOENT | Errno::INVAL)) => Ok(()),
+            Err(Cause::Os(Errno::ROFS | Errno::ACCESS | Errno::PERM | Errno::LOOP | Errno::NOTDIR | Errno::ISDIR | Errno::NOENT | Errno::INVAL)) => {
+                Ok(())
+            }
             other => other.map_err(failed),
         };
         let write = |content: &[u8]| inroot::replace(root, target, content, Mode::from_raw_mode(0o644), Durable::No);
@@ -575,7 +530,8 @@ impl<'a> Payload<'a> {
             return Err(Failure::new("drop", "the host's root", io::Error::other("it is still mounted")));
         }
         // The Container Interface: mounts made on the root are seen by what the payload unshares.
-        mount::change(rustix::fs::CWD, c"/", true, Attributes::NONE, Attributes::NONE, Propagation::Shared, None).map_err(|e| Failure::new("share", "root mounts", e))
+        mount::change(rustix::fs::CWD, c"/", true, Attributes::NONE, Attributes::NONE, Propagation::Shared, None)
+            .map_err(|e| Failure::new("share", "root mounts", e))
     }
 
     fn execute(&mut self) -> Failure {
@@ -604,16 +560,6 @@ impl<'a> Payload<'a> {
 }
 
 /// A tmpfs with `upper` and `work` in it; the upper layer's root carries the mode of the merged root.
-fn fresh_upper(like: BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
-    let tmpfs = mount::filesystem(c"tmpfs", &[FsOption::Text(c"mode", c"0755"), FsOption::Text(c"source", c"hostel-upper")], Attributes::NONE)
-        .map_err(|e| Failure::new("make", "tmpfs for the upper layer", e))?;
-    let stat = rustix::fs::fstat(like).map_err(|e| Failure::new("read", "lower layer", e))?;
-    for name in [c"upper", c"work"] {
-        rustix::fs::mkdirat(&tmpfs, name, Mode::from_raw_mode(stat.st_mode & 0o7777)).map_err(|e| Failure::new("make", "upper layer", e))?;
-    }
-    Ok(tmpfs)
-}
-
 fn keyring() -> Step {
     match proc::new_session_keyring() {
         Ok(()) => Ok(()),

@@ -5,12 +5,12 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use hostel_image::Cause;
 use hostel_image::inroot::Durable;
 use hostel_image::{copy, inroot, locks, pin, shift, uids};
-use hostel_image::Cause;
 use hostel_process::r#become::Program;
 use hostel_process::pty::{Pty, WindowSize};
-use hostel_spec::IdRange;
+use hostel_spec::{IdRange, MachineUuid};
 use hostel_sys::mount::{self, Attributes, FsOption, Propagation};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, makedev};
 
@@ -112,7 +112,8 @@ fn run_step(step: &HostStep, plan: &Plan, layout: &Layout, claim: &mut Claim, ma
         HostStep::LockTree { shared } => made.tree_lock = Some(lock_tree(plan, made, *shared)?),
         HostStep::LockUpper(_) if made.upper_lock.is_some() => {}
         HostStep::LockUpper(dir) => {
-            let layer = rustix::fs::open(dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).context("open", format!("kept layer {}", dir.display()))?;
+            let layer = rustix::fs::open(dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+                .context("open", format!("kept layer {}", dir.display()))?;
             made.upper_lock = Some(take_lock(plan, layer.as_fd(), dir, locks::Lock::Exclusive)?);
         }
         HostStep::PinFileSystem if made.pin.is_some() => {}
@@ -314,6 +315,12 @@ fn make_node(root: BorrowedFd<'_>, node: &Node, owner: u32) -> rustix::io::Resul
             rustix::fs::mkdirat(root, path, Mode::from_raw_mode(*mode))?;
             path
         }
+        Node::BootId(path) => {
+            let mut random = [0u8; 16];
+            random[..8].copy_from_slice(&random_u64().to_ne_bytes());
+            random[8..].copy_from_slice(&random_u64().to_ne_bytes());
+            return make_node(root, &Node::File(path.clone(), 0o444, MachineUuid::from_random(random).dashed().into_bytes()), owner);
+        }
         Node::File(path, mode, content) => {
             let file = rustix::fs::openat(root, path, OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC, Mode::from_raw_mode(*mode))?;
             if !content.is_empty() {
@@ -409,7 +416,8 @@ fn open_console(pts: Slot, dev: Slot, window: Option<WindowSize>, made: &mut Mad
     if base != 0 {
         let slot = made.slot(pts).context("use", "devpts")?;
         for path in [c"", c"ptmx"] {
-            rustix::fs::chownat(slot, path, Some(Uid::from_raw(base)), Some(Gid::from_raw(base)), AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH).context("own", "/dev/pts")?;
+            rustix::fs::chownat(slot, path, Some(Uid::from_raw(base)), Some(Gid::from_raw(base)), AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH)
+                .context("own", "/dev/pts")?;
         }
         pty.set_owner(base, base + 5).map_err(|e| Error::new("own", "console pty", e))?;
     }

@@ -340,8 +340,7 @@ impl<'w, 'a> Watch<'w, 'a> {
 
     fn told_to_end(&mut self) {
         self.told_to_end += 1;
-        let asks = self.machine.lifecycle.kill_signal.is_some()
-            || (self.machine.payload == Payload::Boot && self.machine.stop.is_some());
+        let asks = self.machine.lifecycle.kill_signal.is_some() || (self.machine.payload == Payload::Boot && self.machine.stop.is_some());
         if self.told_to_end > 1 || !asks {
             self.end_now();
         } else {

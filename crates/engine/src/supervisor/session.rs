@@ -166,7 +166,8 @@ fn one_life(plan: &Plan, host: &Host, session: &mut Session<'_>, claim: &mut Cla
         ExitDecision::Exit(status) => (describe_end(&outcome), Ending::Exit(status)),
         ExitDecision::RebootAgain if carried.brake.allow(Instant::now()) => ("is being rebooted", Ending::Again),
         ExitDecision::RebootAgain => {
-            return Err(Error::new("reboot", format!("machine {}", plan.name), "it rebooted five times within ten seconds").hint("its init ends at once; look at its console"));
+            return Err(Error::new("reboot", format!("machine {}", plan.name), "it rebooted five times within ten seconds")
+                .hint("its init ends at once; look at its console"));
         }
     };
     (session.talk)(Talk::Ended(plan, how));
@@ -278,7 +279,8 @@ fn state_of(plan: &Plan, session: &Session<'_>, made: &Made, launched: &Launched
         state.cgroups_v1 = cgroup.paths().iter().skip(1).map(|p| p.as_os_str().into()).collect();
     }
     if plan.spec.payload == Payload::Boot {
-        state.init = Some(Evidence::of(&Leader::from_parts(launched.pid, launched.pidfd.try_clone().context("open", "leader")?)).kind().as_str().to_owned());
+        state.init =
+            Some(Evidence::of(&Leader::from_parts(launched.pid, launched.pidfd.try_clone().context("open", "leader")?)).kind().as_str().to_owned());
     }
     state.console = plan.console;
     state.uuid = Some(plan.uuid);

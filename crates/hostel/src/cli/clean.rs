@@ -9,7 +9,7 @@ use hostel_spec::MachineName;
 use lexopt::Arg::{Long, Short};
 use serde::Serialize;
 
-use super::{Failure, Outcome, Verb, look, logs};
+use super::{Failure, Outcome, Verb, logs, look};
 use crate::{machine, output};
 
 /// The verb.
@@ -116,7 +116,9 @@ fn remove_logs(registry: &Registry, done: &mut Done) {
     let Ok(entries) = std::fs::read_dir(&directory) else { return };
     for entry in entries.flatten() {
         let file = entry.file_name();
-        let Some((text, last)) = file.to_str().and_then(|n| n.strip_suffix(".log").map(|t| (t, true)).or_else(|| n.strip_suffix(".log.1").map(|t| (t, false)))) else {
+        let Some((text, last)) =
+            file.to_str().and_then(|n| n.strip_suffix(".log").map(|t| (t, true)).or_else(|| n.strip_suffix(".log.1").map(|t| (t, false))))
+        else {
             continue;
         };
         let Ok(name) = look::name(text.as_ref()) else { continue };

@@ -85,7 +85,14 @@ mod tests {
     use super::*;
 
     fn row(name: &str, state: State, needed: bool) -> Finding {
-        Finding { name: name.into(), state, found: "found\x1b".into(), means: "this and that and more".into(), advice: (state != State::Ok).then(|| "do it".into()), needed }
+        Finding {
+            name: name.into(),
+            state,
+            found: "found\x1b".into(),
+            means: "this and that and more".into(),
+            advice: (state != State::Ok).then(|| "do it".into()),
+            needed,
+        }
     }
 
     #[test]
@@ -97,6 +104,9 @@ mod tests {
         assert_eq!(text(&well, 28), want);
         assert!(text(&[row("kernel", State::Missing, true)], 80).ends_with("This host cannot run machines: kernel.\n"));
         let json = serde_json::to_value(&well[1]).unwrap();
-        assert_eq!(json, serde_json::json!({"name": "long name", "state": "limited", "found": "found\u{1b}", "means": "this and that and more", "do": "do it", "needed": true}));
+        assert_eq!(
+            json,
+            serde_json::json!({"name": "long name", "state": "limited", "found": "found\u{1b}", "means": "this and that and more", "do": "do it", "needed": true})
+        );
     }
 }

@@ -59,7 +59,11 @@ pub(super) fn user(text: &str) -> Result<UserSelector, Failure> {
 /// `NAME=VALUE`, or `NAME` with the value it has here.
 pub(super) fn variable(word: OsString) -> Result<Option<OsText>, Failure> {
     if word.as_encoded_bytes().contains(&b'=') {
-        return if word.as_encoded_bytes().starts_with(b"=") { Err(Failure::Usage("parse --setenv: the name is missing".into())) } else { Ok(Some(word.into())) };
+        return if word.as_encoded_bytes().starts_with(b"=") {
+            Err(Failure::Usage("parse --setenv: the name is missing".into()))
+        } else {
+            Ok(Some(word.into()))
+        };
     }
     Ok(std::env::var_os(&word).map(|value| {
         let mut entry = word;
@@ -115,10 +119,12 @@ pub(super) fn run_in(order: &Order) -> Outcome {
     // What we hold and have in memory is nothing the machine may look into while we are seen in it.
     hostel_sys::proc::set_dumpable(false).context("protect", "this process")?;
     let state = look::state(&found)?;
-    let id = state.leader.ok_or_else(|| Error::new("enter", format!("machine {}", order.name), "it is being started").hint("try again in a moment"))?;
+    let id =
+        state.leader.ok_or_else(|| Error::new("enter", format!("machine {}", order.name), "it is being started").hint("try again in a moment"))?;
     let leader = Leader::from_identity(id)?;
     let paths: Vec<_> = state.cgroup.iter().chain(&state.cgroups_v1).map(|p| std::path::PathBuf::from(p.as_os_str())).collect();
-    let group = if paths.is_empty() { None } else { Some(MachineCgroup::open_recorded(&paths).map_err(|e| Error::new("open", "cgroup of the machine", e))?) };
+    let group =
+        if paths.is_empty() { None } else { Some(MachineCgroup::open_recorded(&paths).map_err(|e| Error::new("open", "cgroup of the machine", e))?) };
     let placement = group.as_ref().map(Placement::of).transpose()?;
     let filter = found.filter().context("read", format!("system call filter of {}", order.name))?;
     // A machine with a filter whose file is lost is not entered without one. We may be filtered ourselves, by whoever runs us.

@@ -152,7 +152,16 @@ mod tests {
             assert_eq!(order(words).unwrap(), Some(want), "{words:?}");
         }
         assert!(order(&["web", "--help"]).unwrap().is_none());
-        for bad in [&[][..], &["a", "b"], &["..", "-s1"], &["web", "-s", "0"], &["web", "-s"], &["web", "--whom=me"], &["web", "--force"], &["web", "--signal=NOPE"]] {
+        for bad in [
+            &[][..],
+            &["a", "b"],
+            &["..", "-s1"],
+            &["web", "-s", "0"],
+            &["web", "-s"],
+            &["web", "--whom=me"],
+            &["web", "--force"],
+            &["web", "--signal=NOPE"],
+        ] {
             assert!(matches!(order(bad), Err(Failure::Usage(_))), "{bad:?}");
         }
     }

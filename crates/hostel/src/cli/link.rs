@@ -18,11 +18,7 @@ pub(super) const VERB: Verb = Verb {
     name: "link",
     args: "DIR [--hard|--copy] [--force]",
     about: "make links for the tools hostel stands in for",
-    options: &[
-        ("--hard", "hard links"),
-        ("--copy", "copies"),
-        ("--force", "replace other files of these names"),
-    ],
+    options: &[("--hard", "hard links"), ("--copy", "copies"), ("--force", "replace other files of these names")],
     examples: &[
         ("hostel link ~/.local/bin", "try it: they come first in $PATH"),
         ("hostel link /usr/local/sbin", "for everybody; the originals in /usr/bin stay"),
@@ -199,7 +195,11 @@ mod tests {
         for (n, foreign) in ["file", "dangling"].into_iter().enumerate() {
             fs::remove_file(bin.join("one")).unwrap();
             fs::remove_file(bin.join("two")).unwrap();
-            if n == 0 { fs::write(bin.join("two"), "theirs").unwrap() } else { std::os::unix::fs::symlink("/nowhere", bin.join("two")).unwrap() }
+            if n == 0 {
+                fs::write(bin.join("two"), "theirs").unwrap()
+            } else {
+                std::os::unix::fs::symlink("/nowhere", bin.join("two")).unwrap()
+            }
             let error = go(How::Symbolic, false).unwrap_err();
             assert!(error.to_string().ends_with("it is not hostel"), "{error}");
             assert!(!bin.join("one").exists(), "{foreign}");

@@ -93,7 +93,8 @@ fn open(registry: &Registry, name: &MachineName) -> Result<(Source, Option<Machi
         Ok(machine) => match machine.directory().map(|dir| LogReader::open(dir, None)) {
             Some(Ok(reader)) => return Ok((Source::Live(reader), (machine.liveness != Liveness::Dead).then_some(machine))),
             Some(Err(Errno::NOENT)) | None if machine.liveness != Liveness::Dead => {
-                return Err(Error::new("read", object(), "it has none").hint("machines started with -d keep a log; others write to the terminal they were started on"));
+                return Err(Error::new("read", object(), "it has none")
+                    .hint("machines started with -d keep a log; others write to the terminal they were started on"));
             }
             Some(Err(Errno::NOENT)) | None => {}
             Some(Err(e)) => return Err(e).context("read", object()),
@@ -103,7 +104,8 @@ fn open(registry: &Registry, name: &MachineName) -> Result<(Source, Option<Machi
     }
     match Kept::open(&directory(registry), name).context("read", object())? {
         Some(kept) => Ok((Source::Kept(kept), None)),
-        None => Err(Error::from(RegistryError::NotRunning { name: name.clone() }).hint("and no log of one that ended is kept; `hostel ps` lists the machines that run")),
+        None => Err(Error::from(RegistryError::NotRunning { name: name.clone() })
+            .hint("and no log of one that ended is kept; `hostel ps` lists the machines that run")),
     }
 }
 

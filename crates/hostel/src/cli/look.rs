@@ -4,11 +4,11 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hostel_engine::enter::Leader;
-use hostel_engine::stop::Evidence;
 use hostel_engine::cgroup::{MachineCgroup, Stats};
+use hostel_engine::enter::Leader;
 use hostel_engine::error::{Error, Result};
 use hostel_engine::registry::{Liveness, Machine, MachineState, Registry, RegistryError};
+use hostel_engine::stop::Evidence;
 use hostel_ipc::control::{CallError, Connection};
 use hostel_spec::MachineName;
 
@@ -38,7 +38,11 @@ pub(super) fn required(slot: Option<MachineName>) -> std::result::Result<Machine
 }
 
 /// A verb that takes a machine's name and nothing else, or `None`: its help was asked for, and has been printed.
-pub(super) fn only_name(verb: &super::Verb, args: &[OsString], mut flag: impl FnMut(&str) -> bool) -> std::result::Result<Option<MachineName>, Failure> {
+pub(super) fn only_name(
+    verb: &super::Verb,
+    args: &[OsString],
+    mut flag: impl FnMut(&str) -> bool,
+) -> std::result::Result<Option<MachineName>, Failure> {
     use lexopt::Arg::{Long, Short, Value};
     let mut words = lexopt::Parser::from_args(args);
     let mut found = None;

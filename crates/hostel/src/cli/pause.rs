@@ -24,15 +24,24 @@ pub(super) const PAUSE: Verb = Verb {
 };
 
 /// `hostel resume`.
-pub(super) const RESUME: Verb =
-    Verb { name: "resume", args: "NAME", about: "let a paused machine go on", options: &[], examples: &[("hostel resume web", "thaw it")], run: resume };
+pub(super) const RESUME: Verb = Verb {
+    name: "resume",
+    args: "NAME",
+    about: "let a paused machine go on",
+    options: &[],
+    examples: &[("hostel resume web", "thaw it")],
+    run: resume,
+};
 
 /// How long processes may take to freeze; one in an uninterruptible wait takes as long as that lasts.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn pause(args: &[OsString]) -> Outcome {
     let Some((name, group)) = group(&PAUSE, args)? else { return Ok(0) };
-    let failed = |e| Error::new("pause", format!("machine {name}"), e).hint("it goes on; a process that waits for a disk or a network file system cannot be frozen");
+    let failed = |e| {
+        Error::new("pause", format!("machine {name}"), e)
+            .hint("it goes on; a process that waits for a disk or a network file system cannot be frozen")
+    };
     if !group.frozen().map_err(failed)? {
         group.freeze(PATIENCE).map_err(failed)?;
     }

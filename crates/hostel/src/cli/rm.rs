@@ -20,10 +20,7 @@ pub(super) const VERB: Verb = Verb {
     name: "rm",
     args: "NAME [--tree [--yes]]",
     about: "delete a machine kept by `run --keep`, or a tree",
-    options: &[
-        ("--tree", "delete the tree /var/lib/machines/NAME itself"),
-        ("-y, --yes", "do not ask before a tree is deleted"),
-    ],
+    options: &[("--tree", "delete the tree /var/lib/machines/NAME itself"), ("-y, --yes", "do not ask before a tree is deleted")],
     examples: &[("hostel rm try1", "forget what `hostel run --keep try1` changed"), ("hostel rm debian --tree", "delete the system, after asking")],
     run,
 };
@@ -95,7 +92,10 @@ impl Place<'_> {
         if tree {
             return match kind(&in_trees) {
                 Some(kind) if kind.is_dir() => Ok(in_trees),
-                Some(_) => Err(Error::new("remove", format!("tree {}", in_trees.display()), "it is not a directory").hint("delete links and images with rm(1)")),
+                Some(_) => {
+                    Err(Error::new("remove", format!("tree {}", in_trees.display()), "it is not a directory")
+                        .hint("delete links and images with rm(1)"))
+                }
                 None => Err(Error::new("remove", format!("tree {}", in_trees.display()), "there is none")),
             };
         }

@@ -15,7 +15,11 @@ pub(super) const VERB: Verb = Verb {
     name: "shell",
     args: "[USER@]NAME [CMD...]",
     about: "a login shell in a running machine, as root or another of its users",
-    options: &[("-u, --user USER", "as USER@"), ("-E, --setenv NAME[=VALUE]", "set a variable"), ("-C, --chdir DIR", "directory in the machine (the user's home)")],
+    options: &[
+        ("-u, --user USER", "as USER@"),
+        ("-E, --setenv NAME[=VALUE]", "set a variable"),
+        ("-C, --chdir DIR", "directory in the machine (the user's home)"),
+    ],
     examples: &[("hostel shell debian", "root's shell"), ("hostel shell anna@debian", "anna's")],
     run,
 };

@@ -112,10 +112,15 @@ fn facts(lines: &mut Lines, look: &Look, state: &MachineState) {
         lines.add("id", &uuid.plain());
     }
     lines.add("namespaces", &namespaces(state.namespaces));
-    lines.add("ids", &match state.ids {
-        Some(range) => format!("{} to {} (0 inside is {} here)", range.base, u64::from(range.base) + u64::from(range.count).saturating_sub(1), range.base),
-        None => "the host's".into(),
-    });
+    lines.add(
+        "ids",
+        &match state.ids {
+            Some(range) => {
+                format!("{} to {} (0 inside is {} here)", range.base, u64::from(range.base) + u64::from(range.count).saturating_sub(1), range.base)
+            }
+            None => "the host's".into(),
+        },
+    );
     if !state.addresses.is_empty() {
         lines.add("address", &output::clean(&state.addresses.join(" ")));
     }

@@ -61,7 +61,8 @@ fn parse(args: &[OsString]) -> Result<Option<(Vec<MachineName>, How)>, Failure> 
             Short('t') | Long("timeout") => {
                 let text = words.value()?.string()?;
                 let seconds = text.parse::<f64>().ok().filter(|s| s.is_finite() && (0.0..=1e6).contains(s));
-                how.timeout = Duration::from_secs_f64(seconds.ok_or_else(|| Failure::Usage(format!("parse --timeout={text}: it takes a number of seconds")))?);
+                how.timeout =
+                    Duration::from_secs_f64(seconds.ok_or_else(|| Failure::Usage(format!("parse --timeout={text}: it takes a number of seconds")))?);
             }
             Long("no-kill") => how.kill = false,
             Long("force") => how.force = true,

@@ -113,7 +113,13 @@ fn run(args: &[OsString]) -> Outcome {
     match result {
         Ok(status) => Ok(status),
         Err(error) => {
-            let failed = Report::Failed { verb: error.verb.into(), object: error.object.clone(), cause: error.cause.clone(), hint: error.hint.clone(), busy: error.busy };
+            let failed = Report::Failed {
+                verb: error.verb.into(),
+                object: error.object.clone(),
+                cause: error.cause.clone(),
+                hint: error.hint.clone(),
+                busy: error.busy,
+            };
             say(&mut report, &failed);
             Ok(1)
         }

@@ -128,10 +128,8 @@ const EXIT: [(&str, &str); 4] = [
     ("3", "The machine, or its tree, is busy."),
 ];
 
-const ENVIRONMENT: [(&str, &str); 2] = [
-    ("HOSTEL_RUNTIME_DIR", "Where running machines are registered (/run/hostel)."),
-    ("NO_COLOR", "Passed on; machines are not asked for colours."),
-];
+const ENVIRONMENT: [(&str, &str); 2] =
+    [("HOSTEL_RUNTIME_DIR", "Where running machines are registered (/run/hostel)."), ("NO_COLOR", "Passed on; machines are not asked for colours.")];
 
 const FILES: [(&str, &str); 4] = [
     ("/run/hostel/machines/NAME/", "A running machine: state.json, control socket, lock, undo journal, console.log."),
@@ -155,7 +153,10 @@ fn main_page(verbs: &[&Verb]) -> String {
         page.item(&format!("\\fB{}\\fR \\fI{}\\fR", escape(verb.name), escape(verb.args)), &format!("{}. See hostel-{}(1).", verb.about, verb.name));
     }
     for p in &PERSONALITIES {
-        page.item(&format!("\\fB{}\\fR", escape(p.word.unwrap_or(p.name))), &format!("{}. Also as {}, when hostel is called by that name (hostel-link(1)).", p.about, p.name));
+        page.item(
+            &format!("\\fB{}\\fR", escape(p.word.unwrap_or(p.name))),
+            &format!("{}. Also as {}, when hostel is called by that name (hostel-link(1)).", p.about, p.name),
+        );
     }
     for (title, rows) in [("EXIT STATUS", &EXIT[..]), ("ENVIRONMENT", &ENVIRONMENT), ("FILES", &FILES)] {
         page.section(title);

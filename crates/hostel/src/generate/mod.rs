@@ -3,9 +3,9 @@
 mod bash;
 mod fish;
 mod man;
-mod zsh;
 #[cfg(test)]
 mod tests;
+mod zsh;
 
 use hostel_nspawn::options::{self, OptionRow, Status, Takes};
 

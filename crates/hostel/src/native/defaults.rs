@@ -3,8 +3,8 @@
 use hostel_nspawn::Doc;
 use hostel_nspawn::options::OptionId as Id;
 use hostel_spec::{
-    CapSet, ConsoleMode, Ephemeral, Limit, MachineSpec, Network, NetworkMode, Ownership, Payload, SyscallFilter, Timezone, TreeSource,
-    UserNamespace, VethPair, Volatile,
+    CapSet, ConsoleMode, Ephemeral, Limit, MachineSpec, Network, NetworkMode, Ownership, Payload, SyscallFilter, Timezone, TreeSource, UserNamespace,
+    VethPair, Volatile,
 };
 
 use super::{Kind, Own, given, tree_of};

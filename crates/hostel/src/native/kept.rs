@@ -29,8 +29,12 @@ pub fn attach(spec: &mut MachineSpec, name: &MachineName, make: bool) -> Result<
                 && make
                 && std::fs::canonicalize(asked).ok().as_ref() != Some(&found.lower)
             {
-                return Err(Error::new("use", format!("kept machine {name} over {}", asked.display()), format!("it lies over {}", found.lower.display()))
-                    .hint(format!("leave --tree out, or `hostel rm {name}` first")));
+                return Err(Error::new(
+                    "use",
+                    format!("kept machine {name} over {}", asked.display()),
+                    format!("it lies over {}", found.lower.display()),
+                )
+                .hint(format!("leave --tree out, or `hostel rm {name}` first")));
             }
             spec.root.tree = source(&found.lower);
         }

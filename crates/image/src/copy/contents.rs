@@ -54,13 +54,23 @@ pub(crate) fn copy(from: BorrowedFd<'_>, name: &Path, to: BorrowedFd<'_>, option
     let fail = |e: Errno| Cause::Os(e).on("copy", name);
     let own = rustix::fs::fstat(to).map_err(fail)?;
     // A set-group-id bit or default ACL of the directory above would be handed down to every copied file.
-    rustix::fs::fchown(to, Some(Uid::ROOT).filter(|_| rustix::process::geteuid().is_root()), Some(Gid::from_raw(rustix::process::getegid().as_raw()))).map_err(fail)?;
+    rustix::fs::fchown(
+        to,
+        Some(Uid::ROOT).filter(|_| rustix::process::geteuid().is_root()),
+        Some(Gid::from_raw(rustix::process::getegid().as_raw())),
+    )
+    .map_err(fail)?;
     rustix::fs::fchmod(to, Mode::from_raw_mode(0o700)).map_err(fail)?;
     file::drop_inherited_acls(to).map_err(|e| e.on("copy", name))?;
 
     let open = OpenDirectories::default();
     let context = Context { name, open: &open, copy: (own.st_dev, own.st_ino), top: to, means: Means::new(), counter, linked: Mutex::default() };
-    let top = Arc::new(Pair { from: walk::readable(from).map_err(fail)?, to: walk::readable(to).map_err(fail)?, path: PathBuf::new(), _open: open.count() });
+    let top = Arc::new(Pair {
+        from: walk::readable(from).map_err(fail)?,
+        to: walk::readable(to).map_err(fail)?,
+        path: PathBuf::new(),
+        _open: open.count(),
+    });
     let threads = if options.threads == 0 { walk::THREADS } else { options.threads };
     walk::run(threads, &open, None, |job: Option<Job<'_>>, queue: &Queue<Option<Job<'_>>, Error>| match job {
         None => context.fill(&top, queue),
@@ -181,7 +191,13 @@ impl<'a> Context<'a> {
     }
 
     /// Makes a file, or when it is a further name of one that is made already, that link (`None`).
-    fn once<T>(&self, dir: &Pair<'_>, name: &CStr, stat: &Stat, make: impl FnOnce() -> std::result::Result<T, Errno>) -> std::result::Result<Option<T>, Errno> {
+    fn once<T>(
+        &self,
+        dir: &Pair<'_>,
+        name: &CStr,
+        stat: &Stat,
+        make: impl FnOnce() -> std::result::Result<T, Errno>,
+    ) -> std::result::Result<Option<T>, Errno> {
         if stat.st_nlink < 2 {
             return make().map(Some);
         }

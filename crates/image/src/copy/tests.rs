@@ -171,7 +171,14 @@ fn a_full_file_system_is_told_and_left_clean() {
         let Some(fs) = FileSystem::new("tmpfs", megabytes) else { return };
         let error = copy(&from, &fs.at.join("to")).unwrap_err();
         assert!(matches!(error.cause, Cause::NoSpace { .. }), "{error}");
-        assert!(error.to_string().starts_with(&format!("create tree {}: no space left on the file system of {}", fs.at.join("to").display(), fs.at.display())), "{error}");
+        assert!(
+            error.to_string().starts_with(&format!(
+                "create tree {}: no space left on the file system of {}",
+                fs.at.join("to").display(),
+                fs.at.display()
+            )),
+            "{error}"
+        );
         assert!(names(&fs.at).is_empty());
         assert_eq!(rustix::fs::statvfs(&fs.at).unwrap().f_bavail, rustix::fs::statvfs(&fs.at).unwrap().f_blocks);
     }
@@ -211,7 +218,8 @@ fn killed_at_any_moment_leaves_only_what_is_swept() {
         let mut child = in_child("copy::tests::child_that_copies", &[&from, &to]);
         // Every few rounds kill as soon as something is seen, else after a varying time.
         let start = std::time::Instant::now();
-        while start.elapsed().as_micros() < u128::from(round * 1500) || (round % 4 == 0 && names(&place).is_empty() && start.elapsed().as_secs() < 5) {
+        while start.elapsed().as_micros() < u128::from(round * 1500) || (round % 4 == 0 && names(&place).is_empty() && start.elapsed().as_secs() < 5)
+        {
             std::thread::yield_now();
         }
         // While it lives, the sweeper leaves it alone.

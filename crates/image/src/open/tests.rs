@@ -11,14 +11,9 @@ fn checks() {
            ln -s ../../usr esc/usr; mkfifo fifo/etc/os-release; mkdir usr; touch usr/x"#,
         &[scratch.path()],
     );
-    for (tree, usr, os) in [
-        ("full", true, true),
-        ("linked", true, false),
-        ("bad", false, false),
-        ("dir", true, false),
-        ("esc", false, false),
-        ("fifo", false, false),
-    ] {
+    for (tree, usr, os) in
+        [("full", true, true), ("linked", true, false), ("bad", false, false), ("dir", true, false), ("esc", false, false), ("fifo", false, false)]
+    {
         let path = scratch.path().join(tree);
         let fd = directory(&path).unwrap();
         assert_eq!(require_usr(fd.as_fd(), &path).is_ok(), usr, "{tree}");

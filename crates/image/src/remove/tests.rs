@@ -73,15 +73,9 @@ fn a_swapper_gets_nothing_outside_removed() {
     sh(r#"mkdir -p "$1"/sub; touch "$1"/keep "$1"/sub/keep"#, &[&outside]);
     let tree = scratch.path().join("tree");
     for _ in 0..150 {
-        sh(
-            r#"mkdir -p "$1"/{a,b,c,d}/x; touch "$1"/{a,b,c,d}/{1,2,3,4}; for i in a b c d; do ln -s "$2" "$1"/$i.link; done"#,
-            &[&tree, &outside],
-        );
+        sh(r#"mkdir -p "$1"/{a,b,c,d}/x; touch "$1"/{a,b,c,d}/{1,2,3,4}; for i in a b c d; do ln -s "$2" "$1"/$i.link; done"#, &[&tree, &outside]);
         let dir = crate::open::directory(&tree).unwrap();
-        while_swapping(
-            || ["a", "b", "c", "d"].iter().for_each(|name| exchange(&dir, name, &format!("{name}.link"))),
-            || remove_tree(&tree).unwrap(),
-        );
+        while_swapping(|| ["a", "b", "c", "d"].iter().for_each(|name| exchange(&dir, name, &format!("{name}.link"))), || remove_tree(&tree).unwrap());
     }
     assert_eq!(names(&outside), ["keep", "sub"]);
     assert_eq!(names(&outside.join("sub")), ["keep"]);
@@ -96,7 +90,11 @@ fn a_sweeper_and_a_remover_do_not_mind_each_other() {
         sh(r#"mkdir -p "$1"/{a,b,c}/{d,e,f}/{g,h}; touch "$1"/{a,b,c}/{d,e,f}/{g,h}/{1,2,3}"#, &[&tree]);
         std::thread::scope(|scope| {
             for _ in 0..3 {
-                scope.spawn(|| for _ in 0..50 { crate::sweep(scratch.path()).unwrap(); });
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        crate::sweep(scratch.path()).unwrap();
+                    }
+                });
             }
             remove_tree(&tree).unwrap();
         });
@@ -104,7 +102,10 @@ fn a_sweeper_and_a_remover_do_not_mind_each_other() {
     }
     // Left-overs that are none of ours stay.
     if is_root() {
-        sh(r#"cd "$1"; mkdir .#hostel-other .#hostel-partialx .#snapshot.x12 .#hostel-trash-1 .#hostel-partial-2 .#hostel-ephemeral-web-3; ln -s / .#hostel-trash-l; touch .#hostel-trash-f"#, &[scratch.path()]);
+        sh(
+            r#"cd "$1"; mkdir .#hostel-other .#hostel-partialx .#snapshot.x12 .#hostel-trash-1 .#hostel-partial-2 .#hostel-ephemeral-web-3; ln -s / .#hostel-trash-l; touch .#hostel-trash-f"#,
+            &[scratch.path()],
+        );
         assert_eq!(crate::sweep(scratch.path()).unwrap(), 3);
         assert_eq!(names(scratch.path()), [".#hostel-other", ".#hostel-partialx", ".#hostel-trash-f", ".#hostel-trash-l", ".#snapshot.x12"]);
     }

@@ -39,7 +39,11 @@ fn there_and_back_changes_nothing_else() {
         let shifted = describe(&tree);
         let line = |name: &str| shifted.lines().find(|l| l.starts_with(&format!("{name:?} "))).unwrap().to_owned();
         // The root id of the capability, little-endian, and version 3; user 1234 of the ACL; the mode with its bits.
-        assert!(line("usr/bin/caps").contains("security.capability\"=[01, 00, 00, 03") && line("usr/bin/caps").contains("00, 00, 12, 00]"), "{}", line("usr/bin/caps"));
+        assert!(
+            line("usr/bin/caps").contains("security.capability\"=[01, 00, 00, 03") && line("usr/bin/caps").contains("00, 00, 12, 00]"),
+            "{}",
+            line("usr/bin/caps")
+        );
         assert!(line("etc/passwd").contains("d2, 04, 12, 00"), "{}", line("etc/passwd"));
         assert!(line("setgid").contains("posix_acl_default") && line("setgid").contains("4d, 00, 12, 00"));
         assert!(line("usr/bin/suid").contains(" 104755 ") && line("usr/lib/suid2").contains(" 104755 ") && line("usr/bin/tool").contains(" 106711 "));

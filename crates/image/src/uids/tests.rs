@@ -22,7 +22,11 @@ fn a_name_leads_to_the_base_nspawn_picks() {
 #[test]
 fn candidates_in_order() {
     let mut n = 0;
-    let list: Vec<u32> = candidates(0x0009_0000 + 7, "a", || { n += 1; n << 20 }).collect();
+    let list: Vec<u32> = candidates(0x0009_0000 + 7, "a", || {
+        n += 1;
+        n << 20
+    })
+    .collect();
     assert_eq!(list.len(), 100);
     assert_eq!(list[..3], [0x0009_0000, from_name("a"), fold(1 << 20)]);
     assert!(list.iter().all(|b| is_pickable(*b)));

@@ -117,9 +117,7 @@ impl Server {
     pub fn receive<'b>(&mut self, id: u32, buf: &'b mut [u8]) -> Incoming<'b> {
         let Some(client) = self.client(id) else { return Incoming::Closed };
         let limit = buf.len().min(MAX_REQUEST);
-        let received = io::retry_on_intr(|| {
-            rustix::net::recv(&client.fd, &mut buf[..limit], RecvFlags::DONTWAIT | RecvFlags::TRUNC)
-        });
+        let received = io::retry_on_intr(|| rustix::net::recv(&client.fd, &mut buf[..limit], RecvFlags::DONTWAIT | RecvFlags::TRUNC));
         let length = match received {
             Err(Errno::AGAIN) => return Incoming::Nothing,
             Err(_) | Ok((_, 0)) => return Incoming::Closed,

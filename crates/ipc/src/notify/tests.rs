@@ -16,13 +16,7 @@ fn own_pid() -> i32 {
 #[test]
 fn parse() {
     let seen = Message::parse(b"READY=1\nSTATUS=up \x1b[31mand\trunning\nERRNO=2\nEXIT_STATUS=300\nX_SYSTEMD_SIGNALS_LEVEL=2\n=\nx\nREADY=0");
-    let expected = Message {
-        ready: true,
-        status: Some("up [31mandrunning".into()),
-        errno: Some(2),
-        signals_level: Some(2),
-        ..Message::default()
-    };
+    let expected = Message { ready: true, status: Some("up [31mandrunning".into()), errno: Some(2), signals_level: Some(2), ..Message::default() };
     assert_eq!(seen, expected);
     assert_eq!(Message::parse(b""), Message::default());
     let long = [b"STATUS=".to_vec(), "é".repeat(400).into_bytes()].concat();

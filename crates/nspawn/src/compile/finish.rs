@@ -5,8 +5,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use hostel_spec::{
-    CapName, CapSet, ConsoleMode, Ephemeral, MachineSpec, Mount, NetworkMode, OsText, Ownership, Payload, SyscallFilter, TreeSource,
-    UserNamespace, Volatile,
+    CapName, CapSet, ConsoleMode, Ephemeral, MachineSpec, Mount, NetworkMode, OsText, Ownership, Payload, SyscallFilter, TreeSource, UserNamespace,
+    Volatile,
 };
 
 use super::Draft;
@@ -47,7 +47,10 @@ impl Draft<'_> {
         }
         self.api_writable()?;
         if env.text("SYSTEMD_NSPAWN_NETWORK_MAC")?.is_some() && !self.spec.network.veth.is_empty() {
-            return Err(UsageError::NotYet { what: "$SYSTEMD_NSPAWN_NETWORK_MAC".to_owned(), reason: "unset it: the address is derived from the machine's name" });
+            return Err(UsageError::NotYet {
+                what: "$SYSTEMD_NSPAWN_NETWORK_MAC".to_owned(),
+                reason: "unset it: the address is derived from the machine's name",
+            });
         }
         for (name, when, text) in [
             ("SYSTEMD_NSPAWN_USE_CGNS", false, "the machine has its own cgroup namespace all the same"),
@@ -84,14 +87,19 @@ impl Draft<'_> {
         const NAME: &str = "SYSTEMD_NSPAWN_API_VFS_WRITABLE";
         if self.env.get(NAME).is_some_and(|v| v == "network") {
             if self.spec.network.mode != NetworkMode::Private {
-                return Err(UsageError::variable(NAME, "network", "it needs --private-network").with_hint("the host's network settings are not for a machine to change"));
+                return Err(UsageError::variable(NAME, "network", "it needs --private-network")
+                    .with_hint("the host's network settings are not for a machine to change"));
             }
             // a machine with its own network may change its own network settings anyway
             return Ok(());
         }
         self.spec.security.api_writable = self.env.flag(NAME)?.unwrap_or(false);
         if self.spec.security.api_writable && self.spec.namespaces.user != UserNamespace::Host {
-            return Err(UsageError::Conflict { first: "--private-users=", second: "$SYSTEMD_NSPAWN_API_VFS_WRITABLE", why: "inside a user namespace they cannot be written" });
+            return Err(UsageError::Conflict {
+                first: "--private-users=",
+                second: "$SYSTEMD_NSPAWN_API_VFS_WRITABLE",
+                why: "inside a user namespace they cannot be written",
+            });
         }
         Ok(())
     }
@@ -130,7 +138,11 @@ impl Draft<'_> {
         let name = self.spec.identity.name.clone();
         if self.ephemeral && self.template.is_some() {
             if self.directory.is_some() {
-                return Err(UsageError::Conflict { first: "--ephemeral", second: "--template=", why: "a throw-away copy of the template needs no directory" });
+                return Err(UsageError::Conflict {
+                    first: "--ephemeral",
+                    second: "--template=",
+                    why: "a throw-away copy of the template needs no directory",
+                });
             }
             // since 262: `-x --template=X` is `-x -D X`
             self.directory = self.template.take();
@@ -139,7 +151,11 @@ impl Draft<'_> {
             return Err(UsageError::Request { what: "copy --template=", why: "neither --directory= nor --machine= says where to", hint: None });
         }
         if self.directory.is_none() && name.is_none() && !self.env.cwd.is_absolute() {
-            return Err(UsageError::Request { what: "use the current directory as the tree", why: "it is gone", hint: Some("name one with --directory=") });
+            return Err(UsageError::Request {
+                what: "use the current directory as the tree",
+                why: "it is gone",
+                hint: Some("name one with --directory="),
+            });
         }
         let root = &mut self.spec.root;
         root.ephemeral = if self.ephemeral { Ephemeral::Copy } else { Ephemeral::No };
@@ -177,14 +193,26 @@ impl Draft<'_> {
         let root = &self.spec.root;
         if self.ownership == Some(Ownership::Chown) && (root.read_only || root.volatile != Volatile::No) {
             let first = if root.volatile == Volatile::No { "--read-only" } else { "--volatile=" };
-            return Err(UsageError::Conflict { first, second: "--private-users-ownership=chown", why: "a tree that is not written cannot change owners" });
+            return Err(UsageError::Conflict {
+                first,
+                second: "--private-users-ownership=chown",
+                why: "a tree that is not written cannot change owners",
+            });
         }
         if user != UserNamespace::Host && self.spec.mounts.iter().any(is_root_mount) {
             if !matches!(self.ownership, None | Some(Ownership::Off)) {
-                return Err(UsageError::Conflict { first: "a mount on /", second: "--private-users-ownership=", why: "the tree below it is not seen" });
+                return Err(UsageError::Conflict {
+                    first: "a mount on /",
+                    second: "--private-users-ownership=",
+                    why: "the tree below it is not seen",
+                });
             }
             if matches!(user, UserNamespace::FromTree | UserNamespace::Pick) {
-                return Err(UsageError::Conflict { first: "a mount on /", second: "--private-users=", why: "the tree's owner does not say which ids to use; name the range" });
+                return Err(UsageError::Conflict {
+                    first: "a mount on /",
+                    second: "--private-users=",
+                    why: "the tree's owner does not say which ids to use; name the range",
+                });
             }
         }
         self.spec.namespaces.ownership = match (self.ownership, user) {
@@ -202,7 +230,11 @@ impl Draft<'_> {
             return Ok(());
         }
         if self.boot {
-            return Err(UsageError::Conflict { first: "--ambient-capability=", second: "--boot", why: "an init runs as root and has its capabilities already" });
+            return Err(UsageError::Conflict {
+                first: "--ambient-capability=",
+                second: "--boot",
+                why: "an init runs as root and has its capabilities already",
+            });
         }
         // as `adjust_net_caps` will have it
         let reachable = match (self.spec.network.mode, self.spec.namespaces.user) {

@@ -8,20 +8,37 @@ use crate::error::UsageError;
 use crate::options::OptionRow;
 
 const RESOLV_CONF: [(&str, ResolvConf); 15] = [
-    ("off", ResolvConf::Off), ("copy-host", ResolvConf::CopyHost), ("copy-static", ResolvConf::CopyStatic), ("copy-uplink", ResolvConf::CopyUplink),
-    ("copy-stub", ResolvConf::CopyStub), ("replace-host", ResolvConf::ReplaceHost), ("replace-static", ResolvConf::ReplaceStatic),
-    ("replace-uplink", ResolvConf::ReplaceUplink), ("replace-stub", ResolvConf::ReplaceStub), ("bind-host", ResolvConf::BindHost),
-    ("bind-static", ResolvConf::BindStatic), ("bind-uplink", ResolvConf::BindUplink), ("bind-stub", ResolvConf::BindStub),
-    ("delete", ResolvConf::Delete), ("auto", ResolvConf::Auto),
+    ("off", ResolvConf::Off),
+    ("copy-host", ResolvConf::CopyHost),
+    ("copy-static", ResolvConf::CopyStatic),
+    ("copy-uplink", ResolvConf::CopyUplink),
+    ("copy-stub", ResolvConf::CopyStub),
+    ("replace-host", ResolvConf::ReplaceHost),
+    ("replace-static", ResolvConf::ReplaceStatic),
+    ("replace-uplink", ResolvConf::ReplaceUplink),
+    ("replace-stub", ResolvConf::ReplaceStub),
+    ("bind-host", ResolvConf::BindHost),
+    ("bind-static", ResolvConf::BindStatic),
+    ("bind-uplink", ResolvConf::BindUplink),
+    ("bind-stub", ResolvConf::BindStub),
+    ("delete", ResolvConf::Delete),
+    ("auto", ResolvConf::Auto),
 ];
 
 const TIMEZONE: [(&str, Timezone); 6] = [
-    ("off", Timezone::Off), ("copy", Timezone::Copy), ("bind", Timezone::Bind), ("symlink", Timezone::Symlink), ("delete", Timezone::Delete),
+    ("off", Timezone::Off),
+    ("copy", Timezone::Copy),
+    ("bind", Timezone::Bind),
+    ("symlink", Timezone::Symlink),
+    ("delete", Timezone::Delete),
     ("auto", Timezone::Auto),
 ];
 
 const CONSOLE: [(&str, ConsoleMode); 5] = [
-    ("interactive", ConsoleMode::Interactive), ("read-only", ConsoleMode::ReadOnly), ("passive", ConsoleMode::Passive), ("pipe", ConsoleMode::Pipe),
+    ("interactive", ConsoleMode::Interactive),
+    ("read-only", ConsoleMode::ReadOnly),
+    ("passive", ConsoleMode::Passive),
+    ("pipe", ConsoleMode::Pipe),
     ("autopipe", ConsoleMode::Autopipe),
 ];
 
@@ -61,7 +78,9 @@ impl Draft<'_> {
         match value {
             "no" => {}
             "auto" | "try-guest" | "try-host" => self.notice(format!("--link-journal={value} has no effect yet: the journal stays in the machine")),
-            "guest" | "host" => return Err(UsageError::NotYet { what: format!("--link-journal={value}"), reason: "try-guest and try-host go on without" }),
+            "guest" | "host" => {
+                return Err(UsageError::NotYet { what: format!("--link-journal={value}"), reason: "try-guest and try-host go on without" });
+            }
             _ => return Err(UsageError::value(row, value, "it is none of no, auto, guest, try-guest, host, try-host")),
         }
         Ok(())

@@ -12,8 +12,8 @@ mod users;
 use std::path::PathBuf;
 
 use hostel_spec::{
-    CapSet, ConsoleMode, Ephemeral, Identity, Integration, Lifecycle, MachineSpec, Namespaces, Network, NetworkMode, Ownership, Payload,
-    ProcessSpec, ResolvConf, Resources, Root, Security, SyscallFilter, Timezone, TreeSource, Volatile,
+    CapSet, ConsoleMode, Ephemeral, Identity, Integration, Lifecycle, MachineSpec, Namespaces, Network, NetworkMode, Ownership, Payload, ProcessSpec,
+    ResolvConf, Resources, Root, Security, SyscallFilter, Timezone, TreeSource, Volatile,
 };
 use hostel_unit::boolean;
 

@@ -115,7 +115,10 @@ pub(super) fn working_directory(row: &OptionRow, value: &str) -> Result<PathBuf,
 
 pub(super) fn user(row: &OptionRow, value: Option<&str>) -> Result<UserSelector, UsageError> {
     let Some(text) = value else {
-        return Err(UsageError::NotYet { what: "--user without a name".to_owned(), reason: "the user scope of systemd 261; to run as a user say --uid=NAME" });
+        return Err(UsageError::NotYet {
+            what: "--user without a name".to_owned(),
+            reason: "the user scope of systemd 261; to run as a user say --uid=NAME",
+        });
     };
     let refuse = |why: &str| Err(UsageError::value(row, text, why));
     if text.is_empty() {

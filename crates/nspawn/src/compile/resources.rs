@@ -11,8 +11,19 @@ use crate::options::{OptionId, OptionRow};
 
 /// Properties `--property=` takes, for the hint that follows an unknown one.
 pub(crate) const KNOWN_PROPERTIES: [&str; 13] = [
-    "MemoryMax", "MemoryHigh", "MemoryLow", "MemoryMin", "MemorySwapMax", "TasksMax", "CPUQuota", "CPUQuotaPeriodSec", "CPUWeight",
-    "AllowedCPUs", "IOWeight", "DeviceAllow", "DevicePolicy",
+    "MemoryMax",
+    "MemoryHigh",
+    "MemoryLow",
+    "MemoryMin",
+    "MemorySwapMax",
+    "TasksMax",
+    "CPUQuota",
+    "CPUQuotaPeriodSec",
+    "CPUWeight",
+    "AllowedCPUs",
+    "IOWeight",
+    "DeviceAllow",
+    "DevicePolicy",
 ];
 
 /// The period's bounds in the kernel: 1 ms to 1 s.

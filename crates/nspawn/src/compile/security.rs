@@ -21,7 +21,8 @@ impl Draft<'_> {
                 "all" => set = CapSet::ALL,
                 name => {
                     let cap = CapName::parse(name).map_err(|_| {
-                        UsageError::value(row, value, format!("there is no capability {}", hostel_unit::printable(name))).with_hint("--capability=help lists them")
+                        UsageError::value(row, value, format!("there is no capability {}", hostel_unit::printable(name)))
+                            .with_hint("--capability=help lists them")
                     })?;
                     set = set.or(CapSet::of(&[cap]));
                 }

@@ -12,8 +12,7 @@ use crate::options::{OptionId, OptionRow};
 /// Longest path the kernel takes, without the final NUL.
 const PATH_MAX: usize = 4095;
 
-const VOLATILE: [(&str, Volatile); 4] =
-    [("no", Volatile::No), ("yes", Volatile::Yes), ("state", Volatile::State), ("overlay", Volatile::Overlay)];
+const VOLATILE: [(&str, Volatile); 4] = [("no", Volatile::No), ("yes", Volatile::Yes), ("state", Volatile::State), ("overlay", Volatile::Overlay)];
 
 impl Draft<'_> {
     /// A directory on the host, relative to the caller's; empty text takes an earlier one back.
@@ -22,7 +21,10 @@ impl Draft<'_> {
             return Ok(None);
         }
         if row.id == OptionId::Directory && value.ends_with(".v/") {
-            return Err(UsageError::NotYet { what: format!("{}{value}", row.name()), reason: "name one version: versioned directories are a later issue" });
+            return Err(UsageError::NotYet {
+                what: format!("{}{value}", row.name()),
+                reason: "name one version: versioned directories are a later issue",
+            });
         }
         absolute(row, value, &self.env.cwd, value).map(Some)
     }
@@ -31,7 +33,13 @@ impl Draft<'_> {
         self.spec.root.volatile = match value {
             None => Volatile::Yes,
             Some(text) => match (hostel_unit::boolean(text), choose(row, text, &VOLATILE)) {
-                (Ok(yes), _) => if yes { Volatile::Yes } else { Volatile::No },
+                (Ok(yes), _) => {
+                    if yes {
+                        Volatile::Yes
+                    } else {
+                        Volatile::No
+                    }
+                }
                 (_, Ok(Choice::Value(mode))) => mode,
                 (_, Ok(Choice::Help(action))) => return Ok(Some(action)),
                 (_, Err(error)) => return Err(error),

@@ -9,8 +9,7 @@ use crate::Action;
 use crate::error::UsageError;
 use crate::options::OptionRow;
 
-const OWNERSHIP: [(&str, Ownership); 4] =
-    [("off", Ownership::Off), ("chown", Ownership::Chown), ("map", Ownership::Map), ("auto", Ownership::Auto)];
+const OWNERSHIP: [(&str, Ownership); 4] = [("off", Ownership::Off), ("chown", Ownership::Chown), ("map", Ownership::Map), ("auto", Ownership::Auto)];
 
 /// Size of a range whose size is not said.
 const RANGE: u32 = 65536;
@@ -18,7 +17,10 @@ const RANGE: u32 = 65536;
 impl Draft<'_> {
     pub(super) fn ownership(&mut self, row: &OptionRow, value: &str) -> Result<Option<Action>, UsageError> {
         if value == "foreign" {
-            return Err(UsageError::NotYet { what: format!("{}{value}", row.name()), reason: "it needs systemd-mountfsd; map does the same on kernels since 5.12" });
+            return Err(UsageError::NotYet {
+                what: format!("{}{value}", row.name()),
+                reason: "it needs systemd-mountfsd; map does the same on kernels since 5.12",
+            });
         }
         match choose(row, value, &OWNERSHIP)? {
             Choice::Value(ownership) => self.ownership = Some(ownership),
@@ -51,7 +53,12 @@ pub(super) fn namespace(row: &OptionRow, value: Option<&str>) -> Result<UserName
     match text {
         "pick" => return Ok(UserNamespace::Pick),
         "identity" => return Ok(UserNamespace::Identity),
-        "managed" => return Err(UsageError::NotYet { what: "--private-users=managed".to_owned(), reason: "it needs systemd-nsresourced; pick needs no daemon" }),
+        "managed" => {
+            return Err(UsageError::NotYet {
+                what: "--private-users=managed".to_owned(),
+                reason: "it needs systemd-nsresourced; pick needs no daemon",
+            });
+        }
         _ => {}
     }
     if !text.starts_with(|c: char| c.is_ascii_digit())

@@ -11,31 +11,44 @@ pub(super) const GENERAL: &[OptionRow] = &[
     OptionRow::new(Id::Version, "", &["version"], Nothing, "Show the version").since(21),
     OptionRow::new(Id::NoPager, "", &["no-pager"], Nothing, "Accepted: hostel never starts a pager").since(242),
     OptionRow::new(Id::Quiet, "q", &["quiet"], Nothing, "Say nothing about the machine's start and end").since(209),
-    OptionRow::new(Id::Settings, "", &["settings"], Value("BOOL"), "Read .nspawn files: yes, no, override or trusted").since(226)
+    OptionRow::new(Id::Settings, "", &["settings"], Value("BOOL"), "Read .nspawn files: yes, no, override or trusted")
+        .since(226)
         .partly("override and trusted are refused, yes gives a notice")
         .differs(".nspawn files are not read yet, so the default is no"),
-    OptionRow::new(Id::Cleanup, "", &["cleanup"], Nothing, "Remove what a killed machine left behind, start nothing").since(257)
+    OptionRow::new(Id::Cleanup, "", &["cleanup"], Nothing, "Remove what a killed machine left behind, start nothing")
+        .since(257)
         .not_yet("`hostel clean` does it"),
     OptionRow::new(Id::NoAskPassword, "", &["no-ask-password"], Nothing, "Accepted: hostel never asks for a password").since(258),
     OptionRow::new(Id::System, "", &["system"], Nothing, "Act for the whole system (always so)").since(261),
-    OptionRow::new(Id::UserScope, "", &["user"], MaybeNext("NAME"), "With NAME: the old spelling of --uid=").since(30)
+    OptionRow::new(Id::UserScope, "", &["user"], MaybeNext("NAME"), "With NAME: the old spelling of --uid=")
+        .since(30)
         .partly("without NAME (the user scope of 261) it is refused"),
     OptionRow::new(Id::DumpDoc, "", &["dump-doc"], Nothing, "Print the options as they were understood, start nothing"),
 ];
 
 pub(super) const IMAGE: &[OptionRow] = &[
-    OptionRow::new(Id::Directory, "D", &["directory"], Value("PATH"), "Root directory of the machine (default: the current directory)").since(21)
+    OptionRow::new(Id::Directory, "D", &["directory"], Value("PATH"), "Root directory of the machine (default: the current directory)")
+        .since(21)
         .differs("versioned `PATH.v/` directories are refused; with --ephemeral, / is overlaid rather than copied"),
     OptionRow::new(Id::Template, "", &["template"], Value("PATH"), "Copy a missing root directory from PATH first").since(219),
     OptionRow::new(Id::Ephemeral, "x", &["ephemeral"], Nothing, "Run on a throw-away copy of the tree").since(219).trusted_key("[Exec] Ephemeral="),
     OptionRow::new(Id::Image, "i", &["image"], Value("PATH"), "Disk image or block device with the root file system").since(211).not_yet(IMAGE_LATER),
-    OptionRow::new(Id::ImagePolicy, "", &["image-policy"], Value("POLICY"), "Which partitions of an image may be used and how").since(254).not_yet(IMAGE_LATER),
+    OptionRow::new(Id::ImagePolicy, "", &["image-policy"], Value("POLICY"), "Which partitions of an image may be used and how")
+        .since(254)
+        .not_yet(IMAGE_LATER),
     OptionRow::new(Id::Mstack, "", &["mstack"], Value("PATH"), "Directory of layers to stack").since(260).not_yet("stacked layers are a later issue"),
-    OptionRow::new(Id::OciBundle, "", &["oci-bundle"], Value("PATH"), "Directory with an OCI config.json").since(242).not_yet("the oci dialect is a later issue"),
+    OptionRow::new(Id::OciBundle, "", &["oci-bundle"], Value("PATH"), "Directory with an OCI config.json")
+        .since(242)
+        .not_yet("the oci dialect is a later issue"),
     OptionRow::new(Id::ReadOnly, "", &["read-only"], Nothing, "The tree cannot be written").since(183).key("[Files] ReadOnly="),
-    OptionRow::new(Id::Volatile, "", &["volatile"], Maybe("MODE"), "Throw changes away: no, yes, state or overlay").since(216).key("[Files] Volatile="),
+    OptionRow::new(Id::Volatile, "", &["volatile"], Maybe("MODE"), "Throw changes away: no, yes, state or overlay")
+        .since(216)
+        .key("[Files] Volatile="),
     OptionRow::new(Id::RootHash, "", &["root-hash"], Value("HASH"), "dm-verity root hash of the image").since(233).not_yet(IMAGE_LATER),
     OptionRow::new(Id::RootHashSig, "", &["root-hash-sig"], Value("SIG"), "Signature of the root hash").since(246).not_yet(IMAGE_LATER),
     OptionRow::new(Id::VerityData, "", &["verity-data"], Value("PATH"), "Detached dm-verity hash tree").since(246).not_yet(IMAGE_LATER),
-    OptionRow::new(Id::PivotRoot, "", &["pivot-root"], Value("NEW[:OLD]"), "A directory of the tree becomes /").since(233).key("[Exec] PivotRoot=").not_yet("rarely used: for OSTree deployments"),
+    OptionRow::new(Id::PivotRoot, "", &["pivot-root"], Value("NEW[:OLD]"), "A directory of the tree becomes /")
+        .since(233)
+        .key("[Exec] PivotRoot=")
+        .not_yet("rarely used: for OSTree deployments"),
 ];

@@ -11,28 +11,58 @@ const CREDENTIAL: &str = "credentials are a later issue";
 pub(super) const INTEGRATION: &[OptionRow] = &[
     OptionRow::new(Id::ResolvConf, "", &["resolv-conf"], Value("MODE"), "What /etc/resolv.conf becomes").since(239).key("[Exec] ResolvConf="),
     OptionRow::new(Id::Timezone, "", &["timezone"], Value("MODE"), "What /etc/localtime becomes").since(239).key("[Exec] Timezone="),
-    OptionRow::new(Id::LinkJournal, "", &["link-journal"], Value("MODE"), "Share the journal: no, auto, try-guest, try-host, guest, host").since(187).trusted_key("[Files] LinkJournal=")
-        .partly("guest and host are refused; auto, try-guest and try-host give a notice").differs("journals are not linked yet"),
+    OptionRow::new(Id::LinkJournal, "", &["link-journal"], Value("MODE"), "Share the journal: no, auto, try-guest, try-host, guest, host")
+        .since(187)
+        .trusted_key("[Files] LinkJournal=")
+        .partly("guest and host are refused; auto, try-guest and try-host give a notice")
+        .differs("journals are not linked yet"),
     OptionRow::new(Id::LinkJournalShort, "j", &[], Nothing, "Same as --link-journal=try-guest").since(187).differs("accepted with a notice"),
-    OptionRow::new(Id::ForwardJournal, "", &["forward-journal"], Value("PATH"), "Receive the machine's journal into a file or directory").since(261).not_yet(JOURNAL),
+    OptionRow::new(Id::ForwardJournal, "", &["forward-journal"], Value("PATH"), "Receive the machine's journal into a file or directory")
+        .since(261)
+        .not_yet(JOURNAL),
     OptionRow::new(Id::ForwardJournalMaxUse, "", &["forward-journal-max-use"], Value("BYTES"), "Size of all its files").since(261).not_yet(JOURNAL),
-    OptionRow::new(Id::ForwardJournalKeepFree, "", &["forward-journal-keep-free"], Value("BYTES"), "Space it leaves free").since(261).not_yet(JOURNAL),
-    OptionRow::new(Id::ForwardJournalMaxFileSize, "", &["forward-journal-max-file-size"], Value("BYTES"), "Size of one file").since(261).not_yet(JOURNAL),
+    OptionRow::new(Id::ForwardJournalKeepFree, "", &["forward-journal-keep-free"], Value("BYTES"), "Space it leaves free")
+        .since(261)
+        .not_yet(JOURNAL),
+    OptionRow::new(Id::ForwardJournalMaxFileSize, "", &["forward-journal-max-file-size"], Value("BYTES"), "Size of one file")
+        .since(261)
+        .not_yet(JOURNAL),
     OptionRow::new(Id::ForwardJournalMaxFiles, "", &["forward-journal-max-files"], Value("N"), "Number of its files").since(261).not_yet(JOURNAL),
 ];
 
 pub(super) const MOUNTS: &[OptionRow] = &[
-    OptionRow::new(Id::Bind, "", &["bind"], Value("SRC[:DST[:OPTIONS]]"), "A file or directory of the host appears in the machine").since(198).trusted_key("[Files] Bind=")
+    OptionRow::new(Id::Bind, "", &["bind"], Value("SRC[:DST[:OPTIONS]]"), "A file or directory of the host appears in the machine")
+        .since(198)
+        .trusted_key("[Files] Bind=")
         .differs("a destination with `..` and an unknown option are refused before anything starts"),
-    OptionRow::new(Id::BindRo, "", &["bind-ro"], Value("SRC[:DST[:OPTIONS]]"), "The same, read-only").since(198).trusted_key("[Files] BindReadOnly=")
+    OptionRow::new(Id::BindRo, "", &["bind-ro"], Value("SRC[:DST[:OPTIONS]]"), "The same, read-only")
+        .since(198)
+        .trusted_key("[Files] BindReadOnly=")
         .differs("as --bind="),
-    OptionRow::new(Id::Inaccessible, "", &["inaccessible"], Value("PATH"), "Nobody inside can open this path").since(242).trusted_key("[Files] Inaccessible=")
+    OptionRow::new(Id::Inaccessible, "", &["inaccessible"], Value("PATH"), "Nobody inside can open this path")
+        .since(242)
+        .trusted_key("[Files] Inaccessible=")
         .better("works on hosts whose PID 1 is not systemd"),
-    OptionRow::new(Id::Tmpfs, "", &["tmpfs"], Value("PATH[:OPTIONS]"), "An empty tmpfs").since(214).trusted_key("[Files] TemporaryFileSystem=").differs("a path with `..` is refused"),
-    OptionRow::new(Id::Overlay, "", &["overlay"], Value("LOWER[:…]:UPPER:DST"), "Directories combined, changes go to UPPER").since(220).trusted_key("[Files] Overlay=").differs("a destination with `..` is refused"),
-    OptionRow::new(Id::OverlayRo, "", &["overlay-ro"], Value("LOWER[:…]:DST"), "The same, read-only").since(220).trusted_key("[Files] OverlayReadOnly=").differs("as --overlay="),
-    OptionRow::new(Id::BindUser, "", &["bind-user"], Value("NAME"), "A user of the host exists inside").since(249).trusted_key("[Files] BindUser=").not_yet(BIND_USER),
-    OptionRow::new(Id::BindUserShell, "", &["bind-user-shell"], Value("BOOL|PATH"), "Its shell").since(258).trusted_key("[Files] BindUserShell=").not_yet(BIND_USER),
+    OptionRow::new(Id::Tmpfs, "", &["tmpfs"], Value("PATH[:OPTIONS]"), "An empty tmpfs")
+        .since(214)
+        .trusted_key("[Files] TemporaryFileSystem=")
+        .differs("a path with `..` is refused"),
+    OptionRow::new(Id::Overlay, "", &["overlay"], Value("LOWER[:…]:UPPER:DST"), "Directories combined, changes go to UPPER")
+        .since(220)
+        .trusted_key("[Files] Overlay=")
+        .differs("a destination with `..` is refused"),
+    OptionRow::new(Id::OverlayRo, "", &["overlay-ro"], Value("LOWER[:…]:DST"), "The same, read-only")
+        .since(220)
+        .trusted_key("[Files] OverlayReadOnly=")
+        .differs("as --overlay="),
+    OptionRow::new(Id::BindUser, "", &["bind-user"], Value("NAME"), "A user of the host exists inside")
+        .since(249)
+        .trusted_key("[Files] BindUser=")
+        .not_yet(BIND_USER),
+    OptionRow::new(Id::BindUserShell, "", &["bind-user-shell"], Value("BOOL|PATH"), "Its shell")
+        .since(258)
+        .trusted_key("[Files] BindUserShell=")
+        .not_yet(BIND_USER),
     OptionRow::new(Id::BindUserGroup, "", &["bind-user-group"], Value("GROUP"), "A group it is in").since(259).not_yet(BIND_USER),
 ];
 
@@ -45,5 +75,7 @@ pub(super) const CONSOLE: &[OptionRow] = &[
 
 pub(super) const CREDENTIALS: &[OptionRow] = &[
     OptionRow::new(Id::SetCredential, "", &["set-credential"], Value("ID:VALUE"), "Pass this credential").since(247).not_yet(CREDENTIAL),
-    OptionRow::new(Id::LoadCredential, "", &["load-credential"], Value("ID:PATH"), "Pass a credential from a file or socket").since(247).not_yet(CREDENTIAL),
+    OptionRow::new(Id::LoadCredential, "", &["load-credential"], Value("ID:PATH"), "Pass a credential from a file or socket")
+        .since(247)
+        .not_yet(CREDENTIAL),
 ];

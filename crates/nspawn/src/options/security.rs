@@ -7,22 +7,43 @@ use super::Takes::Value;
 const SELINUX: &str = "there is no SELinux support yet, and a label must not be ignored";
 
 pub(super) const SECURITY: &[OptionRow] = &[
-    OptionRow::new(Id::Capability, "", &["capability"], Value("CAP,…"), "Keep these capabilities too, or all").since(186).trusted_key("[Exec] Capability="),
-    OptionRow::new(Id::DropCapability, "", &["drop-capability"], Value("CAP,…"), "Take these capabilities away; wins over --capability=").since(209).key("[Exec] DropCapability="),
-    OptionRow::new(Id::AmbientCapability, "", &["ambient-capability"], Value("CAP,…"), "Give these to the command even when it is not root").since(248).trusted_key("[Exec] AmbientCapability="),
-    OptionRow::new(Id::NoNewPrivileges, "", &["no-new-privileges"], Value("BOOL"), "Nothing inside gains privileges by execve(2)").since(239).key("[Exec] NoNewPrivileges="),
-    OptionRow::new(Id::SystemCallFilter, "", &["system-call-filter"], Value("[~]NAME…"), "Allow, or with ~ forbid, system calls and @groups").since(235).key("[Exec] SystemCallFilter=")
+    OptionRow::new(Id::Capability, "", &["capability"], Value("CAP,…"), "Keep these capabilities too, or all")
+        .since(186)
+        .trusted_key("[Exec] Capability="),
+    OptionRow::new(Id::DropCapability, "", &["drop-capability"], Value("CAP,…"), "Take these capabilities away; wins over --capability=")
+        .since(209)
+        .key("[Exec] DropCapability="),
+    OptionRow::new(Id::AmbientCapability, "", &["ambient-capability"], Value("CAP,…"), "Give these to the command even when it is not root")
+        .since(248)
+        .trusted_key("[Exec] AmbientCapability="),
+    OptionRow::new(Id::NoNewPrivileges, "", &["no-new-privileges"], Value("BOOL"), "Nothing inside gains privileges by execve(2)")
+        .since(239)
+        .key("[Exec] NoNewPrivileges="),
+    OptionRow::new(Id::SystemCallFilter, "", &["system-call-filter"], Value("[~]NAME…"), "Allow, or with ~ forbid, system calls and @groups")
+        .since(235)
+        .key("[Exec] SystemCallFilter=")
         .better("one program instead of one filter per architecture and kind"),
-    OptionRow::new(Id::RestrictAddressFamilies, "", &["restrict-address-families"], Value("[~]FAMILY…"), "Which socket families may be used").since(261).key("[Exec] RestrictAddressFamilies=").not_yet("a restriction must not be ignored"),
+    OptionRow::new(Id::RestrictAddressFamilies, "", &["restrict-address-families"], Value("[~]FAMILY…"), "Which socket families may be used")
+        .since(261)
+        .key("[Exec] RestrictAddressFamilies=")
+        .not_yet("a restriction must not be ignored"),
     OptionRow::new(Id::SelinuxContext, "Z", &["selinux-context"], Value("LABEL"), "SELinux label of the processes").since(209).not_yet(SELINUX),
-    OptionRow::new(Id::SelinuxApifsContext, "L", &["selinux-apifs-context"], Value("LABEL"), "SELinux label of API file systems").since(209).not_yet(SELINUX),
+    OptionRow::new(Id::SelinuxApifsContext, "L", &["selinux-apifs-context"], Value("LABEL"), "SELinux label of API file systems")
+        .since(209)
+        .not_yet(SELINUX),
 ];
 
 pub(super) const RESOURCES: &[OptionRow] = &[
-    OptionRow::new(Id::Rlimit, "", &["rlimit"], Value("NAME=LIMIT"), "Limit of setrlimit(2): SOFT[:HARD], or infinity").since(239).trusted_key("[Exec] Limit…=")
+    OptionRow::new(Id::Rlimit, "", &["rlimit"], Value("NAME=LIMIT"), "Limit of setrlimit(2): SOFT[:HARD], or infinity")
+        .since(239)
+        .trusted_key("[Exec] Limit…=")
         .better("names in any case; a hard limit above the host's is lowered with a notice"),
-    OptionRow::new(Id::OomScoreAdjust, "", &["oom-score-adjust"], Value("N"), "Readiness to be killed when memory runs out, -1000…1000").since(239).trusted_key("[Exec] OOMScoreAdjust="),
-    OptionRow::new(Id::CpuAffinity, "", &["cpu-affinity"], Value("CPUS"), "CPUs the machine runs on, for example 0-3,5").since(239).trusted_key("[Exec] CPUAffinity=")
+    OptionRow::new(Id::OomScoreAdjust, "", &["oom-score-adjust"], Value("N"), "Readiness to be killed when memory runs out, -1000…1000")
+        .since(239)
+        .trusted_key("[Exec] OOMScoreAdjust="),
+    OptionRow::new(Id::CpuAffinity, "", &["cpu-affinity"], Value("CPUS"), "CPUs the machine runs on, for example 0-3,5")
+        .since(239)
+        .trusted_key("[Exec] CPUAffinity=")
         .differs("a range that ends before it begins is refused, not ignored"),
     OptionRow::new(Id::Personality, "", &["personality"], Value("ARCH"), "What uname(2) says: x86-64 or x86").since(209).key("[Exec] Personality="),
     OptionRow::new(Id::Memory, "", &["memory"], Value("SIZE"), "Most memory the machine may use, for example 512M or 25%"),

@@ -13,14 +13,32 @@ fn conflicts() {
         (&["-D", "/", "--volatile=overlay"], "use / as the tree: the machine would share the running host's files"),
         (&["-xDt", "--template=/x"], "combine --ephemeral and --template=: a throw-away copy of the template needs no directory"),
         (&["--template=/x"], "copy --template=: neither --directory= nor --machine= says where to"),
-        (&["--read-only", "--private-users-ownership=chown"], "combine --read-only and --private-users-ownership=chown: a tree that is not written cannot change owners"),
-        (&["--volatile", "--private-users-chown"], "combine --volatile= and --private-users-ownership=chown: a tree that is not written cannot change owners"),
-        (&["--tmpfs=/", "--private-users-chown"], "combine --read-only and --private-users-ownership=chown: a tree that is not written cannot change owners"),
+        (
+            &["--read-only", "--private-users-ownership=chown"],
+            "combine --read-only and --private-users-ownership=chown: a tree that is not written cannot change owners",
+        ),
+        (
+            &["--volatile", "--private-users-chown"],
+            "combine --volatile= and --private-users-ownership=chown: a tree that is not written cannot change owners",
+        ),
+        (
+            &["--tmpfs=/", "--private-users-chown"],
+            "combine --read-only and --private-users-ownership=chown: a tree that is not written cannot change owners",
+        ),
         (&["--tmpfs=/", "-U"], "combine a mount on / and --private-users-ownership=: the tree below it is not seen"),
-        (&["--tmpfs=/", "--private-users=pick"], "combine a mount on / and --private-users=: the tree's owner does not say which ids to use; name the range"),
-        (&["-b", "--ambient-capability=cap_chown"], "combine --ambient-capability= and --boot: an init runs as root and has its capabilities already"),
+        (
+            &["--tmpfs=/", "--private-users=pick"],
+            "combine a mount on / and --private-users=: the tree's owner does not say which ids to use; name the range",
+        ),
+        (
+            &["-b", "--ambient-capability=cap_chown"],
+            "combine --ambient-capability= and --boot: an init runs as root and has its capabilities already",
+        ),
         (&["--ambient-capability=cap_sys_time"], "give --ambient-capability=: it names a capability outside the machine's bounding set"),
-        (&["--ambient-capability=chown", "--drop-capability=chown"], "give --ambient-capability=: it names a capability outside the machine's bounding set"),
+        (
+            &["--ambient-capability=chown", "--drop-capability=chown"],
+            "give --ambient-capability=: it names a capability outside the machine's bounding set",
+        ),
         (&["--ambient-capability=net_admin"], "give --ambient-capability=: it names a capability outside the machine's bounding set"),
         (&["-U", "--ambient-capability=net_bind_service"], "give --ambient-capability=: it names a capability outside the machine's bounding set"),
         (&["--share-system", "-b"], "combine --boot and shared namespaces: an init needs process ids and a host name of its own"),
@@ -127,11 +145,18 @@ fn variables() {
     // NixOS still exports it
     assert_eq!(ok("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1", &[]).notices, [""; 0]);
     assert_eq!(ok("SYSTEMD_NSPAWN_NETWORK_MAC", "02:00:00:00:00:01", &[]).notices, [""; 0]);
-    for (name, value) in [("SYSTEMD_NSPAWN_USE_CGNS", "0"), ("SYSTEMD_NSPAWN_LOCK", "0"), ("SYSTEMD_LOG_SECCOMP", "1"), ("SYSTEMD_SUPPRESS_SYNC", "1")] {
+    for (name, value) in
+        [("SYSTEMD_NSPAWN_USE_CGNS", "0"), ("SYSTEMD_NSPAWN_LOCK", "0"), ("SYSTEMD_LOG_SECCOMP", "1"), ("SYSTEMD_SUPPRESS_SYNC", "1")]
+    {
         assert_eq!(ok(name, value, &[]).notices.len(), 1, "{name}");
     }
     for (name, value, words, expected) in [
-        ("SYSTEMD_NSPAWN_API_VFS_WRITABLE", "1", &["-U"][..], "combine --private-users= and $SYSTEMD_NSPAWN_API_VFS_WRITABLE: inside a user namespace they cannot be written"),
+        (
+            "SYSTEMD_NSPAWN_API_VFS_WRITABLE",
+            "1",
+            &["-U"][..],
+            "combine --private-users= and $SYSTEMD_NSPAWN_API_VFS_WRITABLE: inside a user namespace they cannot be written",
+        ),
         ("SYSTEMD_NSPAWN_API_VFS_WRITABLE", "network", &[], "parse $SYSTEMD_NSPAWN_API_VFS_WRITABLE=network: it needs --private-network"),
         ("SYSTEMD_NSPAWN_API_VFS_WRITABLE", "x", &[], "parse $SYSTEMD_NSPAWN_API_VFS_WRITABLE=x: it is neither yes nor no"),
         ("SYSTEMD_NSPAWN_SHARE_NS_PID", "1", &["-b"], "combine --boot and shared namespaces: an init needs process ids and a host name of its own"),

@@ -284,7 +284,9 @@ fn privileges() {
 #[test]
 fn binds() {
     let bind = |source: &str, target: &str, ro: bool, recursive: bool, mapping: &str| {
-        format!(r#"{{"kind":"bind","options":{{"mapping":"{mapping}","recursive":{recursive}}},"read_only":{ro},"source":{source},"target":"{target}"}}"#)
+        format!(
+            r#"{{"kind":"bind","options":{{"mapping":"{mapping}","recursive":{recursive}}},"read_only":{ro},"source":{source},"target":"{target}"}}"#
+        )
     };
     let host = |p: &str| format!(r#"{{"host":"{p}"}}"#);
     for (option, expected) in [
@@ -371,7 +373,8 @@ fn other_mounts() {
         (&many, "it has more than 500 layers"),
     ]);
     // order is kept across kinds: a tmpfs may hide or hold what comes after it
-    let kinds: Vec<_> = spec(&["--tmpfs=/a", "--bind=/x:/a/b", "--inaccessible=/c", "--tmpfs=/a/b/c"]).mounts.iter().map(|m| m.target().clone()).collect();
+    let kinds: Vec<_> =
+        spec(&["--tmpfs=/a", "--bind=/x:/a/b", "--inaccessible=/c", "--tmpfs=/a/b/c"]).mounts.iter().map(|m| m.target().clone()).collect();
     assert_eq!(kinds, ["/a", "/a/b", "/c", "/a/b/c"].map(PathBuf::from));
 }
 
@@ -404,7 +407,10 @@ fn integration_and_console() {
         ("--console=", "it is none of interactive, read-only, passive, pipe, autopipe"),
         ("--console=x", "it is none of interactive, read-only, passive, pipe, autopipe"),
         ("--timezone=", "it is none of off, copy, bind, symlink, delete, auto"),
-        ("--resolv-conf=", "it is none of off, copy-host, copy-static, copy-uplink, copy-stub, replace-host, replace-static, replace-uplink, replace-stub, bind-host, bind-static, bind-uplink, bind-stub, delete, auto"),
+        (
+            "--resolv-conf=",
+            "it is none of off, copy-host, copy-static, copy-uplink, copy-stub, replace-host, replace-static, replace-uplink, replace-stub, bind-host, bind-static, bind-uplink, bind-stub, delete, auto",
+        ),
         ("--link-journal=", "it is none of no, auto, guest, try-guest, host, try-host"),
         ("--register=", "it is none of yes, no, auto"),
         ("--settings=", "it is none of yes, no, override, trusted"),
@@ -441,10 +447,26 @@ fn limits() {
         ("--property=IOWeight=1", "/resources/io_weight", "1"),
         ("--property=AllowedCPUs=0-1", "/resources/allowed_cpus", "[0,1]"),
         ("--property=DevicePolicy=strict", "/resources/device_policy", r#""strict""#),
-        ("--property=DeviceAllow=/dev/fuse rw", "/resources/devices/0", r#"{"access":{"mknod":false,"read":true,"write":true},"devices":{"path":"/dev/fuse"}}"#),
-        ("--property=DeviceAllow=/dev/fuse", "/resources/devices/0", r#"{"access":{"mknod":true,"read":true,"write":true},"devices":{"path":"/dev/fuse"}}"#),
-        ("--property=DeviceAllow=char-pts r", "/resources/devices/0", r#"{"access":{"mknod":false,"read":true,"write":false},"devices":{"char-group":"pts"}}"#),
-        ("--property=DeviceAllow=block-* m", "/resources/devices/0", r#"{"access":{"mknod":true,"read":false,"write":false},"devices":{"block-group":"*"}}"#),
+        (
+            "--property=DeviceAllow=/dev/fuse rw",
+            "/resources/devices/0",
+            r#"{"access":{"mknod":false,"read":true,"write":true},"devices":{"path":"/dev/fuse"}}"#,
+        ),
+        (
+            "--property=DeviceAllow=/dev/fuse",
+            "/resources/devices/0",
+            r#"{"access":{"mknod":true,"read":true,"write":true},"devices":{"path":"/dev/fuse"}}"#,
+        ),
+        (
+            "--property=DeviceAllow=char-pts r",
+            "/resources/devices/0",
+            r#"{"access":{"mknod":false,"read":true,"write":false},"devices":{"char-group":"pts"}}"#,
+        ),
+        (
+            "--property=DeviceAllow=block-* m",
+            "/resources/devices/0",
+            r#"{"access":{"mknod":true,"read":false,"write":false},"devices":{"block-group":"*"}}"#,
+        ),
         ("--property=MemoryAccounting=yes", "/notices", "[]"),
         ("--memory=512M", "/resources/memory_max", r#"{"value":536870912}"#),
         ("--memory=25%", "/resources/memory_max", r#"{"permyriad":2500}"#),

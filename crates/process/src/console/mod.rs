@@ -127,13 +127,7 @@ impl Console {
     /// Joins `pty` to the standard streams given, as `relay` says. Cheap: nothing is read, written or changed yet.
     ///
     /// `size` is used when standard output is no terminal (`LINES` and `COLUMNS` of the caller, for example).
-    pub fn new(
-        pty: Pty,
-        relay: Relay,
-        stdin: BorrowedFd<'_>,
-        stdout: BorrowedFd<'_>,
-        size: Option<WindowSize>,
-    ) -> io::Result<Console> {
+    pub fn new(pty: Pty, relay: Relay, stdin: BorrowedFd<'_>, stdout: BorrowedFd<'_>, size: Option<WindowSize>) -> io::Result<Console> {
         let input = (relay == Relay::Interactive).then(|| Stdio::reader(stdin)).transpose()?;
         let output = (relay != Relay::Passive).then(|| Stdio::writer(stdout)).transpose()?;
         let console = Console {
@@ -420,9 +414,8 @@ impl Console {
     /// Standard input has ended: the machine's terminal says so, too.
     fn end_of_input(&mut self) {
         let attributes = rustix::termios::tcgetattr(&self.master);
-        let (character, canonical) = attributes.map_or((EOF_CHARACTER, true), |t| {
-            (t.special_codes[SpecialCodeIndex::VEOF], t.local_modes.contains(LocalModes::ICANON))
-        });
+        let (character, canonical) =
+            attributes.map_or((EOF_CHARACTER, true), |t| (t.special_codes[SpecialCodeIndex::VEOF], t.local_modes.contains(LocalModes::ICANON)));
         if character != 0 {
             // In the middle of a line the first one only ends the line.
             let times = if canonical && !matches!(self.last_typed, b'\n' | b'\r') { 2 } else { 1 };

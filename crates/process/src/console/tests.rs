@@ -129,8 +129,7 @@ fn interactive_both_ways_and_raw() {
     let machine = Machine::of(&machine_pty, true);
     person.set_size(WindowSize { rows: 33, cols: 44 }).unwrap();
     let before = tcgetattr(&person.slave).unwrap().local_modes;
-    let mut console =
-        Console::new(machine_pty, Relay::Interactive, person.slave.as_fd(), person.slave.as_fd(), None).unwrap();
+    let mut console = Console::new(machine_pty, Relay::Interactive, person.slave.as_fd(), person.slave.as_fd(), None).unwrap();
     let size = tcgetwinsize(&machine.0).unwrap();
     assert_eq!((size.ws_row, size.ws_col), (33, 44));
     assert_eq!(tcgetattr(&person.slave).unwrap().local_modes, before, "not raw before it begins");
@@ -159,8 +158,7 @@ fn hotkeys() {
     for (keys, hotkey) in [(b"\x1d\x1d\x1d", Hotkey::Kill), (b"\x1d\x1dr", Hotkey::Reboot), (b"\x1d\x1dp", Hotkey::PowerOff)] {
         let (person, machine_pty) = (pty(), pty());
         let machine = Machine::of(&machine_pty, true);
-        let mut console =
-            Console::new(machine_pty, Relay::Interactive, person.slave.as_fd(), person.slave.as_fd(), None).unwrap();
+        let mut console = Console::new(machine_pty, Relay::Interactive, person.slave.as_fd(), person.slave.as_fd(), None).unwrap();
         console.begin().unwrap();
         rustix::io::write(&person.master, b"x").unwrap();
         rustix::io::write(&person.master, keys).unwrap();
@@ -174,8 +172,7 @@ fn hotkeys_work_when_the_machine_does_not_read() {
     let _one = one_at_a_time();
     let (person, machine_pty) = (pty(), pty());
     let _machine = Machine::of(&machine_pty, true);
-    let mut console =
-        Console::new(machine_pty, Relay::Interactive, person.slave.as_fd(), person.slave.as_fd(), None).unwrap();
+    let mut console = Console::new(machine_pty, Relay::Interactive, person.slave.as_fd(), person.slave.as_fd(), None).unwrap();
     console.begin().unwrap();
     for _ in 0..100 {
         let _ = rustix::io::write(&person.master, &[b'x'; 2048]);
@@ -193,8 +190,7 @@ fn hotkeys_work_when_the_machine_does_not_read() {
 fn a_terminal_that_hangs_up() {
     let _one = one_at_a_time();
     let (person, machine_pty) = (pty(), pty());
-    let mut console =
-        Console::new(machine_pty, Relay::Interactive, person.slave.as_fd(), person.slave.as_fd(), None).unwrap();
+    let mut console = Console::new(machine_pty, Relay::Interactive, person.slave.as_fd(), person.slave.as_fd(), None).unwrap();
     console.begin().unwrap();
     drop(person);
     assert_eq!(settle(&mut console), [Happening::HungUp]);
@@ -275,7 +271,12 @@ fn a_stopped_reader_stops_the_machine_and_loses_nothing() {
     let mut next = 0u8;
     let mut refused = 0;
     while refused < 3 {
-        let chunk: Vec<u8> = (0..1000).map(|_| { next = next.wrapping_add(1); next }).collect();
+        let chunk: Vec<u8> = (0..1000)
+            .map(|_| {
+                next = next.wrapping_add(1);
+                next
+            })
+            .collect();
         let n = rustix::io::write(&machine.0, &chunk).unwrap_or(0);
         written.extend_from_slice(&chunk[..n]);
         next = written.last().copied().unwrap_or(0);
@@ -347,13 +348,8 @@ fn nothing_of_the_callers_streams_is_changed() {
     let _one = one_at_a_time();
     let person = pty();
     let blocking_pipes = (pipe_with(PipeFlags::CLOEXEC).unwrap(), pipe_with(PipeFlags::CLOEXEC).unwrap());
-    let socket = rustix::net::socketpair(
-        rustix::net::AddressFamily::UNIX,
-        rustix::net::SocketType::STREAM,
-        rustix::net::SocketFlags::CLOEXEC,
-        None,
-    )
-    .unwrap();
+    let socket =
+        rustix::net::socketpair(rustix::net::AddressFamily::UNIX, rustix::net::SocketType::STREAM, rustix::net::SocketFlags::CLOEXEC, None).unwrap();
     let file_path = std::env::temp_dir().join(format!("hostel-stdio-{}", std::process::id()));
     let file = std::fs::File::create(&file_path).unwrap();
     let cases = [
@@ -534,12 +530,7 @@ mod log {
         };
         rustix::mount::fsconfig_set_string(fs.as_fd(), "size", "40k").unwrap();
         rustix::mount::fsconfig_create(fs.as_fd()).unwrap();
-        let mount = rustix::mount::fsmount(
-            fs.as_fd(),
-            rustix::mount::FsMountFlags::FSMOUNT_CLOEXEC,
-            rustix::mount::MountAttrFlags::empty(),
-        )
-        .unwrap();
+        let mount = rustix::mount::fsmount(fs.as_fd(), rustix::mount::FsMountFlags::FSMOUNT_CLOEXEC, rustix::mount::MountAttrFlags::empty()).unwrap();
         let mut log = Log::open(mount.as_fd(), 1 << 20).unwrap();
         log.append(&[b'x'; 100_000]);
         assert!(log.lost() >= 100_000 - 40 * 1024 && log.lost() < 100_000);

@@ -31,9 +31,9 @@ pub use table::Arch;
 use table::{Call, NONE, find};
 
 mod ready {
+    use super::Insn;
     use super::policy::Base;
     use super::table::{Arch, Call};
-    use super::Insn;
     include!(concat!(env!("OUT_DIR"), "/seccomp.rs"));
 }
 use ready::{ARCHES, CALLS, READY};

@@ -54,16 +54,16 @@ const MACHINE_DENIED: u64 = bit("+machine-denied");
 
 /// Capability number (capabilities(7)) → what holding it adds, to both policies.
 const BY_CAPABILITY: [(u8, u64); 10] = [
-    (25, bit("@clock")),    // SYS_TIME
-    (16, bit("@module")),   // SYS_MODULE
-    (17, bit("@raw-io")),   // SYS_RAWIO
-    (14, bit("@memlock")),  // IPC_LOCK
-    (20, bit("+acct")),     // SYS_PACCT
-    (19, bit("+ptrace")),   // SYS_PTRACE
-    (22, bit("+reboot")),   // SYS_BOOT
-    (34, bit("+syslog")),   // SYSLOG
-    (26, bit("+vhangup")),  // SYS_TTY_CONFIG
-    (39, bit("+bpf")),      // BPF
+    (25, bit("@clock")),   // SYS_TIME
+    (16, bit("@module")),  // SYS_MODULE
+    (17, bit("@raw-io")),  // SYS_RAWIO
+    (14, bit("@memlock")), // IPC_LOCK
+    (20, bit("+acct")),    // SYS_PACCT
+    (19, bit("+ptrace")),  // SYS_PTRACE
+    (22, bit("+reboot")),  // SYS_BOOT
+    (34, bit("+syslog")),  // SYSLOG
+    (26, bit("+vhangup")), // SYS_TTY_CONFIG
+    (39, bit("+bpf")),     // BPF
 ];
 
 /// The same, to the machine policy.
@@ -113,12 +113,7 @@ fn no_audit() -> Rule {
 
 /// Checks of nspawn; also what remains in machine mode when the user allows the call by its name.
 fn nspawn_check(name: &str) -> Option<Check> {
-    (name == "socket").then(|| Check {
-        what: "no NETLINK_AUDIT (EAFNOSUPPORT)",
-        rules: vec![no_audit()],
-        otherwise: RET_ALLOW,
-        unseen: RET_ALLOW,
-    })
+    (name == "socket").then(|| Check { what: "no NETLINK_AUDIT (EAFNOSUPPORT)", rules: vec![no_audit()], otherwise: RET_ALLOW, unseen: RET_ALLOW })
 }
 
 fn machine_check(name: &str) -> Option<Check> {

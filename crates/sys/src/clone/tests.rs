@@ -133,7 +133,8 @@ fn born_in_cgroup() {
         eprintln!("skipped: needs root");
         return;
     }
-    let Some(base) = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].into_iter().find(|d| std::path::Path::new(d).join("cgroup.controllers").exists()) else {
+    let Some(base) = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].into_iter().find(|d| std::path::Path::new(d).join("cgroup.controllers").exists())
+    else {
         eprintln!("skipped: no cgroup2 here");
         return;
     };

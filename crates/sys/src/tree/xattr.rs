@@ -108,9 +108,8 @@ pub fn set(dir: BorrowedFd<'_>, name: &CStr, attribute: &CStr, value: &[u8]) -> 
     if !OLD_KERNEL.load(Ordering::Relaxed) {
         let args = XattrArgs { value: value.as_ptr() as u64, size: value.len() as u32, flags: 0 };
         // SAFETY: both strings are NUL-terminated; `args` names readable bytes and is passed with its own size.
-        let result = check(unsafe {
-            libc::syscall(SYS_SETXATTRAT, dir.as_raw_fd(), name.as_ptr(), FLAGS, attribute.as_ptr(), &args, size_of::<XattrArgs>())
-        });
+        let result =
+            check(unsafe { libc::syscall(SYS_SETXATTRAT, dir.as_raw_fd(), name.as_ptr(), FLAGS, attribute.as_ptr(), &args, size_of::<XattrArgs>()) });
         if !is_old(&result) {
             return result.map(drop);
         }

@@ -57,18 +57,13 @@ fn closed_is_what_it_says() {
     let (devices, _) = resolved(DevicePolicy::Closed, Vec::new());
     assert_eq!(devices, Devices::Closed);
     let program = devices.program().expect("a program");
-    let allowed = |kind, major, minor| {
-        kind == CHAR && (matches!((major, minor), (1, 3 | 5 | 7 | 8 | 9) | (5, 0 | 2) | (10, 200 | 229)) || major == 136)
-    };
+    let allowed =
+        |kind, major, minor| kind == CHAR && (matches!((major, minor), (1, 3 | 5 | 7 | 8 | 9) | (5, 0 | 2) | (10, 200 | 229)) || major == 136);
     for kind in [BLOCK, CHAR] {
         for major in (0..260).chain([511, u32::MAX]) {
             for minor in (0..260).chain([1 << 20, u32::MAX]) {
                 for access in [0, MKNOD, READ, WRITE, READ | WRITE] {
-                    assert_eq!(
-                        run(&program, kind, access, major, minor),
-                        allowed(kind, major, minor),
-                        "{kind} {major}:{minor} {access}"
-                    );
+                    assert_eq!(run(&program, kind, access, major, minor), allowed(kind, major, minor), "{kind} {major}:{minor} {access}");
                 }
             }
         }
@@ -143,8 +138,7 @@ fn the_kernel_takes_the_programs() {
         return;
     }
     let many = (0..500).map(|i| rule(path(&format!("/dev/char/{i}:{i}")), "r")).collect();
-    for (policy, rules) in [(DevicePolicy::Closed, Vec::new()), (DevicePolicy::Strict, Vec::new()), (DevicePolicy::Closed, many)]
-    {
+    for (policy, rules) in [(DevicePolicy::Closed, Vec::new()), (DevicePolicy::Strict, Vec::new()), (DevicePolicy::Closed, many)] {
         let program = resolved(policy, rules).0.program().expect("a program");
         hostel_sys::bpf::load_device_program(&program, "hostel_test").expect("accepted by the verifier");
     }

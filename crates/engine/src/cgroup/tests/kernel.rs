@@ -224,11 +224,8 @@ fn limits_hold() {
     assert!(!forks.contains("done"), "eight children with five tasks: {forks}");
     assert!(machine.stats().pids_refused.is_some_and(|n| n > 0), "{:?}", machine.stats());
     // Another command finds the same.
-    let opened = MachineCgroup::open(
-        &Layout::detect().unwrap(),
-        &MachineName::new(planned[0].file_name().unwrap().to_str().unwrap()).unwrap(),
-    )
-    .unwrap();
+    let opened =
+        MachineCgroup::open(&Layout::detect().unwrap(), &MachineName::new(planned[0].file_name().unwrap().to_str().unwrap()).unwrap()).unwrap();
     assert_eq!(opened.has_v1(), machine.has_v1());
     assert_eq!(opened.stats().oom_kills, stats.oom_kills);
     let recorded = MachineCgroup::open_recorded(&planned).unwrap();
@@ -259,8 +256,7 @@ fn limits_of_v2_alone() {
             let read = |file| super::super::files::read(machine.dir(), file).unwrap();
             assert_eq!((read("memory.min").trim(), read("memory.low").trim()), ("1048576", "2097152"));
             assert_eq!(read("memory.swap.max").trim(), "0");
-            let (high, max): (u64, u64) =
-                (read("memory.high").trim().parse().unwrap(), read("memory.max").trim().parse().unwrap());
+            let (high, max): (u64, u64) = (read("memory.high").trim().parse().unwrap(), read("memory.max").trim().parse().unwrap());
             assert!(high < max && high.abs_diff(max / 6 * 5) < 1 << 16, "{high} {max}");
             machine.remove().unwrap();
         }
@@ -282,10 +278,10 @@ fn io_weight_is_set_or_refused() {
     let name = name();
     match MachineCgroup::create(&layout, &name, &resources, Options::default()) {
         Ok(machine) => {
-            let texts = machine.v1_dirs().chain([machine.dir()]).flat_map(|dir| {
-                ["io.weight", "io.bfq.weight", "blkio.weight", "blkio.bfq.weight"]
-                    .map(|file| super::super::files::read(dir, file))
-            });
+            let texts = machine
+                .v1_dirs()
+                .chain([machine.dir()])
+                .flat_map(|dir| ["io.weight", "io.bfq.weight", "blkio.weight", "blkio.bfq.weight"].map(|file| super::super::files::read(dir, file)));
             let texts: Vec<String> = texts.flatten().collect();
             assert!(texts.iter().any(|text| text.contains("50")), "{texts:?}");
             machine.remove().unwrap();
@@ -318,10 +314,7 @@ fn what_cannot_be_had_leaves_nothing() {
         let name = name();
         let resources = Resources { tasks_max: Some(Limit::Value(5)), ..Resources::default() };
         let err = MachineCgroup::create(&v2_only, &name, &resources, Options::default()).unwrap_err();
-        assert!(
-            err.to_string().starts_with("set TasksMax=: the pids controller is neither on cgroup v1 nor offered by"),
-            "{err}"
-        );
+        assert!(err.to_string().starts_with("set TasksMax=: the pids controller is neither on cgroup v1 nor offered by"), "{err}");
         assert!(err.hint().is_some());
         gone(&planned_paths(&v2_only, &name, &resources));
     }

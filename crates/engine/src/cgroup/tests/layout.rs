@@ -88,10 +88,7 @@ fn kinds_and_places() {
             "",
             Kind::V1,
             V2::Private,
-            &[
-                ("/cgroup/my memory", &[Controller::Memory]),
-                ("/cgroup/all", &[Controller::Pids, Controller::Cpu, Controller::Cpuset]),
-            ],
+            &[("/cgroup/my memory", &[Controller::Memory]), ("/cgroup/all", &[Controller::Pids, Controller::Cpu, Controller::Cpuset])],
         ),
         ("nothing mounted", "22 1 259:2 / / rw - ext4 /dev/sda rw\n", "0::/\n", Kind::V1, V2::Private, &[]),
         ("container, read-only, own group below", &v2_ro, "0::/docker/ab/x\n", Kind::V2, mounted("/sys/fs/cgroup/x"), &[]),
@@ -141,9 +138,7 @@ fn hidden_mounts_do_not_count() {
 
 #[test]
 fn nonsense_is_survived() {
-    for text in
-        ["", "\n\n", " - ", "a b c", "1 2 3 4 5 6 - cgroup2", "1 2 3 / /\\999\\04 rw - cgroup2 x rw", "1 2 3 / / rw - cgroup x"]
-    {
+    for text in ["", "\n\n", " - ", "a b c", "1 2 3 4 5 6 - cgroup2", "1 2 3 / /\\999\\04 rw - cgroup2 x rw", "1 2 3 / / rw - cgroup x"] {
         for own in ["", "0::", "0::/../../x", ":::", "0::/a\n4:memory"] {
             let _ = Layout::parse(text, own);
         }

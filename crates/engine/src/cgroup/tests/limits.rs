@@ -67,10 +67,7 @@ fn protections_and_shares_of_the_host() {
         r.memory_swap_max = Some(Limit::Permyriad(1_000));
     });
     assert!(relative(&r));
-    assert_eq!(
-        lines(&r, false).unwrap(),
-        ["memory.min=max", "memory.low=100", "memory.high=250000", "memory.max=1000000", "memory.swap.max=50000"]
-    );
+    assert_eq!(lines(&r, false).unwrap(), ["memory.min=max", "memory.low=100", "memory.high=250000", "memory.max=1000000", "memory.swap.max=50000"]);
     assert!(!relative(&resources(|r| r.memory_max = Some(Limit::Value(1)))));
 }
 
@@ -110,8 +107,7 @@ fn quotas_keep_to_the_kernels_bounds() {
 
 #[test]
 fn io_weights() {
-    for (weight, default, bfq, blkio) in
-        [(1, "default 1", "1", "10"), (100, "default 100", "100", "500"), (10_000, "default 10000", "1000", "1000")]
+    for (weight, default, bfq, blkio) in [(1, "default 1", "1", "10"), (100, "default 100", "100", "500"), (10_000, "default 10000", "1000", "1000")]
     {
         let r = resources(|r| r.io_weight = Some(weight));
         let on = |v1| writes(&r, HOST, |_| v1).unwrap().remove(0);
@@ -127,11 +123,7 @@ fn refusals() {
         (|r| r.memory_high = Some(Limit::Value(1)), true, "set MemoryHigh=: this host has the memory controller on cgroup v1"),
         (|r| r.memory_low = Some(Limit::Value(1)), true, "set MemoryLow=: this host"),
         (|r| r.memory_min = Some(Limit::Infinity), true, "set MemoryMin=: this host"),
-        (
-            |r| r.memory_swap_max = Some(Limit::Value(1)),
-            true,
-            "set MemorySwapMax=: cgroup v1 limits swap only together with memory",
-        ),
+        (|r| r.memory_swap_max = Some(Limit::Value(1)), true, "set MemorySwapMax=: cgroup v1 limits swap only together with memory"),
         (|r| r.memory_max = Some(Limit::Permyriad(10_001)), false, "set MemoryMax=: it is more than 100 %"),
         (|r| r.tasks_max = Some(Limit::Value(0)), false, "set TasksMax=: a machine needs at least 1 task"),
         (|r| r.cpu_quota = Some(CpuQuota(0)), false, "set CPUQuota=: it must be more than 0"),

@@ -19,8 +19,7 @@ fn create_and_remove() {
     }
     let name = MachineName::new(format!("hostel-test-speed-{}", std::process::id())).unwrap();
     let plain = Resources::default();
-    let limited =
-        Resources { tasks_max: Some(Limit::Value(100)), memory_max: Some(Limit::Value(1 << 30)), ..Resources::default() };
+    let limited = Resources { tasks_max: Some(Limit::Value(100)), memory_max: Some(Limit::Value(1 << 30)), ..Resources::default() };
     for (what, resources) in [("no limits", &plain), ("memory and tasks", &limited)] {
         for pause in [0, 60] {
             let mut times: [Vec<Duration>; 5] = Default::default();

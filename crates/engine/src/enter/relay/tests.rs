@@ -5,8 +5,8 @@ use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use hostel_process::pty::{Pty, WindowSize};
 use hostel_process::r#become::Program;
+use hostel_process::pty::{Pty, WindowSize};
 use hostel_spec::{OsText, ProcessSpec};
 use rustix::fs::{Mode, OFlags};
 
@@ -33,7 +33,16 @@ fn relay(guest: &Guest, script: &str, ours: [BorrowedFd<'_>; 3], tty: bool) -> W
     let signals = SignalFd::new(mask).unwrap();
     let process = ProcessSpec { argv: ["/bin/sh", "-c", script].map(OsText::from).to_vec(), ..ProcessSpec::default() };
     let env = environment(None, None);
-    let entry = Entry { selection: Selection::default(), placement: None, process: &process, program: Program::Command, env: &env, bounding: None, filter: &[], streams: Streams::Inherit };
+    let entry = Entry {
+        selection: Selection::default(),
+        placement: None,
+        process: &process,
+        program: Program::Command,
+        env: &env,
+        bounding: None,
+        filter: &[],
+        streams: Streams::Inherit,
+    };
     let status = run_with(&guest.leader, entry, tty, ours, &signals);
     set_blocked_signals(before).unwrap();
     match status {

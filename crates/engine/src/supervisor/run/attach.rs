@@ -58,13 +58,7 @@ fn talk(e: CallError) -> Error {
     Error::new("talk to", "the supervisor", e)
 }
 
-fn relay(
-    connection: &Connection,
-    stdin: BorrowedFd<'_>,
-    stdout: BorrowedFd<'_>,
-    signals: &SignalFd,
-    options: VisitOptions,
-) -> Result<VisitEnd> {
+fn relay(connection: &Connection, stdin: BorrowedFd<'_>, stdout: BorrowedFd<'_>, signals: &SignalFd, options: VisitOptions) -> Result<VisitEnd> {
     let output = Stdio::writer(stdout).context("use", "standard output")?;
     let input = if options.read_only { None } else { Some(Stdio::reader(stdin).context("use", "standard input")?) };
     let both = input.as_ref().filter(|i| i.is_tty() && output.is_tty());

@@ -20,8 +20,7 @@ use super::*;
 
 // ---- tables ----
 
-const NSPAWN: Lifecycle =
-    Lifecycle { kill_signal: None, reboot_is_133: false, notify_ready: false, quiet: true, nspawn_exit_status: true };
+const NSPAWN: Lifecycle = Lifecycle { kill_signal: None, reboot_is_133: false, notify_ready: false, quiet: true, nspawn_exit_status: true };
 const KEEP_UNIT: Lifecycle = Lifecycle { reboot_is_133: true, ..NSPAWN };
 const NATIVE: Lifecycle = Lifecycle { nspawn_exit_status: false, ..NSPAWN };
 const NATIVE_133: Lifecycle = Lifecycle { reboot_is_133: true, ..NATIVE };
@@ -66,18 +65,10 @@ fn exit_table() {
         (NATIVE,     CommandAsPid2, End::Exited(143), On,  Exit(143)),
     ];
     for (lifecycle, payload, end, desired, expected) in table {
-        let outcome =
-            Outcome { end, desired, killed_by_us: false, halted: false, timed_out: false, own_pid_namespace: true };
+        let outcome = Outcome { end, desired, killed_by_us: false, halted: false, timed_out: false, own_pid_namespace: true };
         assert_eq!(exit_status(&outcome, &lifecycle, payload), expected, "{lifecycle:?} {payload:?} {end:?} {desired:?}");
     }
-    let shared = Outcome {
-        end: killed(2),
-        desired: On,
-        killed_by_us: false,
-        halted: false,
-        timed_out: false,
-        own_pid_namespace: false,
-    };
+    let shared = Outcome { end: killed(2), desired: On, killed_by_us: false, halted: false, timed_out: false, own_pid_namespace: false };
     assert_eq!(exit_status(&shared, &NATIVE, Command), Exit(130), "no reboot(2) without a pid namespace");
     assert_eq!(exit_status(&Outcome { end: killed(1), ..shared }, &NATIVE, Command), Exit(129));
     assert_eq!(exit_status(&shared, &NSPAWN, Command), Exit(0));
@@ -394,24 +385,52 @@ fn ways_to_end() {
     #[rustfmt::skip]
     type Row = (&'static str, Setup, &'static [Signal], &'static str, std::ops::Range<u64>);
     let table: Vec<Row> = vec![
-        ("no-signal", Setup { script: polite, ..base() }, &[Signal::TERM],
-            "signal=9 killed=true desired=Off exit=Exit(137)", 0..1000),
+        ("no-signal", Setup { script: polite, ..base() }, &[Signal::TERM], "signal=9 killed=true desired=Off exit=Exit(137)", 0..1000),
         ("no-signal-int", Setup { script: polite, ..base() }, &[Signal::INT], "signal=9 killed=true desired=Off", 0..1000),
         ("hup", Setup { script: polite, ..base() }, &[Signal::HUP], "signal=9 killed=true desired=Off", 0..1000),
-        ("kill-signal", Setup { script: polite, kill_signal: Some("SIGTERM"), ..base() }, &[Signal::TERM],
-            "code=5 killed=false desired=Off exit=Exit(5)", 0..1500),
-        ("twice", Setup { script: deaf, kill_signal: Some("SIGTERM"), ..base() }, &[Signal::TERM, Signal::TERM],
-            "signal=9 killed=true timed_out=false", 0..2000),
-        ("deadline", Setup { script: deaf, kill_signal: Some("SIGUSR1"), timeout_ms: Some(600), ..base() }, &[Signal::TERM],
-            "signal=9 killed=true timed_out=true desired=Off", 600..900),
-        ("policy", Setup { script: polite, boot: true, policy: "term-at-2", ..base() }, &[Signal::TERM],
-            "code=5 killed=false desired=Off", 100..1500),
-        ("policy-command", Setup { script: polite, policy: "term-at-2", ..base() }, &[Signal::TERM],
-            "signal=9 killed=true", 0..1000),
-        ("halted", Setup { script: deaf, boot: true, policy: "halted", ..base() }, &[Signal::TERM],
-            "signal=9 killed=false halted=true exit=Exit(0)", 50..1000),
-        ("deaf", Setup { script: deaf, boot: true, policy: "deaf", timeout_ms: Some(500), ..base() }, &[Signal::TERM],
-            "signal=9 killed=true timed_out=true", 500..800),
+        (
+            "kill-signal",
+            Setup { script: polite, kill_signal: Some("SIGTERM"), ..base() },
+            &[Signal::TERM],
+            "code=5 killed=false desired=Off exit=Exit(5)",
+            0..1500,
+        ),
+        (
+            "twice",
+            Setup { script: deaf, kill_signal: Some("SIGTERM"), ..base() },
+            &[Signal::TERM, Signal::TERM],
+            "signal=9 killed=true timed_out=false",
+            0..2000,
+        ),
+        (
+            "deadline",
+            Setup { script: deaf, kill_signal: Some("SIGUSR1"), timeout_ms: Some(600), ..base() },
+            &[Signal::TERM],
+            "signal=9 killed=true timed_out=true desired=Off",
+            600..900,
+        ),
+        (
+            "policy",
+            Setup { script: polite, boot: true, policy: "term-at-2", ..base() },
+            &[Signal::TERM],
+            "code=5 killed=false desired=Off",
+            100..1500,
+        ),
+        ("policy-command", Setup { script: polite, policy: "term-at-2", ..base() }, &[Signal::TERM], "signal=9 killed=true", 0..1000),
+        (
+            "halted",
+            Setup { script: deaf, boot: true, policy: "halted", ..base() },
+            &[Signal::TERM],
+            "signal=9 killed=false halted=true exit=Exit(0)",
+            50..1000,
+        ),
+        (
+            "deaf",
+            Setup { script: deaf, boot: true, policy: "deaf", timeout_ms: Some(500), ..base() },
+            &[Signal::TERM],
+            "signal=9 killed=true timed_out=true",
+            500..800,
+        ),
     ];
     for (name, setup, signals, expected, took) in table {
         let supervisor = Supervisor::start(name, &setup);
@@ -531,7 +550,9 @@ fn a_person_at_a_terminal() {
     use rustix::termios::{LocalModes, tcgetattr};
     let script = "stty -echo; echo hello; while read line; do case $line in size) stty size;; *) echo \"got $line\";; esac; done";
     let pts = rustix::fs::openat(CWD, "/dev/pts", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
-    for (keys, expected) in [("\x1d\x1d\x1d", "signal=9 killed=true desired=Off"), ("\x1d\x1dr", "signal=1 desired=On"), ("\x1d\x1dp", "signal=15 desired=Off")] {
+    for (keys, expected) in
+        [("\x1d\x1d\x1d", "signal=9 killed=true desired=Off"), ("\x1d\x1dr", "signal=1 desired=On"), ("\x1d\x1dp", "signal=15 desired=Off")]
+    {
         let person = Pty::open(pts.as_fd()).unwrap();
         person.set_size(WindowSize { rows: 30, cols: 90 }).unwrap();
         let flags = rustix::fs::fcntl_getfl(&person.slave).unwrap();
@@ -666,7 +687,8 @@ fn notify_role() {
 
 #[test]
 fn notifications_are_passed_on() {
-    for (name, notify_ready, first) in [("notify-late", true, "STATUS=Machine running."), ("notify-early", false, "READY=1\nSTATUS=Machine running.")] {
+    for (name, notify_ready, first) in [("notify-late", true, "STATUS=Machine running."), ("notify-early", false, "READY=1\nSTATUS=Machine running.")]
+    {
         let dir = std::env::temp_dir().join(format!("hostel-run-up-{name}-{}", std::process::id()));
         fs::create_dir_all(&dir).unwrap();
         let upstream = std::os::unix::net::UnixDatagram::bind(dir.join("upstream")).unwrap();

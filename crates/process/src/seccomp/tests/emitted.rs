@@ -38,8 +38,7 @@ fn a_decision() -> impl Strategy<Value = Decision> {
     let test = (0u8..6, prop_oneof![Just(u32::MAX), any::<u32>(), Just(0xf)], prop::collection::vec(0u32..20, 0..6));
     let tests = prop::collection::vec(test.prop_map(|(arg, mask, values)| Test { arg, mask, values }), 0..3);
     let rule = (tests, value()).prop_map(|(tests, then)| Rule { tests, then });
-    let check = (prop::collection::vec(rule, 0..4), value())
-        .prop_map(|(rules, otherwise)| Check { what: "", rules, otherwise, unseen: otherwise });
+    let check = (prop::collection::vec(rule, 0..4), value()).prop_map(|(rules, otherwise)| Check { what: "", rules, otherwise, unseen: otherwise });
     prop_oneof![3 => value().prop_map(Decision::Return), 1 => check.prop_map(Decision::Check)]
 }
 

@@ -28,10 +28,7 @@ fn perl(calls: &[(&str, [u64; 3])]) -> Vec<i32> {
     let mut script = String::from("use bigint; $| = 1;");
     for (name, args) in calls {
         let nr = CALLS[find(&CALLS, name).unwrap()].numbers[column];
-        script.push_str(&format!(
-            "$! = 0; print syscall({nr}, 0+{}, 0+{}, 0+{}) < 0 ? 0+$! : 0, \"\\n\";",
-            args[0], args[1], args[2]
-        ));
+        script.push_str(&format!("$! = 0; print syscall({nr}, 0+{}, 0+{}, 0+{}) < 0 ? 0+$! : 0, \"\\n\";", args[0], args[1], args[2]));
     }
     let script = script.replace("use bigint; ", "");
     let output = Command::new("perl").arg("-e").arg(script).stderr(Stdio::inherit()).output().unwrap();
