@@ -31,7 +31,7 @@ const fn row(short: Option<u8>, long: &'static str, value: Option<&'static str>,
 
 /// Options of our own, besides those of `systemd-nspawn` (see `hostel nspawn --help`).
 pub const ROWS: [NativeRow; 8] = [
-    row(None, "tree", Some("DIR"), "run over this tree instead of the host's /; its files stay as they are"),
+    row(None, "tree", Some("DIR"), "this tree instead of the host's /; `run` leaves its files as they are"),
     row(None, "keep", Some("NAME"), "keep what changes, and the machine, under this name"),
     row(None, "name", Some("NAME"), "the machine's name"),
     row(Some(b'd'), "detach", None, "in the background: console to a log, see `hostel console` and `hostel logs`"),
