@@ -17,6 +17,7 @@ options:
   --only A,B        only these rows, and those they are measured against
   --json FILE       the figures as JSON; `-`: on standard output
   --hostel FILE     measure this binary instead of building one
+  --other FILE      measure this hostel, too (`start`, `exec`): before and after a change, in one run
   --dev             build without optimisation (to test the benchmark itself)
 ";
 
@@ -58,6 +59,7 @@ pub(crate) struct Options {
     pub(crate) only: Vec<String>,
     pub(crate) json: Option<String>,
     pub(crate) hostel: Option<String>,
+    pub(crate) other: Option<String>,
     pub(crate) dev: bool,
 }
 
@@ -91,6 +93,7 @@ impl Options {
                 "--only" => options.only = value()?.split(',').map(str::to_owned).collect(),
                 "--json" => options.json = Some(value()?),
                 "--hostel" => options.hostel = Some(value()?),
+                "--other" => options.other = Some(value()?),
                 "--dev" => options.dev = true,
                 "all" => named = true,
                 name => {

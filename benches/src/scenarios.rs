@@ -10,7 +10,7 @@ use crate::{Result, density, peers};
 
 pub(crate) fn run(scenario: Scenario, bed: &Bed, options: &Options) -> Result<Report> {
     match scenario {
-        Scenario::Start => rows(scenario, start(bed), options),
+        Scenario::Start => rows(scenario, start(bed, options), options),
         Scenario::Variants => rows(scenario, variants(bed), options),
         Scenario::Parse => rows(scenario, parse(bed), options),
         Scenario::Exec => exec(bed, options),
@@ -35,7 +35,7 @@ fn rows(scenario: Scenario, mut rows: Vec<Row>, options: &Options) -> Result<Rep
 }
 
 /// One machine that runs `true`, its network the host's: the default of systemd-nspawn.
-fn start(bed: &Bed) -> Vec<Row> {
+fn start(bed: &Bed, options: &Options) -> Vec<Row> {
     let (hostel, floor, tree) = (bed.hostel.as_str(), bed.floor.as_str(), bed.tree.as_str());
     let own = format!("{tree}/usr/bin/true");
     let mut rows = vec![
@@ -43,6 +43,9 @@ fn start(bed: &Bed) -> Vec<Row> {
         Row::new("hostel nspawn", &[hostel, "nspawn", "-q", "-D", tree, "/bin/true"]),
         Row::new("no machine at all", &[&own]),
     ];
+    if let Some(other) = &options.other {
+        rows.push(Row::new("other hostel nspawn", &[other, "nspawn", "-q", "-D", tree, "/bin/true"]));
+    }
     rows.extend(peers::starts(bed));
     rows
 }
@@ -115,6 +118,10 @@ fn exec(bed: &Bed, options: &Options) -> Result<Report> {
         Row::new("hostel exec, userns", &[hostel, "exec", &name, "--", "/bin/true"]).against("raw attach, userns"),
         Row::of_peer("nsenter, userns", &["nsenter", "-t", &user_pid, "-a", "/bin/true"]).against("raw attach, userns"),
     ];
+    if let Some(other) = &options.other {
+        list.push(Row::new("other hostel exec", &[other, "exec", bed.machine(), "--", "/bin/true"]));
+        list.push(Row::new("other hostel exec, userns", &[other, "exec", &name, "--", "/bin/true"]).against("raw attach, userns"));
+    }
     list.extend(peers::attaches(bed));
     let report = rows(Scenario::Exec, list, options);
     peers::clean(bed);
