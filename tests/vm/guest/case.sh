@@ -1,0 +1,41 @@
+# Sourced by every case, which runs under `sh -eu` and succeeds with status 0; 77: cannot be said here.
+BOX=/var/lib/machines/box     # a busybox tree
+DEBIAN=/trees/debian          # Debian with systemd
+read -r HOST < /share/kind    # what this host is: systemd or sysvinit
+nspawn() { hostel nspawn -q --console=pipe "$@"; } # without --console=: a terminal of its own, and CR LF
+fail() { echo "FAIL: $*"; exit 1; }
+skip() { echo "$*"; exit 77; }
+
+# status N COMMAND...: it ends with N
+status() {
+  local want=$1 got=0
+  shift
+  "$@" || got=$?
+  [ $got = $want ] || fail "status $got instead of $want: $*"
+}
+# says TEXT COMMAND...: its output has TEXT in it, whatever its status
+says() {
+  local want=$1 got
+  shift
+  got=$("$@" 2>&1) || :
+  case $got in *"$want"*) ;; *) fail "no '$want' from: $*; but:" "$(echo "$got" | head -n 20)" ;; esac
+}
+# same WANT GOT WHAT
+same() { [ "$1" = "$2" ] || fail "$3: '$2' instead of '$1'"; }
+# within SECONDS COMMAND...: it succeeds some time
+within() {
+  local end=$(($(cut -d. -f1 /proc/uptime) + $1))
+  shift
+  until "$@" >/dev/null 2>&1; do
+    [ "$(cut -d. -f1 /proc/uptime)" -lt $end ] || fail "not in time: $*"
+    sleep 0.1
+  done
+}
+not() { ! "$@"; }
+runs() { hostel ps -q | grep -qx "$1"; }
+# booted NAME: its trees' recipe makes this file when all is up
+booted() { within 60 hostel exec "$1" -T -- test -e /run/hostel-test-up; }
+# the directory of machine NAME's cgroup, and a file of it: group NAME FILE
+group() { cat "/sys/fs/cgroup/hostel/$1/$2"; }
+supervisor() { hostel status "$1" | sed -n 's/^ *supervisor: //p'; }
+leader() { hostel status "$1" | sed -n 's/^ *leader: \([0-9]*\).*/\1/p'; }
