@@ -76,6 +76,7 @@ impl Options {
             only: Vec::new(),
             json: None,
             hostel: None,
+            other: None,
             dev: false,
         };
         let mut named = false;
