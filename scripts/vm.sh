@@ -23,7 +23,7 @@ if [ -n "$missing$qemu" ]; then
   from=()
   # Beside qemu tools from backports, the QEMU of bookworm itself would remove them. The source is named for this run alone.
   if [ -n "$qemu" ] && grep -q '^VERSION_CODENAME=bookworm' /etc/os-release; then
-    list=$(mktemp --suffix=.list); trap 'rm -f "$list"' EXIT
+    list=$(mktemp --suffix=.list)
     { cat /etc/apt/sources.list 2>/dev/null || :; echo "deb ${HOSTEL_DEBIAN_MIRROR:-http://deb.debian.org/debian} bookworm-backports main"; } > "$list"
     chmod 644 "$list"; from=(-o "Dir::Etc::sourcelist=$list" -t bookworm-backports)
   fi
@@ -32,6 +32,7 @@ if [ -n "$missing$qemu" ]; then
   [ -z "$missing" ] || apt-get -qq -y -o Dpkg::Use-Pty=0 install --no-install-recommends $missing >/dev/null
   [ -z "$qemu" ] || apt-get -qq -y -o Dpkg::Use-Pty=0 "${from[@]}" install --no-install-recommends $qemu >/dev/null
   exec 8>&-
+  [ -z "$qemu" ] || rm -f "${list:-}"
 fi
 scripts/trees.sh busybox debian
 hostel=$(scripts/build.sh | sed -n 1p)

@@ -201,7 +201,11 @@ fn execute(side: Side, scenario: &Scenario, programs: &Programs, place: &Place, 
 }
 
 fn output(scenario: &Scenario, out: &[u8], err: &[u8], place: &Place, outcome: &mut Outcome) {
-    let text = without_noise(normal(&String::from_utf8_lossy(out), place));
+    let mut text = without_noise(normal(&String::from_utf8_lossy(out), place));
+    if scenario.stdio == Streams::Terminal {
+        // output that comes when the terminal has its own modes back is changed by them as well
+        text = text.replace("\r\r\n", "\r\n");
+    }
     let said = without_noise(normal(&String::from_utf8_lossy(err), place));
     outcome.insert("stderr".into(), if said.trim().is_empty() { "silent" } else { "says something" }.into());
     outcome.insert("#stderr".into(), said);

@@ -32,10 +32,9 @@ impl Programs {
         if !version.starts_with("systemd 252") {
             return Err(format!("the ledger is about systemd-nspawn 252, installed is `{version}`"));
         }
-        for tree in ["busybox", "debian"] {
-            if !crate::place::trees().join(tree).is_dir() {
-                return Err(format!("no tree {}: run scripts/trees.sh {tree}", crate::place::trees().join(tree).display()));
-            }
+        let busybox = crate::place::trees().join("busybox");
+        if !busybox.is_dir() {
+            return Err(format!("no tree {}: run scripts/trees.sh busybox", busybox.display()));
         }
         Ok(Programs { hostel: built("hostel", "HOSTEL_BIN")?, probe: built("hostel-probe", "HOSTEL_PROBE")?, nspawn: "systemd-nspawn".into() })
     }
@@ -47,6 +46,11 @@ impl Programs {
             Side::Ours => vec![self.hostel.clone().into(), "nspawn".into()],
         }
     }
+}
+
+/// Whether the Debian tree is there and wanted.
+pub(crate) fn debian() -> bool {
+    std::env::var_os("HOSTEL_QUICK").is_none() && crate::place::trees().join("debian").is_dir()
 }
 
 /// From the environment, else the newest build.

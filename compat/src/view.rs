@@ -6,6 +6,11 @@ use serde_json::Value;
 
 use crate::run::Outcome;
 
+/// Members of the view that are compared as they are.
+const PLAIN: &str = "pid ppid pgid sid uid gid groups uid_map gid_map setgroups no_new_privs seccomp seccomp_filters threads tracer ns_pid dumpable \
+    securebits keep_caps timer_slack subreaper parent_death_signal cwd exe root argv comm umask oom_score_adj affinity personality \
+    nice loginuid hostname domainname machine cgroup machine_id resolv_conf localtime user_namespaces_max pids os_release";
+
 /// Adds the fields of one view.
 pub(crate) fn flatten(view: &Value, out: &mut Outcome) {
     if let Some(rows) = view["rows"].as_object() {
@@ -13,51 +18,7 @@ pub(crate) fn flatten(view: &Value, out: &mut Outcome) {
         return;
     }
     let mut put = |field: String, value: String| drop(out.insert(field, value));
-    for name in [
-        "pid",
-        "ppid",
-        "pgid",
-        "sid",
-        "uid",
-        "gid",
-        "groups",
-        "uid_map",
-        "gid_map",
-        "setgroups",
-        "no_new_privs",
-        "seccomp",
-        "seccomp_filters",
-        "threads",
-        "tracer",
-        "ns_pid",
-        "dumpable",
-        "securebits",
-        "keep_caps",
-        "timer_slack",
-        "subreaper",
-        "parent_death_signal",
-        "cwd",
-        "exe",
-        "root",
-        "argv",
-        "comm",
-        "umask",
-        "oom_score_adj",
-        "affinity",
-        "personality",
-        "nice",
-        "loginuid",
-        "hostname",
-        "domainname",
-        "machine",
-        "cgroup",
-        "machine_id",
-        "resolv_conf",
-        "localtime",
-        "user_namespaces_max",
-        "pids",
-        "os_release",
-    ] {
+    for name in PLAIN.split_whitespace() {
         put(name.into(), word(&view[name]));
     }
     for group in ["caps", "signals", "rlimits"] {
@@ -72,9 +33,16 @@ pub(crate) fn flatten(view: &Value, out: &mut Outcome) {
         let shared = inode.as_u64().is_some_and(|i| host.ends_with(&format!("[{i}]")));
         put(format!("namespaces.{kind}"), if shared { "the host's" } else { "own" }.into());
     }
+    streams(view, &mut put);
+    paths(view, &mut put);
+    links(view, &mut put);
+}
+
+/// Environment, descriptors, terminals.
+fn streams(view: &Value, put: &mut impl FnMut(String, String)) {
     // without a terminal of the machine's own, one on the streams is the caller's, of any number
     let own_terminal = array(&view["dev"]).iter().any(|e| e["path"] == "/dev/pts/0");
-    let put_as_is = &mut put;
+    let put_as_is = put;
     let mut put = |field: String, value: String| {
         let streams = field.starts_with("fd.") || field.starts_with("tty.std");
         put_as_is(field, if own_terminal || !streams { value } else { without_numbers_of_terminals(&value) });
@@ -95,7 +63,11 @@ pub(crate) fn flatten(view: &Value, out: &mut Outcome) {
         );
     }
     terminal(&view["tty"], &mut put);
-    mounts(&view["mounts"], &mut put);
+}
+
+/// Mounts, and what lies at paths.
+fn paths(view: &Value, put: &mut impl FnMut(String, String)) {
+    mounts(&view["mounts"], put);
     for (group, prefix) in [("dev", ""), ("run_host", "")] {
         for entry in array(&view[group]) {
             put(format!("path:{prefix}{}", word(&entry["path"])), path(entry));
@@ -111,6 +83,10 @@ pub(crate) fn flatten(view: &Value, out: &mut Outcome) {
     for (name, verdict) in object(&view["writable"]) {
         put(format!("write:{name}"), word(verdict));
     }
+}
+
+/// Network interfaces.
+fn links(view: &Value, put: &mut impl FnMut(String, String)) {
     // the host's own links come and go with other machines
     let host = std::fs::read_link("/proc/self/ns/net").map(|l| l.to_string_lossy().into_owned()).unwrap_or_default();
     let shared = view["namespaces"]["net"].as_u64().is_some_and(|i| host.ends_with(&format!("[{i}]")));

@@ -153,6 +153,18 @@ impl Terminal {
         crate::invocation::ended(&self.pidfd, Duration::ZERO)
     }
 
+    /// Closes the terminal, as a window that is closed or a connection that breaks does, and gives the command's exit status.
+    #[track_caller]
+    pub fn hang_up(mut self, limit: Duration) -> i32 {
+        use std::os::unix::process::ExitStatusExt;
+        let nothing = || std::fs::File::open("/dev/null").map(OwnedFd::from).unwrap_or_else(|e| panic!("open /dev/null: {e}"));
+        self.slave = nothing();
+        self.master = nothing();
+        assert!(crate::invocation::ended(&self.pidfd, limit), "`{}` outlived its terminal by {limit:?}", self.shown);
+        self.done = true;
+        self.child.wait().map_or(-1, |s| s.code().unwrap_or_else(|| 128 + s.signal().unwrap_or(0)))
+    }
+
     /// Reads on until the command ends, and gives its exit status (128 + signal when killed).
     #[track_caller]
     pub fn wait(&mut self, limit: Duration) -> i32 {

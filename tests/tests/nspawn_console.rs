@@ -160,9 +160,12 @@ fn a_bad_mode_is_refused_and_help_lists_them() {
 fn a_hung_up_terminal_ends_the_machine() {
     let Some(bed) = Bed::start() else { return };
     let tree = bed.busybox();
-    let terminal = Terminal::start(bed.nspawn(&tree, ["sh", "-c", "echo ready; sleep 60"]));
-    drop(terminal);
-    bed.assert_clean();
+    for words in [&["nspawn", "-q", "--register=no", "--keep-unit", "-D"][..], &["run", "--tree"]] {
+        let mut terminal = Terminal::start(bed.hostel(words).arg(tree.path()).args(["sh", "-c", "echo ready; sleep 60"]));
+        terminal.expect("ready");
+        terminal.hang_up(SOON);
+        bed.assert_clean();
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::scenario::{Look, Scenario};
 pub(super) fn rows() -> Vec<Scenario> {
     let view = Scenario::view;
     let new = Scenario::new;
-    let on_streams = |name, option| new(name, &[option, "sh", "-c", "echo out; echo err >&2; tty; cat; echo end"]);
+    let on_streams = |name, option| new(name, &[option, "sh", "-c", "echo out; echo err >&2; tty; echo ready; cat; echo end"]);
     vec![
         view("terminal", &[]).terminal(&[]),
         view("terminal-as-pid2", &["-a"]).terminal(&[]),
@@ -18,13 +18,13 @@ pub(super) fn rows() -> Vec<Scenario> {
         view("pipes-default", &[]).pipes(&[]),
         view("pipes-pipe", &["--pipe"]).pipes(&[]),
         view("size-from-environment", &[]).env("LINES", "33").env("COLUMNS", "111"),
-        on_streams("streams-default", "--console=read-only").pipes(&[Send("typed\n"), Wait("/dev/pts/0"), Eof, Pause(300), Signal(15)]),
-        on_streams("streams-interactive", "--console=interactive").pipes(&[Wait("/dev/pts/"), Send("typed\n"), Pause(200), Eof]),
+        on_streams("streams-default", "--console=read-only").pipes(&[Send("typed\n"), Wait("ready"), Eof, Pause(300), Signal(15)]),
+        on_streams("streams-interactive", "--console=interactive").pipes(&[Wait("ready"), Send("typed\n"), Pause(200), Eof]),
         on_streams("streams-pipe", "--console=pipe").pipes(&[Send("typed\n"), Eof]),
         on_streams("streams-autopipe", "--console=autopipe").pipes(&[Send("typed\n"), Eof]),
-        on_streams("streams-terminal-pipe", "--console=pipe").terminal(&[Wait("/dev/pts/"), Send("typed\n\x04")]),
-        on_streams("streams-terminal-interactive", "--console=interactive").terminal(&[Wait("/dev/pts/"), Send("typed\n\x04")]),
-        on_streams("streams-terminal-read-only", "--console=read-only").terminal(&[Wait("/dev/pts/"), Send("typed\n"), Pause(100), Signal(15)]),
+        on_streams("streams-terminal-pipe", "--console=pipe").terminal(&[Wait("ready"), Send("typed\n\x04")]),
+        on_streams("streams-terminal-interactive", "--console=interactive").terminal(&[Wait("ready"), Send("typed\n\x04")]),
+        on_streams("streams-terminal-read-only", "--console=read-only").terminal(&[Wait("ready"), Send("typed\n"), Pause(100), Signal(15)]),
         new("stdin-empty", &["-P", "cat"]),
         new("pipe-stderr-apart", &["-P", "sh", "-c", "echo out; echo err >&2"]),
         new("pipe-binary", &["-P", "sh", "-c", "printf 'a\\r\\nb\\0c\\n'; cat | od -An -tx1"]).pipes(&[Send("x\r\n\u{0}y"), Eof]),

@@ -10,14 +10,14 @@ const LOOK: &str = "cd /mnt || exit 9; stat -c '%u:%g %a %F %n' . *; cat f u; ec
 const LAYERS: &str = "mkdir $D/low $D/mid $D/up; echo low >$D/low/f; echo low >$D/low/u; echo mid >$D/mid/u; echo mid >$D/mid/m; chown 1000 $D/mid/m";
 
 pub(super) fn rows() -> Vec<Scenario> {
+    [binds(), others(), with_users()].into_iter().flatten().collect()
+}
+
+fn binds() -> Vec<Scenario> {
     let view = Scenario::view;
     let on_mnt = |name, option| Scenario::new(name, &[option, "sh", "-c", LOOK]).before(SOURCE);
-    let overlay = |name, option| {
-        Scenario::new(name, &[option, "sh", "-c", "cd /mnt || exit 9; stat -c '%u:%g %a %F %n' *; cat *; rm -f f; echo new >u && echo wrote; ls"])
-            .before(LAYERS)
-    };
     let shell = |name, option, script| Scenario::new(name, &[option, "sh", "-c", script]);
-    let mut rows = vec![
+    vec![
         on_mnt("bind", "--bind={dir}/src:/mnt"),
         on_mnt("bind-ro", "--bind-ro={dir}/src:/mnt"),
         on_mnt("bind-noidmap", "--bind={dir}/src:/mnt:noidmap"),
@@ -56,6 +56,18 @@ pub(super) fn rows() -> Vec<Scenario> {
             .before("mkdir $D/src $D/other; touch $D/src/first $D/other/second"),
         Scenario::new("bind-below-bind", &["--bind={dir}/src:/mnt/deep", "--bind={dir}/other:/mnt", "find", "/mnt"])
             .before("mkdir $D/src $D/other; touch $D/src/first $D/other/second"),
+    ]
+}
+
+/// tmpfs, overlays, inaccessible paths.
+fn others() -> Vec<Scenario> {
+    let view = Scenario::view;
+    let overlay = |name, option| {
+        Scenario::new(name, &[option, "sh", "-c", "cd /mnt || exit 9; stat -c '%u:%g %a %F %n' *; cat *; rm -f f; echo new >u && echo wrote; ls"])
+            .before(LAYERS)
+    };
+    let shell = |name, option, script| Scenario::new(name, &[option, "sh", "-c", script]);
+    vec![
         view("tmpfs", &["--tmpfs=/mnt"]),
         view("tmpfs-options", &["--tmpfs=/var:size=1M,mode=0700,noexec"]),
         view("tmpfs-new-place", &["--tmpfs=/new/place:uid=1000,gid=1000"]),
@@ -72,7 +84,12 @@ pub(super) fn rows() -> Vec<Scenario> {
         shell("inaccessible-file", "--inaccessible=/etc/passwd", "cat /etc/passwd; stat -c '%a %F' /etc/passwd"),
         shell("inaccessible-directory", "--inaccessible=/home", "ls /home; touch /home/x; stat -c '%a %F' /home"),
         shell("inaccessible-missing", "--inaccessible=/none", "echo started"),
-    ];
+    ]
+}
+
+/// In a user namespace.
+fn with_users() -> Vec<Scenario> {
+    let mut rows = Vec::new();
     for (name, option) in [
         ("bind-users", "--bind={dir}/src:/mnt"),
         ("bind-users-idmap", "--bind={dir}/src:/mnt:idmap"),

@@ -4,7 +4,10 @@ use crate::scenario::Act::{Pause, Signal, Wait};
 use crate::scenario::{Look, Scenario};
 
 pub(super) fn rows() -> Vec<Scenario> {
-    let view = Scenario::view;
+    [spelling(), small(), callers(), signals()].into_iter().flatten().collect()
+}
+
+fn spelling() -> Vec<Scenario> {
     let new = Scenario::new;
     let bare = |name, args: &[&'static str]| Scenario::new(name, args).bare();
     vec![
@@ -22,6 +25,14 @@ pub(super) fn rows() -> Vec<Scenario> {
         new("optional-value-apart", &["--volatile", "overlay"]),
         new("empty-words", &["sh", "-c", "echo $#", "sh", "", "a b", ""]),
         new("odd-words", &["printf", "%s|", "a\nb", "ü", "\u{1}", "$HOME", "'"]),
+    ]
+}
+
+/// Options that do little.
+fn small() -> Vec<Scenario> {
+    let view = Scenario::view;
+    let new = Scenario::new;
+    vec![
         view("old-user-option", &["--user=alice"]),
         view("suppress-sync-no", &["--suppress-sync=no"]),
         view("slice", &["-S", "machine.slice"]),
@@ -35,6 +46,13 @@ pub(super) fn rows() -> Vec<Scenario> {
         view("register-word", &["--register=off"]),
         view("kill-signal-number", &["--kill-signal=10"]),
         view("notify-ready-command", &["--notify-ready=yes"]),
+    ]
+}
+
+/// Command lines of programs that call systemd-nspawn.
+fn callers() -> Vec<Scenario> {
+    let view = Scenario::view;
+    vec![
         view(
             "all-at-once",
             &[
@@ -89,6 +107,14 @@ pub(super) fn rows() -> Vec<Scenario> {
                 "--system-call-filter=~@mount",
             ],
         ),
+    ]
+}
+
+/// The passive console, and signals to the supervisor.
+fn signals() -> Vec<Scenario> {
+    let view = Scenario::view;
+    let new = Scenario::new;
+    vec![
         new("passive", &["--console=passive", "sh", "-c", "echo shown; exit 3"]),
         view("passive-view", &["--console=passive"]).limit(3),
         new("passive-terminal", &["--console=passive", "sh", "-c", "tty; exit 3"]).terminal(&[]),

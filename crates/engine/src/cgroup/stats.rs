@@ -3,7 +3,7 @@
 use std::os::fd::BorrowedFd;
 
 use super::files;
-use super::machine::MachineCgroup;
+use super::machine::{LEAVES, MachineCgroup};
 
 /// Figures of a running machine. `None`: no controller counts that here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,6 +32,14 @@ fn keyed(dir: BorrowedFd<'_>, file: &str, key: &str) -> Option<u64> {
     files::field(&files::read(dir, file).ok()?, key)
 }
 
+/// Linux 6.11 and newer count a refusal where the limit is, older ones in the group of the refused task: in a leaf, where
+/// the controllers are the guest's. What its own groups below refused it, old kernels tell only there.
+fn refused(machine: BorrowedFd<'_>) -> Option<u64> {
+    let top = keyed(machine, "pids.events", "max");
+    let leaves = LEAVES.iter().filter_map(|leaf| keyed(machine, &format!("{leaf}/pids.events"), "max")).reduce(u64::saturating_add);
+    top.max(leaves)
+}
+
 impl MachineCgroup {
     /// Reads the figures; what cannot be read is `None`.
     pub fn stats(&self) -> Stats {
@@ -44,7 +52,7 @@ impl MachineCgroup {
             swap_current: number(v2, "memory.swap.current"),
             oom_kills: keyed(v2, "memory.events", "oom_kill"),
             pids_current: number(v2, "pids.current"),
-            pids_refused: keyed(v2, "pids.events", "max"),
+            pids_refused: refused(v2),
         };
         for dir in self.v1_dirs() {
             if let Some(memory) = number(dir, "memory.usage_in_bytes") {

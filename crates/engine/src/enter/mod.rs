@@ -178,5 +178,14 @@ pub fn environment(term: Option<&OsText>, container: Option<&str>) -> Vec<OsText
 ///
 /// When this returns the program has been executed, or the error says why not: there is no third state.
 pub fn enter(leader: &Leader, entry: &Entry<'_>) -> std::result::Result<Entered, EnterError> {
-    spawn::enter(leader, entry)
+    spawn::enter(leader, entry, false)
+}
+
+/// The same with the calling process itself in place of the middle one: a quarter faster, but it *stays* in the machine's
+/// namespaces, root and directory, also after an error. For a process of one thread that then only waits.
+///
+/// With v1 cgroups to join it is [`enter`] all the same: the caller would be limited, frozen and killed with the machine.
+pub fn enter_for_good(leader: &Leader, entry: &Entry<'_>) -> std::result::Result<Entered, EnterError> {
+    let may = entry.placement.is_none_or(|p| p.v1.is_empty()) && clone::is_single_threaded().unwrap_or(false);
+    spawn::enter(leader, entry, may)
 }

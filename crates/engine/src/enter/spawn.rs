@@ -105,6 +105,8 @@ struct Work<'a> {
     bounding: CapSet,
     /// The entered process gets a copy of the memory, because the machine could trace it.
     separate: bool,
+    /// There is no middle process: the caller itself goes in.
+    here: bool,
     /// Closed by the exec; a process with memory of its own says there why there was none.
     report: Option<OwnedFd>,
     slave: Option<OwnedFd>,
@@ -113,7 +115,7 @@ struct Work<'a> {
     failure: Option<EnterError>,
 }
 
-pub(super) fn enter(leader: &Leader, entry: &Entry<'_>) -> Outcome<Entered> {
+pub(super) fn enter(leader: &Leader, entry: &Entry<'_>, here: bool) -> Outcome<Entered> {
     let facts = leader.facts()?;
     let own_user_namespace = leader.shares("user")?;
     let bounding = entry.bounding.unwrap_or(CapSet(facts.bounding));
@@ -132,6 +134,7 @@ pub(super) fn enter(leader: &Leader, entry: &Entry<'_>) -> Outcome<Entered> {
         flags: entry.selection.flags(own_user_namespace),
         bounding,
         separate,
+        here,
         report: None,
         slave: None,
         terminal: None,
@@ -186,7 +189,13 @@ fn run_middle(work: &mut Work<'_>, restores: bool) -> Outcome<(i32, OwnedFd)> {
         work.report = Some(write);
         report = Some(read);
     }
-    let cgroup = work.entry.placement.and_then(|p| p.v2.as_ref()).map(OwnedFd::as_fd);
+    if work.here {
+        if let Err(error) = work.middle() {
+            work.failure = Some(error);
+        }
+        return finish(work, report, None);
+    }
+    let cgroup = work.cgroup();
     // No exit signal: nobody but us is to notice this process.
     let args = CloneArgs { flags: clone::FILES, cgroup, exit_signal: 0 };
     let (_, middle) = clone::vfork_exec(&args, &mut || match work.middle() {
@@ -198,6 +207,11 @@ fn run_middle(work: &mut Work<'_>, restores: bool) -> Outcome<(i32, OwnedFd)> {
     })
     .when("clone", "process to enter the machine")?;
     let status = clone::wait_pidfd(middle.as_fd(), clone::WAIT_EXITED).when("wait for", "process that enters the machine")?;
+    finish(work, report, status)
+}
+
+/// What came of it, once the entered process has executed its program or failed to.
+fn finish(work: &mut Work<'_>, report: Option<OwnedFd>, status: Option<clone::WaitStatus>) -> Outcome<(i32, OwnedFd)> {
     work.slave = None;
     work.report = None;
     if let Some(read) = report {
@@ -215,8 +229,12 @@ fn run_middle(work: &mut Work<'_>, restores: bool) -> Outcome<(i32, OwnedFd)> {
     }
 }
 
-impl Work<'_> {
-    /// The middle process, in the caller's memory and with its descriptors.
+impl<'a> Work<'a> {
+    fn cgroup(&self) -> Option<BorrowedFd<'a>> {
+        self.entry.placement.and_then(|p| p.v2.as_ref()).map(OwnedFd::as_fd)
+    }
+
+    /// The middle process, in the caller's memory and with its descriptors; or the caller itself.
     fn middle(&mut self) -> Outcome<()> {
         for dir in self.entry.placement.iter().flat_map(|p| &p.v1) {
             join_v1(dir.as_fd()).when("join", "v1 cgroup of the machine")?;
@@ -225,7 +243,9 @@ impl Work<'_> {
         if let Some(score) = self.process.oom_score_adjust.take() {
             std::fs::write("/proc/self/oom_score_adj", score.to_string()).when("write", "/proc/self/oom_score_adj")?;
         }
-        clone::setns_pidfd(self.pidfd, self.flags).when("join", "namespaces of the machine")?;
+        // Who is outside of a cgroup namespace's root may not put a child below it (nsdelegate): the child joins by itself.
+        let now = if self.here { self.flags & !clone::NEWCGROUP } else { self.flags };
+        clone::setns_pidfd(self.pidfd, now).when("join", "namespaces of the machine")?;
         if let Some(root) = self.root {
             // The leader's root, should it be another than that of its mount namespace.
             rustix::process::fchdir(root).when("enter", "root of the machine")?;
@@ -247,7 +267,7 @@ impl Work<'_> {
     }
 
     fn spawn(&mut self) -> Outcome<()> {
-        let args = CloneArgs { flags: clone::PARENT, cgroup: None, exit_signal: 0 };
+        let args = if self.here { CloneArgs { cgroup: self.cgroup(), ..CloneArgs::default() } } else { CloneArgs { flags: clone::PARENT, cgroup: None, exit_signal: 0 } };
         if !self.separate {
             let made = clone::vfork_exec(&args, &mut || {
                 let failure = self.become_it();
@@ -305,6 +325,9 @@ impl Work<'_> {
 
     /// Standard streams in their places, nothing else open, nothing of the caller's session left.
     fn prepare(&self) -> Outcome<()> {
+        if self.here && self.flags & clone::NEWCGROUP != 0 {
+            clone::setns_pidfd(self.pidfd, clone::NEWCGROUP).when("join", "cgroup namespace of the machine")?;
+        }
         const PLACE: (&str, &str) = ("place", "standard streams");
         let given = match self.entry.streams {
             Streams::Inherit => None,

@@ -160,6 +160,9 @@ fn statuses() {
     let leader = guest.leader.pid();
     let dead = Leader::from_pid(leader).unwrap();
     drop(guest);
+    while dead.is_alive() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
     assert!(Order::new(&["true"]).run(&dead).is_err());
 }
 
@@ -396,6 +399,42 @@ fn statuses_of(guest: &Guest) {
     let error = Order::new(&["/no/such"]).run(&guest.leader).unwrap_err();
     assert_eq!((error.exit_code(), error.verb.as_str(), error.object.as_str()), (127, "execute", "/no/such"));
     assert_eq!(error.why, "No such file or directory");
+}
+
+#[test]
+fn the_caller_may_go_in_itself() {
+    alone(&std::env::current_exe().unwrap(), "for_good");
+}
+
+#[test]
+#[ignore = "run by the_caller_may_go_in_itself"]
+fn for_good() {
+    let Some(guest) = Guest::usual() else { return };
+    let Some(privileged) = Guest::start(&["--net", "--uts", "--ipc", "--cgroup"], &format!("{READY} cat")) else { return };
+    let links = |guest: &Guest| KINDS.map(|k| link(format!("/proc/{}/ns/{k}", guest.leader.pid()))).join("\n");
+    let script = |guest: &Guest, code: i32| {
+        let all = KINDS.map(|k| format!("/proc/self/ns/{k}")).join(" ");
+        format!("[ \"$(readlink {all})\" = \"{}\" ] && [ $(ls /proc/self/fd | wc -l) = 4 ] && exit {code}; exit 1", links(guest))
+    };
+    let cases = [(&guest, script(&guest, 7), 7), (&privileged, script(&privileged, 8), 8), (&guest, "kill -9 $$".into(), 137)];
+    let go_in = |guest: &Guest, order: &Order| {
+        // Whoever goes in stays in: each time another child, of one thread.
+        match clone::clone3(&clone::CloneArgs::default()).unwrap() {
+            clone::Fork::Child => {
+                let null = File::open("/dev/null").unwrap();
+                let entry = order.entry(Streams::Given([null.as_fd(), null.as_fd(), null.as_fd()]));
+                let entered = enter_for_good(&guest.leader, &entry);
+                clone::exit_now(entered.map_or_else(|e| e.exit_code().into(), |e| e.wait().map_or(98, WaitStatus::shell_code)))
+            }
+            clone::Fork::Parent { pidfd, .. } => clone::wait_pidfd(pidfd.as_fd(), clone::WAIT_EXITED).unwrap().unwrap().shell_code(),
+        }
+    };
+    for (guest, script, want) in &cases {
+        assert_eq!(go_in(guest, &Order::sh(script)), *want, "{script}");
+    }
+    for guest in [&guest, &privileged] {
+        assert_eq!(go_in(guest, &Order::new(&["/no/such"])), 127);
+    }
 }
 
 #[test]
