@@ -4,6 +4,8 @@
 #   scripts/test.sh            everything
 #   scripts/test.sh --quick    without the Debian trees (no downloads, no boot matrix)
 #   scripts/test.sh -- ARGS    ARGS to the test runner
+#
+# HOSTEL_VM_TESTS=1: and scripts/vm.sh, which runs it on other hosts in virtual machines
 set -euo pipefail
 cd "$(dirname "$0")/.."
 quick=; [ "${1:-}" = --quick ] && { quick=1; shift; }; [ "${1:-}" = -- ] && shift
@@ -22,3 +24,4 @@ else
   echo "no cargo-nextest: one test at a time with cargo test" >&2
   cargo test --workspace --no-fail-fast "$@" -- --test-threads=1
 fi
+[ -z "${HOSTEL_VM_TESTS:-}" ] || scripts/vm.sh
