@@ -125,6 +125,11 @@ pub(super) fn run_in(order: &Order) -> Outcome {
     let paths: Vec<_> = state.cgroup.iter().chain(&state.cgroups_v1).map(|p| std::path::PathBuf::from(p.as_os_str())).collect();
     let group =
         if paths.is_empty() { None } else { Some(MachineCgroup::open_recorded(&paths).map_err(|e| Error::new("open", "cgroup of the machine", e))?) };
+    if group.as_ref().is_some_and(|g| g.frozen().unwrap_or(false)) {
+        // Born frozen, it could not even be ended.
+        let error = Error::new("enter", format!("machine {}", order.name), "it is paused");
+        return Err(error.hint(format!("`hostel resume {}` lets it go on", order.name)).into());
+    }
     let placement = group.as_ref().map(Placement::of).transpose()?;
     let filter = found.filter().context("read", format!("system call filter of {}", order.name))?;
     // A machine with a filter whose file is lost is not entered without one. We may be filtered ourselves, by whoever runs us.
