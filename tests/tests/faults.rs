@@ -49,16 +49,18 @@ fn killed_at_every(call: &str, options: &[&str]) {
     if Invocation::new("strace").arg("-V").run().code != Some(0) {
         return println!("skipped: no strace");
     }
-    let tree = bed.busybox();
+    // as few files as can be: what an ephemeral copy makes and removes one by one would hide all that comes after it
+    let tree = bed.little();
     let name = bed.name();
-    let mut shots = 0;
+    let (mut shots, mut ended) = (0, false);
     for n in 1..400 {
         let invocation = bed.nspawn(&tree, options).args(["-M", &name, "/probe", "say", "reached"]);
         let inject = format!("inject={call}:signal=KILL:when={n}");
         let outcome = invocation.through_shell(&format!("exec strace -f -qq -o /dev/null -e trace={call} -e {inject} \"$@\"")).limit(SOON).run();
         assert!(!outcome.timed_out, "{call} #{n}: hung: {}", outcome.describe());
         if outcome.code == Some(0) && outcome.text().contains("reached") {
-            break; // there were fewer calls than that
+            ended = true; // there were fewer calls than that
+            break;
         }
         shots += 1;
         bed.hostel(["clean"]).run().exits(0);
@@ -69,12 +71,13 @@ fn killed_at_every(call: &str, options: &[&str]) {
         }
     }
     println!("{call} {options:?}: {shots} shots");
+    assert!(shots > 0 && ended, "{call} {options:?}: {shots} shots did not cover a whole life");
     next_start_works(&bed, &tree, &name);
 }
 
 #[test]
 fn killed_at_every_mkdirat() {
-    killed_at_every("mkdirat", &["-U"]);
+    killed_at_every("mkdir,mkdirat", &["-U"]);
 }
 #[test]
 fn killed_at_every_clone() {
@@ -86,7 +89,7 @@ fn killed_at_every_sendmsg() {
 }
 #[test]
 fn killed_at_every_openat() {
-    killed_at_every("openat", &[]);
+    killed_at_every("open,openat,openat2", &[]);
 }
 #[test]
 fn killed_at_every_write() {
@@ -161,13 +164,14 @@ fn an_ephemeral_copy_on_a_full_disk_is_refused_and_removed() {
     let tree = disk.join(bed.name());
     Invocation::new("cp").arg("-a").args([source.path(), &tree]).run().exits(0);
     std::fs::write(tree.join("var/big"), vec![7u8; 12 << 20]).expect("write");
-    let free = || Invocation::new("df").args(["--output=avail"]).arg(&disk).run().text().lines().last().unwrap_or("").trim().to_string();
+    let free = || Invocation::new("df").args(["--output=avail"]).arg(&disk).run().text().lines().last().and_then(|l| l.trim().parse::<u64>().ok()).expect("a number");
+    Invocation::new("sync").arg("-f").arg(&disk).run().exits(0);
     let before = free();
     let outcome = bed.hostel(["nspawn", "-q", "--register=no", "--keep-unit", "-x", "-D"]).arg(&tree).args(["/probe", "say", "ran"]).run();
     if outcome.code != Some(0) {
         assert!(outcome.errors().contains("space"), "{}", outcome.describe());
     }
-    assert!(eventually(Duration::from_secs(3), || free() == before), "space before {before}, after {}", free());
+    assert!(eventually(Duration::from_secs(3), || free() >= before), "space before {before}, after {}", free());
 }
 
 #[test]
