@@ -4,6 +4,7 @@
 #   scripts/test.sh            everything
 #   scripts/test.sh --quick    without the Debian trees (no downloads, no boot matrix)
 #   scripts/test.sh -- ARGS    ARGS to the test runner
+#   HOSTEL_ALL=1 scripts/test.sh   also the comparison with systemd-nspawn (compat/) and the benchmarks' own test
 #
 # HOSTEL_VM_TESTS=1: and scripts/vm.sh, which runs it on other hosts in virtual machines
 set -euo pipefail
@@ -19,7 +20,9 @@ else
   echo "not root: tests that need root say so and skip" >&2
 fi
 if cargo nextest --version >/dev/null 2>&1; then
-  cargo nextest run --workspace --no-fail-fast "$@"
+  # Hundreds of machines on the original beside ours, and the benchmarks' own test: minutes of their own, on request.
+  beside=(--exclude hostel-compat --exclude hostel-bench); [ -n "${HOSTEL_ALL:-}" ] && beside=()
+  cargo nextest run --workspace "${beside[@]}" --no-fail-fast "$@"
 else
   echo "no cargo-nextest: one test at a time with cargo test" >&2
   cargo test --workspace --no-fail-fast "$@" -- --test-threads=1

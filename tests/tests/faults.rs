@@ -164,7 +164,17 @@ fn an_ephemeral_copy_on_a_full_disk_is_refused_and_removed() {
     let tree = disk.join(bed.name());
     Invocation::new("cp").arg("-a").args([source.path(), &tree]).run().exits(0);
     std::fs::write(tree.join("var/big"), vec![7u8; 12 << 20]).expect("write");
-    let free = || Invocation::new("df").args(["--output=avail"]).arg(&disk).run().text().lines().last().and_then(|l| l.trim().parse::<u64>().ok()).expect("a number");
+    let free = || {
+        Invocation::new("df")
+            .args(["--output=avail"])
+            .arg(&disk)
+            .run()
+            .text()
+            .lines()
+            .last()
+            .and_then(|l| l.trim().parse::<u64>().ok())
+            .expect("a number")
+    };
     Invocation::new("sync").arg("-f").arg(&disk).run().exits(0);
     let before = free();
     let outcome = bed.hostel(["nspawn", "-q", "--register=no", "--keep-unit", "-x", "-D"]).arg(&tree).args(["/probe", "say", "ran"]).run();

@@ -3,6 +3,7 @@
 //! What `rustix` offers safely is used from there directly by the other crates; here lives what it lacks.
 #![allow(unsafe_code)]
 
+pub mod arena;
 pub mod bpf;
 pub mod caps;
 pub mod clone;

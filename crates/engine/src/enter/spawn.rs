@@ -267,7 +267,11 @@ impl<'a> Work<'a> {
     }
 
     fn spawn(&mut self) -> Outcome<()> {
-        let args = if self.here { CloneArgs { cgroup: self.cgroup(), ..CloneArgs::default() } } else { CloneArgs { flags: clone::PARENT, cgroup: None, exit_signal: 0 } };
+        let args = if self.here {
+            CloneArgs { cgroup: self.cgroup(), ..CloneArgs::default() }
+        } else {
+            CloneArgs { flags: clone::PARENT, cgroup: None, exit_signal: 0 }
+        };
         if !self.separate {
             let made = clone::vfork_exec(&args, &mut || {
                 let failure = self.become_it();
