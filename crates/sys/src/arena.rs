@@ -151,7 +151,7 @@ mod tests {
             let grown = Arena.realloc(last, layout(100, 8), 400);
             assert_eq!(grown, last, "the last block grows where it is");
             let zeroed = Arena.alloc_zeroed(layout(64, 64));
-            assert!(zeroed as usize % 64 == 0 && (0..64).all(|i| *zeroed.add(i) == 0));
+            assert!((zeroed as usize).is_multiple_of(64) && (0..64).all(|i| *zeroed.add(i) == 0));
             let moved = Arena.realloc(grown, layout(400, 8), 500);
             assert!(moved != grown && (0..100).all(|i| *moved.add(i) == 7));
             assert_eq!(Arena.realloc(moved, layout(500, 8), 10), moved);
@@ -173,7 +173,7 @@ mod tests {
                         // SAFETY: as above.
                         unsafe {
                             let block = Arena.alloc(layout);
-                            assert!(!block.is_null() && block as usize % layout.align() == 0);
+                            assert!(!block.is_null() && (block as usize).is_multiple_of(layout.align()));
                             block.write_bytes(id, layout.size());
                             blocks.push((block, layout));
                             if n % 3 == 0 {
