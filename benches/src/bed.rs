@@ -39,10 +39,14 @@ pub(crate) fn is_inside() -> bool {
 }
 
 /// Runs this program again in a mount namespace of its own.
-pub(crate) fn enter(args: &[String], programs: &Path) -> Result<()> {
+pub(crate) fn enter(args: &[String], options: &Options, programs: &Path) -> Result<()> {
     let own = std::env::current_exe().map_err(|e| format!("find this program: {e}"))?;
     let mut command = Command::new("unshare");
-    command.args(["--mount", "--propagation", "private"]).arg(own).args(args).env(PROGRAMS, programs);
+    command.args(["--mount", "--propagation", "private"]);
+    if options.realtime {
+        command.args(["chrt", "--fifo", "1"]);
+    }
+    command.arg(own).args(args).env(PROGRAMS, programs);
     let status = command.status().map_err(|e| format!("start unshare: {e}"))?;
     if status.success() { Ok(()) } else { Err(format!("it ended with {status}")) }
 }

@@ -49,7 +49,7 @@ fn run() -> Result<()> {
     }
     if !bed::is_inside() {
         let programs = bed::build(&options)?;
-        return bed::enter(&args, &programs);
+        return bed::enter(&args, &options, &programs);
     }
     let bed = bed::Bed::make(&options)?;
     let mut reports = Vec::new();

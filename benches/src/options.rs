@@ -11,6 +11,7 @@ scenarios: start variants exec parse density size all
 options:
   --rounds N        samples of each command (40)
   --quiet MS        wait so long for an idle machine before each sample; a sample without is dropped (300; 0: take any)
+  --realtime        run it all with SCHED_FIFO: on a machine that is never idle, others then wait for us (with --quiet 0)
   --pause MS        sleep before each sample: the kernel's RCU-based locks go cold, as for a person's command (0)
   --machines N      most machines of `density` (500)
   --time S          stop after so many seconds with what there is (900)
@@ -53,6 +54,7 @@ pub(crate) struct Options {
     pub(crate) scenario: Option<Scenario>,
     pub(crate) rounds: usize,
     pub(crate) quiet_ms: u64,
+    pub(crate) realtime: bool,
     pub(crate) pause_ms: u64,
     pub(crate) machines: usize,
     pub(crate) seconds: u64,
@@ -70,6 +72,7 @@ impl Options {
             scenario: None,
             rounds: 40,
             quiet_ms: 300,
+            realtime: false,
             pause_ms: 0,
             machines: 500,
             seconds: 900,
@@ -88,6 +91,7 @@ impl Options {
                 "-h" | "--help" => return Ok(None),
                 "--rounds" => options.rounds = number(value()?)?.clamp(1, 100_000) as usize,
                 "--quiet" => options.quiet_ms = number(value()?)?,
+                "--realtime" => options.realtime = true,
                 "--pause" => options.pause_ms = number(value()?)?,
                 "--machines" => options.machines = number(value()?)?.clamp(1, 5000) as usize,
                 "--time" => options.seconds = number(value()?)?,

@@ -29,7 +29,11 @@ fn rows(scenario: Scenario, mut rows: Vec<Row>, options: &Options) -> Result<Rep
         "{} samples{}{}",
         options.rounds,
         if options.pause_ms > 0 { format!(", {} ms of sleep before each", options.pause_ms) } else { ", back to back".into() },
-        if options.quiet_ms > 0 { ", idle machine only" } else { "" },
+        match (options.realtime, options.quiet_ms) {
+            (true, _) => ", SCHED_FIFO",
+            (false, 0) => ", whatever else ran",
+            (false, _) => ", idle machine only",
+        },
     );
     Ok(Report::of(scenario.name(), conditions, runner::run(rows, options)?))
 }
