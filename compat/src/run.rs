@@ -241,10 +241,13 @@ fn act(acts: &[Act], place: &Place, child: &mut Child, out: &Stream, keyboard: &
                     found = out.find(text, seen);
                     found.is_some() || matches!(child.try_wait(), Ok(Some(_)))
                 });
-                found = found.or_else(|| {
-                    std::thread::sleep(Duration::from_millis(50));
-                    out.find(text, seen)
-                });
+                if found.is_none() {
+                    // it has ended: what it wrote last is still on its way
+                    wait_until(Duration::from_secs(2), || {
+                        found = out.find(text, seen);
+                        found.is_some()
+                    });
+                }
                 match found {
                     Some(at) => seen = at,
                     None => {
