@@ -14,6 +14,8 @@ pub(crate) const PREFIX: &str = "hostel-compat-";
 pub(crate) struct Hierarchy {
     /// What /proc/PID/cgroup calls it: `memory`, `name=systemd`, empty for version 2.
     pub(crate) controllers: String,
+    /// Where it is mounted.
+    top: PathBuf,
     /// The directory of this process.
     pub(crate) here: PathBuf,
 }
@@ -26,7 +28,7 @@ pub(crate) fn hierarchies() -> io::Result<Vec<Hierarchy>> {
         let mut parts = line.splitn(3, ':');
         let (Some(id), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next()) else { continue };
         let Some(mount) = mounts.lines().find_map(|m| mount_of(m, id == "0", controllers)) else { continue };
-        found.push(Hierarchy { controllers: controllers.to_owned(), here: mount.join(path.trim_start_matches('/')) });
+        found.push(Hierarchy { controllers: controllers.to_owned(), here: mount.join(path.trim_start_matches('/')), top: mount });
     }
     Ok(found)
 }
@@ -128,13 +130,20 @@ fn descendants(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Removes what a killed run left: its groups and whoever is in them.
+/// Removes what a killed run left: its groups and whoever is in them. It may have been started in another group than we.
 pub(crate) fn sweep() {
     for hierarchy in hierarchies().unwrap_or_default() {
-        for entry in std::fs::read_dir(&hierarchy.here).into_iter().flatten().flatten() {
-            if crate::run_that_is_over(&entry.file_name().to_string_lossy(), PREFIX).is_some() {
-                Groups { dirs: vec![entry.path()] }.remove();
-            }
+        sweep_below(&hierarchy.top, 3);
+    }
+}
+
+fn sweep_below(dir: &Path, depth: u32) {
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten().filter(|e| e.file_type().is_ok_and(|t| t.is_dir())) {
+        let name = entry.file_name();
+        if crate::run_that_is_over(&name.to_string_lossy(), PREFIX).is_some() {
+            Groups { dirs: vec![entry.path()] }.remove();
+        } else if depth > 0 {
+            sweep_below(&entry.path(), depth - 1);
         }
     }
 }

@@ -37,8 +37,10 @@ fn wait_until(limit: Duration, mut yes: impl FnMut() -> bool) -> bool {
 /// The process id at the end of a name that an earlier run gave, if that run is over.
 fn run_that_is_over(name: &str, prefix: &str) -> Option<u32> {
     let pid = name.strip_prefix(prefix)?.parse().ok()?;
-    let command = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    (!command.starts_with("hostel-compat")).then_some(pid)
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // a zombie is over, too
+    let works = stat.contains("(hostel-compat)") && !stat.contains(") Z ");
+    (!works).then_some(pid)
 }
 
 fn main() -> ExitCode {
