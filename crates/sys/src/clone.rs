@@ -169,9 +169,6 @@ pub fn close_from_but(first: u32, keep: Option<BorrowedFd<'_>>) -> io::Result<()
     .map(drop)
 }
 
-/// Bytes of stack for the child of [`vfork_exec`]; only what is touched costs memory.
-const VFORK_STACK: usize = 512 * 1024;
-
 /// Makes a child that runs `child` in *this* process' memory while the caller is suspended, until it execs or ends
 /// (CLONE_VM | CLONE_VFORK): no page tables are copied, which is most of what a fork costs.
 ///
@@ -181,15 +178,12 @@ const VFORK_STACK: usize = 512 * 1024;
 /// to memory it is simply code that ran on this thread and did not return.
 /// Signals are blocked in the caller meanwhile; caught ones are at their default in the child, and its mask is empty.
 pub fn vfork_exec(args: &CloneArgs<'_>, child: &mut dyn FnMut() -> i32) -> io::Result<(i32, OwnedFd)> {
-    let stack = Stack::map(VFORK_STACK)?;
     let mut fd = -1i32;
     let mut kernel = KernelArgs::new(args, &mut fd);
     kernel.flags |= VM | VFORK | CLEAR_SIGHAND;
-    kernel.stack = stack.base as u64;
-    kernel.stack_size = stack.size as u64;
     let mut child = child;
     let old = signal_mask(u64::MAX)?;
-    let ret = vfork_raw(&kernel, &mut child);
+    let ret = vfork_raw(&mut kernel, &mut child);
     signal_mask(old)?;
     if ret < 0 {
         return Err(io::Error::from_raw_os_error(-ret as i32));
@@ -200,7 +194,7 @@ pub fn vfork_exec(args: &CloneArgs<'_>, child: &mut dyn FnMut() -> i32) -> io::R
 
 type Child<'a> = &'a mut dyn FnMut() -> i32;
 
-/// First code of the vfork child, on its own stack.
+/// First code of the vfork child, on its part of the stack.
 extern "C" fn vfork_entry(data: *mut c_void) -> ! {
     // SAFETY: `data` is the `&mut Child` that `vfork_raw` passed; the parent is suspended, so nobody else uses it.
     let child = unsafe { &mut *data.cast::<Child<'_>>() };
@@ -211,14 +205,27 @@ extern "C" fn vfork_entry(data: *mut c_void) -> ! {
     exit_now(code)
 }
 
+/// Room left below the caller's frame before the child's stack begins: this function's own frame and the red zone.
+const VFORK_GAP: usize = 16 << 10;
+
 /// The system call itself; in assembly because the child must not return through the parent's frame.
-fn vfork_raw(kernel: &KernelArgs, child: &mut Child<'_>) -> c_long {
+///
+/// The child's stack is what is free of ours, further down: we do not run meanwhile, its pages are there mostly, and the
+/// kernel lets it grow as far as ours may (a mapping of its own would cost three system calls and fresh pages).
+#[inline(never)]
+fn vfork_raw(kernel: &mut KernelArgs, child: &mut Child<'_>) -> c_long {
     let ret: c_long;
+    let here = 0u8;
+    let top = (std::ptr::from_ref(&here) as usize - VFORK_GAP) & !0xf;
+    // The kernel only adds the two.
+    kernel.stack = (top - VFORK_GAP) as u64;
+    kernel.stack_size = VFORK_GAP as u64;
+    let kernel: &KernelArgs = kernel;
     let data = std::ptr::from_mut(child).cast::<c_void>();
     let entry: extern "C" fn(*mut c_void) -> ! = vfork_entry;
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: the child gets a fresh, 16-byte aligned stack from `kernel`, calls `entry(data)` on it and never comes back;
-    // the parent is suspended until it has gone and then continues after label 2 with its own stack untouched.
+    // SAFETY: the child begins on a 16-byte aligned part of the stack below everything in use, calls `entry(data)` there and
+    // never comes back; the parent is suspended until it has gone and then continues after label 2, its own frames untouched.
     unsafe {
         std::arch::asm!(
             "syscall",
@@ -257,38 +264,6 @@ fn vfork_raw(kernel: &KernelArgs, child: &mut Child<'_>) -> c_long {
         );
     }
     ret
-}
-
-/// An anonymous mapping for a stack, with a guard page below.
-struct Stack {
-    map: *mut c_void,
-    length: usize,
-    base: *mut u8,
-    size: usize,
-}
-
-impl Stack {
-    fn map(size: usize) -> io::Result<Self> {
-        const GUARD: usize = 64 * 1024; // at least one page on every architecture
-        let length = size + GUARD;
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_STACK;
-        // SAFETY: a new anonymous mapping; nothing existing is replaced.
-        let map = unsafe { libc::mmap(std::ptr::null_mut(), length, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
-        if map == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        let stack = Self { map, length, base: map.cast::<u8>().wrapping_add(GUARD), size };
-        // SAFETY: the first GUARD bytes of the mapping just made.
-        check(c_long::from(unsafe { libc::mprotect(map, GUARD, libc::PROT_NONE) }))?;
-        Ok(stack)
-    }
-}
-
-impl Drop for Stack {
-    fn drop(&mut self) {
-        // SAFETY: exactly the mapping made in `map`; the child that used it has left this memory.
-        unsafe { libc::munmap(self.map, self.length) };
-    }
 }
 
 /// Replaces the signal mask of this thread, returns the old one. Bit n-1 is signal n.

@@ -17,6 +17,8 @@ pub struct Leader {
     pid: i32,
     pidfd: OwnedFd,
     root: OnceCell<OwnedFd>,
+    /// Its root directory may be another than that of its mount namespace: we did not make it.
+    foreign: bool,
 }
 
 /// What the host's kernel says about a process (/proc/PID/status).
@@ -26,6 +28,8 @@ pub struct Facts {
     pub name: Vec<u8>,
     /// Its pid in its own pid namespace.
     pub inner_pid: i32,
+    /// Its effective user, as our user namespace numbers it.
+    pub uid: u32,
     /// Blocked signals; bit n-1 is signal n.
     pub blocked: u64,
     /// Signals it has handlers for.
@@ -53,6 +57,10 @@ impl Facts {
                 b"NSpid" => {
                     let last = value.split(|b| b.is_ascii_whitespace()).next_back().unwrap_or_default();
                     facts.inner_pid = std::str::from_utf8(last).ok().and_then(|v| v.parse().ok()).unwrap_or(0);
+                }
+                b"Uid" => {
+                    let effective = value.split(|b| b.is_ascii_whitespace()).filter(|w| !w.is_empty()).nth(1).unwrap_or_default();
+                    facts.uid = std::str::from_utf8(effective).ok().and_then(|v| v.parse().ok()).unwrap_or(0);
                 }
                 b"SigBlk" => facts.blocked = hex(),
                 b"SigCgt" => facts.caught = hex(),
@@ -84,20 +92,25 @@ impl Leader {
             return Err(Error::new("open", format!("process {pid}"), "it is not the PID 1 of a machine"));
         }
         let pidfd = pidfd_open(pid).context("open", format!("process {pid}"))?;
-        Ok(Self { pid, pidfd, root: OnceCell::new() })
+        Ok(Self { pid, pidfd, root: OnceCell::new(), foreign: true })
     }
 
-    /// The process that was written down; an error when it has ended.
+    /// The leader of one of our machines, as it was written down; an error when it has ended.
     pub fn from_identity(process: ProcessId) -> Result<Self> {
         match process.open().context("open", format!("process {}", process.pid))? {
-            Some(pidfd) => Ok(Self { pid: process.pid, pidfd, root: OnceCell::new() }),
+            Some(pidfd) => Ok(Self { pid: process.pid, pidfd, root: OnceCell::new(), foreign: false }),
             None => Err(Error::new("open", format!("process {}", process.pid), "it has ended")),
         }
     }
 
     /// One that the caller made or holds already.
     pub fn from_parts(pid: i32, pidfd: OwnedFd) -> Self {
-        Self { pid, pidfd, root: OnceCell::new() }
+        Self { pid, pidfd, root: OnceCell::new(), foreign: false }
+    }
+
+    /// Whether it may have a root directory below that of its mount namespace.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.foreign
     }
 
     /// Its number in our pid namespace.
@@ -221,8 +234,9 @@ mod tests {
 
     #[test]
     fn status_text() {
-        let text = b"Name:\tsystemd\nUmask:\t0000\nPid:\t812\nNSpid:\t812\t40\t1\nSigBlk:\t7fe3c0fe28014a03\nSigIgn:\t0000000000001000\nSigCgt:\t00000000000004ec\nCapEff:\t00000000fdecbfff\nCapBnd:\t00000000fdecbfff\nNoNewPrivs:\t0\nSeccomp:\t2\nSeccomp_filters:\t1\n";
+        let text = b"Name:\tsystemd\nUmask:\t0000\nPid:\t812\nUid:\t7\t8\t9\t10\nNSpid:\t812\t40\t1\nSigBlk:\t7fe3c0fe28014a03\nSigIgn:\t0000000000001000\nSigCgt:\t00000000000004ec\nCapEff:\t00000000fdecbfff\nCapBnd:\t00000000fdecbfff\nNoNewPrivs:\t0\nSeccomp:\t2\nSeccomp_filters:\t1\n";
         let facts = Facts::parse(text);
+        assert_eq!(facts.uid, 8);
         assert_eq!((&facts.name[..], facts.inner_pid, facts.bounding, facts.filtered), (&b"systemd"[..], 1, 0xfdec_bfff, true));
         assert!(facts.takes(37) && facts.takes(38) && facts.takes(15) && !facts.takes(9) && !facts.takes(0) && !facts.takes(65));
         for junk in [&b""[..], b":", b"Name", b"SigBlk: zz\nNSpid:\n", &[0xff; 64]] {

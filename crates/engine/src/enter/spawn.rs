@@ -18,7 +18,7 @@ use hostel_spec::{CapName, CapSet, ProcessSpec, UserSelector};
 use hostel_sys::clone::{self, CloneArgs, Fork};
 use hostel_sys::{caps, proc};
 
-use super::{Entered, Entry, Leader, Streams};
+use super::{Entered, Entry, Facts, Leader, Streams};
 use crate::error::{Error, io_text};
 
 /// Why nothing was started.
@@ -112,14 +112,25 @@ struct Work<'a> {
     slave: Option<OwnedFd>,
     terminal: Option<OwnedFd>,
     made: Option<(i32, OwnedFd)>,
+    /// The machine's user namespace turned out to be our own, which cannot be entered.
+    wrong_users: bool,
     failure: Option<EnterError>,
 }
 
 pub(super) fn enter(leader: &Leader, entry: &Entry<'_>, here: bool) -> Outcome<Entered> {
     let facts = leader.facts()?;
-    let own_user_namespace = leader.shares("user")?;
-    let bounding = entry.bounding.unwrap_or(CapSet(facts.bounding));
-    let separate = own_user_namespace && entry.selection.pid && CapSet(facts.bounding).has(CapName::SYS_PTRACE);
+    // A leader of another user is in another user namespace; should that be wrong, the kernel says so before anything is done.
+    let guessed = entry.selection.user && facts.uid != rustix::process::geteuid().as_raw();
+    if guessed && let Some(entered) = attempt(leader, entry, here, &facts, false)? {
+        return Ok(entered);
+    }
+    let shared = leader.shares("user")?;
+    attempt(leader, entry, here, &facts, shared)?.ok_or_else(|| EnterError::new("join", "user namespace of the machine", &Errno::INVAL.into()))
+}
+
+/// Enters a machine that shares our user namespace, or does not; `None`: it is the other way round.
+fn attempt(leader: &Leader, entry: &Entry<'_>, here: bool, facts: &Facts, shared_users: bool) -> Outcome<Option<Entered>> {
+    let separate = shared_users && entry.selection.pid && CapSet(facts.bounding).has(CapName::SYS_PTRACE);
     if separate && !clone::is_single_threaded().when("count", "threads of this process")? {
         let why = io::Error::other("a machine that may trace host processes cannot be entered by a process with several threads");
         return Err(EnterError::new("enter", "machine", &why));
@@ -130,22 +141,26 @@ pub(super) fn enter(leader: &Leader, entry: &Entry<'_>, here: bool) -> Outcome<E
         entry,
         process,
         pidfd: leader.pidfd(),
-        root: if entry.selection.mount { Some(leader.root()?) } else { None },
-        flags: entry.selection.flags(own_user_namespace),
-        bounding,
+        root: if entry.selection.mount && leader.is_foreign() { Some(leader.root()?) } else { None },
+        flags: entry.selection.flags(shared_users),
+        bounding: entry.bounding.unwrap_or(CapSet(facts.bounding)),
         separate,
         here,
         report: None,
         slave: None,
         terminal: None,
         made: None,
+        wrong_users: false,
         failure: None,
     };
     let guard = Undumpable::begin()?;
     let result = run_middle(&mut work, guard.restores);
     drop(guard);
-    let (pid, pidfd) = result?;
-    Ok(Entered { pid, pidfd, terminal: work.terminal })
+    match result {
+        Err(_) if work.wrong_users => Ok(None),
+        Err(error) => Err(error),
+        Ok((pid, pidfd)) => Ok(Some(Entered { pid, pidfd, terminal: work.terminal })),
+    }
 }
 
 /// Nobody may look into this process while it is seen in a machine. Threads that enter at the same time share that.
@@ -245,9 +260,11 @@ impl<'a> Work<'a> {
         }
         // Who is outside of a cgroup namespace's root may not put a child below it (nsdelegate): the child joins by itself.
         let now = if self.here { self.flags & !clone::NEWCGROUP } else { self.flags };
-        clone::setns_pidfd(self.pidfd, now).when("join", "namespaces of the machine")?;
+        let joined = clone::setns_pidfd(self.pidfd, now);
+        self.wrong_users = now & clone::NEWUSER != 0 && matches!(&joined, Err(e) if Errno::from_io_error(e) == Some(Errno::INVAL));
+        joined.when("join", "namespaces of the machine")?;
         if let Some(root) = self.root {
-            // The leader's root, should it be another than that of its mount namespace.
+            // The leader's root, should it be another than that of its mount namespace, where we are now.
             rustix::process::fchdir(root).when("enter", "root of the machine")?;
             rustix::process::chroot(c".").when("enter", "root of the machine")?;
             rustix::process::chdir(c"/").when("enter", "root of the machine")?;

@@ -394,6 +394,28 @@ fn in_one_thread() {
     assert_eq!(order.run(&guest.leader).unwrap().1.lines().next(), Some("65534"));
 }
 
+/// A leader that is another user's but in our user namespace: taken for one of its own namespace first.
+#[test]
+fn a_leader_that_changed_its_user() {
+    alone(&std::env::current_exe().unwrap(), "changed_user");
+}
+
+#[test]
+#[ignore = "run by a_leader_that_changed_its_user"]
+fn changed_user() {
+    let flags = ["--net", "--uts", "--ipc", "--cgroup"];
+    let Some(guest) = Guest::start_with(&flags, &["setpriv", "--reuid=65534", "--clear-groups"], &format!("{READY} cat")) else { return };
+    assert_eq!(guest.leader.facts().unwrap().uid, 65534);
+    // A copy of the memory: what the child opens and remembers is of its own descriptor table.
+    let clone::Fork::Parent { pidfd, .. } = clone::clone3(&clone::CloneArgs::default()).unwrap() else {
+        let null = File::open("/dev/null").unwrap();
+        let order = Order::sh("[ $(id -u) = 0 ] && exit 6");
+        let entered = enter(&guest.leader, &order.entry(Streams::Given([null.as_fd(), null.as_fd(), null.as_fd()])));
+        clone::exit_now(entered.map_or_else(|e| e.exit_code().into(), |e| e.wait().map_or(98, WaitStatus::shell_code)))
+    };
+    assert_eq!(clone::wait_pidfd(pidfd.as_fd(), clone::WAIT_EXITED).unwrap(), Some(WaitStatus::Exited(6)));
+}
+
 fn statuses_of(guest: &Guest) {
     assert_eq!(Order::sh("exit 7").run(&guest.leader).unwrap().0, WaitStatus::Exited(7));
     let error = Order::new(&["/no/such"]).run(&guest.leader).unwrap_err();

@@ -58,8 +58,9 @@ fn vfork_reports_through_memory() {
     let env = [std::ptr::null()];
     for _ in 0..50 {
         let (_, pidfd) = vfork_exec(&CloneArgs::default(), &mut || {
-            // Deep enough to trample a shared stack, were it one.
-            let deep: Vec<u64> = (0..4096).collect();
+            // Deep enough to trample what is the caller's, did the child's stack begin there.
+            let on_stack = std::hint::black_box([7u8; 300_000]);
+            let deep: Vec<u64> = (0..4089 + u64::from(on_stack[299_999])).collect();
             let error = crate::proc::execve(c"/nonexistent", &env, &env);
             cause = Some((error.raw_os_error(), deep.iter().sum::<u64>()));
             127
