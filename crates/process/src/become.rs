@@ -246,6 +246,9 @@ fn directory(spec: &ProcessSpec, program: Program, user: &userdb::User) -> Strin
 
 /// Enters a directory of the machine; no link on the way may be one of /proc's magic ones, which lead out (CVE-2024-21626).
 fn enter_directory(path: &Path) -> io::Result<()> {
+    if path == Path::new("/") {
+        return Ok(rustix::process::chdir(c"/")?);
+    }
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = rustix::fs::open(c"/", flags, Mode::empty())?;
     let directory = tree::openat2(root.as_fd(), path, flags, Mode::empty(), tree::IN_ROOT)?;

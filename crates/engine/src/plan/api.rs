@@ -1,6 +1,6 @@
 //! What every machine gets: /dev, /proc, /sys, /run, /tmp, cgroups, and what is covered of them.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 
 use hostel_spec::{ConsoleMode, SyscallFilter};
 use hostel_sys::mount::Attributes;
@@ -18,16 +18,16 @@ const API: Attributes = NOSUID_NODEV.or(Attributes::NOEXEC);
 
 /// Covered in /proc for every machine (spec/nspawn.md 1.7).
 /// systemd-nspawn leaves mtrr open, through which root changes how the host's memory is cached.
-const PROC_MASKED: [&str; 6] = ["kallsyms", "kcore", "keys", "mtrr", "sysrq-trigger", "timer_list"];
+const PROC_MASKED: [&CStr; 6] = [c"kallsyms", c"kcore", c"keys", c"mtrr", c"sysrq-trigger", c"timer_list"];
 /// Covered besides in machine mode (spec/security.md 4).
-const PROC_MASKED_MACHINE: [&str; 7] = ["latency_stats", "slabinfo", "vmallocinfo", "pagetypeinfo", "sched_debug", "acpi", "scsi"];
+const PROC_MASKED_MACHINE: [&CStr; 7] = [c"latency_stats", c"slabinfo", c"vmallocinfo", c"pagetypeinfo", c"sched_debug", c"acpi", c"scsi"];
 /// Read-only in /proc. `sys` last: /proc/sys/net may stay writable.
-const PROC_READ_ONLY: [&str; 8] = ["acpi", "apm", "asound", "bus", "fs", "irq", "scsi", "sys"];
+const PROC_READ_ONLY: [&CStr; 8] = [c"acpi", c"apm", c"asound", c"bus", c"fs", c"irq", c"scsi", c"sys"];
 /// Covered in /sys in machine mode.
-const SYS_MASKED_MACHINE: [&str; 5] = ["firmware", "kernel/debug", "kernel/tracing", "kernel/security", "power"];
+const SYS_MASKED_MACHINE: [&CStr; 5] = [c"firmware", c"kernel/debug", c"kernel/tracing", c"kernel/security", c"power"];
 
 /// Covered in /sys of a machine with its own network, where systemd-nspawn shows only block, bus, class, dev, devices and kernel.
-const SYS_MASKED_PRIVATE: [&str; 3] = ["firmware", "module", "power"];
+const SYS_MASKED_PRIVATE: [&CStr; 3] = [c"firmware", c"module", c"power"];
 
 impl Builder<'_> {
     fn machine_mode(&self) -> bool {
@@ -41,7 +41,7 @@ impl Builder<'_> {
     }
 
     pub(super) fn api_file_systems(&mut self) {
-        self.dev();
+        let dev = self.dev();
         self.run();
         if !self.spec.root.keep_tmp {
             let tmp = self.prepare(Prepared::Tmpfs {
@@ -53,17 +53,17 @@ impl Builder<'_> {
         }
         self.proc();
         self.sys();
-        self.payload.push(PayloadStep::Mqueue);
+        self.payload.push(PayloadStep::Mqueue(dev));
         self.payload.push(PayloadStep::Cgroup);
     }
 
-    fn dev(&mut self) {
+    fn dev(&mut self) -> super::Slot {
         let dev = self.prepare(Prepared::Tmpfs {
             options: options(&[("mode", "0755"), ("size", "4m"), ("nr_inodes", "64k")]),
             attributes: Attributes::NOSUID.or(Attributes::STRICTATIME),
             nodes: self.device_nodes(),
         });
-        self.payload.push(PayloadStep::AttachApi(dev, "dev"));
+        self.payload.push(PayloadStep::AttachApi(dev, c"dev"));
         let pts = self.prepare(Prepared::Devpts);
         self.console_slots = Some((pts, dev));
         self.payload.push(PayloadStep::AttachIn(dev, pts, c"pts"));
@@ -73,6 +73,7 @@ impl Builder<'_> {
             nodes: Vec::new(),
         });
         self.payload.push(PayloadStep::AttachIn(dev, shm, c"shm"));
+        dev
     }
 
     fn device_nodes(&self) -> Vec<Node> {
@@ -143,7 +144,7 @@ impl Builder<'_> {
             nodes,
         });
         self.host.push(HostStep::OpenNotify(run));
-        self.payload.push(PayloadStep::AttachApi(run, "run"));
+        self.payload.push(PayloadStep::AttachApi(run, c"run"));
         self.payload.push(PayloadStep::SealRunHost(run));
     }
 
@@ -171,7 +172,7 @@ impl Builder<'_> {
         if self.own_network() {
             self.payload.push(PayloadStep::Sysfs { fallback: host_sys, attributes });
         } else {
-            self.payload.push(PayloadStep::AttachApi(host_sys, "sys"));
+            self.payload.push(PayloadStep::AttachApi(host_sys, c"sys"));
         }
         if !self.spec.security.api_writable {
             if self.machine_mode() {

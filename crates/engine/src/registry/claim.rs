@@ -84,7 +84,7 @@ pub(super) fn take(registry: &Registry, name: &MachineName, make: Make) -> Resul
 
 /// Makes the directory ours; `None` when it was removed meanwhile. An error leaves nothing in a directory we made.
 fn move_in(registry: &Registry, name: &MachineName, path: &std::path::Path, dir: OwnedFd, fresh: bool) -> Result<Option<Claim>> {
-    let copy = || registry.machines.try_clone().map_err(|e| failed("open", &registry.root, e));
+    let copy = || rustix::io::fcntl_dupfd_cloexec(&registry.machines, 3).map_err(|e| failed("open", &registry.root, e));
     let machines = copy()?;
     let spare = (0..SPARE).map(|_| copy()).collect::<Result<Vec<_>>>()?;
     let Some(lock) = take_lock(dir.as_fd(), name, path)? else { return Ok(None) };

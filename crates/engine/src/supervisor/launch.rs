@@ -44,13 +44,9 @@ pub struct Launched {
 }
 
 /// Runs a plan. When it fails, nothing it made is left but what the claim's journal lists; the caller undoes that.
-pub fn launch(plan: &Plan, layout: &Layout, made: &mut Made, claim: &mut Claim) -> Result<Launched> {
-    launch_with(plan, layout, made, claim, |_, _, _| Ok(())).map(|(launched, ())| launched)
-}
-
-/// As [`launch`]. `meanwhile` is what the supervisor prepares while the payload sets itself up: it costs no time of its own. What it
+/// `meanwhile` is what the supervisor prepares while the payload sets itself up: it costs no time of its own. What it
 /// makes must not say that the machine runs; that is true only when this returns.
-pub fn launch_with<T>(
+pub fn launch<T>(
     plan: &Plan,
     layout: &Layout,
     made: &mut Made,

@@ -1,5 +1,6 @@
 //! The one process that owns a running machine: it launches it, watches it, and takes everything away at the end.
 
+mod files;
 pub mod launch;
 mod overlay;
 mod payload;
