@@ -13,8 +13,8 @@ use std::sync::atomic::{
 
 /// Bytes in the arena.
 pub const SIZE: usize = 128 << 10;
-/// Bytes that get their pages at once; the start of a machine needs some 45 KiB beside its two console buffers.
-const POPULATED: usize = 64 << 10;
+/// Bytes that get their pages at a time: `exec` needs some 10 KiB in all, the start of a machine 45.
+const CHUNK: usize = 16 << 10;
 /// Larger blocks are the system's: they would use the arena up.
 const LARGE: usize = 32 << 10;
 /// `START` while there is no arena and will be none.
@@ -36,9 +36,7 @@ fn set_up() -> usize {
     let map = unsafe { libc::mmap(std::ptr::null_mut(), SIZE, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
     let start = if map == libc::MAP_FAILED { NONE } else { map as usize };
     if start != NONE {
-        // Since Linux 5.14; before, and whenever it fails, pages come as they are touched.
-        // SAFETY: a part of the mapping just made.
-        unsafe { libc::madvise(map, POPULATED, libc::MADV_POPULATE_WRITE) };
+        populate(start);
     }
     // NEXT first: who sees START may use it. Only one of several threads gets to set it from 0.
     if start != NONE && NEXT.compare_exchange(0, start, AcqRel, Acquire).is_err() {
@@ -49,6 +47,12 @@ fn set_up() -> usize {
     }
     START.store(start, std::sync::atomic::Ordering::Release);
     start
+}
+
+/// Gives a chunk its pages by one call. Since Linux 5.14; before, and whenever it fails, they come as they are touched.
+fn populate(chunk: usize) {
+    // SAFETY: a part of our mapping, in which nothing changes but that pages of zeros appear.
+    unsafe { libc::madvise(chunk as *mut libc::c_void, CHUNK, libc::MADV_POPULATE_WRITE) };
 }
 
 fn take(layout: Layout) -> Option<*mut u8> {
@@ -70,7 +74,14 @@ fn take(layout: Layout) -> Option<*mut u8> {
             return None;
         }
         match NEXT.compare_exchange_weak(next, end, AcqRel, Relaxed) {
-            Ok(_) => return Some(at as *mut u8),
+            Ok(_) => {
+                // The first byte of a chunk; large blocks are buffers, of which little may be used.
+                let (before, after) = ((next - start).div_ceil(CHUNK), (end - start).div_ceil(CHUNK));
+                if before < after && before > 0 && layout.size() <= CHUNK / 2 {
+                    populate(start + before * CHUNK);
+                }
+                return Some(at as *mut u8);
+            }
             Err(now) => next = now,
         }
     }
