@@ -18,7 +18,7 @@ use hostel_spec::{CapName, CapSet, ProcessSpec, UserSelector};
 use hostel_sys::clone::{self, CloneArgs, Fork};
 use hostel_sys::{caps, proc};
 
-use super::{Entered, Entry, Facts, Leader, Streams};
+use super::{Entered, Entry, Known, Leader, Streams};
 use crate::error::{Error, io_text};
 
 /// Why nothing was started.
@@ -118,32 +118,40 @@ struct Work<'a> {
 }
 
 pub(super) fn enter(leader: &Leader, entry: &Entry<'_>, here: bool) -> Outcome<Entered> {
-    let facts = leader.facts()?;
+    let (bounding, known) = match (entry.bounding, entry.known) {
+        (Some(bounding), Some(known)) => (bounding, known),
+        (bounding, known) => {
+            let facts = leader.facts()?;
+            let seen = Known { no_new_privileges: facts.no_new_privileges, uid: facts.uid };
+            (bounding.unwrap_or(CapSet(facts.bounding)), known.unwrap_or(seen))
+        }
+    };
     // A leader of another user is in another user namespace; should that be wrong, the kernel says so before anything is done.
-    let guessed = entry.selection.user && facts.uid != rustix::process::geteuid().as_raw();
-    if guessed && let Some(entered) = attempt(leader, entry, here, &facts, false)? {
+    let guessed = entry.selection.user && known.uid != rustix::process::geteuid().as_raw();
+    if guessed && let Some(entered) = attempt(leader, entry, here, (bounding, known), false)? {
         return Ok(entered);
     }
     let shared = leader.shares("user")?;
-    attempt(leader, entry, here, &facts, shared)?.ok_or_else(|| EnterError::new("join", "user namespace of the machine", &Errno::INVAL.into()))
+    attempt(leader, entry, here, (bounding, known), shared)?
+        .ok_or_else(|| EnterError::new("join", "user namespace of the machine", &Errno::INVAL.into()))
 }
 
 /// Enters a machine that shares our user namespace, or does not; `None`: it is the other way round.
-fn attempt(leader: &Leader, entry: &Entry<'_>, here: bool, facts: &Facts, shared_users: bool) -> Outcome<Option<Entered>> {
-    let separate = shared_users && entry.selection.pid && CapSet(facts.bounding).has(CapName::SYS_PTRACE);
+fn attempt(leader: &Leader, entry: &Entry<'_>, here: bool, (bounding, known): (CapSet, Known), shared_users: bool) -> Outcome<Option<Entered>> {
+    let separate = shared_users && entry.selection.pid && bounding.has(CapName::SYS_PTRACE);
     if separate && !clone::is_single_threaded().when("count", "threads of this process")? {
         let why = io::Error::other("a machine that may trace host processes cannot be entered by a process with several threads");
         return Err(EnterError::new("enter", "machine", &why));
     }
     let mut process = entry.process.clone();
-    process.no_new_privileges |= facts.no_new_privileges;
+    process.no_new_privileges |= known.no_new_privileges;
     let mut work = Work {
         entry,
         process,
         pidfd: leader.pidfd(),
         root: if entry.selection.mount && leader.is_foreign() { Some(leader.root()?) } else { None },
         flags: entry.selection.flags(shared_users),
-        bounding: entry.bounding.unwrap_or(CapSet(facts.bounding)),
+        bounding,
         separate,
         here,
         report: None,

@@ -90,6 +90,7 @@ impl Order {
             program: Program::Command,
             env: &self.env,
             bounding: self.bounding,
+            known: None,
             filter: &self.filter,
             streams,
         }

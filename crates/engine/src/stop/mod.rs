@@ -152,6 +152,7 @@ impl<'a> InitPolicy<'a> {
             program: Program::Command,
             env: &env,
             bounding: Some(self.confinement.bounding),
+            known: None,
             filter: self.confinement.filter,
             streams: Streams::Given([null.as_fd(), null.as_fd(), null.as_fd()]),
         };

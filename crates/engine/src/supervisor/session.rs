@@ -314,6 +314,7 @@ fn state_of(plan: &Plan, session: &Session<'_>, made: &Made, launched: &Launched
     state.uuid = Some(plan.uuid);
     state.container = Some(plan.container.clone());
     state.bounding = Some(plan.bounding);
+    state.no_new_privileges = Some(plan.process().no_new_privileges);
     state.kill_signal = plan.spec.lifecycle.kill_signal;
     Ok(state)
 }

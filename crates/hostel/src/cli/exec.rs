@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 
 use hostel_engine::cgroup::MachineCgroup;
 use hostel_engine::enter::relay::{self, RunError};
-use hostel_engine::enter::{self, Cause, Entry, Leader, Placement, Selection, Streams};
+use hostel_engine::enter::{self, Cause, Entry, Known, Leader, Placement, Selection, Streams};
 use hostel_engine::error::{Context, Error};
 use hostel_engine::registry::Machine;
 use hostel_process::r#become::Program;
@@ -114,7 +114,7 @@ fn run(args: &[OsString]) -> Outcome {
 
 /// Runs `order` in its machine, to its end.
 pub(super) fn run_in(order: &Order) -> Outcome {
-    let found = look::running(&machine::open_registry()?, &order.name)?;
+    let found = look::to_enter(&machine::open_registry()?, &order.name)?;
     shield(&found)?;
     // What we hold and have in memory is nothing the machine may look into while we are seen in it.
     hostel_sys::proc::set_dumpable(false).context("protect", "this process")?;
@@ -149,6 +149,7 @@ pub(super) fn run_in(order: &Order) -> Outcome {
         program: Program::Command,
         env: &env,
         bounding: state.bounding,
+        known: Known::of(state),
         filter: &filter,
         streams: Streams::Inherit,
     };

@@ -40,6 +40,7 @@ fn relay(guest: &Guest, script: &str, ours: [BorrowedFd<'_>; 3], tty: bool) -> W
         program: Program::Command,
         env: &env,
         bounding: None,
+        known: None,
         filter: &[],
         streams: Streams::Inherit,
     };
