@@ -51,8 +51,8 @@ pub struct Process<'a> {
     pub new_session: bool,
     /// Descriptors from 3 on that are kept (socket activation).
     pub keep: u32,
-    /// The one other descriptor that stays open until the exec: where failures are reported.
-    pub report: Option<BorrowedFd<'a>>,
+    /// Other descriptors that stay open until the exec: where failures are reported.
+    pub until_exec: &'a [BorrowedFd<'a>],
     /// A hard limit that may not be raised here is lowered to what is possible instead of refused.
     pub clamp_limits: bool,
     /// Killed when the process that made it ends.
@@ -101,14 +101,14 @@ pub struct Ready {
 }
 
 /// Does everything but the exec: the calling process is as limited as the program will be.
-/// Descriptors from 3 on are closed, but the kept ones, and the one for reports, which the exec closes. The caller must leave
+/// Descriptors from 3 on are closed, but the kept ones, and those that the exec closes. The caller must leave
 /// by [`execute`] or `exit_now`: whatever owned descriptors it has are gone.
 pub fn confine(process: &Process<'_>) -> Result<Ready, Failure> {
     let spec = process.spec;
     let user = find_user(spec)?;
     session(process)?;
     // Closed, not only marked: a path of the machine is walked from here on (directory, program), and it may be a link to /proc/self/fd/N.
-    clone::close_from_but(3 + process.keep, process.report).map_err(|e| Failure::new("close", "descriptors", e))?;
+    clone::close_from_but(3 + process.keep, process.until_exec).map_err(|e| Failure::new("close", "descriptors", e))?;
     limits(process)?;
     proc::set_ids(0, 0, &[]).or_else(already_root).map_err(|e| Failure::new("become", "root", e))?;
     if let Some(filter) = process.filter {

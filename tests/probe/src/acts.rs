@@ -269,3 +269,39 @@ pub fn many_fds(n: i64) {
     }
     print(&format!("opened {}\n", held.len()));
 }
+
+/// Counts `backwards`, turned round, in all memory of a process that can be read: the text itself is in nobody's arguments.
+pub fn scan(pid: &str, backwards: &str) {
+    use std::os::unix::fs::FileExt;
+    let needle: Vec<u8> = backwards.bytes().rev().collect();
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps"));
+    let memory = std::fs::File::open(format!("/proc/{pid}/mem"));
+    let (maps, memory) = match (maps, memory) {
+        (Ok(maps), Ok(memory)) => (maps, memory),
+        (Err(e), _) | (_, Err(e)) => return print(&format!("scan {pid}: refused {}\n", errno_name(e.raw_os_error().unwrap_or(0)))),
+    };
+    let (mut read, mut found) = (0, 0);
+    for range in maps.lines().filter_map(|line| line.split(' ').next()?.split_once('-')) {
+        let (Ok(start), Ok(end)) = (u64::from_str_radix(range.0, 16), u64::from_str_radix(range.1, 16)) else { continue };
+        let mut bytes = vec![0; (end - start) as usize];
+        // [vvar] and guard pages cannot be read.
+        if memory.read_exact_at(&mut bytes, start).is_ok() {
+            read += bytes.len();
+            found += bytes.windows(needle.len()).filter(|w| *w == needle).count();
+        }
+    }
+    print(&format!("scan {pid}: {} found {}\n", if read > 1 << 16 { "read" } else { "nothing read" }, if found > 0 { "yes" } else { "no" }));
+}
+
+/// Tries to clear the read-only flag of the mount that `path` is the root of, and to clone it.
+pub fn thaw(path: &str) {
+    let name = crate::sys::c(path);
+    let mut statistics: libc::statvfs = unsafe { std::mem::zeroed() };
+    let known = unsafe { libc::statvfs(name.as_ptr(), &raw mut statistics) } == 0;
+    print(&format!("{path} is read-only: {}\n", if known && statistics.f_flag & libc::ST_RDONLY != 0 { "yes" } else { "no" }));
+    // struct mount_attr: set, clear (MOUNT_ATTR_RDONLY), propagation, userns
+    let attributes = [0u64, 1, 0, 0];
+    let say = |call: &str, ret: i64| print(&format!("{call} {path}: {}\n", if ret < 0 { errno_name(errno()) } else { "done".into() }));
+    say("mount_setattr", unsafe { libc::syscall(libc::SYS_mount_setattr, libc::AT_FDCWD, name.as_ptr(), 0, attributes.as_ptr(), 32usize) });
+    say("open_tree", unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, name.as_ptr(), 1) });
+}

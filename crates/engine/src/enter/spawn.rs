@@ -332,6 +332,11 @@ impl<'a> Work<'a> {
         Ok(pty)
     }
 
+    /// What stays open until the exec, which closes it.
+    fn until_exec(&self) -> Vec<BorrowedFd<'_>> {
+        self.report.iter().map(OwnedFd::as_fd).collect()
+    }
+
     /// The process inside. Returns only the reason why it is not the program.
     fn become_it(&self) -> EnterError {
         match self.prepare() {
@@ -339,7 +344,7 @@ impl<'a> Work<'a> {
             Ok(()) => {
                 let terminal = self.slave.is_some();
                 let filter = Some(self.entry.filter).filter(|f| !f.is_empty());
-                become_process(&self.process, self.entry, self.bounding, filter, terminal, self.report.as_ref().map(OwnedFd::as_fd))
+                become_process(&self.process, self.entry, self.bounding, filter, terminal, &self.until_exec())
             }
         }
     }
@@ -363,7 +368,7 @@ impl<'a> Work<'a> {
             }
         }
         // Closed, not only marked: the working directory that is entered before the exec may be /proc/self/fd/N.
-        clone::close_all_but(self.report.as_ref().map(OwnedFd::as_fd)).when("close", "descriptors")?;
+        clone::close_from_but(3, &self.until_exec()).when("close", "descriptors")?;
         for fd in [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()] {
             let directory = rustix::fs::fstat(fd).is_ok_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::Directory);
             if directory {
@@ -393,7 +398,7 @@ fn become_process(
     bounding: CapSet,
     filter: Option<&[hostel_sys::seccomp::Insn]>,
     terminal: bool,
-    report: Option<BorrowedFd<'_>>,
+    until_exec: &[BorrowedFd<'_>],
 ) -> EnterError {
     let process = Process {
         spec,
@@ -405,7 +410,7 @@ fn become_process(
         controlling: terminal,
         new_session: true,
         keep: 0,
-        report,
+        until_exec,
         clamp_limits: true,
         // Whoever waits for it, takes its status and passes signals on is this caller: without it, it would run on unseen.
         die_with_parent: true,

@@ -548,12 +548,16 @@ impl<'a> Payload<'a> {
             // Also on pipes: the session of the one who started us, and its terminal, stay behind.
             new_session: true,
             keep: self.plan.listen_fds,
-            report: Some(self.report.as_fd()),
+            until_exec: &[self.report.as_fd()],
             clamp_limits: true,
             die_with_parent: true,
         };
-        if self.plan.spec.payload == hostel_spec::Payload::CommandAsPid2 {
-            return stub::run(&process, self.report.as_fd(), !self.plan.spec.lifecycle.nspawn_exit_status);
+        if let Some(slot) = self.plan.stub {
+            let program = match self.slot(slot) {
+                Ok(program) => program,
+                Err(failure) => return failure,
+            };
+            return stub::run(&process, self.report.as_fd(), program, !self.plan.spec.lifecycle.nspawn_exit_status);
         }
         r#become::run(&process)
     }

@@ -15,7 +15,9 @@ use hostel_sys::mount::{self, Attributes, FsOption, Propagation};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, makedev};
 
 use crate::cgroup::{self, Layout, MachineCgroup};
+use crate::enter::shield;
 use crate::error::{Context, Error, Result, io_text};
+use crate::parts;
 use crate::plan::Plan;
 use crate::plan::steps::{HostStep, IdChoice, Node, Prepared, Slot, Source};
 use crate::registry::{Claim, Undo};
@@ -238,6 +240,10 @@ fn prepare(what: &Prepared, claim: &mut Claim, made: &mut Made) -> Result<OwnedF
         Prepared::Tmpfs { options, attributes, nodes } => tmpfs(options, *attributes, nodes, made.base()),
         Prepared::Devpts => devpts(made.base()).map_err(plain),
         Prepared::Sysfs { attributes } => mount::filesystem(c"sysfs", &[], *attributes).map_err(plain),
+        Prepared::OwnProgram => {
+            parts::demand("stub init")?;
+            if made.ids.is_some() { shield::own_program_for_others() } else { shield::own_program() }
+        }
         Prepared::Overlay { lower, upper } => overlay(lower, upper.as_ref(), claim, made),
     }
 }
