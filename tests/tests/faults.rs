@@ -109,6 +109,26 @@ fn killed_at_every_wait() {
 }
 
 #[test]
+fn a_payload_killed_before_its_exec_is_no_started_machine() {
+    let Some(bed) = Bed::start() else { return };
+    if Invocation::new("strace").arg("-V").run().code != Some(0) {
+        return println!("skipped: no strace");
+    }
+    let tree = bed.little();
+    let name = bed.name();
+    // The payload alone changes its root; at that moment it has taken everything over from the supervisor.
+    let killed = "exec strace -f -qq -o /dev/null -e trace=pivot_root -e inject=pivot_root:signal=KILL \"$@\"";
+    for options in [&[][..], &["-a"], &["-U"]] {
+        let line = bed.nspawn(&tree, options).args(["-M", &name, "/probe", "say", "reached"]);
+        line.through_shell(killed).limit(SOON).run().exits(1).says("killed before it could execute");
+    }
+    tree.init_is_probe("sleep");
+    let line = bed.hostel(["boot"]).arg(tree.path()).args(["-d", "--name", &name]);
+    line.through_shell(killed).limit(SOON).run().exits(1).prints("").says("killed before it could execute");
+    next_start_works(&bed, &tree, &name);
+}
+
+#[test]
 fn killed_at_fifty_moments() {
     let Some(bed) = Bed::start() else { return };
     let tree = bed.busybox();

@@ -17,7 +17,7 @@ use hostel_sys::{clone, netlink, proc};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::launch::waits;
+use super::launch::{READY, waits};
 use super::prepare::Made;
 use super::{overlay, stub};
 use crate::plan::Plan;
@@ -559,7 +559,13 @@ impl<'a> Payload<'a> {
             };
             return stub::run(&process, self.report.as_fd(), program, !self.plan.spec.lifecycle.nspawn_exit_status);
         }
-        r#become::run(&process)
+        match r#become::confine(&process) {
+            Ok(ready) => {
+                announce(self.report.as_fd());
+                r#become::execute(&ready)
+            }
+            Err(failure) => failure,
+        }
     }
 }
 
@@ -571,6 +577,12 @@ fn keyring() -> Step {
         Err(e) if e.raw_os_error() == Some(Errno::NOSYS.raw_os_error()) => Ok(()),
         Err(e) => Err(Failure::new("make", "session keyring", e)),
     }
+}
+
+/// Tells the supervisor that nothing is left to do but the exec. Who hangs up without this word did not come that far.
+pub(super) fn announce(fd: BorrowedFd<'_>) {
+    // EPIPE: the supervisor is dead, and so are we in a moment.
+    let _ = rustix::io::write(fd, &[READY]);
 }
 
 /// Tells the supervisor what failed: `verb NUL object NUL cause`.

@@ -26,7 +26,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
 
-use super::payload::report;
+use super::payload::{announce, report};
 use crate::enter::shield;
 
 /// What it calls itself, in argv[0] and in /proc/1/comm: as systemd-nspawn's.
@@ -78,6 +78,7 @@ pub(super) fn run(process: &Process<'_>, report_to: BorrowedFd<'_>, program: Bor
             let failure = match wait_for_stub(&held).and_then(|()| own_session(terminal)) {
                 Ok(()) => {
                     let _ = event::set_blocked_signals(before);
+                    announce(report_to);
                     r#become::execute(&ready)
                 }
                 Err(e) => failed(e),
