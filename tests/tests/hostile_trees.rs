@@ -144,6 +144,32 @@ fn links_inside_mean_the_machines_own_root() {
 }
 
 #[test]
+fn no_program_is_hostel_itself() {
+    let Some(bed) = Bed::start() else { return };
+    let tree = bed.busybox();
+    // What is /proc/self/exe while the program is being executed is our own file on the host.
+    symlink("/proc/self/exe", tree.at("/opt/link")).expect("link");
+    symlink("/proc/thread-self/exe", tree.at("/opt/other-link")).expect("link");
+    symlink("link", tree.at("/opt/link-to-link")).expect("link");
+    for (name, line) in [("script", "#!/proc/self/exe --help\n"), ("script-by-link", "#! /opt/link\n"), ("script-of-script", "#!/opt/script\n")] {
+        tree.write(&format!("/opt/{name}"), line).executable(&format!("/opt/{name}"));
+    }
+    for name in ["link", "other-link", "link-to-link", "script", "script-by-link", "script-of-script"] {
+        let path = format!("/opt/{name}");
+        for options in [&[][..], &["-a"], &["-u", "alice"], &["--setenv=PATH=/opt"]] {
+            let word = if options == ["--setenv=PATH=/opt"] { name } else { &path };
+            bed.nspawn(&tree, options).arg(word).run().exits(1).says("lead out of the machine");
+        }
+    }
+    for place in ["/usr/lib/systemd/systemd", "/usr/sbin/init"] {
+        tree.remove(place);
+        std::fs::create_dir_all(tree.at(place).parent().expect("parent")).expect("mkdir");
+        symlink("/opt/script", tree.at(place)).expect("link");
+    }
+    bed.nspawn(&tree, ["-b"]).run().exits(1).says("lead out of the machine");
+}
+
+#[test]
 fn no_working_directory_leads_out_by_a_descriptor() {
     let Some(bed) = Bed::start() else { return };
     let tree = bed.busybox();

@@ -21,12 +21,13 @@ pub fn is_shielded() -> bool {
     statvfs("/proc/self/exe").is_ok_and(|fs| fs.f_flag.contains(StatVfsMountFlags::RDONLY))
 }
 
-/// This program's file (`O_PATH`) on a read-only mount that is in no mount namespace. Nothing is copied.
+/// This program's file (`O_PATH`) on a read-only mount that is in no mount namespace. Nothing is copied. What is executed by
+/// this descriptor runs shielded.
 ///
 /// A *detached* mount would not do: whoever reaches it, and be it through /proc/PID/exe, may change its attributes
 /// (mount_setattr(2) asks only that it is in the caller's namespace or in none at all). Closing its descriptor unmounts it,
 /// while the one that is returned keeps it alive: from then on nobody can change, clone or attach it.
-pub(crate) fn own_program() -> Result<OwnedFd> {
+pub fn own_program() -> Result<OwnedFd> {
     let detached = match clone_tree(CWD, c"/proc/self/exe", false) {
         Ok(mount) => mount,
         // We run from such a mount already.

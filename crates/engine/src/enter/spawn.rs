@@ -414,6 +414,8 @@ fn become_process(
         clamp_limits: true,
         // Whoever waits for it, takes its status and passes signals on is this caller: without it, it would run on unseen.
         die_with_parent: true,
+        // Who enters such a machine runs from a file that cannot be written (`shield`).
+        no_magic_links: false,
     };
     r#become::run(&process).into()
 }

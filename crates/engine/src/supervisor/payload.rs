@@ -551,6 +551,8 @@ impl<'a> Payload<'a> {
             until_exec: &[self.report.as_fd()],
             clamp_limits: true,
             die_with_parent: true,
+            // With a user namespace our file belongs to nobody of the machine.
+            no_magic_links: !self.plan.user_namespace,
         };
         if let Some(slot) = self.plan.stub {
             let program = match self.slot(slot) {
