@@ -37,6 +37,7 @@ pub use claim::Claim;
 pub use identity::{ProcessId, boot_id};
 pub use machine::{Liveness, Machine};
 pub use recover::Report;
+pub(crate) use remove::remove_tree as remove_in;
 pub use state::{Desired, MachineState, Origin, Phase, StateError};
 pub use undo::Undo;
 

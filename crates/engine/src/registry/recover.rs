@@ -73,6 +73,7 @@ pub fn execute(record: &Undo, state: &Path) -> Result<(), String> {
         },
         Undo::Cgroup { path } => remove_cgroup(Path::new(path.as_os_str())),
         Undo::Directory { path } => remove_directory(Path::new(path.as_os_str())),
+        Undo::Work { path } => remove_work(Path::new(path.as_os_str())),
         Undo::File { path } => remove_file(Path::new(path.as_os_str()), state),
         Undo::Mount { path } => detach(Path::new(path.as_os_str())),
         Undo::Link { name, alias } => delete_link(name, alias),
@@ -120,6 +121,17 @@ fn parent_of(path: &Path) -> io::Result<Option<(OwnedFd, CString)>> {
 fn remove_directory(path: &Path) -> io::Result<()> {
     let Some((parent, name)) = parent_of(path)? else { return Ok(()) };
     Ok(remove_tree(parent.as_fd(), &name)?)
+}
+
+/// What lies behind a link now is not what was made there.
+fn remove_work(path: &Path) -> io::Result<()> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(io::Error::from(io::ErrorKind::InvalidInput)) };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    match openat2(rustix::fs::CWD, parent, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS) {
+        Ok(parent) => Ok(remove_tree(parent.as_fd(), &c_string(name.as_bytes())?)?),
+        Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn remove_file(path: &Path, state: &Path) -> io::Result<()> {
