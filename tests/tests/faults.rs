@@ -129,6 +129,27 @@ fn a_payload_killed_before_its_exec_is_no_started_machine() {
 }
 
 #[test]
+fn a_machine_that_reboots_writes_no_more_and_more() {
+    let Some(bed) = Bed::start() else { return };
+    let tree = bed.little();
+    let name = bed.name();
+    let lines = |reboots: u32| {
+        tree.write("/n", "0\n");
+        tree.remove("/usr/sbin/init");
+        let script =
+            format!("#!/bin/sh\nread n </n; echo $((n + 1)) >/n; [ $n -lt {reboots} ] && exec /probe reboot; exec /probe say up then sleep\n");
+        tree.write("/usr/sbin/init", script).executable("/usr/sbin/init");
+        let running = bed.hostel(["boot", "--network-veth", "--overlay=/usr/share::/mnt"]).arg(tree.path()).args(["--name", &name]).start();
+        running.expect("up");
+        let text = std::fs::read_to_string(bed.state_of(&name).join("undo")).expect("journal");
+        bed.hostel(["stop", &name]).run().exits(0);
+        running.finish(SOON);
+        text.lines().count()
+    };
+    assert_eq!(lines(4), lines(1));
+}
+
+#[test]
 fn killed_at_fifty_moments() {
     let Some(bed) = Bed::start() else { return };
     let tree = bed.busybox();

@@ -48,6 +48,7 @@ const LOCK: &std::ffi::CStr = c"lock";
 const STATE: &std::ffi::CStr = c"state.json";
 const STATE_NEW: &std::ffi::CStr = c".#hostel-state";
 const UNDO: &std::ffi::CStr = c"undo";
+const UNDO_NEW: &std::ffi::CStr = c".#hostel-undo";
 const FILTER: &std::ffi::CStr = c"filter";
 
 /// Why the registry did not do what was asked.

@@ -81,6 +81,19 @@ pub fn execute(record: &Undo, state: &Path) -> Result<(), String> {
     done.map_err(|error| format!("{}: {}", record.describe(), crate::error::io_text(&error)))
 }
 
+/// Whether there may still be something to take back. What cannot be told is.
+pub(crate) fn is_pending(record: &Undo) -> bool {
+    let exists = |path: &hostel_spec::OsText| !matches!(rustix::fs::lstat(path.as_os_str()), Err(Errno::NOENT));
+    match record {
+        Undo::Boot { .. } => false,
+        Undo::Leader { process } => !matches!(process.open(), Ok(None)),
+        // A relative path is below a hierarchy that is not mounted here.
+        Undo::Cgroup { path } => !Path::new(path.as_os_str()).is_absolute() || exists(path),
+        Undo::Directory { path } | Undo::Work { path } | Undo::File { path } => exists(path),
+        Undo::Mount { .. } | Undo::Link { .. } => true,
+    }
+}
+
 fn kill_and_wait(pidfd: BorrowedFd<'_>) -> io::Result<()> {
     match pidfd_send_signal(pidfd, SIGKILL) {
         Err(e) if Errno::from_io_error(&e) == Some(Errno::SRCH) => return Ok(()),

@@ -88,7 +88,8 @@ pub fn run(spec: &MachineSpec, mut session: Session<'_>) -> Result<u8> {
     let status = loop {
         match one_life(&plan, &host, &mut session, &mut claim, &mut made, &mut carried) {
             Ok(Ending::Exit(status)) => break status,
-            Ok(Ending::Again) => {}
+            // The journal of a life that has ended is not needed; when it cannot be shortened, it is only long.
+            Ok(Ending::Again) => drop(claim.compact()),
             Err(error) => {
                 made.remove_temporary();
                 claim.undo_all();
