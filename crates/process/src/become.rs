@@ -13,7 +13,7 @@ use hostel_sys::seccomp::Insn;
 use hostel_sys::{caps, clone, proc, seccomp, tree};
 use rustix::fs::{Mode, OFlags};
 
-use crate::userdb;
+use crate::{magic, userdb};
 
 /// Where programs are searched when the environment has no `PATH` (systemd's compatible default).
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -51,12 +51,14 @@ pub struct Process<'a> {
     pub new_session: bool,
     /// Descriptors from 3 on that are kept (socket activation).
     pub keep: u32,
-    /// The one other descriptor that stays open until the exec: where failures are reported.
-    pub report: Option<BorrowedFd<'a>>,
+    /// Other descriptors that stay open until the exec: where failures are reported.
+    pub until_exec: &'a [BorrowedFd<'a>],
     /// A hard limit that may not be raised here is lowered to what is possible instead of refused.
     pub clamp_limits: bool,
     /// Killed when the process that made it ends.
     pub die_with_parent: bool,
+    /// No program is run that one of /proc's magic links leads to: it could be ours, and the machine may write to our file.
+    pub no_magic_links: bool,
 }
 
 /// Why a process could not be made.
@@ -95,20 +97,21 @@ pub fn run(process: &Process<'_>) -> Failure {
 #[derive(Debug)]
 pub struct Ready {
     program: Program,
+    no_magic_links: bool,
     programs: Vec<(CString, CString)>,
     argv: Vec<CString>,
     env: Vec<CString>,
 }
 
 /// Does everything but the exec: the calling process is as limited as the program will be.
-/// Descriptors from 3 on are closed, but the kept ones, and the one for reports, which the exec closes. The caller must leave
+/// Descriptors from 3 on are closed, but the kept ones, and those that the exec closes. The caller must leave
 /// by [`execute`] or `exit_now`: whatever owned descriptors it has are gone.
 pub fn confine(process: &Process<'_>) -> Result<Ready, Failure> {
     let spec = process.spec;
     let user = find_user(spec)?;
     session(process)?;
     // Closed, not only marked: a path of the machine is walked from here on (directory, program), and it may be a link to /proc/self/fd/N.
-    clone::close_from_but(3 + process.keep, process.report).map_err(|e| Failure::new("close", "descriptors", e))?;
+    clone::close_from_but(3 + process.keep, process.until_exec).map_err(|e| Failure::new("close", "descriptors", e))?;
     limits(process)?;
     proc::set_ids(0, 0, &[]).or_else(already_root).map_err(|e| Failure::new("become", "root", e))?;
     if let Some(filter) = process.filter {
@@ -125,7 +128,7 @@ pub fn confine(process: &Process<'_>) -> Result<Ready, Failure> {
     let programs = programs(process, &user, &env);
     let argv = arguments(process)?;
     proc::cloexec_from(3 + process.keep).map_err(|e| Failure::new("close", "descriptors", e))?;
-    Ok(Ready { program: process.program, programs, argv, env })
+    Ok(Ready { program: process.program, no_magic_links: process.no_magic_links, programs, argv, env })
 }
 
 /// A process that is root already, in a user namespace where setgroups is denied, is as good as changed.
@@ -329,7 +332,10 @@ pub fn execute(ready: &Ready) -> Failure {
     let mut result: Option<(String, io::Error)> = None;
     for (path, name) in &ready.programs {
         argv[0] = name.as_ptr();
-        let error = proc::execve(path, &argv, &env);
+        let error = match if ready.no_magic_links { magic::refuse(path.to_bytes()) } else { Ok(()) } {
+            Ok(()) => proc::execve(path, &argv, &env),
+            Err(error) => error,
+        };
         let missing = matches!(error.raw_os_error(), Some(code) if code == rustix::io::Errno::NOENT.raw_os_error() || code == rustix::io::Errno::NOTDIR.raw_os_error());
         let refused = error.kind() == io::ErrorKind::PermissionDenied;
         // As execvp: a permission problem is reported if nothing later is found; anything else ends the search.

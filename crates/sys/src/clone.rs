@@ -147,14 +147,9 @@ pub fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Closes every descriptor from 3 on but `keep`. For a child with a descriptor table of its own, which leaves by exec or
-/// [`exit_now`]: whatever owned values it inherited are never dropped there.
-pub fn close_all_but(keep: Option<BorrowedFd<'_>>) -> io::Result<()> {
-    close_from_but(3, keep)
-}
-
-/// The same for every descriptor from `first` on.
-pub fn close_from_but(first: u32, keep: Option<BorrowedFd<'_>>) -> io::Result<()> {
+/// Closes every descriptor from `first` on but those in `keep`. For a child with a descriptor table of its own, which leaves
+/// by exec or [`exit_now`]: whatever owned values it inherited are never dropped there.
+pub fn close_from_but(first: u32, keep: &[BorrowedFd<'_>]) -> io::Result<()> {
     let close = |first: u32, last: u32| {
         if first > last {
             return Ok(0);
@@ -162,11 +157,15 @@ pub fn close_from_but(first: u32, keep: Option<BorrowedFd<'_>>) -> io::Result<()
         // SAFETY: integers only; who owns a closed number is in another process (see above).
         check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })
     };
-    match keep.map(|fd| fd.as_raw_fd() as u32).filter(|n| *n >= first.max(1)) {
-        None => close(first, u32::MAX),
-        Some(n) => close(first, n - 1).and_then(|_| close(n + 1, u32::MAX)),
+    let mut next = first;
+    // From one kept number to the next higher one.
+    while let Some(kept) = keep.iter().map(|fd| fd.as_raw_fd() as u32).filter(|n| *n >= next).min() {
+        if kept > next {
+            close(next, kept - 1)?;
+        }
+        next = kept + 1;
     }
-    .map(drop)
+    close(next, u32::MAX).map(drop)
 }
 
 /// Makes a child that runs `child` in *this* process' memory while the caller is suspended, until it execs or ends

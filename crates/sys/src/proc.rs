@@ -167,14 +167,6 @@ pub fn join_namespace(fd: BorrowedFd<'_>, flag: i32) -> io::Result<()> {
     check(unsafe { libc::setns(fd.as_raw_fd(), flag) }).map(drop)
 }
 
-/// Closes every descriptor from `first` on. For a forked child that will not exec and whose owned values are never dropped.
-pub fn close_from(first: u32) -> io::Result<()> {
-    // SAFETY: integers only. The caller promises that no owned descriptor from `first` on is used or dropped afterwards:
-    // such a process leaves by `exit_now`.
-    let ret = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
-    if ret < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
-}
-
 /// What [`reboot`] asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reboot {
@@ -195,24 +187,23 @@ pub fn reboot(how: Reboot) -> io::Error {
     io::Error::last_os_error()
 }
 
-/// Overwrites this process' arguments and environment, which others can read in /proc, by `title` and zeros.
+/// Overwrites this process' arguments but the first, which others can read in /proc/PID/cmdline, with zeros.
 ///
-/// For a forked child that never execs and no longer reads its environment or arguments.
-pub fn replace_title(title: &[u8]) -> io::Result<()> {
+/// To be called once they have been read: whoever asks std for them afterwards gets empty ones.
+pub fn hide_arguments() -> io::Result<()> {
     let text = std::fs::read_to_string("/proc/self/stat")?;
-    // proc_pid_stat(5): arg_start is field 48, env_end field 51; the name in parentheses may hold anything.
+    // proc_pid_stat(5): arg_start is field 48, arg_end field 49; the name in parentheses may hold anything.
     let after = text.rfind(')').map_or("", |at| &text[at + 2..]);
     let field = |number: usize| after.split_ascii_whitespace().nth(number - 3).and_then(|v| v.parse::<usize>().ok());
-    let (Some(start), Some(end)) = (field(48), field(51)) else { return Err(io::Error::from(io::ErrorKind::InvalidData)) };
+    let (Some(start), Some(end)) = (field(48), field(49)) else { return Err(io::Error::from(io::ErrorKind::InvalidData)) };
     if start == 0 || end <= start || end - start > 8 << 20 {
         return Err(io::Error::from(io::ErrorKind::InvalidData));
     }
-    let length = title.len().min(end - start - 1);
-    // SAFETY: the kernel says that this range of our own stack holds our arguments and environment; it is writable, and
-    // the caller promises that nothing reads them any more.
+    // SAFETY: the kernel says that this range of our own stack holds our arguments, each with a NUL at its end; it is
+    // writable, nobody holds a reference into it (std copies), and zeros leave every argument a C string.
     unsafe {
-        std::ptr::write_bytes(start as *mut u8, 0, end - start);
-        std::ptr::copy_nonoverlapping(title.as_ptr(), start as *mut u8, length);
+        let first = CStr::from_ptr(start as *const c_char).count_bytes().min(end - start);
+        std::ptr::write_bytes((start + first) as *mut u8, 0, end - start - first);
     }
     Ok(())
 }

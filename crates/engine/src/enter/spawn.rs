@@ -118,14 +118,18 @@ struct Work<'a> {
 }
 
 pub(super) fn enter(leader: &Leader, entry: &Entry<'_>, here: bool) -> Outcome<Entered> {
-    let (bounding, known) = match (entry.bounding, entry.known) {
-        (Some(bounding), Some(known)) => (bounding, known),
-        (bounding, known) => {
-            let facts = leader.facts()?;
-            let seen = Known { no_new_privileges: facts.no_new_privileges, uid: facts.uid };
-            (bounding.unwrap_or(CapSet(facts.bounding)), known.unwrap_or(seen))
-        }
-    };
+    // /proc is read only for what nobody has written down.
+    let unsure = entry.filter.is_empty() && !entry.unfiltered;
+    let facts = if unsure || entry.bounding.is_none() || entry.known.is_none() { Some(leader.facts()?) } else { None };
+    let filtered = facts.as_ref().is_some_and(|f| f.filtered);
+    // Unless what holds it holds us, too: whoever made us both may have filtered everything.
+    if filtered && unsure && !Leader::from_pid(std::process::id() as i32)?.facts()?.filtered {
+        let why = "its processes are held by a system call filter that is not known, and what enters would not be";
+        return Err(EnterError::new("enter", "machine", &io::Error::other(why)));
+    }
+    let facts = facts.unwrap_or_default();
+    let bounding = entry.bounding.unwrap_or(CapSet(facts.bounding));
+    let known = entry.known.unwrap_or(Known { no_new_privileges: facts.no_new_privileges, uid: facts.uid });
     // A leader of another user is in another user namespace; should that be wrong, the kernel says so before anything is done.
     let guessed = entry.selection.user && known.uid != rustix::process::geteuid().as_raw();
     if guessed && let Some(entered) = attempt(leader, entry, here, (bounding, known), false)? {
@@ -340,6 +344,11 @@ impl<'a> Work<'a> {
         Ok(pty)
     }
 
+    /// What stays open until the exec, which closes it.
+    fn until_exec(&self) -> Vec<BorrowedFd<'_>> {
+        self.report.iter().map(OwnedFd::as_fd).collect()
+    }
+
     /// The process inside. Returns only the reason why it is not the program.
     fn become_it(&self) -> EnterError {
         match self.prepare() {
@@ -347,7 +356,7 @@ impl<'a> Work<'a> {
             Ok(()) => {
                 let terminal = self.slave.is_some();
                 let filter = Some(self.entry.filter).filter(|f| !f.is_empty());
-                become_process(&self.process, self.entry, self.bounding, filter, terminal, self.report.as_ref().map(OwnedFd::as_fd))
+                become_process(&self.process, self.entry, self.bounding, filter, terminal, &self.until_exec())
             }
         }
     }
@@ -371,7 +380,7 @@ impl<'a> Work<'a> {
             }
         }
         // Closed, not only marked: the working directory that is entered before the exec may be /proc/self/fd/N.
-        clone::close_all_but(self.report.as_ref().map(OwnedFd::as_fd)).when("close", "descriptors")?;
+        clone::close_from_but(3, &self.until_exec()).when("close", "descriptors")?;
         for fd in [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()] {
             let directory = rustix::fs::fstat(fd).is_ok_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::Directory);
             if directory {
@@ -401,7 +410,7 @@ fn become_process(
     bounding: CapSet,
     filter: Option<&[hostel_sys::seccomp::Insn]>,
     terminal: bool,
-    report: Option<BorrowedFd<'_>>,
+    until_exec: &[BorrowedFd<'_>],
 ) -> EnterError {
     let process = Process {
         spec,
@@ -413,10 +422,12 @@ fn become_process(
         controlling: terminal,
         new_session: true,
         keep: 0,
-        report,
+        until_exec,
         clamp_limits: true,
         // Whoever waits for it, takes its status and passes signals on is this caller: without it, it would run on unseen.
         die_with_parent: true,
+        // Who enters such a machine runs from a file that cannot be written (`shield`).
+        no_magic_links: false,
     };
     r#become::run(&process).into()
 }

@@ -24,7 +24,7 @@ use hostel_sys::seccomp::Insn;
 
 use crate::error::{Error, Result};
 use crate::host::Host;
-use steps::{BondStep, HostStep, IdChoice, PayloadStep, Slot};
+use steps::{BondStep, HostStep, IdChoice, PayloadStep, Prepared, Slot};
 
 /// What is known of the tree before anything changes.
 #[derive(Debug, Clone, Default)]
@@ -83,6 +83,8 @@ pub struct Plan {
     pub payload: Vec<PayloadStep>,
     /// Number of prepared mounts.
     pub slots: usize,
+    /// The command is PID 2; this slot has what PID 1 runs.
+    pub stub: Option<Slot>,
     /// Own user namespace.
     pub user_namespace: bool,
     /// Own network.
@@ -133,6 +135,13 @@ impl Builder<'_> {
     fn user_namespace(&self) -> bool {
         self.spec.namespaces.user != UserNamespace::Host
     }
+    fn stub(&mut self) -> Option<Slot> {
+        (self.spec.payload == Payload::CommandAsPid2).then(|| {
+            let slot = self.slot();
+            self.host.push(HostStep::Prepare(slot, Prepared::OwnProgram));
+            slot
+        })
+    }
     fn own_network(&self) -> bool {
         self.spec.network.mode == NetworkMode::Private
     }
@@ -177,6 +186,7 @@ pub fn plan(spec: &MachineSpec, host: &Host, tree: &TreeFacts, caller: &Caller) 
     b.integration()?;
     b.custom_mounts()?;
     b.finish();
+    let stub = b.stub();
     let bounding = bounding(spec, b.own_network(), b.user_namespace());
     let filter = filter(spec, host, bounding)?;
     let program = if b.booting() { Program::Init } else { Program::Command };
@@ -199,6 +209,7 @@ pub fn plan(spec: &MachineSpec, host: &Host, tree: &TreeFacts, caller: &Caller) 
         bond: b.bond,
         payload: b.payload,
         slots: b.slots,
+        stub,
         console,
         program,
         bounding,

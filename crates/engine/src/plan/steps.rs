@@ -102,6 +102,8 @@ pub enum Prepared {
         /// Upper layer; its work directory is made beside it and removed at the end.
         upper: Option<Source>,
     },
+    /// Not a mount to attach: the file of this program, for a process of the machine that nothing can be written through.
+    OwnProgram,
     /// sysfs of the supervisor's network namespace.
     Sysfs {
         /// Attributes.
@@ -379,6 +381,7 @@ impl fmt::Display for Prepared {
                     None => f.write_str(", read-only"),
                 }
             }
+            Prepared::OwnProgram => f.write_str("hostel's own program, read-only, as stub init"),
             Prepared::Sysfs { attributes } => write!(f, "sysfs{}", words(attributes)),
         }
     }

@@ -37,6 +37,7 @@ pub use claim::Claim;
 pub use identity::{ProcessId, boot_id};
 pub use machine::{Liveness, Machine};
 pub use recover::Report;
+pub(crate) use remove::remove_tree as remove_in;
 pub use state::{Desired, MachineState, Origin, Phase, StateError};
 pub use undo::Undo;
 
@@ -47,6 +48,7 @@ const LOCK: &std::ffi::CStr = c"lock";
 const STATE: &std::ffi::CStr = c"state.json";
 const STATE_NEW: &std::ffi::CStr = c".#hostel-state";
 const UNDO: &std::ffi::CStr = c"undo";
+const UNDO_NEW: &std::ffi::CStr = c".#hostel-undo";
 const FILTER: &std::ffi::CStr = c"filter";
 
 /// Why the registry did not do what was asked.

@@ -7,7 +7,8 @@
 //!    bond steps: id maps, v1, veth            (waits, if the plan has a Wait)
 //!    one byte on `go` ─────────────────────►  payload steps: root, API mounts, pivot
 //!    control socket, console, state text      (both at work)
-//!    read `report` until it hangs up  ◄─────  exec closes it: success; or verb/object/cause: failure
+//!    read `report` until it hangs up  ◄─────  one byte, then the exec closes it: success; or verb/object/cause: failure;
+//!                                             or hung up without a word: it was killed
 //! ```
 
 use std::io::Read;
@@ -16,7 +17,7 @@ use std::path::Path;
 
 use hostel_image::inroot;
 use hostel_spec::IdMapping;
-use hostel_sys::clone::{self, CloneArgs, Fork};
+use hostel_sys::clone::{self, CloneArgs, Fork, WaitStatus};
 use hostel_sys::mount::{self, Attributes, Propagation};
 use hostel_sys::netlink::{Routing, VethEnd};
 use rustix::fs::{Mode, OFlags};
@@ -112,18 +113,32 @@ fn finish<T>(
     };
     let result = match steps() {
         // `go` stays open meanwhile: its hanging up tells the payload that the supervisor is dead.
-        Ok(prepared) => read_report(pipes.report).map(|()| prepared),
+        Ok(prepared) => read_report(pipes.report).map(|report| (prepared, report)),
         Err(error) => {
             let _ = clone::pidfd_send_signal(launched.pidfd.as_fd(), 9);
             Err(error)
         }
     };
     match result {
-        Ok(prepared) => Ok((launched, prepared)),
-        Err(error) => {
+        Ok((prepared, Report::Executed)) => Ok((launched, prepared)),
+        Ok((_, Report::Failed(error))) | Err(error) => {
             let _ = clone::wait_pidfd(launched.pidfd.as_fd(), clone::WAIT_EXITED);
             Err(error)
         }
+        Ok((_, Report::Silence)) => Err(killed(clone::wait_pidfd(launched.pidfd.as_fd(), clone::WAIT_EXITED))),
+    }
+}
+
+/// Why nothing was heard of the payload: it does not end without a word by itself.
+fn killed(end: std::io::Result<Option<WaitStatus>>) -> Error {
+    let error = |why: String| Error::new("start", "machine", why);
+    match end {
+        Ok(Some(WaitStatus::Signaled { signal: 9, .. })) => error("its first process was killed before it could execute the program".into())
+            .hint("was there enough memory? `dmesg` tells whom the kernel kills for want of it"),
+        Ok(Some(WaitStatus::Signaled { signal, .. })) => {
+            error(format!("signal {signal} ended its first process before it could execute the program"))
+        }
+        _ => error("its first process ended before it could execute the program".into()),
     }
 }
 
@@ -171,18 +186,34 @@ fn clone_error(plan: &Plan, error: &std::io::Error) -> Error {
     }
 }
 
-/// Success is the pipe hanging up unwritten: the exec closed it.
-pub(super) fn read_report(report: OwnedFd) -> Result<()> {
-    let mut text = Vec::new();
+/// What the payload says last before its exec.
+pub(super) const READY: u8 = 1;
+
+/// What was heard of the payload.
+#[derive(Debug)]
+pub(super) enum Report {
+    /// It was about to execute its program, and then the pipe hung up: the exec closed it. (Who is killed during the exec
+    /// is as good as killed by the first instruction of the program.)
+    Executed,
+    /// Why it could not.
+    Failed(Error),
+    /// Nothing.
+    Silence,
+}
+
+pub(super) fn read_report(report: OwnedFd) -> Result<Report> {
+    let mut text = Vec::with_capacity(64);
     std::fs::File::from(report).read_to_end(&mut text).context("read", "report of the payload")?;
-    if text.is_empty() {
-        return Ok(());
-    }
-    let text = String::from_utf8_lossy(&text);
+    let text = match text.as_slice() {
+        [] => return Ok(Report::Silence),
+        [READY] => return Ok(Report::Executed),
+        [READY, text @ ..] | text => text,
+    };
+    let text = String::from_utf8_lossy(text);
     let mut parts = text.splitn(3, '\0');
     let (verb, object, cause) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""), parts.next().unwrap_or(""));
     // Verbs are static words of our own; the leak is one string in a process about to end.
-    Err(Error::new(Box::leak(verb.to_string().into_boxed_str()), object, cause))
+    Ok(Report::Failed(Error::new(Box::leak(verb.to_string().into_boxed_str()), object, cause)))
 }
 
 fn bond(plan: &Plan, made: &mut Made, claim: &mut Claim, pid: i32) -> Result<()> {

@@ -7,6 +7,6 @@ mod payload;
 mod prepare;
 pub mod run;
 pub mod session;
-mod stub;
+pub(crate) mod stub;
 
 pub use prepare::random_u64;

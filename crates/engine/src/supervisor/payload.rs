@@ -16,7 +16,7 @@ use hostel_sys::{clone, netlink, proc};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::launch::waits;
+use super::launch::{READY, waits};
 use super::prepare::Made;
 use super::{overlay, stub};
 use crate::plan::Plan;
@@ -493,14 +493,26 @@ impl<'a> Payload<'a> {
             // Also on pipes: the session of the one who started us, and its terminal, stay behind.
             new_session: true,
             keep: self.plan.listen_fds,
-            report: Some(self.report.as_fd()),
+            until_exec: &[self.report.as_fd()],
             clamp_limits: true,
             die_with_parent: true,
+            // With a user namespace our file belongs to nobody of the machine.
+            no_magic_links: !self.plan.user_namespace,
         };
-        if self.plan.spec.payload == hostel_spec::Payload::CommandAsPid2 {
-            return stub::run(&process, self.report.as_fd(), !self.plan.spec.lifecycle.nspawn_exit_status);
+        if let Some(slot) = self.plan.stub {
+            let program = match self.slot(slot) {
+                Ok(program) => program,
+                Err(failure) => return failure,
+            };
+            return stub::run(&process, self.report.as_fd(), program, !self.plan.spec.lifecycle.nspawn_exit_status);
         }
-        r#become::run(&process)
+        match r#become::confine(&process) {
+            Ok(ready) => {
+                announce(self.report.as_fd());
+                r#become::execute(&ready)
+            }
+            Err(failure) => failure,
+        }
     }
 }
 
@@ -512,6 +524,12 @@ fn keyring() -> Step {
         Err(e) if e.raw_os_error() == Some(Errno::NOSYS.raw_os_error()) => Ok(()),
         Err(e) => Err(Failure::new("make", "session keyring", e)),
     }
+}
+
+/// Tells the supervisor that nothing is left to do but the exec. Who hangs up without this word did not come that far.
+pub(super) fn announce(fd: BorrowedFd<'_>) {
+    // EPIPE: the supervisor is dead, and so are we in a moment.
+    let _ = rustix::io::write(fd, &[READY]);
 }
 
 /// Tells the supervisor what failed: `verb NUL object NUL cause`.

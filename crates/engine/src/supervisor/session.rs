@@ -88,7 +88,8 @@ pub fn run(spec: &MachineSpec, mut session: Session<'_>) -> Result<u8> {
     let status = loop {
         match one_life(&plan, &host, &mut session, &mut claim, &mut made, &mut carried) {
             Ok(Ending::Exit(status)) => break status,
-            Ok(Ending::Again) => {}
+            // The journal of a life that has ended is not needed; when it cannot be shortened, it is only long.
+            Ok(Ending::Again) => drop(claim.compact()),
             Err(error) => {
                 made.remove_temporary();
                 claim.undo_all();
@@ -163,6 +164,9 @@ fn one_life(plan: &Plan, host: &Host, session: &mut Session<'_>, claim: &mut Cla
     let watched = &*session;
     let prepare = |launched: &Launched, made: &mut Made, claim: &Claim| Desk::prepare(plan, watched, claim, made, server, launched);
     let (launched, desk) = launch::launch(plan, &host.cgroups, made, claim, prepare)?;
+    for device in made.cgroup.iter().flat_map(|cgroup| cgroup.absent_devices()) {
+        (session.talk)(Talk::Notice(&format!("the rule for {device} has no effect: this host has no such device")));
+    }
     let ended = watch_life(plan, session, claim, made, carried, &launched, desk, signals);
     let removed = made.cgroup.take().map_or(Ok(()), |cgroup| cgroup.remove().map_err(|e| Error::new("remove", "cgroup", e)));
     made.next_life();
@@ -255,7 +259,7 @@ fn watch_life(
         stop: Some(Box::new(InitPolicy::new(
             Leader::from_parts(launched.pid, copy_of(&launched.pidfd).context("open", "leader")?),
             made.cgroup.as_ref(),
-            Confinement { bounding: plan.bounding, filter: plan.filter.as_deref().unwrap_or_default(), container: &plan.container },
+            Confinement { bounding: plan.bounding, filter: Some(plan.filter.as_deref().unwrap_or_default()), container: &plan.container },
             plan.spec.payload == Payload::Boot,
         ))),
         stop_timeout: native.then_some(STOP_TIMEOUT),

@@ -151,6 +151,7 @@ pub(super) fn run_in(order: &Order) -> Outcome {
         bounding: state.bounding,
         known: Known::of(state),
         filter: &filter,
+        unfiltered: false,
         streams: Streams::Inherit,
     };
     match relay::run(&leader, entry, tty) {

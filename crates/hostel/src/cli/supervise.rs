@@ -50,11 +50,13 @@ pub(crate) fn background(spec: &MachineSpec, origin: Origin) -> Outcome {
     for fd in [&order, &write] {
         rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty()).context("pass", "descriptors to the supervisor")?;
     }
-    let mut command = Command::new("/proc/self/exe");
+    // It lives as long as the machine, beside which it must have nothing to write to.
+    let program = hostel_engine::enter::shield::own_program()?;
+    let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
     command.arg0("hostel").arg("supervise").arg(order.as_raw_fd().to_string()).arg(write.as_raw_fd().to_string());
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).current_dir("/");
     let child = command.spawn().context("start", "supervisor")?;
-    drop((order, write));
+    drop((program, order, write));
     let mut text = String::new();
     File::from(read).read_to_string(&mut text).context("read", "report of the supervisor")?;
     match serde_json::from_str(&text) {

@@ -42,6 +42,7 @@ fn relay(guest: &Guest, script: &str, ours: [BorrowedFd<'_>; 3], tty: bool) -> W
         bounding: None,
         known: None,
         filter: &[],
+        unfiltered: false,
         streams: Streams::Inherit,
     };
     let status = run_with(&guest.leader, entry, tty, ours, &signals);
