@@ -36,11 +36,15 @@ impl Builder<'_> {
 
     fn prepare(&mut self, what: Prepared) -> super::Slot {
         let slot = self.slot();
-        self.host.push(HostStep::Prepare(slot, what));
+        self.beside.push(HostStep::Prepare(slot, what));
         slot
     }
 
     pub(super) fn api_file_systems(&mut self) {
+        // What needs nothing of the supervisor's comes first: both are at work at the same time.
+        self.proc();
+        self.payload.push(PayloadStep::Mqueue);
+        self.payload.push(PayloadStep::Receive);
         let dev = self.dev();
         self.run();
         if !self.spec.root.keep_tmp {
@@ -51,9 +55,9 @@ impl Builder<'_> {
             });
             self.payload.push(PayloadStep::AttachTmp(tmp));
         }
-        self.proc();
+        self.cover_proc();
         self.sys();
-        self.payload.push(PayloadStep::Mqueue(dev));
+        self.payload.push(PayloadStep::AttachMqueue(dev));
         self.payload.push(PayloadStep::Cgroup);
     }
 
@@ -143,7 +147,7 @@ impl Builder<'_> {
             attributes: NOSUID_NODEV.or(Attributes::STRICTATIME),
             nodes,
         });
-        self.host.push(HostStep::OpenNotify(run));
+        self.beside.push(HostStep::OpenNotify(run));
         self.payload.push(PayloadStep::AttachApi(run, c"run"));
         self.payload.push(PayloadStep::SealRunHost(run));
     }
@@ -153,16 +157,21 @@ impl Builder<'_> {
         if let (Some(levels), true) = (self.spec.namespaces.nested_user, self.user_namespace()) {
             self.payload.push(PayloadStep::LimitNesting(levels));
         }
+        if !self.spec.security.api_writable {
+            self.payload.push(PayloadStep::ProcReadOnly { paths: PROC_READ_ONLY.to_vec(), net_writable: self.own_network() });
+        }
+    }
+
+    /// Covers come from /run/host.
+    fn cover_proc(&mut self) {
+        self.payload.push(PayloadStep::ProcOwn);
         if self.spec.security.api_writable {
-            self.payload.push(PayloadStep::ProcOwn);
             return;
         }
-        self.payload.push(PayloadStep::ProcReadOnly { paths: PROC_READ_ONLY.to_vec(), net_writable: self.own_network() });
         let mut masked = PROC_MASKED.to_vec();
         if self.machine_mode() {
             masked.extend(PROC_MASKED_MACHINE);
         }
-        self.payload.push(PayloadStep::ProcOwn);
         self.payload.push(PayloadStep::ProcMask(masked));
     }
 
@@ -185,7 +194,7 @@ impl Builder<'_> {
 
     pub(super) fn open_console(&mut self, mode: ConsoleMode) {
         if let (true, Some((pts, dev))) = (mode != ConsoleMode::Pipe, self.console_slots) {
-            self.host.push(HostStep::OpenConsole { pts, dev });
+            self.beside.push(HostStep::OpenConsole { pts, dev });
         }
     }
 

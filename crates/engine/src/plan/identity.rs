@@ -83,7 +83,7 @@ impl Builder<'_> {
 
     fn bind_file(&mut self, path: &Path) -> FileChange {
         let slot = self.slot();
-        self.host.push(HostStep::Prepare(
+        self.beside.push(HostStep::Prepare(
             slot,
             Prepared::Clone {
                 source: Source::Path(path.into()),

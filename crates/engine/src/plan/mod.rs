@@ -79,6 +79,8 @@ pub struct Plan {
     pub host: Vec<HostStep>,
     /// While it waits.
     pub bond: Vec<BondStep>,
+    /// While it does its first steps; what comes of them it receives ([`PayloadStep::Receive`]).
+    pub beside: Vec<HostStep>,
     /// In the payload.
     pub payload: Vec<PayloadStep>,
     /// Number of prepared mounts.
@@ -120,6 +122,7 @@ struct Builder<'a> {
     uuid: MachineUuid,
     host: Vec<HostStep>,
     bond: Vec<BondStep>,
+    beside: Vec<HostStep>,
     payload: Vec<PayloadStep>,
     slots: usize,
     temporaries: usize,
@@ -138,7 +141,7 @@ impl Builder<'_> {
     fn stub(&mut self) -> Option<Slot> {
         (self.spec.payload == Payload::CommandAsPid2).then(|| {
             let slot = self.slot();
-            self.host.push(HostStep::Prepare(slot, Prepared::OwnProgram));
+            self.beside.push(HostStep::Prepare(slot, Prepared::OwnProgram));
             slot
         })
     }
@@ -165,6 +168,7 @@ pub fn plan(spec: &MachineSpec, host: &Host, tree: &TreeFacts, caller: &Caller) 
         uuid,
         host: Vec::with_capacity(24),
         bond: Vec::with_capacity(8),
+        beside: Vec::with_capacity(12),
         payload: Vec::with_capacity(48),
         slots: 0,
         temporaries: 0,
@@ -207,6 +211,7 @@ pub fn plan(spec: &MachineSpec, host: &Host, tree: &TreeFacts, caller: &Caller) 
         tree: tree.clone(),
         host: b.host,
         bond: b.bond,
+        beside: b.beside,
         payload: b.payload,
         slots: b.slots,
         stub,
@@ -312,9 +317,11 @@ impl Plan {
     pub fn describe(&self) -> Vec<(&'static str, String)> {
         let host = self.host.iter().map(|s| ("supervisor", s.to_string()));
         let bond = self.bond.iter().map(|s| ("supervisor", s.to_string()));
+        let beside = self.beside.iter().map(|s| ("supervisor", s.to_string()));
         let payload = self.payload.iter().map(|s| ("payload", s.to_string()));
         host.chain([("supervisor", format!("clone the payload ({})", self.namespaces().join(", ")))])
             .chain(bond)
+            .chain(beside)
             .chain(payload)
             .chain([("payload", format!("become {}", self.program_text()))])
             .collect()

@@ -312,10 +312,14 @@ pub enum PayloadStep {
         /// Attributes.
         attributes: Attributes,
     },
-    /// Mounts a POSIX message queue file system on mqueue of a prepared mount.
-    Mqueue(Slot),
+    /// Makes a POSIX message queue file system.
+    Mqueue,
+    /// Attaches it on mqueue of a prepared mount.
+    AttachMqueue(Slot),
     /// Enters a cgroup namespace and mounts cgroup2.
     Cgroup,
+    /// Waits for what the supervisor prepares beside; by then the bond steps are done, too.
+    Receive,
     /// Makes parts of /proc read-only.
     ProcReadOnly {
         /// Relative to /proc; missing ones are left out.
@@ -459,8 +463,10 @@ impl fmt::Display for PayloadStep {
             PayloadStep::Inaccessible(target) => write!(f, "make {} inaccessible", target.display()),
             PayloadStep::Proc => f.write_str("mount /proc"),
             PayloadStep::Sysfs { .. } => f.write_str("mount /sys of the own network"),
-            PayloadStep::Mqueue(_) => f.write_str("mount /dev/mqueue"),
+            PayloadStep::Mqueue => f.write_str("make message queues"),
+            PayloadStep::AttachMqueue(_) => f.write_str("attach them on /dev/mqueue"),
             PayloadStep::Cgroup => f.write_str("cgroup namespace, mount /sys/fs/cgroup"),
+            PayloadStep::Receive => f.write_str("receive what the supervisor has prepared"),
             PayloadStep::ProcReadOnly { paths, net_writable } => {
                 write!(f, "read-only in /proc: {}{}", names(paths), if *net_writable { " (but sys/net)" } else { "" })
             }

@@ -2,11 +2,14 @@
 //!
 //! ```text
 //!  supervisor                                payload (future PID 1)
-//!    host steps: detached mounts, cgroup
+//!    host steps: tree, ids, cgroup
 //!    clone3(pidfd, into cgroup) ───────────►  dies with the supervisor from here on
-//!    bond steps: id maps, v1, veth            (waits, if the plan has a Wait)
-//!    one byte on `go` ─────────────────────►  payload steps: root, API mounts, pivot
-//!    control socket, console, state text      (both at work)
+//!    bond steps: id maps, idmapped tree       (waits, if the plan has a Wait)
+//!    one byte on `go` ─────────────────────►  first steps: root, /proc     (both at work)
+//!    v1 cgroups, veth; steps beside:
+//!    /dev, /run, … as detached mounts
+//!    their descriptors on `go` ────────────►  (Receive) API mounts, pivot  (both at work)
+//!    control socket, console, state text
 //!    read `report` until it hangs up  ◄─────  one byte, then the exec closes it: success; or verb/object/cause: failure;
 //!                                             or hung up without a word: it was killed
 //! ```
@@ -22,11 +25,12 @@ use hostel_sys::mount::{self, Attributes, Propagation};
 use hostel_sys::netlink::{Routing, VethEnd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use super::overlay;
 use super::payload::Payload;
 use super::prepare::{self, Made};
+use super::{overlay, parcel};
 use crate::cgroup::Layout;
 use crate::error::{Context, Error, Result, io_text};
 use crate::plan::Plan;
@@ -57,9 +61,12 @@ pub fn launch<T>(
     clone::assert_single_threaded().context("clone", "payload out of a process with several threads")?;
     let umask = rustix::process::umask(Mode::empty());
     let prepared = prepare::run(plan, layout, claim, made);
-    let forked = prepared.and_then(|()| fork(plan, made));
+    let result = prepared.and_then(|()| fork(plan, made)).and_then(|(mut launched, pipes)| {
+        let done = accompany(plan, layout, made, claim, &mut launched, pipes.go.as_fd());
+        rustix::process::umask(umask);
+        finish(made, claim, launched, pipes, done, meanwhile)
+    });
     rustix::process::umask(umask);
-    let result = forked.and_then(|(launched, pipes)| finish(plan, made, claim, launched, pipes, meanwhile));
     // The payload has its own copies; ours would keep the mounts alive.
     made.slots.clear();
     if result.is_err() {
@@ -79,7 +86,8 @@ struct Pipes {
 
 fn fork(plan: &Plan, made: &Made) -> Result<(Launched, Pipes)> {
     let (report_read, report_write) = pipe_with(PipeFlags::CLOEXEC).context("make", "pipe")?;
-    let (go_read, go_write) = pipe_with(PipeFlags::CLOEXEC).context("make", "pipe")?;
+    let (go_read, go_write) =
+        rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).context("make", "socket pair")?;
     let cgroup = made.cgroup.as_ref().map(|c| c.payload_dir());
     let args = CloneArgs { flags: flags(plan), cgroup, ..CloneArgs::default() };
     // What a buffer of ours holds must not be written twice.
@@ -92,26 +100,35 @@ fn fork(plan: &Plan, made: &Made) -> Result<(Launched, Pipes)> {
     }
 }
 
-/// What the supervisor does while the payload exists but has not executed its program.
+/// What the payload waits for: the bond steps, in two parts, and what is prepared beside its first steps.
+fn accompany(plan: &Plan, layout: &Layout, made: &mut Made, claim: &mut Claim, launched: &mut Launched, go: BorrowedFd<'_>) -> Result<()> {
+    launched.id = record_leader(claim, launched.pid)?;
+    // A move into v1 cgroups takes milliseconds, and only the end of the payload's steps needs it.
+    let first = plan.bond.iter().position(|step| *step == BondStep::PlaceInV1).unwrap_or(plan.bond.len());
+    let (ids, rest) = plan.bond.split_at(first);
+    let mut users = None;
+    bond(plan, ids, made, claim, launched.pid, &mut users)?;
+    if plan.payload.contains(&PayloadStep::Wait) {
+        // EPIPE: it died meanwhile; the report says why.
+        let _ = rustix::io::write(go, b"g");
+    }
+    bond(plan, rest, made, claim, launched.pid, &mut users)?;
+    prepare::beside(plan, layout, claim, made)?;
+    parcel::send(go, plan, made).context("send", "prepared mounts to the payload")?;
+    made.slots.clear();
+    Ok(())
+}
+
+/// The end of a launch: what goes on meanwhile, and what the payload reports.
 fn finish<T>(
-    plan: &Plan,
     made: &mut Made,
-    claim: &mut Claim,
-    mut launched: Launched,
+    claim: &Claim,
+    launched: Launched,
     pipes: Pipes,
+    done: Result<()>,
     meanwhile: impl FnOnce(&Launched, &mut Made, &Claim) -> Result<T>,
 ) -> Result<(Launched, T)> {
-    let steps = || {
-        launched.id = record_leader(claim, launched.pid)?;
-        bond(plan, made, claim, launched.pid)?;
-        if waits(plan, made) {
-            // EPIPE: it died meanwhile; the report says why.
-            let _ = rustix::io::write(&pipes.go, b"g");
-        }
-        made.slots.clear();
-        meanwhile(&launched, made, claim)
-    };
-    let result = match steps() {
+    let result = match done.and_then(|()| meanwhile(&launched, made, claim)) {
         // `go` stays open meanwhile: its hanging up tells the payload that the supervisor is dead.
         Ok(prepared) => read_report(pipes.report).map(|report| (prepared, report)),
         Err(error) => {
@@ -140,11 +157,6 @@ fn killed(end: std::io::Result<Option<WaitStatus>>) -> Error {
         }
         _ => error("its first process ended before it could execute the program".into()),
     }
-}
-
-/// Whether the payload waits for the bond steps: when the plan says so, and when it has to be moved into v1 cgroups.
-pub(super) fn waits(plan: &Plan, made: &Made) -> bool {
-    plan.payload.contains(&PayloadStep::Wait) || made.cgroup.as_ref().is_some_and(|c| c.has_v1())
 }
 
 /// `None`: it ended already; the report says why.
@@ -216,13 +228,13 @@ pub(super) fn read_report(report: OwnedFd) -> Result<Report> {
     Ok(Report::Failed(Error::new(Box::leak(verb.to_string().into_boxed_str()), object, cause)))
 }
 
-fn bond(plan: &Plan, made: &mut Made, claim: &mut Claim, pid: i32) -> Result<()> {
-    let mut userns: Option<OwnedFd> = None;
-    for step in &plan.bond {
+/// Runs bond steps; `users`: the machine's user namespace, once its ids are mapped.
+fn bond(plan: &Plan, steps: &[BondStep], made: &mut Made, claim: &mut Claim, pid: i32, users: &mut Option<OwnedFd>) -> Result<()> {
+    for step in steps {
         match step {
-            BondStep::MapIds => userns = Some(map_ids(made, pid)?),
-            BondStep::MapTree { slot, chown } => map_tree(made, *slot, *chown, userns.as_ref().map(AsFd::as_fd))?,
-            BondStep::MapMount { slot, mapping, target } => map_mount(made, *slot, *mapping, target, userns.as_ref().map(AsFd::as_fd))?,
+            BondStep::MapIds => *users = Some(map_ids(made, pid)?),
+            BondStep::MapTree { slot, chown } => map_tree(made, *slot, *chown, users.as_ref().map(AsFd::as_fd))?,
+            BondStep::MapMount { slot, mapping, target } => map_mount(made, *slot, *mapping, target, users.as_ref().map(AsFd::as_fd))?,
             BondStep::StackRoot { lower, submounts } => overlay::stack_for(made, pid, *lower, submounts)?,
             BondStep::PlaceInV1 => {
                 if let Some(cgroup) = &made.cgroup {

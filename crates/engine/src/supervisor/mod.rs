@@ -3,6 +3,7 @@
 mod files;
 pub mod launch;
 mod overlay;
+mod parcel;
 mod payload;
 mod prepare;
 pub mod run;

@@ -16,9 +16,9 @@ use hostel_sys::{clone, netlink, proc};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::launch::{READY, waits};
+use super::launch::READY;
 use super::prepare::Made;
-use super::{overlay, stub};
+use super::{overlay, parcel, stub};
 use crate::plan::Plan;
 use crate::plan::steps::{Missing, PayloadStep, RootAssembly, Slot};
 
@@ -42,8 +42,10 @@ pub(super) struct Payload<'a> {
     pub(super) made: &'a Made,
     /// Failures are written here; closed by the exec.
     pub(super) report: OwnedFd,
-    /// One byte when the supervisor has done its part; hung up when it is dead.
+    /// One byte when the supervisor has done what the first steps need; then what it has prepared. Hung up when it is dead.
     pub(super) go: OwnedFd,
+    received: &'a parcel::Parcel,
+    mqueue: Option<OwnedFd>,
     root: Option<OwnedFd>,
     run: Option<OwnedFd>,
     proc: Option<OwnedFd>,
@@ -52,16 +54,13 @@ pub(super) struct Payload<'a> {
 
 impl<'a> Payload<'a> {
     pub(super) fn new(plan: &'a Plan, made: &'a Made, report: OwnedFd, go: OwnedFd) -> Self {
-        Self { plan, made, report, go, root: None, run: None, proc: None, sys: None }
+        Self { plan, made, report, go, received: parcel::EMPTY, mqueue: None, root: None, run: None, proc: None, sys: None }
     }
 
     /// Does everything and becomes the program; never returns.
     pub(super) fn run(mut self) -> ! {
         let result = self.start().and_then(|()| {
             let plan = self.plan;
-            if waits(plan, self.made) && !plan.payload.contains(&PayloadStep::Wait) {
-                self.wait()?;
-            }
             plan.payload.iter().try_for_each(|step| self.step(step))
         });
         let failure = match result {
@@ -88,7 +87,7 @@ impl<'a> Payload<'a> {
     }
 
     pub(super) fn slot(&self, slot: Slot) -> Result<BorrowedFd<'a>, Failure> {
-        self.made.slot(slot).map_err(|e| Failure::new("use", format!("mount {}", slot.0), e))
+        self.received.slot(slot).map_or_else(|| self.made.slot(slot), Ok).map_err(|e| Failure::new("use", format!("mount {}", slot.0), e))
     }
 
     fn step(&mut self, step: &PayloadStep) -> Step {
@@ -113,7 +112,9 @@ impl<'a> Payload<'a> {
             PayloadStep::Inaccessible(target) => self.inaccessible(target),
             PayloadStep::Proc => self.mount_proc(),
             PayloadStep::Sysfs { fallback, attributes } => self.mount_sys(*fallback, *attributes),
-            PayloadStep::Mqueue(dev) => self.mount_mqueue(*dev),
+            PayloadStep::Mqueue => self.make_mqueue(),
+            PayloadStep::AttachMqueue(dev) => self.attach_mqueue(*dev),
+            PayloadStep::Receive => self.receive(),
             PayloadStep::Cgroup => self.mount_cgroup(),
             PayloadStep::ProcReadOnly { paths, net_writable } => self.proc_read_only(paths, *net_writable),
             PayloadStep::ProcMask(paths) => self.mask(self.proc()?, "/proc", paths),
@@ -373,18 +374,36 @@ impl<'a> Payload<'a> {
         }
     }
 
-    fn mount_mqueue(&self, dev: Slot) -> Step {
+    fn make_mqueue(&mut self) -> Step {
         let failed = |e: io::Error| Failure::new("mount", "/dev/mqueue", e);
         let attributes = Attributes::NOSUID.or(Attributes::NODEV).or(Attributes::NOEXEC);
-        let fd = match mount::filesystem(c"mqueue", &[FsOption::Text(c"source", c"mqueue")], attributes) {
-            Ok(fd) => fd,
+        match mount::filesystem(c"mqueue", &[FsOption::Text(c"source", c"mqueue")], attributes) {
+            Ok(fd) => {
+                self.mqueue = Some(fd);
+                Ok(())
+            }
             // A kernel without POSIX queues.
-            Err(e) if e.raw_os_error() == Some(Errno::NODEV.raw_os_error()) => return Ok(()),
+            Err(e) if e.raw_os_error() == Some(Errno::NODEV.raw_os_error()) => Ok(()),
             // Shared IPC in an own user namespace: the host's queues are not ours to show.
-            Err(e) if e.kind() == io::ErrorKind::PermissionDenied && !self.plan.spec.namespaces.ipc => return Ok(()),
-            Err(e) => return Err(failed(e)),
-        };
-        mount::attach(fd.as_fd(), self.slot(dev)?, c"mqueue").map_err(failed)
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied && !self.plan.spec.namespaces.ipc => Ok(()),
+            Err(e) => Err(failed(e)),
+        }
+    }
+
+    fn attach_mqueue(&self, dev: Slot) -> Step {
+        let Some(fd) = &self.mqueue else { return Ok(()) };
+        mount::attach(fd.as_fd(), self.slot(dev)?, c"mqueue").map_err(|e| Failure::new("attach", "/dev/mqueue", e))
+    }
+
+    fn receive(&mut self) -> Step {
+        match parcel::receive(self.go.as_fd(), self.plan) {
+            // This process ends by an exec or at once: what it has is never dropped.
+            Ok(Some(parcel)) => self.received = Box::leak(Box::new(parcel)),
+            // Hung up: the supervisor gave up or died.
+            Ok(None) => clone::exit_now(1),
+            Err(e) => return Err(Failure::new("receive", "prepared mounts", e)),
+        }
+        Ok(())
     }
 
     fn mount_cgroup(&self) -> Step {
@@ -487,9 +506,9 @@ impl<'a> Payload<'a> {
             env: &self.plan.env,
             bounding: self.plan.bounding,
             filter: self.plan.filter.as_deref(),
-            stdio: self.made.console.as_ref().map(|pty| pty.slave.as_fd()),
+            stdio: self.received.console(),
             // An init gives its console to a getty, which takes it as its own controlling terminal.
-            controlling: self.made.console.is_some() && self.plan.program == Program::Command,
+            controlling: self.received.console().is_some() && self.plan.program == Program::Command,
             // Also on pipes: the session of the one who started us, and its terminal, stay behind.
             new_session: true,
             keep: self.plan.listen_fds,

@@ -125,6 +125,11 @@ pub(super) fn run(plan: &Plan, layout: &Layout, claim: &mut Claim, made: &mut Ma
     plan.host.iter().try_for_each(|step| run_step(step, plan, layout, claim, made))
 }
 
+/// Runs the steps beside the payload's first ones.
+pub(super) fn beside(plan: &Plan, layout: &Layout, claim: &mut Claim, made: &mut Made) -> Result<()> {
+    plan.beside.iter().try_for_each(|step| run_step(step, plan, layout, claim, made))
+}
+
 fn run_step(step: &HostStep, plan: &Plan, layout: &Layout, claim: &mut Claim, made: &mut Made) -> Result<()> {
     match step {
         HostStep::CopyTemplate { from, to } => {
