@@ -59,6 +59,17 @@ fn state(bed: &Bed, name: &str) -> String {
 // ---- run
 
 #[test]
+fn what_cannot_have_an_effect_is_refused_or_told() {
+    let Some(bed) = Bed::start() else { return };
+    let tree = bed.busybox();
+    let run = |words: &[&str]| bed.hostel(["run", "--tree"]).arg(tree.path()).args(words).args(["--", "/probe", "say", "ran"]).run();
+    run(&["--nest=2", "--privileged-users=host"]).fails().says("--nest=");
+    run(&["--nest=2"]).exits(0).prints("ran");
+    let told = run(&["--property=DeviceAllow=/dev/no-such-device rw", "--property=DeviceAllow=char-no-such-driver r"]).exits(0).prints("ran");
+    told.says("/dev/no-such-device has no effect").says("char-no-such-driver has no effect");
+}
+
+#[test]
 fn run_is_an_overlay_of_the_host() {
     let Some(bed) = Bed::start() else { return };
     let marker = format!("/etc/hostel-test-{}", bed.id());

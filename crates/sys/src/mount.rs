@@ -21,11 +21,16 @@ impl Attributes {
     pub const NODEV: Attributes = Attributes(0x4);
     /// Nothing can be executed.
     pub const NOEXEC: Attributes = Attributes(0x8);
+    /// Access times not updated.
+    pub const NOATIME: Attributes = Attributes(0x10);
     /// Access times always updated.
     pub const STRICTATIME: Attributes = Attributes(0x20);
+    /// Access times of directories not updated.
+    pub const NODIRATIME: Attributes = Attributes(0x80);
     /// Links are not followed.
     pub const NOSYMFOLLOW: Attributes = Attributes(0x0020_0000);
-    const ATIME_MASK: u64 = 0x70;
+    /// The bits of which one is chosen; none: access times are updated when they are older than the file's others (relatime).
+    pub const ATIME_MASK: u64 = 0x70;
     const IDMAP: u64 = 0x0010_0000;
 
     /// Both together.

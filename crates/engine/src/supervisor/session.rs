@@ -156,6 +156,9 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(90);
 fn one_life(plan: &Plan, host: &Host, session: &mut Session<'_>, claim: &mut Claim, made: &mut Made, carried: &mut Carried) -> Result<Ending> {
     let signals = Signals::block()?;
     let launched = launch::launch(plan, &host.cgroups, made, claim)?;
+    for device in made.cgroup.iter().flat_map(|cgroup| cgroup.absent_devices()) {
+        (session.talk)(Talk::Notice(&format!("the rule for {device} has no effect: this host has no such device")));
+    }
     let ended = watch_life(plan, session, claim, made, carried, &launched, signals);
     let removed = made.cgroup.take().map_or(Ok(()), |cgroup| cgroup.remove().map_err(|e| Error::new("remove", "cgroup", e)));
     made.next_life();

@@ -19,7 +19,7 @@ pub(crate) fn apply(kind: Kind, own: &Own, doc: &Doc, spec: &mut MachineSpec) ->
     spec.identity.container = Some("hostel".into());
     spec.lifecycle.nspawn_exit_status = false;
     tree(kind, own, doc, spec)?;
-    users(own, doc, spec, &mut warnings);
+    users(own, doc, spec, &mut warnings)?;
     security(spec);
     network(kind, own, doc, spec);
     limits(spec);
@@ -80,7 +80,7 @@ fn tree(kind: Kind, own: &Own, doc: &Doc, spec: &mut MachineSpec) -> Result<(), 
     Ok(())
 }
 
-fn users(own: &Own, doc: &Doc, spec: &mut MachineSpec, warnings: &mut Vec<String>) {
+fn users(own: &Own, doc: &Doc, spec: &mut MachineSpec, warnings: &mut Vec<String>) -> Result<(), Failure> {
     let asked = given(doc, &[Id::PrivateUsers, Id::PickUsers]);
     if own.host_users {
         spec.namespaces.user = UserNamespace::Host;
@@ -88,6 +88,10 @@ fn users(own: &Own, doc: &Doc, spec: &mut MachineSpec, warnings: &mut Vec<String
         spec.namespaces.user = UserNamespace::Pick;
     }
     if spec.namespaces.user == UserNamespace::Host {
+        if own.nest.is_some() {
+            // The limit is one of the machine's own user namespace; the host's is not a machine's to change.
+            return Err(Failure::Usage("combine --nest= with no user namespace of its own: it takes one to limit what is nested in it".into()));
+        }
         warnings.push("no user namespace: root in the machine is root on this host".into());
     } else if !given(doc, &[Id::PrivateUsersOwnership, Id::PrivateUsersChown]) && !given(doc, &[Id::PickUsers]) {
         // Nothing on disk is changed unless asked.
@@ -96,6 +100,7 @@ fn users(own: &Own, doc: &Doc, spec: &mut MachineSpec, warnings: &mut Vec<String
     if spec.namespaces.user != UserNamespace::Host {
         spec.namespaces.nested_user = Some(own.nest.unwrap_or(0));
     }
+    Ok(())
 }
 
 fn security(spec: &mut MachineSpec) {
