@@ -138,6 +138,9 @@ pub struct Entry<'a> {
     pub bounding: Option<CapSet>,
     /// The machine's system call filter; empty: none.
     pub filter: &'a [Insn],
+    /// Goes in without a filter also where the leader has one: otherwise that is refused. The kernel tells a process' filter
+    /// only to who stops and traces it, so of a machine that others made it is not known.
+    pub unfiltered: bool,
     /// Standard streams.
     pub streams: Streams<'a>,
 }

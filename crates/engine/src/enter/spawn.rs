@@ -119,6 +119,11 @@ struct Work<'a> {
 
 pub(super) fn enter(leader: &Leader, entry: &Entry<'_>, here: bool) -> Outcome<Entered> {
     let facts = leader.facts()?;
+    // Unless what holds it holds us, too: whoever made us both may have filtered everything.
+    if facts.filtered && entry.filter.is_empty() && !entry.unfiltered && !Leader::from_pid(std::process::id() as i32)?.facts()?.filtered {
+        let why = "its processes are held by a system call filter that is not known, and what enters would not be";
+        return Err(EnterError::new("enter", "machine", &io::Error::other(why)));
+    }
     // A leader of another user is in another user namespace; should that be wrong, the kernel says so before anything is done.
     let guessed = entry.selection.user && facts.uid != rustix::process::geteuid().as_raw();
     if guessed && let Some(entered) = attempt(leader, entry, here, &facts, false)? {

@@ -153,6 +153,7 @@ impl<'a> InitPolicy<'a> {
             env: &env,
             bounding: Some(self.confinement.bounding),
             filter: self.confinement.filter,
+            unfiltered: true,
             streams: Streams::Given([null.as_fd(), null.as_fd(), null.as_fd()]),
         };
         if let Ok(entered) = enter::enter(&self.leader, &entry) {

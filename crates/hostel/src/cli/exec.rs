@@ -150,6 +150,7 @@ pub(super) fn run_in(order: &Order) -> Outcome {
         env: &env,
         bounding: state.bounding,
         filter: &filter,
+        unfiltered: false,
         streams: Streams::Inherit,
     };
     match relay::run(&leader, entry, tty) {

@@ -41,6 +41,7 @@ fn relay(guest: &Guest, script: &str, ours: [BorrowedFd<'_>; 3], tty: bool) -> W
         env: &env,
         bounding: None,
         filter: &[],
+        unfiltered: false,
         streams: Streams::Inherit,
     };
     let status = run_with(&guest.leader, entry, tty, ours, &signals);
