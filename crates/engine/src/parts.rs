@@ -3,6 +3,7 @@
 //! ```text
 //!  argv[0]          what it is                                            made by
 //!  (sd-stubinit)    PID 1 of a machine whose command is PID 2             supervisor/stub.rs
+//!  (hostel-visit)   runs a command in a machine that may trace it         stop/visitor.rs
 //! ```
 //!
 //! A program that uses this library calls [`play`] first thing in its `main`. One that does not cannot start such machines:
@@ -12,6 +13,7 @@ use std::ffi::OsString;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Error, Result};
+use crate::stop::visitor;
 use crate::supervisor::stub;
 
 /// Whether this program would play a part if it were executed as one.
@@ -23,6 +25,9 @@ pub fn play(argv: &[OsString]) {
     let Some(name) = argv.first() else { return };
     if name == stub::NAME.to_str().unwrap_or_default() && rustix::process::getpid().is_init() {
         stub::main(argv);
+    }
+    if name == visitor::NAME {
+        visitor::main();
     }
 }
 

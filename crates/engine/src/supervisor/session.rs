@@ -227,7 +227,7 @@ fn watch_life(
         stop: Some(Box::new(InitPolicy::new(
             Leader::from_parts(launched.pid, launched.pidfd.try_clone().context("open", "leader")?),
             made.cgroup.as_ref(),
-            Confinement { bounding: plan.bounding, filter: plan.filter.as_deref().unwrap_or_default(), container: &plan.container },
+            Confinement { bounding: plan.bounding, filter: Some(plan.filter.as_deref().unwrap_or_default()), container: &plan.container },
             plan.spec.payload == Payload::Boot,
         ))),
         stop_timeout: native.then_some(STOP_TIMEOUT),
