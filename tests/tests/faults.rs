@@ -150,6 +150,27 @@ fn a_machine_that_reboots_writes_no_more_and_more() {
 }
 
 #[test]
+fn a_machine_whose_supervisor_hangs_can_be_stopped() {
+    let Some(bed) = Bed::start() else { return };
+    let tree = bed.little();
+    tree.init_is_probe("sleep");
+    for (options, status) in [(&[][..], 0), (&["--force"], 4)] {
+        let name = bed.name();
+        let running = bed.hostel(["boot"]).arg(tree.path()).args(["--name", &name]).start();
+        assert!(eventually(SOON, || bed.state_of(&name).join("state.json").exists()));
+        let leader = hostel_tests::leader_below(running.pid());
+        running.signal(Signal::STOP);
+        let stopped = bed.hostel(["stop", &name]).args(options).limit(SOON).run().exits(status);
+        assert!(stopped.errors().contains("does not answer"), "{}", stopped.describe());
+        let state = std::fs::read_to_string(format!("/proc/{leader}/stat")).unwrap_or_default();
+        assert!(state.is_empty() || state.contains(") Z "), "{state}");
+        running.signal(Signal::CONT);
+        running.finish(SOON);
+        bed.assert_clean();
+    }
+}
+
+#[test]
 fn killed_at_fifty_moments() {
     let Some(bed) = Bed::start() else { return };
     let tree = bed.busybox();
