@@ -275,7 +275,7 @@ pub fn start(mut request: Request, origin: hostel_engine::registry::Origin) -> c
         Ok(status) => Ok(status),
         // As a shell, and `hostel exec`, say it.
         Err(error) if error.verb == "execute" && origin == hostel_engine::registry::Origin::Run => {
-            eprintln!("hostel: {error}");
+            crate::output::tell(format_args!("hostel: {error}"));
             Ok(if error.cause.contains("No such file") { 127 } else { 126 })
         }
         Err(error) => Err(error.into()),

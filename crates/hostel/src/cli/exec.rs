@@ -160,7 +160,7 @@ pub(super) fn run_in(order: &Order) -> Outcome {
                 Cause::NotExecutable => 126,
                 Cause::Other => 125,
             };
-            eprintln!("hostel: {error}");
+            output::tell(format_args!("hostel: {error}"));
             Ok(status)
         }
         Err(RunError::Here(error)) => Err(error.into()),

@@ -55,13 +55,11 @@ fn spec(args: &[OsString]) -> Outcome {
     let (json, spec) = compiled(args)?;
     let value = serde_json::to_value(&spec).map_err(|e| Failure::Usage(e.to_string()))?;
     if json {
-        output::json(&value);
-    } else {
-        let mut text = String::new();
-        flatten("", &value, &mut text);
-        output::print(&text);
+        return Ok(output::show_json(&value));
     }
-    Ok(0)
+    let mut text = String::new();
+    flatten("", &value, &mut text);
+    Ok(output::show(&text))
 }
 
 /// `a.b.c = value` lines; unset values are left out.

@@ -1,7 +1,7 @@
 //! `hostel rm`: delete a kept machine, or, when asked in so many words, a tree.
 
 use std::ffi::OsString;
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use hostel_engine::error::Error;
@@ -57,7 +57,7 @@ fn run(args: &[OsString]) -> Outcome {
     let place = Place { kept: Path::new(KEPT), trees: Path::new(TREES), locks: Path::new(locks::DIRECTORY) };
     let path = place.find(&request.name, request.tree)?;
     if request.tree && !request.yes && !confirmed(&path)? {
-        eprintln!("Nothing was deleted.");
+        output::tell(format_args!("Nothing was deleted."));
         return Ok(1);
     }
     place.delete(&registry, &request.name, &path)?;
@@ -69,9 +69,7 @@ fn confirmed(path: &Path) -> Result<bool, Failure> {
     if !std::io::stdin().is_terminal() {
         return Err(Failure::Usage(format!("rm --tree would delete {} and everything in it: say --yes where nobody can be asked", path.display())));
     }
-    eprint!("Delete {} and everything in it? [y/N] ", path.display());
-    // A prompt that cannot be seen is answered with no.
-    let _ = std::io::stderr().flush();
+    output::ask(format_args!("Delete {} and everything in it? [y/N] ", path.display()));
     let mut answer = String::new();
     let read = std::io::stdin().lock().read_line(&mut answer);
     Ok(read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes" | "Yes"))

@@ -91,7 +91,7 @@ fn run(args: &[OsString]) -> Outcome {
         match ask(&name, how)? {
             Some(connection) => pending.push((name, connection, Instant::now())),
             None => {
-                eprintln!("hostel: machine {name} does not run");
+                output::tell(format_args!("hostel: machine {name} does not run"));
                 worst = worst.max(if how.strict { NOT_RUNNING } else { 0 });
             }
         }
@@ -139,7 +139,7 @@ fn wait(name: &MachineName, connection: &Connection, since: Instant, how: How) -
             Ok(Received::Refused(remote)) => return Err(Error::new("stop", format!("machine {name}"), remote).into()),
             Ok(Received::Reply(_) | Received::Data { .. }) => {}
             Err(CallError::TimedOut(_)) => {
-                eprintln!("hostel: machine {name} still runs after {} s", since.elapsed().as_secs());
+                output::tell(format_args!("hostel: machine {name} still runs after {} s", since.elapsed().as_secs()));
                 return Ok(STILL_RUNNING);
             }
             Err(error) => return Err(Error::new("stop", format!("machine {name}"), error).into()),
@@ -147,9 +147,9 @@ fn wait(name: &MachineName, connection: &Connection, since: Instant, how: How) -
     }
     let killed = ended.is_some_and(|e| e.killed) && !how.force;
     if killed {
-        eprintln!("hostel: machine {name} did not end by itself and was killed");
+        output::tell(format_args!("hostel: machine {name} did not end by itself and was killed"));
     } else if how.verbose {
-        eprintln!("hostel: machine {name} ended after {:.1} s", since.elapsed().as_secs_f64());
+        output::tell(format_args!("hostel: machine {name} ended after {:.1} s", since.elapsed().as_secs_f64()));
     }
     Ok(if killed { KILLED } else { 0 })
 }
