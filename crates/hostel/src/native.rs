@@ -112,12 +112,7 @@ pub fn parse(kind: Kind, args: &[OsString]) -> Result<Request, Failure> {
             std::process::exit(0);
         }
         Ok(Action::Help | Action::Version) => return Err(usage("see `hostel help`")),
-        Err(error) => {
-            return Err(usage(match error.hint() {
-                Some(hint) => format!("{error} ({hint})"),
-                None => error.to_string(),
-            }));
-        }
+        Err(error) => return Err(error.into()),
     };
     let warnings = defaults::apply(kind, &own, &doc, &mut spec)?;
     if kind == Kind::Run && spec.process.argv.is_empty() && spec.payload == hostel_spec::Payload::Command && own.detach {

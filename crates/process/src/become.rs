@@ -146,8 +146,10 @@ fn find_user(spec: &ProcessSpec) -> Result<userdb::User, Failure> {
                 rustix::fs::Mode::empty(),
             )
             .map_err(|e| Failure::new("open", "/", e))?;
-            userdb::lookup(&root, selector)
-                .map_err(|e| Failure::new("find", format!("user in the machine: {e}"), io::Error::from(io::ErrorKind::NotFound)))
+            userdb::lookup(&root, selector).map_err(|e| {
+                let (verb, object, cause) = e.parts();
+                Failure::new(verb, object, io::Error::other(cause))
+            })
         }
     }
 }

@@ -31,7 +31,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use hostel_spec::MachineName;
+use hostel_spec::{Hint, MachineName};
 
 pub use claim::Claim;
 pub use identity::{ProcessId, boot_id};
@@ -102,8 +102,8 @@ impl From<RegistryError> for crate::error::Error {
     fn from(error: RegistryError) -> Self {
         let whole = error.to_string();
         let (what, cause) = whole.split_once(": ").unwrap_or((whole.as_str(), ""));
-        let (verb, hint): (&'static str, Option<String>) = match &error {
-            RegistryError::Busy { name, .. } => ("start", Some(format!("`hostel stop {name}` ends it, `hostel status {name}` shows it"))),
+        let (verb, hint): (&'static str, Option<Hint>) = match &error {
+            RegistryError::Busy { name, .. } => ("start", Some(format!("`hostel stop {name}` ends it, `hostel status {name}` shows it").into())),
             RegistryError::NotRunning { .. } => ("find", Some("`hostel ps` lists the machines that run".into())),
             RegistryError::Unsafe { .. } => ("use", Some("remove it, or set HOSTEL_RUNTIME_DIR to a directory of your own".into())),
             RegistryError::Remains { .. } => ("clean up", Some("`hostel clean` tries again".into())),

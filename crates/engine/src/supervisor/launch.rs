@@ -15,7 +15,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use hostel_image::inroot;
-use hostel_spec::IdMapping;
+use hostel_spec::{Hint, IdMapping};
 use hostel_sys::clone::{self, CloneArgs, Fork};
 use hostel_sys::mount::{self, Attributes, Propagation};
 use hostel_sys::netlink::{Routing, VethEnd};
@@ -269,7 +269,7 @@ fn map_tree(made: &Made, slot: Slot, chown: bool, userns: Option<BorrowedFd<'_>>
             prepare::shift_tree(made)
         }
         Err(e) => Err(Error::new("map", format!("ids of {}", made.tree_path.display()), io_text(&e))
-            .hint("its file system may not support idmapped mounts; use --private-users-ownership=chown, or --private-users=no")),
+            .hint(Hint::NoIdmap)),
     }
 }
 

@@ -53,7 +53,7 @@ impl Order {
 
 /// A user as typed: a number is a uid.
 pub(super) fn user(text: &str) -> Result<UserSelector, Failure> {
-    hostel_process::userdb::parse_selector(text).map_err(|e| Failure::Usage(format!("parse user {text:?}: {e}")))
+    hostel_process::userdb::parse_selector(text).map_err(|e| Failure::Usage(e.to_string()))
 }
 
 /// `NAME=VALUE`, or `NAME` with the value it has here.

@@ -28,8 +28,11 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use hostel_engine::error::Error;
+use hostel_nspawn::UsageError;
+use hostel_spec::Hint;
 
-use crate::output;
+use crate::hint::{self, Voice};
+use crate::{native, output};
 
 /// What a verb returns: its exit status, or the error to print.
 pub type Outcome = Result<u8, Failure>;
@@ -39,6 +42,8 @@ pub type Outcome = Result<u8, Failure>;
 pub enum Failure {
     /// The command line is wrong: status 2.
     Usage(String),
+    /// A word of systemd-nspawn's on our command line is wrong: status 2.
+    Dialect(UsageError),
     /// It could not be done: status 1, or 3 when the machine is busy.
     Engine(Error),
 }
@@ -51,6 +56,11 @@ impl From<Error> for Failure {
 impl From<hostel_engine::registry::RegistryError> for Failure {
     fn from(error: hostel_engine::registry::RegistryError) -> Self {
         Failure::Engine(error.into())
+    }
+}
+impl From<UsageError> for Failure {
+    fn from(error: UsageError) -> Self {
+        Failure::Dialect(error)
     }
 }
 impl From<lexopt::Error> for Failure {
@@ -133,7 +143,7 @@ pub fn run(args: &[OsString]) -> ExitCode {
     if wants_help(rest) {
         return output::print(&verb_help(verb));
     }
-    finish(verb.name, (verb.run)(rest))
+    finish(Voice::of(verb.name, rest), (verb.run)(rest))
 }
 
 /// `--help` before the words of a command that is run in a machine.
@@ -142,19 +152,23 @@ fn wants_help(args: &[OsString]) -> bool {
 }
 
 /// Prints what went wrong and turns it into a status.
-pub fn finish(verb: &str, outcome: Outcome) -> ExitCode {
+pub fn finish(voice: Voice, outcome: Outcome) -> ExitCode {
     match outcome {
         Ok(status) => ExitCode::from(status),
         Err(Failure::Usage(text)) => {
-            output::tell(format_args!("hostel: {text}"));
-            output::tell(format_args!("hint: `hostel help {verb}` shows its options"));
+            hint::tell("hostel", &text, Some(&Hint::Options), voice);
+            ExitCode::from(2)
+        }
+        Err(Failure::Dialect(error)) => {
+            let own: Vec<&'static str> = match voice {
+                Voice::Run(_) | Voice::Boot(_) => native::ROWS.iter().map(|row| row.long).collect(),
+                Voice::Nspawn | Voice::Verb(_) => Vec::new(),
+            };
+            hint::tell("hostel", &error, error.hint_among(&own).as_ref(), voice);
             ExitCode::from(2)
         }
         Err(Failure::Engine(error)) => {
-            output::tell(format_args!("hostel: {error}"));
-            if let Some(hint) = &error.hint {
-                output::tell(format_args!("hint: {hint}"));
-            }
+            hint::tell("hostel", &error, error.hint.as_ref(), voice);
             ExitCode::from(if error.busy { 3 } else { 1 })
         }
     }
@@ -197,7 +211,7 @@ pub fn verb_help(verb: &Verb) -> String {
         }
     }
     if matches!(verb.name, "run" | "boot" | "spec" | "plan") {
-        out.push_str(&crate::native::options_help());
+        out.push_str(&native::options_help());
     }
     if !verb.examples.is_empty() {
         out.push_str("\nexamples:\n");

@@ -45,7 +45,7 @@ fn compiled(args: &[OsString]) -> Result<(bool, MachineSpec), Failure> {
         "nspawn" | "systemd-nspawn" => match hostel_nspawn::parse(rest, &native::environment()) {
             Ok(Action::Run(spec)) => Ok((json, *spec)),
             Ok(_) => Err(Failure::Usage("this command line starts no machine".into())),
-            Err(error) => Err(Failure::Usage(error.to_string())),
+            Err(error) => Err(error.into()),
         },
         _ => Err(usage()),
     }
