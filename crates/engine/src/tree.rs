@@ -56,8 +56,7 @@ fn directory(spec: &MachineSpec, given: &Path) -> Result<Found> {
     let tree = open::directory(&path).map_err(|e| hint(e.into()))?;
     let throw_away = spec.root.ephemeral != Ephemeral::No || matches!(spec.root.volatile, Volatile::Yes | Volatile::State);
     if !throw_away {
-        open::refuse_host_root(tree.as_fd(), &path)
-            .map_err(|e| Error::from(e).hint(Hint::HostRoot))?;
+        open::refuse_host_root(tree.as_fd(), &path).map_err(|e| Error::from(e).hint(Hint::HostRoot))?;
     }
     match spec.payload {
         Payload::Boot if spec.root.skip_os_release_check => {}

@@ -39,8 +39,10 @@ impl Voice {
 
 /// An error for people, and what may help.
 pub fn tell(program: &str, error: &dyn Display, hint: Option<&Hint>, voice: Voice) {
+    // Names of files and words of others are in it: one line it is, and nothing a terminal obeys.
+    let error = output::clean(&error.to_string());
     match hint {
-        Some(hint) => output::tell(format_args!("{program}: {error}\nhint: {}", words(hint, voice))),
+        Some(hint) => output::tell(format_args!("{program}: {error}\nhint: {}", output::clean(&words(hint, voice)))),
         None => output::tell(format_args!("{program}: {error}")),
     }
 }

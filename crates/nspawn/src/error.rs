@@ -180,9 +180,15 @@ fn nearest(argument: &str, more: &[&'static str]) -> Option<&'static str> {
     if typed.len() < 3 || typed.len() > 40 {
         return None;
     }
+    let names = || options::rows().filter(|r| !r.hidden).flat_map(|r| r.long).chain(more);
+    // Abbreviated as the parser does not have it: ours have to be spelt out.
+    let mut longer = names().filter(|name| name.starts_with(typed));
+    if let (Some(name), None) = (longer.next(), longer.next()) {
+        return Some(name);
+    }
     let mut best: Option<(usize, &'static str)> = None;
     let mut tied = false;
-    for name in options::rows().filter(|r| !r.hidden).flat_map(|r| r.long).chain(more) {
+    for name in names() {
         let distance = 2 * edits(typed.as_bytes(), name.as_bytes()) + usize::from(typed.as_bytes()[0] != name.as_bytes()[0]);
         match best {
             Some((d, _)) if distance > d => {}

@@ -29,8 +29,7 @@ pub(super) fn name(spec: &MachineSpec, host: &Host, tree: &TreeFacts, random: [u
         // Several throw-away copies of one tree run side by side.
         _ => format!("{}-{:016x}", &cleaned[..cleaned.len().min(MachineName::MAX - 17)], u64::from_le_bytes(random)),
     };
-    MachineName::new(cleaned)
-        .map_err(|_| Error::new("derive", "machine name", format!("nothing of {text:?} can be used")).hint(Hint::GiveName))
+    MachineName::new(cleaned).map_err(|_| Error::new("derive", "machine name", format!("nothing of {text:?} can be used")).hint(Hint::GiveName))
 }
 
 impl Builder<'_> {

@@ -34,8 +34,7 @@ impl Builder<'_> {
         }
         if chown && !map {
             if of_host || overlay {
-                return Err(Error::new("shift", "the tree's ids", "files under an overlay are not changed on disk")
-                    .hint(Hint::KeepOwners));
+                return Err(Error::new("shift", "the tree's ids", "files under an overlay are not changed on disk").hint(Hint::KeepOwners));
             }
             self.host.push(HostStep::ShiftTree);
         }
@@ -99,8 +98,9 @@ impl Builder<'_> {
     /// tmpfs as root, the tree's /usr in it.
     fn volatile_root(&mut self, tree: super::Slot) -> Result<()> {
         if !self.tree.merged_usr {
-            return Err(Error::new("make", "volatile root", "the tree's /bin is no link into /usr, so /usr alone is not a system")
-                .hint(Hint::OtherVolatile));
+            return Err(
+                Error::new("make", "volatile root", "the tree's /bin is no link into /usr, so /usr alone is not a system").hint(Hint::OtherVolatile)
+            );
         }
         let top = self.slot();
         self.host.push(HostStep::Prepare(

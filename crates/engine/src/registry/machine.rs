@@ -52,9 +52,14 @@ impl Machine {
             Ok(None) => Ok(None),
             Err(error) => return Err(failed("read", &path.join("state.json"), error)),
         };
+        let lives = |state: &MachineState| match state.supervisor.open() {
+            Ok(process) => Ok(process.is_some()),
+            // That it cannot be looked at (no descriptor is left) does not make it dead.
+            Err(e) => Err(failed("look at supervisor of", &path, e)),
+        };
         let liveness = match &state {
             _ if !locked => Liveness::Dead,
-            Ok(Some(state)) if state.supervisor.is_alive() => Liveness::Alive,
+            Ok(Some(state)) if lives(state)? => Liveness::Alive,
             // A lock outlives its supervisor only in a descriptor that leaked; the lock is what a start would see.
             _ => Liveness::Unknown,
         };

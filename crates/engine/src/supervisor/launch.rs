@@ -268,8 +268,7 @@ fn map_tree(made: &Made, slot: Slot, chown: bool, userns: Option<BorrowedFd<'_>>
         Err(e) if chown && matches!(e.raw_os_error().map(Errno::from_raw_os_error), Some(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS)) => {
             prepare::shift_tree(made)
         }
-        Err(e) => Err(Error::new("map", format!("ids of {}", made.tree_path.display()), io_text(&e))
-            .hint(Hint::NoIdmap)),
+        Err(e) => Err(Error::new("map", format!("ids of {}", made.tree_path.display()), io_text(&e)).hint(Hint::NoIdmap)),
     }
 }
 

@@ -10,11 +10,11 @@ use hostel_image::inroot::Durable;
 use hostel_image::{copy, inroot, locks, pin, shift, uids};
 use hostel_process::r#become::Program;
 use hostel_process::pty::{Pty, WindowSize};
-use hostel_spec::{Hint, IdRange, MachineUuid};
+use hostel_spec::{Hint, IdRange, MachineUuid, Resources};
 use hostel_sys::mount::{self, Attributes, FsOption, Propagation};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, makedev};
 
-use crate::cgroup::{self, Layout, MachineCgroup};
+use crate::cgroup::{self, CgroupError, Layout, MachineCgroup};
 use crate::error::{Context, Error, Result, io_text};
 use crate::plan::Plan;
 use crate::plan::steps::{HostStep, IdChoice, Node, Prepared, Slot, Source};
@@ -216,10 +216,15 @@ fn make_cgroup(plan: &Plan, layout: &Layout, claim: &mut Claim, made: &mut Made)
     // A guest's init manages groups of its own; a bound keeps it from filling the kernel with them.
     let boots = plan.program == Program::Init;
     let options = cgroup::Options { delegate_controllers: boots, max_groups: boots.then_some(MAX_GROUPS), ..Default::default() };
-    let cgroup = MachineCgroup::create(layout, &plan.name, &plan.spec.resources, options).map_err(|e| {
-        let hint = e.hint().map(Hint::from);
-        Error { hint, ..Error::new("make", "cgroup", e) }
-    })?;
+    let resources = &plan.spec.resources;
+    let cgroup = match MachineCgroup::create(layout, &plan.name, resources, options) {
+        // Nobody asked for this limit, and in a machine of ours there may be no controller for it: its own bounds this one.
+        Err(CgroupError::Unsupported { option: "TasksMax=", .. }) if resources.tasks_max_is_default => {
+            let without = Resources { tasks_max: None, ..resources.clone() };
+            MachineCgroup::create(layout, &plan.name, &without, options)
+        }
+        other => other,
+    }?;
     if made.base() != 0 {
         cgroup.delegate(Uid::from_raw(made.base()), Gid::from_raw(made.base())).map_err(|e| Error::new("delegate", "cgroup", e))?;
     }

@@ -123,8 +123,7 @@ pub(super) fn run_in(order: &Order) -> Outcome {
         state.leader.ok_or_else(|| Error::new("enter", format!("machine {}", order.name), "it is being started").hint("try again in a moment"))?;
     let leader = Leader::from_identity(id)?;
     let paths: Vec<_> = state.cgroup.iter().chain(&state.cgroups_v1).map(|p| std::path::PathBuf::from(p.as_os_str())).collect();
-    let group =
-        if paths.is_empty() { None } else { Some(MachineCgroup::open_recorded(&paths).map_err(|e| Error::new("open", "cgroup of the machine", e))?) };
+    let group = if paths.is_empty() { None } else { Some(MachineCgroup::open_recorded(&paths).map_err(Error::from)?) };
     if group.as_ref().is_some_and(|g| g.frozen().unwrap_or(false)) {
         // Born frozen, it could not even be ended.
         let error = Error::new("enter", format!("machine {}", order.name), "it is paused");

@@ -75,6 +75,12 @@ fn confirmed(path: &Path) -> Result<bool, Failure> {
     Ok(read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes" | "Yes"))
 }
 
+/// Deletes the kept machine `name`, whose first start came to nothing.
+pub(crate) fn forget(name: &MachineName) -> Result<(), Error> {
+    let place = Place { kept: Path::new(KEPT), trees: Path::new(TREES), locks: Path::new(locks::DIRECTORY) };
+    place.delete(&machine::open_registry()?, name, &place.find(name, false)?)
+}
+
 /// The directories concerned; tests have their own.
 struct Place<'a> {
     kept: &'a Path,

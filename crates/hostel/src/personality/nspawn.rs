@@ -20,7 +20,7 @@ pub fn run(args: &[OsString]) -> ExitCode {
         Ok(Action::Print(text)) => return output::print(&text),
         Err(error) => return refuse(&error, error.hint().as_ref()),
     };
-    match machine::foreground(&spec, Origin::Nspawn) {
+    match machine::foreground(&spec, Origin::Nspawn, &mut false) {
         Ok(status) => ExitCode::from(status),
         Err(error) => refuse(&error, error.hint.as_ref()),
     }

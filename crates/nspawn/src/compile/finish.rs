@@ -5,8 +5,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use hostel_spec::{
-    CapName, CapSet, ConsoleMode, Ephemeral, Hint, MachineSpec, Mount, NetworkMode, OsText, Ownership, Payload, SyscallFilter, TreeSource, UserNamespace,
-    Volatile,
+    CapName, CapSet, ConsoleMode, Ephemeral, Hint, MachineSpec, Mount, NetworkMode, OsText, Ownership, Payload, SyscallFilter, TreeSource,
+    UserNamespace, Volatile,
 };
 
 use super::Draft;
@@ -87,8 +87,7 @@ impl Draft<'_> {
         const NAME: &str = "SYSTEMD_NSPAWN_API_VFS_WRITABLE";
         if self.env.get(NAME).is_some_and(|v| v == "network") {
             if self.spec.network.mode != NetworkMode::Private {
-                return Err(UsageError::variable(NAME, "network", "it needs a network of the machine's own")
-                    .with_hint(Hint::OwnNetwork));
+                return Err(UsageError::variable(NAME, "network", "it needs a network of the machine's own").with_hint(Hint::OwnNetwork));
             }
             // a machine with its own network may change its own network settings anyway
             return Ok(());
@@ -151,11 +150,7 @@ impl Draft<'_> {
             return Err(UsageError::Request { what: "copy --template=", why: "nothing says where to", hint: Some(Hint::GiveCopy) });
         }
         if self.directory.is_none() && name.is_none() && !self.env.cwd.is_absolute() {
-            return Err(UsageError::Request {
-                what: "use the current directory as the tree",
-                why: "it is gone",
-                hint: Some(Hint::GiveTree),
-            });
+            return Err(UsageError::Request { what: "use the current directory as the tree", why: "it is gone", hint: Some(Hint::GiveTree) });
         }
         let root = &mut self.spec.root;
         root.ephemeral = if self.ephemeral { Ephemeral::Copy } else { Ephemeral::No };

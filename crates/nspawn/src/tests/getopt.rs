@@ -106,6 +106,7 @@ fn hints() {
     assert_eq!(error(&["--bnid=/x"]).hint(), Some(Hint::DidYouMean("bind".into())));
     assert_eq!(error(&["--hostnam3=x"]).hint(), Some(Hint::DidYouMean("hostname".into())));
     assert_eq!(error(&["--treee=x"]).hint(), Some(Hint::Options));
+    assert_eq!(error(&["--mem=1G"]).hint(), Some(Hint::DidYouMean("memory".into())));
     assert_eq!(error(&["--treee=x"]).hint_among(&["tree"]), Some(Hint::DidYouMean("tree".into())));
     assert_eq!(error(&["--zzzzzzzz"]).hint(), Some(Hint::Options));
     assert!(matches!(error(&["--property=Foo=1"]).hint(), Some(Hint::Say(text)) if text.starts_with("known ")));
