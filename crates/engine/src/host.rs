@@ -70,12 +70,18 @@ pub enum HostTimezone {
     Missing,
 }
 
+/// Refuses to go on as another user than root.
+pub fn require_root() -> Result<()> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    Err(Error::new("start", "machine", "Need to be root.").hint("run it with sudo; machines without root come later"))
+}
+
 impl Host {
     /// Captures what planning `spec` needs.
     pub fn capture(spec: &MachineSpec) -> Result<Host> {
-        if !rustix::process::geteuid().is_root() {
-            return Err(Error::new("start", "machine", "Need to be root.").hint("run it with sudo; machines without root come later"));
-        }
+        require_root()?;
         let cgroups = Layout::detect_for(&spec.resources).map_err(|e| Error::new("find", "cgroups", e))?;
         let (os_release_content, os_release) = os_release();
         let private = spec.network.mode == NetworkMode::Private;

@@ -149,8 +149,10 @@ fn find_user(spec: &ProcessSpec) -> Result<userdb::User, Failure> {
                 rustix::fs::Mode::empty(),
             )
             .map_err(|e| Failure::new("open", "/", e))?;
-            userdb::lookup(&root, selector)
-                .map_err(|e| Failure::new("find", format!("user in the machine: {e}"), io::Error::from(io::ErrorKind::NotFound)))
+            userdb::lookup(&root, selector).map_err(|e| {
+                let (verb, object, cause) = e.parts();
+                Failure::new(verb, object, io::Error::other(cause))
+            })
         }
     }
 }
@@ -298,6 +300,8 @@ fn programs(process: &Process<'_>, user: &userdb::User, env: &[CString]) -> Vec<
                 let login = |shell: &str| format!("-{}", shell.rsplit('/').next().unwrap_or(shell));
                 shells.iter().filter_map(|s| pair(s.as_bytes(), login(s).as_bytes())).collect()
             }
+            // Not the directories of PATH themselves.
+            Some(first) if first.as_bytes().is_empty() => Vec::new(),
             Some(first) if first.as_bytes().contains(&b'/') => pair(first.as_bytes(), first.as_bytes()).into_iter().collect(),
             Some(first) => {
                 let path = env.iter().find_map(|e| e.as_bytes().strip_prefix(b"PATH=")).unwrap_or(DEFAULT_PATH.as_bytes());
@@ -346,7 +350,7 @@ pub fn execute(ready: &Ready) -> Failure {
             break;
         }
     }
-    let (path, cause) = result.unwrap_or_else(|| ("command".into(), io::Error::from(io::ErrorKind::NotFound)));
+    let (path, cause) = result.unwrap_or_else(|| ("\"\"".into(), rustix::io::Errno::NOENT.into()));
     let object = match ready.program {
         Program::Init => format!("init of the tree (tried {})", INITS.join(", ")),
         Program::Command if ready.programs.len() > 1 => ready.programs[0].1.to_string_lossy().into_owned(),

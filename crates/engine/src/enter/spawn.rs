@@ -337,8 +337,10 @@ impl<'a> Work<'a> {
         let devpts = openat2(&root, c"dev/pts", flags, Mode::empty(), resolve).when("open", "/dev/pts of the machine")?;
         let pty = Pty::open(devpts.as_fd()).map_err(|e| EnterError::new(e.verb, e.object, &e.cause.into()))?;
         if let Some(selector) = self.process.user.as_ref().filter(|u| **u != UserSelector::Id(0)) {
-            let user =
-                userdb::lookup(&root, selector).map_err(|e| EnterError::new("find", "user in the machine", &io::Error::other(e.to_string())))?;
+            let user = userdb::lookup(&root, selector).map_err(|e| {
+                let (verb, object, why) = e.parts();
+                EnterError { verb: verb.into(), object, why, cause: Cause::Other }
+            })?;
             rustix::fs::fchown(&pty.slave, Some(Uid::from_raw(user.uid)), None).when("give", "terminal to the user")?;
         }
         Ok(pty)

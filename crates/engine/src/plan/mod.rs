@@ -17,7 +17,7 @@ use hostel_process::r#become::Program;
 use hostel_process::pty::WindowSize;
 use hostel_process::seccomp;
 use hostel_spec::{
-    CapName, CapSet, ConsoleMode, IdRange, MachineName, MachineSpec, MachineUuid, NetworkMode, OsText, Ownership, Payload, ProcessSpec,
+    CapName, CapSet, ConsoleMode, Hint, IdRange, MachineName, MachineSpec, MachineUuid, NetworkMode, OsText, Ownership, Payload, ProcessSpec,
     SyscallFilter, UserNamespace,
 };
 use hostel_sys::seccomp::Insn;
@@ -248,7 +248,7 @@ fn id_choice(spec: &MachineSpec, tree: &TreeFacts) -> Result<Option<IdChoice>> {
             let (uid, gid) = (tree.owner.0 & 0xffff_0000, tree.owner.1 & 0xffff_0000);
             if uid != gid {
                 return Err(Error::new("use", format!("owner of {}", tree.path.display()), "its user and group are not in the same id range")
-                    .hint("chown the top directory to BASE:BASE, or give --private-users=BASE"));
+                    .hint(Hint::GiveIds));
             }
             Some(range(uid))
         }

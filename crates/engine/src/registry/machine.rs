@@ -40,13 +40,14 @@ pub struct Machine {
 impl Machine {
     /// Looks at it; `None` when there is no such directory.
     pub(super) fn open(registry: &Registry, name: &MachineName) -> Result<Option<Self>> {
-        let found = Self::open_unchecked(registry, name)?;
-        Ok(found.map(|mut machine| {
-            if machine.liveness == Liveness::Unknown && machine.known().is_some_and(|state| state.supervisor.is_alive()) {
-                machine.liveness = Liveness::Alive;
-            }
-            machine
-        }))
+        let Some(mut machine) = Self::open_unchecked(registry, name)? else { return Ok(None) };
+        let supervisor = machine.known().map(|state| state.supervisor).filter(|_| machine.liveness == Liveness::Unknown);
+        if let Some(supervisor) = supervisor {
+            // That it cannot be looked at (no descriptor is left) does not make it dead.
+            let lives = supervisor.open().map_err(|e| failed("look at supervisor of", &registry.path_of(name), e))?.is_some();
+            machine.liveness = if lives { Liveness::Alive } else { Liveness::Unknown };
+        }
+        Ok(Some(machine))
     }
 
     /// As [`Machine::open`], but that its supervisor lives is taken from its lock alone: never [`Liveness::Alive`].

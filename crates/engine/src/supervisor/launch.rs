@@ -19,7 +19,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use hostel_image::inroot;
-use hostel_spec::IdMapping;
+use hostel_spec::{Hint, IdMapping};
 use hostel_sys::clone::{self, CloneArgs, Fork, WaitStatus};
 use hostel_sys::mount::{self, Attributes, Propagation};
 use hostel_sys::netlink::{Routing, VethEnd};
@@ -307,8 +307,7 @@ fn map_tree(made: &Made, slot: Slot, chown: bool, userns: Option<BorrowedFd<'_>>
         Err(e) if chown && matches!(e.raw_os_error().map(Errno::from_raw_os_error), Some(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS)) => {
             prepare::shift_tree(made)
         }
-        Err(e) => Err(Error::new("map", format!("ids of {}", made.tree_path.display()), io_text(&e))
-            .hint("its file system may not support idmapped mounts; use --private-users-ownership=chown, or --private-users=no")),
+        Err(e) => Err(Error::new("map", format!("ids of {}", made.tree_path.display()), io_text(&e)).hint(Hint::NoIdmap)),
     }
 }
 

@@ -10,13 +10,13 @@ use hostel_image::inroot::Durable;
 use hostel_image::{copy, inroot, locks, pin, shift, uids};
 use hostel_process::r#become::Program;
 use hostel_process::pty::{Pty, WindowSize};
-use hostel_spec::{IdRange, MachineUuid};
+use hostel_spec::{Hint, IdRange, MachineUuid, Resources};
 use hostel_sys::mount::{self, Attributes, FsOption, Propagation};
 use hostel_sys::tree;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, makedev};
 use rustix::io::Errno;
 
-use crate::cgroup::{self, Layout, MachineCgroup};
+use crate::cgroup::{self, CgroupError, Layout, MachineCgroup};
 use crate::enter::shield;
 use crate::error::{Context, Error, Result, io_text};
 use crate::parts;
@@ -178,7 +178,7 @@ fn lock_tree(plan: &Plan, made: &Made, shared: bool) -> Result<locks::TreeLock> 
 
 fn take_lock(plan: &Plan, tree: BorrowedFd<'_>, name: &Path, lock: locks::Lock) -> Result<locks::TreeLock> {
     locks::take(Path::new(locks::DIRECTORY), tree, name, lock, &plan.name).map_err(|e| match e.cause {
-        Cause::Busy { .. } => Error::from(e).hint("stop the machine that runs on it, or use --read-only or --ephemeral"),
+        Cause::Busy { .. } => Error::from(e).hint(Hint::TreeInUse),
         _ => e.into(),
     })
 }
@@ -238,7 +238,7 @@ fn make_cgroup(plan: &Plan, layout: &Layout, claim: &mut Claim, made: &mut Made)
     let in_use = |group: &MachineCgroup| group.procs().is_ok_and(|members| !members.is_empty());
     if MachineCgroup::open(layout, &plan.name).is_ok_and(|group| in_use(&group)) {
         let error = Error::new("make", format!("cgroup of machine {}", plan.name), "a machine of that name that is registered elsewhere lives in it");
-        return Err(error.busy().hint("give this one another name with --machine= or --name"));
+        return Err(error.busy().hint(Hint::GiveOtherName));
     }
     for path in cgroup::planned_paths(layout, &plan.name, &plan.spec.resources) {
         record(claim, Undo::Cgroup { path: path.into_os_string().into() })?;
@@ -246,10 +246,15 @@ fn make_cgroup(plan: &Plan, layout: &Layout, claim: &mut Claim, made: &mut Made)
     // A guest's init manages groups of its own; a bound keeps it from filling the kernel with them.
     let boots = plan.program == Program::Init;
     let options = cgroup::Options { delegate_controllers: boots, max_groups: boots.then_some(MAX_GROUPS), ..Default::default() };
-    let cgroup = MachineCgroup::create(layout, &plan.name, &plan.spec.resources, options).map_err(|e| {
-        let hint = e.hint().map(str::to_string);
-        Error { hint, ..Error::new("make", "cgroup", e) }
-    })?;
+    let resources = &plan.spec.resources;
+    let cgroup = match MachineCgroup::create(layout, &plan.name, resources, options) {
+        // Nobody asked for this limit, and in a machine of ours there may be no controller for it: its own bounds this one.
+        Err(CgroupError::Unsupported { option: "TasksMax=", .. }) if resources.tasks_max_is_default => {
+            let without = Resources { tasks_max: None, ..resources.clone() };
+            MachineCgroup::create(layout, &plan.name, &without, options)
+        }
+        other => other,
+    }?;
     if made.base() != 0 {
         cgroup.delegate(Uid::from_raw(made.base()), Gid::from_raw(made.base())).map_err(|e| Error::new("delegate", "cgroup", e))?;
     }

@@ -37,6 +37,8 @@ const SHELL_STATUS: &CStr = c"shell-status";
 const REBOOT: [i32; 5] = [2, 39, 40, 49, 50];
 /// Signals that ask for power off: SIGRTMIN+3, +4, +13, +14.
 const OFF: [i32; 4] = [37, 38, 47, 48];
+/// What a native command is told as it is: HUP INT QUIT USR1 USR2 TERM.
+const PASSED_ON: [i32; 6] = [1, 2, 3, 10, 12, 15];
 /// How long the child may take after it was asked to end.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// What systemd-nspawn's stub says when its payload did not end by itself.
@@ -50,8 +52,8 @@ fn mask() -> SignalMask {
 
 /// Makes the child (PID 2) and becomes its init; returns only when there is no child to serve.
 ///
-/// `program` is what the stub runs. `shell_status`: a command that a signal ended gives 128 and its number, as a shell says
-/// it; otherwise 255 as systemd-nspawn's stub.
+/// `program` is what the stub runs. `shell_status`: the child is a native command. Signals are passed on to it, and one that
+/// ended it gives 128 and its number, as a shell says it; otherwise 255 as systemd-nspawn's stub.
 pub(super) fn run(process: &Process<'_>, report_to: BorrowedFd<'_>, program: BorrowedFd<'_>, shell_status: bool) -> Failure {
     let failed = |e: io::Error| Failure::new("start", "stub init", e);
     // The terminal is the command's, not the stub's: ^C would reach PID 1, where it means "reboot".
@@ -147,7 +149,8 @@ fn serve(child: Pid, signals: &SignalFd, shell_status: bool) -> i32 {
     loop {
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
             if pid == child {
-                if let Some((how, _)) = asked {
+                // How the command ended is what its caller wants to know; nobody waits for the sign of a power-off.
+                if let Some((how, _)) = asked.filter(|_| !shell_status) {
                     proc::reboot(how);
                 }
                 let killed = status.terminating_signal().filter(|_| shell_status).map_or(FAILED, |signal| 128 + signal);
@@ -162,6 +165,12 @@ fn serve(child: Pid, signals: &SignalFd, shell_status: bool) -> i32 {
         let _ = poll(&mut [PollFd::new(signals, PollFlags::IN)], timeout.as_ref());
         while let Ok(Some(info)) = signals.read() {
             let how = match info.signal {
+                s if shell_status && PASSED_ON.contains(&s) => {
+                    if let Some(signal) = Signal::from_named_raw(s) {
+                        let _ = kill_process(child, signal);
+                    }
+                    continue;
+                }
                 s if REBOOT.contains(&s) => Reboot::Restart,
                 s if OFF.contains(&s) => Reboot::PowerOff,
                 _ => continue,

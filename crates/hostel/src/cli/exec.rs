@@ -53,7 +53,7 @@ impl Order {
 
 /// A user as typed: a number is a uid.
 pub(super) fn user(text: &str) -> Result<UserSelector, Failure> {
-    hostel_process::userdb::parse_selector(text).map_err(|e| Failure::Usage(format!("parse user {text:?}: {e}")))
+    hostel_process::userdb::parse_selector(text).map_err(|e| Failure::Usage(e.to_string()))
 }
 
 /// `NAME=VALUE`, or `NAME` with the value it has here.
@@ -123,8 +123,7 @@ pub(super) fn run_in(order: &Order) -> Outcome {
         state.leader.ok_or_else(|| Error::new("enter", format!("machine {}", order.name), "it is being started").hint("try again in a moment"))?;
     let leader = Leader::from_identity(id)?;
     let paths: Vec<_> = state.cgroup.iter().chain(&state.cgroups_v1).map(|p| std::path::PathBuf::from(p.as_os_str())).collect();
-    let group =
-        if paths.is_empty() { None } else { Some(MachineCgroup::open_recorded(&paths).map_err(|e| Error::new("open", "cgroup of the machine", e))?) };
+    let group = if paths.is_empty() { None } else { Some(MachineCgroup::open_recorded(&paths).map_err(Error::from)?) };
     if group.as_ref().is_some_and(|g| g.frozen().unwrap_or(false)) {
         // Born frozen, it could not even be ended.
         let error = Error::new("enter", format!("machine {}", order.name), "it is paused");
@@ -162,7 +161,7 @@ pub(super) fn run_in(order: &Order) -> Outcome {
                 Cause::NotExecutable => 126,
                 Cause::Other => 125,
             };
-            eprintln!("hostel: {error}");
+            output::tell(format_args!("hostel: {error}"));
             Ok(status)
         }
         Err(RunError::Here(error)) => Err(error.into()),

@@ -95,7 +95,7 @@ fn run(args: &[OsString]) -> Outcome {
         match ask(&name, how)? {
             Some(connection) => pending.push((name, connection, Instant::now())),
             None => {
-                eprintln!("hostel: machine {name} does not run");
+                output::tell(format_args!("hostel: machine {name} does not run"));
                 worst = worst.max(if how.strict { NOT_RUNNING } else { 0 });
             }
         }
@@ -152,7 +152,7 @@ fn wait(name: &MachineName, connection: &Connection, since: Instant, how: How) -
             Ok(Received::Reply(_) | Received::Data { .. }) => answered = true,
             Err(CallError::TimedOut(_)) if !answered => return Ok(None),
             Err(CallError::TimedOut(_)) => {
-                eprintln!("hostel: machine {name} still runs after {} s", since.elapsed().as_secs());
+                output::tell(format_args!("hostel: machine {name} still runs after {} s", since.elapsed().as_secs()));
                 return Ok(Some(STILL_RUNNING));
             }
             Err(error) => return Err(Error::new("stop", format!("machine {name}"), error).into()),
@@ -160,16 +160,16 @@ fn wait(name: &MachineName, connection: &Connection, since: Instant, how: How) -
     }
     let killed = ended.is_some_and(|e| e.killed) && !how.force;
     if killed {
-        eprintln!("hostel: machine {name} did not end by itself and was killed");
+        output::tell(format_args!("hostel: machine {name} did not end by itself and was killed"));
     } else if how.verbose {
-        eprintln!("hostel: machine {name} ended after {:.1} s", since.elapsed().as_secs_f64());
+        output::tell(format_args!("hostel: machine {name} ended after {:.1} s", since.elapsed().as_secs_f64()));
     }
     Ok(Some(if killed { KILLED } else { 0 }))
 }
 
 /// Does what the supervisor should do: asks the machine's init, waits, kills.
 fn without_supervisor(name: &MachineName, how: How) -> Outcome {
-    eprintln!("hostel: the supervisor of machine {name} does not answer; its init is asked directly");
+    output::tell(format_args!("hostel: the supervisor of machine {name} does not answer; its init is asked directly"));
     let found = look::running(&machine::open_registry()?, name)?;
     let state = look::state(&found)?;
     let object = || format!("machine {name}");
@@ -194,10 +194,7 @@ fn without_supervisor(name: &MachineName, how: How) -> Outcome {
             stop::stop(leader, group.as_ref(), Some(confinement), &order)?
         }
     };
-    eprintln!(
-        "hint: its supervisor (process {}) is still there: `hostel kill {name} -s KILL --whom supervisor`, then `hostel clean`",
-        state.supervisor.pid
-    );
+    output::tell(format_args!("hint: its supervisor (process {}) is still there: `hostel kill {name} -s KILL --whom supervisor`, then `hostel clean`", state.supervisor.pid));
     Ok(stopped.exit_code(how.strict))
 }
 

@@ -16,7 +16,7 @@ use std::process::{Command, Stdio};
 use hostel_engine::error::{Context, Error};
 use hostel_engine::registry::Origin;
 use hostel_engine::supervisor::session::Talk;
-use hostel_spec::MachineSpec;
+use hostel_spec::{Hint, MachineSpec};
 use rustix::fs::{MemfdFlags, SealFlags};
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +31,7 @@ pub(super) const VERB: Verb = Verb { name: "supervise", args: "", about: "", opt
 #[serde(rename_all = "kebab-case")]
 enum Report {
     Started { name: String, leader: i32 },
-    Failed { verb: String, object: String, cause: String, hint: Option<String>, busy: bool },
+    Failed { verb: String, object: String, cause: String, hint: Option<Hint>, busy: bool },
 }
 
 /// What it is given besides the spec.

@@ -45,6 +45,9 @@ fn tree(kind: Kind, own: &Own, doc: &Doc, spec: &mut MachineSpec) -> Result<(), 
         Kind::Run => {
             if let Some(path) = &own.tree {
                 spec.root.tree = tree_of(&path.to_string_lossy())?;
+                if is_host_root(&spec.root.tree) {
+                    spec.root.tree = TreeSource::Host;
+                }
             } else if !directory {
                 spec.root.tree = TreeSource::Host;
             }
@@ -65,9 +68,10 @@ fn tree(kind: Kind, own: &Own, doc: &Doc, spec: &mut MachineSpec) -> Result<(), 
             }
         }
         Kind::Boot => {
-            if !given(doc, &[Id::AsPid2]) {
-                spec.payload = Payload::Boot;
+            if given(doc, &[Id::AsPid2]) {
+                return Err(Failure::Usage("combine boot and --as-pid2: an init must be PID 1".into()));
             }
+            spec.payload = Payload::Boot;
             match (&own.target, &own.tree) {
                 (Some(target), None) => spec.root.tree = tree_of(target)?,
                 (None, Some(path)) => spec.root.tree = tree_of(&path.to_string_lossy())?,
@@ -75,9 +79,18 @@ fn tree(kind: Kind, own: &Own, doc: &Doc, spec: &mut MachineSpec) -> Result<(), 
                 (None, None) => return Err(Failure::Usage("boot: which tree? give a directory or a machine's name".into())),
                 (Some(_), Some(_)) => return Err(Failure::Usage("boot: the tree was given twice".into())),
             }
+            if is_host_root(&spec.root.tree) && (spec.root.ephemeral != Ephemeral::No || own.keep.is_some()) {
+                // Nobody wants the running host copied.
+                spec.root.tree = TreeSource::Host;
+                spec.root.ephemeral = Ephemeral::No;
+            }
         }
     }
     Ok(())
+}
+
+fn is_host_root(tree: &TreeSource) -> bool {
+    matches!(tree, TreeSource::Directory(path) if std::fs::canonicalize(path).is_ok_and(|p| p == std::path::Path::new("/")))
 }
 
 fn users(own: &Own, doc: &Doc, spec: &mut MachineSpec, warnings: &mut Vec<String>) -> Result<(), Failure> {
@@ -125,5 +138,6 @@ fn network(kind: Kind, own: &Own, doc: &Doc, spec: &mut MachineSpec) {
 fn limits(spec: &mut MachineSpec) {
     if spec.resources.tasks_max.is_none() {
         spec.resources.tasks_max = Some(Limit::Value(TASKS_MAX));
+        spec.resources.tasks_max_is_default = true;
     }
 }
