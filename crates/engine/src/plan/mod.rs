@@ -174,8 +174,9 @@ pub fn plan(spec: &MachineSpec, host: &Host, tree: &TreeFacts, caller: &Caller) 
     b.network()?;
     b.api_file_systems();
     b.open_console(console);
-    b.integration()?;
     b.custom_mounts()?;
+    // After the mounts, as systemd-nspawn does: what lies over /etc gets the files, and a mount that fails leaves the tree as it was.
+    b.integration()?;
     b.finish();
     let bounding = bounding(spec, b.own_network(), b.user_namespace());
     let filter = filter(spec, host, bounding)?;
