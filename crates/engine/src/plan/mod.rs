@@ -18,7 +18,7 @@ use hostel_process::pty::WindowSize;
 use hostel_process::seccomp;
 use hostel_spec::{
     CapName, CapSet, ConsoleMode, Hint, IdRange, MachineName, MachineSpec, MachineUuid, NetworkMode, OsText, Ownership, Payload, ProcessSpec,
-    SyscallFilter, UserNamespace,
+    SyscallFilter, SyscallRule, UserNamespace,
 };
 use hostel_sys::seccomp::Insn;
 
@@ -41,6 +41,8 @@ pub struct TreeFacts {
     pub missing: bool,
     /// Its file system is mounted read-only.
     pub read_only: bool,
+    /// Its programs are those of the 32-bit partner of this architecture (i386 on x86-64).
+    pub secondary_architecture: bool,
     /// Last part of the path as it was given: the name of a link, not of what it leads to.
     pub given_name: Option<String>,
 }
@@ -187,15 +189,18 @@ pub fn plan(spec: &MachineSpec, host: &Host, tree: &TreeFacts, caller: &Caller) 
     b.network()?;
     b.api_file_systems();
     b.open_console(console);
-    b.integration()?;
     b.custom_mounts()?;
+    // After the mounts, as systemd-nspawn does: what lies over /etc gets the files, and a mount that fails leaves the tree as it was.
+    b.integration()?;
     b.finish();
     let stub = b.stub();
     let bounding = bounding(spec, b.own_network(), b.user_namespace());
-    let filter = filter(spec, host, bounding)?;
+    let filter = filter(spec, host, tree, bounding)?;
     let program = if b.booting() { Program::Init } else { Program::Command };
     let mut spec = spec.clone();
     spec.process.rlimits = limits::merged(&spec, host);
+    // uname(2) says i686 in an i386 tree, or its package manager and compilers take it for x86-64. systemd-nspawn looks only at images.
+    spec.process.linux32 |= tree.secondary_architecture && !spec.lifecycle.nspawn_exit_status;
     let notices =
         spec.notices.iter().cloned().chain(limits::notices(host)).chain(unknown_calls(&spec)?).chain(std::mem::take(&mut b.notices)).collect();
     Ok(Plan {
@@ -300,11 +305,20 @@ fn unknown_calls(spec: &MachineSpec) -> Result<Option<String>> {
     Ok((!left_out.is_empty()).then(|| format!("system calls unknown here are left out of the filter: {}", left_out.join(" "))))
 }
 
-fn filter(spec: &MachineSpec, host: &Host, bounding: CapSet) -> Result<Option<Cow<'static, [Insn]>>> {
+fn filter(spec: &MachineSpec, host: &Host, tree: &TreeFacts, bounding: CapSet) -> Result<Option<Cow<'static, [Insn]>>> {
     if spec.security.syscalls != SyscallFilter::Off && !host.seccomp {
         return Err(Error::new("filter", "system calls", "this kernel has no seccomp").hint("SYSTEMD_SECCOMP=0 starts the machine without a filter"));
     }
-    seccomp::program(&spec.security.syscalls, bounding).map_err(|e| Error::new("build", "system call filter", e))
+    let mut syscalls = Cow::Borrowed(&spec.security.syscalls);
+    if let SyscallFilter::Machine(rules) = &spec.security.syscalls
+        && tree.secondary_architecture
+    {
+        // glibc for i386 makes sockets by socketcall(2), whose arguments no filter sees. In a tree of such programs that has to
+        // work, as with Docker; elsewhere, where only an attacker would use it, it stays closed.
+        let socketcall = SyscallRule { allow: true, names: vec!["socketcall".to_owned()] };
+        syscalls = Cow::Owned(SyscallFilter::Machine(std::iter::once(socketcall).chain(rules.iter().cloned()).collect()));
+    }
+    seccomp::program(&syscalls, bounding).map_err(|e| Error::new("build", "system call filter", e))
 }
 
 /// The process of the payload as the plan has it.

@@ -28,11 +28,11 @@ impl Payload<'_> {
         let root = self.root()?;
         let path = Path::new("/etc").join(OsStr::from_bytes(name.to_bytes()));
         let failed = |e: Cause| Failure::new("write", format!("{} of the tree", path.display()), io_of(e));
-        // A tree that cannot be written, or where the place is taken by something odd, keeps its own, as with systemd-nspawn.
+        // A tree that cannot be written, or where the place is taken by a mount or something odd, keeps its own, as with systemd-nspawn.
         let tolerate = |result: Result<(), Cause>| match result {
-            Err(Cause::Os(Errno::ROFS | Errno::ACCESS | Errno::PERM | Errno::LOOP | Errno::NOTDIR | Errno::ISDIR | Errno::NOENT | Errno::INVAL)) => {
-                Ok(())
-            }
+            Err(Cause::Os(
+                Errno::ROFS | Errno::ACCESS | Errno::PERM | Errno::LOOP | Errno::NOTDIR | Errno::ISDIR | Errno::NOENT | Errno::INVAL | Errno::BUSY,
+            )) => Ok(()),
             other => other.map_err(failed),
         };
         let write = |content: &[u8]| inroot::replace(root, &path, content, Mode::from_raw_mode(0o644), Durable::No);
@@ -79,8 +79,10 @@ impl Payload<'_> {
             _ => {}
         }
         let unchanged = root.read_only || root.volatile == hostel_spec::Volatile::State || self.plan.tree.read_only;
+        // A tree that belongs to others (--private-users-ownership=off) takes no new file: it does without.
+        let refused = [Errno::ROFS, Errno::ACCESS, Errno::PERM].map(|e| Some(e.raw_os_error()));
         match self.attach(slot, path, if unchanged { Missing::Skip } else { Missing::MakeFile }, true) {
-            Err(f) if f.cause.raw_os_error() == Some(Errno::ROFS.raw_os_error()) => Ok(()),
+            Err(f) if f.verb == "make" && refused.contains(&f.cause.raw_os_error()) => Ok(()),
             other => other,
         }
     }
