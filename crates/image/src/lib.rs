@@ -5,6 +5,7 @@
 //! ([`inroot`]), because whoever made the tree may have filled it with links.
 
 pub mod copy;
+pub mod disk;
 mod error;
 pub mod inroot;
 mod lockfile;

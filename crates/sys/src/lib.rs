@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 pub mod arena;
+pub mod block;
 pub mod bpf;
 pub mod caps;
 pub mod clone;
