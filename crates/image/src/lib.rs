@@ -15,6 +15,7 @@ pub mod names;
 pub mod open;
 mod partial;
 pub mod pin;
+pub mod raw;
 pub mod remove;
 pub mod shift;
 pub mod uids;

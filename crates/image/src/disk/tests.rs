@@ -419,7 +419,7 @@ fn what_sfdisk_makes_is_read() {
     let scratch = Scratch::new("sfdisk");
     for (sector, label, script) in [
         ("512", "gpt", "size=4MiB, type=4f68bce3-e8cd-4db1-96e7-fbcaf984b709, name=\"os_1\", attrs=\"GUID:60,59\"\nsize=2MiB\n"),
-        ("512", "dos", "size=4MiB, type=83, bootable\nsize=8MiB, type=5\nsize=2MiB, type=83\nsize=2MiB, type=83\n"),
+        ("512", "dos", "size=4MiB, type=83, bootable\nsize=8MiB, type=5\n5: size=2MiB, type=83\n6: size=2MiB, type=83\n"),
     ] {
         let image = scratch.file(&format!("{label}{sector}"), 32 << 20);
         let input = scratch.0.join("script");
