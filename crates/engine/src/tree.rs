@@ -26,9 +26,13 @@ pub fn find(spec: &MachineSpec) -> Result<Found> {
     match &spec.root.tree {
         TreeSource::Host => of_host(),
         TreeSource::Directory(path) => directory(spec, path),
+        TreeSource::Image(path) => crate::image::find(spec, path),
         TreeSource::Named(name) => match open::find(name) {
             Ok(open::Found { path, kind: open::Kind::Directory | open::Kind::Subvolume, .. }) => directory(spec, &path),
-            Ok(open::Found { path, .. }) => Err(Error::new("open", format!("tree {}", path.display()), "only directories can be run yet")),
+            Ok(open::Found { path, kind: open::Kind::DiskImage | open::Kind::BlockDevice, .. }) => crate::image::find(spec, &path),
+            Ok(open::Found { path, .. }) => {
+                Err(Error::new("open", format!("tree {}", path.display()), "it is a kept overlay; `hostel run --keep` and `hostel boot` run it"))
+            }
             Err(e) if spec.root.template.is_some() && matches!(e.cause, hostel_image::Cause::Os(rustix::io::Errno::NOENT)) => {
                 directory(spec, &Path::new("/var/lib/machines").join(name.as_str()))
             }
@@ -47,6 +51,9 @@ fn of_host() -> Result<Found> {
 }
 
 fn directory(spec: &MachineSpec, given: &Path) -> Result<Found> {
+    if spec.root.image.root_hash.is_some() {
+        return Err(Error::new("verify", format!("tree {}", given.display()), "it is a directory; only a disk image has a root hash"));
+    }
     let hint = |e: Error| e.hint("give the top directory of a system tree, or the name of one in /var/lib/machines");
     let path = match std::fs::canonicalize(given) {
         Ok(path) => path,
@@ -89,5 +96,6 @@ fn facts(tree: std::os::fd::BorrowedFd<'_>, path: PathBuf) -> Result<TreeFacts> 
         missing: false,
         read_only,
         given_name: None,
+        image: None,
     })
 }

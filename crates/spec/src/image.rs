@@ -324,7 +324,7 @@ pub enum RootHashSignature {
 pub struct ImageOptions {
     /// Which partitions; `None` = as systemd-nspawn.
     pub policy: Option<ImagePolicy>,
-    /// What its root (or, of an image without one, /usr) has to hash to.
+    /// What its root has to hash to.
     pub root_hash: Option<RootHash>,
     /// Signature of that.
     pub root_hash_sig: Option<RootHashSignature>,
@@ -380,7 +380,8 @@ mod tests {
         assert_eq!(ImagePolicy::parse("*").unwrap().rule(Designator::Swap).uses, Uses::OPEN);
         assert_eq!(ImagePolicy::parse("~").unwrap().rule(Designator::Root).uses, Uses::ABSENT);
         assert_eq!(ImagePolicy::parse("root=erofs+squashfs+verity").unwrap().rule(Designator::Root).file_systems, ["erofs", "squashfs"]);
-        for bad in ["root", "root=", "rot=verity", "root=verity:root=signed", "=open:=open", "root=read-only-on+read-only-off", "root=verity signed"] {
+        for bad in ["root", "root=", "rot=verity", "root=verity:root=signed", "=open:=open", "root=read-only-on+read-only-off", "root=verity signed"]
+        {
             assert!(ImagePolicy::parse(bad).is_err(), "{bad}");
         }
     }

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CapSet, ConsoleMode, Hostname, ImageOptions, MachineName, MachineUuid, Mount, Network, Ownership, ProcessSpec, Resources, Signal, SyscallFilter, UserNamespace,
+    CapSet, ConsoleMode, Hostname, ImageOptions, MachineName, MachineUuid, Mount, Network, Ownership, ProcessSpec, Resources, Signal, SyscallFilter,
+    UserNamespace,
 };
 
 /// Where the root file tree comes from.

@@ -232,7 +232,13 @@ mod tests {
             assert!(std::fs::read_to_string(&backing).unwrap().starts_with("/var/tmp/"));
             let mine = || std::fs::read_to_string(&backing).is_ok_and(|b| b.contains("/var/tmp/#"));
             drop(device);
-            assert!((0..200).any(|_| !mine() || { std::thread::sleep(Duration::from_millis(10)); false }), "{backing} is still there");
+            assert!(
+                (0..200).any(|_| !mine() || {
+                    std::thread::sleep(Duration::from_millis(10));
+                    false
+                }),
+                "{backing} is still there"
+            );
         }
     }
 

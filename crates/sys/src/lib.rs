@@ -11,6 +11,7 @@ pub mod clone;
 pub mod event;
 pub mod ioctl;
 pub mod lock;
+pub mod mapper;
 pub mod mount;
 pub mod netlink;
 pub mod peer;

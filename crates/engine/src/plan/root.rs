@@ -1,6 +1,6 @@
 //! The root file system: tree, copy, overlay, volatile.
 
-use hostel_spec::{Ephemeral, TreeSource, Volatile};
+use hostel_spec::{Designator, Ephemeral, TreeSource, Volatile};
 use hostel_sys::mount::Attributes;
 
 use super::steps::{BondStep, HostStep, IdChoice, Missing, PayloadStep, Prepared, RootAssembly, Source};
@@ -17,7 +17,8 @@ impl Builder<'_> {
             self.host.push(HostStep::CopyTemplate { from, to: self.tree.path.clone() });
         }
         let overlay = of_host || root.ephemeral == Ephemeral::Overlay || root.volatile == Volatile::Overlay || root.upper.is_some();
-        if !of_host {
+        let image = self.tree.image.as_ref();
+        if !of_host && image.is_none() {
             let shared = root.read_only || overlay || root.ephemeral == Ephemeral::Copy || matches!(root.volatile, Volatile::Yes | Volatile::State);
             self.host.push(HostStep::LockTree { shared });
             if root.ephemeral == Ephemeral::Copy {
@@ -25,7 +26,7 @@ impl Builder<'_> {
             }
             self.host.push(HostStep::PinFileSystem);
         }
-        let (map, chown) = ownership(self.spec, self.tree, ids);
+        let (map, chown) = if image.is_some() { self.image_ownership(ids)? } else { ownership(self.spec, self.tree, ids) };
         if let (true, Some(IdChoice::Fixed(range))) = (chown, ids)
             && (range.base & 0xffff != 0 || range.count != 65536)
         {
@@ -41,11 +42,17 @@ impl Builder<'_> {
         }
         // A read-only tree stays writable at its top until the mount points are there; submounts are read-only from the start.
         let attributes = if root.read_only || root.volatile == Volatile::State { Attributes::RDONLY } else { Attributes::NONE };
-        let tree = self.slot();
-        self.host.push(HostStep::Prepare(tree, Prepared::Clone { source: Source::Tree, recursive: !overlay, attributes }));
-        if map {
-            self.bond.push(BondStep::MapTree { slot: tree, chown: chown && !overlay });
-        }
+        let tree = match image {
+            Some(image) => self.image_root(image, map),
+            None => {
+                let tree = self.slot();
+                self.host.push(HostStep::Prepare(tree, Prepared::Clone { source: Source::Tree, recursive: !overlay, attributes }));
+                if map {
+                    self.bond.push(BondStep::MapTree { slot: tree, chown: chown && !overlay });
+                }
+                tree
+            }
+        };
         let upper = match &root.upper {
             Some(dir) => {
                 self.host.push(HostStep::LockUpper(dir.clone()));
@@ -71,10 +78,14 @@ impl Builder<'_> {
         match (overlay, root.volatile) {
             (true, _) if stacked => self.payload.push(PayloadStep::AssembleRoot(RootAssembly::Stacked)),
             (true, _) => self.payload.push(PayloadStep::AssembleRoot(RootAssembly::Overlay { lower: vec![tree], upper })),
-            (false, Volatile::Yes) => self.volatile_root(tree)?,
+            (false, Volatile::Yes) => self.volatile_root(tree, map)?,
             (false, _) => self.payload.push(PayloadStep::AssembleRoot(RootAssembly::Mount(tree))),
         }
-        let submounts = if of_host { self.submounts(map) } else { Vec::new() };
+        let submounts = match image {
+            _ if of_host => self.submounts(map),
+            Some(image) => self.image_parts(image, map, overlay),
+            None => Vec::new(),
+        };
         if stacked {
             self.bond.push(BondStep::StackRoot { lower: tree, submounts });
         } else {
@@ -97,7 +108,7 @@ impl Builder<'_> {
     }
 
     /// tmpfs as root, the tree's /usr in it.
-    fn volatile_root(&mut self, tree: super::Slot) -> Result<()> {
+    fn volatile_root(&mut self, tree: super::Slot, map: bool) -> Result<()> {
         if !self.tree.merged_usr {
             return Err(Error::new("make", "volatile root", "the tree's /bin is no link into /usr, so /usr alone is not a system")
                 .hint("use --volatile=state or --volatile=overlay"));
@@ -113,7 +124,14 @@ impl Builder<'_> {
         ));
         self.payload.push(PayloadStep::AssembleRoot(RootAssembly::Mount(top)));
         self.payload.push(PayloadStep::BaseDirectory("usr", 0o755));
-        self.payload.push(PayloadStep::AttachUsr(tree));
+        let usr = self.tree.image.as_ref().and_then(|i| i.parts.iter().position(|p| p.designator == Designator::Usr));
+        match usr {
+            Some(index) => {
+                let slot = self.part(index, map);
+                self.payload.push(PayloadStep::Attach { slot, target: "/usr".into(), missing: Missing::MakeDir, read_only: true });
+            }
+            None => self.payload.push(PayloadStep::AttachUsr(tree)),
+        }
         Ok(())
     }
 

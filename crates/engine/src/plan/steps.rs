@@ -102,6 +102,8 @@ pub enum Prepared {
         /// Upper layer; its work directory is made beside it and removed at the end.
         upper: Option<Source>,
     },
+    /// A part of the disk image.
+    Part(usize),
     /// sysfs of the supervisor's network namespace.
     Sysfs {
         /// Attributes.
@@ -368,6 +370,7 @@ impl fmt::Display for Prepared {
                 }
                 Ok(())
             }
+            Prepared::Part(index) => write!(f, "part {index} of the image"),
             Prepared::Devpts => f.write_str("devpts, own instance"),
             Prepared::Overlay { lower, upper } => {
                 f.write_str("overlay of")?;

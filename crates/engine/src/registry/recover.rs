@@ -75,6 +75,7 @@ pub fn execute(record: &Undo, state: &Path) -> Result<(), String> {
         Undo::Directory { path } => remove_directory(Path::new(path.as_os_str())),
         Undo::File { path } => remove_file(Path::new(path.as_os_str()), state),
         Undo::Mount { path } => detach(Path::new(path.as_os_str())),
+        Undo::Mapping { name } => hostel_sys::mapper::remove(name),
         Undo::Link { name, alias } => delete_link(name, alias),
     };
     done.map_err(|error| format!("{}: {}", record.describe(), crate::error::io_text(&error)))

@@ -39,6 +39,8 @@ pub struct Made {
     pub notify: Option<OwnedFd>,
     /// The machine's cgroup.
     pub cgroup: Option<MachineCgroup>,
+    /// The disk image the tree is in.
+    pub(super) image: Option<super::image::OpenImage>,
     ids_lock: Option<uids::Claim>,
     tree_lock: Option<locks::TreeLock>,
     upper_lock: Option<locks::TreeLock>,
@@ -178,6 +180,9 @@ fn take_ids(choice: IdChoice, plan: &Plan, made: &mut Made) -> Result<()> {
 
 pub(super) fn shift_tree(made: &Made) -> Result<()> {
     let Some(range) = made.ids else { return Ok(()) };
+    if let Some(image) = &made.image {
+        return image.shift(range.base);
+    }
     shift::shift(made.tree()?, &made.tree_path, range.base, 0)?;
     Ok(())
 }
@@ -236,10 +241,20 @@ fn prepare(what: &Prepared, claim: &mut Claim, made: &mut Made) -> Result<OwnedF
     match what {
         Prepared::Clone { source, recursive, attributes } => clone(source, *recursive, *attributes, made),
         Prepared::Tmpfs { options, attributes, nodes } => tmpfs(options, *attributes, nodes, made.base()),
+        Prepared::Part(index) => part(*index, made),
         Prepared::Devpts => devpts(made.base()).map_err(plain),
         Prepared::Sysfs { attributes } => mount::filesystem(c"sysfs", &[], *attributes).map_err(plain),
         Prepared::Overlay { lower, upper } => overlay(lower, upper.as_ref(), claim, made),
     }
+}
+
+fn part(index: usize, made: &mut Made) -> Result<OwnedFd> {
+    let image = made.image.as_mut().ok_or_else(|| Error::new("use", "image", "it was not opened"))?;
+    let mount = image.take_mount(index)?;
+    if image.is_root(index) {
+        made.tree = Some(rustix::io::fcntl_dupfd_cloexec(&mount, 3).context("open", "root of the image")?);
+    }
+    Ok(mount)
 }
 
 /// Opens what a source names, as O_PATH.

@@ -25,7 +25,7 @@ pub fn attach(spec: &mut MachineSpec, name: &MachineName, make: bool) -> Result<
     match std::fs::read_to_string(&note) {
         Ok(text) => {
             let found: Note = serde_json::from_str(&text).map_err(|e| Error::new("read", note.display().to_string(), e))?;
-            if let TreeSource::Directory(asked) = &spec.root.tree
+            if let TreeSource::Directory(asked) | TreeSource::Image(asked) = &spec.root.tree
                 && make
                 && std::fs::canonicalize(asked).ok().as_ref() != Some(&found.lower)
             {
@@ -42,6 +42,7 @@ pub fn attach(spec: &mut MachineSpec, name: &MachineName, make: bool) -> Result<
             let lower = match &spec.root.tree {
                 TreeSource::Host => PathBuf::from("/"),
                 TreeSource::Directory(path) => std::fs::canonicalize(path).context("open", format!("tree {}", path.display()))?,
+                TreeSource::Image(path) => std::fs::canonicalize(path).context("open", format!("image {}", path.display()))?,
                 TreeSource::Named(name) => hostel_image::open::find(name)?.path,
             };
             for part in ["upper", "work"] {
@@ -59,7 +60,11 @@ pub fn attach(spec: &mut MachineSpec, name: &MachineName, make: bool) -> Result<
 }
 
 fn source(lower: &std::path::Path) -> TreeSource {
-    if lower == std::path::Path::new("/") { TreeSource::Host } else { TreeSource::Directory(lower.into()) }
+    match lower {
+        _ if lower == std::path::Path::new("/") => TreeSource::Host,
+        _ if hostel_image::raw::is_image(lower) => TreeSource::Image(lower.into()),
+        _ => TreeSource::Directory(lower.into()),
+    }
 }
 
 /// Whether a named tree is a kept machine.

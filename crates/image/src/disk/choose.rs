@@ -64,8 +64,8 @@ pub struct Part {
     pub growfs: bool,
     /// How it is protected.
     pub protection: Protection,
-    /// File systems the policy allows behind the protection; empty = any.
-    pub file_systems: Vec<&'static str>,
+    /// What the policy says about it.
+    pub rule: Rule,
 }
 
 /// What is trusted from outside of the image.
@@ -104,16 +104,8 @@ struct Candidate {
 }
 
 /// The order in which parts are mounted: outer ones first.
-const ORDER: [Designator; 8] = [
-    Designator::Root,
-    Designator::Usr,
-    Designator::Home,
-    Designator::Srv,
-    Designator::Var,
-    Designator::Tmp,
-    Designator::Xbootldr,
-    Designator::Esp,
-];
+const ORDER: [Designator; 8] =
+    [Designator::Root, Designator::Usr, Designator::Home, Designator::Srv, Designator::Var, Designator::Tmp, Designator::Xbootldr, Designator::Esp];
 
 /// Chooses the parts of the tree out of a disk of `size` bytes.
 pub fn choose<R: Read + Seek>(reader: &mut R, size: u64, layout: &Layout, policy: &ImagePolicy, trust: &Trust) -> Result<Chosen, Cause> {
@@ -172,14 +164,8 @@ fn of_gpt(table: &gpt::Table) -> Result<Vec<Candidate>, Cause> {
         if meaning.arch.is_some() && !known.contains(&meaning.arch) {
             continue;
         }
-        let candidate = Candidate {
-            designator: meaning.designator,
-            extent: extent(p),
-            arch: meaning.arch,
-            label: p.label.clone(),
-            id: p.id.0,
-            flags: p.flags,
-        };
+        let candidate =
+            Candidate { designator: meaning.designator, extent: extent(p), arch: meaning.arch, label: p.label.clone(), id: p.id.0, flags: p.flags };
         found.push(candidate);
     }
     if found.iter().any(|c| matches!(c.designator, Designator::Root | Designator::Usr)) {
@@ -273,13 +259,16 @@ fn seal<R: Read + Seek>(
 ) -> Result<Option<Protection>, Cause> {
     let partition = |hash: &RootHash| {
         let tree = hash_trees(all, designator).find(|c| c.id == hash.hash_id());
-        tree.map(|c| Hashes::Partition(c.extent)).ok_or_else(|| Cause::Said(format!("no hash tree for {designator} has the id that the root hash asks for")))
+        tree.map(|c| Hashes::Partition(c.extent))
+            .ok_or_else(|| Cause::Said(format!("no hash tree for {designator} has the id that the root hash asks for")))
     };
     if let Some(hash) = given {
         let bare = fitting.iter().all(|c| c.extent.number == 0) && !fitting.is_empty();
         let hashes = match (&trust.hashes, bare) {
             (Some(file), true) => Hashes::File(file.clone()),
-            (None, true) => return Err(Cause::Why("a root hash was given, but no hash tree: neither --verity-data= nor a .verity file beside the image")),
+            (None, true) => {
+                return Err(Cause::Why("a root hash was given, but no hash tree: neither --verity-data= nor a .verity file beside the image"));
+            }
             (_, false) => {
                 fitting.retain(|c| c.id == hash.data_id());
                 if fitting.is_empty() {
@@ -363,12 +352,12 @@ fn judge<R: Read + Seek>(reader: &mut R, c: &Candidate, rule: &Rule, sealed: Opt
         read_only: verified || c.flags & gpt::READ_ONLY != 0 || (protection == Protection::None && !content.is_writable()),
         growfs: c.flags & gpt::GROWFS != 0 && c.flags & gpt::READ_ONLY == 0 && !verified,
         protection,
-        file_systems: rule.file_systems.clone(),
+        rule: rule.clone(),
     }))
 }
 
 /// Refuses what is no file system, or none that the policy allows. The text continues the partition's name.
-pub(crate) fn check_file_system(content: Content, allowed: &[&str]) -> Result<(), String> {
+pub fn check_file_system(content: Content, allowed: &[&str]) -> Result<(), String> {
     match content.driver() {
         None => Err(format!("holds {content}, which is no file system of a machine")),
         Some(driver) if !allowed.is_empty() && !allowed.iter().any(|n| n.as_bytes() == driver.to_bytes()) => {

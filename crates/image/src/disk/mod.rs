@@ -20,7 +20,7 @@ pub mod version;
 
 use std::io::{Read, Seek};
 
-pub use choose::{Chosen, Extent, Hashes, Part, Protection, Trust, choose};
+pub use choose::{Chosen, Extent, Hashes, Part, Protection, Trust, check_file_system, choose};
 pub use guid::Guid;
 pub use probe::Content;
 pub use resize::grow;
@@ -50,7 +50,8 @@ pub fn layout<R: Read + Seek>(reader: &mut R, size: u64) -> Result<Layout, Cause
     let gpt = gpt::read(reader, size)?;
     // A FAT's boot sector carries the mark of a partition table, and code where one would be.
     let mbr = if gpt.is_some() || content == Some(Content::Vfat) { None } else { mbr::read(reader, size)? };
-    let both = |content: Content| Cause::Said(format!("it is {content} and has a partition table at the same time; wipefs(8) removes what is not meant"));
+    let both =
+        |content: Content| Cause::Said(format!("it is {content} and has a partition table at the same time; wipefs(8) removes what is not meant"));
     match (content, gpt, mbr) {
         (Some(Content::Other(what, hint)), None, None) => Err(Cause::Said(format!("it is {what}; {hint}"))),
         // A boot image for CDs and USB sticks has both on purpose, but no system of ours in it.

@@ -329,8 +329,12 @@ fn a_root_hash_finds_its_partitions_and_is_never_ignored() {
 fn a_signed_root_hash_in_the_image_is_used() {
     let hash = RootHash::parse(&"0123456789abcdef".repeat(4)).unwrap();
     let part = |d, id, first| Entry { id, ..entry(native(d), first, 1) };
-    let entries =
-        [root(1, 1), part(Designator::Root, hash.data_id(), 2), part(Designator::RootVerity, hash.hash_id(), 3), entry(native(Designator::RootVeritySig), 4, 1)];
+    let entries = [
+        root(1, 1),
+        part(Designator::Root, hash.data_id(), 2),
+        part(Designator::RootVerity, hash.hash_id(), 3),
+        entry(native(Designator::RootVeritySig), 4, 1),
+    ];
     let mut d = disk(8, &entries);
     let json = format!("{{\"rootHash\":\"{hash}\",\"signature\":\"Zm9v\"}}");
     let at = 4 << 20;

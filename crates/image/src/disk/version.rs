@@ -86,8 +86,21 @@ mod tests {
     #[test]
     fn the_order_of_the_specification() {
         // Each is older than the next.
-        let rising =
-            ["os_1~rc1", "os_1", "os_1-1", "os_1.1", "os_1.2", "os_1.10", "os_9", "os_10", "os_122.1", "os_123~rc1-1", "os_123", "os_123-a", "os_123.1"];
+        let rising = [
+            "os_1~rc1",
+            "os_1",
+            "os_1-1",
+            "os_1.1",
+            "os_1.2",
+            "os_1.10",
+            "os_9",
+            "os_10",
+            "os_122.1",
+            "os_123~rc1-1",
+            "os_123",
+            "os_123-a",
+            "os_123.1",
+        ];
         for pair in rising.windows(2) {
             assert_eq!(compare(pair[0], pair[1]), Ordering::Less, "{pair:?}");
             assert_eq!(compare(pair[1], pair[0]), Ordering::Greater, "{pair:?}");
