@@ -30,6 +30,7 @@ pub fn find(spec: &MachineSpec, given: &Path) -> Result<Found> {
         locked_down: cannot_be_written(&path, &raw),
         opened: false,
         esp: Some("/efi"),
+        left_out: Vec::new(),
         second_arch: chosen.second_arch,
         mapper: find_mapper(),
         notices: chosen.notices,

@@ -33,6 +33,8 @@ pub struct ImageFacts {
     pub opened: bool,
     /// Where the ESP goes: a directory for it that is there and empty.
     pub esp: Option<&'static str>,
+    /// Boot partitions that this kernel cannot mount, by index: a machine does without.
+    pub left_out: Vec<usize>,
     /// The system is of the kernel's second architecture.
     pub second_arch: bool,
     /// What the host has to decrypt and verify with.
@@ -191,7 +193,11 @@ impl Builder<'_> {
     pub(super) fn image_parts(&mut self, image: &ImageFacts, map: bool, overlay: bool) -> Vec<(Slot, PathBuf)> {
         let mut overlaid = Vec::new();
         for (index, part) in image.parts.iter().enumerate() {
-            if part.designator == Designator::Root || !wanted(self.spec, part.designator) || self.spec.root.volatile == Volatile::Yes {
+            if part.designator == Designator::Root
+                || !wanted(self.spec, part.designator)
+                || self.spec.root.volatile == Volatile::Yes
+                || image.left_out.contains(&index)
+            {
                 continue;
             }
             let Some(place) = (if part.designator == Designator::Esp { image.esp } else { Some(part.place()) }) else { continue };

@@ -64,7 +64,10 @@ pub(super) fn open(plan: Plan, host: &Host, caller: &Caller, claim: &mut Claim, 
     for step in &plan.image {
         image.run(step, &plan, &facts, claim)?;
     }
-    let found = look_inside(&plan.spec, &plan.tree, image.mount_of(Designator::Root), image.mount_of(Designator::Usr))?;
+    let mut found = look_inside(&plan.spec, &plan.tree, image.mount_of(Designator::Root), image.mount_of(Designator::Usr))?;
+    let unmounted = |part: &OpenPart| matches!(part.part.designator, Designator::Esp | Designator::Xbootldr) && part.mount.is_none();
+    let left_out = image.parts.iter().enumerate().filter(|(_, p)| unmounted(p)).map(|(index, _)| index).collect();
+    found.image = found.image.map(|facts| ImageFacts { left_out, ..facts });
     let mut spec = plan.spec.clone();
     spec.process.linux32 |= facts.second_arch;
     let plan = plan::plan(&spec, host, &found, caller)?;
@@ -86,8 +89,14 @@ impl OpenImage {
             ImageStep::Device { part, read_only } => self.device(*part, *read_only, plan, facts, claim),
             ImageStep::Check(part) => self.check(*part),
             ImageStep::Mount(part) => {
-                let mount = self.mount(*part)?;
-                self.parts[*part].mount = Some(mount);
+                match self.mount(*part) {
+                    Ok(mount) => self.parts[*part].mount = Some(mount),
+                    // A container needs no boot loader, and hosts without FAT are containers' hosts, too.
+                    Err(e) if matches!(self.parts[*part].part.designator, Designator::Esp | Designator::Xbootldr) => {
+                        self.notices.push(format!("{e}: the machine does without"));
+                    }
+                    Err(e) => return Err(e),
+                }
                 Ok(())
             }
             ImageStep::Grow(part) => self.grow(*part),
