@@ -134,11 +134,11 @@ impl Rule {
                 "ignore" => rule.uses = rule.uses.or(Uses::IGNORE),
                 "read-only-on" | "read-only-off" if rule.read_only.is_none() => rule.read_only = Some(word.ends_with("on")),
                 "growfs-on" | "growfs-off" if rule.growfs.is_none() => rule.growfs = Some(word.ends_with("on")),
-                "read-only-on" | "read-only-off" | "growfs-on" | "growfs-off" => return Err(format!("{word:?} is said twice, or with its opposite")),
+                "read-only-on" | "read-only-off" | "growfs-on" | "growfs-off" => return Err(format!("{word} is said twice, or with its opposite")),
                 _ => match (Uses::NAMES.iter().find(|(_, n)| *n == word), FILE_SYSTEMS.iter().find(|n| **n == word)) {
                     (Some((uses, _)), _) => rule.uses = rule.uses.or(*uses),
                     (_, Some(name)) => rule.file_systems.push(name),
-                    _ => return Err(format!("there is no partition policy flag {word:?}")),
+                    _ => return Err(format!("there is no partition policy flag {:?}", beginning(word))),
                 },
             }
         }
@@ -149,6 +149,11 @@ impl Rule {
         rule.file_systems.dedup();
         Ok(rule)
     }
+}
+
+/// Enough of a word to be found by.
+fn beginning(word: &str) -> String {
+    word.chars().take(40).collect()
 }
 
 impl fmt::Display for Rule {
@@ -185,7 +190,7 @@ impl ImagePolicy {
         let mut policy = ImagePolicy { rules: Vec::new(), default: Rule::of(Uses::IGNORE) };
         let mut default_given = false;
         for part in text.split(':').filter(|p| !p.is_empty()) {
-            let (name, flags) = part.split_once('=').ok_or_else(|| error(format!("{part:?} has no '='")))?;
+            let (name, flags) = part.split_once('=').ok_or_else(|| error(format!("{:?} has no '='", beginning(part))))?;
             let rule = Rule::parse(flags).map_err(error)?;
             if name.is_empty() {
                 if default_given {
@@ -195,7 +200,7 @@ impl ImagePolicy {
                 policy.default = rule;
                 continue;
             }
-            let designator = Designator::parse(name).ok_or_else(|| error(format!("there is no partition {name:?}")))?;
+            let designator = Designator::parse(name).ok_or_else(|| error(format!("there is no partition {:?}", beginning(name))))?;
             if policy.rules.iter().any(|(d, _)| *d == designator) {
                 return Err(error(format!("{name} is given twice")));
             }

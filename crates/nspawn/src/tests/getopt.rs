@@ -105,7 +105,7 @@ fn hints() {
     assert_eq!(error(&["--hostnam3=x"]).hint().unwrap(), "did you mean --hostname?");
     assert_eq!(error(&["--zzzzzzzz"]).hint().unwrap(), "--help lists the options; a command goes after them");
     assert_eq!(error(&["--property=Foo=1"]).hint().unwrap().split(' ').next(), Some("known"));
-    assert!(error(&["--image=x"]).hint().is_some());
+    assert!(error(&["--mstack=x"]).hint().is_some());
 }
 
 #[test]
