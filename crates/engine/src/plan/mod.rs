@@ -42,6 +42,9 @@ pub struct TreeFacts {
     pub missing: bool,
     /// Its file system is mounted read-only.
     pub read_only: bool,
+    /// Its file system cannot share blocks between files, but can hold the upper layer of an overlay: a throw-away copy
+    /// is then better a layer over it.
+    pub layers: bool,
     /// Last part of the path as it was given: the name of a link, not of what it leads to.
     pub given_name: Option<String>,
     /// It is a disk image.

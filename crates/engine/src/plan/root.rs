@@ -16,12 +16,15 @@ impl Builder<'_> {
                 root.template.clone().ok_or_else(|| Error::new("open", format!("tree {}", self.tree.path.display()), "No such file or directory"))?;
             self.host.push(HostStep::CopyTemplate { from, to: self.tree.path.clone() });
         }
-        let overlay = of_host || root.ephemeral == Ephemeral::Overlay || root.volatile == Volatile::Overlay || root.upper.is_some();
+        let layered = self.ephemeral_layer(ids);
+        let overlay = of_host || layered || root.ephemeral == Ephemeral::Overlay || root.volatile == Volatile::Overlay || root.upper.is_some();
         let image = self.tree.image.as_ref();
         if !of_host && image.is_none() {
             let shared = root.read_only || overlay || root.ephemeral == Ephemeral::Copy || matches!(root.volatile, Volatile::Yes | Volatile::State);
             self.host.push(HostStep::LockTree { shared });
-            if root.ephemeral == Ephemeral::Copy {
+            if layered {
+                self.host.push(HostStep::MakeLayer { of: self.tree.path.clone() });
+            } else if root.ephemeral == Ephemeral::Copy {
                 self.host.push(HostStep::CopyTree { from: self.tree.path.clone() });
             }
             self.host.push(HostStep::PinFileSystem);
@@ -53,21 +56,10 @@ impl Builder<'_> {
                 tree
             }
         };
-        let upper = match &root.upper {
-            Some(dir) => {
-                self.host.push(HostStep::LockUpper(dir.clone()));
-                let slot = self.slot();
-                self.host.push(HostStep::Prepare(
-                    slot,
-                    Prepared::Clone { source: Source::Path(dir.clone()), recursive: false, attributes: Attributes::NONE },
-                ));
-                if map {
-                    self.bond.push(BondStep::MapTree { slot, chown: false });
-                }
-                Some(slot)
-            }
-            None => None,
-        };
+        if let Some(dir) = &root.upper {
+            self.host.push(HostStep::LockUpper(dir.clone()));
+        }
+        let upper = root.upper.clone().map(Source::Path).or(layered.then_some(Source::Layer)).map(|source| self.upper(source, map));
         if self.user_namespace() || !self.spec.network.veth.is_empty() {
             self.payload.push(PayloadStep::Wait);
         }
@@ -105,6 +97,31 @@ impl Builder<'_> {
             self.payload.push(PayloadStep::Attach { slot: var, target: "/var".into(), missing: Missing::MakeDir, read_only: false });
         }
         Ok(())
+    }
+
+    /// Whether an ephemeral machine gets a layer over the tree instead of a copy: where a copy cannot share blocks with it,
+    /// nothing on disk has to be changed, and no other overlay is asked for.
+    fn ephemeral_layer(&self, ids: Option<IdChoice>) -> bool {
+        let root = &self.spec.root;
+        let (map, chown) = ownership(self.spec, self.tree, ids);
+        root.ephemeral == Ephemeral::Copy
+            && self.tree.layers
+            && !self.tree.read_only
+            && self.tree.image.is_none()
+            && root.volatile == Volatile::No
+            && root.upper.is_none()
+            && !root.read_only
+            && (map || !chown)
+    }
+
+    /// The mount of a directory with `upper` and `work` in it.
+    fn upper(&mut self, source: Source, map: bool) -> super::Slot {
+        let slot = self.slot();
+        self.host.push(HostStep::Prepare(slot, Prepared::Clone { source, recursive: false, attributes: Attributes::NONE }));
+        if map {
+            self.bond.push(BondStep::MapTree { slot, chown: false });
+        }
+        slot
     }
 
     /// tmpfs as root, the tree's /usr in it.
