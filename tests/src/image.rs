@@ -87,7 +87,7 @@ impl Bed {
     #[track_caller]
     pub fn disk(&self, label: &str, parts: &[Part<'_>]) -> PathBuf {
         let length = |p: &Part<'_>| std::fs::metadata(p.content).map_or(0, |m| m.len()).div_ceil(1 << 20);
-        let total: u64 = parts.iter().map(|p| length(p)).sum::<u64>() + 2;
+        let total: u64 = parts.iter().map(length).sum::<u64>() + 2;
         let disk = self.zeros(&format!("{}.raw", self.name()), total << 20);
         let mut script = format!("label: {label}\n");
         for part in parts {

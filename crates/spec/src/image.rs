@@ -272,7 +272,7 @@ impl RootHash {
     /// Parses hexadecimal digits, an even number of them.
     pub fn parse(text: &str) -> Result<RootHash, ValueError> {
         let error = |why: &str| ValueError::new("root hash", text, why);
-        if !text.bytes().all(|b| b.is_ascii_hexdigit()) || text.len() % 2 != 0 {
+        if !text.bytes().all(|b| b.is_ascii_hexdigit()) || !text.len().is_multiple_of(2) {
             return Err(error("it is no even number of hexadecimal digits"));
         }
         let digit = |b: u8| char::from(b).to_digit(16).unwrap_or(0) as u8;
@@ -350,7 +350,7 @@ pub fn base64(text: &str) -> Option<Vec<u8>> {
         }))
     };
     let clean: Vec<u8> = text.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
-    if clean.len() % 4 != 0 {
+    if !clean.len().is_multiple_of(4) {
         return None;
     }
     let padding = clean.iter().rev().take_while(|b| **b == b'=').count();

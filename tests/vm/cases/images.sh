@@ -31,7 +31,7 @@ printf 'label: gpt\nsize=%sMiB, type=4f68bce3-e8cd-4db1-96e7-fbcaf984b709, uuid=
   $mib "$(uuid "$(echo $hash | cut -c1-32)")" $vsize "$(uuid "$(echo $hash | cut -c33-)")" | sfdisk -q c.raw
 dd if=a.raw of=c.raw bs=1M seek=1 conv=notrunc 2>/dev/null; dd if=a.verity of=c.raw bs=1M seek=$((mib + 1)) conv=notrunc 2>/dev/null
 status 0 nspawn -i c.raw --root-hash=$hash --image-policy=root=verity true
-says unverified hostel nspawn --console=pipe -i c.raw true
+says unverified hostel nspawn --console=read-only -i c.raw true
 status 1 nspawn -i c.raw --image-policy=root=signed true
 within 5 loops; within 5 maps
 

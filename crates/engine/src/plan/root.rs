@@ -20,21 +20,11 @@ impl Builder<'_> {
         let overlay = of_host || layered || root.ephemeral == Ephemeral::Overlay || root.volatile == Volatile::Overlay || root.upper.is_some();
         let image = self.tree.image.as_ref();
         if !of_host && image.is_none() {
-            let shared = root.read_only || overlay || root.ephemeral == Ephemeral::Copy || matches!(root.volatile, Volatile::Yes | Volatile::State);
-            self.host.push(HostStep::LockTree { shared });
-            if layered {
-                self.host.push(HostStep::MakeLayer { of: self.tree.path.clone() });
-            } else if root.ephemeral == Ephemeral::Copy {
-                self.host.push(HostStep::CopyTree { from: self.tree.path.clone() });
-            }
-            self.host.push(HostStep::PinFileSystem);
+            self.hold_tree(overlay, layered);
         }
         let (map, chown) = if image.is_some() { self.image_ownership(ids)? } else { ownership(self.spec, self.tree, ids) };
-        if let (true, Some(IdChoice::Fixed(range))) = (chown, ids)
-            && (range.base & 0xffff != 0 || range.count != 65536)
-        {
-            return Err(Error::new("shift", "the tree's ids", "on disk only ranges of 65536 that begin at a multiple of 65536 are used")
-                .hint("use --private-users-ownership=map or off"));
+        if chown {
+            check_range(ids)?;
         }
         if chown && !map {
             if of_host || overlay {
@@ -97,6 +87,20 @@ impl Builder<'_> {
             self.payload.push(PayloadStep::Attach { slot: var, target: "/var".into(), missing: Missing::MakeDir, read_only: false });
         }
         Ok(())
+    }
+
+    /// Locks a directory, copies it for an ephemeral machine, pins its file system.
+    fn hold_tree(&mut self, overlay: bool, layered: bool) {
+        let root = &self.spec.root;
+        let path = || self.tree.path.clone();
+        let shared = root.read_only || overlay || root.ephemeral == Ephemeral::Copy || matches!(root.volatile, Volatile::Yes | Volatile::State);
+        self.host.push(HostStep::LockTree { shared });
+        if layered {
+            self.host.push(HostStep::MakeLayer { of: path() });
+        } else if root.ephemeral == Ephemeral::Copy {
+            self.host.push(HostStep::CopyTree { from: path() });
+        }
+        self.host.push(HostStep::PinFileSystem);
     }
 
     /// Whether an ephemeral machine gets a layer over the tree instead of a copy: where a copy cannot share blocks with it,
@@ -186,5 +190,16 @@ impl Builder<'_> {
         for (path, target) in [("bin", "usr/bin"), ("sbin", "usr/sbin"), ("lib", "usr/lib"), ("lib64", "usr/lib64")] {
             self.payload.push(PayloadStep::BaseLink(path, target));
         }
+    }
+}
+
+/// On disk, only ranges that systemd-nspawn knows are used.
+fn check_range(ids: Option<IdChoice>) -> Result<()> {
+    match ids {
+        Some(IdChoice::Fixed(range)) if range.base & 0xffff != 0 || range.count != 65536 => {
+            Err(Error::new("shift", "the tree's ids", "on disk only ranges of 65536 that begin at a multiple of 65536 are used")
+                .hint("use --private-users-ownership=map or off"))
+        }
+        _ => Ok(()),
     }
 }

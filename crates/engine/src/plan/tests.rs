@@ -195,3 +195,23 @@ fn what_cannot_be_decrypted_or_verified_is_refused_before_anything_starts() {
         assert!(error.contains(want), "{error}");
     }
 }
+
+#[test]
+fn an_ephemeral_machine_gets_a_layer_where_blocks_cannot_be_shared() {
+    let steps = |line: &str, layers| {
+        let facts = TreeFacts { layers, ..tree("/srv/debian") };
+        text(&plan(&spec(line), &host(), &facts, &Caller::default()).unwrap_or_else(|e| panic!("{line}: {e}")))
+    };
+    for (line, layers, layer) in [
+        ("-xD /srv/debian true", true, true),
+        ("-xD /srv/debian true", false, false),
+        ("-xUD /srv/debian true", true, true),
+        // What changes owners on disk, or is an overlay already, is not one.
+        ("-xD /srv/debian --private-users=1048576 --private-users-ownership=chown true", true, false),
+        ("-xD /srv/debian --volatile=overlay true", true, false),
+    ] {
+        let steps = steps(line, layers);
+        assert_eq!(steps.contains("make a layer for this run"), layer, "{line}: {steps}");
+        assert_eq!(steps.contains("snapshot, reflink or copy"), !layer, "{line}: {steps}");
+    }
+}
