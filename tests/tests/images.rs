@@ -299,6 +299,36 @@ fn native_verbs_take_images() {
 }
 
 #[test]
+fn several_of_one_image_at_once() {
+    let Some(bed) = Bed::start() else { return };
+    let tree = bed.system();
+    for (kind, mib) in [("ext4", 32), ("btrfs", 128), ("xfs", 300), ("erofs", 0)] {
+        let Some(image) = bed.file_system(kind, tree.path(), mib) else { continue };
+        for option in ["-x", "--read-only"] {
+            let machine = |n: u32| format!("--machine={}{n}", bed.id());
+            let first = bed.nspawn_image(&image, [&*machine(1), option, "/probe", "say", "up", "then", "sleep"]).start();
+            first.expect("up");
+            bed.nspawn_image(&image, [&*machine(2), option, "ls", "/probe"]).run().exits(0);
+            first.signal(Signal::TERM);
+            first.finish(Duration::from_secs(5));
+        }
+    }
+}
+
+#[test]
+fn an_error_in_an_image_never_panics_the_host() {
+    let Some(bed) = Bed::start() else { return };
+    let tree = bed.system();
+    let Some(image) = bed.file_system("ext4", tree.path(), 32) else { return };
+    let out = std::process::Command::new("tune2fs").args(["-e", "panic"]).arg(&image).output().expect("tune2fs");
+    assert!(out.status.success());
+    for options in [&[][..], &["--read-only"], &["-x"]] {
+        let view = bed.nspawn_image(&image, options.iter().copied().chain(["/probe", "json"])).run().exits(0).view();
+        assert!(view.mount_has("/", "errors=remount-ro") || !view.mount_has("/", "errors=panic"), "{options:?}: {:?}", view.mount("/"));
+    }
+}
+
+#[test]
 fn an_image_is_found_by_its_name() {
     let Some(bed) = Bed::start() else { return };
     let tree = bed.system();

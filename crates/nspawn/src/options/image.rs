@@ -29,7 +29,10 @@ pub(super) const IMAGE: &[OptionRow] = &[
         .since(21)
         .differs("versioned `PATH.v/` directories are refused; with --ephemeral, / is overlaid rather than copied"),
     OptionRow::new(Id::Template, "", &["template"], Value("PATH"), "Copy a missing root directory from PATH first").since(219),
-    OptionRow::new(Id::Ephemeral, "x", &["ephemeral"], Nothing, "Run on a throw-away copy of the tree").since(219).trusted_key("[Exec] Ephemeral="),
+    OptionRow::new(Id::Ephemeral, "x", &["ephemeral"], Nothing, "Run on a throw-away copy of the tree")
+        .since(219)
+        .trusted_key("[Exec] Ephemeral=")
+        .better("where files cannot share blocks (ext4), a layer over the tree instead of a copy of it; images get no name, not even for a moment"),
     OptionRow::new(Id::Image, "i", &["image"], Value("PATH"), "Disk image or block device with the root file system")
         .since(211)
         .better("needs neither udev nor the kernel's partition tables, works in any network namespace; ext4 never panics the host")
