@@ -184,6 +184,9 @@ impl Draft<'_> {
                 }
             }
         }
+        if matches!(self.spec.root.tree, TreeSource::Directory(_)) && self.spec.root.image.policy.is_some() {
+            self.notice("--image-policy= has no effect: the tree is a directory".to_owned());
+        }
         if self.spec.mounts.iter().any(is_root_mount) {
             self.spec.root.read_only = true;
         }
