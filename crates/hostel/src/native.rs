@@ -5,7 +5,7 @@ pub mod kept;
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hostel_engine::error::Error;
 use hostel_engine::registry::Origin;
@@ -34,7 +34,7 @@ const fn row(short: Option<u8>, long: &'static str, value: Option<&'static str>,
 
 /// Options of our own, besides those of `systemd-nspawn` (see `hostel nspawn --help`).
 pub const ROWS: [NativeRow; 8] = [
-    row(None, "tree", Some("DIR"), "this tree instead of the host's /; `run` leaves its files as they are"),
+    row(None, "tree", Some("DIR|IMAGE"), "this tree instead of the host's /; `run` leaves its files as they are"),
     row(None, "keep", Some("NAME"), "keep what changes, and the machine, under this name"),
     row(None, "name", Some("NAME"), "the machine's name"),
     row(Some(b'd'), "detach", None, "in the background: console to a log, see `hostel console` and `hostel logs`"),
@@ -111,7 +111,7 @@ pub fn parse(kind: Kind, args: &[OsString]) -> Result<Parsed, Failure> {
     let (own, rest) = split(kind, args)?;
     let env = environment();
     let mut doc = hostel_nspawn::fold(&rest);
-    let own = Own { directory: given(&doc, &[OptionId::Directory]), cwd: shared_directory(&env.cwd), ..own };
+    let own = Own { directory: given(&doc, &[OptionId::Directory, OptionId::Image]), cwd: shared_directory(&env.cwd), ..own };
     if !own.directory {
         // The dialect would take the working directory; `defaults` puts the real tree in its place.
         doc.entries.extend(options::by_id(OptionId::Directory).map(|row| hostel_nspawn::Entry {
@@ -237,14 +237,19 @@ pub(crate) fn given(doc: &Doc, ids: &[OptionId]) -> bool {
     doc.entries.iter().any(|e| ids.contains(&e.row.id))
 }
 
-/// A tree as named on the command line: a path has a slash or is a directory here; anything else is a machine's name.
+/// A tree as named on the command line: a path has a slash, or is a disk image NAME.raw here; anything else is a machine's name.
 pub(crate) fn tree_of(text: &str) -> Result<TreeSource, Failure> {
     if text.is_empty() {
         return Err(usage("the tree's name is empty"));
     }
+    let path = Path::new(text);
     if text.contains('/') || matches!(text, "." | "..") {
         // Wherever it is opened; a working directory that is gone makes it fail there.
-        return Ok(TreeSource::Directory(std::path::absolute(text).unwrap_or_else(|_| text.into())));
+        let path = std::path::absolute(text).unwrap_or_else(|_| text.into());
+        return Ok(if hostel_image::raw::is_image(&path) { TreeSource::Image(path) } else { TreeSource::Directory(path) });
+    }
+    if text.ends_with(".raw") && path.is_file() {
+        return Ok(TreeSource::Image(std::path::absolute(path).unwrap_or_else(|_| path.into())));
     }
     MachineName::new(text).map(TreeSource::Named).map_err(|e| usage(e.to_string()))
 }

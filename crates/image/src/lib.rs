@@ -6,6 +6,7 @@
 
 pub mod architecture;
 pub mod copy;
+pub mod disk;
 mod error;
 pub mod inroot;
 pub mod kept;
@@ -16,6 +17,7 @@ pub mod names;
 pub mod open;
 mod partial;
 pub mod pin;
+pub mod raw;
 pub mod remove;
 pub mod shift;
 pub mod uids;

@@ -2,6 +2,7 @@
 
 mod api;
 mod identity;
+pub mod image;
 mod limits;
 mod mounts;
 mod network;
@@ -43,8 +44,13 @@ pub struct TreeFacts {
     pub read_only: bool,
     /// Its programs are those of the 32-bit partner of this architecture (i386 on x86-64).
     pub secondary_architecture: bool,
+    /// Its file system cannot share blocks between files, but can hold the upper layer of an overlay: a throw-away copy
+    /// is then better a layer over it.
+    pub layers: bool,
     /// Last part of the path as it was given: the name of a link, not of what it leads to.
     pub given_name: Option<String>,
+    /// It is a disk image.
+    pub image: Option<image::ImageFacts>,
 }
 
 /// What the calling process knows of itself.
@@ -77,6 +83,8 @@ pub struct Plan {
     pub spec: MachineSpec,
     /// The tree.
     pub tree: TreeFacts,
+    /// Opening the disk image, before all else.
+    pub image: Vec<image::ImageStep>,
     /// Before the payload exists.
     pub host: Vec<HostStep>,
     /// While it waits.
@@ -177,6 +185,8 @@ pub fn plan(spec: &MachineSpec, host: &Host, tree: &TreeFacts, caller: &Caller) 
         notices: Vec::new(),
         console_slots: None,
     };
+    let image_steps = tree.image.as_ref().map_or(Ok(Vec::new()), |facts| image::steps(spec, facts, caller))?;
+    b.notices.extend(tree.image.iter().filter(|i| !i.opened).flat_map(|i| i.notices.iter().cloned()));
     let console = console(spec, caller);
     let ids = id_choice(spec, tree)?;
     if let Some(choice) = ids {
@@ -214,6 +224,7 @@ pub fn plan(spec: &MachineSpec, host: &Host, tree: &TreeFacts, caller: &Caller) 
         uuid: b.uuid,
         spec,
         tree: tree.clone(),
+        image: image_steps,
         host: b.host,
         bond: b.bond,
         beside: b.beside,
@@ -329,11 +340,16 @@ impl Plan {
     }
     /// The steps as text, one a line, in the order they run.
     pub fn describe(&self) -> Vec<(&'static str, String)> {
+        let facts = self.tree.image.clone().unwrap_or_default();
+        let image: Vec<_> = self.image.iter().map(|s| ("supervisor", image::describe(s, &facts, &self.tree.path))).collect();
         let host = self.host.iter().map(|s| ("supervisor", s.to_string()));
         let bond = self.bond.iter().map(|s| ("supervisor", s.to_string()));
         let beside = self.beside.iter().map(|s| ("supervisor", s.to_string()));
         let payload = self.payload.iter().map(|s| ("payload", s.to_string()));
-        host.chain([("supervisor", format!("clone the payload ({})", self.namespaces().join(", ")))])
+        image
+            .into_iter()
+            .chain(host)
+            .chain([("supervisor", format!("clone the payload ({})", self.namespaces().join(", ")))])
             .chain(bond)
             .chain(beside)
             .chain(payload)

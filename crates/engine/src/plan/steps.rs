@@ -38,6 +38,8 @@ pub enum Source {
     InTree(PathBuf),
     /// A fresh temporary directory (by its number in the plan).
     Temporary(usize),
+    /// The layer over the tree that is thrown away.
+    Layer,
 }
 
 impl fmt::Display for Source {
@@ -47,6 +49,7 @@ impl fmt::Display for Source {
             Source::Tree => f.write_str("the tree"),
             Source::InTree(p) => write!(f, "{} of the tree", p.display()),
             Source::Temporary(n) => write!(f, "temporary directory {n}"),
+            Source::Layer => f.write_str("the throw-away layer"),
         }
     }
 }
@@ -104,6 +107,8 @@ pub enum Prepared {
     },
     /// Not a mount to attach: the file of this program, for a process of the machine that nothing can be written through.
     OwnProgram,
+    /// A part of the disk image.
+    Part(usize),
     /// sysfs of the supervisor's network namespace.
     Sysfs {
         /// Attributes.
@@ -125,6 +130,11 @@ pub enum HostStep {
     CopyTree {
         /// From.
         from: PathBuf,
+    },
+    /// Makes a throw-away layer beside the tree, for an ephemeral machine.
+    MakeLayer {
+        /// The tree.
+        of: PathBuf,
     },
     /// Keeps others from running the tree meanwhile.
     LockTree {
@@ -374,6 +384,7 @@ impl fmt::Display for Prepared {
                 }
                 Ok(())
             }
+            Prepared::Part(index) => write!(f, "part {index} of the image"),
             Prepared::Devpts => f.write_str("devpts, own instance"),
             Prepared::Overlay { lower, upper } => {
                 f.write_str("overlay of")?;
@@ -396,6 +407,7 @@ impl fmt::Display for HostStep {
         match self {
             HostStep::CopyTemplate { from, to } => write!(f, "copy template {} to {}", from.display(), to.display()),
             HostStep::CopyTree { from } => write!(f, "copy {} for this run (snapshot, reflink or copy)", from.display()),
+            HostStep::MakeLayer { of } => write!(f, "make a layer for this run, over {}", of.display()),
             HostStep::LockTree { shared } => write!(f, "lock the tree{}", if *shared { " (shared)" } else { "" }),
             HostStep::LockUpper(dir) => write!(f, "lock the kept layer {}", dir.display()),
             HostStep::PinFileSystem => f.write_str("pin the tree's file system writable"),

@@ -76,6 +76,7 @@ pub fn execute(record: &Undo, state: &Path) -> Result<(), String> {
         Undo::Work { path } => remove_work(Path::new(path.as_os_str())),
         Undo::File { path } => remove_file(Path::new(path.as_os_str()), state),
         Undo::Mount { path } => detach(Path::new(path.as_os_str())),
+        Undo::Mapping { name } => hostel_sys::mapper::remove(name),
         Undo::Link { name, alias } => delete_link(name, alias),
     };
     done.map_err(|error| format!("{}: {}", record.describe(), crate::error::io_text(&error)))
@@ -90,7 +91,7 @@ pub(crate) fn is_pending(record: &Undo) -> bool {
         // A relative path is below a hierarchy that is not mounted here.
         Undo::Cgroup { path } => !Path::new(path.as_os_str()).is_absolute() || exists(path),
         Undo::Directory { path } | Undo::Work { path } | Undo::File { path } => exists(path),
-        Undo::Mount { .. } | Undo::Link { .. } => true,
+        Undo::Mount { .. } | Undo::Mapping { .. } | Undo::Link { .. } => true,
     }
 }
 

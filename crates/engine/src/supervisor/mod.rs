@@ -1,7 +1,9 @@
 //! The one process that owns a running machine: it launches it, watches it, and takes everything away at the end.
 
 mod files;
+mod image;
 pub mod launch;
+mod mapping;
 mod overlay;
 mod parcel;
 mod payload;

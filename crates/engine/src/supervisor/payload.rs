@@ -173,7 +173,8 @@ impl<'a> Payload<'a> {
 
     fn overlay_submount(&self, lower: Slot, target: &Path) -> Step {
         let object = || format!("overlay on {}", target.display());
-        let place = inroot::directory(self.root()?, target).map_err(|e| Failure::new("open", object(), io_of(e)))?;
+        let place =
+            inroot::make_directories(self.root()?, target, Mode::from_raw_mode(0o755)).map_err(|e| Failure::new("open", object(), io_of(e)))?;
         let overlay = self.overlay(&[self.slot(lower)?], None)?;
         mount::attach(overlay.as_fd(), place.as_fd(), c"").map_err(|e| Failure::new("attach", object(), e))
     }

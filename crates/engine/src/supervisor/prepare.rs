@@ -43,6 +43,8 @@ pub struct Made {
     pub notify: Option<OwnedFd>,
     /// The machine's cgroup.
     pub cgroup: Option<MachineCgroup>,
+    /// The disk image the tree is in.
+    pub(super) image: Option<super::image::OpenImage>,
     ids_lock: Option<uids::Claim>,
     tree_lock: Option<locks::TreeLock>,
     upper_lock: Option<locks::TreeLock>,
@@ -136,7 +138,8 @@ fn run_step(step: &HostStep, plan: &Plan, layout: &Layout, claim: &mut Claim, ma
             copy::from_template(from, to, &copy::Options::default())?;
             made.tree = Some(open_tree_directory(to)?);
         }
-        HostStep::CopyTree { .. } if made.copy.is_some() => {}
+        HostStep::CopyTree { .. } | HostStep::MakeLayer { .. } if made.copy.is_some() => {}
+        HostStep::MakeLayer { of } => layer_for_this_run(plan, of, claim, made)?,
         HostStep::CopyTree { from } => copy_for_this_run(plan, from, claim, made)?,
         HostStep::LockTree { .. } if made.tree_lock.is_some() => {}
         HostStep::LockTree { shared } => made.tree_lock = Some(lock_tree(plan, made, *shared)?),
@@ -194,6 +197,24 @@ fn copy_for_this_run(plan: &Plan, from: &Path, claim: &mut Claim, made: &mut Mad
     Ok(())
 }
 
+/// A directory with `upper` and `work` in it, on the tree's own file system; the upper layer's top is as the tree's.
+fn layer_for_this_run(plan: &Plan, of: &Path, claim: &mut Claim, made: &mut Made) -> Result<()> {
+    let to = copy::ephemeral_place(made.tree()?, of, &plan.name)?;
+    record(claim, Undo::Directory { path: to.clone().into_os_string().into() })?;
+    let failed = |e: rustix::io::Errno| Error::new("make", format!("layer over {}", of.display()), io_text(&e.into()));
+    rustix::fs::mkdir(&to, Mode::from_raw_mode(0o700)).map_err(failed)?;
+    made.copy = Some(to.clone());
+    let stat = rustix::fs::fstat(made.tree()?).map_err(failed)?;
+    let dir = open_tree_directory(&to)?;
+    for name in [c"upper", c"work"] {
+        rustix::fs::mkdirat(&dir, name, Mode::from_raw_mode(0o700)).map_err(failed)?;
+        rustix::fs::chownat(&dir, name, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)), AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(failed)?;
+        rustix::fs::chmodat(&dir, name, Mode::from_raw_mode(stat.st_mode & 0o7777), AtFlags::empty()).map_err(failed)?;
+    }
+    Ok(())
+}
+
 fn take_ids(choice: IdChoice, plan: &Plan, made: &mut Made) -> Result<()> {
     match choice {
         IdChoice::Fixed(range) => made.ids = Some(range),
@@ -208,6 +229,9 @@ fn take_ids(choice: IdChoice, plan: &Plan, made: &mut Made) -> Result<()> {
 
 pub(super) fn shift_tree(made: &Made) -> Result<()> {
     let Some(range) = made.ids else { return Ok(()) };
+    if let Some(image) = &made.image {
+        return image.shift(range.base);
+    }
     shift::shift(made.tree()?, &made.tree_path, range.base, 0)?;
     Ok(())
 }
@@ -271,6 +295,7 @@ fn prepare(what: &Prepared, claim: &mut Claim, made: &mut Made) -> Result<OwnedF
     match what {
         Prepared::Clone { source, recursive, attributes } => clone(source, *recursive, *attributes, made),
         Prepared::Tmpfs { options, attributes, nodes } => tmpfs(options, *attributes, nodes, made.base()),
+        Prepared::Part(index) => part(*index, made),
         Prepared::Devpts => devpts(made.base()).map_err(plain),
         Prepared::Sysfs { attributes } => mount::filesystem(c"sysfs", &[], *attributes).map_err(plain),
         Prepared::OwnProgram => {
@@ -281,6 +306,15 @@ fn prepare(what: &Prepared, claim: &mut Claim, made: &mut Made) -> Result<OwnedF
     }
 }
 
+fn part(index: usize, made: &mut Made) -> Result<OwnedFd> {
+    let image = made.image.as_mut().ok_or_else(|| Error::new("use", "image", "it was not opened"))?;
+    let mount = image.take_mount(index)?;
+    if image.is_root(index) {
+        made.tree = Some(rustix::io::fcntl_dupfd_cloexec(&mount, 3).context("open", "root of the image")?);
+    }
+    Ok(mount)
+}
+
 /// Opens what a source names, as O_PATH.
 pub(super) fn open_source(source: &Source, made: &Made) -> Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
@@ -288,6 +322,10 @@ pub(super) fn open_source(source: &Source, made: &Made) -> Result<OwnedFd> {
         Source::Path(path) => rustix::fs::open(path, flags, Mode::empty()).context("open", path.display().to_string()),
         Source::Tree => Ok(rustix::io::fcntl_dupfd_cloexec(made.tree()?, 3).context("open", "tree")?),
         Source::InTree(path) => inroot::open(made.tree()?, path, flags).map_err(|e| Error::new("open", format!("{} in the tree", path.display()), e)),
+        Source::Layer => {
+            let path = made.copy.as_ref().ok_or_else(|| Error::new("use", "throw-away layer", "it was not made"))?;
+            rustix::fs::open(path, flags, Mode::empty()).context("open", path.display().to_string())
+        }
         Source::Temporary(n) => {
             let path = made.temporaries.get(*n).ok_or_else(|| Error::new("use", "temporary directory", "it was not made"))?;
             rustix::fs::open(path, flags, Mode::empty()).context("open", path.display().to_string())

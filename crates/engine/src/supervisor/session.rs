@@ -82,6 +82,15 @@ pub fn run(spec: &MachineSpec, mut session: Session<'_>) -> Result<u8> {
     (session.talk)(Talk::Planned(&plan));
     let mut claim = session.registry.claim(&plan.name)?;
     let mut made = Made::with_tree(plan.tree.path.clone(), tree);
+    let opened = super::image::open(plan, &host, &session.caller, &mut claim, &mut made, &mut |notice| (session.talk)(Talk::Notice(notice)));
+    let plan = match opened {
+        Ok(plan) => plan,
+        Err(error) => {
+            claim.undo_all();
+            let _ = claim.release();
+            return Err(error);
+        }
+    };
     // Between two lives, and while everything is taken away, an order to end must not kill us half-way.
     let _between = Signals::block()?;
     let mut carried = Carried::default();

@@ -194,7 +194,10 @@ fn without_supervisor(name: &MachineName, how: How) -> Outcome {
             stop::stop(leader, group.as_ref(), Some(confinement), &order)?
         }
     };
-    output::tell(format_args!("hint: its supervisor (process {}) is still there: `hostel kill {name} -s KILL --whom supervisor`, then `hostel clean`", state.supervisor.pid));
+    output::tell(format_args!(
+        "hint: its supervisor (process {}) is still there: `hostel kill {name} -s KILL --whom supervisor`, then `hostel clean`",
+        state.supervisor.pid
+    ));
     Ok(stopped.exit_code(how.strict))
 }
 

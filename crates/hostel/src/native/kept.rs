@@ -81,7 +81,11 @@ pub fn reopen(spec: &mut MachineSpec, name: &MachineName) -> Result<bool> {
 }
 
 fn attach(spec: &mut MachineSpec, name: &MachineName, lower: PathBuf) {
-    spec.root.tree = if lower == std::path::Path::new("/") { TreeSource::Host } else { TreeSource::Directory(lower) };
+    spec.root.tree = match lower {
+        root if root == std::path::Path::new("/") => TreeSource::Host,
+        image if hostel_image::raw::is_image(&image) => TreeSource::Image(image),
+        directory => TreeSource::Directory(directory),
+    };
     spec.root.ephemeral = Ephemeral::No;
     spec.root.upper = Some(directory(name));
     spec.identity.name.get_or_insert_with(|| name.clone());

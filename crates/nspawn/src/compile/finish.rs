@@ -135,6 +135,7 @@ impl Draft<'_> {
 
     fn decide_tree(&mut self) -> Result<(), UsageError> {
         let name = self.spec.identity.name.clone();
+        self.check_image()?;
         if self.ephemeral && self.template.is_some() {
             if self.directory.is_some() {
                 return Err(UsageError::Conflict {
@@ -149,7 +150,7 @@ impl Draft<'_> {
         if self.template.is_some() && self.directory.is_none() && name.is_none() {
             return Err(UsageError::Request { what: "copy --template=", why: "nothing says where to", hint: Some(Hint::GiveCopy) });
         }
-        if self.directory.is_none() && name.is_none() && !self.env.cwd.is_absolute() {
+        if self.directory.is_none() && self.image.is_none() && name.is_none() && !self.env.cwd.is_absolute() {
             return Err(UsageError::Request { what: "use the current directory as the tree", why: "it is gone", hint: Some(Hint::GiveTree) });
         }
         let root = &mut self.spec.root;
@@ -157,6 +158,7 @@ impl Draft<'_> {
         root.template = self.template.take();
         root.tree = match (self.directory.take(), name) {
             (Some(path), _) => TreeSource::Directory(path),
+            _ if self.image.is_some() => TreeSource::Image(self.image.take().unwrap_or_default()),
             (None, Some(name)) => TreeSource::Named(name),
             (None, None) => TreeSource::Directory(self.env.cwd.clone()),
         };
@@ -176,6 +178,9 @@ impl Draft<'_> {
                     });
                 }
             }
+        }
+        if matches!(self.spec.root.tree, TreeSource::Directory(_)) && self.spec.root.image.policy.is_some() {
+            self.notice("--image-policy= has no effect: the tree is a directory".to_owned());
         }
         if self.spec.mounts.iter().any(is_root_mount) {
             self.spec.root.read_only = true;

@@ -110,7 +110,7 @@ fn hints() {
     assert_eq!(error(&["--treee=x"]).hint_among(&["tree"]), Some(Hint::DidYouMean("tree".into())));
     assert_eq!(error(&["--zzzzzzzz"]).hint(), Some(Hint::Options));
     assert!(matches!(error(&["--property=Foo=1"]).hint(), Some(Hint::Say(text)) if text.starts_with("known ")));
-    assert!(error(&["--image=x"]).hint().is_some());
+    assert!(error(&["--mstack=x"]).hint().is_some());
 }
 
 #[test]

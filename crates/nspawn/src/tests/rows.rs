@@ -66,8 +66,8 @@ fn all_of_252() {
 #[test]
 fn not_yet_says_so() {
     for (words, expected) in [
-        (&["--image=x"][..], "--image= is not implemented yet"),
-        (&["-ix"], "--image= is not implemented yet"),
+        (&["--mstack=x"][..], "--mstack= is not implemented yet"),
+        (&["-iimages.v/"], "--image=images.v/ is not implemented yet"),
         (&["--cleanup"], "--cleanup is not implemented yet"),
         (&["-p", "80"], "--port= is not implemented yet"),
         (&["--private-users=managed"], "--private-users=managed is not implemented yet"),
