@@ -6,6 +6,7 @@
 
 pub mod copy;
 mod error;
+pub mod images;
 pub mod inroot;
 mod lockfile;
 pub mod locks;

@@ -107,7 +107,7 @@ pub fn find_in(name: &MachineName, search: &[&Path], kept: &Path) -> Result<Foun
 }
 
 /// What `path` is; `None` when it is nothing that holds a tree, or not there.
-fn kind_of(path: &Path) -> Result<Option<Kind>> {
+pub(crate) fn kind_of(path: &Path) -> Result<Option<Kind>> {
     let stat = match rustix::fs::stat(path) {
         Ok(stat) => stat,
         Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
