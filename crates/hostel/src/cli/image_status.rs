@@ -5,7 +5,6 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::SystemTime;
 
-use hostel_engine::host::parse_os_release;
 use hostel_image::images::{HOME, Image, of_tree};
 use hostel_image::open::{self, Kind};
 use hostel_spec::MachineName;
@@ -87,9 +86,8 @@ fn system(image: &Image) -> Option<String> {
     let tree = open::directory(&image.path).ok()?;
     let read = |path: &str| hostel_image::inroot::read(tree.as_fd(), Path::new(path)).ok();
     let text = String::from_utf8(read("etc/os-release").or_else(|| read("usr/lib/os-release"))?).ok()?;
-    let fields = parse_os_release(&text);
-    let get = |key: &str| fields.iter().find(|(k, _)| *k == key).map(|(_, v)| v.clone());
-    get("PRETTY_NAME").or_else(|| get("NAME"))
+    let get = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    get("PRETTY_NAME").or_else(|| get("NAME")).map(|value| value.trim().trim_matches(['"', '\'']).to_owned())
 }
 
 fn show(args: &[OsString]) -> Outcome {
