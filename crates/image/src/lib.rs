@@ -8,6 +8,7 @@ pub mod architecture;
 pub mod copy;
 pub mod disk;
 mod error;
+pub mod images;
 pub mod inroot;
 pub mod kept;
 mod lockfile;

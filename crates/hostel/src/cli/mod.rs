@@ -2,11 +2,16 @@
 
 mod boot;
 mod clean;
+mod clean_images;
+mod clone;
 mod console;
 mod doctor;
 mod enter;
 mod exec;
 mod generate;
+mod image;
+mod image_status;
+mod images;
 mod inspect;
 mod kill;
 mod link;
@@ -14,9 +19,14 @@ mod logs;
 mod look;
 mod pause;
 mod plan;
+mod progress;
 mod ps;
+mod read_only;
+mod remove;
+mod rename;
 pub(crate) mod rm;
 mod run;
+mod set_limit;
 mod shell;
 mod status;
 mod stop;
@@ -103,6 +113,15 @@ pub const VERBS: &[&Verb] = &[
     &pause::PAUSE,
     &pause::RESUME,
     &rm::VERB,
+    &images::VERB,
+    &image_status::STATUS,
+    &image_status::SHOW,
+    &clone::VERB,
+    &rename::VERB,
+    &remove::VERB,
+    &read_only::VERB,
+    &set_limit::VERB,
+    &clean_images::VERB,
     &plan::SPEC,
     &plan::PLAN,
     &doctor::VERB,
@@ -205,10 +224,10 @@ pub fn version() -> String {
 pub fn help() -> String {
     let mut out = String::from("hostel VERB [ARGUMENTS]: whole Linux systems as lightweight machines\n\n");
     for verb in VERBS.iter().filter(|v| !v.about.is_empty()) {
-        out.push_str(&format!("  {:<10} {}\n", verb.name, verb.about));
+        out.push_str(&format!("  {:<12} {}\n", verb.name, verb.about));
     }
     for p in &crate::personality::PERSONALITIES {
-        out.push_str(&format!("  {:<10} {}\n", p.word.unwrap_or(p.name), p.about));
+        out.push_str(&format!("  {:<12} {}\n", p.word.unwrap_or(p.name), p.about));
     }
     out.push_str(
         "\nexamples:\n  hostel run -- apt-get install nginx     try it on an overlay of this host, thrown away at the end\n  \

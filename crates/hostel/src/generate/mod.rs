@@ -84,6 +84,8 @@ pub(crate) enum Argument {
     Machines,
     /// A kept machine.
     Kept,
+    /// Images.
+    Images,
     /// A directory, or the name of a tree.
     Tree,
     /// A directory.
@@ -120,11 +122,16 @@ pub(crate) fn takes_machine_options(verb: &Verb) -> bool {
     matches!(verb.name, "run" | "boot" | "spec" | "plan")
 }
 
+/// Verbs whose names are those of images.
+const OF_IMAGES: [&str; 9] = ["image-status", "show-image", "clone", "rename", "remove", "read-only", "set-limit", "export-tar", "export-raw"];
+
 /// What the synopsis promises.
 fn arguments(verb: &Verb) -> Vec<Argument> {
     let has = |word: &str| verb.args.split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '|' | '_'))).any(|w| w == word);
     if verb.name == "rm" {
         vec![Argument::Kept]
+    } else if OF_IMAGES.contains(&verb.name) {
+        vec![Argument::Images]
     } else if verb.args.contains("NAME...") {
         vec![Argument::Machines]
     } else if has("TREE|NAME") {
