@@ -16,6 +16,7 @@ mod partial;
 pub mod pin;
 pub mod remove;
 pub mod shift;
+pub mod stream;
 pub mod uids;
 mod walk;
 

@@ -1,8 +1,10 @@
 //! The native command line: one row and one file per verb.
 
+pub(crate) mod bind;
 mod boot;
 mod clean;
 mod console;
+pub(crate) mod cp;
 mod doctor;
 mod enter;
 mod exec;
@@ -11,7 +13,7 @@ mod inspect;
 mod kill;
 mod link;
 mod logs;
-mod look;
+pub(crate) mod look;
 mod pause;
 mod plan;
 mod ps;
@@ -86,6 +88,8 @@ pub const VERBS: &[&Verb] = &[
     &shell::VERB,
     &enter::VERB,
     &console::VERB,
+    &cp::VERB,
+    &bind::VERB,
     &logs::VERB,
     &stop::VERB,
     &kill::VERB,
