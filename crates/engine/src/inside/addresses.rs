@@ -27,8 +27,20 @@ pub fn of(leader: &Leader) -> Result<Vec<IpAddr>> {
 
 fn in_order(mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
     addresses.sort_by_key(|address| match address {
-        IpAddr::V4(v4) => if v4.is_link_local() { 2 } else { 0 },
-        IpAddr::V6(v6) => if v6.is_unicast_link_local() { 3 } else { 1 },
+        IpAddr::V4(v4) => {
+            if v4.is_link_local() {
+                2
+            } else {
+                0
+            }
+        }
+        IpAddr::V6(v6) => {
+            if v6.is_unicast_link_local() {
+                3
+            } else {
+                1
+            }
+        }
     });
     addresses.dedup();
     addresses

@@ -96,11 +96,7 @@ fn settle(ours: std::result::Result<(), hostel_image::Error>, theirs: Result<()>
 type Opened = std::result::Result<OwnedFd, Cause>;
 
 /// The directory that the copy goes to, and its name there (`None`: the directory's own contents).
-fn place(
-    transfer: &Transfer<'_>,
-    directory: &dyn Fn(&Path) -> Opened,
-    above: &dyn Fn(&Path) -> Opened,
-) -> Result<(OwnedFd, Option<CString>)> {
+fn place(transfer: &Transfer<'_>, directory: &dyn Fn(&Path) -> Opened, above: &dyn Fn(&Path) -> Opened) -> Result<(OwnedFd, Option<CString>)> {
     let target = transfer.target;
     let failed = |cause: Cause| Error::new("open", target.display().to_string(), cause);
     let named = |name: &std::ffi::OsStr| CString::new(name.as_bytes()).map_err(|_| failed(Cause::Os(Errno::INVAL)));

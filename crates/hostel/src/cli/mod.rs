@@ -1,26 +1,33 @@
 //! The native command line: one row and one file per verb.
 
+mod autostart;
 pub(crate) mod bind;
 mod boot;
 mod clean;
 mod console;
 pub(crate) mod cp;
 mod doctor;
+pub(crate) mod edit;
+pub(crate) mod enable;
 mod enter;
-mod exec;
+pub(crate) mod exec;
 mod generate;
 mod inspect;
-mod kill;
+pub(crate) mod kill;
 mod link;
+pub(crate) mod login;
 mod logs;
 pub(crate) mod look;
 mod pause;
 mod plan;
 mod ps;
+pub(crate) mod reboot;
 mod rm;
 mod run;
 mod shell;
-mod status;
+mod show;
+pub(crate) mod start;
+pub(crate) mod status;
 mod stop;
 pub(crate) mod supervise;
 #[cfg(test)]
@@ -81,21 +88,30 @@ pub struct Verb {
 pub const VERBS: &[&Verb] = &[
     &run::VERB,
     &boot::VERB,
+    &start::VERB,
     &ps::VERB,
     &status::VERB,
+    &show::VERB,
     &inspect::VERB,
     &exec::VERB,
     &shell::VERB,
     &enter::VERB,
     &console::VERB,
+    &login::VERB,
     &cp::VERB,
     &bind::VERB,
     &logs::VERB,
     &stop::VERB,
+    &reboot::VERB,
     &kill::VERB,
     &pause::PAUSE,
     &pause::RESUME,
     &rm::VERB,
+    &enable::ENABLE,
+    &enable::DISABLE,
+    &autostart::VERB,
+    &edit::EDIT,
+    &edit::CAT,
     &plan::SPEC,
     &plan::PLAN,
     &doctor::VERB,
@@ -164,7 +180,7 @@ pub fn finish(verb: &str, outcome: Outcome) -> ExitCode {
     }
 }
 
-fn find(name: &str) -> Option<&'static Verb> {
+pub(crate) fn find(name: &str) -> Option<&'static Verb> {
     VERBS.iter().copied().find(|v| v.name == name)
 }
 
@@ -177,10 +193,10 @@ pub fn version() -> String {
 pub fn help() -> String {
     let mut out = String::from("hostel VERB [ARGUMENTS]: whole Linux systems as lightweight machines\n\n");
     for verb in VERBS.iter().filter(|v| !v.about.is_empty()) {
-        out.push_str(&format!("  {:<10} {}\n", verb.name, verb.about));
+        out.push_str(&format!("  {:<12} {}\n", verb.name, verb.about));
     }
     for p in &crate::personality::PERSONALITIES {
-        out.push_str(&format!("  {:<10} {}\n", p.word.unwrap_or(p.name), p.about));
+        out.push_str(&format!("  {:<12} {}\n", p.word.unwrap_or(p.name), p.about));
     }
     out.push_str(
         "\nexamples:\n  hostel run -- apt-get install nginx     try it on an overlay of this host, thrown away at the end\n  \

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
 use hostel_engine::error::Error;
+use hostel_engine::stop::{Order, Stopped};
 use hostel_ipc::control::{CallError, Connection, Ended, Event, MAX_PACKET, Received, Request, Stop};
 use hostel_spec::MachineName;
 use lexopt::Arg::{Long, Short, Value};
@@ -11,7 +12,7 @@ use lexopt::ValueExt;
 
 use super::look;
 use super::{Failure, Outcome, Verb};
-use crate::{machine, output};
+use crate::{foreign, machine, output};
 
 /// The verb.
 pub(super) const VERB: Verb = Verb {
@@ -90,6 +91,7 @@ fn run(args: &[OsString]) -> Outcome {
     for name in names {
         match ask(&name, how)? {
             Some(connection) => pending.push((name, connection, Instant::now())),
+            None if foreign::find(&name).is_some() => worst = worst.max(stop_foreign(&name, how)?),
             None => {
                 eprintln!("hostel: machine {name} does not run");
                 worst = worst.max(if how.strict { NOT_RUNNING } else { 0 });
@@ -100,6 +102,21 @@ fn run(args: &[OsString]) -> Outcome {
         worst = worst.max(wait(&name, &connection, since, how)?);
     }
     Ok(worst)
+}
+
+/// A machine that others run: its init is asked as its kind wants to be asked.
+fn stop_foreign(name: &MachineName, how: How) -> Outcome {
+    let Some((leader, _)) = foreign::find(name) else { return Ok(0) };
+    let since = Instant::now();
+    let order = Order { timeout: if how.force { Duration::ZERO } else { how.timeout }, signal: None, kill: how.kill };
+    let stopped = hostel_engine::stop::stop(leader, &order)?;
+    match stopped {
+        Stopped::StillRuns => output::tell(format_args!("hostel: machine {name} still runs after {} s", since.elapsed().as_secs())),
+        Stopped::Killed if !how.force => output::tell(format_args!("hostel: machine {name} did not end by itself and was killed")),
+        _ if how.verbose => output::tell(format_args!("hostel: machine {name} ended after {:.1} s", since.elapsed().as_secs_f64())),
+        _ => {}
+    }
+    Ok(if stopped == Stopped::Killed && how.force { 0 } else { stopped.exit_code(how.strict) })
 }
 
 /// Asks the supervisor. `None`: the machine does not run.

@@ -48,7 +48,8 @@ pub struct Received {
 /// What is new appears under its name when it is whole; a directory that is there is merged with. An error takes a new
 /// directory away again.
 pub fn receive(input: &mut dyn Read, target: &Target<'_>, name: &Path) -> Result<Received> {
-    let mut receiver = Receiver { input, target, path: name.to_path_buf(), stack: Vec::new(), begun: None, done: Received::default(), buffer: Vec::new() };
+    let mut receiver =
+        Receiver { input, target, path: name.to_path_buf(), stack: Vec::new(), begun: None, done: Received::default(), buffer: Vec::new() };
     match receiver.run() {
         Ok(()) => Ok(receiver.done),
         Err(error) => {
