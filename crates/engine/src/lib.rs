@@ -8,6 +8,7 @@ pub mod enter;
 pub mod error;
 pub mod host;
 pub mod image;
+pub mod inside;
 pub mod parts;
 pub mod plan;
 pub mod registry;

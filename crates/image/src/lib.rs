@@ -21,6 +21,7 @@ pub mod pin;
 pub mod raw;
 pub mod remove;
 pub mod shift;
+pub mod stream;
 pub mod uids;
 mod walk;
 

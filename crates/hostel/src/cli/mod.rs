@@ -1,34 +1,43 @@
 //! The native command line: one row and one file per verb.
 
+mod autostart;
+pub(crate) mod bind;
 mod boot;
 mod clean;
 mod clean_images;
 mod clone;
 mod console;
+pub(crate) mod cp;
 mod doctor;
+pub(crate) mod edit;
+pub(crate) mod enable;
 mod enter;
-mod exec;
+pub(crate) mod exec;
 mod generate;
 mod image;
 mod image_status;
 mod images;
 mod inspect;
-mod kill;
+pub(crate) mod kill;
 mod link;
+pub(crate) mod login;
 mod logs;
-mod look;
+pub(crate) mod look;
 mod pause;
 mod plan;
 mod progress;
 mod ps;
 mod read_only;
+pub(crate) mod reboot;
 mod remove;
 mod rename;
 pub(crate) mod rm;
 mod run;
 mod set_limit;
 mod shell;
-mod status;
+mod show;
+pub(crate) mod start;
+pub(crate) mod status;
 mod stop;
 mod stored;
 pub(crate) mod supervise;
@@ -100,15 +109,21 @@ pub struct Verb {
 pub const VERBS: &[&Verb] = &[
     &run::VERB,
     &boot::VERB,
+    &start::VERB,
     &ps::VERB,
     &status::VERB,
+    &show::VERB,
     &inspect::VERB,
     &exec::VERB,
     &shell::VERB,
     &enter::VERB,
     &console::VERB,
+    &login::VERB,
+    &cp::VERB,
+    &bind::VERB,
     &logs::VERB,
     &stop::VERB,
+    &reboot::VERB,
     &kill::VERB,
     &pause::PAUSE,
     &pause::RESUME,
@@ -122,6 +137,11 @@ pub const VERBS: &[&Verb] = &[
     &read_only::VERB,
     &set_limit::VERB,
     &clean_images::VERB,
+    &enable::ENABLE,
+    &enable::DISABLE,
+    &autostart::VERB,
+    &edit::EDIT,
+    &edit::CAT,
     &plan::SPEC,
     &plan::PLAN,
     &doctor::VERB,
@@ -211,7 +231,7 @@ pub fn help_of(kind: native::Kind) -> String {
     })
 }
 
-fn find(name: &str) -> Option<&'static Verb> {
+pub(crate) fn find(name: &str) -> Option<&'static Verb> {
     VERBS.iter().copied().find(|v| v.name == name)
 }
 
