@@ -8,10 +8,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use hostel_nspawn::options::{self, OptionId, Takes};
+use hostel_nspawn::settings::{Lookup, Mode};
 use hostel_nspawn::{Action, Doc, Environment};
 use hostel_spec::{MachineName, MachineSpec, TreeSource};
 
 use crate::cli::Failure;
+use crate::settings;
 
 /// One native option.
 pub struct NativeRow {
@@ -63,6 +65,8 @@ pub struct Request {
     pub keep: Option<MachineName>,
     /// Things to say before the start.
     pub warnings: Vec<String>,
+    /// What of it settings files say: where, and what.
+    pub settings: Vec<(String, String)>,
 }
 
 /// What was given of our own options.
@@ -105,6 +109,7 @@ pub fn parse(kind: Kind, args: &[OsString]) -> Result<Request, Failure> {
             origin: hostel_nspawn::Origin::Argv(0),
         }));
     }
+    let (doc, mut warnings) = merge_settings(kind, &own, doc, &env)?;
     let mut spec = match hostel_nspawn::compile(&doc, &env) {
         Ok(Action::Run(spec)) => *spec,
         Ok(Action::Print(text)) => {
@@ -113,17 +118,31 @@ pub fn parse(kind: Kind, args: &[OsString]) -> Result<Request, Failure> {
         }
         Ok(Action::Help | Action::Version) => return Err(usage("see `hostel help`")),
         Err(error) => {
-            return Err(usage(match error.hint() {
+            return Err(usage(match settings::hint(&error, &doc) {
                 Some(hint) => format!("{error} ({hint})"),
                 None => error.to_string(),
             }));
         }
     };
-    let warnings = defaults::apply(kind, &own, &doc, &mut spec)?;
+    warnings.extend(defaults::apply(kind, &own, &doc, &mut spec)?);
     if kind == Kind::Run && spec.process.argv.is_empty() && spec.payload == hostel_spec::Payload::Command && own.detach {
         return Err(usage("run: a machine in the background needs a command"));
     }
-    Ok(Request { spec, detach: own.detach, json: own.json, keep: own.keep, warnings })
+    Ok(Request { spec, detach: own.detach, json: own.json, keep: own.keep, warnings, settings: doc.settings() })
+}
+
+/// The settings files of a machine that is booted by its name count as with systemd-nspawn; of any other only with `--settings=`.
+fn merge_settings(kind: Kind, own: &Own, doc: Doc, env: &Environment) -> Result<(Doc, Vec<String>), Failure> {
+    let Some(asked) = hostel_nspawn::settings::lookup(&doc, env) else { return Ok((doc, Vec::new())) };
+    let tree = match (&own.target, &own.tree) {
+        (Some(target), _) => tree_of(target)?,
+        (None, Some(path)) => tree_of(&path.to_string_lossy())?,
+        (None, None) if own.directory => asked.tree,
+        (None, None) => TreeSource::Host,
+    };
+    let default = if kind == Kind::Boot && matches!(tree, TreeSource::Named(_)) { Mode::Yes } else { Mode::No };
+    let name = own.name.clone().or_else(|| own.keep.clone()).or(asked.name);
+    Ok(settings::merge(doc, env, &Lookup { name, tree, ..asked }, default)?)
 }
 
 /// Takes our own options out; what is left is systemd-nspawn's, as it would read it.

@@ -8,7 +8,7 @@ use hostel_spec::MachineSpec;
 
 use super::{Failure, Outcome, Verb};
 use crate::native::{self, Kind};
-use crate::{machine, output};
+use crate::{machine, output, settings};
 
 /// `hostel spec`.
 pub(super) const SPEC: Verb = Verb {
@@ -30,7 +30,15 @@ pub(super) const PLAN: Verb = Verb {
     run: plan,
 };
 
-fn compiled(args: &[OsString]) -> Result<(bool, MachineSpec), Failure> {
+/// A command line, understood.
+struct Compiled {
+    json: bool,
+    spec: MachineSpec,
+    /// What of it settings files say: where, and what.
+    settings: Vec<(String, String)>,
+}
+
+fn compiled(args: &[OsString]) -> Result<Compiled, Failure> {
     let json = args.first().is_some_and(|a| a == "--json");
     let args = &args[usize::from(json)..];
     let usage = || Failure::Usage("which command line? begin with run, boot or nspawn".into());
@@ -39,25 +47,44 @@ fn compiled(args: &[OsString]) -> Result<(bool, MachineSpec), Failure> {
     match word {
         "run" | "boot" => {
             let kind = if word == "run" { Kind::Run } else { Kind::Boot };
-            let request = native::parse(kind, rest)?;
-            Ok((json || request.json, request.with_kept()?))
+            let mut request = native::parse(kind, rest)?;
+            warn(&request.warnings);
+            Ok(Compiled { json: json || request.json, settings: std::mem::take(&mut request.settings), spec: request.with_kept()? })
         }
-        "nspawn" | "systemd-nspawn" => match hostel_nspawn::parse(rest, &native::environment()) {
-            Ok(Action::Run(spec)) => Ok((json, *spec)),
-            Ok(_) => Err(Failure::Usage("this command line starts no machine".into())),
-            Err(error) => Err(Failure::Usage(error.to_string())),
-        },
+        "nspawn" | "systemd-nspawn" => {
+            let environment = native::environment();
+            let (doc, warnings) = settings::with_files(rest, &environment)?;
+            warn(&warnings);
+            match hostel_nspawn::compile(&doc, &environment) {
+                Ok(Action::Run(spec)) => Ok(Compiled { json, spec: *spec, settings: doc.settings() }),
+                Ok(_) => Err(Failure::Usage("this command line starts no machine".into())),
+                Err(error) => Err(Failure::Usage(error.to_string())),
+            }
+        }
         _ => Err(usage()),
     }
 }
 
+fn warn(warnings: &[String]) {
+    for warning in warnings {
+        output::tell(format_args!("warning: {warning}"));
+    }
+}
+
 fn spec(args: &[OsString]) -> Outcome {
-    let (json, spec) = compiled(args)?;
-    let value = serde_json::to_value(&spec).map_err(|e| Failure::Usage(e.to_string()))?;
+    let Compiled { json, spec, settings } = compiled(args)?;
+    let mut value = serde_json::to_value(&spec).map_err(|e| Failure::Usage(e.to_string()))?;
     if json {
+        if !settings.is_empty() {
+            let list = settings.iter().map(|(from, says)| serde_json::json!({ "from": from, "says": says })).collect();
+            value["settings"] = serde_json::Value::Array(list);
+        }
         output::json(&value);
     } else {
         let mut text = String::new();
+        for (from, says) in &settings {
+            text.push_str(&format!("{from}: {says}\n"));
+        }
         flatten("", &value, &mut text);
         output::print(&text);
     }
@@ -91,7 +118,7 @@ fn flatten(prefix: &str, value: &serde_json::Value, out: &mut String) {
 }
 
 fn plan(args: &[OsString]) -> Outcome {
-    let (json, spec) = compiled(args)?;
+    let Compiled { json, spec, .. } = compiled(args)?;
     let (plan, _, _) = session::plan_of(&spec, &machine::caller())?;
     if json {
         let steps: Vec<_> = plan.describe().into_iter().map(|(side, step)| serde_json::json!({ "side": side, "step": step })).collect();

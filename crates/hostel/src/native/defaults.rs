@@ -18,7 +18,7 @@ pub(crate) fn apply(kind: Kind, own: &Own, doc: &Doc, spec: &mut MachineSpec) ->
     let mut warnings = Vec::new();
     spec.identity.container = Some("hostel".into());
     spec.lifecycle.nspawn_exit_status = false;
-    tree(kind, own, doc, spec)?;
+    tree(kind, own, spec)?;
     users(own, doc, spec, &mut warnings);
     security(spec);
     network(kind, own, doc, spec);
@@ -36,7 +36,7 @@ pub(crate) fn apply(kind: Kind, own: &Own, doc: &Doc, spec: &mut MachineSpec) ->
     Ok(warnings)
 }
 
-fn tree(kind: Kind, own: &Own, doc: &Doc, spec: &mut MachineSpec) -> Result<(), Failure> {
+fn tree(kind: Kind, own: &Own, spec: &mut MachineSpec) -> Result<(), Failure> {
     let directory = own.directory;
     if let Some(name) = own.name.clone().or_else(|| own.keep.clone()) {
         spec.identity.name = Some(name);
@@ -65,7 +65,7 @@ fn tree(kind: Kind, own: &Own, doc: &Doc, spec: &mut MachineSpec) -> Result<(), 
             }
         }
         Kind::Boot => {
-            if !given(doc, &[Id::AsPid2]) {
+            if spec.payload != Payload::CommandAsPid2 {
                 spec.payload = Payload::Boot;
             }
             match (&own.target, &own.tree) {

@@ -1,37 +1,41 @@
-//! systemd-nspawn: parse, compile, run. This is the tour of the whole program in one page.
+//! systemd-nspawn: parse, merge settings files, compile, run. This is the tour of the whole program in one page.
 
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::process::ExitCode;
 
 use hostel_engine::registry::Origin;
 use hostel_nspawn::{Action, help};
 
-use crate::{machine, native, output};
+use crate::{machine, native, output, settings};
 
 /// Runs `systemd-nspawn ARGS…`.
 pub fn run(args: &[OsString]) -> ExitCode {
     let environment = native::environment();
-    let spec = match hostel_nspawn::parse(args, &environment) {
+    let (doc, warnings) = match settings::with_files(args, &environment) {
+        Ok(merged) => merged,
+        Err(error) => return refuse(&error, error.hint.as_deref()),
+    };
+    for warning in &warnings {
+        output::tell(format_args!("systemd-nspawn: {warning}"));
+    }
+    let spec = match hostel_nspawn::compile(&doc, &environment) {
         Ok(Action::Run(spec)) => *spec,
         Ok(Action::Help) => return output::print(&help::text()),
         Ok(Action::Version) => return output::print(&format!("systemd-nspawn (hostel) {}\n", env!("CARGO_PKG_VERSION"))),
         Ok(Action::Print(text)) => return output::print(&text),
-        Err(error) => {
-            output::tell(format_args!("systemd-nspawn: {error}"));
-            if let Some(hint) = error.hint() {
-                output::tell(format_args!("hint: {hint}"));
-            }
-            return ExitCode::from(hostel_nspawn::EXIT_STATUS);
-        }
+        Err(error) => return refuse(&error, settings::hint(&error, &doc).as_deref()),
     };
     match machine::foreground(&spec, Origin::Nspawn) {
         Ok(status) => ExitCode::from(status),
-        Err(error) => {
-            output::tell(format_args!("systemd-nspawn: {error}"));
-            if let Some(hint) = &error.hint {
-                output::tell(format_args!("hint: {hint}"));
-            }
-            ExitCode::from(hostel_nspawn::EXIT_STATUS)
-        }
+        Err(error) => refuse(&error, error.hint.as_deref()),
     }
+}
+
+fn refuse(error: &dyn Display, hint: Option<&str>) -> ExitCode {
+    output::tell(format_args!("systemd-nspawn: {error}"));
+    if let Some(hint) = hint {
+        output::tell(format_args!("hint: {hint}"));
+    }
+    ExitCode::from(hostel_nspawn::EXIT_STATUS)
 }
