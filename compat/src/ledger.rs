@@ -196,6 +196,10 @@ pub(crate) const ACCEPTED: &[Accepted] = &[
     row("users-volatile-state", "*", "*", "*", TheirDefect,
         "user namespaces with an idmapped tree and --volatile=state fail"),
 
+    // Settings files.
+    row("file-yes-capabilities", "stdout", "*file*", "*file*", TheirDefect,
+        "a network of the file comes without its CAP_NET_ADMIN when the command line says something of capabilities"),
+
     // Signals, limits, system calls.
     row("rlimit-lower", "exit|view|stderr", "*", "*", Better,
         "names of limits in any case"),
