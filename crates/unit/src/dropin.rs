@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 /// `directories` are the listings, the most important first (/etc before /run before /usr). Of several files of one name only
 /// that of the first directory counts; all are ordered by name, whichever directory they are in. An empty file, or a link to
 /// /dev/null, counts too: it says nothing, and so hides the less important ones of its name.
-pub fn order<'l, S: AsRef<str>>(directories: &'l [Vec<S>]) -> Vec<(usize, &'l str)> {
+pub fn order<S: AsRef<str>>(directories: &[Vec<S>]) -> Vec<(usize, &str)> {
     let mut chosen: BTreeMap<&str, usize> = BTreeMap::new();
     for (directory, names) in directories.iter().enumerate() {
         for name in names.iter().map(AsRef::as_ref).filter(|name| is_dropin(name)) {
