@@ -100,7 +100,7 @@ pub(crate) const ACCEPTED: &[Accepted] = &[
         "it sets the size of its terminal after the payload was started").sometimes(),
     row("hybrid-host", "mount:/sys/fs/cgroup*|mount-from:/sys/fs/cgroup|write:/sys/fs/cgroup/*", "*", "*", Differs,
         "the payload sees cgroup version 2 alone, on every host, as with every later systemd"),
-    row("private-network|veth-view|users-private-network", "mount:/sys*|mount-from:/sys|read:/sys*|write:/sys*|top:/sys", "*", "*", Differs,
+    row("private-network|veth-view|users-private-network|file-network", "mount:/sys*|mount-from:/sys|read:/sys*|write:/sys*|top:/sys", "*", "*", Differs,
         "252 shows a tmpfs with parts of the machine's own sysfs; hostel shows the sysfs read-only and covers firmware, module and power"),
 
     // Messages.
@@ -131,7 +131,7 @@ pub(crate) const ACCEPTED: &[Accepted] = &[
         "the primary group is among the supplementary ones, as initgroups(3) does"),
     row("users-identity", "caps.bnd|caps.eff|caps.prm", "*net_bind_service*", "*", Differs,
         "a capability over ports counts in the user namespace that owns the network, so with a shared network it would do nothing"),
-    row("users-range|owners-*-off", "tree:{tree}/etc/resolv.conf|read:/etc/resolv.conf|write:/etc/resolv.conf", "*", "*", Differs,
+    row("users-range|owners-*-off|file-users", "tree:{tree}/etc/resolv.conf|read:/etc/resolv.conf|write:/etc/resolv.conf", "*", "*", Differs,
         "in a tree whose files the machine does not own nothing is written; 252 writes as the host's root"),
     row("bind-idmap-without-users", "*", "*", "*", Better,
         "without a user namespace ids map to themselves; 252 fails"),
