@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use hostel_image::{machine_id, open};
-use hostel_spec::{Ephemeral, MachineSpec, Payload, TreeSource, Volatile};
+use hostel_spec::{Ephemeral, Hint, MachineSpec, Payload, TreeSource, Volatile};
 use rustix::fs::{AtFlags, FileType};
 
 use crate::error::{Context, Error, Result};
@@ -56,8 +56,7 @@ fn directory(spec: &MachineSpec, given: &Path) -> Result<Found> {
     let tree = open::directory(&path).map_err(|e| hint(e.into()))?;
     let throw_away = spec.root.ephemeral != Ephemeral::No || matches!(spec.root.volatile, Volatile::Yes | Volatile::State);
     if !throw_away {
-        open::refuse_host_root(tree.as_fd(), &path)
-            .map_err(|e| Error::from(e).hint("--ephemeral or --volatile runs on a copy of it; `hostel run` on an overlay"))?;
+        open::refuse_host_root(tree.as_fd(), &path).map_err(|e| Error::from(e).hint(Hint::HostRoot))?;
     }
     match spec.payload {
         Payload::Boot if spec.root.skip_os_release_check => {}

@@ -7,6 +7,7 @@
 pub mod copy;
 mod error;
 pub mod inroot;
+pub mod kept;
 mod lockfile;
 pub mod locks;
 pub mod machine_id;

@@ -17,14 +17,14 @@ use hostel_process::r#become::Program;
 use hostel_process::pty::WindowSize;
 use hostel_process::seccomp;
 use hostel_spec::{
-    CapName, CapSet, ConsoleMode, IdRange, MachineName, MachineSpec, MachineUuid, NetworkMode, OsText, Ownership, Payload, ProcessSpec,
+    CapName, CapSet, ConsoleMode, Hint, IdRange, MachineName, MachineSpec, MachineUuid, NetworkMode, OsText, Ownership, Payload, ProcessSpec,
     SyscallFilter, UserNamespace,
 };
 use hostel_sys::seccomp::Insn;
 
 use crate::error::{Error, Result};
 use crate::host::Host;
-use steps::{BondStep, HostStep, IdChoice, PayloadStep, Slot};
+use steps::{BondStep, HostStep, IdChoice, PayloadStep, Prepared, Slot};
 
 /// What is known of the tree before anything changes.
 #[derive(Debug, Clone, Default)]
@@ -79,10 +79,14 @@ pub struct Plan {
     pub host: Vec<HostStep>,
     /// While it waits.
     pub bond: Vec<BondStep>,
+    /// While it does its first steps; what comes of them it receives ([`PayloadStep::Receive`]).
+    pub beside: Vec<HostStep>,
     /// In the payload.
     pub payload: Vec<PayloadStep>,
     /// Number of prepared mounts.
     pub slots: usize,
+    /// The command is PID 2; this slot has what PID 1 runs.
+    pub stub: Option<Slot>,
     /// Own user namespace.
     pub user_namespace: bool,
     /// Own network.
@@ -118,6 +122,7 @@ struct Builder<'a> {
     uuid: MachineUuid,
     host: Vec<HostStep>,
     bond: Vec<BondStep>,
+    beside: Vec<HostStep>,
     payload: Vec<PayloadStep>,
     slots: usize,
     temporaries: usize,
@@ -132,6 +137,13 @@ impl Builder<'_> {
     }
     fn user_namespace(&self) -> bool {
         self.spec.namespaces.user != UserNamespace::Host
+    }
+    fn stub(&mut self) -> Option<Slot> {
+        (self.spec.payload == Payload::CommandAsPid2).then(|| {
+            let slot = self.slot();
+            self.beside.push(HostStep::Prepare(slot, Prepared::OwnProgram));
+            slot
+        })
     }
     fn own_network(&self) -> bool {
         self.spec.network.mode == NetworkMode::Private
@@ -156,6 +168,7 @@ pub fn plan(spec: &MachineSpec, host: &Host, tree: &TreeFacts, caller: &Caller) 
         uuid,
         host: Vec::with_capacity(24),
         bond: Vec::with_capacity(8),
+        beside: Vec::with_capacity(12),
         payload: Vec::with_capacity(48),
         slots: 0,
         temporaries: 0,
@@ -177,6 +190,7 @@ pub fn plan(spec: &MachineSpec, host: &Host, tree: &TreeFacts, caller: &Caller) 
     b.integration()?;
     b.custom_mounts()?;
     b.finish();
+    let stub = b.stub();
     let bounding = bounding(spec, b.own_network(), b.user_namespace());
     let filter = filter(spec, host, bounding)?;
     let program = if b.booting() { Program::Init } else { Program::Command };
@@ -197,8 +211,10 @@ pub fn plan(spec: &MachineSpec, host: &Host, tree: &TreeFacts, caller: &Caller) 
         tree: tree.clone(),
         host: b.host,
         bond: b.bond,
+        beside: b.beside,
         payload: b.payload,
         slots: b.slots,
+        stub,
         console,
         program,
         bounding,
@@ -232,7 +248,7 @@ fn id_choice(spec: &MachineSpec, tree: &TreeFacts) -> Result<Option<IdChoice>> {
             let (uid, gid) = (tree.owner.0 & 0xffff_0000, tree.owner.1 & 0xffff_0000);
             if uid != gid {
                 return Err(Error::new("use", format!("owner of {}", tree.path.display()), "its user and group are not in the same id range")
-                    .hint("chown the top directory to BASE:BASE, or give --private-users=BASE"));
+                    .hint(Hint::GiveIds));
             }
             Some(range(uid))
         }
@@ -301,9 +317,11 @@ impl Plan {
     pub fn describe(&self) -> Vec<(&'static str, String)> {
         let host = self.host.iter().map(|s| ("supervisor", s.to_string()));
         let bond = self.bond.iter().map(|s| ("supervisor", s.to_string()));
+        let beside = self.beside.iter().map(|s| ("supervisor", s.to_string()));
         let payload = self.payload.iter().map(|s| ("payload", s.to_string()));
         host.chain([("supervisor", format!("clone the payload ({})", self.namespaces().join(", ")))])
             .chain(bond)
+            .chain(beside)
             .chain(payload)
             .chain([("payload", format!("become {}", self.program_text()))])
             .collect()
