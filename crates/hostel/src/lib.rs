@@ -10,6 +10,7 @@ pub mod machine;
 pub mod native;
 pub mod output;
 pub mod personality;
+pub mod settings;
 
 pub use hostel_engine as engine;
 pub use hostel_spec as spec;

@@ -62,8 +62,8 @@ pub type Outcome = Result<u8, Failure>;
 pub enum Failure {
     /// The command line is wrong: status 2.
     Usage(String),
-    /// A word of systemd-nspawn's on our command line is wrong: status 2.
-    Dialect(UsageError),
+    /// A word of systemd-nspawn's, on our command line or in a settings file, is wrong: status 2. The hint is for an error without one.
+    Dialect(UsageError, Option<Hint>),
     /// It could not be done: status 1, or 3 when the machine is busy; 125 of a verb that passes on the status of a command.
     Engine(Error),
 }
@@ -76,11 +76,6 @@ impl From<Error> for Failure {
 impl From<hostel_engine::registry::RegistryError> for Failure {
     fn from(error: hostel_engine::registry::RegistryError) -> Self {
         Failure::Engine(error.into())
-    }
-}
-impl From<UsageError> for Failure {
-    fn from(error: UsageError) -> Self {
-        Failure::Dialect(error)
     }
 }
 impl From<lexopt::Error> for Failure {
@@ -202,12 +197,12 @@ pub fn finish(voice: Voice, outcome: Outcome) -> ExitCode {
             hint::tell("hostel", &text, Some(&Hint::Options), voice);
             ExitCode::from(2)
         }
-        Err(Failure::Dialect(error)) => {
+        Err(Failure::Dialect(error, other)) => {
             let own: Vec<&'static str> = match voice {
                 Voice::Run(_) | Voice::Boot(_) => native::ROWS.iter().map(|row| row.long).collect(),
                 Voice::Nspawn | Voice::Verb(_) => Vec::new(),
             };
-            let hint = error.hint_among(&own).or_else(|| (voice != Voice::Nspawn).then_some(Hint::Options));
+            let hint = error.hint_among(&own).or(other).or_else(|| (voice != Voice::Nspawn).then_some(Hint::Options));
             hint::tell("hostel", &error, hint.as_ref(), voice);
             ExitCode::from(2)
         }

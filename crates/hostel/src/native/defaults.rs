@@ -7,7 +7,7 @@ use hostel_spec::{
     VethPair, Volatile,
 };
 
-use super::{Kind, Own, given, tree_of};
+use super::{Kind, Own, given, tree_of, typed};
 use crate::cli::Failure;
 
 /// Most processes and threads of a native machine, unless told otherwise (as systemd's machine units).
@@ -68,10 +68,13 @@ fn tree(kind: Kind, own: &Own, doc: &Doc, spec: &mut MachineSpec) -> Result<(), 
             }
         }
         Kind::Boot => {
-            if given(doc, &[Id::AsPid2]) {
+            if typed(doc, Id::AsPid2) {
                 return Err(Failure::Usage("combine boot and --as-pid2: an init must be PID 1".into()));
             }
-            spec.payload = Payload::Boot;
+            // A settings file's ProcessTwo= means the command it has in Parameters=, as when systemd-nspawn@.service starts the machine.
+            if spec.payload != Payload::CommandAsPid2 {
+                spec.payload = Payload::Boot;
+            }
             match (&own.target, &own.tree) {
                 (Some(target), None) => spec.root.tree = tree_of(target)?,
                 (None, Some(path)) => spec.root.tree = tree_of(&path.to_string_lossy())?,

@@ -155,7 +155,7 @@ pub fn run(args: &[OsString]) -> ExitCode {
     match dispatch(&options, &words) {
         Ok(status) => ExitCode::from(status),
         Err(Failure::Usage(text)) => refuse(&text),
-        Err(Failure::Dialect(error)) => refuse(&error),
+        Err(Failure::Dialect(error, _)) => refuse(&error),
         Err(Failure::Engine(error)) => {
             crate::hint::tell("machinectl", &error, error.hint.as_ref(), crate::hint::Voice::Nspawn);
             ExitCode::FAILURE

@@ -73,7 +73,7 @@ pub(super) fn usage(program: &str, help: &str, why: &str) -> ExitCode {
 pub(super) fn failed(program: &str, failure: &Failure) -> ExitCode {
     match failure {
         Failure::Usage(text) => output::tell(format_args!("{program}: {text}")),
-        Failure::Dialect(error) => output::tell(format_args!("{program}: {error}")),
+        Failure::Dialect(error, _) => output::tell(format_args!("{program}: {error}")),
         Failure::Engine(error) => output::tell(format_args!("{program}: {error}")),
     }
     ExitCode::FAILURE
