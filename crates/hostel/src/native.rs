@@ -120,6 +120,14 @@ pub fn parse(kind: Kind, args: &[OsString]) -> Result<Parsed, Failure> {
             origin: hostel_nspawn::Origin::Argv(0),
         }));
     }
+    if matches!(own.net.as_deref(), Some("private" | "veth")) {
+        // The dialect checks what goes together, and a network of the machine's own matters there.
+        doc.entries.extend(options::by_id(OptionId::PrivateNetwork).map(|row| hostel_nspawn::Entry {
+            row,
+            value: None,
+            origin: hostel_nspawn::Origin::Argv(0),
+        }));
+    }
     let mut spec = match hostel_nspawn::compile(&doc, &env) {
         Ok(Action::Run(spec)) => *spec,
         Ok(Action::Print(text)) => return Ok(Parsed::Shown(output::show(&text))),
