@@ -112,6 +112,9 @@ fn values_that_are_none() {
     }
     assert!(refused(bed.hostel(["run", "--mem", "1G", "true"]).run(), 2).contains("--memory?"));
     assert!(refused(bed.hostel(["plan", "run", "--tre=x", "true"]).run(), 2).contains("--tree?"));
+    let writable = |net: &str| bed.hostel(["run", "--net", net, "true"]).env("SYSTEMD_NSPAWN_API_VFS_WRITABLE", "network").run();
+    assert!(refused(writable("host"), 2).contains("--net private"));
+    writable("private").exits(0);
     let bytes = std::ffi::OsStr::from_bytes(b"--name=\xff");
     refused(bed.hostel(["run"]).arg(bytes).arg("true").run(), 2);
     // Help wherever it stands before the command, and never after it.

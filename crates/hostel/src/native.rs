@@ -123,13 +123,21 @@ pub fn parse(kind: Kind, args: &[OsString]) -> Result<Parsed, Failure> {
             origin: hostel_nspawn::Origin::Argv(0),
         }));
     }
+    if matches!(own.net.as_deref(), Some("private" | "veth")) {
+        // The dialect checks what goes together, and a network of the machine's own matters there.
+        doc.entries.extend(options::by_id(OptionId::PrivateNetwork).map(|row| hostel_nspawn::Entry {
+            row,
+            value: None,
+            origin: hostel_nspawn::Origin::Argv(0),
+        }));
+    }
     let (doc, mut warnings) = merge_settings(kind, &own, doc, &env)?;
     let mut spec = match hostel_nspawn::compile(&doc, &env) {
         Ok(Action::Run(spec)) => *spec,
         Ok(Action::Print(text)) => return Ok(Parsed::Shown(output::show(&text))),
         Ok(Action::Version) => return Ok(Parsed::Shown(output::show(&cli::version()))),
         Ok(Action::Help) => return Ok(Parsed::Shown(output::show(&cli::help_of(kind)))),
-        Err(error) => return Err(Failure::Dialect(error, settings::hint(&doc))),
+        Err(error) => return Err(Failure::Dialect(Box::new(error), settings::hint(&doc))),
     };
     if let Some(option) = own.keep.as_ref().and_then(|_| beside_keep(&doc, &spec)) {
         return Err(usage(format!("combine --keep and {option}: what changes is either kept or not")));

@@ -63,7 +63,7 @@ pub enum Failure {
     /// The command line is wrong: status 2.
     Usage(String),
     /// A word of systemd-nspawn's, on our command line or in a settings file, is wrong: status 2. The hint is for an error without one.
-    Dialect(UsageError, Option<Hint>),
+    Dialect(Box<UsageError>, Option<Hint>),
     /// It could not be done: status 1, or 3 when the machine is busy; 125 of a verb that passes on the status of a command.
     Engine(Error),
 }

@@ -72,7 +72,7 @@ fn compiled(args: &[OsString]) -> Result<Compiled, Failure> {
                 Ok(Action::Help) => Ok(Compiled::Shown(output::show(&hostel_nspawn::help::text()))),
                 Ok(Action::Version) => Ok(Compiled::Shown(output::show(&super::version()))),
                 Ok(Action::Print(text)) => Ok(Compiled::Shown(output::show(&text))),
-                Err(error) => Err(Failure::Dialect(error, settings::hint(&doc))),
+                Err(error) => Err(Failure::Dialect(Box::new(error), settings::hint(&doc))),
             }
         }
         _ => Err(usage()),
