@@ -98,7 +98,7 @@ impl Scenario {
             env: Vec::new(),
             own_network: false,
             settings: None,
-            limit: Duration::from_secs(15),
+            limit: Duration::from_secs(30),
         }
     }
 

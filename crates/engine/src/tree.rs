@@ -3,8 +3,8 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use hostel_image::{machine_id, open};
-use hostel_spec::{Ephemeral, MachineSpec, Payload, TreeSource, Volatile};
+use hostel_image::{architecture, machine_id, open};
+use hostel_spec::{Ephemeral, Hint, MachineSpec, Payload, TreeSource, Volatile};
 use rustix::fs::{AtFlags, FileType};
 
 use crate::error::{Context, Error, Result};
@@ -56,8 +56,7 @@ fn directory(spec: &MachineSpec, given: &Path) -> Result<Found> {
     let tree = open::directory(&path).map_err(|e| hint(e.into()))?;
     let throw_away = spec.root.ephemeral != Ephemeral::No || matches!(spec.root.volatile, Volatile::Yes | Volatile::State);
     if !throw_away {
-        open::refuse_host_root(tree.as_fd(), &path)
-            .map_err(|e| Error::from(e).hint("--ephemeral or --volatile runs on a copy of it; `hostel run` on an overlay"))?;
+        open::refuse_host_root(tree.as_fd(), &path).map_err(|e| Error::from(e).hint(Hint::HostRoot))?;
     }
     match spec.payload {
         Payload::Boot if spec.root.skip_os_release_check => {}
@@ -81,6 +80,8 @@ fn facts(tree: std::os::fd::BorrowedFd<'_>, path: PathBuf) -> Result<TreeFacts> 
     let stat = rustix::fs::fstat(tree).context("read", format!("tree {}", path.display()))?;
     let merged = rustix::fs::statat(tree, c"bin", AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::Symlink);
     let read_only = rustix::fs::fstatvfs(tree).is_ok_and(|v| v.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY));
+    // Whatever the host's own programs are, they run here already.
+    let secondary_architecture = path != Path::new("/") && architecture::is_secondary(tree);
     Ok(TreeFacts {
         path,
         owner: (stat.st_uid, stat.st_gid),
@@ -89,5 +90,6 @@ fn facts(tree: std::os::fd::BorrowedFd<'_>, path: PathBuf) -> Result<TreeFacts> 
         missing: false,
         read_only,
         given_name: None,
+        secondary_architecture,
     })
 }

@@ -16,7 +16,7 @@ use hostel_engine::error::{Context, Error, Result};
 use hostel_image::open;
 use hostel_nspawn::settings::{self, Lookup, Mode, SettingsFile};
 use hostel_nspawn::{Doc, Environment, UsageError};
-use hostel_spec::{MachineName, TreeSource};
+use hostel_spec::{Hint, MachineName, TreeSource};
 use hostel_unit::dropin;
 use hostel_unit::specifier::Meaning;
 use rustix::fs::{FileType, Mode as Permissions, OFlags, Stat};
@@ -54,14 +54,13 @@ pub fn merge(doc: Doc, env: &Environment, lookup: &Lookup, default: Mode) -> Res
     })
 }
 
-/// What to do about a machine that cannot be compiled. Where the error has no advice of its own, it may be a settings file's fault.
-pub fn hint(error: &UsageError, doc: &Doc) -> Option<String> {
-    let from_files = || Some(format!("{} counts too; --settings=no leaves it out", doc.settings().first()?.0));
-    error.hint().or_else(from_files)
+/// What to do about a machine that cannot be compiled where the error has no advice of its own: it may be a settings file's fault.
+pub fn hint(doc: &Doc) -> Option<Hint> {
+    doc.settings().into_iter().next().map(|(from, _)| Hint::AlsoSettings(from.into()))
 }
 
 fn in_hint(error: Error) -> Error {
-    error.hint("mend it, or leave settings files out with --settings=no")
+    error.hint(Hint::MendSettings)
 }
 
 /// The name the machine will have, without the suffix of a throw-away copy; `None` when the start will be refused for want of one.

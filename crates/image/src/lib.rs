@@ -4,9 +4,11 @@
 //! the user is opened once ([`open`]), and from there on every name inside the tree is resolved inside it
 //! ([`inroot`]), because whoever made the tree may have filled it with links.
 
+pub mod architecture;
 pub mod copy;
 mod error;
 pub mod inroot;
+pub mod kept;
 mod lockfile;
 pub mod locks;
 pub mod machine_id;

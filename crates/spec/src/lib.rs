@@ -5,6 +5,7 @@
 
 mod caps;
 mod console;
+mod hint;
 mod ids;
 mod machine;
 mod mount;
@@ -20,6 +21,7 @@ mod uuid;
 
 pub use caps::{CapName, CapSet};
 pub use console::ConsoleMode;
+pub use hint::Hint;
 pub use ids::{IdRange, Ownership, UserNamespace};
 pub use machine::{
     Ephemeral, Identity, Integration, Lifecycle, MachineSpec, Namespaces, Payload, ResolvConf, Root, Security, Timezone, TreeSource, Volatile,

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hostel_spec::{ConsoleMode, Ephemeral, MachineName, MachineSpec, OsText, ResolvConf, Timezone, TreeSource, Volatile};
+use hostel_spec::{ConsoleMode, Ephemeral, Hint, MachineName, MachineSpec, OsText, ResolvConf, Timezone, TreeSource, Volatile};
 use hostel_sys::mount::Attributes;
 
 use super::steps::{FileChange, HostStep, PayloadStep, Prepared, Source};
@@ -21,7 +21,7 @@ pub(super) fn name(spec: &MachineSpec, host: &Host, tree: &TreeFacts, random: [u
         (None, None) => host.hostname.clone(),
     };
     let own = MachineName::derive(&text)
-        .map_err(|_| Error::new("derive", "machine name", format!("nothing of {text:?} can be used")).hint("name it with --machine=NAME"))?;
+        .map_err(|_| Error::new("derive", "machine name", format!("nothing of {text:?} can be used")).hint(Hint::GiveName))?;
     match spec.root.ephemeral {
         Ephemeral::No => Ok(own),
         // Several throw-away copies of one tree run side by side.
@@ -83,7 +83,7 @@ impl Builder<'_> {
 
     fn bind_file(&mut self, path: &Path) -> FileChange {
         let slot = self.slot();
-        self.host.push(HostStep::Prepare(
+        self.beside.push(HostStep::Prepare(
             slot,
             Prepared::Clone {
                 source: Source::Path(path.into()),

@@ -1,6 +1,6 @@
 //! The root file system: tree, copy, overlay, volatile.
 
-use hostel_spec::{Ephemeral, TreeSource, Volatile};
+use hostel_spec::{Ephemeral, Hint, TreeSource, Volatile};
 use hostel_sys::mount::Attributes;
 
 use super::steps::{BondStep, HostStep, IdChoice, Missing, PayloadStep, Prepared, RootAssembly, Source};
@@ -30,12 +30,11 @@ impl Builder<'_> {
             && (range.base & 0xffff != 0 || range.count != 65536)
         {
             return Err(Error::new("shift", "the tree's ids", "on disk only ranges of 65536 that begin at a multiple of 65536 are used")
-                .hint("use --private-users-ownership=map or off"));
+                .hint(Hint::KeepOwners));
         }
         if chown && !map {
             if of_host || overlay {
-                return Err(Error::new("shift", "the tree's ids", "files under an overlay are not changed on disk")
-                    .hint("use --private-users-ownership=map or off"));
+                return Err(Error::new("shift", "the tree's ids", "files under an overlay are not changed on disk").hint(Hint::KeepOwners));
             }
             self.host.push(HostStep::ShiftTree);
         }
@@ -99,8 +98,9 @@ impl Builder<'_> {
     /// tmpfs as root, the tree's /usr in it.
     fn volatile_root(&mut self, tree: super::Slot) -> Result<()> {
         if !self.tree.merged_usr {
-            return Err(Error::new("make", "volatile root", "the tree's /bin is no link into /usr, so /usr alone is not a system")
-                .hint("use --volatile=state or --volatile=overlay"));
+            return Err(
+                Error::new("make", "volatile root", "the tree's /bin is no link into /usr, so /usr alone is not a system").hint(Hint::OtherVolatile)
+            );
         }
         let top = self.slot();
         self.host.push(HostStep::Prepare(

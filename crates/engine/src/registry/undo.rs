@@ -41,6 +41,11 @@ pub enum Undo {
         /// Absolute path.
         path: OsText,
     },
+    /// The same for a directory in a tree that a machine could change: a link on the way to it is not followed.
+    Work {
+        /// Absolute path.
+        path: OsText,
+    },
     /// Remove a file: below the state directory, or with a temporary name.
     File {
         /// Absolute path.
@@ -133,7 +138,7 @@ impl Undo {
                 // That it is in a cgroup file system is looked at when it is opened.
                 Ok(())
             }
-            Undo::Directory { path } => {
+            Undo::Directory { path } | Undo::Work { path } => {
                 let path = Path::new(path.as_os_str());
                 if !is_normal(path) {
                     return refuse("directory", &path, "it is not a plain absolute path");
@@ -181,7 +186,7 @@ impl Undo {
             Undo::Boot { id } => format!("boot {id}"),
             Undo::Leader { process } => format!("kill process {}", process.pid),
             Undo::Cgroup { path } => format!("remove cgroup {}", path.to_string_lossy()),
-            Undo::Directory { path } => format!("remove directory {}", path.to_string_lossy()),
+            Undo::Directory { path } | Undo::Work { path } => format!("remove directory {}", path.to_string_lossy()),
             Undo::File { path } => format!("remove {}", path.to_string_lossy()),
             Undo::Mount { path } => format!("unmount {}", path.to_string_lossy()),
             Undo::Link { name, .. } => format!("delete link {name}"),

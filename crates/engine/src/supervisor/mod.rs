@@ -1,11 +1,13 @@
 //! The one process that owns a running machine: it launches it, watches it, and takes everything away at the end.
 
+mod files;
 pub mod launch;
 mod overlay;
+mod parcel;
 mod payload;
 mod prepare;
 pub mod run;
 pub mod session;
-mod stub;
+pub(crate) mod stub;
 
 pub use prepare::random_u64;

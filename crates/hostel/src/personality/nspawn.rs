@@ -6,7 +6,9 @@ use std::process::ExitCode;
 
 use hostel_engine::registry::Origin;
 use hostel_nspawn::{Action, help};
+use hostel_spec::Hint;
 
+use crate::hint::{self, Voice};
 use crate::{machine, native, output, settings};
 
 /// Runs `systemd-nspawn ARGS…`.
@@ -14,7 +16,7 @@ pub fn run(args: &[OsString]) -> ExitCode {
     let environment = native::environment();
     let (doc, warnings) = match settings::with_files(args, &environment) {
         Ok(merged) => merged,
-        Err(error) => return refuse(&error, error.hint.as_deref()),
+        Err(error) => return refuse(&error, error.hint.as_ref()),
     };
     for warning in &warnings {
         output::tell(format_args!("systemd-nspawn: {warning}"));
@@ -24,18 +26,15 @@ pub fn run(args: &[OsString]) -> ExitCode {
         Ok(Action::Help) => return output::print(&help::text()),
         Ok(Action::Version) => return output::print(&format!("systemd-nspawn (hostel) {}\n", env!("CARGO_PKG_VERSION"))),
         Ok(Action::Print(text)) => return output::print(&text),
-        Err(error) => return refuse(&error, settings::hint(&error, &doc).as_deref()),
+        Err(error) => return refuse(&error, error.hint().or_else(|| settings::hint(&doc)).as_ref()),
     };
-    match machine::foreground(&spec, Origin::Nspawn) {
+    match machine::foreground(&spec, Origin::Nspawn, &mut false) {
         Ok(status) => ExitCode::from(status),
-        Err(error) => refuse(&error, error.hint.as_deref()),
+        Err(error) => refuse(&error, error.hint.as_ref()),
     }
 }
 
-fn refuse(error: &dyn Display, hint: Option<&str>) -> ExitCode {
-    output::tell(format_args!("systemd-nspawn: {error}"));
-    if let Some(hint) = hint {
-        output::tell(format_args!("hint: {hint}"));
-    }
+fn refuse(error: &dyn Display, hint: Option<&Hint>) -> ExitCode {
+    hint::tell("systemd-nspawn", error, hint, Voice::Nspawn);
     ExitCode::from(hostel_nspawn::EXIT_STATUS)
 }

@@ -35,7 +35,7 @@ fn every_row_has_an_arm() {
             _ => {}
         }
         let text = match run(&words) {
-            Err(error) => format!("{error} / {}", error.hint().unwrap_or_default()),
+            Err(error) => format!("{error} / {:?}", error.hint()),
             Ok(_) => String::new(),
         };
         assert!(!text.contains("no arm"), "{text}");
