@@ -274,4 +274,17 @@ fn native_machines_by_name() {
     run(&["spec", "boot", &path, "--settings=yes"]).prints_with("Hostname=file");
     run(&["spec", "boot", &name, "--settings=no"]).prints_without("Hostname=file");
     run(&["spec", "run", "--tree", &path, "--", "true"]).prints_without("Hostname=file");
+    // what the file says of the command and of changes, beside a command line that says otherwise
+    let refused = |words: &[&str]| place.within(bed.hostel(words), Some((&tree, &name))).run().exits(2);
+    place.write(&format!("etc/nspawn/{name}.nspawn"), "[Exec]\nProcessTwo=yes\nParameters=/probe say two\n");
+    run(&["boot", &name, "--console=pipe"]).prints("two");
+    refused(&["boot", &name, "--as-pid2"]).says("combine boot and --as-pid2");
+    let kept = format!("{name}-kept");
+    place.write(&format!("etc/nspawn/{kept}.nspawn"), "[Exec]\nEphemeral=yes\n");
+    refused(&["boot", &name, "--keep", &kept]).says(&format!("combine --keep and Ephemeral= of /etc/systemd/nspawn/{kept}.nspawn:2: "));
+    place.write(&format!("etc/nspawn/{kept}.nspawn"), "[Exec]\nEphemeral=no\nHostname=kept\n");
+    run(&["spec", "boot", &name, "--keep", &kept]).prints_with("Hostname=kept");
+    // an error without advice of its own: the file may be why
+    place.write(&format!("etc/nspawn/{name}.nspawn"), "[Exec]\nBoot=yes\n");
+    refused(&["boot", &name, "--share-system"]).says("hint: ").says(&format!("{file}:2 counts too; --settings=no leaves it out"));
 }

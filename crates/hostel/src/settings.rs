@@ -124,6 +124,8 @@ fn listing(directory: &Path) -> Result<Vec<String>> {
 fn beside(tree: &TreeSource) -> Option<PathBuf> {
     match tree {
         TreeSource::Host => None,
+        // Beside a device there are devices.
+        TreeSource::Image(path) if path.starts_with("/dev") => None,
         TreeSource::Directory(path) | TreeSource::Image(path) => {
             let absolute = std::path::absolute(path).ok()?;
             let absolute = if absolute.file_name().is_some() { absolute } else { std::fs::canonicalize(absolute).ok()? };

@@ -20,6 +20,7 @@ impl Draft<'_> {
         let name = self.spec.identity.name.clone();
         let directory = self.directory.clone().or_else(|| self.template.clone().filter(|_| self.ephemeral));
         let tree = match (directory, &name) {
+            _ if self.image.is_some() => TreeSource::Image(self.image.clone().unwrap_or_default()),
             (Some(path), _) => TreeSource::Directory(path),
             (None, Some(name)) => TreeSource::Named(name.clone()),
             (None, None) => TreeSource::Directory(self.env.cwd.clone()),
