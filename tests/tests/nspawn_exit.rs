@@ -174,6 +174,13 @@ fn stub_program_cannot_be_written() {
 }
 
 #[test]
+fn stub_runs_under_a_filter_without_execveat() {
+    let Some(bed) = Bed::start() else { return };
+    let tree = bed.busybox();
+    bed.nspawn(&tree, ["-a", "--system-call-filter=~execveat", "/probe", "say", "ran"]).run().exits(0).prints("ran");
+}
+
+#[test]
 fn stub_runs_though_the_hosts_program_is_gone_or_private() {
     let Some(bed) = Bed::start() else { return };
     let tree = bed.busybox();

@@ -164,7 +164,7 @@ fn session(process: &Process<'_>) -> Result<(), Failure> {
             proc::set_controlling_terminal(stdio).map_err(|e| Failure::new("take", "terminal", e))?;
         }
         for number in 0..3 {
-            proc::place_descriptor(stdio, number).map_err(|e| Failure::new("place", "standard streams", e))?;
+            proc::place_stream(stdio, number).map_err(|e| Failure::new("place", "standard streams", e))?;
         }
     }
     proc::reset_signals().map_err(|e| Failure::new("reset", "signals", e))

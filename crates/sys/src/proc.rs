@@ -115,13 +115,19 @@ pub fn cloexec_from(first: u32) -> io::Result<()> {
     if ret < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Puts `from` onto descriptor number `to`, without close-on-exec. Equal numbers: only the flag is cleared.
-pub fn place_descriptor(from: BorrowedFd<'_>, to: i32) -> io::Result<()> {
+/// Puts `from` in the place of standard stream `to` (0, 1 or 2), without close-on-exec. Equal numbers: only the flag is
+/// cleared.
+///
+/// Those three belong to no owned value, and are open before and after: whoever borrows one of them keeps a valid descriptor.
+pub fn place_stream(from: BorrowedFd<'_>, to: i32) -> io::Result<()> {
+    if !(0..3).contains(&to) {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
     if from.as_raw_fd() == to {
         // SAFETY: plain fcntl on an open descriptor.
         return check(unsafe { libc::fcntl(to, libc::F_SETFD, 0) }).map(drop);
     }
-    // SAFETY: `to` is a number the caller gives up (0, 1 or 2, or a listen descriptor); no owned value holds it.
+    // SAFETY: `to` is a standard stream (checked), which no owned value holds.
     check(unsafe { libc::dup2(from.as_raw_fd(), to) }).map(drop)
 }
 
@@ -214,10 +220,16 @@ pub fn is_inherited(number: i32) -> bool {
     unsafe { libc::fcntl(number, libc::F_GETFD) == 0 }
 }
 
-/// Takes over descriptor `number`, which this process inherited; it becomes close-on-exec. EBADF if it is not open.
+/// Takes over descriptor `number`, which this process inherited; it becomes close-on-exec. EBADF if it is not open, or was
+/// not inherited: it is close-on-exec, as all is that Rust opens, and what was taken here before.
+///
+/// What remains is a promise: of a descriptor whose flag this process cleared itself, to pass it on, it is the owner already.
 pub fn take_inherited(number: i32) -> io::Result<std::os::fd::OwnedFd> {
+    if number < 3 || !is_inherited(number) {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
     // SAFETY: plain fcntl; fails with EBADF when the descriptor is not open.
     check(unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) })?;
-    // SAFETY: it is open, was inherited, and by the caller's protocol belongs to nobody else in this process.
+    // SAFETY: it is open, came over our exec, and was not taken before (checked): no owned value has it.
     Ok(unsafe { <std::os::fd::OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(number) })
 }

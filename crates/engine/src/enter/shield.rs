@@ -13,6 +13,7 @@ use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, SealFlags, StatVfsMountFlags, st
 
 use hostel_sys::clone::execve_fd;
 use hostel_sys::mount::{Attributes, Propagation, change, clone_tree};
+use hostel_sys::proc::execve;
 
 use crate::error::{Context, Error, Result, io_text};
 
@@ -76,5 +77,11 @@ pub fn shield(argv: &[OsString], env: &[(OsString, OsString)]) -> Result<()> {
 /// Executes the file itself; returns only on failure.
 pub(crate) fn execute<S: AsRef<CStr>>(program: BorrowedFd<'_>, argv: &[S], env: &[S]) -> std::io::Error {
     let list = |of: &[S]| of.iter().map(|s| s.as_ref().as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>();
-    execve_fd(program, &list(argv), &list(env))
+    let (argv, env) = (list(argv), list(env));
+    let error = execve_fd(program, &argv, &env);
+    // A system call filter may allow execve(2) alone.
+    if let Ok(path) = CString::new(format!("/proc/self/fd/{}", program.as_raw_fd())) {
+        execve(&path, &argv, &env);
+    }
+    error
 }

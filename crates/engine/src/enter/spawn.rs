@@ -369,7 +369,7 @@ impl<'a> Work<'a> {
             // First away from 0…2: one of them may be another's place.
             let copy = |fd: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(fd, 4).when(PLACE.0, PLACE.1);
             for (to, from) in [copy(given[0])?, copy(given[1])?, copy(given[2])?].iter().enumerate() {
-                proc::place_descriptor(from.as_fd(), to as i32).when(PLACE.0, PLACE.1)?;
+                proc::place_stream(from.as_fd(), to as i32).when(PLACE.0, PLACE.1)?;
             }
         }
         // Closed, not only marked: the working directory that is entered before the exec may be /proc/self/fd/N.
