@@ -159,7 +159,7 @@ fn is_lxc_monitor(arguments: &[OsString], name: &MachineName) -> bool {
     let is_start = words.first().is_some_and(|w| w.rsplit('/').next() == Some("lxc-start"));
     let follows = |w: &[&str]| matches!(w[0], "-n" | "--name") && w[1] == name.as_str();
     let joined = |w: &&str| w.strip_prefix("--name=").or_else(|| w.strip_prefix("-n")) == Some(name.as_str());
-    is_start && (words.windows(2).any(follows) || words.iter().any(|w| joined(w)) || words.last() == Some(&name.as_str()))
+    is_start && (words.windows(2).any(follows) || words.iter().any(joined) || words.last() == Some(&name.as_str()))
 }
 
 /// Who listens at the abstract sockets `LXCPATH/NAME/command`.

@@ -67,13 +67,7 @@ struct Meta {
 
 impl Meta {
     fn of(stat: &Stat) -> Self {
-        Self {
-            mode: stat.st_mode & 0o7777,
-            uid: stat.st_uid,
-            gid: stat.st_gid,
-            seconds: stat.st_mtime as i64,
-            nanoseconds: stat.st_mtime_nsec as u32,
-        }
+        Self { mode: stat.st_mode & 0o7777, uid: stat.st_uid, gid: stat.st_gid, seconds: stat.st_mtime, nanoseconds: stat.st_mtime_nsec as u32 }
     }
 }
 

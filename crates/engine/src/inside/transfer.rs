@@ -43,7 +43,7 @@ pub fn copy_to(leader: &Leader, transfer: &Transfer<'_>) -> Result<()> {
     let child = super::start(leader, vec![read], |root, pipes| {
         // Its own copy of the writing end would keep the stream from ending.
         drop(ours.take());
-        let (dir, name) = place(transfer, &|path| Ok(inroot::directory(root, path)?), &|path| Ok(inroot::parent(root, path)?.0))?;
+        let (dir, name) = place(transfer, &|path| inroot::directory(root, path), &|path| Ok(inroot::parent(root, path)?.0))?;
         let shown = shown(transfer, name.as_deref());
         let target = Target { dir: dir.as_fd(), name, replace: transfer.replace, tame: false };
         stream::receive(&mut BufReader::with_capacity(BUFFER, File::from(one(pipes)?)), &target, &shown).map(drop).map_err(told)

@@ -99,7 +99,7 @@ fn row(word: &str) -> Option<&'static OptionRow> {
     let name = word.split('=').next().unwrap_or_default();
     rows().find(|row| match name.strip_prefix("--") {
         Some(long) => row.long.contains(&long),
-        None => row.short == name.bytes().nth(1),
+        None => row.short == name.as_bytes().get(1).copied(),
     })
 }
 
