@@ -11,7 +11,7 @@ use hostel_nspawn::options::{self, OptionRow, Status, Takes};
 
 use crate::cli::{VERBS, Verb};
 use crate::native;
-use crate::personality::PERSONALITIES;
+use crate::personality::{PERSONALITIES, machinectl};
 
 pub use man::{Page, pages};
 
@@ -100,8 +100,12 @@ pub(crate) enum Argument {
 pub(crate) fn words() -> Vec<Word> {
     let mut out: Vec<Word> = VERBS.iter().filter(|v| !v.about.is_empty()).map(|v| verb(v)).collect();
     out.extend(PERSONALITIES.iter().filter_map(|p| {
-        let options = if p.name == "systemd-nspawn" { nspawn_options().collect() } else { Vec::new() };
-        Some(Word { name: p.word?, about: p.about, options, then: vec![Argument::Command] })
+        let (options, then) = match p.name {
+            "systemd-nspawn" => (nspawn_options().collect(), vec![Argument::Command]),
+            "machinectl" => (machinectl_options().collect(), vec![Argument::OneOf(machinectl::verbs()), Argument::Machine]),
+            _ => (Vec::new(), vec![Argument::Machine]),
+        };
+        Some(Word { name: p.word?, about: p.about, options, then })
     }));
     out.push(Word { name: "help", about: "show a verb's options and examples", options: Vec::new(), then: Vec::new() });
     out.push(Word { name: "version", about: "print the version", options: Vec::new(), then: Vec::new() });
@@ -174,6 +178,15 @@ fn native_options() -> impl Iterator<Item = Opt> {
     native::ROWS.iter().map(|row| {
         let short = row.short.map(|s| format!("-{}", s as char));
         let flags = short.into_iter().chain([format!("--{}", row.long)]).collect();
+        Opt { flags, value: row.value.map_or(Value::None, |v| Value::Needed(v.into())), help: row.help.into() }
+    })
+}
+
+/// machinectl's.
+pub(crate) fn machinectl_options() -> impl Iterator<Item = Opt> {
+    machinectl::options::ROWS.iter().map(|row| {
+        let short = row.short.map(|s| format!("-{}", s as char));
+        let flags = short.into_iter().chain(row.long.first().map(|l| format!("--{l}"))).collect();
         Opt { flags, value: row.value.map_or(Value::None, |v| Value::Needed(v.into())), help: row.help.into() }
     })
 }

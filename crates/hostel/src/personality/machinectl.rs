@@ -17,6 +17,7 @@ mod tests;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
 use options::{Asked, Options};
 
@@ -141,6 +142,12 @@ const TRANSFERS: [Row; 9] = [
 
 fn find(name: &str) -> Option<&'static Row> {
     GROUPS.iter().flat_map(|(_, rows)| rows.iter()).find(|row| row.names.contains(&name))
+}
+
+/// Every verb's name, for completions.
+pub(crate) fn verbs() -> &'static [&'static str] {
+    static NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(|| GROUPS.iter().flat_map(|(_, rows)| rows.iter()).map(|row| row.names[0]).collect());
+    &NAMES
 }
 
 /// Runs `machinectl ARGS…`.
