@@ -490,7 +490,7 @@ fn machines_of_lxc() {
     assert!(eventually(SOON, up), "{}", bed.hostel(["enter", &name, "--", "true"]).run().describe());
     bed.hostel(["nspawn-enter", &name, "--no-network"]).input("exit 5\n").run().exits(5);
     bed.hostel(["nspawn-stop", &name, "-t", "20"]).run().exits(0);
-    let gone = || bed.hostel(["enter", &name, "--", "true"]).run().code == Some(1);
+    let gone = || bed.hostel(["enter", &name, "--", "true"]).run().code == Some(125);
     assert!(eventually(SOON, gone), "it is still found");
     remove_groups(bed.id());
     bed.assert_clean();

@@ -28,7 +28,7 @@ fn bind_ro_is_not_made_writable_by_root_of_a_user_namespace() {
     for option in ["", ":idmap", ":rootidmap"] {
         let bind = format!("--bind-ro={}:/mnt{option}", shared.display());
         let script = "mount -o remount,bind,rw /mnt; touch /mnt/written; umount /mnt; echo done";
-        bed.nspawn(&tree, ["-U", &bind, "sh", "-c", script]).run().exits(0).prints("done");
+        bed.nspawn(&tree, ["-U", &bind, "sh", "-c", script]).run().exits(0).prints_with("done");
         assert!(!shared.join("written").exists(), "{option}");
     }
 }
