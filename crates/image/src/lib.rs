@@ -4,9 +4,12 @@
 //! the user is opened once ([`open`]), and from there on every name inside the tree is resolved inside it
 //! ([`inroot`]), because whoever made the tree may have filled it with links.
 
+pub mod compress;
 pub mod copy;
 mod error;
+pub mod export;
 pub mod images;
+pub mod import;
 pub mod inroot;
 mod lockfile;
 pub mod locks;
@@ -15,10 +18,13 @@ pub mod names;
 pub mod open;
 mod partial;
 pub mod pin;
+pub mod pull;
 pub mod remove;
 pub mod shift;
+pub mod tar;
 pub mod uids;
 mod walk;
+pub mod watch;
 
 pub use error::{Cause, Error, Result};
 pub use partial::sweep;

@@ -157,13 +157,13 @@ pub(crate) fn make_file(parent: BorrowedFd<'_>, kind: &str) -> std::result::Resu
 /// Makes a new empty tree in `parent` and holds it: a subvolume where there can be one, so that it can be snapshotted later.
 pub(crate) fn make_tree(parent: BorrowedFd<'_>, kind: &str) -> std::result::Result<(CString, OwnedFd), Cause> {
     use hostel_sys::tree::btrfs;
-    if rustix::fs::fstatfs(parent).is_ok_and(|s| s.f_type as i64 == btrfs::MAGIC) {
+    if rustix::fs::fstatfs(parent).is_ok_and(|s| s.f_type == btrfs::MAGIC) {
         let name = fresh_name(kind)?;
-        if btrfs::subvolume::create(parent, &name).is_ok() {
-            if let Some(dir) = take(parent, &name)? {
-                rustix::fs::fchmod(&dir, Mode::from_raw_mode(0o700))?;
-                return Ok((name, dir));
-            }
+        if btrfs::subvolume::create(parent, &name).is_ok()
+            && let Some(dir) = take(parent, &name)?
+        {
+            rustix::fs::fchmod(&dir, Mode::from_raw_mode(0o700))?;
+            return Ok((name, dir));
         }
     }
     make(parent, kind)
