@@ -8,6 +8,7 @@ pub mod machine;
 pub mod native;
 pub mod output;
 pub mod personality;
+mod transfers;
 
 pub use hostel_engine as engine;
 pub use hostel_spec as spec;

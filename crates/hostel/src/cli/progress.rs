@@ -75,7 +75,7 @@ fn line(what: &str, done: u64, total: Option<u64>, elapsed: Duration) -> String 
         Some(total) => {
             let part = (done.min(total) as f64) / total as f64;
             let filled = (part * 20.0) as usize;
-            let left = if rate == 0 { 0 } else { total.saturating_sub(done) / rate };
+            let left = total.saturating_sub(done).checked_div(rate).unwrap_or(0);
             let bar = format!("{}{}", "=".repeat(filled), " ".repeat(20 - filled));
             format!("{what} [{bar}] {:3.0}% {amount}, {} left", part * 100.0, output::duration(left))
         }

@@ -23,10 +23,10 @@ fn run(args: &[OsString]) -> Outcome {
     // All that can be are removed; the last failure is the verb's, those before it are told here.
     let mut failed: Option<hostel_engine::error::Error> = None;
     for name in &names {
-        if let Err(error) = images::remove(&Places::host(), name) {
-            if let Some(earlier) = failed.replace(hinted(error.into())) {
-                output::tell(format_args!("hostel: {earlier}"));
-            }
+        if let Err(error) = images::remove(&Places::host(), name)
+            && let Some(earlier) = failed.replace(hinted(error.into()))
+        {
+            output::tell(format_args!("hostel: {earlier}"));
         }
     }
     failed.map_or(Ok(0), |error| Err(Failure::Engine(error)))
