@@ -3,10 +3,12 @@
 //! The same functions are driven by libFuzzer (`cargo fuzz run NAME`, wrappers in `fuzz_targets/`) and on stable Rust
 //! by `tests/smoke.rs` with random and mutated inputs. A body that asserts is a property; one that does not is total.
 
+mod archives;
 mod config;
 mod files;
 mod messages;
 
+pub use archives::{address, http_head, pax_records, sums, tar};
 pub use config::{capability, cpu_list, machine_name, nspawn, rlimit, signal, size, syscall_filter, time_span, user_selector, uuid, words};
 pub use files::{cgroup_layout, machine_id, os_release, process_stat, state_file, undo_journal, users_database};
 pub use messages::{control_request, notify_message};
@@ -22,7 +24,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 21] = [
+pub const TARGETS: [Target; 26] = [
     Target { name: "nspawn", body: nspawn, seeds: config::NSPAWN_SEEDS },
     Target { name: "size", body: size, seeds: &["1K", "1.5G", "18446744073709551615", "4M 12K", "infinity"] },
     Target { name: "time_span", body: time_span, seeds: &["1min 30s", "2h30.5min", "infinity", "1y 6month", "7µs", " 5 "] },
@@ -44,6 +46,11 @@ pub const TARGETS: [Target; 21] = [
     Target { name: "process_stat", body: process_stat, seeds: files::STAT_SEEDS },
     Target { name: "control_request", body: control_request, seeds: messages::REQUEST_SEEDS },
     Target { name: "notify_message", body: notify_message, seeds: &["READY=1\nSTATUS=up\nERRNO=2", "EXIT_STATUS=300", "STATUS=\u{202e}x\n=\n"] },
+    Target { name: "tar", body: tar, seeds: archives::TAR_SEEDS },
+    Target { name: "pax_records", body: pax_records, seeds: archives::PAX_SEEDS },
+    Target { name: "http_head", body: http_head, seeds: archives::HEAD_SEEDS },
+    Target { name: "address", body: address, seeds: &["https://[::1]:8443/a/b?c#d", "http://example.org", "http://u@h:99999/"] },
+    Target { name: "sums", body: sums, seeds: &["0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef  x.tar\n", "é *x.tar"] },
 ];
 
 /// The text of `data`; parsers of text never see anything else.
