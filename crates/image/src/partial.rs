@@ -32,10 +32,15 @@ pub(crate) fn fresh_name(kind: &str) -> std::result::Result<CString, Cause> {
     CString::new(format!(".#hostel-{kind}-{:016x}", random_u64()?)).map_err(|_| Cause::Os(Errno::INVAL))
 }
 
-/// Whether a directory entry is one that [`sweep`] may remove.
-fn is_sweepable(name: &CStr) -> bool {
+/// Whether a directory entry is one that [`sweep`] may remove. Of files only disk images being imported are.
+fn is_sweepable(name: &CStr, kind: FileType) -> bool {
+    let kinds: &[&str] = match kind {
+        FileType::Directory => &[PARTIAL, TRASH, EPHEMERAL, IMPORT],
+        FileType::RegularFile => &[IMPORT],
+        _ => return false,
+    };
     let Some(rest) = name.to_bytes().strip_prefix(PREFIX) else { return false };
-    [PARTIAL, TRASH, EPHEMERAL, IMPORT].iter().any(|kind| rest.strip_prefix(kind.as_bytes()).is_some_and(|rest| rest.starts_with(b"-")))
+    kinds.iter().any(|kind| rest.strip_prefix(kind.as_bytes()).is_some_and(|rest| rest.starts_with(b"-")))
 }
 
 /// Takes the lock of directory `dir`, which is `parent`/`name`. `None`: another holds it, or it went away meanwhile.
@@ -100,7 +105,7 @@ pub fn sweep(directory: &Path) -> Result<usize> {
 pub(crate) fn sweep_in(parent: BorrowedFd<'_>) -> std::result::Result<usize, Cause> {
     let mut found = Vec::new();
     walk::entries(parent, |name, kind| -> std::result::Result<(), Errno> {
-        if matches!(kind, FileType::Directory | FileType::RegularFile) && is_sweepable(name) {
+        if is_sweepable(name, kind) {
             found.push(name.to_owned());
         }
         Ok(())
