@@ -18,6 +18,8 @@ use rustix::fs::{AtFlags, RenameFlags, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 
 pub(crate) use file::{Means, contents};
+pub(crate) use file::{Room, attributes, drop_inherited_acls, owner, times};
+pub(crate) use snapshot::snapshot;
 
 use crate::error::On;
 use crate::inroot::{Durable, sync_directory};
@@ -86,7 +88,7 @@ pub fn copy_tree(source: BorrowedFd<'_>, name: &Path, target: &Path, options: &O
     let source = walk::readable(source).on("open tree", name)?;
     let counter = Counter::new(options.progress);
 
-    let made = match snapshot::snapshot(source.as_fd(), parent.as_fd()) {
+    let made = match snapshot(source.as_fd(), parent.as_fd()) {
         Ok(Some((partial, dir))) => Ok((partial, dir, Method::Snapshot)),
         Ok(None) => partial::make(parent.as_fd(), partial::PARTIAL).on(VERB, target).and_then(|(partial, dir)| {
             match contents::copy(source.as_fd(), name, dir.as_fd(), options, &counter) {
