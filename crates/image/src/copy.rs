@@ -129,6 +129,18 @@ pub(crate) fn publish(
     Ok(())
 }
 
+/// [`publish`] over what has the name `target`: that is then `partial`. Both names are in `parent`.
+pub(crate) fn exchange(
+    parent: BorrowedFd<'_>,
+    partial: &std::ffi::CStr,
+    made: BorrowedFd<'_>,
+    target: &std::ffi::CStr,
+) -> std::result::Result<(), Cause> {
+    rustix::fs::syncfs(made)?;
+    rustix::fs::renameat_with(parent, partial, parent, target, RenameFlags::EXCHANGE)?;
+    Ok(sync_directory(parent)?)
+}
+
 /// Removes what was made and tells what stopped it; a full disk is told with its figures, taken before the removal.
 fn clean_up(
     mut error: crate::Error,

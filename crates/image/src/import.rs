@@ -3,10 +3,11 @@
 //! It is made as `.#hostel-import-…` beside its place, held by a lock, and renamed when it is whole and on the disk. What a
 //! killed import leaves is in no list and is swept by the next one.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use hostel_spec::MachineName;
@@ -74,8 +75,7 @@ pub fn tar_from(source: &mut dyn Source, from: &Path, name: &MachineName, option
         let report = unpack(&mut Archive::new(stream), from, dir.as_fd())?;
         source.finish().on("verify", from)?;
         hoist(dir.as_fd()).on(VERB, &target)?;
-        place.replace(options)?;
-        copy::publish(place.parent.as_fd(), &half, dir.as_fd(), &place.name, Durable::Yes).on(VERB, &target)?;
+        place.put(&half, dir.as_fd(), options)?;
         Ok(report)
     })();
     match made {
@@ -119,8 +119,7 @@ fn make_raw(
     let made = (|| {
         let size = fill(file.as_fd()).on("read disk image", from)?;
         rustix::fs::fsync(&file).on(VERB, &target)?;
-        place.replace(options)?;
-        copy::publish(place.parent.as_fd(), &half, file.as_fd(), &place.name, Durable::Yes).on(VERB, &target)?;
+        place.put(&half, file.as_fd(), options)?;
         Ok(size)
     })();
     match made {
@@ -146,11 +145,17 @@ pub fn directory(from: &Path, name: &MachineName, options: &Options<'_>) -> Resu
     let how = copy::Options { progress: Some(&tell), ..copy::Options::default() };
     if options.force && place.old.is_some() {
         // The copy first, under another name: what is there stays until there is something in its place.
-        let half = options.places.home.join(format!(".#hostel-import-{:016x}", hostel_sys::tree::random_u64().on("create image", &target)?));
-        let copied = copy::copy_tree(source.as_fd(), from, &half, &how)?;
-        place.replace(options)?;
-        rustix::fs::rename(&half, &target).on("create image", &target)?;
+        let half = partial::fresh_name(partial::IMPORT).on("create image", &target)?;
+        let path = options.places.home.join(OsStr::from_bytes(half.to_bytes()));
+        let copied = copy::copy_tree(source.as_fd(), from, &path, &how)?;
+        let put = open::directory(&path)
+            .and_then(|dir| walk::readable(dir.as_fd()).on("open image", &path))
+            .and_then(|dir| place.put(&half, dir.as_fd(), options));
         drop(copied);
+        if put.is_err() {
+            let _ = remove::remove_tree(&path);
+        }
+        put?;
     } else {
         copy::copy_tree(source.as_fd(), from, &target, &how)?;
     }
@@ -183,22 +188,39 @@ impl Place {
         Ok(Place { parent, name, old })
     }
 
-    /// Takes the old image away, now that the new one is whole. Its settings stay: they are for the name.
-    fn replace(&self, options: &Options<'_>) -> Result<()> {
+    /// Gives what is whole, `made`, its name instead of `half`, and then takes the old image away: a kill in between leaves one
+    /// of them whole under the name. The old one's settings stay: they are for the name.
+    fn put(&self, half: &CStr, made: BorrowedFd<'_>, options: &Options<'_>) -> Result<()> {
+        const VERB: &str = "create image";
+        let home = options.places.home;
         // The last moment to stop.
-        options.watch.tick(0).on("create image", options.places.home)?;
-        let Some((image, _)) = &self.old else { return Ok(()) };
-        match image.path.symlink_metadata() {
-            Ok(meta) if meta.is_dir() => {
-                if let Ok(dir) = open::directory(&image.path).and_then(|d| walk::readable(d.as_fd()).on("open image", &image.path)) {
-                    let _ = remove::unprotect(dir.as_fd());
-                }
-                remove::remove_tree(&image.path)
-            }
-            Ok(_) => rustix::fs::unlink(&image.path).on("remove image", &image.path),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            Err(e) => Err(Cause::from(e).on("remove image", &image.path)),
+        options.watch.tick(0).on(VERB, home)?;
+        let target = home.join(OsStr::from_bytes(self.name.to_bytes()));
+        let publish = || copy::publish(self.parent.as_fd(), half, made, &self.name, Durable::Yes).on(VERB, &target);
+        let Some((image, _)) = &self.old else { return publish() };
+        if let Ok(dir) = open::directory(&image.path).and_then(|d| walk::readable(d.as_fd()).on("open image", &image.path)) {
+            remove::refuse_mounts_below(dir.as_fd()).on("remove image", &image.path)?;
+            let _ = remove::unprotect(dir.as_fd());
         }
+        if image.path != target {
+            publish()?;
+            return take_away(&image.path);
+        }
+        match copy::exchange(self.parent.as_fd(), half, made, &self.name) {
+            Ok(()) => take_away(&home.join(OsStr::from_bytes(half.to_bytes()))),
+            // A file system that cannot.
+            Err(Cause::Os(Errno::INVAL)) => take_away(&image.path).and_then(|()| publish()),
+            Err(e) => Err(e.on(VERB, &target)),
+        }
+    }
+}
+
+fn take_away(image: &Path) -> Result<()> {
+    match image.symlink_metadata() {
+        Ok(meta) if meta.is_dir() => remove::remove_tree(image),
+        Ok(_) => rustix::fs::unlink(image).on("remove image", image),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(Cause::from(e).on("remove image", image)),
     }
 }
 

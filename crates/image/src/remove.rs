@@ -71,7 +71,7 @@ fn move_aside(parent: BorrowedFd<'_>, name: &CStr) -> std::result::Result<CStrin
 }
 
 /// Looks into the mount table before anything is touched; the walk itself would stop half-way.
-fn refuse_mounts_below(dir: BorrowedFd<'_>) -> std::result::Result<(), Cause> {
+pub(crate) fn refuse_mounts_below(dir: BorrowedFd<'_>) -> std::result::Result<(), Cause> {
     let path = real_path(dir)?;
     let table = std::fs::read("/proc/thread-self/mountinfo")?;
     let below = table.split(|b| *b == b'\n').filter_map(|line| line.split(|b| *b == b' ').nth(4)).any(|point| {
