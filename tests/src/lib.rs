@@ -8,6 +8,7 @@
 //! (default /var/tmp/hostel-trees), `HOSTEL_TEST_DIR` (default /var/tmp/hostel-tests), `HOSTEL_QUICK` (no Debian trees).
 
 mod bed;
+mod image;
 mod invocation;
 mod leftovers;
 mod terminal;
@@ -16,6 +17,7 @@ mod tree;
 mod view;
 
 pub use bed::{Bed, eventually};
+pub use image::{Part, has};
 pub use invocation::{Invocation, Outcome, Running};
 pub use terminal::Terminal;
 pub use trap::Trap;

@@ -21,6 +21,19 @@ fn bind_shows_the_host_directory_both_ways() {
 }
 
 #[test]
+fn bind_ro_is_not_made_writable_by_root_of_a_user_namespace() {
+    let Some(bed) = Bed::start() else { return };
+    let tree = bed.busybox();
+    let shared = bed.fresh("shared");
+    for option in ["", ":idmap", ":rootidmap"] {
+        let bind = format!("--bind-ro={}:/mnt{option}", shared.display());
+        let script = "mount -o remount,bind,rw /mnt; touch /mnt/written; umount /mnt; echo done";
+        bed.nspawn(&tree, ["-U", &bind, "sh", "-c", script]).run().exits(0).prints_with("done");
+        assert!(!shared.join("written").exists(), "{option}");
+    }
+}
+
+#[test]
 fn bind_ro_cannot_be_written_nor_what_is_mounted_below() {
     let Some(bed) = Bed::start() else { return };
     let tree = bed.busybox();
@@ -75,6 +88,24 @@ fn norbind_leaves_submounts_out() {
     };
     run("rbind", "ls /mnt/sub").exits(0).prints("below");
     run("norbind", "ls /mnt/sub").exits(0).prints("");
+}
+
+#[test]
+fn tmpfs_mounted_as_asked() {
+    let Some(bed) = Bed::start() else { return };
+    let tree = bed.busybox();
+    for (options, wanted, unwanted) in [
+        ("", "rw,nodev", "relatime"),
+        ("noatime,noexec", "rw,nodev,noexec,noatime", "nosuid"),
+        ("relatime,nosuid", "rw,nosuid,nodev,relatime", "noatime"),
+        ("nodiratime,relatime,dev", "rw,nodiratime,relatime", "nodev"),
+        ("ro,nodiratime", "ro,nodev,nodiratime", "relatime"),
+    ] {
+        let line = bed.nspawn(&tree, [&format!("--tmpfs=/srv:{options}"), "grep", " /srv ", "/proc/self/mountinfo"]).run().exits(0).text();
+        let seen = line.split(' ').nth(5).unwrap_or_default();
+        assert!(seen == wanted && !seen.contains(unwanted), "{options}: {line}");
+    }
+    bed.nspawn(&tree, ["--tmpfs=/srv:noauto", "true"]).run().exits(1).says("noauto");
 }
 
 #[test]

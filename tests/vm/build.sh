@@ -13,7 +13,7 @@ VMS=${HOSTEL_VM:-/var/tmp/hostel-vm}
 TREES=${HOSTEL_TREES:-/var/tmp/hostel-trees}
 LOCK=${HOSTEL_APT_LOCK:-/tmp/apt.lock}
 SUITE=bookworm
-TOOLS=busybox-static,iproute2,kmod,mount,procps,udev,util-linux
+TOOLS=busybox-static,cryptsetup-bin,e2fsprogs,erofs-utils,fdisk,iproute2,kmod,mount,procps,udev,util-linux
 # What the initrd loads before it can mount the root disk and the share.
 FIRST="virtio_pci virtio_blk ext4 virtio_console virtio_rng 9pnet_virtio 9p overlay"
 

@@ -6,8 +6,11 @@
 
 pub mod architecture;
 pub mod copy;
+pub mod disk;
 mod error;
+pub mod images;
 pub mod inroot;
+pub mod kept;
 mod lockfile;
 pub mod locks;
 pub mod machine_id;
@@ -15,8 +18,10 @@ pub mod names;
 pub mod open;
 mod partial;
 pub mod pin;
+pub mod raw;
 pub mod remove;
 pub mod shift;
+pub mod stream;
 pub mod uids;
 mod walk;
 

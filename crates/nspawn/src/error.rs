@@ -2,9 +2,11 @@
 
 use std::fmt;
 
+use hostel_spec::Hint;
 use hostel_unit::printable;
 
-use crate::options::{self, OptionRow};
+use crate::doc::{Entry, Origin};
+use crate::options::{self, OptionRow, Status};
 
 /// Exit status of every refused command line (spec/nspawn.md 1.4).
 pub const EXIT_STATUS: u8 = 1;
@@ -25,7 +27,7 @@ pub enum UsageError {
         /// The cause.
         why: String,
         /// What to do instead.
-        hint: Option<&'static str>,
+        hint: Option<Hint>,
     },
     /// A property that is none of ours.
     #[error("set property {}: {why}", printable(.name))]
@@ -53,7 +55,7 @@ pub enum UsageError {
         /// The cause.
         why: &'static str,
         /// What to do instead.
-        hint: Option<&'static str>,
+        hint: Option<Hint>,
     },
     /// Known, but not built.
     #[error("{what} is not implemented yet")]
@@ -62,6 +64,24 @@ pub enum UsageError {
         what: String,
         /// Why it waits or what does it.
         reason: &'static str,
+    },
+    /// What a settings file says and cannot be done.
+    #[error("{origin}: {error}")]
+    Setting {
+        /// Where it says so.
+        origin: Origin,
+        /// The cause.
+        error: Box<UsageError>,
+    },
+    /// A settings file whose structure is unclear.
+    #[error("read {}:{line}: {why}", printable(.path))]
+    SettingsFile {
+        /// Where it is.
+        path: String,
+        /// Counted from 1.
+        line: u32,
+        /// The cause.
+        why: String,
     },
 }
 
@@ -79,27 +99,54 @@ impl UsageError {
     pub(crate) fn variable(name: &str, value: impl Into<String>, why: impl Into<String>) -> Self {
         Self::Value { option: format!("${name}="), value: value.into(), why: why.into(), hint: None }
     }
-    pub(crate) fn with_hint(mut self, text: &'static str) -> Self {
+    /// The error, said of what a settings file wrote.
+    pub(crate) fn of(self, entry: &Entry) -> Self {
+        let Origin::File { key, .. } = &entry.origin else { return self };
+        let error = match self {
+            Self::Value { value, why, hint, .. } => Self::Value { option: format!("{key}="), value, why, hint },
+            Self::NotYet { reason, .. } => {
+                // an option that is not there at all is not there whatever its value
+                let value = entry.value.as_deref().filter(|_| !matches!(entry.row.status, Status::NotYet(_))).unwrap_or_default();
+                Self::NotYet { what: format!("{key}={}", if value.is_empty() { value.to_owned() } else { printable(value) }), reason }
+            }
+            other => other,
+        };
+        Self::Setting { origin: entry.origin.clone(), error: Box::new(error) }
+    }
+    /// The error itself, without where a file says it.
+    pub(crate) fn root(&self) -> &Self {
+        match self {
+            Self::Setting { error, .. } => error.root(),
+            other => other,
+        }
+    }
+    pub(crate) fn with_hint(mut self, text: impl Into<Hint>) -> Self {
         match &mut self {
-            Self::Value { hint, .. } | Self::Request { hint, .. } => *hint = Some(text),
+            Self::Value { hint, .. } | Self::Request { hint, .. } => *hint = Some(text.into()),
             _ => {}
         }
         self
     }
 
-    /// A second line that says what to do, without a leading "hint:".
-    pub fn hint(&self) -> Option<String> {
+    /// What to do, to be put into words by the command line.
+    pub fn hint(&self) -> Option<Hint> {
+        self.hint_among(&[])
+    }
+
+    /// [`hint`](Self::hint) for a command line that has `more` long options beside those of systemd-nspawn.
+    pub fn hint_among(&self, more: &[&'static str]) -> Option<Hint> {
         match self {
-            Self::Getopt(GetoptError::Unrecognized { argument }) => Some(match nearest(argument) {
-                Some(name) => format!("did you mean --{name}?"),
-                None => "--help lists the options; a command goes after them".to_owned(),
-            }),
+            Self::Getopt(GetoptError::Unrecognized { argument }) => {
+                Some(nearest(argument, more).map_or(Hint::Options, |name| Hint::DidYouMean(name.into())))
+            }
             Self::Getopt(GetoptError::NotAllowed { .. } | GetoptError::Ambiguous { .. }) => None,
-            Self::Getopt(_) => Some("--help lists the options".to_owned()),
-            Self::Value { hint, .. } | Self::Request { hint, .. } => hint.map(str::to_owned),
-            Self::Property { .. } => Some(format!("known are {}", crate::compile::KNOWN_PROPERTIES.join(", "))),
+            Self::Getopt(_) => Some(Hint::Options),
+            Self::Value { hint, .. } | Self::Request { hint, .. } => hint.clone(),
+            Self::Property { .. } => Some(format!("known are {}", crate::compile::KNOWN_PROPERTIES.join(", ")).into()),
             Self::Conflict { .. } => None,
-            Self::NotYet { reason, .. } => Some((*reason).to_owned()),
+            Self::NotYet { reason, .. } => Some((*reason).into()),
+            Self::Setting { error, .. } => error.hint_among(more),
+            Self::SettingsFile { .. } => Some(Hint::MendSettings),
         }
     }
 }
@@ -170,14 +217,20 @@ fn one_line(argument: &str) -> String {
 
 /// The option name closest to a mistyped one: at most two edits away, and closer than any other. People rarely
 /// mistype the first letter, so that decides between equals.
-fn nearest(argument: &str) -> Option<&'static str> {
+fn nearest(argument: &str, more: &[&'static str]) -> Option<&'static str> {
     let typed = argument.split('=').next().unwrap_or("");
     if typed.len() < 3 || typed.len() > 40 {
         return None;
     }
+    let names = || options::rows().filter(|r| !r.hidden).flat_map(|r| r.long).chain(more);
+    // Abbreviated as the parser does not have it: ours have to be spelt out.
+    let mut longer = names().filter(|name| name.starts_with(typed));
+    if let (Some(name), None) = (longer.next(), longer.next()) {
+        return Some(name);
+    }
     let mut best: Option<(usize, &'static str)> = None;
     let mut tied = false;
-    for name in options::rows().filter(|r| !r.hidden).flat_map(|r| r.long) {
+    for name in names() {
         let distance = 2 * edits(typed.as_bytes(), name.as_bytes()) + usize::from(typed.as_bytes()[0] != name.as_bytes()[0]);
         match best {
             Some((d, _)) if distance > d => {}

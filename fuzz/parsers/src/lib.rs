@@ -4,11 +4,13 @@
 //! by `tests/smoke.rs` with random and mutated inputs. A body that asserts is a property; one that does not is total.
 
 mod config;
+mod disk;
 mod files;
 mod messages;
 
-pub use config::{capability, cpu_list, machine_name, nspawn, rlimit, signal, size, syscall_filter, time_span, user_selector, uuid, words};
-pub use files::{cgroup_layout, machine_id, os_release, process_stat, state_file, undo_journal, users_database};
+pub use config::{capability, cpu_list, machine_name, nspawn, rlimit, settings, signal, size, syscall_filter, time_span, user_selector, uuid, words};
+pub use disk::{disk_image, image_policy, label_order, verity_signature};
+pub use files::{cgroup_layout, machine_id, os_release, process_stat, state_file, undo_journal, unit_file, users_database};
 pub use messages::{control_request, notify_message};
 
 /// One target.
@@ -22,8 +24,10 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 21] = [
+pub const TARGETS: [Target; 27] = [
     Target { name: "nspawn", body: nspawn, seeds: config::NSPAWN_SEEDS },
+    Target { name: "settings", body: settings, seeds: config::SETTINGS_SEEDS },
+    Target { name: "unit_file", body: unit_file, seeds: files::UNIT_SEEDS },
     Target { name: "size", body: size, seeds: &["1K", "1.5G", "18446744073709551615", "4M 12K", "infinity"] },
     Target { name: "time_span", body: time_span, seeds: &["1min 30s", "2h30.5min", "infinity", "1y 6month", "7µs", " 5 "] },
     Target { name: "words", body: words, seeds: &["a 'b c' \"d\\\"e\" f\\x41", "\\u00e9\\101", "a:b\\:c::", "'open", ""] },
@@ -42,6 +46,14 @@ pub const TARGETS: [Target; 21] = [
     Target { name: "state_file", body: state_file, seeds: &["{\"version\":1,\"name\":\"m\"}", "{\"version\":99}", "{}"] },
     Target { name: "undo_journal", body: undo_journal, seeds: files::UNDO_SEEDS },
     Target { name: "process_stat", body: process_stat, seeds: files::STAT_SEEDS },
+    Target { name: "disk_image", body: disk_image, seeds: disk::DISK_SEEDS },
+    Target { name: "image_policy", body: image_policy, seeds: disk::POLICY_SEEDS },
+    Target {
+        name: "verity_signature",
+        body: verity_signature,
+        seeds: &["{\"rootHash\":\"00\",\"signature\":\"Zg==\"}", "{}\0\0", "0123456789abcdef0123456789abcdef"],
+    },
+    Target { name: "label_order", body: label_order, seeds: &["os_1\0os_2~rc1", "a-1.2^3\0a-1.2", "\0", "10\x009"] },
     Target { name: "control_request", body: control_request, seeds: messages::REQUEST_SEEDS },
     Target { name: "notify_message", body: notify_message, seeds: &["READY=1\nSTATUS=up\nERRNO=2", "EXIT_STATUS=300", "STATUS=\u{202e}x\n=\n"] },
 ];

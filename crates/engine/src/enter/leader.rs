@@ -139,6 +139,11 @@ impl Leader {
         matches!(rustix::event::poll(&mut fds, Some(&now)), Ok(0))
     }
 
+    /// Waits for its end; `false`: it has not ended in that time.
+    pub fn ended_within(&self, limit: std::time::Duration) -> Result<bool> {
+        crate::registry::recover::wait_for_end(self.pidfd(), limit).context("wait for", format!("process {}", self.pid))
+    }
+
     /// Path of its file `name` in the host's /proc. What was read there is its own if it is still alive afterwards.
     fn proc_path(&self, name: &str) -> String {
         format!("/proc/{}/{name}", self.pid)
@@ -250,7 +255,7 @@ mod tests {
         assert!(Leader::from_pid(1).is_err() && Leader::from_pid(0).is_err() && Leader::from_pid(-1).is_err());
         let mut child = std::process::Command::new("/bin/sleep").arg("60").spawn().unwrap();
         let leader = Leader::from_pid(child.id() as i32).unwrap();
-        // execve(2) sets the program first and the arguments a little later; our spawn returns before either.
+        // The kernel has a new program's file in place before its arguments.
         while !leader.program().unwrap().ends_with(b"/sleep") || leader.arguments().unwrap().len() < 2 {
             std::thread::yield_now();
         }

@@ -70,6 +70,7 @@ pub(crate) struct Order {
     process: ProcessSpec,
     env: Vec<OsText>,
     filter: Vec<Insn>,
+    unfiltered: bool,
     selection: Selection,
     bounding: Option<CapSet>,
 }
@@ -77,7 +78,14 @@ pub(crate) struct Order {
 impl Order {
     fn new(argv: &[&str]) -> Self {
         let process = ProcessSpec { argv: argv.iter().map(|a| OsText::from(*a)).collect(), ..ProcessSpec::default() };
-        Self { process, env: environment(None, Some("hostel")), filter: Vec::new(), selection: Selection::default(), bounding: None }
+        Self {
+            process,
+            env: environment(None, Some("hostel")),
+            filter: Vec::new(),
+            unfiltered: false,
+            selection: Selection::default(),
+            bounding: None,
+        }
     }
     fn sh(script: &str) -> Self {
         Self::new(&["/bin/sh", "-c", script])
@@ -90,7 +98,9 @@ impl Order {
             program: Program::Command,
             env: &self.env,
             bounding: self.bounding,
+            known: None,
             filter: &self.filter,
+            unfiltered: self.unfiltered,
             streams,
         }
     }
@@ -255,6 +265,27 @@ fn as_confined_as_asked() {
     assert_eq!(status_field(&seen, "Uid").split_whitespace().next(), Some("0"));
 }
 
+/// A filter that cannot be had is no reason to go in without one.
+#[test]
+fn a_filtered_machine_is_not_entered_unfiltered_by_chance() {
+    let number = if cfg!(target_arch = "x86_64") { 317 } else { 277 };
+    // seccomp(SECCOMP_SET_MODE_FILTER) with one instruction: allow.
+    let perl = format!(
+        r#"$f = pack("SCCL", 6, 0, 0, 0x7fff0000); $p = pack("S x6 P", 1, $f); syscall({number}, 1, 0, $p) == 0 or die "seccomp: $!"; exec @ARGV"#
+    );
+    let Some(guest) = Guest::start_with(&["--user", "--map-root-user"], &["perl", "-e", &perl], &format!("{READY} cat")) else { return };
+    assert!(guest.leader.facts().unwrap().filtered);
+    let filtered = |order: &Order| order.run(&guest.leader).map(|(_, text)| status_field(&text, "Seccomp"));
+    let mut order = Order::sh("cat /proc/self/status");
+    let error = filtered(&order).unwrap_err();
+    assert!(error.to_string().contains("system call filter"), "{error}");
+    order.unfiltered = true;
+    assert_eq!(filtered(&order).unwrap(), "0");
+    order.unfiltered = false;
+    order.filter = vec![Insn { code: 0x06, jt: 0, jf: 0, k: 0x7fff_0000 }];
+    assert_eq!(filtered(&order).unwrap(), "2");
+}
+
 /// CVE-2015-1334: what a machine shows as /proc decides nothing.
 #[test]
 fn a_fake_proc_decides_nothing() {
@@ -406,14 +437,25 @@ fn changed_user() {
     let flags = ["--net", "--uts", "--ipc", "--cgroup"];
     let Some(guest) = Guest::start_with(&flags, &["setpriv", "--reuid=65534", "--clear-groups"], &format!("{READY} cat")) else { return };
     assert_eq!(guest.leader.facts().unwrap().uid, 65534);
-    // A copy of the memory: what the child opens and remembers is of its own descriptor table.
-    let clone::Fork::Parent { pidfd, .. } = clone::clone3(&clone::CloneArgs::default()).unwrap() else {
+    let status = in_a_copy(|| {
         let null = File::open("/dev/null").unwrap();
         let order = Order::sh("[ $(id -u) = 0 ] && exit 6");
         let entered = enter(&guest.leader, &order.entry(Streams::Given([null.as_fd(), null.as_fd(), null.as_fd()])));
-        clone::exit_now(entered.map_or_else(|e| e.exit_code().into(), |e| e.wait().map_or(98, WaitStatus::shell_code)))
-    };
-    assert_eq!(clone::wait_pidfd(pidfd.as_fd(), clone::WAIT_EXITED).unwrap(), Some(WaitStatus::Exited(6)));
+        entered.map_or_else(|e| e.exit_code().into(), |e| e.wait().map_or(98, WaitStatus::shell_code))
+    });
+    assert_eq!(status, 6);
+}
+
+/// Runs `body` in a process of one thread and with a copy of the memory: what it opens and remembers is of its own
+/// descriptor table. It is made by a child of this one, which has the threads of libtest.
+fn in_a_copy(body: impl Fn() -> i32) -> i32 {
+    let status = |pidfd: OwnedFd| clone::wait_pidfd(pidfd.as_fd(), clone::WAIT_EXITED).ok().flatten().map_or(97, WaitStatus::shell_code);
+    let made = clone::vfork_exec(&clone::CloneArgs::default(), &mut || match clone::clone3(&clone::CloneArgs::default()) {
+        Ok(clone::Fork::Child) => clone::exit_now(body()),
+        Ok(clone::Fork::Parent { pidfd, .. }) => status(pidfd),
+        Err(_) => 96,
+    });
+    status(made.unwrap().1)
 }
 
 fn statuses_of(guest: &Guest) {
@@ -441,15 +483,12 @@ fn for_good() {
     let cases = [(&guest, script(&guest, 7), 7), (&privileged, script(&privileged, 8), 8), (&guest, "kill -9 $$".into(), 137)];
     let go_in = |guest: &Guest, order: &Order| {
         // Whoever goes in stays in: each time another child, of one thread.
-        match clone::clone3(&clone::CloneArgs::default()).unwrap() {
-            clone::Fork::Child => {
-                let null = File::open("/dev/null").unwrap();
-                let entry = order.entry(Streams::Given([null.as_fd(), null.as_fd(), null.as_fd()]));
-                let entered = enter_for_good(&guest.leader, &entry);
-                clone::exit_now(entered.map_or_else(|e| e.exit_code().into(), |e| e.wait().map_or(98, WaitStatus::shell_code)))
-            }
-            clone::Fork::Parent { pidfd, .. } => clone::wait_pidfd(pidfd.as_fd(), clone::WAIT_EXITED).unwrap().unwrap().shell_code(),
-        }
+        in_a_copy(|| {
+            let null = File::open("/dev/null").unwrap();
+            let entry = order.entry(Streams::Given([null.as_fd(), null.as_fd(), null.as_fd()]));
+            let entered = enter_for_good(&guest.leader, &entry);
+            entered.map_or_else(|e| e.exit_code().into(), |e| e.wait().map_or(98, WaitStatus::shell_code))
+        })
     };
     for (guest, script, want) in &cases {
         assert_eq!(go_in(guest, &Order::sh(script)), *want, "{script}");

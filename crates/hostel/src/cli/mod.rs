@@ -1,25 +1,45 @@
 //! The native command line: one row and one file per verb.
 
+mod autostart;
+pub(crate) mod bind;
 mod boot;
 mod clean;
+mod clean_images;
+mod clone;
 mod console;
+pub(crate) mod cp;
 mod doctor;
+pub(crate) mod edit;
+pub(crate) mod enable;
 mod enter;
-mod exec;
+pub(crate) mod exec;
 mod generate;
+mod image;
+mod image_status;
+mod images;
 mod inspect;
-mod kill;
+pub(crate) mod kill;
 mod link;
+pub(crate) mod login;
 mod logs;
-mod look;
+pub(crate) mod look;
 mod pause;
 mod plan;
+mod progress;
 mod ps;
-mod rm;
+mod read_only;
+pub(crate) mod reboot;
+mod remove;
+mod rename;
+pub(crate) mod rm;
 mod run;
+mod set_limit;
 mod shell;
-mod status;
+mod show;
+pub(crate) mod start;
+pub(crate) mod status;
 mod stop;
+mod stored;
 pub(crate) mod supervise;
 #[cfg(test)]
 mod tests;
@@ -28,8 +48,11 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use hostel_engine::error::Error;
+use hostel_nspawn::UsageError;
+use hostel_spec::Hint;
 
-use crate::output;
+use crate::hint::{self, Voice};
+use crate::{native, output};
 
 /// What a verb returns: its exit status, or the error to print.
 pub type Outcome = Result<u8, Failure>;
@@ -39,7 +62,9 @@ pub type Outcome = Result<u8, Failure>;
 pub enum Failure {
     /// The command line is wrong: status 2.
     Usage(String),
-    /// It could not be done: status 1, or 3 when the machine is busy.
+    /// A word of systemd-nspawn's, on our command line or in a settings file, is wrong: status 2. The hint is for an error without one.
+    Dialect(Box<UsageError>, Option<Hint>),
+    /// It could not be done: status 1, or 3 when the machine is busy; 125 of a verb that passes on the status of a command.
     Engine(Error),
 }
 
@@ -79,19 +104,39 @@ pub struct Verb {
 pub const VERBS: &[&Verb] = &[
     &run::VERB,
     &boot::VERB,
+    &start::VERB,
     &ps::VERB,
     &status::VERB,
+    &show::VERB,
     &inspect::VERB,
     &exec::VERB,
     &shell::VERB,
     &enter::VERB,
     &console::VERB,
+    &login::VERB,
+    &cp::VERB,
+    &bind::VERB,
     &logs::VERB,
     &stop::VERB,
+    &reboot::VERB,
     &kill::VERB,
     &pause::PAUSE,
     &pause::RESUME,
     &rm::VERB,
+    &images::VERB,
+    &image_status::STATUS,
+    &image_status::SHOW,
+    &clone::VERB,
+    &rename::VERB,
+    &remove::VERB,
+    &read_only::VERB,
+    &set_limit::VERB,
+    &clean_images::VERB,
+    &enable::ENABLE,
+    &enable::DISABLE,
+    &autostart::VERB,
+    &edit::EDIT,
+    &edit::CAT,
     &plan::SPEC,
     &plan::PLAN,
     &doctor::VERB,
@@ -133,7 +178,7 @@ pub fn run(args: &[OsString]) -> ExitCode {
     if wants_help(rest) {
         return output::print(&verb_help(verb));
     }
-    finish(verb.name, (verb.run)(rest))
+    finish(Voice::of(verb.name, rest), (verb.run)(rest))
 }
 
 /// `--help` before the words of a command that is run in a machine.
@@ -141,26 +186,47 @@ fn wants_help(args: &[OsString]) -> bool {
     args.iter().take_while(|a| a.as_encoded_bytes().starts_with(b"-") && *a != "--").any(|a| a == "--help" || a == "-h")
 }
 
+/// Status of a verb that passes on a command's, when there was none: as env(1), timeout(1) and the like.
+pub const NOTHING_RUN: u8 = 125;
+
 /// Prints what went wrong and turns it into a status.
-pub fn finish(verb: &str, outcome: Outcome) -> ExitCode {
+pub fn finish(voice: Voice, outcome: Outcome) -> ExitCode {
     match outcome {
         Ok(status) => ExitCode::from(status),
         Err(Failure::Usage(text)) => {
-            output::tell(format_args!("hostel: {text}"));
-            output::tell(format_args!("hint: `hostel help {verb}` shows its options"));
+            hint::tell("hostel", &text, Some(&Hint::Options), voice);
+            ExitCode::from(2)
+        }
+        Err(Failure::Dialect(error, other)) => {
+            let own: Vec<&'static str> = match voice {
+                Voice::Run(_) | Voice::Boot(_) => native::ROWS.iter().map(|row| row.long).collect(),
+                Voice::Nspawn | Voice::Verb(_) => Vec::new(),
+            };
+            let hint = error.hint_among(&own).or(other).or_else(|| (voice != Voice::Nspawn).then_some(Hint::Options));
+            hint::tell("hostel", &error, hint.as_ref(), voice);
             ExitCode::from(2)
         }
         Err(Failure::Engine(error)) => {
-            output::tell(format_args!("hostel: {error}"));
-            if let Some(hint) = &error.hint {
-                output::tell(format_args!("hint: {hint}"));
-            }
-            ExitCode::from(if error.busy { 3 } else { 1 })
+            hint::tell("hostel", &error, error.hint.as_ref(), voice);
+            ExitCode::from(match voice {
+                _ if error.busy => 3,
+                // Not to be taken for the command's own.
+                Voice::Run("run") | Voice::Verb("exec" | "shell" | "enter") => NOTHING_RUN,
+                _ => 1,
+            })
         }
     }
 }
 
-fn find(name: &str) -> Option<&'static Verb> {
+/// The help of the verb that makes a machine of this kind.
+pub fn help_of(kind: native::Kind) -> String {
+    verb_help(match kind {
+        native::Kind::Run => &run::VERB,
+        native::Kind::Boot => &boot::VERB,
+    })
+}
+
+pub(crate) fn find(name: &str) -> Option<&'static Verb> {
     VERBS.iter().copied().find(|v| v.name == name)
 }
 
@@ -173,10 +239,10 @@ pub fn version() -> String {
 pub fn help() -> String {
     let mut out = String::from("hostel VERB [ARGUMENTS]: whole Linux systems as lightweight machines\n\n");
     for verb in VERBS.iter().filter(|v| !v.about.is_empty()) {
-        out.push_str(&format!("  {:<10} {}\n", verb.name, verb.about));
+        out.push_str(&format!("  {:<12} {}\n", verb.name, verb.about));
     }
     for p in &crate::personality::PERSONALITIES {
-        out.push_str(&format!("  {:<10} {}\n", p.word.unwrap_or(p.name), p.about));
+        out.push_str(&format!("  {:<12} {}\n", p.word.unwrap_or(p.name), p.about));
     }
     out.push_str(
         "\nexamples:\n  hostel run -- apt-get install nginx     try it on an overlay of this host, thrown away at the end\n  \
@@ -187,22 +253,32 @@ pub fn help() -> String {
     out
 }
 
+/// Longer examples have what they are good for on a line of their own.
+const EXAMPLE_WIDTH: usize = 60;
+
 /// One verb's help.
 pub fn verb_help(verb: &Verb) -> String {
     let mut out = format!("hostel {} {}\n\n{}\n", verb.name, verb.args, verb.about);
-    if !verb.options.is_empty() {
+    let native = matches!(verb.name, "run" | "boot" | "spec" | "plan");
+    if native || !verb.options.is_empty() {
         out.push_str("\noptions:\n");
         for (option, about) in verb.options {
             out.push_str(&format!("  {option:<28} {about}\n"));
         }
     }
-    if matches!(verb.name, "run" | "boot" | "spec" | "plan") {
-        out.push_str(&crate::native::options_help());
+    if native {
+        out.push_str(&native::options_help());
     }
     if !verb.examples.is_empty() {
         out.push_str("\nexamples:\n");
+        let fits = |command: &&str| command.len() <= EXAMPLE_WIDTH;
+        let column = verb.examples.iter().map(|(command, _)| *command).filter(fits).map(str::len).max().unwrap_or(0);
         for (command, about) in verb.examples {
-            out.push_str(&format!("  {command:<44} {about}\n"));
+            if fits(command) {
+                out.push_str(&format!("  {command:<column$}  {about}\n"));
+            } else {
+                out.push_str(&format!("  {command}\n  {:<column$}  {about}\n", ""));
+            }
         }
     }
     out

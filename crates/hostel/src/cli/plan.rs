@@ -7,8 +7,8 @@ use hostel_nspawn::Action;
 use hostel_spec::MachineSpec;
 
 use super::{Failure, Outcome, Verb};
-use crate::native::{self, Kind};
-use crate::{machine, output};
+use crate::native::{self, Kind, Parsed};
+use crate::{machine, output, settings};
 
 /// `hostel spec`.
 pub(super) const SPEC: Verb = Verb {
@@ -30,38 +30,81 @@ pub(super) const PLAN: Verb = Verb {
     run: plan,
 };
 
-fn compiled(args: &[OsString]) -> Result<(bool, MachineSpec), Failure> {
+/// A command line, understood.
+enum Compiled {
+    Machine(Box<Machine>),
+    /// It asks for something to read: the exit status.
+    Shown(u8),
+}
+
+struct Machine {
+    json: bool,
+    spec: MachineSpec,
+    /// What of it settings files say: where, and what.
+    settings: Vec<(String, String)>,
+}
+
+fn compiled(args: &[OsString]) -> Result<Compiled, Failure> {
     let json = args.first().is_some_and(|a| a == "--json");
     let args = &args[usize::from(json)..];
     let usage = || Failure::Usage("which command line? begin with run, boot or nspawn".into());
+    let machine = |json, spec, settings| Ok(Compiled::Machine(Box::new(Machine { json, spec, settings })));
     let word = args.first().and_then(|a| a.to_str()).ok_or_else(usage)?;
     let rest = &args[1..];
     match word {
         "run" | "boot" => {
             let kind = if word == "run" { Kind::Run } else { Kind::Boot };
-            let request = native::parse(kind, rest)?;
-            Ok((json || request.json, request.with_kept()?))
+            match native::parse(kind, rest)? {
+                Parsed::Machine(mut request) => {
+                    warn(&request.warnings);
+                    let (json, settings) = (json || request.json, std::mem::take(&mut request.settings));
+                    machine(json, request.with_kept()?, settings)
+                }
+                Parsed::Shown(status) => Ok(Compiled::Shown(status)),
+            }
         }
-        "nspawn" | "systemd-nspawn" => match hostel_nspawn::parse(rest, &native::environment()) {
-            Ok(Action::Run(spec)) => Ok((json, *spec)),
-            Ok(_) => Err(Failure::Usage("this command line starts no machine".into())),
-            Err(error) => Err(Failure::Usage(error.to_string())),
-        },
+        "nspawn" | "systemd-nspawn" => {
+            let environment = native::environment();
+            let (doc, warnings) = settings::with_files(rest, &environment)?;
+            warn(&warnings);
+            match hostel_nspawn::compile(&doc, &environment) {
+                Ok(Action::Run(spec)) => machine(json, *spec, doc.settings()),
+                Ok(Action::Help) => Ok(Compiled::Shown(output::show(&hostel_nspawn::help::text()))),
+                Ok(Action::Version) => Ok(Compiled::Shown(output::show(&super::version()))),
+                Ok(Action::Print(text)) => Ok(Compiled::Shown(output::show(&text))),
+                Err(error) => Err(Failure::Dialect(Box::new(error), settings::hint(&doc))),
+            }
+        }
         _ => Err(usage()),
     }
 }
 
-fn spec(args: &[OsString]) -> Outcome {
-    let (json, spec) = compiled(args)?;
-    let value = serde_json::to_value(&spec).map_err(|e| Failure::Usage(e.to_string()))?;
-    if json {
-        output::json(&value);
-    } else {
-        let mut text = String::new();
-        flatten("", &value, &mut text);
-        output::print(&text);
+fn warn(warnings: &[String]) {
+    for warning in warnings {
+        output::tell(format_args!("warning: {warning}"));
     }
-    Ok(0)
+}
+
+fn spec(args: &[OsString]) -> Outcome {
+    let Machine { json, spec, settings } = match compiled(args)? {
+        Compiled::Machine(machine) => *machine,
+        Compiled::Shown(status) => return Ok(status),
+    };
+    let mut value = serde_json::to_value(&spec).map_err(|e| Failure::Usage(e.to_string()))?;
+    if json {
+        if !settings.is_empty() {
+            let list = settings.iter().map(|(from, says)| serde_json::json!({ "from": from, "says": says })).collect();
+            value["settings"] = serde_json::Value::Array(list);
+        }
+        return Ok(output::show_json(&value));
+    }
+    let mut text = String::new();
+    for (from, says) in &settings {
+        text.push_str(&output::clean(&format!("{from}: {says}")));
+        text.push('\n');
+    }
+    flatten("", &value, &mut text);
+    Ok(output::show(&text))
 }
 
 /// `a.b.c = value` lines; unset values are left out.
@@ -91,11 +134,14 @@ fn flatten(prefix: &str, value: &serde_json::Value, out: &mut String) {
 }
 
 fn plan(args: &[OsString]) -> Outcome {
-    let (json, spec) = compiled(args)?;
+    let Machine { json, spec, .. } = match compiled(args)? {
+        Compiled::Machine(machine) => *machine,
+        Compiled::Shown(status) => return Ok(status),
+    };
     let (plan, _, _) = session::plan_of(&spec, &machine::caller())?;
     if json {
         let steps: Vec<_> = plan.describe().into_iter().map(|(side, step)| serde_json::json!({ "side": side, "step": step })).collect();
-        output::json(&serde_json::json!({
+        return Ok(output::show_json(&serde_json::json!({
             "name": plan.name,
             "hostname": plan.hostname,
             "uuid": plan.uuid,
@@ -104,8 +150,7 @@ fn plan(args: &[OsString]) -> Outcome {
             "capabilities": plan.bounding,
             "system_calls": hostel_process::seccomp::summary(&plan.spec.security.syscalls, plan.bounding).unwrap_or_default(),
             "steps": steps,
-        }));
-        return Ok(0);
+        })));
     }
     let mut text = format!("machine {} ({}), tree {}\n", plan.name, plan.uuid.dashed(), plan.tree.path.display());
     text.push_str(&format!("namespaces: {}\n", plan.namespaces().join(" ")));

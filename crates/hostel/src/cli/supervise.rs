@@ -16,7 +16,7 @@ use std::process::{Command, Stdio};
 use hostel_engine::error::{Context, Error};
 use hostel_engine::registry::Origin;
 use hostel_engine::supervisor::session::Talk;
-use hostel_spec::MachineSpec;
+use hostel_spec::{Hint, MachineSpec, TreeSource};
 use rustix::fs::{MemfdFlags, SealFlags};
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +31,7 @@ pub(super) const VERB: Verb = Verb { name: "supervise", args: "", about: "", opt
 #[serde(rename_all = "kebab-case")]
 enum Report {
     Started { name: String, leader: i32 },
-    Failed { verb: String, object: String, cause: String, hint: Option<String>, busy: bool },
+    Failed { verb: String, object: String, cause: String, hint: Option<Hint>, busy: bool },
 }
 
 /// What it is given besides the spec.
@@ -41,27 +41,38 @@ struct Order {
     spec: MachineSpec,
 }
 
-/// Starts a supervisor of its own for `spec` and returns when PID 1 has been executed.
+/// Starts a supervisor of its own for `spec`, returns when PID 1 has been executed, and prints the machine's name.
 pub(crate) fn background(spec: &MachineSpec, origin: Origin) -> Outcome {
-    let order = order_file(&Order { origin, spec: spec.clone() })?;
+    // The machine runs, whether anybody reads its name or not.
+    let name = launch(spec, origin)?;
+    Ok(crate::output::show(&format!("{name}\n")))
+}
+
+/// The same without a word; returns the machine's name.
+pub(crate) fn launch(spec: &MachineSpec, origin: Origin) -> Result<String, Failure> {
+    let mut order = Order { origin, spec: spec.clone() };
+    if let TreeSource::Directory(path) = &mut order.spec.root.tree {
+        // The supervisor is in another directory.
+        *path = std::path::absolute(&*path).context("find", format!("tree {}", path.display()))?;
+    }
+    let order = order_file(&order)?;
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context("make", "pipe")?;
     // The supervisor lives long: what our caller has open (locks, pipes that somebody reads to their end) is not for it.
     hostel_sys::proc::cloexec_from(3).context("pass", "descriptors to the supervisor")?;
     for fd in [&order, &write] {
         rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty()).context("pass", "descriptors to the supervisor")?;
     }
-    let mut command = Command::new("/proc/self/exe");
+    // It lives as long as the machine, beside which it must have nothing to write to.
+    let program = hostel_engine::enter::shield::own_program()?;
+    let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
     command.arg0("hostel").arg("supervise").arg(order.as_raw_fd().to_string()).arg(write.as_raw_fd().to_string());
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).current_dir("/");
     let child = command.spawn().context("start", "supervisor")?;
-    drop((order, write));
+    drop((program, order, write));
     let mut text = String::new();
     File::from(read).read_to_string(&mut text).context("read", "report of the supervisor")?;
     match serde_json::from_str(&text) {
-        Ok(Report::Started { name, .. }) => {
-            // The machine runs, whether anybody reads its name or not.
-            Ok(crate::output::show(&format!("{name}\n")))
-        }
+        Ok(Report::Started { name, .. }) => Ok(name),
         Ok(Report::Failed { verb, object, cause, hint, busy }) => {
             let mut error = Error::new(Box::leak(verb.into_boxed_str()), object, cause);
             error.hint = hint;

@@ -13,7 +13,7 @@ pub(super) const INTEGRATION: &[OptionRow] = &[
     OptionRow::new(Id::Timezone, "", &["timezone"], Value("MODE"), "What /etc/localtime becomes").since(239).key("[Exec] Timezone="),
     OptionRow::new(Id::LinkJournal, "", &["link-journal"], Value("MODE"), "Share the journal: no, auto, try-guest, try-host, guest, host")
         .since(187)
-        .trusted_key("[Files] LinkJournal=")
+        .trusted_key("[Exec] LinkJournal=")
         .partly("guest and host are refused; auto, try-guest and try-host give a notice")
         .differs("journals are not linked yet"),
     OptionRow::new(Id::LinkJournalShort, "j", &[], Nothing, "Same as --link-journal=try-guest").since(187).differs("accepted with a notice"),
@@ -46,7 +46,7 @@ pub(super) const MOUNTS: &[OptionRow] = &[
     OptionRow::new(Id::Tmpfs, "", &["tmpfs"], Value("PATH[:OPTIONS]"), "An empty tmpfs")
         .since(214)
         .trusted_key("[Files] TemporaryFileSystem=")
-        .differs("a path with `..` is refused"),
+        .differs("a path with `..` is refused; noatime and relatime have an effect"),
     OptionRow::new(Id::Overlay, "", &["overlay"], Value("LOWER[:…]:UPPER:DST"), "Directories combined, changes go to UPPER")
         .since(220)
         .trusted_key("[Files] Overlay=")
