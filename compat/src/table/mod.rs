@@ -4,6 +4,7 @@ mod bad;
 mod basics;
 mod boot;
 mod console;
+mod images;
 mod integration;
 mod mounts;
 mod network;
@@ -22,6 +23,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         options::rows,
         console::rows,
         trees::rows,
+        images::rows,
         mounts::rows,
         users::rows,
         security::rows,
