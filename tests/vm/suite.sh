@@ -25,7 +25,7 @@ host() {
   for case in "$here"/cases/*.sh; do
     name=$(basename "$case" .sh)
     [ $# = 0 ] || case " $* " in *" $name "*) ;; *) continue ;; esac
-    if sed -n 's/^# hosts: //p' "$case" | grep -qw "$kind"; then echo "$name ${CASE_TIMEOUT:-180}"; fi
+    if sed -n 's/^# hosts: //p' "$case" | grep -qw "$kind"; then echo "$name ${CASE_TIMEOUT:-400}"; fi
   done > "$share/list"
   [ -s "$share/list" ] || { echo 0 0 > "$share/result"; return 0; }
   VM_TIMEOUT=${VM_TIMEOUT:-1500} "$here/run.sh" "$kind" "$share" > "$share/out" 2>&1 & local vm=$!
