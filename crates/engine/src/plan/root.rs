@@ -1,5 +1,7 @@
 //! The root file system: tree, copy, overlay, volatile.
 
+use std::path::{Path, PathBuf};
+
 use hostel_spec::{Designator, Ephemeral, Hint, TreeSource, Volatile};
 use hostel_sys::mount::Attributes;
 
@@ -70,7 +72,10 @@ impl Builder<'_> {
         if stacked {
             self.bond.push(BondStep::StackRoot { lower: tree, submounts });
         } else {
-            self.payload.extend(submounts.into_iter().map(|(lower, target)| PayloadStep::OverlaySubmount { lower, target }));
+            for (lower, target) in submounts {
+                let upper = self.spec.root.upper.clone().map(|dir| self.kept_part(dir, lower, &target, map));
+                self.payload.push(PayloadStep::OverlaySubmount { lower, upper, target });
+            }
         }
         self.base_directories();
         if root.volatile == Volatile::State {
@@ -125,6 +130,15 @@ impl Builder<'_> {
             self.bond.push(BondStep::MapTree { slot, chown: false });
         }
         slot
+    }
+
+    /// What a kept machine keeps of a file system below its root.
+    fn kept_part(&mut self, dir: PathBuf, lower: super::Slot, target: &Path, map: bool) -> super::Slot {
+        let path = target.to_string_lossy();
+        let name = path.trim_start_matches('/').replace('%', "%25").replace('/', "%2f");
+        let source = Source::Path(hostel_image::kept::part_path(&dir, &name));
+        self.host.push(HostStep::KeptPart { dir, name, like: lower });
+        self.upper(source, map)
     }
 
     /// tmpfs as root, the tree's /usr in it.

@@ -143,6 +143,15 @@ pub enum HostStep {
     },
     /// Keeps others from using a kept upper layer meanwhile.
     LockUpper(PathBuf),
+    /// Makes the kept upper layer of a file system below the root, when it is missing.
+    KeptPart {
+        /// The kept machine's directory.
+        dir: PathBuf,
+        /// What the layer is called there.
+        name: String,
+        /// The layer below it, whose mode and owner it gets.
+        like: Slot,
+    },
     /// Holds a write descriptor on the tree's file system, so that a guest's shutdown cannot make it read-only.
     PinFileSystem,
     /// Takes an id range and holds its lock.
@@ -270,10 +279,12 @@ pub enum PayloadStep {
     Isolate,
     /// Puts the root together and stands in it.
     AssembleRoot(RootAssembly),
-    /// Own overlay for a disk file system mounted below the host's `/`.
+    /// Own overlay for a disk file system mounted below the host's `/`, or for a part of a disk image.
     OverlaySubmount {
         /// Its clone.
         lower: Slot,
+        /// What is kept of it; otherwise a fresh tmpfs.
+        upper: Option<Slot>,
         /// Where.
         target: PathBuf,
     },
@@ -412,6 +423,9 @@ impl fmt::Display for HostStep {
             HostStep::MakeLayer { of } => write!(f, "make a layer for this run, over {}", of.display()),
             HostStep::LockTree { shared } => write!(f, "lock the tree{}", if *shared { " (shared)" } else { "" }),
             HostStep::LockUpper(dir) => write!(f, "lock the kept layer {}", dir.display()),
+            HostStep::KeptPart { dir, name, like } => {
+                write!(f, "make layer {name} of {} if it is missing, as the top of mount {}", dir.display(), like.0)
+            }
             HostStep::PinFileSystem => f.write_str("pin the tree's file system writable"),
             HostStep::TakeIds(IdChoice::Pick { .. }) => f.write_str("pick a free range of 65536 ids"),
             HostStep::TakeIds(IdChoice::Fixed(r)) => write!(f, "use ids {}..{}", r.base, u64::from(r.base) + u64::from(r.count) - 1),
@@ -463,8 +477,12 @@ impl fmt::Display for PayloadStep {
                     None => f.write_str(", upper layer on a tmpfs"),
                 }
             }
-            PayloadStep::OverlaySubmount { lower, target } => {
-                write!(f, "overlay of mount {} on {}, upper layer on a tmpfs", lower.0, target.display())
+            PayloadStep::OverlaySubmount { lower, upper, target } => {
+                write!(f, "overlay of mount {} on {}, upper layer ", lower.0, target.display())?;
+                match upper {
+                    Some(slot) => write!(f, "in mount {}", slot.0),
+                    None => f.write_str("on a tmpfs"),
+                }
             }
             PayloadStep::BaseDirectory(path, mode) => write!(f, "directory /{path} (mode {mode:04o} if missing)"),
             PayloadStep::BaseLink(path, target) => write!(f, "link /{path} -> {target} (if missing)"),

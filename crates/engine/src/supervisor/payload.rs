@@ -97,7 +97,7 @@ impl<'a> Payload<'a> {
             PayloadStep::Isolate => mount::change(rustix::fs::CWD, c"/", true, Attributes::NONE, Attributes::NONE, Propagation::Private, None)
                 .map_err(|e| Failure::new("cut", "mount propagation", e)),
             PayloadStep::AssembleRoot(assembly) => self.assemble(assembly),
-            PayloadStep::OverlaySubmount { lower, target } => self.overlay_submount(*lower, target),
+            PayloadStep::OverlaySubmount { lower, upper, target } => self.overlay_submount(*lower, *upper, target),
             PayloadStep::BaseDirectory(path, mode) => self.base_directory(path, *mode),
             PayloadStep::BaseLink(path, target) => self.base_link(path, target),
             PayloadStep::AttachUsr(tree) => self.attach_usr(*tree),
@@ -171,11 +171,12 @@ impl<'a> Payload<'a> {
         overlay::make(lower, upper, owner)
     }
 
-    fn overlay_submount(&self, lower: Slot, target: &Path) -> Step {
+    fn overlay_submount(&self, lower: Slot, upper: Option<Slot>, target: &Path) -> Step {
         let object = || format!("overlay on {}", target.display());
         let place =
             inroot::make_directories(self.root()?, target, Mode::from_raw_mode(0o755)).map_err(|e| Failure::new("open", object(), io_of(e)))?;
-        let overlay = self.overlay(&[self.slot(lower)?], None)?;
+        let upper = upper.map(|slot| self.slot(slot)).transpose()?;
+        let overlay = self.overlay(&[self.slot(lower)?], upper)?;
         mount::attach(overlay.as_fd(), place.as_fd(), c"").map_err(|e| Failure::new("attach", object(), e))
     }
 

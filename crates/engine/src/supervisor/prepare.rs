@@ -149,6 +149,10 @@ fn run_step(step: &HostStep, plan: &Plan, layout: &Layout, claim: &mut Claim, ma
                 .context("open", format!("kept layer {}", dir.display()))?;
             made.upper_lock = Some(take_lock(plan, layer.as_fd(), dir, locks::Lock::Exclusive)?);
         }
+        HostStep::KeptPart { dir, name, like } => {
+            let like = made.slot(*like).context("use", "layer below")?;
+            hostel_image::kept::make_part(dir, name, like)?;
+        }
         HostStep::PinFileSystem if made.pin.is_some() => {}
         HostStep::PinFileSystem => {
             let tree = made.tree()?;
