@@ -69,7 +69,6 @@ fn not_yet_says_so() {
         (&["--image=x"][..], "--image= is not implemented yet"),
         (&["-ix"], "--image= is not implemented yet"),
         (&["--cleanup"], "--cleanup is not implemented yet"),
-        (&["-p", "80"], "--port= is not implemented yet"),
         (&["--private-users=managed"], "--private-users=managed is not implemented yet"),
         (&["--private-users-ownership=foreign"], "--private-users-ownership=foreign is not implemented yet"),
         (&["--settings=override"], "--settings=override is not implemented yet"),
