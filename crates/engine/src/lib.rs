@@ -7,6 +7,7 @@ pub mod doctor;
 pub mod enter;
 pub mod error;
 pub mod host;
+pub mod network;
 pub mod plan;
 pub mod registry;
 pub mod stop;

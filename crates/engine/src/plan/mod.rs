@@ -24,6 +24,7 @@ use hostel_sys::seccomp::Insn;
 
 use crate::error::{Error, Result};
 use crate::host::Host;
+use crate::network::NetworkPlan;
 use steps::{BondStep, HostStep, IdChoice, PayloadStep, Slot};
 
 /// What is known of the tree before anything changes.
@@ -87,6 +88,8 @@ pub struct Plan {
     pub user_namespace: bool,
     /// Own network.
     pub own_network: bool,
+    /// Links, address, ports.
+    pub network: NetworkPlan,
     /// Console after `auto` was decided.
     pub console: ConsoleMode,
     /// Program kind.
@@ -123,6 +126,7 @@ struct Builder<'a> {
     temporaries: usize,
     notices: Vec<String>,
     console_slots: Option<(Slot, Slot)>,
+    network: NetworkPlan,
 }
 
 impl Builder<'_> {
@@ -161,6 +165,7 @@ pub fn plan(spec: &MachineSpec, host: &Host, tree: &TreeFacts, caller: &Caller) 
         temporaries: 0,
         notices: Vec::new(),
         console_slots: None,
+        network: NetworkPlan::default(),
     };
     let console = console(spec, caller);
     let ids = id_choice(spec, tree)?;
@@ -190,6 +195,7 @@ pub fn plan(spec: &MachineSpec, host: &Host, tree: &TreeFacts, caller: &Caller) 
         container: b.container().to_owned(),
         user_namespace: b.user_namespace(),
         own_network: b.own_network(),
+        network: b.network,
         name: b.name,
         hostname: b.hostname,
         uuid: b.uuid,

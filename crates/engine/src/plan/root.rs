@@ -61,7 +61,7 @@ impl Builder<'_> {
             }
             None => None,
         };
-        if self.user_namespace() || !self.spec.network.veth.is_empty() {
+        if self.user_namespace() || self.waits_for_links() {
             self.payload.push(PayloadStep::Wait);
         }
         self.payload.push(PayloadStep::Keyring);
