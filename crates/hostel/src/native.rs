@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use hostel_nspawn::options::{self, OptionId, Takes};
 use hostel_nspawn::{Action, Doc, Environment};
-use hostel_spec::{MachineName, MachineSpec, TreeSource};
+use hostel_spec::{MachineName, MachineSpec, Network, TreeSource};
 
 use crate::cli::Failure;
 
@@ -35,7 +35,7 @@ pub const ROWS: [NativeRow; 8] = [
     row(None, "keep", Some("NAME"), "keep what changes, and the machine, under this name"),
     row(None, "name", Some("NAME"), "the machine's name"),
     row(Some(b'd'), "detach", None, "in the background: console to a log, see `hostel console` and `hostel logs`"),
-    row(None, "net", Some("host|private|veth"), "network: the host's, loopback only, or a cable (ve-NAME to host0)"),
+    row(None, "net", Some("host|private|veth|zone:NAME|bridge:IF"), "network: the host's, loopback only, a cable with an address, a zone, a bridge"),
     row(None, "nest", Some("N"), "how many user namespaces may be made inside (default 0)"),
     row(None, "privileged-users", Some("host"), "no user namespace: root inside is root on the host"),
     row(None, "json", None, "for `spec` and `plan`: print JSON"),
@@ -73,11 +73,13 @@ pub(crate) struct Own {
     pub(crate) name: Option<MachineName>,
     pub(crate) detach: bool,
     pub(crate) json: bool,
-    pub(crate) net: Option<String>,
+    pub(crate) net: Option<Network>,
     pub(crate) nest: Option<u32>,
     pub(crate) host_users: bool,
     pub(crate) target: Option<String>,
     pub(crate) directory: bool,
+    /// Ports were forwarded and no network option of systemd-nspawn's was given.
+    pub(crate) cable_for_ports: bool,
     /// Where a command over the host's own files begins: here, if the overlay has it.
     pub(crate) cwd: Option<PathBuf>,
 }
@@ -102,6 +104,16 @@ pub fn parse(kind: Kind, args: &[OsString]) -> Result<Request, Failure> {
         doc.entries.extend(options::by_id(OptionId::Directory).map(|row| hostel_nspawn::Entry {
             row,
             value: Some("/usr".into()),
+            origin: hostel_nspawn::Origin::Argv(0),
+        }));
+    }
+    let mut own = own;
+    if given(&doc, &[OptionId::Port]) && !given(&doc, &defaults::LINKS) {
+        // A port needs something to lead to; `defaults` puts what --net says in its place.
+        own.cable_for_ports = true;
+        doc.entries.extend(options::by_id(OptionId::NetworkVeth).map(|row| hostel_nspawn::Entry {
+            row,
+            value: None,
             origin: hostel_nspawn::Origin::Argv(0),
         }));
     }
@@ -190,10 +202,7 @@ impl Own {
             "name" => self.name = Some(machine(&text)?),
             "detach" => self.detach = true,
             "json" => self.json = true,
-            "net" if !matches!(text.as_str(), "host" | "private" | "veth") => {
-                return Err(usage(format!("parse --net={text}: it takes host, private or veth")));
-            }
-            "net" => self.net = Some(text),
+            "net" => self.net = Some(defaults::network_of(&text).map_err(|why| usage(format!("parse --net={text}: {why}")))?),
             "nest" => self.nest = Some(text.parse().map_err(|_| usage(format!("parse --nest={text}: it takes a number")))?),
             "privileged-users" if text != "host" => return Err(usage(format!("parse --privileged-users={text}: it takes `host`"))),
             "privileged-users" => self.host_users = true,

@@ -110,12 +110,15 @@ pub(super) struct Look {
     pub(super) processes: Option<u64>,
     /// Its cgroup is frozen.
     pub(super) frozen: bool,
+    /// The addresses it has now; those it was given, when they cannot be looked at.
+    pub(super) addresses: Vec<String>,
 }
 
 impl Look {
     /// Looks at `machine`.
     pub(super) fn at(machine: Machine) -> Self {
-        let mut look = Self { machine, stats: Stats::default(), resident: None, processes: None, frozen: false };
+        let mut look = Self { machine, stats: Stats::default(), resident: None, processes: None, frozen: false, addresses: Vec::new() };
+        look.addresses = look.ask_addresses();
         let group = match look.machine.known() {
             Some(state) if look.machine.liveness != Liveness::Dead => cgroup(state).and_then(std::result::Result::ok),
             _ => None,
@@ -131,6 +134,17 @@ impl Look {
             }
         }
         look
+    }
+
+    fn ask_addresses(&self) -> Vec<String> {
+        let Some(state) = self.machine.known().filter(|_| self.machine.liveness != Liveness::Dead) else { return Vec::new() };
+        let given = || state.addresses.iter().map(|a| crate::output::clean(a)).collect();
+        // Only a network of its own has addresses of its own.
+        let Some(leader) = state.netns.and(state.leader).and_then(|id| Leader::from_identity(id).ok()) else { return given() };
+        match hostel_engine::network::look::addresses_of(leader.pid()) {
+            Ok(found) => found.iter().map(|a| a.address.to_string()).collect(),
+            Err(_) => given(),
+        }
     }
 
     /// One word: starting, running, paused, stopping, rebooting, dead, damaged.

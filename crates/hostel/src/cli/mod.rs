@@ -12,6 +12,7 @@ mod kill;
 mod link;
 mod logs;
 mod look;
+mod net;
 mod pause;
 mod plan;
 mod ps;
@@ -94,6 +95,8 @@ pub const VERBS: &[&Verb] = &[
     &rm::VERB,
     &plan::SPEC,
     &plan::PLAN,
+    &net::NET,
+    &net::PORT,
     &doctor::VERB,
     &clean::VERB,
     &link::VERB,
