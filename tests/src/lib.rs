@@ -14,6 +14,7 @@ mod terminal;
 mod trap;
 mod tree;
 mod view;
+mod wires;
 
 pub use bed::{Bed, eventually};
 pub use invocation::{Invocation, Outcome, Running};
@@ -21,6 +22,7 @@ pub use terminal::Terminal;
 pub use trap::Trap;
 pub use tree::Tree;
 pub use view::{Attempts, View};
+pub use wires::Wires;
 
 pub use rustix::process::Signal;
 pub use serde_json::Value;

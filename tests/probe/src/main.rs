@@ -31,6 +31,7 @@ const USAGE: &str = "usage: hostel-probe WORDS [then WORDS]...
   flood BYTES            write this much to stdout
   orphan                 leave an orphan, print whether PID 1 reaped it within two seconds
   notify TEXT            send TEXT to $NOTIFY_SOCKET
+  udp-echo PORT          send back every datagram that comes to this port
   fds N                  open N descriptors, print how many there could be
   touch FILE | say TEXT";
 
@@ -89,6 +90,7 @@ fn run(words: &[String]) {
         "flood" => acts::flood(number(words, 1, 1 << 20) as u64),
         "orphan" => acts::orphan(),
         "notify" => acts::notify(text(1)),
+        "udp-echo" => acts::udp_echo(number(words, 1, 7) as u16),
         "fds" => acts::many_fds(number(words, 1, 10)),
         "touch" => {
             if let Err(e) = std::fs::OpenOptions::new().create(true).append(true).open(text(1)) {
