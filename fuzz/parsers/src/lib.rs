@@ -9,7 +9,7 @@ mod messages;
 
 pub use config::{capability, cpu_list, machine_name, nspawn, rlimit, signal, size, syscall_filter, time_span, user_selector, uuid, words};
 pub use files::{cgroup_layout, machine_id, os_release, process_stat, state_file, undo_journal, users_database};
-pub use messages::{control_request, notify_message};
+pub use messages::{control_request, dhcp_query, dns_message, notify_message, resolv_conf};
 
 /// One target.
 pub struct Target {
@@ -22,7 +22,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 21] = [
+pub const TARGETS: [Target; 24] = [
     Target { name: "nspawn", body: nspawn, seeds: config::NSPAWN_SEEDS },
     Target { name: "size", body: size, seeds: &["1K", "1.5G", "18446744073709551615", "4M 12K", "infinity"] },
     Target { name: "time_span", body: time_span, seeds: &["1min 30s", "2h30.5min", "infinity", "1y 6month", "7µs", " 5 "] },
@@ -43,6 +43,9 @@ pub const TARGETS: [Target; 21] = [
     Target { name: "undo_journal", body: undo_journal, seeds: files::UNDO_SEEDS },
     Target { name: "process_stat", body: process_stat, seeds: files::STAT_SEEDS },
     Target { name: "control_request", body: control_request, seeds: messages::REQUEST_SEEDS },
+    Target { name: "dhcp_query", body: dhcp_query, seeds: &["\x35\x01\x01\u{7f}", "5\x01\x032\x04abcd6\x04efgh", "5\x01\x08"] },
+    Target { name: "dns_message", body: dns_message, seeds: messages::DNS_SEEDS },
+    Target { name: "resolv_conf", body: resolv_conf, seeds: &["nameserver 1.2.3.4\nnameserver ::1\n", "search a\n"] },
     Target { name: "notify_message", body: notify_message, seeds: &["READY=1\nSTATUS=up\nERRNO=2", "EXIT_STATUS=300", "STATUS=\u{202e}x\n=\n"] },
 ];
 
