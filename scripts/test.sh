@@ -2,11 +2,9 @@
 # Runs all tests on this machine, doing its own set-up: packages, static binary, probe, trees.
 #
 #   scripts/test.sh            everything
-#   scripts/test.sh --quick    without the Debian trees (no downloads, no boot matrix)
+#   scripts/test.sh --quick    without the Debian trees (no downloads, no boot matrix), the comparison with systemd-nspawn
+#                              (compat/), the benchmarks' own test and the virtual machines (scripts/vm.sh)
 #   scripts/test.sh -- ARGS    ARGS to the test runner
-#   HOSTEL_ALL=1 scripts/test.sh   also the comparison with systemd-nspawn (compat/) and the benchmarks' own test
-#
-# HOSTEL_VM_TESTS=1: and scripts/vm.sh, which runs it on other hosts in virtual machines
 set -euo pipefail
 cd "$(dirname "$0")/.."
 quick=; [ "${1:-}" = --quick ] && { quick=1; shift; }; [ "${1:-}" = -- ] && shift
@@ -19,12 +17,16 @@ if [ "$(id -u)" = 0 ]; then
 else
   echo "not root: tests that need root say so and skip" >&2
 fi
+beside=(); [ -z "$quick" ] || beside=(--exclude hostel-compat --exclude hostel-bench)
+status=0
 if cargo nextest --version >/dev/null 2>&1; then
-  # Hundreds of machines on the original beside ours, and the benchmarks' own test: minutes of their own, on request.
-  beside=(--exclude hostel-compat --exclude hostel-bench); [ -n "${HOSTEL_ALL:-}" ] && beside=()
-  cargo nextest run --workspace "${beside[@]}" --no-fail-fast "$@"
+  cargo nextest run --workspace "${beside[@]}" --no-fail-fast "$@" || status=$?
 else
   echo "no cargo-nextest: one test at a time with cargo test" >&2
-  cargo test --workspace --no-fail-fast "$@" -- --test-threads=1
+  cargo test --workspace "${beside[@]}" --no-fail-fast "$@" -- --test-threads=1 || status=$?
 fi
-[ -z "${HOSTEL_VM_TESTS:-}" ] || scripts/vm.sh
+if [ -z "$quick" ] && [ "$(id -u)" = 0 ] && [ $# = 0 ]; then
+  # hosts that this machine is not: systemd on pure cgroup v2, sysvinit
+  HOSTEL_BIN=$HOSTEL_BIN scripts/vm.sh || status=$?
+fi
+exit "$status"

@@ -13,16 +13,41 @@ export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 TREES=${HOSTEL_TREES:-/var/tmp/hostel-trees}
 MIRROR=${HOSTEL_DEBIAN_MIRROR:-http://deb.debian.org/debian}
 LOCK=${HOSTEL_APT_LOCK:-/tmp/apt.lock}   # two package managers at once delete each other's downloads (docker-clean)
+BASES=${HOSTEL_BASES:-}
 UP='echo HOSTEL-TEST-UP >/dev/console; : >/run/hostel-test-up'
 
-# bootstrap TARGET SUITE PACKAGE,PACKAGE: a minimal Debian without manuals and translations
+# base SUITE: a minimal Debian without manuals and translations, made once per run of this script; prints where it is
+base() {
+  local dir=$BASES/$1
+  exec 7>"$BASES/$1.lock"; flock 7
+  if [ ! -d "$dir" ]; then
+    rm -rf "$dir.new"; mkdir "$dir.new"; chmod 755 "$dir.new"
+    flock "$LOCK" mmdebstrap --quiet --variant=minbase --format=directory --skip=cleanup/apt/lists \
+      --aptopt='Acquire::Check-Valid-Until "false"' --aptopt='Acquire::Languages "none"' --aptopt='Apt::Install-Recommends "false"' \
+      --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
+      --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/info/*' --dpkgopt=force-unsafe-io \
+      "$1" "$dir.new" "$MIRROR" </dev/null >&2 || { rm -rf "$dir.new"; return 1; }
+    mv "$dir.new" "$dir"
+  fi
+  exec 7>&-
+  echo "$dir"
+}
+
+# bootstrap TARGET SUITE PACKAGE,PACKAGE: a copy of the base with these packages in it
 bootstrap() {
-  flock "$LOCK" mmdebstrap --quiet --variant=minbase --format=directory \
-    --aptopt='Acquire::Check-Valid-Until "false"' --aptopt='Apt::Install-Recommends "false"' \
-    --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
-    --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/info/*' \
-    --include="$3" "$2" "$1" "$MIRROR" </dev/null
-  rm -rf "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/*.bin
+  local dir
+  dir=$(base "$2") || return 1
+  cp -a --reflink=auto "$dir/." "$1"
+  cp /etc/resolv.conf "$1/etc/resolv.conf"
+  printf '#!/bin/sh\nexit 101\n' > "$1/usr/sbin/policy-rc.d"; chmod 755 "$1/usr/sbin/policy-rc.d"   # nothing is started
+  # a mount and a pid namespace of its own: what a package's script starts or mounts ends with it
+  unshare --mount --pid --fork --kill-child --propagation private -- sh -ec 'mount -t proc proc "$0/proc"; exec chroot "$0" env \
+    -i PATH="$PATH" HOME=/root LC_ALL=C DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Dpkg::Use-Pty=0 install $(echo "$1" | tr , " ")' \
+    "$1" "$3" </dev/null >"$1.log" 2>&1 || { tail -n 20 "$1.log" >&2; rm -f "$1.log"; return 1; }
+  # as mmdebstrap leaves a tree: nothing of the installation itself
+  rm -rf "$1.log" "$1/usr/sbin/policy-rc.d" "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/*.bin "$1"/var/cache/apt/archives/*.deb \
+    "$1"/run/* "$1"/tmp/* "$1"/var/log/{apt/*,dpkg.log} "$1"/var/cache/ldconfig/aux-cache "$1"/var/lib/dbus/machine-id "$1"/etc/machine-id
+  mkdir -p "$1/run/lock"; chmod 1777 "$1/run/lock"
   : > "$1/etc/machine-id"; : > "$1/etc/resolv.conf"; echo hostel-tree > "$1/etc/hostname"; : > "$1/etc/fstab"
   sed -i 's/^root:[^:]*:/root::/' "$1/etc/shadow"
 }
@@ -119,10 +144,12 @@ build_tini() { # a stub as PID 1, a shell below it
 }
 
 ALL="busybox bbinit debian sysvinit openrc runit tini s6 finit openrc-init trixie sysvinit3 sid"
-recipe() { { declare -f "build_$1" bootstrap systemd_up inittab_up; [ "$1" = bbinit ] && declare -f build_busybox; echo "$UP"; } | sha256sum | cut -d' ' -f1; }
+recipe() { { declare -f "build_$1" base bootstrap systemd_up inittab_up; [ "$1" = bbinit ] && declare -f build_busybox; echo "$UP"; } | sha256sum | cut -d' ' -f1; }
 made() { [ -d "$TREES/$1" ] && [ "$(cat "$TREES/.$1.recipe" 2>/dev/null)" = "$(recipe "$1")" ]; }
 
-[ "${1:-}" = --into ] && { "build_$2" "$3"; exit; }   # our own second half
+# our own second half: a process of its own, as bash ignores `set -e` inside an `if`
+[ "${1:-}" = --into ] && { "build_$2" "$3"; exit; }
+[ "${1:-}" = --bootstrap ] && { bootstrap "$2" "$3" "$4"; exit; }   # for tests/vm/build.sh, with HOSTEL_BASES set
 FORCE=; [ "${1:-}" = --force ] && { FORCE=1; shift; }
 if [ $# = 0 ]; then
   for n in $ALL; do
@@ -135,18 +162,29 @@ fi
 for n; do case " $ALL " in *" $n "*) ;; *) echo "build tree $n: there is no such recipe; known: $ALL" >&2; exit 1 ;; esac; done
 [ "$(id -u)" = 0 ] || { echo "build trees: needs root (mmdebstrap makes device nodes and owners)" >&2; exit 1; }
 mkdir -p "$TREES"; chmod 755 "$TREES"
-failed=
-for n; do
+if [ -z "${HOSTEL_BASES:-}" ]; then
+  HOSTEL_BASES=$(mktemp -d "$TREES/.bases.XXXXXX"); trap 'rm -rf "$HOSTEL_BASES"' EXIT
+  export HOSTEL_BASES
+fi
+build() { # NAME, if it is missing or of another recipe
+  local n=$1 t start
   exec 9>"$TREES/.$n.lock"; flock 9
-  if [ -z "$FORCE" ] && made "$n"; then exec 9>&-; continue; fi
+  if [ -z "$FORCE" ] && made "$n"; then exec 9>&-; return 0; fi
   t=$TREES/.new-$n; rm -rf "$t"; mkdir "$t"; chmod 755 "$t"; start=$(date +%s)
-  if bash "$0" --into "$n" "$t" 9>&-; then   # a process of its own: inside an `if`, bash ignores `set -e` otherwise
+  if bash "$0" --into "$n" "$t" 9>&-; then
     [ -d "$TREES/$n" ] && mv "$TREES/$n" "$TREES/.old-$n.$$"
     mv "$t" "$TREES/$n"; recipe "$n" > "$TREES/.$n.recipe"; rm -rf "$TREES/.old-$n.$$"
     echo "tree $n: built in $(($(date +%s) - start)) s, $(du -sm "$TREES/$n" | cut -f1) MB" >&2
   else
-    rm -rf "$t"; failed="$failed $n"; echo "build tree $n: failed" >&2
+    rm -rf "$t"; echo "build tree $n: failed" >&2; return 1
   fi
   exec 9>&-
+}
+# two at a time: one waits for the network or the disk while the other computes
+failed=0; running=0
+for n; do
+  if [ $running = 2 ]; then wait -n || failed=1; running=1; fi
+  build "$n" & running=$((running + 1))
 done
-[ -z "$failed" ] || { echo "build trees: these failed:$failed" >&2; exit 1; }
+while [ $running -gt 0 ]; do wait -n || failed=1; running=$((running - 1)); done
+[ $failed = 0 ] || { echo "build trees: some failed" >&2; exit 1; }

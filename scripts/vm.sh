@@ -8,7 +8,8 @@
 #   scripts/vm.sh systemd memory devices     some cases of tests/vm/cases
 set -euo pipefail
 cd "$(dirname "$0")/.."
-[ "$(uname -m)" = x86_64 ] || { echo "run VMs: only known for x86_64; skipping" >&2; exit 0; }
+skip() { echo "virtual machines: skipped: $*"; exit 0; }
+[ "$(uname -m)" = x86_64 ] || skip "only known for x86_64"
 [ "$(id -u)" = 0 ] || { echo "run VMs: building them needs root" >&2; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ] || [ -x "/sbin/$1" ]; }
 
@@ -18,7 +19,7 @@ for pair in mmdebstrap:mmdebstrap busybox:busybox-static cpio:cpio depmod:kmod m
 done
 qemu=; have qemu-system-x86_64 || qemu=qemu-system-x86
 if [ -n "$missing$qemu" ]; then
-  have apt-get || { echo "install packages: no apt-get here; install the counterparts of:$missing $qemu" >&2; exit 1; }
+  have apt-get || skip "no apt-get here to install the counterparts of:$missing $qemu"
   export DEBIAN_FRONTEND=noninteractive
   from=()
   # Beside qemu tools from backports, the QEMU of bookworm itself would remove them. The source is named for this run alone.
@@ -29,11 +30,13 @@ if [ -n "$missing$qemu" ]; then
   fi
   exec 8>"${HOSTEL_APT_LOCK:-/tmp/apt.lock}"; flock 8
   apt-get -qq "${from[@]}" update >&2 || echo "apt-get update failed; going on with what is cached" >&2
-  [ -z "$missing" ] || apt-get -qq -y -o Dpkg::Use-Pty=0 install --no-install-recommends $missing >/dev/null
-  [ -z "$qemu" ] || apt-get -qq -y -o Dpkg::Use-Pty=0 "${from[@]}" install --no-install-recommends $qemu >/dev/null
+  installed=1
+  [ -z "$missing" ] || apt-get -qq -y -o Dpkg::Use-Pty=0 install --no-install-recommends $missing >/dev/null || installed=
+  [ -z "$qemu" ] || apt-get -qq -y -o Dpkg::Use-Pty=0 "${from[@]}" install --no-install-recommends $qemu >/dev/null || installed=
   exec 8>&-
   [ -z "$qemu" ] || rm -f "${list:-}"
+  [ -n "$installed" ] || skip "apt-get cannot install:$missing $qemu"
 fi
 scripts/trees.sh busybox debian
-hostel=$(scripts/build.sh | sed -n 1p)
+hostel=${HOSTEL_BIN:-$(scripts/build.sh | sed -n 1p)}
 exec tests/vm/suite.sh "$hostel" "$@"

@@ -58,6 +58,24 @@ pub(crate) fn trees() -> PathBuf {
     std::env::var_os("HOSTEL_TREES").map_or_else(|| PathBuf::from("/var/tmp/hostel-trees"), PathBuf::from)
 }
 
+/// The busybox tree of this run: the shared one may bear traces of machines that somebody started in it.
+fn busybox() -> PathBuf {
+    of_this_run().join("busybox")
+}
+
+/// Builds what this run copies its trees from.
+pub(crate) fn prepare() -> io::Result<()> {
+    let tree = busybox();
+    std::fs::create_dir_all(&tree)?;
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/trees.sh");
+    run("bash", &[script.as_ref(), "--into".as_ref(), "busybox".as_ref(), tree.as_os_str()])
+}
+
+/// Removes what `prepare` made.
+pub(crate) fn finish() {
+    remove(&of_this_run());
+}
+
 fn run(program: &str, args: &[&std::ffi::OsStr]) -> io::Result<()> {
     let out = Command::new(program).args(args).stdin(Stdio::null()).output()?;
     if out.status.success() { Ok(()) } else { Err(io::Error::other(format!("{program} {args:?}: {}", String::from_utf8_lossy(&out.stderr)))) }
@@ -71,7 +89,7 @@ impl Place {
         let tree = place.tree();
         let copy = |from: PathBuf| run("cp", &["-a".as_ref(), "--reflink=auto".as_ref(), from.as_os_str(), tree.as_os_str()]);
         match kind {
-            Kind::Busybox => copy(trees().join("busybox"))?,
+            Kind::Busybox => copy(busybox())?,
             Kind::DebianCopy => copy(trees().join("debian"))?,
             Kind::Debian => {
                 let layers = place.layers();

@@ -342,4 +342,10 @@ fn clear_runtime(place: &Place) {
         let _ = std::fs::remove_file(format!("/run/systemd/nspawn/locks/inode-{}:{}", meta.dev(), meta.ino()));
     }
     let _ = std::fs::remove_file(place.dir.join(format!(".#{}.lck", place.name)));
+    // --link-journal=guest leaves a link on the host that leads into the tree
+    for entry in std::fs::read_dir("/var/log/journal").into_iter().flatten().flatten() {
+        if std::fs::read_link(entry.path()).is_ok_and(|to| to.starts_with(&place.dir)) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }

@@ -95,7 +95,7 @@ impl Scenario {
             after: "",
             env: Vec::new(),
             own_network: false,
-            limit: Duration::from_secs(15),
+            limit: Duration::from_secs(30),
         }
     }
 

@@ -116,7 +116,9 @@ impl Invocation {
         let pidfd = Pid::from_raw(child.id() as i32).and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok());
         let pidfd = pidfd.unwrap_or_else(|| panic!("open pidfd of {}", self.program.display()));
         let mut held = child.stdin.take();
-        if let (Some(input), Some(mut stdin)) = (self.input.clone(), held.take()) {
+        if let Some(input) = self.input.clone()
+            && let Some(mut stdin) = held.take()
+        {
             std::thread::spawn(move || {
                 let _ = std::io::Write::write_all(&mut stdin, &input);
             });

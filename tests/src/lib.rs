@@ -8,6 +8,7 @@
 //! (default /var/tmp/hostel-trees), `HOSTEL_TEST_DIR` (default /var/tmp/hostel-tests), `HOSTEL_QUICK` (no Debian trees).
 
 mod bed;
+mod image;
 mod invocation;
 mod leftovers;
 mod terminal;
@@ -17,6 +18,7 @@ mod view;
 mod wires;
 
 pub use bed::{Bed, eventually};
+pub use image::{Part, has};
 pub use invocation::{Invocation, Outcome, Running};
 pub use terminal::Terminal;
 pub use trap::Trap;

@@ -109,6 +109,68 @@ fn killed_at_every_wait() {
 }
 
 #[test]
+fn a_payload_killed_before_its_exec_is_no_started_machine() {
+    let Some(bed) = Bed::start() else { return };
+    if Invocation::new("strace").arg("-V").run().code != Some(0) {
+        return println!("skipped: no strace");
+    }
+    let tree = bed.little();
+    let name = bed.name();
+    // The payload alone changes its root; at that moment it has taken everything over from the supervisor.
+    let killed = "exec strace -f -qq -o /dev/null -e trace=pivot_root -e inject=pivot_root:signal=KILL \"$@\"";
+    for options in [&[][..], &["-a"], &["-U"]] {
+        let line = bed.nspawn(&tree, options).args(["-M", &name, "/probe", "say", "reached"]);
+        line.through_shell(killed).limit(SOON).run().exits(1).says("killed before it could execute");
+    }
+    tree.init_is_probe("sleep");
+    let line = bed.hostel(["boot"]).arg(tree.path()).args(["-d", "--name", &name]);
+    line.through_shell(killed).limit(SOON).run().exits(1).prints("").says("killed before it could execute");
+    next_start_works(&bed, &tree, &name);
+}
+
+#[test]
+fn a_machine_that_reboots_writes_no_more_and_more() {
+    let Some(bed) = Bed::start() else { return };
+    let tree = bed.little();
+    let name = bed.name();
+    let lines = |reboots: u32| {
+        tree.write("/n", "0\n");
+        tree.remove("/usr/sbin/init");
+        let script =
+            format!("#!/bin/sh\nread n </n; echo $((n + 1)) >/n; [ $n -lt {reboots} ] && exec /probe reboot; exec /probe say up then sleep\n");
+        tree.write("/usr/sbin/init", script).executable("/usr/sbin/init");
+        let running = bed.hostel(["boot", "--network-veth", "--overlay=/usr/share::/mnt"]).arg(tree.path()).args(["--name", &name]).start();
+        running.expect("up");
+        let text = std::fs::read_to_string(bed.state_of(&name).join("undo")).expect("journal");
+        bed.hostel(["stop", &name]).run().exits(0);
+        running.finish(SOON);
+        text.lines().count()
+    };
+    assert_eq!(lines(4), lines(1));
+}
+
+#[test]
+fn a_machine_whose_supervisor_hangs_can_be_stopped() {
+    let Some(bed) = Bed::start() else { return };
+    let tree = bed.little();
+    tree.init_is_probe("sleep");
+    for (options, status) in [(&[][..], 0), (&["--force"], 4)] {
+        let name = bed.name();
+        let running = bed.hostel(["boot"]).arg(tree.path()).args(["--name", &name]).start();
+        assert!(eventually(SOON, || bed.state_of(&name).join("state.json").exists()));
+        let leader = hostel_tests::leader_below(running.pid());
+        running.signal(Signal::STOP);
+        let stopped = bed.hostel(["stop", &name]).args(options).limit(SOON).run().exits(status);
+        assert!(stopped.errors().contains("does not answer"), "{}", stopped.describe());
+        let state = std::fs::read_to_string(format!("/proc/{leader}/stat")).unwrap_or_default();
+        assert!(state.is_empty() || state.contains(") Z "), "{state}");
+        running.signal(Signal::CONT);
+        running.finish(SOON);
+        bed.assert_clean();
+    }
+}
+
+#[test]
 fn killed_at_fifty_moments() {
     let Some(bed) = Bed::start() else { return };
     let tree = bed.busybox();

@@ -123,6 +123,8 @@ lies! {
     tmpfs_target: "/mnt", ["--tmpfs=/mnt"], ["/probe", "say", "ran"];
     overlay_target: "/mnt", ["--overlay=/usr/share::/mnt"], ["/probe", "say", "ran"];
     overlay_of_tree: "/srv", ["--overlay=+/srv::/mnt"], ["/probe", "say", "ran"];
+    overlay_upper_layer: "/srv", ["--overlay=/usr/share:+/srv:/mnt"], ["/probe", "say", "ran"];
+    overlay_upper_layers_parent: "/srv", ["--overlay=/usr/share:+/srv/sub:/mnt"], ["/probe", "say", "ran"];
     inaccessible_target: "/srv", ["--inaccessible=/srv"], ["/probe", "say", "ran"];
     working_directory: "/srv", ["--chdir=/srv"], ["/probe", "say", "ran"];
     root_chowned: "/srv", ["--private-users=655360", "--private-users-ownership=chown"], ["/probe", "say", "ran"];
@@ -141,6 +143,32 @@ fn links_inside_mean_the_machines_own_root() {
     std::fs::write(shared.join("f"), "through\n").expect("write");
     bed.nspawn(&tree, [&format!("--bind={}:/mnt/deep", shared.display()), "cat", "/srv/real/deep/f"]).run().exits(0).prints("through");
     assert!(!Path::new("/srv/real").exists());
+}
+
+#[test]
+fn no_program_is_hostel_itself() {
+    let Some(bed) = Bed::start() else { return };
+    let tree = bed.busybox();
+    // What is /proc/self/exe while the program is being executed is our own file on the host.
+    symlink("/proc/self/exe", tree.at("/opt/link")).expect("link");
+    symlink("/proc/thread-self/exe", tree.at("/opt/other-link")).expect("link");
+    symlink("link", tree.at("/opt/link-to-link")).expect("link");
+    for (name, line) in [("script", "#!/proc/self/exe --help\n"), ("script-by-link", "#! /opt/link\n"), ("script-of-script", "#!/opt/script\n")] {
+        tree.write(&format!("/opt/{name}"), line).executable(&format!("/opt/{name}"));
+    }
+    for name in ["link", "other-link", "link-to-link", "script", "script-by-link", "script-of-script"] {
+        let path = format!("/opt/{name}");
+        for options in [&[][..], &["-a"], &["-u", "alice"], &["--setenv=PATH=/opt"]] {
+            let word = if options == ["--setenv=PATH=/opt"] { name } else { &path };
+            bed.nspawn(&tree, options).arg(word).run().exits(1).says("lead out of the machine");
+        }
+    }
+    for place in ["/usr/lib/systemd/systemd", "/usr/sbin/init"] {
+        tree.remove(place);
+        std::fs::create_dir_all(tree.at(place).parent().expect("parent")).expect("mkdir");
+        symlink("/opt/script", tree.at(place)).expect("link");
+    }
+    bed.nspawn(&tree, ["-b"]).run().exits(1).says("lead out of the machine");
 }
 
 #[test]
@@ -208,6 +236,44 @@ fn swapping_a_mount_target_while_machines_start_never_reaches_the_host() {
         trap.assert_untouched("a swapped mount target");
     }
     swapper.signal(hostel_tests::Signal::KILL);
+}
+
+#[test]
+fn swapping_the_place_of_an_upper_layer_never_reaches_the_host() {
+    let Some(bed) = Bed::start() else { return };
+    if Invocation::new("strace").arg("-V").run().code != Some(0) {
+        return println!("skipped: no strace");
+    }
+    let tree = bed.busybox();
+    let trap = Trap::set(bed.dir().join("trap"));
+    std::fs::create_dir_all(tree.at("/srv/sub")).expect("mkdir");
+    // The work directory is made beside the layer. Where it will be is written down first; then, because strace makes that
+    // last long enough, /srv becomes a link to the trap.
+    let name = bed.name();
+    let line = bed.nspawn(&tree, ["-M", &name, "--overlay=/usr/share:+/srv/sub:/mnt", "/probe", "say", "ran"]);
+    let slow = "exec strace -qq -o /dev/null -e trace=mkdir,mkdirat -e inject=mkdir,mkdirat:delay_enter=200000 \"$@\"";
+    let running = line.through_shell(slow).start();
+    let journal = bed.state_of(&name).join("undo");
+    let written = || std::fs::read_to_string(&journal).is_ok_and(|text| text.contains("/srv/.#hostel-"));
+    assert!(hostel_tests::eventually(Duration::from_secs(10), written), "no work directory was written down");
+    std::fs::rename(tree.at("/srv"), tree.at("/opt-srv")).and_then(|()| symlink(trap.path(), tree.at("/srv"))).expect("swap");
+    running.finish(Duration::from_secs(20)).exits(0).prints("ran");
+    trap.assert_untouched("a swapped directory of an upper layer");
+}
+
+#[test]
+fn an_upper_layer_that_is_the_tree_is_refused() {
+    let Some(bed) = Bed::start() else { return };
+    let tree = bed.busybox();
+    // Beside the tree is the host.
+    tree.remove("/srv");
+    symlink("/", tree.at("/srv")).expect("link");
+    let host = std::fs::metadata(tree.path().parent().expect("parent")).and_then(|m| m.modified()).expect("time");
+    for upper in ["/", "/srv", "/srv/srv"] {
+        bed.nspawn(&tree, [&format!("--overlay=/usr/share:+{upper}:/mnt"), "/probe", "say", "ran"]).run().exits(1).says("it is the tree itself");
+    }
+    let after = std::fs::metadata(tree.path().parent().expect("parent")).and_then(|m| m.modified()).expect("time");
+    assert_eq!(host, after, "something was made beside the tree");
 }
 
 #[test]

@@ -59,6 +59,17 @@ fn state(bed: &Bed, name: &str) -> String {
 // ---- run
 
 #[test]
+fn what_cannot_have_an_effect_is_refused_or_told() {
+    let Some(bed) = Bed::start() else { return };
+    let tree = bed.busybox();
+    let run = |words: &[&str]| bed.hostel(["run", "--tree"]).arg(tree.path()).args(words).args(["--", "/probe", "say", "ran"]).run();
+    run(&["--nest=2", "--privileged-users=host"]).fails().says("--nest=");
+    run(&["--nest=2"]).exits(0).prints("ran");
+    let told = run(&["--property=DeviceAllow=/dev/no-such-device rw", "--property=DeviceAllow=char-no-such-driver r"]).exits(0).prints("ran");
+    told.says("/dev/no-such-device has no effect").says("char-no-such-driver has no effect");
+}
+
+#[test]
 fn run_is_an_overlay_of_the_host() {
     let Some(bed) = Bed::start() else { return };
     let marker = format!("/etc/hostel-test-{}", bed.id());
@@ -147,6 +158,131 @@ fn run_keep_remembers() {
     let outcome = run("cat /etc/kept").ends();
     assert!(!outcome.text().contains("kept\n"), "rm did not forget: {}", outcome.describe());
     bed.hostel(["rm", &name]).run().ends();
+}
+
+/// What a machine of that name is in the listing of everything that exists.
+#[track_caller]
+fn stored(bed: &Bed, name: &str) -> Vec<Value> {
+    let all = bed.hostel(["ps", "--all", "--json"]).run().exits(0).json();
+    all.as_array().expect("an array").iter().filter(|m| m["name"] == name).cloned().collect()
+}
+
+fn kept_directory(name: &str) -> std::path::PathBuf {
+    Path::new("/var/lib/hostel/machines").join(name)
+}
+
+#[test]
+fn kept_machines_are_seen() {
+    let Some(bed) = Bed::start() else { return };
+    let tree = bed.busybox();
+    let name = bed.name();
+    let over = |script: &str| bed.hostel(["run", "--keep", &name, "--tree"]).arg(tree.path()).args(["--", "sh", "-c", script]);
+    assert!(stored(&bed, &name).is_empty());
+    let running = over("dd if=/dev/zero of=/etc/big bs=1024 count=100 2>/dev/null; rm /etc/hostname; echo up; read x").open_input().start();
+    running.expect("up");
+    let seen = stored(&bed, &name);
+    assert!(seen.len() == 1 && seen[0]["state"] == "running", "{seen:?}");
+    running.signal(Signal::TERM);
+    running.finish(SOON);
+
+    let seen = stored(&bed, &name);
+    assert!(seen.len() == 1 && seen[0]["state"] == "kept" && seen[0]["leader"].is_null(), "{seen:?}");
+    assert_eq!(seen[0]["tree"].as_str(), tree.path().to_str());
+    assert!(row(&bed, &name).is_none(), "it does not run");
+    let line = bed.hostel(["ps", "-a"]).run().exits(0).text();
+    assert!(line.lines().any(|l| l.split_whitespace().take(2).eq([name.as_str(), "kept"])), "{line}");
+    let status = bed.hostel(["status", &name]).run().exits(0).text();
+    assert!(status.contains("kept, it does not run") && status.contains(&format!("lies over: {}", tree.path().display())), "{status}");
+    let inspected = bed.hostel(["inspect", &name]).run().exits(0).json();
+    assert!(inspected["upper"]["bytes"].as_u64().is_some_and(|n| (100 << 10..1 << 20).contains(&n)), "{inspected}");
+    assert!(inspected["upper"]["files"].as_u64().is_some_and(|n| n >= 2), "{inspected}");
+    assert_eq!(inspected["tree"].as_str(), tree.path().to_str());
+    // Keys are the same for one that runs.
+    let running = over("echo up; read x").open_input().start();
+    running.expect("up");
+    let other = bed.hostel(["inspect", &name]).run().exits(0).json();
+    let keys = |value: &Value| value.as_object().map(|o| o.keys().cloned().collect::<Vec<_>>());
+    assert_eq!(keys(&inspected), keys(&other));
+    bed.hostel(["rm", &name]).run().fails().says("it is running");
+    running.signal(Signal::TERM);
+    running.finish(SOON);
+
+    bed.hostel(["rm", &name]).run().exits(0);
+    assert!(stored(&bed, &name).is_empty() && !kept_directory(&name).exists());
+    bed.hostel(["status", &name]).run().exits(1).says("does not run");
+}
+
+#[test]
+fn a_kept_layer_stays_over_its_tree() {
+    let Some(bed) = Bed::start() else { return };
+    let (tree, other) = (bed.busybox(), bed.busybox());
+    let (name, named) = (bed.name(), bed.name());
+    // A tree by name.
+    std::fs::create_dir_all("/run/machines").expect("make /run/machines");
+    let link = Path::new("/run/machines").join(&named);
+    std::os::unix::fs::symlink(other.path(), &link).expect("link");
+    let keep = |over: &[&str]| bed.hostel(["run", "--keep", &name]).args(over).args(["--", "cat", "/etc/kept"]).run();
+    let path = tree.path().to_string_lossy().into_owned();
+    bed.hostel(["run", "--keep", &name, "--tree", &path, "--", "sh", "-c", "echo kept >/etc/kept"]).run().exits(0);
+    for over in [&["--tree", &*other.path().to_string_lossy()][..], &["--tree", &named], &["--tree", "/"], &[]] {
+        let refused = keep(over).exits(125).says("it lies over").says(&format!("--tree {path}"));
+        assert_eq!(refused.errors().lines().count(), 2, "{}", refused.describe());
+    }
+    keep(&["--tree", &path]).exits(0).prints("kept");
+    // Another name for the same tree.
+    std::fs::remove_file(&link).expect("unlink");
+    std::os::unix::fs::symlink(tree.path(), &link).expect("link");
+    keep(&["--tree", &named]).exits(0).prints("kept");
+    std::fs::remove_file(&link).expect("unlink");
+    // `run` leaves a tree as it is: a kept machine is none.
+    bed.hostel(["run", "--tree", &name, "--", "true"]).run().exits(125).says(&format!("--keep {name}"));
+    for throw_away in ["--ephemeral", "--volatile=yes", "--read-only"] {
+        keep(&["--tree", &path, throw_away]).exits(2).says("combine --keep and");
+    }
+
+    // A damaged note is said to be one, and does not hide the machine.
+    let note = kept_directory(&name).join("machine.json");
+    for damage in [Some("{\"lower\":"), Some(""), None] {
+        match damage {
+            Some(text) => std::fs::write(&note, text).expect("write"),
+            None => std::fs::remove_file(&note).expect("remove"),
+        }
+        let refused = keep(&["--tree", &path]).exits(125).says("machine.json").says(&format!("hostel rm {name}"));
+        assert_eq!(refused.errors().lines().count(), 2, "{}", refused.describe());
+        assert_eq!(stored(&bed, &name)[0]["state"], "damaged");
+    }
+    assert!(kept_directory(&name).join("upper/etc/kept").exists());
+    bed.hostel(["rm", &name]).run().exits(0);
+}
+
+#[test]
+fn keeping_nothing_leaves_nothing() {
+    let Some(bed) = Bed::start() else { return };
+    let tree = bed.busybox();
+    let name = bed.name();
+    let path = tree.path().to_string_lossy().into_owned();
+    for (words, status) in [
+        (&["--tree", "/no/such/tree", "--", "true"][..], 125),
+        (&["--tree", &path, "--bind", "/no/such/source:/x", "--", "true"], 125),
+        (&["--tree", &path, "--uid=nobodyofthisname", "--", "true"], 125),
+        (&["--tree", &path, "--", "/no/such/program"], 127),
+        (&["--tree", &path, "-d", "--", "/no/such/program"], 127),
+        (&["--", "/etc/hostname"], 126),
+    ] {
+        bed.hostel(["run", "--keep", &name]).args(words).run().exits(status);
+        assert!(!kept_directory(&name).exists(), "{words:?}");
+    }
+    // What has been kept stays when a later start fails.
+    bed.hostel(["run", "--keep", &name, "--tree", &path, "--", "touch", "/etc/kept"]).run().exits(0);
+    bed.hostel(["run", "--keep", &name, "--tree", &path, "--", "/no/such/program"]).run().exits(127);
+    assert!(kept_directory(&name).join("upper/etc/kept").exists());
+    // A command that fails has run.
+    let second = bed.name();
+    bed.hostel(["run", "--keep", &second, "--tree", &path, "--", "false"]).run().exits(1);
+    assert!(kept_directory(&second).exists());
+    for name in [name, second] {
+        bed.hostel(["rm", &name]).run().exits(0);
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hostel_tests::{Bed, Signal};
+use hostel_tests::{Bed, Invocation, Signal};
 
 #[test]
 fn status_of_pid_1_is_ours_but_133_is_1() {
@@ -138,6 +138,64 @@ fn stub_hides_its_command_line_and_environment() {
     let stub = view.strings("/pid1/env");
     assert!(stub.iter().all(|e| e.starts_with("container")), "the stub's environment: {stub:?}");
     assert!(!view["pid1"]["argv"].to_string().contains("secret"), "{:?}", view["pid1"]["argv"]);
+}
+
+#[test]
+fn stub_has_nothing_of_the_host_in_its_memory() {
+    let Some(bed) = Bed::start() else { return };
+    let tree = bed.busybox();
+    let backwards = |text: &str| text.chars().rev().collect::<String>();
+    let secret = backwards("this must not reach a machine");
+    // What is in its arguments: the tree's path, the machine's name.
+    let place = backwards(bed.id());
+    for needle in [&secret, &place] {
+        let line = ["/probe", "scan", "self", needle, "then", "scan", "1", needle];
+        let seen = "scan self: read found yes\nscan 1: read found no";
+        bed.nspawn(&tree, ["-a"]).args(line).run().exits(0).prints(seen);
+        bed.nspawn(&tree, ["-a", "-U"]).args(line).run().exits(0).prints(seen);
+        bed.hostel(["run", "--tree"]).arg(tree.path()).arg("--").args(line).run().exits(0).prints(seen);
+    }
+}
+
+#[test]
+fn stub_program_cannot_be_written() {
+    let Some(bed) = Bed::start() else { return };
+    let tree = bed.busybox();
+    let script = "cat /proc/1/comm; tr '\\0' ' ' </proc/1/cmdline; echo; tr '\\0' '\\n' </proc/1/environ; ls -1 /proc/1/fd";
+    let outcome = bed.nspawn(&tree, ["-a", "sh", "-c", script]).run().exits(0);
+    let text = outcome.text();
+    let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+    assert_eq!(lines.iter().filter(|l| **l == "(sd-stubinit)").count(), 2, "{}", outcome.describe());
+    assert!(lines.iter().any(|l| l.starts_with("container=")) && lines.iter().any(|l| l.starts_with("container_uuid=")), "{}", outcome.describe());
+    assert_eq!(lines.iter().filter(|l| l.parse::<u32>().is_ok()).count(), 4, "0, 1, 2 and its signals: {}", outcome.describe());
+    // While it runs, "text file busy" protects it anyway; but a machine can wait. The mount is in no namespace: nobody may change it.
+    let seen = "/proc/1/exe is read-only: yes\nmount_setattr /proc/1/exe: EINVAL\nopen_tree /proc/1/exe: EINVAL";
+    bed.nspawn(&tree, ["-a", "/probe", "thaw", "/proc/1/exe"]).run().exits(0).prints(seen);
+}
+
+#[test]
+fn stub_runs_under_a_filter_without_execveat() {
+    let Some(bed) = Bed::start() else { return };
+    let tree = bed.busybox();
+    bed.nspawn(&tree, ["-a", "--system-call-filter=~execveat", "/probe", "say", "ran"]).run().exits(0).prints("ran");
+}
+
+#[test]
+fn stub_runs_though_the_hosts_program_is_gone_or_private() {
+    let Some(bed) = Bed::start() else { return };
+    let tree = bed.busybox();
+    let copy = bed.dir().join("own-hostel");
+    for options in [&["-a"][..], &["-a", "-U"]] {
+        for script in ["exec 9<\"$0\"; rm \"$0\"; exec /proc/self/fd/9 \"$@\"", "chmod 700 \"$0\"; exec \"$0\" \"$@\""] {
+            std::fs::copy(bed.hostel([""]).program(), &copy).expect("copy");
+            let ran = Invocation::new("/bin/sh")
+                .args(["-c", script])
+                .arg(&copy)
+                .args(["nspawn", "-q", "--register=no", "--keep-unit", "-D"])
+                .arg(tree.path());
+            ran.args(options).args(["/probe", "say", "ran"]).env("HOSTEL_RUNTIME_DIR", bed.runtime_dir()).run().exits(0).prints("ran");
+        }
+    }
 }
 
 #[test]

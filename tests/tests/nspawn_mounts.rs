@@ -78,6 +78,24 @@ fn norbind_leaves_submounts_out() {
 }
 
 #[test]
+fn tmpfs_mounted_as_asked() {
+    let Some(bed) = Bed::start() else { return };
+    let tree = bed.busybox();
+    for (options, wanted, unwanted) in [
+        ("", "rw,nodev", "relatime"),
+        ("noatime,noexec", "rw,nodev,noexec,noatime", "nosuid"),
+        ("relatime,nosuid", "rw,nosuid,nodev,relatime", "noatime"),
+        ("nodiratime,relatime,dev", "rw,nodiratime,relatime", "nodev"),
+        ("ro,nodiratime", "ro,nodev,nodiratime", "relatime"),
+    ] {
+        let line = bed.nspawn(&tree, [&format!("--tmpfs=/srv:{options}"), "grep", " /srv ", "/proc/self/mountinfo"]).run().exits(0).text();
+        let seen = line.split(' ').nth(5).unwrap_or_default();
+        assert!(seen == wanted && !seen.contains(unwanted), "{options}: {line}");
+    }
+    bed.nspawn(&tree, ["--tmpfs=/srv:noauto", "true"]).run().exits(1).says("noauto");
+}
+
+#[test]
 fn tmpfs_with_options() {
     let Some(bed) = Bed::start() else { return };
     let tree = bed.busybox();

@@ -214,6 +214,34 @@ fn nspawn_privileged() {
 }
 
 #[test]
+fn a_command_that_stops_a_machine_shows_nothing_of_the_supervisor() {
+    let Some(bed) = Bed::start() else { return };
+    if hostel_tests::Invocation::new("strace").arg("-V").run().code != Some(0) {
+        return println!("skipped: no strace");
+    }
+    let tree = bed.busybox();
+    // Who is called runit is asked by a command: `/sbin/init 0`.
+    std::fs::copy(hostel_tests::probe(), tree.at("/usr/bin/runit")).expect("copy");
+    tree.remove("/usr/sbin/init").write("/etc/probe-init", "visitor tsoh-eht-fo-terces");
+    std::os::unix::fs::symlink("/usr/bin/runit", tree.at("/usr/sbin/init")).expect("link");
+    for background in [false, true] {
+        let name = bed.name();
+        // Whoever enters starts a session there, which strace makes last long enough to be looked at.
+        let slow = "exec strace -f -qq -o /dev/null -e trace=setsid -e inject=setsid:delay_enter=200000 \"$@\"";
+        let line =
+            if background { bed.hostel(["boot", "-d", "--privileged-users=host", "--name", &name]) } else { bed.nspawn(&tree, ["-b", "-M", &name]) };
+        let line = if background { line.arg(tree.path()) } else { line }.env("HOSTEL_TEST_SECRET", "secret-of-the-host");
+        let running = line.through_shell(slow).start();
+        let log = || if background { bed.hostel(["logs", &name]).run().text() } else { running.stdout() };
+        assert!(hostel_tests::eventually(std::time::Duration::from_secs(10), || log().contains("waiting")), "{}", log());
+        bed.hostel(["stop", &name]).run().exits(0);
+        let log = log();
+        assert!(log.contains("program is read-only: yes") && log.contains("scan visitor: read found no"), "background: {background}: {log}");
+        running.finish(std::time::Duration::from_secs(5));
+    }
+}
+
+#[test]
 fn the_callers_terminal_is_out_of_reach() {
     let Some(bed) = Bed::start() else { return };
     let tree = bed.busybox();

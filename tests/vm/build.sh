@@ -11,10 +11,9 @@ export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 here=$(dirname "$(realpath "$0")")
 VMS=${HOSTEL_VM:-/var/tmp/hostel-vm}
 TREES=${HOSTEL_TREES:-/var/tmp/hostel-trees}
-MIRROR=${HOSTEL_DEBIAN_MIRROR:-http://deb.debian.org/debian}
 LOCK=${HOSTEL_APT_LOCK:-/tmp/apt.lock}
 SUITE=bookworm
-TOOLS=busybox-static,iproute2,kmod,mount,procps,udev,util-linux
+TOOLS=busybox-static,cryptsetup-bin,e2fsprogs,erofs-utils,fdisk,iproute2,kmod,mount,procps,udev,util-linux
 # What the initrd loads before it can mount the root disk and the share.
 FIRST="virtio_pci virtio_blk ext4 virtio_console virtio_rng 9pnet_virtio 9p overlay"
 
@@ -70,11 +69,7 @@ initrd() {
 
 # debian DIR PACKAGES: a root file system that mounts the share and runs its job
 debian() {
-  flock "$LOCK" mmdebstrap --quiet --variant=minbase --format=directory \
-    --aptopt='Acquire::Check-Valid-Until "false"' --aptopt='Apt::Install-Recommends "false"' \
-    --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
-    --include="$2,$TOOLS" "$SUITE" "$1" "$MIRROR" </dev/null
-  rm -rf "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/*.bin
+  bash "$here/../../scripts/trees.sh" --bootstrap "$1" "$SUITE" "$2,$TOOLS"
   mkdir -p "$1"/{share,trees,lib/modules}
   cp -a "$VMS"/kernel/lib/modules/* "$1/lib/modules/"
   install -m 755 "$here/guest/job" "$1/usr/local/sbin/hostel-vm-job"
@@ -141,4 +136,7 @@ for kind; do declare -f "root_$kind" >/dev/null || die "build VM $kind: there is
 mkdir -p "$VMS"
 once kernel "$(recipe kernel uncompressed initrd)" kernel
 once trees "$(cat "$TREES"/.{busybox,debian}.recipe 2>/dev/null | sha256sum | cut -d' ' -f1)" trees
-for kind; do once "$kind" "$(cat "$VMS/kernel/recipe") $(recipe debian "root_$kind" vm)" vm "$kind"; done
+# side by side, on one base system
+HOSTEL_BASES=$(mktemp -d "$VMS/.bases.XXXXXX"); export HOSTEL_BASES; trap 'rm -rf "$HOSTEL_BASES"' EXIT
+built=(); for kind; do once "$kind" "$(cat "$VMS/kernel/recipe") $(recipe debian "root_$kind" vm)" vm "$kind" & built+=($!); done
+for job in "${built[@]}"; do wait "$job"; done

@@ -1,6 +1,6 @@
 //! Booting: the environment of an init, its stopping and starting again, a real Debian.
 
-use crate::scenario::Act::{Pause, Send, Signal, Wait};
+use crate::scenario::Act::{Pause, Send, Shell, Signal, Wait};
 use crate::scenario::{Kind, Look, Scenario};
 
 /// The probe is the tree's init and does what /etc/probe-init says.
@@ -26,7 +26,7 @@ pub(super) fn rows() -> Vec<Scenario> {
     let debian = |name, options: &[&'static str], before| {
         let mut scenario = Scenario::new(name, &["-b"]);
         scenario.args.extend(options);
-        scenario.tree(Kind::Debian).before(before).after("cat $T/marker").look(Look::Nothing).limit(60)
+        scenario.tree(Kind::Debian).before(before).after("cat $T/marker").look(Look::Nothing).limit(120)
     };
     vec![
         new("boot-view", &["-b"]).before(init!("json")).look(Look::View),
@@ -55,7 +55,7 @@ pub(super) fn rows() -> Vec<Scenario> {
         debian("debian-reboot", &[], when_up!("systemctl reboot --no-block")),
         debian("debian-exit", &[], when_up!("systemctl exit 7 --no-block")),
         debian("debian-halt", &[], when_up!("systemctl halt --no-block")),
-        debian("debian-term", &[], when_up!("true")).acts(&[Pause(3000), Signal(15)]),
+        debian("debian-term", &[], when_up!("true")).acts(&[Shell("for i in $(seq 600); do [ -s $T/marker ] && break; sleep 0.1; done"), Signal(15)]),
         debian("debian-escape", &[], when_up!("true")).terminal(&[Wait("login:"), Send("\x1d\x1d\x1d")]),
         debian("debian-private-network", &["--private-network"], when_up!("ip -o link | wc -l >>/marker; systemctl poweroff --no-block")),
         debian("debian-volatile-overlay", &["--volatile=overlay"], when_up!("systemctl poweroff --no-block")),

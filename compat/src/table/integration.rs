@@ -32,7 +32,7 @@ pub(super) fn rows() -> Vec<Scenario> {
         ("resolv-bind-host-link", "--resolv-conf=bind-host"),
         ("resolv-delete-link", "--resolv-conf=delete"),
     ] {
-        rows.push(resolv(name, option).before("rm $T/etc/resolv.conf; ln -s ../run/somewhere/resolv.conf $T/etc/resolv.conf"));
+        rows.push(resolv(name, option).before("rm -f $T/etc/resolv.conf; ln -s ../run/somewhere/resolv.conf $T/etc/resolv.conf"));
     }
     for (name, option) in [
         ("resolv-auto-missing", "--resolv-conf=auto"),
@@ -40,11 +40,11 @@ pub(super) fn rows() -> Vec<Scenario> {
         ("resolv-bind-host-missing", "--resolv-conf=bind-host"),
         ("resolv-delete-missing", "--resolv-conf=delete"),
     ] {
-        rows.push(resolv(name, option).before("rm $T/etc/resolv.conf"));
+        rows.push(resolv(name, option).before("rm -f $T/etc/resolv.conf"));
     }
     rows.push(Scenario::new("resolv-private-network", &["--private-network", "sh", "-c", RESOLV]).before(old));
     rows.push(Scenario::new("resolv-read-only", &["--read-only", "sh", "-c", RESOLV]).before(old));
-    rows.push(Scenario::new("resolv-read-only-missing", &["--read-only", "sh", "-c", RESOLV]).before("rm $T/etc/resolv.conf"));
+    rows.push(Scenario::new("resolv-read-only-missing", &["--read-only", "sh", "-c", RESOLV]).before("rm -f $T/etc/resolv.conf"));
     rows.push(Scenario::new("resolv-users", &["-U", "sh", "-c", RESOLV]).before(old));
     rows.push(Scenario::new("resolv-without-etc", &["--resolv-conf=copy-host", "/probe", "exit", "0"]).before("rm -r $T/etc"));
 

@@ -81,6 +81,10 @@ fn others() -> Vec<Scenario> {
         shell("overlay-missing-target", "--overlay={dir}/low:{dir}/mid:{dir}/up:/brand/new", "cat /brand/new/f").before(LAYERS),
         overlay("overlay-two-words", "--overlay=+/etc::/mnt"),
         view("overlay-view", &["--overlay={dir}/low:{dir}/mid:{dir}/up:/mnt", "--overlay-ro={dir}/low:{dir}/mid:/opt"]).before(LAYERS),
+        // resolv.conf and localtime come after the mounts
+        shell("bind-ro-over-resolv-conf", "--bind-ro={dir}/src/f:/etc/resolv.conf", "cat /etc/resolv.conf").before(SOURCE),
+        shell("tmpfs-over-etc", "--tmpfs=/etc", "ls /etc"),
+        shell("overlay-over-etc", "--overlay=+/etc:{dir}/up:/etc", "cat /etc/resolv.conf; exit 3").before(LAYERS),
         shell("inaccessible-file", "--inaccessible=/etc/passwd", "cat /etc/passwd; stat -c '%a %F' /etc/passwd"),
         shell("inaccessible-directory", "--inaccessible=/home", "ls /home; touch /home/x; stat -c '%a %F' /home"),
         shell("inaccessible-missing", "--inaccessible=/none", "echo started"),

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use hostel_spec::Hint;
+
 /// What could not be done, to what, and why.
 #[derive(Debug)]
 pub struct Error {
@@ -12,8 +14,8 @@ pub struct Error {
     pub object: String,
     /// Cause.
     pub cause: String,
-    /// What the user can do; printed by the command line only.
-    pub hint: Option<String>,
+    /// What the user can do; put into words, and printed, by the command line only.
+    pub hint: Option<Hint>,
     /// The machine is busy (already running, or its tree is): a distinct exit status natively.
     pub busy: bool,
 }
@@ -28,7 +30,7 @@ impl Error {
     }
     /// Adds a hint.
     #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub fn hint(mut self, hint: impl Into<Hint>) -> Self {
         self.hint = Some(hint.into());
         self
     }

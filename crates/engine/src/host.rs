@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use hostel_spec::{Cable, CapName, MachineSpec, MachineUuid, NetworkMode, ResolvConf, Rlimit, RlimitName, Timezone, TreeSource, UserNamespace};
 use hostel_sys::{caps, proc};
+use rustix::fs::{Mode, OFlags};
 
 use crate::cgroup::Layout;
 use crate::error::{Context, Error, Result};
@@ -71,12 +72,18 @@ pub enum HostTimezone {
     Missing,
 }
 
+/// Refuses to go on as another user than root.
+pub fn require_root() -> Result<()> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    Err(Error::new("start", "machine", "Need to be root.").hint("run it with sudo; machines without root come later"))
+}
+
 impl Host {
     /// Captures what planning `spec` needs.
     pub fn capture(spec: &MachineSpec) -> Result<Host> {
-        if !rustix::process::geteuid().is_root() {
-            return Err(Error::new("start", "machine", "Need to be root.").hint("run it with sudo; machines without root come later"));
-        }
+        require_root()?;
         let cgroups = Layout::detect_for(&spec.resources).map_err(|e| Error::new("find", "cgroups", e))?;
         let (os_release_content, os_release) = os_release();
         let private = spec.network.mode == NetworkMode::Private;
@@ -104,6 +111,19 @@ impl Host {
             },
         })
     }
+}
+
+/// Reads a file that is rarely longer than 4 KiB: open, read, close, where std also asks for its size, twice for its end, and
+/// once for the close-on-exec flag it has just set.
+fn read_small(path: &str) -> std::io::Result<Vec<u8>> {
+    let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut text = vec![0; 4096];
+    let length = rustix::io::read(&file, &mut text)?;
+    if length == text.len() {
+        return fs::read(path);
+    }
+    text.truncate(length);
+    Ok(text)
 }
 
 /// Whether this kernel is of that version or newer; one that does not say counts as old.
@@ -159,9 +179,9 @@ fn machine_id() -> Option<MachineUuid> {
 /// Reads the host's os-release: (content, fields).
 fn os_release() -> (Option<Vec<u8>>, Vec<(String, String)>) {
     for path in ["/etc/os-release", "/usr/lib/os-release"] {
-        if let Ok(text) = fs::read_to_string(path) {
-            let fields = parse_os_release(&text);
-            return (Some(text.into_bytes()), fields);
+        if let Ok(text) = read_small(path) {
+            let fields = parse_os_release(&String::from_utf8_lossy(&text));
+            return (Some(text), fields);
         }
     }
     (None, Vec::new())
@@ -195,7 +215,7 @@ fn resolver(mode: ResolvConf, private: bool) -> Option<ResolvConfSource> {
         Auto if stub => stub_path,
         _ => "/etc/resolv.conf",
     };
-    let content = fs::read(path).ok()?;
+    let content = read_small(path).ok()?;
     Some(ResolvConfSource { path: path.into(), content, stub })
 }
 

@@ -3,8 +3,8 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use hostel_image::{machine_id, open};
-use hostel_spec::{Ephemeral, MachineSpec, Payload, TreeSource, Volatile};
+use hostel_image::{architecture, machine_id, open};
+use hostel_spec::{Ephemeral, Hint, MachineSpec, Payload, TreeSource, Volatile};
 use rustix::fs::{AtFlags, FileType};
 
 use crate::error::{Context, Error, Result};
@@ -26,9 +26,13 @@ pub fn find(spec: &MachineSpec) -> Result<Found> {
     match &spec.root.tree {
         TreeSource::Host => of_host(),
         TreeSource::Directory(path) => directory(spec, path),
+        TreeSource::Image(path) => crate::image::find(spec, path),
         TreeSource::Named(name) => match open::find(name) {
             Ok(open::Found { path, kind: open::Kind::Directory | open::Kind::Subvolume, .. }) => directory(spec, &path),
-            Ok(open::Found { path, .. }) => Err(Error::new("open", format!("tree {}", path.display()), "only directories can be run yet")),
+            Ok(open::Found { path, kind: open::Kind::DiskImage | open::Kind::BlockDevice, .. }) => crate::image::find(spec, &path),
+            Ok(open::Found { path, .. }) => {
+                Err(Error::new("open", format!("tree {}", path.display()), "it is a kept overlay; `hostel run --keep` and `hostel boot` run it"))
+            }
             Err(e) if spec.root.template.is_some() && matches!(e.cause, hostel_image::Cause::Os(rustix::io::Errno::NOENT)) => {
                 directory(spec, &Path::new("/var/lib/machines").join(name.as_str()))
             }
@@ -47,6 +51,9 @@ fn of_host() -> Result<Found> {
 }
 
 fn directory(spec: &MachineSpec, given: &Path) -> Result<Found> {
+    if spec.root.image.root_hash.is_some() {
+        return Err(Error::new("verify", format!("tree {}", given.display()), "it is a directory; only a disk image has a root hash"));
+    }
     let hint = |e: Error| e.hint("give the top directory of a system tree, or the name of one in /var/lib/machines");
     let path = match std::fs::canonicalize(given) {
         Ok(path) => path,
@@ -56,8 +63,7 @@ fn directory(spec: &MachineSpec, given: &Path) -> Result<Found> {
     let tree = open::directory(&path).map_err(|e| hint(e.into()))?;
     let throw_away = spec.root.ephemeral != Ephemeral::No || matches!(spec.root.volatile, Volatile::Yes | Volatile::State);
     if !throw_away {
-        open::refuse_host_root(tree.as_fd(), &path)
-            .map_err(|e| Error::from(e).hint("--ephemeral or --volatile runs on a copy of it; `hostel run` on an overlay"))?;
+        open::refuse_host_root(tree.as_fd(), &path).map_err(|e| Error::from(e).hint(Hint::HostRoot))?;
     }
     match spec.payload {
         Payload::Boot if spec.root.skip_os_release_check => {}
@@ -66,7 +72,8 @@ fn directory(spec: &MachineSpec, given: &Path) -> Result<Found> {
         _ => open::require_usr(tree.as_fd(), &path).map_err(|e| Error::from(e).hint("give the top of a system tree"))?,
     }
     let given_name = std::path::absolute(given).ok().and_then(|p| Some(p.file_name()?.to_string_lossy().into_owned()));
-    Ok((TreeFacts { given_name, ..facts(tree.as_fd(), path)? }, Some(tree)))
+    let layers = spec.root.ephemeral == Ephemeral::Copy && is_for_layers(tree.as_fd());
+    Ok((TreeFacts { given_name, layers, ..facts(tree.as_fd(), path)? }, Some(tree)))
 }
 
 /// The tree will be a copy of the template; its facts are the template's where that matters.
@@ -77,10 +84,19 @@ fn missing(given: &Path) -> Result<Found> {
     Ok((TreeFacts { path: parent.join(name), missing: true, merged_usr: true, ..TreeFacts::default() }, None))
 }
 
+/// ext4, tmpfs and f2fs: no reflinks, good for upper layers. Others (btrfs, XFS) copy by sharing; and what is neither
+/// (network file systems, another overlay) is copied byte by byte.
+fn is_for_layers(tree: std::os::fd::BorrowedFd<'_>) -> bool {
+    const TYPES: [u64; 3] = [0xef53, 0x0102_1994, 0xf2f5_2010];
+    rustix::fs::fstatfs(tree).is_ok_and(|s| TYPES.contains(&(s.f_type as u64)))
+}
+
 fn facts(tree: std::os::fd::BorrowedFd<'_>, path: PathBuf) -> Result<TreeFacts> {
     let stat = rustix::fs::fstat(tree).context("read", format!("tree {}", path.display()))?;
     let merged = rustix::fs::statat(tree, c"bin", AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::Symlink);
     let read_only = rustix::fs::fstatvfs(tree).is_ok_and(|v| v.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY));
+    // Whatever the host's own programs are, they run here already.
+    let secondary_architecture = path != Path::new("/") && architecture::is_secondary(tree);
     Ok(TreeFacts {
         path,
         owner: (stat.st_uid, stat.st_gid),
@@ -88,6 +104,9 @@ fn facts(tree: std::os::fd::BorrowedFd<'_>, path: PathBuf) -> Result<TreeFacts> 
         merged_usr: merged,
         missing: false,
         read_only,
+        layers: false,
         given_name: None,
+        secondary_architecture,
+        image: None,
     })
 }

@@ -4,6 +4,7 @@
 
 pub mod cli;
 pub mod generate;
+pub mod hint;
 pub mod machine;
 pub mod native;
 pub mod output;

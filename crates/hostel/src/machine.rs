@@ -64,15 +64,20 @@ fn listen_fds() -> u32 {
     }
 }
 
-/// Runs a machine here, to its end.
-pub fn foreground(spec: &MachineSpec, origin: Origin) -> Result<u8> {
+/// Runs a machine here, to its end. `started` becomes true when its PID 1 has been executed.
+pub fn foreground(spec: &MachineSpec, origin: Origin, started: &mut bool) -> Result<u8> {
     let quiet = spec.lifecycle.quiet;
-    let mut talk = |event: Talk<'_>| say(quiet, &event);
+    let mut talk = |event: Talk<'_>| {
+        *started |= matches!(event, Talk::Started(..));
+        say(quiet, &event);
+    };
     run(spec, origin, false, &mut talk)
 }
 
 /// Runs a machine with somebody listening.
 pub fn run(spec: &MachineSpec, origin: Origin, log: bool, talk: &mut dyn FnMut(Talk<'_>)) -> Result<u8> {
+    // Before the state directory, which others may not use either, is looked at.
+    hostel_engine::host::require_root()?;
     let registry = open_registry()?;
     let notify_socket = std::env::var("NOTIFY_SOCKET").ok().filter(|s| !s.is_empty());
     session::run(spec, Session { registry: &registry, caller: caller(), origin, notify_socket, log, talk })

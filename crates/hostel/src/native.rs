@@ -5,13 +5,16 @@ pub mod kept;
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use hostel_engine::error::Error;
+use hostel_engine::registry::Origin;
 use hostel_nspawn::options::{self, OptionId, Takes};
 use hostel_nspawn::{Action, Doc, Environment};
-use hostel_spec::{MachineName, MachineSpec, Network, TreeSource};
+use hostel_spec::{MachineName, MachineSpec, Network, TreeSource, Volatile};
 
-use crate::cli::Failure;
+use crate::cli::{self, Failure};
+use crate::{hint, output};
 
 /// One native option.
 pub struct NativeRow {
@@ -31,7 +34,7 @@ const fn row(short: Option<u8>, long: &'static str, value: Option<&'static str>,
 
 /// Options of our own, besides those of `systemd-nspawn` (see `hostel nspawn --help`).
 pub const ROWS: [NativeRow; 8] = [
-    row(None, "tree", Some("DIR"), "this tree instead of the host's /; `run` leaves its files as they are"),
+    row(None, "tree", Some("DIR|IMAGE"), "this tree instead of the host's /; `run` leaves its files as they are"),
     row(None, "keep", Some("NAME"), "keep what changes, and the machine, under this name"),
     row(None, "name", Some("NAME"), "the machine's name"),
     row(Some(b'd'), "detach", None, "in the background: console to a log, see `hostel console` and `hostel logs`"),
@@ -53,6 +56,8 @@ pub enum Kind {
 /// A native command line, compiled.
 #[derive(Debug)]
 pub struct Request {
+    /// The verb.
+    pub kind: Kind,
     /// What the machine should be.
     pub spec: MachineSpec,
     /// In the background.
@@ -90,15 +95,25 @@ fn usage(text: impl Into<String>) -> Failure {
 
 /// The caller's environment, as the dialect wants it.
 pub fn environment() -> Environment {
-    Environment { vars: std::env::vars_os().collect(), cwd: std::env::current_dir().unwrap_or_else(|_| "/".into()) }
+    // A directory that is gone is no place: relative paths lead nowhere, and none is made up for them.
+    Environment { vars: std::env::vars_os().collect(), cwd: std::env::current_dir().unwrap_or_default() }
+}
+
+/// What a native command line asks for.
+#[derive(Debug)]
+pub enum Parsed {
+    /// A machine.
+    Machine(Box<Request>),
+    /// Something to read, which has been printed: the exit status.
+    Shown(u8),
 }
 
 /// Parses the arguments of `run` or `boot`.
-pub fn parse(kind: Kind, args: &[OsString]) -> Result<Request, Failure> {
+pub fn parse(kind: Kind, args: &[OsString]) -> Result<Parsed, Failure> {
     let (own, rest) = split(kind, args)?;
     let env = environment();
     let mut doc = hostel_nspawn::fold(&rest);
-    let own = Own { directory: given(&doc, &[OptionId::Directory]), cwd: shared_directory(&env.cwd), ..own };
+    let own = Own { directory: given(&doc, &[OptionId::Directory, OptionId::Image]), cwd: shared_directory(&env.cwd), ..own };
     if !own.directory {
         // The dialect would take the working directory; `defaults` puts the real tree in its place.
         doc.entries.extend(options::by_id(OptionId::Directory).map(|row| hostel_nspawn::Entry {
@@ -119,23 +134,30 @@ pub fn parse(kind: Kind, args: &[OsString]) -> Result<Request, Failure> {
     }
     let mut spec = match hostel_nspawn::compile(&doc, &env) {
         Ok(Action::Run(spec)) => *spec,
-        Ok(Action::Print(text)) => {
-            crate::output::print(&text);
-            std::process::exit(0);
-        }
-        Ok(Action::Help | Action::Version) => return Err(usage("see `hostel help`")),
-        Err(error) => {
-            return Err(usage(match error.hint() {
-                Some(hint) => format!("{error} ({hint})"),
-                None => error.to_string(),
-            }));
-        }
+        Ok(Action::Print(text)) => return Ok(Parsed::Shown(output::show(&text))),
+        Ok(Action::Version) => return Ok(Parsed::Shown(output::show(&cli::version()))),
+        Ok(Action::Help) => return Ok(Parsed::Shown(output::show(&cli::help_of(kind)))),
+        Err(error) => return Err(error.into()),
     };
+    if let Some(option) = own.keep.as_ref().and_then(|_| beside_keep(&doc, &spec)) {
+        return Err(usage(format!("combine --keep and {option}: what changes is either kept or not")));
+    }
     let warnings = defaults::apply(kind, &own, &doc, &mut spec)?;
     if kind == Kind::Run && spec.process.argv.is_empty() && spec.payload == hostel_spec::Payload::Command && own.detach {
         return Err(usage("run: a machine in the background needs a command"));
     }
-    Ok(Request { spec, detach: own.detach, json: own.json, keep: own.keep, warnings })
+    Ok(Parsed::Machine(Box::new(Request { kind, spec, detach: own.detach, json: own.json, keep: own.keep, warnings })))
+}
+
+/// What would throw away, or forbid, the changes that are to be kept.
+fn beside_keep(doc: &Doc, spec: &MachineSpec) -> Option<&'static str> {
+    if given(doc, &[OptionId::Ephemeral]) {
+        Some("--ephemeral")
+    } else if spec.root.volatile != Volatile::No {
+        Some("--volatile=")
+    } else {
+        spec.root.read_only.then_some("--read-only")
+    }
 }
 
 /// Takes our own options out; what is left is systemd-nspawn's, as it would read it.
@@ -224,13 +246,19 @@ pub(crate) fn given(doc: &Doc, ids: &[OptionId]) -> bool {
     doc.entries.iter().any(|e| ids.contains(&e.row.id))
 }
 
-/// A tree as named on the command line: a path has a slash or is a directory here; anything else is a machine's name.
+/// A tree as named on the command line: a path has a slash, or is a disk image NAME.raw here; anything else is a machine's name.
 pub(crate) fn tree_of(text: &str) -> Result<TreeSource, Failure> {
     if text.is_empty() {
         return Err(usage("the tree's name is empty"));
     }
+    let path = Path::new(text);
     if text.contains('/') || matches!(text, "." | "..") {
-        return Ok(TreeSource::Directory(text.into()));
+        // Wherever it is opened; a working directory that is gone makes it fail there.
+        let path = std::path::absolute(text).unwrap_or_else(|_| text.into());
+        return Ok(if hostel_image::raw::is_image(&path) { TreeSource::Image(path) } else { TreeSource::Directory(path) });
+    }
+    if text.ends_with(".raw") && path.is_file() {
+        return Ok(TreeSource::Image(std::path::absolute(path).unwrap_or_else(|_| path.into())));
     }
     MachineName::new(text).map(TreeSource::Named).map_err(|e| usage(e.to_string()))
 }
@@ -257,36 +285,53 @@ impl Request {
         Ok(self.spec)
     }
 
-    fn find_kept(&mut self, make: bool) -> Result<(), Failure> {
+    /// Finds, or makes, the kept layer that is asked for. `true`: it was made now.
+    fn find_kept(&mut self, make: bool) -> Result<bool, Failure> {
         if let Some(name) = self.keep.clone() {
-            if make || kept::is_kept(&name) {
-                kept::attach(&mut self.spec, &name, make)?;
-            }
-        } else if let TreeSource::Named(name) = self.spec.root.tree.clone()
-            && kept::is_kept(&name)
-        {
-            kept::attach(&mut self.spec, &name, false)?;
+            return Ok(kept::keep(&mut self.spec, &name, make)?);
         }
-        Ok(())
+        let TreeSource::Named(name) = self.spec.root.tree.clone() else { return Ok(false) };
+        if kept::is_kept(&name) {
+            if self.kind == Kind::Run {
+                // What `run` is given as a tree, it leaves as it is.
+                let error = Error::new("use", format!("kept machine {name} as a tree"), "it is no tree of its own");
+                return Err(error.hint(format!("`hostel run --keep {name}` goes on with it")).into());
+            }
+            kept::reopen(&mut self.spec, &name)?;
+        }
+        Ok(false)
     }
 }
 
 /// Starts what was asked for.
-pub fn start(mut request: Request, origin: hostel_engine::registry::Origin) -> crate::cli::Outcome {
+pub fn start(mut request: Request, origin: Origin) -> cli::Outcome {
     for warning in &request.warnings {
-        crate::output::tell(format_args!("warning: {warning}"));
+        output::tell(format_args!("warning: {warning}"));
     }
-    request.find_kept(true)?;
-    if request.detach {
-        return crate::cli::supervise::background(&request.spec, origin);
+    let made = request.find_kept(true)?;
+    let mut started = false;
+    let outcome = if request.detach {
+        // The supervisor has no working directory: what can be said of the tree is said here.
+        let found = hostel_engine::tree::find(&request.spec).map_err(Failure::from);
+        let outcome = found.and_then(|_| cli::supervise::background(&request.spec, origin));
+        started = outcome.is_ok();
+        outcome
+    } else {
+        crate::machine::foreground(&request.spec, origin, &mut started).map_err(Failure::from)
+    };
+    // Nothing ran that could have changed anything. Unless somebody else is about to use what we made.
+    if let (true, false, Some(name)) = (made, started, &request.keep)
+        && !matches!(&outcome, Err(Failure::Engine(error)) if error.busy)
+        && let Err(error) = cli::rm::forget(name)
+    {
+        output::tell(format_args!("warning: {error}"));
     }
-    match crate::machine::foreground(&request.spec, origin) {
-        Ok(status) => Ok(status),
+    match outcome {
         // As a shell, and `hostel exec`, say it.
-        Err(error) if error.verb == "execute" && origin == hostel_engine::registry::Origin::Run => {
-            eprintln!("hostel: {error}");
+        Err(Failure::Engine(error)) if error.verb == "execute" && origin == Origin::Run => {
+            hint::tell("hostel", &error, error.hint.as_ref(), hint::Voice::Run("run"));
             Ok(if error.cause.contains("No such file") { 127 } else { 126 })
         }
-        Err(error) => Err(error.into()),
+        other => other,
     }
 }

@@ -7,6 +7,8 @@ mod tests;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
+use rustix::fs::FileType;
+use rustix::io::Errno;
 pub use tame::Tame;
 
 /// Prints a result. A reader that went away has what it wanted.
@@ -28,7 +30,17 @@ pub fn show(text: &str) -> u8 {
 /// One line for people, on standard error. That nobody reads it, or that the terminal is gone, ends nothing: `eprintln!` would
 /// panic, and a supervisor that panics leaves its machine's remains behind.
 pub fn tell(line: std::fmt::Arguments<'_>) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    say(&format!("{line}\n"));
+}
+
+/// A question for people, on standard error, answered on the same line.
+pub fn ask(question: std::fmt::Arguments<'_>) {
+    say(&question.to_string());
+}
+
+/// In one piece: what others write to the same terminal or file comes before or after it.
+fn say(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
 /// Writes a part of a result; `false` when nobody reads any more.
@@ -36,9 +48,15 @@ pub fn write(bytes: &[u8]) -> std::io::Result<bool> {
     let mut out = std::io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
         Ok(()) => Ok(true),
-        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe || terminal_gone(&e) => Ok(false),
         Err(e) => Err(e),
     }
+}
+
+/// Whether standard output was a terminal that has been hung up since, which is one more reader that went away.
+fn terminal_gone(error: &std::io::Error) -> bool {
+    let device = || rustix::fs::fstat(std::io::stdout()).is_ok_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::CharacterDevice);
+    Errno::from_io_error(error) == Some(Errno::IO) && device()
 }
 
 /// Prints a value as pretty JSON.

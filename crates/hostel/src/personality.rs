@@ -25,6 +25,7 @@ pub const PERSONALITIES: [Personality; 1] =
 
 /// Picks the personality and runs it.
 pub fn main(argv: &[OsString]) -> ExitCode {
+    hostel_engine::parts::play(argv);
     let called = argv.first().map(OsString::as_os_str).unwrap_or(OsStr::new("hostel"));
     let called = std::path::Path::new(called).file_name().unwrap_or(OsStr::new("hostel"));
     let rest = argv.get(1..).unwrap_or_default();

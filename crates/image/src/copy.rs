@@ -17,6 +17,8 @@ use hostel_sys::tree::random_u64;
 use rustix::fs::{AtFlags, RenameFlags, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 
+pub(crate) use file::{Means, contents};
+
 use crate::error::On;
 use crate::inroot::{Durable, sync_directory};
 use crate::{Cause, Result, partial, remove, walk};

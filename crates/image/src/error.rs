@@ -51,6 +51,9 @@ pub enum Cause {
     /// Nothing the kernel said.
     #[error("{0}")]
     Why(&'static str),
+    /// The same, with figures in it.
+    #[error("{0}")]
+    Said(String),
 }
 
 impl Cause {

@@ -4,9 +4,12 @@
 //! the user is opened once ([`open`]), and from there on every name inside the tree is resolved inside it
 //! ([`inroot`]), because whoever made the tree may have filled it with links.
 
+pub mod architecture;
 pub mod copy;
+pub mod disk;
 mod error;
 pub mod inroot;
+pub mod kept;
 mod lockfile;
 pub mod locks;
 pub mod machine_id;
@@ -14,6 +17,7 @@ pub mod names;
 pub mod open;
 mod partial;
 pub mod pin;
+pub mod raw;
 pub mod remove;
 pub mod shift;
 pub mod uids;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use hostel_spec::MachineName;
 pub use hostel_sys::tree::Lock;
+use rustix::fs::FileType;
 
 use crate::error::On;
 use crate::lockfile::{LockFile, Taken};
@@ -19,15 +20,25 @@ pub const DIRECTORY: &str = "/run/systemd/nspawn/locks";
 #[derive(Debug)]
 pub struct TreeLock(LockFile);
 
+impl TreeLock {
+    pub(crate) fn of(file: LockFile) -> Self {
+        TreeLock(file)
+    }
+}
+
 impl AsFd for TreeLock {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
 }
 
-/// The lock file of `tree` below `directory`: `inode-DEV:INO`, both decimal, DEV as stat(2) gives it.
+/// The lock file of `tree` below `directory`: `inode-DEV:INO`, both decimal, DEV as stat(2) gives it; of a block device
+/// `block-MAJOR:MINOR`.
 pub fn path(directory: &Path, tree: BorrowedFd<'_>) -> std::result::Result<PathBuf, Cause> {
     let stat = rustix::fs::fstat(tree)?;
+    if FileType::from_raw_mode(stat.st_mode) == FileType::BlockDevice {
+        return Ok(directory.join(format!("block-{}:{}", rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev))));
+    }
     Ok(directory.join(format!("inode-{}:{}", stat.st_dev, stat.st_ino)))
 }
 
@@ -45,7 +56,7 @@ pub fn take(directory: &Path, tree: BorrowedFd<'_>, name: &Path, lock: Lock, mac
 }
 
 /// Who holds the lock: what the file says, if that process really has it open (the note outlives a killed holder).
-fn holder(lock: &OwnedFd) -> Option<(String, i32)> {
+pub(crate) fn holder(lock: &OwnedFd) -> Option<(String, i32)> {
     let mut room = [0u8; 128];
     let n = rustix::io::pread(lock, &mut room, 0).ok()?;
     let (name, pid) = std::str::from_utf8(&room[..n]).ok()?.trim_end().split_once(' ')?;

@@ -106,6 +106,26 @@ pub fn find_in(name: &MachineName, search: &[&Path], kept: &Path) -> Result<Foun
     Err(Cause::Why("there is no tree of this name in /var/lib/machines and its like").on("find tree", Path::new(name.as_str())))
 }
 
+/// Every directory tree with a machine's name in the directories of [`SEARCH`], by name.
+pub fn list() -> Vec<(MachineName, PathBuf)> {
+    list_in(&SEARCH.map(Path::new))
+}
+
+/// [`list`] of other directories. One that cannot be read has none.
+pub fn list_in(search: &[&Path]) -> Vec<(MachineName, PathBuf)> {
+    let mut found = std::collections::BTreeMap::new();
+    for directory in search {
+        for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let name = entry.file_name().to_str().and_then(|n| MachineName::new(n).ok());
+            if let Some(name) = name.filter(|_| matches!(kind_of(&path), Ok(Some(Kind::Directory | Kind::Subvolume)))) {
+                found.entry(name).or_insert(path);
+            }
+        }
+    }
+    found.into_iter().collect()
+}
+
 /// What `path` is; `None` when it is nothing that holds a tree, or not there.
 fn kind_of(path: &Path) -> Result<Option<Kind>> {
     let stat = match rustix::fs::stat(path) {

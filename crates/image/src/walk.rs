@@ -134,7 +134,11 @@ pub(crate) fn entries<E: From<Errno>>(dir: BorrowedFd<'_>, mut each: impl FnMut(
     let mut buffer = Vec::with_capacity(16384);
     let mut reader = RawDir::new(dir, buffer.spare_capacity_mut());
     while let Some(entry) = reader.next() {
-        let entry = entry.map_err(E::from)?;
+        let entry = match entry {
+            // getdents(2) of a directory that another process has removed meanwhile: it has nothing any more.
+            Err(Errno::NOENT) => return Ok(()),
+            other => other.map_err(E::from)?,
+        };
         let name = entry.file_name();
         if name == c"." || name == c".." {
             continue;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use hostel_spec::Hint;
 use hostel_unit::printable;
 
 use crate::options::{self, OptionRow};
@@ -25,7 +26,7 @@ pub enum UsageError {
         /// The cause.
         why: String,
         /// What to do instead.
-        hint: Option<&'static str>,
+        hint: Option<Hint>,
     },
     /// A property that is none of ours.
     #[error("set property {}: {why}", printable(.name))]
@@ -53,7 +54,7 @@ pub enum UsageError {
         /// The cause.
         why: &'static str,
         /// What to do instead.
-        hint: Option<&'static str>,
+        hint: Option<Hint>,
     },
     /// Known, but not built.
     #[error("{what} is not implemented yet")]
@@ -79,27 +80,31 @@ impl UsageError {
     pub(crate) fn variable(name: &str, value: impl Into<String>, why: impl Into<String>) -> Self {
         Self::Value { option: format!("${name}="), value: value.into(), why: why.into(), hint: None }
     }
-    pub(crate) fn with_hint(mut self, text: &'static str) -> Self {
+    pub(crate) fn with_hint(mut self, text: impl Into<Hint>) -> Self {
         match &mut self {
-            Self::Value { hint, .. } | Self::Request { hint, .. } => *hint = Some(text),
+            Self::Value { hint, .. } | Self::Request { hint, .. } => *hint = Some(text.into()),
             _ => {}
         }
         self
     }
 
-    /// A second line that says what to do, without a leading "hint:".
-    pub fn hint(&self) -> Option<String> {
+    /// What to do, to be put into words by the command line.
+    pub fn hint(&self) -> Option<Hint> {
+        self.hint_among(&[])
+    }
+
+    /// [`hint`](Self::hint) for a command line that has `more` long options beside those of systemd-nspawn.
+    pub fn hint_among(&self, more: &[&'static str]) -> Option<Hint> {
         match self {
-            Self::Getopt(GetoptError::Unrecognized { argument }) => Some(match nearest(argument) {
-                Some(name) => format!("did you mean --{name}?"),
-                None => "--help lists the options; a command goes after them".to_owned(),
-            }),
+            Self::Getopt(GetoptError::Unrecognized { argument }) => {
+                Some(nearest(argument, more).map_or(Hint::Options, |name| Hint::DidYouMean(name.into())))
+            }
             Self::Getopt(GetoptError::NotAllowed { .. } | GetoptError::Ambiguous { .. }) => None,
-            Self::Getopt(_) => Some("--help lists the options".to_owned()),
-            Self::Value { hint, .. } | Self::Request { hint, .. } => hint.map(str::to_owned),
-            Self::Property { .. } => Some(format!("known are {}", crate::compile::KNOWN_PROPERTIES.join(", "))),
+            Self::Getopt(_) => Some(Hint::Options),
+            Self::Value { hint, .. } | Self::Request { hint, .. } => hint.clone(),
+            Self::Property { .. } => Some(format!("known are {}", crate::compile::KNOWN_PROPERTIES.join(", ")).into()),
             Self::Conflict { .. } => None,
-            Self::NotYet { reason, .. } => Some((*reason).to_owned()),
+            Self::NotYet { reason, .. } => Some((*reason).into()),
         }
     }
 }
@@ -170,14 +175,20 @@ fn one_line(argument: &str) -> String {
 
 /// The option name closest to a mistyped one: at most two edits away, and closer than any other. People rarely
 /// mistype the first letter, so that decides between equals.
-fn nearest(argument: &str) -> Option<&'static str> {
+fn nearest(argument: &str, more: &[&'static str]) -> Option<&'static str> {
     let typed = argument.split('=').next().unwrap_or("");
     if typed.len() < 3 || typed.len() > 40 {
         return None;
     }
+    let names = || options::rows().filter(|r| !r.hidden).flat_map(|r| r.long).chain(more);
+    // Abbreviated as the parser does not have it: ours have to be spelt out.
+    let mut longer = names().filter(|name| name.starts_with(typed));
+    if let (Some(name), None) = (longer.next(), longer.next()) {
+        return Some(name);
+    }
     let mut best: Option<(usize, &'static str)> = None;
     let mut tied = false;
-    for name in options::rows().filter(|r| !r.hidden).flat_map(|r| r.long) {
+    for name in names() {
         let distance = 2 * edits(typed.as_bytes(), name.as_bytes()) + usize::from(typed.as_bytes()[0] != name.as_bytes()[0]);
         match best {
             Some((d, _)) if distance > d => {}

@@ -13,7 +13,7 @@ use hostel_sys::seccomp::Insn;
 use hostel_sys::{caps, clone, proc, seccomp, tree};
 use rustix::fs::{Mode, OFlags};
 
-use crate::userdb;
+use crate::{magic, userdb};
 
 /// Where programs are searched when the environment has no `PATH` (systemd's compatible default).
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -51,12 +51,14 @@ pub struct Process<'a> {
     pub new_session: bool,
     /// Descriptors from 3 on that are kept (socket activation).
     pub keep: u32,
-    /// The one other descriptor that stays open until the exec: where failures are reported.
-    pub report: Option<BorrowedFd<'a>>,
+    /// Other descriptors that stay open until the exec: where failures are reported.
+    pub until_exec: &'a [BorrowedFd<'a>],
     /// A hard limit that may not be raised here is lowered to what is possible instead of refused.
     pub clamp_limits: bool,
     /// Killed when the process that made it ends.
     pub die_with_parent: bool,
+    /// No program is run that one of /proc's magic links leads to: it could be ours, and the machine may write to our file.
+    pub no_magic_links: bool,
 }
 
 /// Why a process could not be made.
@@ -95,20 +97,21 @@ pub fn run(process: &Process<'_>) -> Failure {
 #[derive(Debug)]
 pub struct Ready {
     program: Program,
+    no_magic_links: bool,
     programs: Vec<(CString, CString)>,
     argv: Vec<CString>,
     env: Vec<CString>,
 }
 
 /// Does everything but the exec: the calling process is as limited as the program will be.
-/// Descriptors from 3 on are closed, but the kept ones, and the one for reports, which the exec closes. The caller must leave
+/// Descriptors from 3 on are closed, but the kept ones, and those that the exec closes. The caller must leave
 /// by [`execute`] or `exit_now`: whatever owned descriptors it has are gone.
 pub fn confine(process: &Process<'_>) -> Result<Ready, Failure> {
     let spec = process.spec;
     let user = find_user(spec)?;
     session(process)?;
     // Closed, not only marked: a path of the machine is walked from here on (directory, program), and it may be a link to /proc/self/fd/N.
-    clone::close_from_but(3 + process.keep, process.report).map_err(|e| Failure::new("close", "descriptors", e))?;
+    clone::close_from_but(3 + process.keep, process.until_exec).map_err(|e| Failure::new("close", "descriptors", e))?;
     limits(process)?;
     proc::set_ids(0, 0, &[]).or_else(already_root).map_err(|e| Failure::new("become", "root", e))?;
     if let Some(filter) = process.filter {
@@ -125,7 +128,7 @@ pub fn confine(process: &Process<'_>) -> Result<Ready, Failure> {
     let programs = programs(process, &user, &env);
     let argv = arguments(process)?;
     proc::cloexec_from(3 + process.keep).map_err(|e| Failure::new("close", "descriptors", e))?;
-    Ok(Ready { program: process.program, programs, argv, env })
+    Ok(Ready { program: process.program, no_magic_links: process.no_magic_links, programs, argv, env })
 }
 
 /// A process that is root already, in a user namespace where setgroups is denied, is as good as changed.
@@ -146,8 +149,10 @@ fn find_user(spec: &ProcessSpec) -> Result<userdb::User, Failure> {
                 rustix::fs::Mode::empty(),
             )
             .map_err(|e| Failure::new("open", "/", e))?;
-            userdb::lookup(&root, selector)
-                .map_err(|e| Failure::new("find", format!("user in the machine: {e}"), io::Error::from(io::ErrorKind::NotFound)))
+            userdb::lookup(&root, selector).map_err(|e| {
+                let (verb, object, cause) = e.parts();
+                Failure::new(verb, object, io::Error::other(cause))
+            })
         }
     }
 }
@@ -161,7 +166,7 @@ fn session(process: &Process<'_>) -> Result<(), Failure> {
             proc::set_controlling_terminal(stdio).map_err(|e| Failure::new("take", "terminal", e))?;
         }
         for number in 0..3 {
-            proc::place_descriptor(stdio, number).map_err(|e| Failure::new("place", "standard streams", e))?;
+            proc::place_stream(stdio, number).map_err(|e| Failure::new("place", "standard streams", e))?;
         }
     }
     proc::reset_signals().map_err(|e| Failure::new("reset", "signals", e))
@@ -246,6 +251,9 @@ fn directory(spec: &ProcessSpec, program: Program, user: &userdb::User) -> Strin
 
 /// Enters a directory of the machine; no link on the way may be one of /proc's magic ones, which lead out (CVE-2024-21626).
 fn enter_directory(path: &Path) -> io::Result<()> {
+    if path == Path::new("/") {
+        return Ok(rustix::process::chdir(c"/")?);
+    }
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = rustix::fs::open(c"/", flags, Mode::empty())?;
     let directory = tree::openat2(root.as_fd(), path, flags, Mode::empty(), tree::IN_ROOT)?;
@@ -292,6 +300,8 @@ fn programs(process: &Process<'_>, user: &userdb::User, env: &[CString]) -> Vec<
                 let login = |shell: &str| format!("-{}", shell.rsplit('/').next().unwrap_or(shell));
                 shells.iter().filter_map(|s| pair(s.as_bytes(), login(s).as_bytes())).collect()
             }
+            // Not the directories of PATH themselves.
+            Some(first) if first.as_bytes().is_empty() => Vec::new(),
             Some(first) if first.as_bytes().contains(&b'/') => pair(first.as_bytes(), first.as_bytes()).into_iter().collect(),
             Some(first) => {
                 let path = env.iter().find_map(|e| e.as_bytes().strip_prefix(b"PATH=")).unwrap_or(DEFAULT_PATH.as_bytes());
@@ -326,7 +336,10 @@ pub fn execute(ready: &Ready) -> Failure {
     let mut result: Option<(String, io::Error)> = None;
     for (path, name) in &ready.programs {
         argv[0] = name.as_ptr();
-        let error = proc::execve(path, &argv, &env);
+        let error = match if ready.no_magic_links { magic::refuse(path.to_bytes()) } else { Ok(()) } {
+            Ok(()) => proc::execve(path, &argv, &env),
+            Err(error) => error,
+        };
         let missing = matches!(error.raw_os_error(), Some(code) if code == rustix::io::Errno::NOENT.raw_os_error() || code == rustix::io::Errno::NOTDIR.raw_os_error());
         let refused = error.kind() == io::ErrorKind::PermissionDenied;
         // As execvp: a permission problem is reported if nothing later is found; anything else ends the search.
@@ -337,7 +350,7 @@ pub fn execute(ready: &Ready) -> Failure {
             break;
         }
     }
-    let (path, cause) = result.unwrap_or_else(|| ("command".into(), io::Error::from(io::ErrorKind::NotFound)));
+    let (path, cause) = result.unwrap_or_else(|| ("\"\"".into(), rustix::io::Errno::NOENT.into()));
     let object = match ready.program {
         Program::Init => format!("init of the tree (tried {})", INITS.join(", ")),
         Program::Command if ready.programs.len() > 1 => ready.programs[0].1.to_string_lossy().into_owned(),

@@ -3,6 +3,7 @@
 pub mod r#become;
 pub mod console;
 pub mod event;
+mod magic;
 pub mod pty;
 pub mod seccomp;
 pub mod terminal;

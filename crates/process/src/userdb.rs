@@ -3,6 +3,7 @@
 //! No name service is asked and nothing of the tree is run: /etc/passwd and /etc/group are read by descriptor as untrusted
 //! files (regular, at most 1 MiB), malformed lines are passed over, the first entry of a name or id counts.
 
+use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
@@ -40,10 +41,9 @@ impl User {
 }
 
 /// Why a user cannot be had.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UserError {
     /// It is neither a name nor a number.
-    #[error("use user {text:?}: {why}")]
     Invalid {
         /// As given.
         text: String,
@@ -51,10 +51,8 @@ pub enum UserError {
         why: &'static str,
     },
     /// No entry of this name.
-    #[error("find user {0:?}: no such user in the machine's /etc/passwd")]
     Unknown(String),
     /// A file of the database was not read.
-    #[error("read {file} of the machine: {why}")]
     Unreadable {
         /// Path inside.
         file: &'static str,
@@ -62,7 +60,6 @@ pub enum UserError {
         why: &'static str,
     },
     /// A file of the database could not be read.
-    #[error("read {file} of the machine: {errno}")]
     Os {
         /// Path inside.
         file: &'static str,
@@ -70,6 +67,30 @@ pub enum UserError {
         errno: Errno,
     },
 }
+
+impl UserError {
+    /// Verb, object and cause apart, for errors that have a place for each.
+    pub fn parts(&self) -> (&'static str, String, String) {
+        match self {
+            Self::Invalid { text, why } => ("use", format!("user {text:?}"), (*why).to_owned()),
+            Self::Unknown(name) => ("find", format!("user {name:?}"), "no such user in the machine's /etc/passwd".to_owned()),
+            Self::Unreadable { file, why } => ("read", format!("{file} of the machine"), (*why).to_owned()),
+            Self::Os { file, errno } => {
+                let text = std::io::Error::from(*errno).to_string();
+                let bare = text.split(" (os error").next().unwrap_or_default().to_owned();
+                ("read", format!("{file} of the machine"), bare)
+            }
+        }
+    }
+}
+
+impl fmt::Display for UserError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (verb, object, cause) = self.parts();
+        write!(f, "{verb} {object}: {cause}")
+    }
+}
+impl std::error::Error for UserError {}
 
 /// Parses what a user writes: a name, or a decimal id without sign, blanks or leading zeros.
 ///

@@ -5,7 +5,9 @@
 
 mod caps;
 mod console;
+mod hint;
 mod ids;
+mod image;
 mod machine;
 mod mount;
 mod name;
@@ -20,7 +22,9 @@ mod uuid;
 
 pub use caps::{CapName, CapSet};
 pub use console::ConsoleMode;
+pub use hint::Hint;
 pub use ids::{IdRange, Ownership, UserNamespace};
+pub use image::{Designator, FILE_SYSTEMS, ImageOptions, ImagePolicy, RootHash, RootHashSignature, Rule, Uses, base64};
 pub use machine::{
     Ephemeral, Identity, Integration, Lifecycle, MachineSpec, Namespaces, Payload, ResolvConf, Root, Security, Timezone, TreeSource, Volatile,
 };

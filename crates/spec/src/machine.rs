@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CapSet, ConsoleMode, Hostname, MachineName, MachineUuid, Mount, Network, Ownership, ProcessSpec, Resources, Signal, SyscallFilter, UserNamespace,
+    CapSet, ConsoleMode, Hostname, ImageOptions, MachineName, MachineUuid, Mount, Network, Ownership, ProcessSpec, Resources, Signal, SyscallFilter,
+    UserNamespace,
 };
 
 /// Where the root file tree comes from.
@@ -18,6 +19,8 @@ pub enum TreeSource {
     Directory(PathBuf),
     /// A tree of this name in /var/lib/machines and its like.
     Named(MachineName),
+    /// A disk image: a file or a block device.
+    Image(PathBuf),
 }
 
 /// Which parts of the tree are thrown away at the end (`--volatile=`).
@@ -69,6 +72,9 @@ pub struct Root {
     /// Boot a tree that has no os-release file (`SYSTEMD_NSPAWN_CHECK_OS_RELEASE=0`).
     #[serde(default)]
     pub skip_os_release_check: bool,
+    /// How a disk image is used, if it is one.
+    #[serde(default)]
+    pub image: ImageOptions,
 }
 
 /// What runs as PID 1.

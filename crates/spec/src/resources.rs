@@ -80,6 +80,9 @@ pub struct Resources {
     pub memory_swap_max: Option<Limit>,
     /// `TasksMax=`: processes and threads.
     pub tasks_max: Option<Limit>,
+    /// Nobody asked for this `tasks_max`: a host without a controller for it goes without.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tasks_max_is_default: bool,
     /// `CPUQuota=`.
     pub cpu_quota: Option<CpuQuota>,
     /// `CPUQuotaPeriodSec=` in microseconds; default 100 ms.

@@ -52,23 +52,22 @@ fn prctl(option: i32, a: u64, b: u64) -> io::Result<i32> {
     if ret < 0 { Err(io::Error::last_os_error()) } else { Ok(ret) }
 }
 
-/// Drops everything outside `keep` from the bounding set. Returns the capabilities of the kernel as a mask.
-pub fn limit_bounding(keep: u64) -> io::Result<u64> {
-    let mut known = 0;
-    for cap in 0..64u64 {
-        match prctl(libc::PR_CAPBSET_READ, cap, 0) {
-            Ok(0) => known |= 1 << cap,
-            Ok(_) => {
-                known |= 1 << cap;
-                if keep >> cap & 1 == 0 {
-                    prctl(libc::PR_CAPBSET_DROP, cap, 0)?;
-                }
-            }
+/// Drops everything outside `keep` from the bounding set.
+pub fn limit_bounding(keep: u64) -> io::Result<()> {
+    for cap in (0..64u64).filter(|cap| keep >> cap & 1 == 0) {
+        match prctl(libc::PR_CAPBSET_DROP, cap, 0) {
+            Ok(_) => {}
             // EINVAL: the kernel knows no capability of this number, nor any above.
-            Err(_) => break,
+            Err(e) if e.raw_os_error() == Some(libc::EINVAL) => break,
+            // EPERM: without CAP_SETPCAP; good enough where it was dropped before.
+            Err(e) => match prctl(libc::PR_CAPBSET_READ, cap, 0) {
+                Ok(0) => {}
+                Err(_) => break,
+                Ok(_) => return Err(e),
+            },
         }
     }
-    Ok(known)
+    Ok(())
 }
 
 /// The bounding set.

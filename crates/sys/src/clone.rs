@@ -7,6 +7,7 @@
 //! signals the stale number. Code between [`clone3`] and exec must not panic; a program that clones does well to install a
 //! panic hook that ends in [`exit_now`].
 
+use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_long, c_void};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -109,8 +110,30 @@ fn check(ret: c_long) -> io::Result<c_long> {
     if ret < 0 { Err(io::Error::last_os_error()) } else { Ok(ret) }
 }
 
-/// Whether this process has one thread (one stat of /proc/self/task, about 2 µs).
+thread_local! {
+    /// Of a process that [`clone3`] or [`vfork_exec`] made: its number, as it knows itself. A vfork child has its parent
+    /// thread's memory, whose own is put back when that goes on.
+    static MADE: Cell<i32> = const { Cell::new(0) };
+}
+
+/// Whether this process was made here and has executed nothing since: it began with one thread.
+fn is_made_here() -> bool {
+    MADE.get() == own_pid()
+}
+
+fn own_pid() -> i32 {
+    // SAFETY: no arguments; the raw call, because libc may remember another's.
+    unsafe { libc::syscall(libc::SYS_getpid) as i32 }
+}
+
+/// Whether this process has one thread.
 pub fn is_single_threaded() -> io::Result<bool> {
+    // "Unsharing" the thread group is nothing but this question (unshare(2)), and 20 times faster than looking in /proc. A
+    // no may come from a process that shares our memory without being a thread of ours.
+    // SAFETY: an integer; nothing is changed.
+    if unsafe { libc::unshare(libc::CLONE_THREAD) } == 0 {
+        return Ok(true);
+    }
     let mut out = std::mem::MaybeUninit::<libc::stat>::zeroed();
     // SAFETY: constant path; `out` is a valid stat buffer.
     check(c_long::from(unsafe { libc::stat(c"/proc/self/task".as_ptr(), out.as_mut_ptr()) }))?;
@@ -119,23 +142,45 @@ pub fn is_single_threaded() -> io::Result<bool> {
 }
 
 /// An error unless this process has one thread: what a fork would find locked it can never unlock.
+///
+/// A thread that was joined is counted until the kernel is done with it, which is waited for.
 pub fn assert_single_threaded() -> io::Result<()> {
-    match is_single_threaded()? {
-        true => Ok(()),
-        false => Err(io::Error::other("this process has more than one thread")),
+    const TRIES: u32 = 500;
+    for _ in 0..TRIES {
+        if is_single_threaded()? {
+            return Ok(());
+        }
+        std::thread::sleep(std::time::Duration::from_micros(200));
     }
+    Err(io::Error::other("this process has more than one thread"))
 }
 
 /// Makes a child with a copy of this process' memory (clone3(2), Linux 5.3). Returns twice.
 ///
-/// Single-threaded callers only (see [`assert_single_threaded`]): the copy of a lock held by another thread stays held.
-/// libc's fork handlers do not run. The child leaves by exec or [`exit_now`], never by returning from main.
+/// Refused in a process with several threads: what another of them had half done, such as a lock it held or memory it was
+/// allocating, stays half done in the copy. libc's fork handlers do not run. The child leaves by exec or [`exit_now`], never
+/// by returning from main.
 pub fn clone3(args: &CloneArgs<'_>) -> io::Result<Fork> {
+    if !is_made_here() {
+        assert_single_threaded()?;
+    }
+    // SAFETY: there is no other thread.
+    unsafe { clone_unchecked(args) }
+}
+
+/// The same without asking.
+///
+/// # Safety
+/// If there are other threads, the child does nothing but async-signal-safe calls (signal-safety(7)): it must not allocate.
+unsafe fn clone_unchecked(args: &CloneArgs<'_>) -> io::Result<Fork> {
     let mut fd = -1i32;
     let kernel = KernelArgs::new(args, &mut fd);
     // SAFETY: `kernel` is a clone_args of the size given whose pointers are valid; without CLONE_VM the child works on a copy.
     match check(unsafe { libc::syscall(libc::SYS_clone3, std::ptr::from_ref(&kernel), size_of::<KernelArgs>()) })? {
-        0 => Ok(Fork::Child),
+        0 => {
+            MADE.set(own_pid());
+            Ok(Fork::Child)
+        }
         // SAFETY: with CLONE_PIDFD the kernel stored a new descriptor, owned by nobody else.
         pid => Ok(Fork::Parent { pid: pid as i32, pidfd: unsafe { OwnedFd::from_raw_fd(fd) } }),
     }
@@ -147,14 +192,17 @@ pub fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Closes every descriptor from 3 on but `keep`. For a child with a descriptor table of its own, which leaves by exec or
-/// [`exit_now`]: whatever owned values it inherited are never dropped there.
-pub fn close_all_but(keep: Option<BorrowedFd<'_>>) -> io::Result<()> {
-    close_from_but(3, keep)
-}
-
-/// The same for every descriptor from `first` on.
-pub fn close_from_but(first: u32, keep: Option<BorrowedFd<'_>>) -> io::Result<()> {
+/// Closes every descriptor from `first` on but those in `keep`. Refused in a process that [`clone3`] or [`vfork_exec`] did
+/// not make: only a child has copies of what its parent goes on using.
+///
+/// Rust's I/O safety cannot say more than that. The child's memory holds the parent's owned descriptors, whose numbers are free
+/// after this; no type can take them all away from it, because they are on stacks and heaps this function knows nothing of. So
+/// the caller leaves by exec or [`exit_now`], where nothing is dropped, and uses no descriptor from `first` on but those kept
+/// and those it opens from here on. (Memory stays safe whatever it does: a number that is free is EBADF.)
+pub fn close_from_but(first: u32, keep: &[BorrowedFd<'_>]) -> io::Result<()> {
+    if !is_made_here() {
+        return Err(io::Error::other("only a child that was made for an exec closes what it did not open"));
+    }
     let close = |first: u32, last: u32| {
         if first > last {
             return Ok(0);
@@ -162,11 +210,15 @@ pub fn close_from_but(first: u32, keep: Option<BorrowedFd<'_>>) -> io::Result<()
         // SAFETY: integers only; who owns a closed number is in another process (see above).
         check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })
     };
-    match keep.map(|fd| fd.as_raw_fd() as u32).filter(|n| *n >= first.max(1)) {
-        None => close(first, u32::MAX),
-        Some(n) => close(first, n - 1).and_then(|_| close(n + 1, u32::MAX)),
+    let mut next = first;
+    // From one kept number to the next higher one.
+    while let Some(kept) = keep.iter().map(|fd| fd.as_raw_fd() as u32).filter(|n| *n >= next).min() {
+        if kept > next {
+            close(next, kept - 1)?;
+        }
+        next = kept + 1;
     }
-    .map(drop)
+    close(next, u32::MAX).map(drop)
 }
 
 /// Makes a child that runs `child` in *this* process' memory while the caller is suspended, until it execs or ends
@@ -183,7 +235,9 @@ pub fn vfork_exec(args: &CloneArgs<'_>, child: &mut dyn FnMut() -> i32) -> io::R
     kernel.flags |= VM | VFORK | CLEAR_SIGHAND;
     let mut child = child;
     let old = signal_mask(u64::MAX)?;
+    let made = MADE.get();
     let ret = vfork_raw(&mut kernel, &mut child);
+    MADE.set(made);
     signal_mask(old)?;
     if ret < 0 {
         return Err(io::Error::from_raw_os_error(-ret as i32));
@@ -198,6 +252,7 @@ type Child<'a> = &'a mut dyn FnMut() -> i32;
 extern "C" fn vfork_entry(data: *mut c_void) -> ! {
     // SAFETY: `data` is the `&mut Child` that `vfork_raw` passed; the parent is suspended, so nobody else uses it.
     let child = unsafe { &mut *data.cast::<Child<'_>>() };
+    MADE.set(own_pid());
     let code = match signal_mask(0) {
         Ok(_) => child(),
         Err(_) => 127,

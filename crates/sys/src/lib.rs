@@ -4,12 +4,14 @@
 #![allow(unsafe_code)]
 
 pub mod arena;
+pub mod block;
 pub mod bpf;
 pub mod caps;
 pub mod clone;
 pub mod event;
 pub mod ioctl;
 pub mod lock;
+pub mod mapper;
 pub mod mount;
 pub mod netlink;
 pub mod peer;

@@ -21,11 +21,16 @@ impl Attributes {
     pub const NODEV: Attributes = Attributes(0x4);
     /// Nothing can be executed.
     pub const NOEXEC: Attributes = Attributes(0x8);
+    /// Access times not updated.
+    pub const NOATIME: Attributes = Attributes(0x10);
     /// Access times always updated.
     pub const STRICTATIME: Attributes = Attributes(0x20);
+    /// Access times of directories not updated.
+    pub const NODIRATIME: Attributes = Attributes(0x80);
     /// Links are not followed.
     pub const NOSYMFOLLOW: Attributes = Attributes(0x0020_0000);
-    const ATIME_MASK: u64 = 0x70;
+    /// The bits of which one is chosen; none: access times are updated when they are older than the file's others (relatime).
+    pub const ATIME_MASK: u64 = 0x70;
     const IDMAP: u64 = 0x0010_0000;
 
     /// Both together.
@@ -239,12 +244,29 @@ pub fn detach(path: &CStr) -> io::Result<()> {
     check(libc::c_long::from(unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH | libc::UMOUNT_NOFOLLOW) })).map(drop)
 }
 
-/// The id of the mount at `dir`/`path` (statx STATX_MNT_ID, Linux 5.8). The last component is not followed.
-pub fn mount_id(dir: BorrowedFd<'_>, path: &CStr) -> io::Result<u64> {
+/// What [`look`] sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// The id of the mount it is in.
+    pub mount: u64,
+    /// Type and permissions, as in `st_mode`.
+    pub mode: u32,
+}
+
+/// The mount that `dir`/`path` (empty path: `dir` itself) is in (statx STATX_MNT_ID, Linux 5.8), and what it is.
+/// The last component is not followed when it is a link, but what is mounted on it is seen.
+pub fn look(dir: BorrowedFd<'_>, path: &CStr) -> io::Result<Seen> {
     let mut out = std::mem::MaybeUninit::<libc::statx>::zeroed();
     let flags = libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH | libc::AT_NO_AUTOMOUNT;
+    let mask = libc::STATX_MNT_ID | libc::STATX_TYPE | libc::STATX_MODE;
     // SAFETY: `out` is large enough for a statx; `path` is NUL-terminated.
-    check(libc::c_long::from(unsafe { libc::statx(dir.as_raw_fd(), path.as_ptr(), flags, libc::STATX_MNT_ID, out.as_mut_ptr()) }))?;
+    check(libc::c_long::from(unsafe { libc::statx(dir.as_raw_fd(), path.as_ptr(), flags, mask, out.as_mut_ptr()) }))?;
     // SAFETY: zero-initialised, then filled by the kernel.
-    Ok(unsafe { out.assume_init() }.stx_mnt_id)
+    let seen = unsafe { out.assume_init() };
+    Ok(Seen { mount: seen.stx_mnt_id, mode: u32::from(seen.stx_mode) })
+}
+
+/// The id of the mount at `dir`/`path`; see [`look`].
+pub fn mount_id(dir: BorrowedFd<'_>, path: &CStr) -> io::Result<u64> {
+    look(dir, path).map(|seen| seen.mount)
 }

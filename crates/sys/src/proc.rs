@@ -115,13 +115,19 @@ pub fn cloexec_from(first: u32) -> io::Result<()> {
     if ret < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Puts `from` onto descriptor number `to`, without close-on-exec. Equal numbers: only the flag is cleared.
-pub fn place_descriptor(from: BorrowedFd<'_>, to: i32) -> io::Result<()> {
+/// Puts `from` in the place of standard stream `to` (0, 1 or 2), without close-on-exec. Equal numbers: only the flag is
+/// cleared.
+///
+/// Those three belong to no owned value, and are open before and after: whoever borrows one of them keeps a valid descriptor.
+pub fn place_stream(from: BorrowedFd<'_>, to: i32) -> io::Result<()> {
+    if !(0..3).contains(&to) {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
     if from.as_raw_fd() == to {
         // SAFETY: plain fcntl on an open descriptor.
         return check(unsafe { libc::fcntl(to, libc::F_SETFD, 0) }).map(drop);
     }
-    // SAFETY: `to` is a number the caller gives up (0, 1 or 2, or a listen descriptor); no owned value holds it.
+    // SAFETY: `to` is a standard stream (checked), which no owned value holds.
     check(unsafe { libc::dup2(from.as_raw_fd(), to) }).map(drop)
 }
 
@@ -167,14 +173,6 @@ pub fn join_namespace(fd: BorrowedFd<'_>, flag: i32) -> io::Result<()> {
     check(unsafe { libc::setns(fd.as_raw_fd(), flag) }).map(drop)
 }
 
-/// Closes every descriptor from `first` on. For a forked child that will not exec and whose owned values are never dropped.
-pub fn close_from(first: u32) -> io::Result<()> {
-    // SAFETY: integers only. The caller promises that no owned descriptor from `first` on is used or dropped afterwards:
-    // such a process leaves by `exit_now`.
-    let ret = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
-    if ret < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
-}
-
 /// What [`reboot`] asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reboot {
@@ -195,24 +193,23 @@ pub fn reboot(how: Reboot) -> io::Error {
     io::Error::last_os_error()
 }
 
-/// Overwrites this process' arguments and environment, which others can read in /proc, by `title` and zeros.
+/// Overwrites this process' arguments but the first, which others can read in /proc/PID/cmdline, with zeros.
 ///
-/// For a forked child that never execs and no longer reads its environment or arguments.
-pub fn replace_title(title: &[u8]) -> io::Result<()> {
+/// To be called once they have been read: whoever asks std for them afterwards gets empty ones.
+pub fn hide_arguments() -> io::Result<()> {
     let text = std::fs::read_to_string("/proc/self/stat")?;
-    // proc_pid_stat(5): arg_start is field 48, env_end field 51; the name in parentheses may hold anything.
+    // proc_pid_stat(5): arg_start is field 48, arg_end field 49; the name in parentheses may hold anything.
     let after = text.rfind(')').map_or("", |at| &text[at + 2..]);
     let field = |number: usize| after.split_ascii_whitespace().nth(number - 3).and_then(|v| v.parse::<usize>().ok());
-    let (Some(start), Some(end)) = (field(48), field(51)) else { return Err(io::Error::from(io::ErrorKind::InvalidData)) };
+    let (Some(start), Some(end)) = (field(48), field(49)) else { return Err(io::Error::from(io::ErrorKind::InvalidData)) };
     if start == 0 || end <= start || end - start > 8 << 20 {
         return Err(io::Error::from(io::ErrorKind::InvalidData));
     }
-    let length = title.len().min(end - start - 1);
-    // SAFETY: the kernel says that this range of our own stack holds our arguments and environment; it is writable, and
-    // the caller promises that nothing reads them any more.
+    // SAFETY: the kernel says that this range of our own stack holds our arguments, each with a NUL at its end; it is
+    // writable, nobody holds a reference into it (std copies), and zeros leave every argument a C string.
     unsafe {
-        std::ptr::write_bytes(start as *mut u8, 0, end - start);
-        std::ptr::copy_nonoverlapping(title.as_ptr(), start as *mut u8, length);
+        let first = CStr::from_ptr(start as *const c_char).count_bytes().min(end - start);
+        std::ptr::write_bytes((start + first) as *mut u8, 0, end - start - first);
     }
     Ok(())
 }
@@ -223,10 +220,16 @@ pub fn is_inherited(number: i32) -> bool {
     unsafe { libc::fcntl(number, libc::F_GETFD) == 0 }
 }
 
-/// Takes over descriptor `number`, which this process inherited; it becomes close-on-exec. EBADF if it is not open.
+/// Takes over descriptor `number`, which this process inherited; it becomes close-on-exec. EBADF if it is not open, or was
+/// not inherited: it is close-on-exec, as all is that Rust opens, and what was taken here before.
+///
+/// What remains is a promise: of a descriptor whose flag this process cleared itself, to pass it on, it is the owner already.
 pub fn take_inherited(number: i32) -> io::Result<std::os::fd::OwnedFd> {
+    if number < 3 || !is_inherited(number) {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
     // SAFETY: plain fcntl; fails with EBADF when the descriptor is not open.
     check(unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) })?;
-    // SAFETY: it is open, was inherited, and by the caller's protocol belongs to nobody else in this process.
+    // SAFETY: it is open, came over our exec, and was not taken before (checked): no owned value has it.
     Ok(unsafe { <std::os::fd::OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(number) })
 }

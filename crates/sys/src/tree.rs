@@ -53,6 +53,20 @@ impl From<Errno> for ReadError {
 /// The inode is looked at before it is opened for reading: opening a device or FIFO that an image planted can
 /// have effects or block.
 pub fn read_regular(root: BorrowedFd<'_>, path: &Path, limit: usize) -> Result<Vec<u8>, ReadError> {
+    let (file, stat) = open_regular(root, path)?;
+    if u64::try_from(stat.st_size).unwrap_or(0) > limit as u64 {
+        return Err(ReadError::TooLarge);
+    }
+    read_to_end(file.as_fd(), stat.st_size as usize, limit)
+}
+
+/// The first bytes of a regular file of any size, opened with the same care; fewer than asked for when it is shorter.
+pub fn read_start(root: BorrowedFd<'_>, path: &Path, bytes: &mut [u8]) -> Result<usize, ReadError> {
+    let (file, _) = open_regular(root, path)?;
+    Ok(rustix::io::retry_on_intr(|| rustix::io::read(&file, &mut *bytes))?)
+}
+
+fn open_regular(root: BorrowedFd<'_>, path: &Path) -> Result<(OwnedFd, rustix::fs::Stat), ReadError> {
     let seen = openat2(root, path, OFlags::PATH, Mode::empty(), IN_ROOT)?;
     let before = rustix::fs::fstat(&seen)?;
     if FileType::from_raw_mode(before.st_mode) != FileType::RegularFile {
@@ -63,10 +77,7 @@ pub fn read_regular(root: BorrowedFd<'_>, path: &Path, limit: usize) -> Result<V
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(ReadError::NotRegular);
     }
-    if u64::try_from(stat.st_size).unwrap_or(0) > limit as u64 {
-        return Err(ReadError::TooLarge);
-    }
-    read_to_end(file.as_fd(), stat.st_size as usize, limit)
+    Ok((file, stat))
 }
 
 fn read_to_end(file: BorrowedFd<'_>, expected: usize, limit: usize) -> Result<Vec<u8>, ReadError> {

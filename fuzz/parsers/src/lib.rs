@@ -4,10 +4,12 @@
 //! by `tests/smoke.rs` with random and mutated inputs. A body that asserts is a property; one that does not is total.
 
 mod config;
+mod disk;
 mod files;
 mod messages;
 
 pub use config::{capability, cpu_list, machine_name, nspawn, rlimit, signal, size, syscall_filter, time_span, user_selector, uuid, words};
+pub use disk::{disk_image, image_policy, label_order, verity_signature};
 pub use files::{cgroup_layout, machine_id, os_release, process_stat, state_file, undo_journal, users_database};
 pub use messages::{control_request, dhcp_query, dns_message, notify_message, resolv_conf};
 
@@ -22,7 +24,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 24] = [
+pub const TARGETS: [Target; 28] = [
     Target { name: "nspawn", body: nspawn, seeds: config::NSPAWN_SEEDS },
     Target { name: "size", body: size, seeds: &["1K", "1.5G", "18446744073709551615", "4M 12K", "infinity"] },
     Target { name: "time_span", body: time_span, seeds: &["1min 30s", "2h30.5min", "infinity", "1y 6month", "7µs", " 5 "] },
@@ -42,6 +44,14 @@ pub const TARGETS: [Target; 24] = [
     Target { name: "state_file", body: state_file, seeds: &["{\"version\":1,\"name\":\"m\"}", "{\"version\":99}", "{}"] },
     Target { name: "undo_journal", body: undo_journal, seeds: files::UNDO_SEEDS },
     Target { name: "process_stat", body: process_stat, seeds: files::STAT_SEEDS },
+    Target { name: "disk_image", body: disk_image, seeds: disk::DISK_SEEDS },
+    Target { name: "image_policy", body: image_policy, seeds: disk::POLICY_SEEDS },
+    Target {
+        name: "verity_signature",
+        body: verity_signature,
+        seeds: &["{\"rootHash\":\"00\",\"signature\":\"Zg==\"}", "{}\0\0", "0123456789abcdef0123456789abcdef"],
+    },
+    Target { name: "label_order", body: label_order, seeds: &["os_1\0os_2~rc1", "a-1.2^3\0a-1.2", "\0", "10\x009"] },
     Target { name: "control_request", body: control_request, seeds: messages::REQUEST_SEEDS },
     Target { name: "dhcp_query", body: dhcp_query, seeds: &["\x35\x01\x01\u{7f}", "5\x01\x032\x04abcd6\x04efgh", "5\x01\x08"] },
     Target { name: "dns_message", body: dns_message, seeds: messages::DNS_SEEDS },

@@ -32,6 +32,9 @@ const USAGE: &str = "usage: hostel-probe WORDS [then WORDS]...
   orphan                 leave an orphan, print whether PID 1 reaped it within two seconds
   notify TEXT            send TEXT to $NOTIFY_SOCKET
   udp-echo PORT          send back every datagram that comes to this port
+  scan PID TXET          look for TEXT, given backwards, in the memory of a process
+  visitor TXET           wait for a process that comes from outside, tell what can be had of it, power off (as PID 1)
+  thaw FILE              try to make the mount a file is on writable, and to clone it
   fds N                  open N descriptors, print how many there could be
   touch FILE | say TEXT";
 
@@ -91,6 +94,9 @@ fn run(words: &[String]) {
         "orphan" => acts::orphan(),
         "notify" => acts::notify(text(1)),
         "udp-echo" => acts::udp_echo(number(words, 1, 7) as u16),
+        "scan" => acts::scan(text(1), text(2)),
+        "thaw" => acts::thaw(text(1)),
+        "visitor" => acts::visitor(text(1)),
         "fds" => acts::many_fds(number(words, 1, 10)),
         "touch" => {
             if let Err(e) = std::fs::OpenOptions::new().create(true).append(true).open(text(1)) {

@@ -9,10 +9,13 @@ for users in '--privileged-users host' '--private-users=pick'; do
   echo "users '$users': $state; failed units: $(hostel exec deb -T -- systemctl list-units --failed --plain --no-legend | cut -d' ' -f1 | tr '\n' ' ')"
   status 5 hostel exec deb -T -- sh -c 'exit 5'
   hostel exec deb -T -- systemd-run -q --wait -p MemoryMax=50M -p TasksMax=20 true || fail "users '$users': systemd-run inside"
-  first=$(leader deb)
-  hostel exec deb -T -- systemctl reboot || :
-  within 60 sh -c 'l=$(hostel status deb | sed -n "s/^ *leader: \([0-9]*\).*/\1/p"); [ -n "$l" ] && [ "$l" != '$first' ]'
-  booted deb
+  # once is enough: a boot takes many seconds here
+  if [ "$users" = --private-users=pick ]; then
+    first=$(leader deb)
+    hostel exec deb -T -- systemctl reboot || :
+    within 60 sh -c 'l=$(hostel status deb | sed -n "s/^ *leader: \([0-9]*\).*/\1/p"); [ -n "$l" ] && [ "$l" != '$first' ]'
+    booted deb
+  fi
   status 0 hostel stop deb
   not runs deb || fail 'still there'
   touch /trees/still-writable /var/tmp/still-writable

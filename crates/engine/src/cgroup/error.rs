@@ -2,13 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
+use hostel_spec::Hint;
 use rustix::io::Errno;
+
+use crate::error::{Error, io_text};
 
 /// Why a cgroup operation failed. Nothing of the machine is left behind unless the variant says so.
 #[derive(Debug, thiserror::Error)]
 pub enum CgroupError {
     /// A system call failed.
-    #[error("{verb} {}: {cause}", path.display())]
+    #[error("{verb} {}: {}", path.display(), text(*cause))]
     Sys {
         /// What was tried.
         verb: &'static str,
@@ -18,7 +21,7 @@ pub enum CgroupError {
         cause: Errno,
     },
     /// The kernel refused the value of an option.
-    #[error("set {option} ({value:?} to {}): {cause}", path.display())]
+    #[error("set {option} ({value:?} to {}): {}", path.display(), text(*cause))]
     Refused {
         /// The option, as in the specification: `MemoryMax=`.
         option: &'static str,
@@ -52,7 +55,7 @@ pub enum CgroupError {
     #[error("open cgroup {}: no such machine runs", .0.display())]
     Missing(PathBuf),
     /// No cgroup file system can be used.
-    #[error("find a cgroup2 file system: {0}")]
+    #[error("find a cgroup2 file system: {}", text(*.0))]
     NoCgroup(Errno),
     /// Something did not happen in time.
     #[error("{verb} {}: not done after {millis} ms", path.display())]
@@ -72,6 +75,28 @@ pub enum CgroupError {
         /// Why it is refused.
         why: &'static str,
     },
+}
+
+fn text(cause: Errno) -> String {
+    io_text(&cause.into())
+}
+
+impl From<CgroupError> for Error {
+    fn from(error: CgroupError) -> Self {
+        let whole = error.to_string();
+        let (what, cause) = whole.split_once(": ").unwrap_or((whole.as_str(), ""));
+        let verb = match &error {
+            CgroupError::Sys { verb, .. } | CgroupError::Timeout { verb, .. } => verb,
+            CgroupError::Refused { .. } | CgroupError::Unsupported { .. } | CgroupError::Invalid { .. } => "set",
+            CgroupError::Busy(_) => "create",
+            CgroupError::Missing(_) => "open",
+            CgroupError::NoCgroup(_) => "find",
+            CgroupError::NotOurs { .. } => "remove",
+        };
+        let mut out = Self::new(verb, what.strip_prefix(verb).unwrap_or(what).trim_start(), cause);
+        out.hint = error.hint().map(Hint::from);
+        out
+    }
 }
 
 impl CgroupError {

@@ -250,7 +250,8 @@ mod tests {
         assert!(Leader::from_pid(1).is_err() && Leader::from_pid(0).is_err() && Leader::from_pid(-1).is_err());
         let mut child = std::process::Command::new("/bin/sleep").arg("60").spawn().unwrap();
         let leader = Leader::from_pid(child.id() as i32).unwrap();
-        while !leader.program().unwrap().ends_with(b"/sleep") {
+        // The kernel has a new program's file in place before its arguments.
+        while !leader.program().unwrap().ends_with(b"/sleep") || leader.arguments().unwrap().len() < 2 {
             std::thread::yield_now();
         }
         assert!(leader.is_alive() && leader.shares("pid").unwrap());

@@ -38,6 +38,7 @@ use hostel_sys::seccomp::Insn;
 
 use crate::cgroup::MachineCgroup;
 use crate::error::{Context, Error, Result};
+use crate::registry::MachineState;
 
 pub use leader::{Facts, Leader};
 pub use spawn::{Cause, EnterError};
@@ -121,6 +122,22 @@ impl Placement {
     }
 }
 
+/// What a machine's state says of its leader, so that /proc need not be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    /// No exec gains privileges.
+    pub no_new_privileges: bool,
+    /// Its user, as our user namespace numbers it.
+    pub uid: u32,
+}
+
+impl Known {
+    /// As one of our machines has it written down; `None`: it was started by a hostel that wrote less.
+    pub fn of(state: &MachineState) -> Option<Self> {
+        Some(Self { no_new_privileges: state.no_new_privileges?, uid: state.ids.map_or(0, |ids| ids.base) })
+    }
+}
+
 /// What is to run, and as what.
 #[derive(Debug, Clone, Copy)]
 pub struct Entry<'a> {
@@ -136,8 +153,13 @@ pub struct Entry<'a> {
     pub env: &'a [OsText],
     /// The bounding set; `None`: the leader's.
     pub bounding: Option<CapSet>,
+    /// What is known of the leader; `None`: the kernel is asked.
+    pub known: Option<Known>,
     /// The machine's system call filter; empty: none.
     pub filter: &'a [Insn],
+    /// Goes in without a filter also where the leader has one: otherwise that is refused. The kernel tells a process' filter
+    /// only to who stops and traces it, so of a machine that others made it is not known.
+    pub unfiltered: bool,
     /// Standard streams.
     pub streams: Streams<'a>,
 }

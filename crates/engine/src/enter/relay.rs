@@ -71,7 +71,8 @@ fn run_with(
         return on_terminal(entered, ours, signals).map_err(RunError::Here);
     }
     if !ours.iter().any(terminal::is_tty) {
-        let entered = super::enter(leader, &Entry { streams: as_they_are(ours), ..entry }).map_err(RunError::Enter)?;
+        // All that is left to us is to wait and to pass signals on, wherever we are.
+        let entered = super::enter_for_good(leader, &Entry { streams: as_they_are(ours), ..entry }).map_err(RunError::Enter)?;
         return Ok(Relay::new(entered, signals, Vec::new(), None)?.run()?);
     }
     let mut theirs: Vec<Option<OwnedFd>> = Vec::new();

@@ -18,7 +18,7 @@ use hostel_spec::{CapName, CapSet, ProcessSpec, UserSelector};
 use hostel_sys::clone::{self, CloneArgs, Fork};
 use hostel_sys::{caps, proc};
 
-use super::{Entered, Entry, Facts, Leader, Streams};
+use super::{Entered, Entry, Known, Leader, Streams};
 use crate::error::{Error, io_text};
 
 /// Why nothing was started.
@@ -118,32 +118,44 @@ struct Work<'a> {
 }
 
 pub(super) fn enter(leader: &Leader, entry: &Entry<'_>, here: bool) -> Outcome<Entered> {
-    let facts = leader.facts()?;
+    // /proc is read only for what nobody has written down.
+    let unsure = entry.filter.is_empty() && !entry.unfiltered;
+    let facts = if unsure || entry.bounding.is_none() || entry.known.is_none() { Some(leader.facts()?) } else { None };
+    let filtered = facts.as_ref().is_some_and(|f| f.filtered);
+    // Unless what holds it holds us, too: whoever made us both may have filtered everything.
+    if filtered && unsure && !Leader::from_pid(std::process::id() as i32)?.facts()?.filtered {
+        let why = "its processes are held by a system call filter that is not known, and what enters would not be";
+        return Err(EnterError::new("enter", "machine", &io::Error::other(why)));
+    }
+    let facts = facts.unwrap_or_default();
+    let bounding = entry.bounding.unwrap_or(CapSet(facts.bounding));
+    let known = entry.known.unwrap_or(Known { no_new_privileges: facts.no_new_privileges, uid: facts.uid });
     // A leader of another user is in another user namespace; should that be wrong, the kernel says so before anything is done.
-    let guessed = entry.selection.user && facts.uid != rustix::process::geteuid().as_raw();
-    if guessed && let Some(entered) = attempt(leader, entry, here, &facts, false)? {
+    let guessed = entry.selection.user && known.uid != rustix::process::geteuid().as_raw();
+    if guessed && let Some(entered) = attempt(leader, entry, here, (bounding, known), false)? {
         return Ok(entered);
     }
     let shared = leader.shares("user")?;
-    attempt(leader, entry, here, &facts, shared)?.ok_or_else(|| EnterError::new("join", "user namespace of the machine", &Errno::INVAL.into()))
+    attempt(leader, entry, here, (bounding, known), shared)?
+        .ok_or_else(|| EnterError::new("join", "user namespace of the machine", &Errno::INVAL.into()))
 }
 
 /// Enters a machine that shares our user namespace, or does not; `None`: it is the other way round.
-fn attempt(leader: &Leader, entry: &Entry<'_>, here: bool, facts: &Facts, shared_users: bool) -> Outcome<Option<Entered>> {
-    let separate = shared_users && entry.selection.pid && CapSet(facts.bounding).has(CapName::SYS_PTRACE);
+fn attempt(leader: &Leader, entry: &Entry<'_>, here: bool, (bounding, known): (CapSet, Known), shared_users: bool) -> Outcome<Option<Entered>> {
+    let separate = shared_users && entry.selection.pid && bounding.has(CapName::SYS_PTRACE);
     if separate && !clone::is_single_threaded().when("count", "threads of this process")? {
         let why = io::Error::other("a machine that may trace host processes cannot be entered by a process with several threads");
         return Err(EnterError::new("enter", "machine", &why));
     }
     let mut process = entry.process.clone();
-    process.no_new_privileges |= facts.no_new_privileges;
+    process.no_new_privileges |= known.no_new_privileges;
     let mut work = Work {
         entry,
         process,
         pidfd: leader.pidfd(),
         root: if entry.selection.mount && leader.is_foreign() { Some(leader.root()?) } else { None },
         flags: entry.selection.flags(shared_users),
-        bounding: entry.bounding.unwrap_or(CapSet(facts.bounding)),
+        bounding,
         separate,
         here,
         report: None,
@@ -325,11 +337,18 @@ impl<'a> Work<'a> {
         let devpts = openat2(&root, c"dev/pts", flags, Mode::empty(), resolve).when("open", "/dev/pts of the machine")?;
         let pty = Pty::open(devpts.as_fd()).map_err(|e| EnterError::new(e.verb, e.object, &e.cause.into()))?;
         if let Some(selector) = self.process.user.as_ref().filter(|u| **u != UserSelector::Id(0)) {
-            let user =
-                userdb::lookup(&root, selector).map_err(|e| EnterError::new("find", "user in the machine", &io::Error::other(e.to_string())))?;
+            let user = userdb::lookup(&root, selector).map_err(|e| {
+                let (verb, object, why) = e.parts();
+                EnterError { verb: verb.into(), object, why, cause: Cause::Other }
+            })?;
             rustix::fs::fchown(&pty.slave, Some(Uid::from_raw(user.uid)), None).when("give", "terminal to the user")?;
         }
         Ok(pty)
+    }
+
+    /// What stays open until the exec, which closes it.
+    fn until_exec(&self) -> Vec<BorrowedFd<'_>> {
+        self.report.iter().map(OwnedFd::as_fd).collect()
     }
 
     /// The process inside. Returns only the reason why it is not the program.
@@ -339,7 +358,7 @@ impl<'a> Work<'a> {
             Ok(()) => {
                 let terminal = self.slave.is_some();
                 let filter = Some(self.entry.filter).filter(|f| !f.is_empty());
-                become_process(&self.process, self.entry, self.bounding, filter, terminal, self.report.as_ref().map(OwnedFd::as_fd))
+                become_process(&self.process, self.entry, self.bounding, filter, terminal, &self.until_exec())
             }
         }
     }
@@ -359,11 +378,11 @@ impl<'a> Work<'a> {
             // First away from 0…2: one of them may be another's place.
             let copy = |fd: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(fd, 4).when(PLACE.0, PLACE.1);
             for (to, from) in [copy(given[0])?, copy(given[1])?, copy(given[2])?].iter().enumerate() {
-                proc::place_descriptor(from.as_fd(), to as i32).when(PLACE.0, PLACE.1)?;
+                proc::place_stream(from.as_fd(), to as i32).when(PLACE.0, PLACE.1)?;
             }
         }
         // Closed, not only marked: the working directory that is entered before the exec may be /proc/self/fd/N.
-        clone::close_all_but(self.report.as_ref().map(OwnedFd::as_fd)).when("close", "descriptors")?;
+        clone::close_from_but(3, &self.until_exec()).when("close", "descriptors")?;
         for fd in [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()] {
             let directory = rustix::fs::fstat(fd).is_ok_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::Directory);
             if directory {
@@ -393,7 +412,7 @@ fn become_process(
     bounding: CapSet,
     filter: Option<&[hostel_sys::seccomp::Insn]>,
     terminal: bool,
-    report: Option<BorrowedFd<'_>>,
+    until_exec: &[BorrowedFd<'_>],
 ) -> EnterError {
     let process = Process {
         spec,
@@ -405,10 +424,12 @@ fn become_process(
         controlling: terminal,
         new_session: true,
         keep: 0,
-        report,
+        until_exec,
         clamp_limits: true,
         // Whoever waits for it, takes its status and passes signals on is this caller: without it, it would run on unseen.
         die_with_parent: true,
+        // Who enters such a machine runs from a file that cannot be written (`shield`).
+        no_magic_links: false,
     };
     r#become::run(&process).into()
 }

@@ -70,6 +70,7 @@ pub(crate) struct Order {
     process: ProcessSpec,
     env: Vec<OsText>,
     filter: Vec<Insn>,
+    unfiltered: bool,
     selection: Selection,
     bounding: Option<CapSet>,
 }
@@ -77,7 +78,14 @@ pub(crate) struct Order {
 impl Order {
     fn new(argv: &[&str]) -> Self {
         let process = ProcessSpec { argv: argv.iter().map(|a| OsText::from(*a)).collect(), ..ProcessSpec::default() };
-        Self { process, env: environment(None, Some("hostel")), filter: Vec::new(), selection: Selection::default(), bounding: None }
+        Self {
+            process,
+            env: environment(None, Some("hostel")),
+            filter: Vec::new(),
+            unfiltered: false,
+            selection: Selection::default(),
+            bounding: None,
+        }
     }
     fn sh(script: &str) -> Self {
         Self::new(&["/bin/sh", "-c", script])
@@ -90,7 +98,9 @@ impl Order {
             program: Program::Command,
             env: &self.env,
             bounding: self.bounding,
+            known: None,
             filter: &self.filter,
+            unfiltered: self.unfiltered,
             streams,
         }
     }
@@ -253,6 +263,27 @@ fn as_confined_as_asked() {
     order.process.user = Some(UserSelector::Id(0));
     let (_, seen) = order.run(&guest.leader).unwrap();
     assert_eq!(status_field(&seen, "Uid").split_whitespace().next(), Some("0"));
+}
+
+/// A filter that cannot be had is no reason to go in without one.
+#[test]
+fn a_filtered_machine_is_not_entered_unfiltered_by_chance() {
+    let number = if cfg!(target_arch = "x86_64") { 317 } else { 277 };
+    // seccomp(SECCOMP_SET_MODE_FILTER) with one instruction: allow.
+    let perl = format!(
+        r#"$f = pack("SCCL", 6, 0, 0, 0x7fff0000); $p = pack("S x6 P", 1, $f); syscall({number}, 1, 0, $p) == 0 or die "seccomp: $!"; exec @ARGV"#
+    );
+    let Some(guest) = Guest::start_with(&["--user", "--map-root-user"], &["perl", "-e", &perl], &format!("{READY} cat")) else { return };
+    assert!(guest.leader.facts().unwrap().filtered);
+    let filtered = |order: &Order| order.run(&guest.leader).map(|(_, text)| status_field(&text, "Seccomp"));
+    let mut order = Order::sh("cat /proc/self/status");
+    let error = filtered(&order).unwrap_err();
+    assert!(error.to_string().contains("system call filter"), "{error}");
+    order.unfiltered = true;
+    assert_eq!(filtered(&order).unwrap(), "0");
+    order.unfiltered = false;
+    order.filter = vec![Insn { code: 0x06, jt: 0, jf: 0, k: 0x7fff_0000 }];
+    assert_eq!(filtered(&order).unwrap(), "2");
 }
 
 /// CVE-2015-1334: what a machine shows as /proc decides nothing.

@@ -384,7 +384,8 @@ pub(super) fn later(zone: Option<(String, String)>, socket: Option<Socket>, root
             let _ = hostel_sys::proc::set_name(c"hostel-after");
             let _ = rustix::process::setsid();
             // Nobody's pipe or lock is kept open by this.
-            let _ = clone::close_from_but(0, socket.as_ref().map(AsFd::as_fd));
+            let keep: Vec<BorrowedFd<'_>> = socket.iter().map(AsFd::as_fd).collect();
+            let _ = clone::close_from_but(0, &keep);
             if let Some((zone, port)) = zone {
                 let _ = remove_zone(&zone, root, Some(&port));
             }

@@ -1,6 +1,6 @@
 //! What every machine gets: /dev, /proc, /sys, /run, /tmp, cgroups, and what is covered of them.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 
 use hostel_spec::{ConsoleMode, SyscallFilter};
 use hostel_sys::mount::Attributes;
@@ -18,16 +18,16 @@ const API: Attributes = NOSUID_NODEV.or(Attributes::NOEXEC);
 
 /// Covered in /proc for every machine (spec/nspawn.md 1.7).
 /// systemd-nspawn leaves mtrr open, through which root changes how the host's memory is cached.
-const PROC_MASKED: [&str; 6] = ["kallsyms", "kcore", "keys", "mtrr", "sysrq-trigger", "timer_list"];
+const PROC_MASKED: [&CStr; 6] = [c"kallsyms", c"kcore", c"keys", c"mtrr", c"sysrq-trigger", c"timer_list"];
 /// Covered besides in machine mode (spec/security.md 4).
-const PROC_MASKED_MACHINE: [&str; 7] = ["latency_stats", "slabinfo", "vmallocinfo", "pagetypeinfo", "sched_debug", "acpi", "scsi"];
+const PROC_MASKED_MACHINE: [&CStr; 7] = [c"latency_stats", c"slabinfo", c"vmallocinfo", c"pagetypeinfo", c"sched_debug", c"acpi", c"scsi"];
 /// Read-only in /proc. `sys` last: /proc/sys/net may stay writable.
-const PROC_READ_ONLY: [&str; 8] = ["acpi", "apm", "asound", "bus", "fs", "irq", "scsi", "sys"];
+const PROC_READ_ONLY: [&CStr; 8] = [c"acpi", c"apm", c"asound", c"bus", c"fs", c"irq", c"scsi", c"sys"];
 /// Covered in /sys in machine mode.
-const SYS_MASKED_MACHINE: [&str; 5] = ["firmware", "kernel/debug", "kernel/tracing", "kernel/security", "power"];
+const SYS_MASKED_MACHINE: [&CStr; 5] = [c"firmware", c"kernel/debug", c"kernel/tracing", c"kernel/security", c"power"];
 
 /// Covered in /sys of a machine with its own network, where systemd-nspawn shows only block, bus, class, dev, devices and kernel.
-const SYS_MASKED_PRIVATE: [&str; 3] = ["firmware", "module", "power"];
+const SYS_MASKED_PRIVATE: [&CStr; 3] = [c"firmware", c"module", c"power"];
 
 impl Builder<'_> {
     fn machine_mode(&self) -> bool {
@@ -36,12 +36,16 @@ impl Builder<'_> {
 
     fn prepare(&mut self, what: Prepared) -> super::Slot {
         let slot = self.slot();
-        self.host.push(HostStep::Prepare(slot, what));
+        self.beside.push(HostStep::Prepare(slot, what));
         slot
     }
 
     pub(super) fn api_file_systems(&mut self) {
-        self.dev();
+        // What needs nothing of the supervisor's comes first: both are at work at the same time.
+        self.proc();
+        self.payload.push(PayloadStep::Mqueue);
+        self.payload.push(PayloadStep::Receive);
+        let dev = self.dev();
         self.run();
         if !self.spec.root.keep_tmp {
             let tmp = self.prepare(Prepared::Tmpfs {
@@ -51,19 +55,19 @@ impl Builder<'_> {
             });
             self.payload.push(PayloadStep::AttachTmp(tmp));
         }
-        self.proc();
+        self.cover_proc();
         self.sys();
-        self.payload.push(PayloadStep::Mqueue);
+        self.payload.push(PayloadStep::AttachMqueue(dev));
         self.payload.push(PayloadStep::Cgroup);
     }
 
-    fn dev(&mut self) {
+    fn dev(&mut self) -> super::Slot {
         let dev = self.prepare(Prepared::Tmpfs {
             options: options(&[("mode", "0755"), ("size", "4m"), ("nr_inodes", "64k")]),
             attributes: Attributes::NOSUID.or(Attributes::STRICTATIME),
             nodes: self.device_nodes(),
         });
-        self.payload.push(PayloadStep::AttachApi(dev, "dev"));
+        self.payload.push(PayloadStep::AttachApi(dev, c"dev"));
         let pts = self.prepare(Prepared::Devpts);
         self.console_slots = Some((pts, dev));
         self.payload.push(PayloadStep::AttachIn(dev, pts, c"pts"));
@@ -73,6 +77,7 @@ impl Builder<'_> {
             nodes: Vec::new(),
         });
         self.payload.push(PayloadStep::AttachIn(dev, shm, c"shm"));
+        dev
     }
 
     fn device_nodes(&self) -> Vec<Node> {
@@ -142,8 +147,8 @@ impl Builder<'_> {
             attributes: NOSUID_NODEV.or(Attributes::STRICTATIME),
             nodes,
         });
-        self.host.push(HostStep::OpenNotify(run));
-        self.payload.push(PayloadStep::AttachApi(run, "run"));
+        self.beside.push(HostStep::OpenNotify(run));
+        self.payload.push(PayloadStep::AttachApi(run, c"run"));
         self.payload.push(PayloadStep::SealRunHost(run));
     }
 
@@ -152,16 +157,21 @@ impl Builder<'_> {
         if let (Some(levels), true) = (self.spec.namespaces.nested_user, self.user_namespace()) {
             self.payload.push(PayloadStep::LimitNesting(levels));
         }
+        if !self.spec.security.api_writable {
+            self.payload.push(PayloadStep::ProcReadOnly { paths: PROC_READ_ONLY.to_vec(), net_writable: self.own_network() });
+        }
+    }
+
+    /// Covers come from /run/host.
+    fn cover_proc(&mut self) {
+        self.payload.push(PayloadStep::ProcOwn);
         if self.spec.security.api_writable {
-            self.payload.push(PayloadStep::ProcOwn);
             return;
         }
-        self.payload.push(PayloadStep::ProcReadOnly { paths: PROC_READ_ONLY.to_vec(), net_writable: self.own_network() });
         let mut masked = PROC_MASKED.to_vec();
         if self.machine_mode() {
             masked.extend(PROC_MASKED_MACHINE);
         }
-        self.payload.push(PayloadStep::ProcOwn);
         self.payload.push(PayloadStep::ProcMask(masked));
     }
 
@@ -172,7 +182,7 @@ impl Builder<'_> {
         if self.spec.network.mode != hostel_spec::NetworkMode::Host {
             self.payload.push(PayloadStep::Sysfs { fallback: host_sys, attributes });
         } else {
-            self.payload.push(PayloadStep::AttachApi(host_sys, "sys"));
+            self.payload.push(PayloadStep::AttachApi(host_sys, c"sys"));
         }
         if !self.spec.security.api_writable {
             if self.machine_mode() {
@@ -185,7 +195,7 @@ impl Builder<'_> {
 
     pub(super) fn open_console(&mut self, mode: ConsoleMode) {
         if let (true, Some((pts, dev))) = (mode != ConsoleMode::Pipe, self.console_slots) {
-            self.host.push(HostStep::OpenConsole { pts, dev });
+            self.beside.push(HostStep::OpenConsole { pts, dev });
         }
     }
 

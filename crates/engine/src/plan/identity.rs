@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hostel_spec::{ConsoleMode, Ephemeral, MachineName, MachineSpec, OsText, ResolvConf, Timezone, TreeSource, Volatile};
+use hostel_spec::{ConsoleMode, Ephemeral, Hint, MachineName, MachineSpec, OsText, ResolvConf, Timezone, TreeSource, Volatile};
 use hostel_sys::mount::Attributes;
 
 use super::steps::{FileChange, HostStep, PayloadStep, Prepared, Source};
@@ -29,8 +29,7 @@ pub(super) fn name(spec: &MachineSpec, host: &Host, tree: &TreeFacts, random: [u
         // Several throw-away copies of one tree run side by side.
         _ => format!("{}-{:016x}", &cleaned[..cleaned.len().min(MachineName::MAX - 17)], u64::from_le_bytes(random)),
     };
-    MachineName::new(cleaned)
-        .map_err(|_| Error::new("derive", "machine name", format!("nothing of {text:?} can be used")).hint("name it with --machine=NAME"))
+    MachineName::new(cleaned).map_err(|_| Error::new("derive", "machine name", format!("nothing of {text:?} can be used")).hint(Hint::GiveName))
 }
 
 impl Builder<'_> {
@@ -85,7 +84,7 @@ impl Builder<'_> {
 
     fn bind_file(&mut self, path: &Path) -> FileChange {
         let slot = self.slot();
-        self.host.push(HostStep::Prepare(
+        self.beside.push(HostStep::Prepare(
             slot,
             Prepared::Clone {
                 source: Source::Path(path.into()),

@@ -2,6 +2,7 @@
 
 mod api;
 mod identity;
+pub mod image;
 mod limits;
 mod mounts;
 mod network;
@@ -17,15 +18,15 @@ use hostel_process::r#become::Program;
 use hostel_process::pty::WindowSize;
 use hostel_process::seccomp;
 use hostel_spec::{
-    CapName, CapSet, ConsoleMode, IdRange, MachineName, MachineSpec, MachineUuid, NetworkMode, OsText, Ownership, Payload, ProcessSpec,
-    SyscallFilter, UserNamespace,
+    CapName, CapSet, ConsoleMode, Hint, IdRange, MachineName, MachineSpec, MachineUuid, NetworkMode, OsText, Ownership, Payload, ProcessSpec,
+    SyscallFilter, SyscallRule, UserNamespace,
 };
 use hostel_sys::seccomp::Insn;
 
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::network::NetworkPlan;
-use steps::{BondStep, HostStep, IdChoice, PayloadStep, Slot};
+use steps::{BondStep, HostStep, IdChoice, PayloadStep, Prepared, Slot};
 
 /// What is known of the tree before anything changes.
 #[derive(Debug, Clone, Default)]
@@ -42,8 +43,15 @@ pub struct TreeFacts {
     pub missing: bool,
     /// Its file system is mounted read-only.
     pub read_only: bool,
+    /// Its programs are those of the 32-bit partner of this architecture (i386 on x86-64).
+    pub secondary_architecture: bool,
+    /// Its file system cannot share blocks between files, but can hold the upper layer of an overlay: a throw-away copy
+    /// is then better a layer over it.
+    pub layers: bool,
     /// Last part of the path as it was given: the name of a link, not of what it leads to.
     pub given_name: Option<String>,
+    /// It is a disk image.
+    pub image: Option<image::ImageFacts>,
 }
 
 /// What the calling process knows of itself.
@@ -76,14 +84,20 @@ pub struct Plan {
     pub spec: MachineSpec,
     /// The tree.
     pub tree: TreeFacts,
+    /// Opening the disk image, before all else.
+    pub image: Vec<image::ImageStep>,
     /// Before the payload exists.
     pub host: Vec<HostStep>,
     /// While it waits.
     pub bond: Vec<BondStep>,
+    /// While it does its first steps; what comes of them it receives ([`PayloadStep::Receive`]).
+    pub beside: Vec<HostStep>,
     /// In the payload.
     pub payload: Vec<PayloadStep>,
     /// Number of prepared mounts.
     pub slots: usize,
+    /// The command is PID 2; this slot has what PID 1 runs.
+    pub stub: Option<Slot>,
     /// Own user namespace.
     pub user_namespace: bool,
     /// Own network.
@@ -121,6 +135,7 @@ struct Builder<'a> {
     uuid: MachineUuid,
     host: Vec<HostStep>,
     bond: Vec<BondStep>,
+    beside: Vec<HostStep>,
     payload: Vec<PayloadStep>,
     slots: usize,
     temporaries: usize,
@@ -136,6 +151,13 @@ impl Builder<'_> {
     }
     fn user_namespace(&self) -> bool {
         self.spec.namespaces.user != UserNamespace::Host
+    }
+    fn stub(&mut self) -> Option<Slot> {
+        (self.spec.payload == Payload::CommandAsPid2).then(|| {
+            let slot = self.slot();
+            self.beside.push(HostStep::Prepare(slot, Prepared::OwnProgram));
+            slot
+        })
     }
     fn own_network(&self) -> bool {
         self.spec.network.mode == NetworkMode::Private
@@ -160,6 +182,7 @@ pub fn plan(spec: &MachineSpec, host: &Host, tree: &TreeFacts, caller: &Caller) 
         uuid,
         host: Vec::with_capacity(24),
         bond: Vec::with_capacity(8),
+        beside: Vec::with_capacity(12),
         payload: Vec::with_capacity(48),
         slots: 0,
         temporaries: 0,
@@ -167,6 +190,8 @@ pub fn plan(spec: &MachineSpec, host: &Host, tree: &TreeFacts, caller: &Caller) 
         console_slots: None,
         network: NetworkPlan::default(),
     };
+    let image_steps = tree.image.as_ref().map_or(Ok(Vec::new()), |facts| image::steps(spec, facts, caller))?;
+    b.notices.extend(tree.image.iter().filter(|i| !i.opened).flat_map(|i| i.notices.iter().cloned()));
     let console = console(spec, caller);
     let ids = id_choice(spec, tree)?;
     if let Some(choice) = ids {
@@ -179,14 +204,18 @@ pub fn plan(spec: &MachineSpec, host: &Host, tree: &TreeFacts, caller: &Caller) 
     b.network()?;
     b.api_file_systems();
     b.open_console(console);
-    b.integration()?;
     b.custom_mounts()?;
+    // After the mounts, as systemd-nspawn does: what lies over /etc gets the files, and a mount that fails leaves the tree as it was.
+    b.integration()?;
     b.finish();
+    let stub = b.stub();
     let bounding = bounding(spec, b.own_network(), b.user_namespace());
-    let filter = filter(spec, host, bounding)?;
+    let filter = filter(spec, host, tree, bounding)?;
     let program = if b.booting() { Program::Init } else { Program::Command };
     let mut spec = spec.clone();
     spec.process.rlimits = limits::merged(&spec, host);
+    // uname(2) says i686 in an i386 tree, or its package manager and compilers take it for x86-64. systemd-nspawn looks only at images.
+    spec.process.linux32 |= tree.secondary_architecture && !spec.lifecycle.nspawn_exit_status;
     let notices =
         spec.notices.iter().cloned().chain(limits::notices(host)).chain(unknown_calls(&spec)?).chain(std::mem::take(&mut b.notices)).collect();
     Ok(Plan {
@@ -201,10 +230,13 @@ pub fn plan(spec: &MachineSpec, host: &Host, tree: &TreeFacts, caller: &Caller) 
         uuid: b.uuid,
         spec,
         tree: tree.clone(),
+        image: image_steps,
         host: b.host,
         bond: b.bond,
+        beside: b.beside,
         payload: b.payload,
         slots: b.slots,
+        stub,
         console,
         program,
         bounding,
@@ -238,7 +270,7 @@ fn id_choice(spec: &MachineSpec, tree: &TreeFacts) -> Result<Option<IdChoice>> {
             let (uid, gid) = (tree.owner.0 & 0xffff_0000, tree.owner.1 & 0xffff_0000);
             if uid != gid {
                 return Err(Error::new("use", format!("owner of {}", tree.path.display()), "its user and group are not in the same id range")
-                    .hint("chown the top directory to BASE:BASE, or give --private-users=BASE"));
+                    .hint(Hint::GiveIds));
             }
             Some(range(uid))
         }
@@ -290,11 +322,20 @@ fn unknown_calls(spec: &MachineSpec) -> Result<Option<String>> {
     Ok((!left_out.is_empty()).then(|| format!("system calls unknown here are left out of the filter: {}", left_out.join(" "))))
 }
 
-fn filter(spec: &MachineSpec, host: &Host, bounding: CapSet) -> Result<Option<Cow<'static, [Insn]>>> {
+fn filter(spec: &MachineSpec, host: &Host, tree: &TreeFacts, bounding: CapSet) -> Result<Option<Cow<'static, [Insn]>>> {
     if spec.security.syscalls != SyscallFilter::Off && !host.seccomp {
         return Err(Error::new("filter", "system calls", "this kernel has no seccomp").hint("SYSTEMD_SECCOMP=0 starts the machine without a filter"));
     }
-    seccomp::program(&spec.security.syscalls, bounding).map_err(|e| Error::new("build", "system call filter", e))
+    let mut syscalls = Cow::Borrowed(&spec.security.syscalls);
+    if let SyscallFilter::Machine(rules) = &spec.security.syscalls
+        && tree.secondary_architecture
+    {
+        // glibc for i386 makes sockets by socketcall(2), whose arguments no filter sees. In a tree of such programs that has to
+        // work, as with Docker; elsewhere, where only an attacker would use it, it stays closed.
+        let socketcall = SyscallRule { allow: true, names: vec!["socketcall".to_owned()] };
+        syscalls = Cow::Owned(SyscallFilter::Machine(std::iter::once(socketcall).chain(rules.iter().cloned()).collect()));
+    }
+    seccomp::program(&syscalls, bounding).map_err(|e| Error::new("build", "system call filter", e))
 }
 
 /// The process of the payload as the plan has it.
@@ -305,11 +346,18 @@ impl Plan {
     }
     /// The steps as text, one a line, in the order they run.
     pub fn describe(&self) -> Vec<(&'static str, String)> {
+        let facts = self.tree.image.clone().unwrap_or_default();
+        let image: Vec<_> = self.image.iter().map(|s| ("supervisor", image::describe(s, &facts, &self.tree.path))).collect();
         let host = self.host.iter().map(|s| ("supervisor", s.to_string()));
         let bond = self.bond.iter().map(|s| ("supervisor", s.to_string()));
+        let beside = self.beside.iter().map(|s| ("supervisor", s.to_string()));
         let payload = self.payload.iter().map(|s| ("payload", s.to_string()));
-        host.chain([("supervisor", format!("clone the payload ({})", self.namespaces().join(", ")))])
+        image
+            .into_iter()
+            .chain(host)
+            .chain([("supervisor", format!("clone the payload ({})", self.namespaces().join(", ")))])
             .chain(bond)
+            .chain(beside)
             .chain(payload)
             .chain([("payload", format!("become {}", self.program_text()))])
             .collect()

@@ -85,7 +85,8 @@ impl Builder<'_> {
     }
 }
 
-/// Splits mount(8)-like options into file system options and mount attributes. Default: `mode=0755`, nodev, strictatime.
+/// Splits mount(8)-like options into file system options and mount attributes. Default: `mode=0755`, nodev, strictatime. Of
+/// words that exclude each other the last one counts.
 pub(crate) fn tmpfs_options(text: &str) -> Result<(Vec<(CString, CString)>, Attributes)> {
     let mut attributes = Attributes::NODEV.or(Attributes::STRICTATIME);
     let mut out: Vec<(CString, CString)> = Vec::new();
@@ -94,6 +95,7 @@ pub(crate) fn tmpfs_options(text: &str) -> Result<(Vec<(CString, CString)>, Attr
         let bit = |a: Attributes, on: bool, attributes: &mut Attributes| {
             attributes.0 = if on { attributes.0 | a.0 } else { attributes.0 & !a.0 };
         };
+        let times = |choice: Attributes, attributes: &mut Attributes| attributes.0 = attributes.0 & !Attributes::ATIME_MASK | choice.0;
         match word {
             "ro" => bit(Attributes::RDONLY, true, &mut attributes),
             "rw" => bit(Attributes::RDONLY, false, &mut attributes),
@@ -104,8 +106,14 @@ pub(crate) fn tmpfs_options(text: &str) -> Result<(Vec<(CString, CString)>, Attr
             "noexec" => bit(Attributes::NOEXEC, true, &mut attributes),
             "exec" => bit(Attributes::NOEXEC, false, &mut attributes),
             "nosymfollow" => bit(Attributes::NOSYMFOLLOW, true, &mut attributes),
-            "strictatime" => {}
-            "relatime" | "noatime" | "nodiratime" | "norelatime" | "defaults" => {}
+            "symfollow" => bit(Attributes::NOSYMFOLLOW, false, &mut attributes),
+            "noatime" => times(Attributes::NOATIME, &mut attributes),
+            "relatime" | "nostrictatime" => times(Attributes::NONE, &mut attributes),
+            "strictatime" | "norelatime" | "atime" => times(Attributes::STRICTATIME, &mut attributes),
+            "nodiratime" => bit(Attributes::NODIRATIME, true, &mut attributes),
+            "diratime" => bit(Attributes::NODIRATIME, false, &mut attributes),
+            // As for mount(8): what is not said otherwise stays as it is.
+            "defaults" => {}
             _ => {
                 let (key, value) = word.split_once('=').unwrap_or((word, ""));
                 if !matches!(
@@ -123,8 +131,16 @@ pub(crate) fn tmpfs_options(text: &str) -> Result<(Vec<(CString, CString)>, Attr
                         | "noswap"
                         | "inode32"
                         | "inode64"
+                        // Of every file system.
+                        | "sync"
+                        | "async"
+                        | "dirsync"
+                        | "lazytime"
+                        | "nolazytime"
+                        | "mand"
+                        | "nomand"
                 ) {
-                    return refuse(word, "tmpfs has no such option");
+                    return refuse(word, "tmpfs has no such option, and it is none of mount(8) that says how to mount");
                 }
                 match (CString::new(key), CString::new(value)) {
                     (Ok(key), Ok(value)) => out.push((key, value)),
@@ -137,4 +153,40 @@ pub(crate) fn tmpfs_options(text: &str) -> Result<(Vec<(CString, CString)>, Attr
         out.push((c"mode".into(), c"0755".into()));
     }
     Ok((out, attributes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_of_a_tmpfs() {
+        const DEFAULT: u64 = 0x24;
+        for (text, attributes, rest) in [
+            ("", DEFAULT, "mode=0755"),
+            ("size=1M,mode=0700", DEFAULT, "size=1M mode=0700"),
+            ("defaults", DEFAULT, ""),
+            ("ro,nosuid,noexec", DEFAULT | 0x1 | 0x2 | 0x8, ""),
+            ("ro,rw,nosuid,suid,noexec,exec,dev,nosymfollow,symfollow", 0x20, ""),
+            ("noatime", 0x14, ""),
+            ("relatime", 0x04, ""),
+            ("nostrictatime", 0x04, ""),
+            ("noatime,strictatime", DEFAULT, ""),
+            ("relatime,norelatime", DEFAULT, ""),
+            ("noatime,atime", DEFAULT, ""),
+            ("strictatime,nodiratime", DEFAULT | 0x80, ""),
+            ("nodiratime,diratime,relatime", 0x04, ""),
+            ("sync,lazytime", DEFAULT, "sync lazytime"),
+        ] {
+            let (options, seen) = tmpfs_options(text).unwrap();
+            let words = options.iter().map(|(k, v)| {
+                let (k, v) = (k.to_str().unwrap(), v.to_str().unwrap());
+                if v.is_empty() { k.to_owned() } else { format!("{k}={v}") }
+            });
+            assert_eq!((seen.0, words.collect::<Vec<_>>().join(" ").as_str()), (attributes, rest), "{text}");
+        }
+        for text in ["bind", "remount", "noauto", "x-systemd.automount", "sizze=1", "context=x"] {
+            assert!(tmpfs_options(text).is_err(), "{text}");
+        }
+    }
 }

@@ -106,11 +106,6 @@ impl Builder<'_> {
         })
     }
 
-    /// Whether the payload has to wait until its links are there.
-    pub(super) fn waits_for_links(&self) -> bool {
-        self.spec.network.has_links()
-    }
-
     /// The resolver file of a machine whose name server we are.
     pub(super) fn own_resolver(&mut self) -> bool {
         let root = &self.spec.root;

@@ -1,6 +1,6 @@
 //! The root file system: tree, copy, overlay, volatile.
 
-use hostel_spec::{Ephemeral, TreeSource, Volatile};
+use hostel_spec::{Designator, Ephemeral, Hint, TreeSource, Volatile};
 use hostel_sys::mount::Attributes;
 
 use super::steps::{BondStep, HostStep, IdChoice, Missing, PayloadStep, Prepared, RootAssembly, Source};
@@ -16,52 +16,40 @@ impl Builder<'_> {
                 root.template.clone().ok_or_else(|| Error::new("open", format!("tree {}", self.tree.path.display()), "No such file or directory"))?;
             self.host.push(HostStep::CopyTemplate { from, to: self.tree.path.clone() });
         }
-        let overlay = of_host || root.ephemeral == Ephemeral::Overlay || root.volatile == Volatile::Overlay || root.upper.is_some();
-        if !of_host {
-            let shared = root.read_only || overlay || root.ephemeral == Ephemeral::Copy || matches!(root.volatile, Volatile::Yes | Volatile::State);
-            self.host.push(HostStep::LockTree { shared });
-            if root.ephemeral == Ephemeral::Copy {
-                self.host.push(HostStep::CopyTree { from: self.tree.path.clone() });
-            }
-            self.host.push(HostStep::PinFileSystem);
+        let layered = self.ephemeral_layer(ids);
+        let overlay = of_host || layered || root.ephemeral == Ephemeral::Overlay || root.volatile == Volatile::Overlay || root.upper.is_some();
+        let image = self.tree.image.as_ref();
+        if !of_host && image.is_none() {
+            self.hold_tree(overlay, layered);
         }
-        let (map, chown) = ownership(self.spec, self.tree, ids);
-        if let (true, Some(IdChoice::Fixed(range))) = (chown, ids)
-            && (range.base & 0xffff != 0 || range.count != 65536)
-        {
-            return Err(Error::new("shift", "the tree's ids", "on disk only ranges of 65536 that begin at a multiple of 65536 are used")
-                .hint("use --private-users-ownership=map or off"));
+        let (map, chown) = if image.is_some() { self.image_ownership(ids)? } else { ownership(self.spec, self.tree, ids) };
+        if chown {
+            check_range(ids)?;
         }
         if chown && !map {
             if of_host || overlay {
-                return Err(Error::new("shift", "the tree's ids", "files under an overlay are not changed on disk")
-                    .hint("use --private-users-ownership=map or off"));
+                return Err(Error::new("shift", "the tree's ids", "files under an overlay are not changed on disk").hint(Hint::KeepOwners));
             }
             self.host.push(HostStep::ShiftTree);
         }
         // A read-only tree stays writable at its top until the mount points are there; submounts are read-only from the start.
         let attributes = if root.read_only || root.volatile == Volatile::State { Attributes::RDONLY } else { Attributes::NONE };
-        let tree = self.slot();
-        self.host.push(HostStep::Prepare(tree, Prepared::Clone { source: Source::Tree, recursive: !overlay, attributes }));
-        if map {
-            self.bond.push(BondStep::MapTree { slot: tree, chown: chown && !overlay });
-        }
-        let upper = match &root.upper {
-            Some(dir) => {
-                self.host.push(HostStep::LockUpper(dir.clone()));
-                let slot = self.slot();
-                self.host.push(HostStep::Prepare(
-                    slot,
-                    Prepared::Clone { source: Source::Path(dir.clone()), recursive: false, attributes: Attributes::NONE },
-                ));
+        let tree = match image {
+            Some(image) => self.image_root(image, map),
+            None => {
+                let tree = self.slot();
+                self.host.push(HostStep::Prepare(tree, Prepared::Clone { source: Source::Tree, recursive: !overlay, attributes }));
                 if map {
-                    self.bond.push(BondStep::MapTree { slot, chown: false });
+                    self.bond.push(BondStep::MapTree { slot: tree, chown: chown && !overlay });
                 }
-                Some(slot)
+                tree
             }
-            None => None,
         };
-        if self.user_namespace() || self.waits_for_links() {
+        if let Some(dir) = &root.upper {
+            self.host.push(HostStep::LockUpper(dir.clone()));
+        }
+        let upper = root.upper.clone().map(Source::Path).or(layered.then_some(Source::Layer)).map(|source| self.upper(source, map));
+        if self.user_namespace() {
             self.payload.push(PayloadStep::Wait);
         }
         self.payload.push(PayloadStep::Keyring);
@@ -71,10 +59,14 @@ impl Builder<'_> {
         match (overlay, root.volatile) {
             (true, _) if stacked => self.payload.push(PayloadStep::AssembleRoot(RootAssembly::Stacked)),
             (true, _) => self.payload.push(PayloadStep::AssembleRoot(RootAssembly::Overlay { lower: vec![tree], upper })),
-            (false, Volatile::Yes) => self.volatile_root(tree)?,
+            (false, Volatile::Yes) => self.volatile_root(tree, map)?,
             (false, _) => self.payload.push(PayloadStep::AssembleRoot(RootAssembly::Mount(tree))),
         }
-        let submounts = if of_host { self.submounts(map) } else { Vec::new() };
+        let submounts = match image {
+            _ if of_host => self.submounts(map),
+            Some(image) => self.image_parts(image, map, overlay),
+            None => Vec::new(),
+        };
         if stacked {
             self.bond.push(BondStep::StackRoot { lower: tree, submounts });
         } else {
@@ -96,11 +88,51 @@ impl Builder<'_> {
         Ok(())
     }
 
+    /// Locks a directory, copies it for an ephemeral machine, pins its file system.
+    fn hold_tree(&mut self, overlay: bool, layered: bool) {
+        let root = &self.spec.root;
+        let path = || self.tree.path.clone();
+        let shared = root.read_only || overlay || root.ephemeral == Ephemeral::Copy || matches!(root.volatile, Volatile::Yes | Volatile::State);
+        self.host.push(HostStep::LockTree { shared });
+        if layered {
+            self.host.push(HostStep::MakeLayer { of: path() });
+        } else if root.ephemeral == Ephemeral::Copy {
+            self.host.push(HostStep::CopyTree { from: path() });
+        }
+        self.host.push(HostStep::PinFileSystem);
+    }
+
+    /// Whether an ephemeral machine gets a layer over the tree instead of a copy: where a copy cannot share blocks with it,
+    /// nothing on disk has to be changed, and no other overlay is asked for.
+    fn ephemeral_layer(&self, ids: Option<IdChoice>) -> bool {
+        let root = &self.spec.root;
+        let (map, chown) = ownership(self.spec, self.tree, ids);
+        root.ephemeral == Ephemeral::Copy
+            && self.tree.layers
+            && !self.tree.read_only
+            && self.tree.image.is_none()
+            && root.volatile == Volatile::No
+            && root.upper.is_none()
+            && !root.read_only
+            && (map || !chown)
+    }
+
+    /// The mount of a directory with `upper` and `work` in it.
+    fn upper(&mut self, source: Source, map: bool) -> super::Slot {
+        let slot = self.slot();
+        self.host.push(HostStep::Prepare(slot, Prepared::Clone { source, recursive: false, attributes: Attributes::NONE }));
+        if map {
+            self.bond.push(BondStep::MapTree { slot, chown: false });
+        }
+        slot
+    }
+
     /// tmpfs as root, the tree's /usr in it.
-    fn volatile_root(&mut self, tree: super::Slot) -> Result<()> {
+    fn volatile_root(&mut self, tree: super::Slot, map: bool) -> Result<()> {
         if !self.tree.merged_usr {
-            return Err(Error::new("make", "volatile root", "the tree's /bin is no link into /usr, so /usr alone is not a system")
-                .hint("use --volatile=state or --volatile=overlay"));
+            return Err(
+                Error::new("make", "volatile root", "the tree's /bin is no link into /usr, so /usr alone is not a system").hint(Hint::OtherVolatile)
+            );
         }
         let top = self.slot();
         self.host.push(HostStep::Prepare(
@@ -113,7 +145,14 @@ impl Builder<'_> {
         ));
         self.payload.push(PayloadStep::AssembleRoot(RootAssembly::Mount(top)));
         self.payload.push(PayloadStep::BaseDirectory("usr", 0o755));
-        self.payload.push(PayloadStep::AttachUsr(tree));
+        let usr = self.tree.image.as_ref().and_then(|i| i.parts.iter().position(|p| p.designator == Designator::Usr));
+        match usr {
+            Some(index) => {
+                let slot = self.part(index, map);
+                self.payload.push(PayloadStep::Attach { slot, target: "/usr".into(), missing: Missing::MakeDir, read_only: true });
+            }
+            None => self.payload.push(PayloadStep::AttachUsr(tree)),
+        }
         Ok(())
     }
 
@@ -151,5 +190,16 @@ impl Builder<'_> {
         for (path, target) in [("bin", "usr/bin"), ("sbin", "usr/sbin"), ("lib", "usr/lib"), ("lib64", "usr/lib64")] {
             self.payload.push(PayloadStep::BaseLink(path, target));
         }
+    }
+}
+
+/// On disk, only ranges that systemd-nspawn knows are used.
+fn check_range(ids: Option<IdChoice>) -> Result<()> {
+    match ids {
+        Some(IdChoice::Fixed(range)) if range.base & 0xffff != 0 || range.count != 65536 => {
+            Err(Error::new("shift", "the tree's ids", "on disk only ranges of 65536 that begin at a multiple of 65536 are used")
+                .hint("use --private-users-ownership=map or off"))
+        }
+        _ => Ok(()),
     }
 }

@@ -4,7 +4,7 @@
 //! supervisor while the payload waits ([`BondStep`]), the payload itself ([`PayloadStep`]). Mounts that the supervisor makes
 //! are *detached*: they have no path until the payload attaches them in its own mount namespace, so nothing is ever visible on the host.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -41,6 +41,8 @@ pub enum Source {
     InTree(PathBuf),
     /// A fresh temporary directory (by its number in the plan).
     Temporary(usize),
+    /// The layer over the tree that is thrown away.
+    Layer,
 }
 
 impl fmt::Display for Source {
@@ -50,6 +52,7 @@ impl fmt::Display for Source {
             Source::Tree => f.write_str("the tree"),
             Source::InTree(p) => write!(f, "{} of the tree", p.display()),
             Source::Temporary(n) => write!(f, "temporary directory {n}"),
+            Source::Layer => f.write_str("the throw-away layer"),
         }
     }
 }
@@ -105,6 +108,10 @@ pub enum Prepared {
         /// Upper layer; its work directory is made beside it and removed at the end.
         upper: Option<Source>,
     },
+    /// Not a mount to attach: the file of this program, for a process of the machine that nothing can be written through.
+    OwnProgram,
+    /// A part of the disk image.
+    Part(usize),
     /// sysfs of the supervisor's network namespace.
     Sysfs {
         /// Attributes.
@@ -126,6 +133,11 @@ pub enum HostStep {
     CopyTree {
         /// From.
         from: PathBuf,
+    },
+    /// Makes a throw-away layer beside the tree, for an ephemeral machine.
+    MakeLayer {
+        /// The tree.
+        of: PathBuf,
     },
     /// Keeps others from running the tree meanwhile.
     LockTree {
@@ -266,9 +278,9 @@ pub enum PayloadStep {
     /// The whole root read-only.
     RootReadOnly,
     /// Attaches a prepared mount on an API directory, which must not be a link.
-    AttachApi(Slot, &'static str),
+    AttachApi(Slot, &'static CStr),
     /// Attaches the second mount at a path of the first.
-    AttachIn(Slot, Slot, &'static std::ffi::CStr),
+    AttachIn(Slot, Slot, &'static CStr),
     /// Attaches a tmpfs on /tmp, unless something is mounted there.
     AttachTmp(Slot),
     /// Attaches a prepared mount.
@@ -304,21 +316,25 @@ pub enum PayloadStep {
         /// Attributes.
         attributes: Attributes,
     },
-    /// Mounts a POSIX message queue file system.
+    /// Makes a POSIX message queue file system.
     Mqueue,
+    /// Attaches it on mqueue of a prepared mount.
+    AttachMqueue(Slot),
     /// Enters a cgroup namespace and mounts cgroup2.
     Cgroup,
+    /// Waits for what the supervisor prepares beside; by then the bond steps are done, too.
+    Receive,
     /// Makes parts of /proc read-only.
     ProcReadOnly {
         /// Relative to /proc; missing ones are left out.
-        paths: Vec<&'static str>,
+        paths: Vec<&'static CStr>,
         /// /proc/sys/net stays writable: the network is the machine's own.
         net_writable: bool,
     },
     /// Covers parts of /proc, and verifies that they are covered.
-    ProcMask(Vec<&'static str>),
+    ProcMask(Vec<&'static CStr>),
     /// Covers directories of /sys by an empty read-only directory.
-    SysMask(Vec<&'static str>),
+    SysMask(Vec<&'static CStr>),
     /// Covers `/proc/sys/kernel/random/boot_id` and `/proc/kmsg` by files of /run/host.
     ProcOwn,
     /// /run/host (in this mount) read-only from here on.
@@ -370,6 +386,7 @@ impl fmt::Display for Prepared {
                 }
                 Ok(())
             }
+            Prepared::Part(index) => write!(f, "part {index} of the image"),
             Prepared::Devpts => f.write_str("devpts, own instance"),
             Prepared::Overlay { lower, upper } => {
                 f.write_str("overlay of")?;
@@ -381,6 +398,7 @@ impl fmt::Display for Prepared {
                     None => f.write_str(", read-only"),
                 }
             }
+            Prepared::OwnProgram => f.write_str("hostel's own program, read-only, as stub init"),
             Prepared::Sysfs { attributes } => write!(f, "sysfs{}", words(attributes)),
         }
     }
@@ -391,6 +409,7 @@ impl fmt::Display for HostStep {
         match self {
             HostStep::CopyTemplate { from, to } => write!(f, "copy template {} to {}", from.display(), to.display()),
             HostStep::CopyTree { from } => write!(f, "copy {} for this run (snapshot, reflink or copy)", from.display()),
+            HostStep::MakeLayer { of } => write!(f, "make a layer for this run, over {}", of.display()),
             HostStep::LockTree { shared } => write!(f, "lock the tree{}", if *shared { " (shared)" } else { "" }),
             HostStep::LockUpper(dir) => write!(f, "lock the kept layer {}", dir.display()),
             HostStep::PinFileSystem => f.write_str("pin the tree's file system writable"),
@@ -452,7 +471,7 @@ impl fmt::Display for PayloadStep {
             PayloadStep::BaseLink(path, target) => write!(f, "link /{path} -> {target} (if missing)"),
             PayloadStep::AttachUsr(slot) => write!(f, "attach usr of mount {} on /usr read-only", slot.0),
             PayloadStep::RootReadOnly => f.write_str("root read-only"),
-            PayloadStep::AttachApi(slot, target) => write!(f, "attach mount {} on /{target}", slot.0),
+            PayloadStep::AttachApi(slot, target) => write!(f, "attach mount {} on /{}", slot.0, target.to_string_lossy()),
             PayloadStep::AttachIn(outer, inner, path) => write!(f, "attach mount {} on /{} of mount {}", inner.0, path.to_string_lossy(), outer.0),
             PayloadStep::AttachTmp(slot) => write!(f, "attach mount {} on /tmp", slot.0),
             PayloadStep::Attach { slot, target, read_only, .. } => write!(f, "attach mount {} on {}{}", slot.0, target.display(), ro(read_only)),
@@ -460,13 +479,15 @@ impl fmt::Display for PayloadStep {
             PayloadStep::Inaccessible(target) => write!(f, "make {} inaccessible", target.display()),
             PayloadStep::Proc => f.write_str("mount /proc"),
             PayloadStep::Sysfs { .. } => f.write_str("mount /sys of the own network"),
-            PayloadStep::Mqueue => f.write_str("mount /dev/mqueue"),
+            PayloadStep::Mqueue => f.write_str("make message queues"),
+            PayloadStep::AttachMqueue(_) => f.write_str("attach them on /dev/mqueue"),
             PayloadStep::Cgroup => f.write_str("cgroup namespace, mount /sys/fs/cgroup"),
+            PayloadStep::Receive => f.write_str("receive what the supervisor has prepared"),
             PayloadStep::ProcReadOnly { paths, net_writable } => {
-                write!(f, "read-only in /proc: {}{}", paths.join(" "), if *net_writable { " (but sys/net)" } else { "" })
+                write!(f, "read-only in /proc: {}{}", names(paths), if *net_writable { " (but sys/net)" } else { "" })
             }
-            PayloadStep::ProcMask(paths) => write!(f, "masked in /proc: {}", paths.join(" ")),
-            PayloadStep::SysMask(paths) => write!(f, "masked in /sys: {}", paths.join(" ")),
+            PayloadStep::ProcMask(paths) => write!(f, "masked in /proc: {}", names(paths)),
+            PayloadStep::SysMask(paths) => write!(f, "masked in /sys: {}", names(paths)),
             PayloadStep::ProcOwn => f.write_str("own boot_id and kmsg"),
             PayloadStep::SealRunHost(_) => f.write_str("/run/host read-only"),
             PayloadStep::ResolvConf(change) => write!(f, "/etc/resolv.conf: {}", change_word(change)),
@@ -483,6 +504,10 @@ impl fmt::Display for PayloadStep {
             PayloadStep::Keyring => f.write_str("fresh session keyring"),
         }
     }
+}
+
+fn names(paths: &[&CStr]) -> String {
+    paths.iter().map(|p| p.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
 fn change_word(change: &FileChange) -> String {

@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
+use hostel_image::disk::{Content, Extent, Hashes, Part, Protection};
 use hostel_nspawn::{Action, Environment};
-use hostel_spec::{CapName, ConsoleMode, MachineSpec, MachineUuid};
+use hostel_spec::{CapName, ConsoleMode, Designator, MachineSpec, MachineUuid, RootHash, Rule, Uses};
 
+use super::image::{ImageFacts, Mapper};
 use super::{Caller, Plan, TreeFacts, plan};
 use crate::cgroup::Layout;
 use crate::host::{Host, HostTimezone, ResolvConfSource};
@@ -119,4 +121,98 @@ fn limits_are_merged() {
     assert_eq!(nofile.len(), 1);
     assert_eq!((nofile[0].soft, nofile[0].hard), (Some(10), Some(20)));
     assert!(plan.spec.process.rlimits.iter().any(|l| l.name == hostel_spec::RlimitName::Core && l.soft == Some(0)));
+}
+
+/// A disk of a 64-bit PC: root with a hash tree or LUKS, /usr, /var, ESP.
+fn disk(opened: bool, protection: Protection) -> TreeFacts {
+    let part = |designator, number, content, protection, read_only| Part {
+        designator,
+        extent: Extent { number, start: u64::from(number) << 20, size: 1 << 20 },
+        content,
+        read_only,
+        growfs: number == 3,
+        protection,
+        rule: Rule::of(Uses::OPEN),
+    };
+    let parts = vec![
+        part(Designator::Root, 1, Content::Ext(4), protection, false),
+        part(Designator::Usr, 2, Content::Erofs, Protection::None, true),
+        part(Designator::Var, 3, Content::Ext(4), Protection::None, false),
+        part(Designator::Esp, 4, Content::Vfat, Protection::None, false),
+    ];
+    let image = ImageFacts { parts, opened, esp: Some("/efi"), ..ImageFacts::default() };
+    TreeFacts { given_name: Some("disk".into()), image: Some(image), ..tree("/srv/disk.raw") }
+}
+
+fn planned_disk(line: &str, opened: bool) -> Plan {
+    plan(&spec(line), &host(), &disk(opened, Protection::None), &Caller::default()).unwrap_or_else(|e| panic!("{line}: {e}"))
+}
+
+#[test]
+fn images() {
+    for (name, line) in [
+        ("image", "-i /srv/disk.raw -b -U"),
+        ("image_overlay", "-i /srv/disk.raw --volatile=overlay -U true"),
+        ("image_ephemeral", "-i /srv/disk.raw -x true"),
+        ("image_volatile", "-i /srv/disk.raw --volatile=yes true"),
+        ("image_state", "-i /srv/disk.raw --volatile=state true"),
+        ("image_read_only", "-i /srv/disk.raw --read-only true"),
+    ] {
+        // The steps that open it, and those made of what was found.
+        let steps = text(&planned_disk(line, false)).lines().take_while(|l| !l.contains("look into the image")).collect::<Vec<_>>().join("\n");
+        let rest = text(&planned_disk(line, true));
+        let of_image: Vec<&str> =
+            rest.lines().filter(|l| ["image", "attach mount", "root", "map ids", "overlay"].iter().any(|w| l.contains(w))).collect();
+        insta::assert_snapshot!(name, format!("{steps}\n-- opened --\n{}\n", of_image.join("\n")));
+    }
+}
+
+#[test]
+fn what_cannot_be_decrypted_or_verified_is_refused_before_anything_starts() {
+    let hash = RootHash::parse(&"ab".repeat(32)).unwrap();
+    let verity = Protection::Verity { hashes: Hashes::File("/v".into()), root_hash: hash, signature: None };
+    let tool = |name: &str| Some(PathBuf::from(format!("/usr/sbin/{name}")));
+    let whole = Mapper { present: true, cryptsetup: tool("cryptsetup"), veritysetup: tool("veritysetup") };
+    let said = |protection: &Protection, mapper: &Mapper, stdin_tty| {
+        let mut facts = disk(false, protection.clone());
+        if let Some(image) = &mut facts.image {
+            image.mapper = mapper.clone();
+        }
+        let caller = Caller { stdin_tty, ..Caller::default() };
+        plan(&spec("-i /srv/disk.raw true"), &host(), &facts, &caller).map(|_| ()).map_err(|e| e.to_string())
+    };
+    let without = Mapper::default();
+    let bare = Mapper { present: true, ..Mapper::default() };
+    assert_eq!(said(&verity, &whole, false), Ok(()));
+    assert_eq!(said(&Protection::Luks, &whole, true), Ok(()));
+    for (protection, mapper, tty, want) in [
+        (&verity, &without, false, "no device-mapper"),
+        (&verity, &bare, false, "veritysetup is not installed"),
+        (&Protection::Luks, &without, true, "no device-mapper"),
+        (&Protection::Luks, &bare, true, "cryptsetup is not installed"),
+        (&Protection::Luks, &whole, false, "standard input is no terminal"),
+    ] {
+        let error = said(protection, mapper, tty).unwrap_err();
+        assert!(error.contains(want), "{error}");
+    }
+}
+
+#[test]
+fn an_ephemeral_machine_gets_a_layer_where_blocks_cannot_be_shared() {
+    let steps = |line: &str, layers| {
+        let facts = TreeFacts { layers, ..tree("/srv/debian") };
+        text(&plan(&spec(line), &host(), &facts, &Caller::default()).unwrap_or_else(|e| panic!("{line}: {e}")))
+    };
+    for (line, layers, layer) in [
+        ("-xD /srv/debian true", true, true),
+        ("-xD /srv/debian true", false, false),
+        ("-xUD /srv/debian true", true, true),
+        // What changes owners on disk, or is an overlay already, is not one.
+        ("-xD /srv/debian --private-users=1048576 --private-users-ownership=chown true", true, false),
+        ("-xD /srv/debian --volatile=overlay true", true, false),
+    ] {
+        let steps = steps(line, layers);
+        assert_eq!(steps.contains("make a layer for this run"), layer, "{line}: {steps}");
+        assert_eq!(steps.contains("snapshot, reflink or copy"), !layer, "{line}: {steps}");
+    }
 }

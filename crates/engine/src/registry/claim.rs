@@ -12,10 +12,10 @@ use hostel_sys::seccomp::Insn;
 use hostel_sys::tree::{Lock, try_lock};
 
 use super::identity::boot_id;
-use super::recover::{Report, take_back};
+use super::recover::{Report, is_pending, take_back};
 use super::remove::empty_but;
 use super::undo::{Journal, Undo};
-use super::{FILTER, LOCK, MachineState, Registry, RegistryError, Result, STATE, STATE_NEW, UNDO, failed, open_directory};
+use super::{FILTER, LOCK, MachineState, Registry, RegistryError, Result, STATE, STATE_NEW, UNDO, UNDO_NEW, failed, open_directory};
 
 /// The right to run the machine of a name; it ends when the last copy of its lock descriptor is closed.
 ///
@@ -84,7 +84,7 @@ pub(super) fn take(registry: &Registry, name: &MachineName, make: Make) -> Resul
 
 /// Makes the directory ours; `None` when it was removed meanwhile. An error leaves nothing in a directory we made.
 fn move_in(registry: &Registry, name: &MachineName, path: &std::path::Path, dir: OwnedFd, fresh: bool) -> Result<Option<Claim>> {
-    let copy = || registry.machines.try_clone().map_err(|e| failed("open", &registry.root, e));
+    let copy = || rustix::io::fcntl_dupfd_cloexec(&registry.machines, 3).map_err(|e| failed("open", &registry.root, e));
     let machines = copy()?;
     let spare = (0..SPARE).map(|_| copy()).collect::<Result<Vec<_>>>()?;
     let Some(lock) = take_lock(dir.as_fd(), name, path)? else { return Ok(None) };
@@ -203,6 +203,27 @@ impl Claim {
         write_all(file.as_fd(), &text).map_err(|e| failed("write", &path, e))
     }
 
+    /// Leaves out of the journal what is gone and what it says twice, so that it does not grow with every life of a machine.
+    /// Whoever reads it, at any moment, finds the old one or the new one; after an error it is as it was.
+    pub fn compact(&mut self) -> Result<()> {
+        let Some(mut journal) = self.read_journal() else { return Ok(()) };
+        let before = journal.records.len();
+        journal.records.retain(is_pending);
+        // The last of its kind stays: what was done later is taken back earlier.
+        let all = std::mem::take(&mut journal.records);
+        for (n, record) in all.iter().enumerate() {
+            if !all[n + 1..].contains(record) {
+                journal.records.push(record.clone());
+            }
+        }
+        let (true, Some(id), 0) = (journal.records.len() < before, journal.boot, journal.damaged) else { return Ok(()) };
+        let mut text = Undo::Boot { id }.to_line();
+        text.extend(journal.records.iter().flat_map(Undo::to_line));
+        let done = rewrite(self.dir.as_fd(), UNDO_NEW, UNDO, &text);
+        self.journal = Some(done.map_err(|e| failed("write", &self.path.join("undo"), e))?);
+        Ok(())
+    }
+
     /// Takes back everything in the journal: the end of a start that failed. What worked is forgotten, so it may be
     /// called again.
     pub fn undo_all(&mut self) -> Report {
@@ -297,6 +318,15 @@ fn add_leader_of(state: Option<&[u8]>, name: &MachineName, journal: &mut Journal
         // Last written, first taken back: the process before its cgroup.
         journal.records.push(record);
     }
+}
+
+/// Replaces a file that is appended to, and returns the new one, open for that.
+fn rewrite(dir: BorrowedFd<'_>, temporary: &CStr, name: &CStr, bytes: &[u8]) -> std::result::Result<OwnedFd, Errno> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(dir, temporary, flags, Mode::from_raw_mode(0o600))?;
+    write_all(file.as_fd(), bytes)?;
+    rustix::fs::renameat(dir, temporary, dir, name)?;
+    Ok(file)
 }
 
 fn write_all(file: BorrowedFd<'_>, mut bytes: &[u8]) -> std::result::Result<(), Errno> {

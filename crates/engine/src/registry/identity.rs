@@ -4,6 +4,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::OnceLock;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -55,19 +56,16 @@ impl Stat {
     }
 }
 
-/// Reads a file that fits into `buffer` in one read, as most of /proc does.
+/// The first bytes of a file of /proc or /sys, as many as fit into `buffer`: with one record, as here, one read gives them.
 pub(crate) fn read_small<'b>(path: &str, buffer: &'b mut [u8]) -> Result<&'b [u8], Errno> {
     let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    let mut length = 0;
-    while length < buffer.len() {
-        match rustix::io::read(&file, &mut buffer[length..]) {
-            Ok(0) => break,
-            Ok(n) => length += n,
+    loop {
+        match rustix::io::read(&file, &mut *buffer) {
+            Ok(length) => return Ok(&buffer[..length]),
             Err(Errno::INTR) => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(&buffer[..length])
 }
 
 impl ProcessId {
@@ -118,9 +116,13 @@ impl ProcessId {
 
 /// The id of this boot: 36 characters.
 pub fn boot_id() -> io::Result<String> {
+    static ID: OnceLock<String> = OnceLock::new();
+    if let Some(id) = ID.get() {
+        return Ok(id.clone());
+    }
     let mut buffer = [0u8; 64];
     let text = read_small("/proc/sys/kernel/random/boot_id", &mut buffer)?;
-    Ok(String::from_utf8_lossy(text).trim().to_owned())
+    Ok(ID.get_or_init(|| String::from_utf8_lossy(text).trim().to_owned()).clone())
 }
 
 #[cfg(test)]

@@ -40,6 +40,18 @@ pub struct Machine {
 impl Machine {
     /// Looks at it; `None` when there is no such directory.
     pub(super) fn open(registry: &Registry, name: &MachineName) -> Result<Option<Self>> {
+        let Some(mut machine) = Self::open_unchecked(registry, name)? else { return Ok(None) };
+        let supervisor = machine.known().map(|state| state.supervisor).filter(|_| machine.liveness == Liveness::Unknown);
+        if let Some(supervisor) = supervisor {
+            // That it cannot be looked at (no descriptor is left) does not make it dead.
+            let lives = supervisor.open().map_err(|e| failed("look at supervisor of", &registry.path_of(name), e))?.is_some();
+            machine.liveness = if lives { Liveness::Alive } else { Liveness::Unknown };
+        }
+        Ok(Some(machine))
+    }
+
+    /// As [`Machine::open`], but that its supervisor lives is taken from its lock alone: never [`Liveness::Alive`].
+    pub(super) fn open_unchecked(registry: &Registry, name: &MachineName) -> Result<Option<Self>> {
         let path = registry.path_of(name);
         let dir = match open_directory(registry.machines.as_fd(), name.as_str(), &path) {
             Ok(dir) => dir,
@@ -52,12 +64,8 @@ impl Machine {
             Ok(None) => Ok(None),
             Err(error) => return Err(failed("read", &path.join("state.json"), error)),
         };
-        let liveness = match &state {
-            _ if !locked => Liveness::Dead,
-            Ok(Some(state)) if state.supervisor.is_alive() => Liveness::Alive,
-            // A lock outlives its supervisor only in a descriptor that leaked; the lock is what a start would see.
-            _ => Liveness::Unknown,
-        };
+        // A lock outlives its supervisor only in a descriptor that leaked; the lock is what a start would see.
+        let liveness = if locked { Liveness::Unknown } else { Liveness::Dead };
         Ok(Some(Self { name: name.clone(), state, liveness, owner, dir: Some(dir) }))
     }
 

@@ -31,22 +31,27 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use hostel_spec::MachineName;
+use hostel_spec::{Hint, MachineName};
 
 pub use claim::Claim;
 pub use identity::{ProcessId, boot_id};
 pub use machine::{Liveness, Machine};
 pub use recover::Report;
+pub(crate) use remove::remove_tree as remove_in;
 pub use state::{Desired, MachineState, Origin, Phase, StateError};
 pub use undo::Undo;
 
 /// Where root's running machines are.
 pub const DEFAULT_ROOT: &str = "/run/hostel";
 
+/// Why a directory that others may change is refused.
+const OTHERS_WRITE: &str = "other users may write to it";
+
 const LOCK: &std::ffi::CStr = c"lock";
 const STATE: &std::ffi::CStr = c"state.json";
 const STATE_NEW: &std::ffi::CStr = c".#hostel-state";
 const UNDO: &std::ffi::CStr = c"undo";
+const UNDO_NEW: &std::ffi::CStr = c".#hostel-undo";
 const FILTER: &std::ffi::CStr = c"filter";
 
 /// Why the registry did not do what was asked.
@@ -102,9 +107,15 @@ impl From<RegistryError> for crate::error::Error {
     fn from(error: RegistryError) -> Self {
         let whole = error.to_string();
         let (what, cause) = whole.split_once(": ").unwrap_or((whole.as_str(), ""));
-        let (verb, hint): (&'static str, Option<String>) = match &error {
-            RegistryError::Busy { name, .. } => ("start", Some(format!("`hostel stop {name}` ends it, `hostel status {name}` shows it"))),
+        let (verb, hint): (&'static str, Option<Hint>) = match &error {
+            RegistryError::Busy { name, .. } => ("start", Some(format!("`hostel stop {name}` ends it, `hostel status {name}` shows it").into())),
             RegistryError::NotRunning { .. } => ("find", Some("`hostel ps` lists the machines that run".into())),
+            RegistryError::Unsafe { .. } if !rustix::process::geteuid().is_root() => {
+                ("use", Some("machines are root's: run it with sudo, or set HOSTEL_RUNTIME_DIR to a directory of your own".into()))
+            }
+            RegistryError::Unsafe { path, why: OTHERS_WRITE } => {
+                ("use", Some(format!("`chmod go-w {}`, or set HOSTEL_RUNTIME_DIR to a directory of your own", path.display()).into()))
+            }
             RegistryError::Unsafe { .. } => ("use", Some("remove it, or set HOSTEL_RUNTIME_DIR to a directory of your own".into())),
             RegistryError::Remains { .. } => ("clean up", Some("`hostel clean` tries again".into())),
             RegistryError::Io { verb, .. } => (verb, None),
@@ -183,6 +194,11 @@ impl Registry {
         Machine::open(self, name)?.ok_or_else(|| RegistryError::NotRunning { name: name.clone() })
     }
 
+    /// The same for those who only want to reach its leader: whether its supervisor still lives is not looked at, its lock is.
+    pub fn load_to_enter(&self, name: &MachineName) -> Result<Machine> {
+        Machine::open_unchecked(self, name)?.ok_or_else(|| RegistryError::NotRunning { name: name.clone() })
+    }
+
     /// Every machine with a directory, by name. A damaged one is listed as such and hides no other.
     pub fn list(&self) -> Result<Vec<Machine>> {
         let mut out = Vec::new();
@@ -254,7 +270,7 @@ fn open_directory(at: BorrowedFd<'_>, path: impl rustix::path::Arg, shown: &Path
         return refuse("it belongs to another user");
     }
     if stat.st_mode & 0o022 != 0 {
-        return refuse("other users may write to it");
+        return refuse(OTHERS_WRITE);
     }
     Ok(fd)
 }

@@ -74,8 +74,10 @@ pub fn execute(record: &Undo, state: &Path) -> Result<(), String> {
         },
         Undo::Cgroup { path } => remove_cgroup(Path::new(path.as_os_str())),
         Undo::Directory { path } => remove_directory(Path::new(path.as_os_str())),
+        Undo::Work { path } => remove_work(Path::new(path.as_os_str())),
         Undo::File { path } => remove_file(Path::new(path.as_os_str()), state),
         Undo::Mount { path } => detach(Path::new(path.as_os_str())),
+        Undo::Mapping { name } => hostel_sys::mapper::remove(name),
         Undo::Link { name, alias } => wire::delete_link(name, alias),
         Undo::Interface { host, inside, mac } => wire::rename_back(host, inside, *mac),
         Undo::Zone { zone } => wire::remove_zone(zone, state, None),
@@ -84,6 +86,21 @@ pub fn execute(record: &Undo, state: &Path) -> Result<(), String> {
         Undo::Forwarding { path, link } => forwarding::release(Path::new(path.as_os_str()), link),
     };
     done.map_err(|error| format!("{}: {}", record.describe(), crate::error::io_text(&error)))
+}
+
+/// Whether there may still be something to take back. What cannot be told is.
+pub(crate) fn is_pending(record: &Undo) -> bool {
+    let exists = |path: &hostel_spec::OsText| !matches!(rustix::fs::lstat(path.as_os_str()), Err(Errno::NOENT));
+    match record {
+        Undo::Boot { .. } => false,
+        Undo::Leader { process } => !matches!(process.open(), Ok(None)),
+        // A relative path is below a hierarchy that is not mounted here.
+        Undo::Cgroup { path } => !Path::new(path.as_os_str()).is_absolute() || exists(path),
+        Undo::Directory { path } | Undo::Work { path } | Undo::File { path } => exists(path),
+        Undo::Forwarding { path, .. } => exists(path),
+        Undo::Mount { .. } | Undo::Mapping { .. } | Undo::Link { .. } => true,
+        Undo::Interface { .. } | Undo::Zone { .. } | Undo::Address { .. } | Undo::Firewall { .. } => true,
+    }
 }
 
 fn kill_and_wait(pidfd: BorrowedFd<'_>) -> io::Result<()> {
@@ -126,6 +143,17 @@ fn parent_of(path: &Path) -> io::Result<Option<(OwnedFd, CString)>> {
 fn remove_directory(path: &Path) -> io::Result<()> {
     let Some((parent, name)) = parent_of(path)? else { return Ok(()) };
     Ok(remove_tree(parent.as_fd(), &name)?)
+}
+
+/// What lies behind a link now is not what was made there.
+fn remove_work(path: &Path) -> io::Result<()> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(io::Error::from(io::ErrorKind::InvalidInput)) };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    match openat2(rustix::fs::CWD, parent, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS) {
+        Ok(parent) => Ok(remove_tree(parent.as_fd(), &c_string(name.as_bytes())?)?),
+        Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn remove_file(path: &Path, state: &Path) -> io::Result<()> {

@@ -151,6 +151,9 @@ pub struct MachineState {
     /// Bounding set of everything inside.
     #[serde(default)]
     pub bounding: Option<CapSet>,
+    /// Whether its processes may gain privileges by an exec; `None`: not written down (by an older hostel).
+    #[serde(default)]
+    pub no_new_privileges: Option<bool>,
     /// The signal that stops it, when the user chose one.
     #[serde(default)]
     pub kill_signal: Option<Signal>,
@@ -212,6 +215,7 @@ impl MachineState {
             uuid: None,
             container: None,
             bounding: None,
+            no_new_privileges: None,
             kill_signal: None,
         }
     }

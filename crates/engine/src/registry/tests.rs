@@ -1,3 +1,4 @@
+use super::undo::Journal;
 use super::*;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::{Child, Command, Stdio};
@@ -354,6 +355,47 @@ fn a_journal_in_pieces_is_recovered_by_the_state() {
         assert!(ended(&mut leader));
         assert!(registry.list().unwrap().is_empty());
     }
+}
+
+#[test]
+fn a_journal_keeps_what_is_still_there() {
+    let temp = Temp::new("compact");
+    let mut claim = temp.registry().claim(&name("m")).unwrap();
+    claim.compact().unwrap();
+    let mut dead = Command::new("true").spawn().unwrap();
+    let dead_process = ProcessId::of(dead.id() as i32).unwrap();
+    dead.wait().unwrap();
+    let living = sleeper();
+    let leader = Undo::Leader { process: ProcessId::of(living.id() as i32).unwrap().unwrap() };
+    let (here, gone) = (temp.0.join(".#hostel-here"), temp.0.join(".#hostel-gone"));
+    std::fs::create_dir(&here).unwrap();
+    let directory = |path: &Path| Undo::Directory { path: path.as_os_str().into() };
+    let link = Undo::Link { name: "ve-m".into(), alias: "hostel:m".into() };
+    let cgroup = Undo::Cgroup { path: "/sys/fs/cgroup/hostel/no-such-machine".into() };
+    let journal = || std::fs::read(temp.root().join("machines/m/undo")).unwrap();
+    let mut longest = 0;
+    for _ in 0..20 {
+        claim.journal_all(&[directory(&here), cgroup.clone(), link.clone(), directory(&gone)]).unwrap();
+        claim.journal_all(&dead_process.map(|process| Undo::Leader { process }).into_iter().collect::<Vec<_>>()).unwrap();
+        claim.journal(&leader).unwrap();
+        longest = longest.max(journal().len());
+        claim.compact().unwrap();
+        let now = Journal::parse(&journal());
+        assert_eq!(now.records, [directory(&here), link.clone(), leader.clone()]);
+        assert_eq!((now.boot, now.damaged), (Some(super::boot_id().unwrap()), 0));
+    }
+    assert!(longest < 4096, "{longest}");
+    // What is written afterwards is in the file that is read; what cannot be read is left as it is.
+    std::fs::write(temp.root().join("machines/m/.#hostel-undo"), "half of an").unwrap();
+    claim.journal(&directory(&gone)).unwrap();
+    assert_eq!(Journal::parse(&journal()).records.len(), 4);
+    let damaged = [&journal()[..], b"{}\n"].concat();
+    std::fs::write(temp.root().join("machines/m/undo"), &damaged).unwrap();
+    claim.compact().unwrap();
+    assert_eq!(journal(), damaged);
+    claim.forget();
+    claim.release().unwrap();
+    assert!(!temp.root().join("machines/m").exists());
 }
 
 #[test]

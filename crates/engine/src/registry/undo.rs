@@ -42,6 +42,11 @@ pub enum Undo {
         /// Absolute path.
         path: OsText,
     },
+    /// The same for a directory in a tree that a machine could change: a link on the way to it is not followed.
+    Work {
+        /// Absolute path.
+        path: OsText,
+    },
     /// Remove a file: below the state directory, or with a temporary name.
     File {
         /// Absolute path.
@@ -51,6 +56,11 @@ pub enum Undo {
     Mount {
         /// Absolute path.
         path: OsText,
+    },
+    /// Remove a mapped device (dm) when its last user is gone; its name begins with `hostel-`.
+    Mapping {
+        /// Its name.
+        name: String,
     },
     /// Delete a network link of the host's network namespace, if it has this alias.
     Link {
@@ -146,9 +156,9 @@ impl Undo {
     /// Whether what it names is gone after a reboot of the host.
     pub fn ends_with_boot(&self) -> bool {
         match self {
-            Undo::Leader { .. } | Undo::Cgroup { .. } | Undo::Mount { .. } | Undo::Link { .. } => true,
+            Undo::Leader { .. } | Undo::Cgroup { .. } | Undo::Mount { .. } | Undo::Mapping { .. } | Undo::Link { .. } => true,
             Undo::Interface { .. } | Undo::Zone { .. } | Undo::Address { .. } | Undo::Firewall { .. } | Undo::Forwarding { .. } => true,
-            Undo::Boot { .. } | Undo::Directory { .. } | Undo::File { .. } => false,
+            Undo::Boot { .. } | Undo::Directory { .. } | Undo::Work { .. } | Undo::File { .. } => false,
         }
     }
 
@@ -171,7 +181,7 @@ impl Undo {
                 // That it is in a cgroup file system is looked at when it is opened.
                 Ok(())
             }
-            Undo::Directory { path } => {
+            Undo::Directory { path } | Undo::Work { path } => {
                 let path = Path::new(path.as_os_str());
                 if !is_normal(path) {
                     return refuse("directory", &path, "it is not a plain absolute path");
@@ -198,6 +208,13 @@ impl Undo {
                 }
                 if !is_below(path, state) && !path.iter().any(is_temporary) {
                     return refuse("mount", &path, "it is neither below the state directory nor in a temporary one of hostel");
+                }
+                Ok(())
+            }
+            Undo::Mapping { name } => {
+                let rest = name.strip_prefix("hostel-").unwrap_or_default();
+                if rest.is_empty() || name.len() > 127 || !rest.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')) {
+                    return refuse("mapped device", &name, "it has no name that hostel gives");
                 }
                 Ok(())
             }
@@ -237,9 +254,10 @@ impl Undo {
             Undo::Boot { id } => format!("boot {id}"),
             Undo::Leader { process } => format!("kill process {}", process.pid),
             Undo::Cgroup { path } => format!("remove cgroup {}", path.to_string_lossy()),
-            Undo::Directory { path } => format!("remove directory {}", path.to_string_lossy()),
+            Undo::Directory { path } | Undo::Work { path } => format!("remove directory {}", path.to_string_lossy()),
             Undo::File { path } => format!("remove {}", path.to_string_lossy()),
             Undo::Mount { path } => format!("unmount {}", path.to_string_lossy()),
+            Undo::Mapping { name } => format!("remove mapped device {name}"),
             Undo::Link { name, .. } => format!("delete link {name}"),
             Undo::Interface { host, .. } => format!("rename interface {host} back"),
             Undo::Zone { zone } => format!("remove bridge vz-{zone}"),
@@ -338,6 +356,9 @@ mod tests {
         }
         assert!(mount("/run/hostel/machines/a/root") && mount("/var/.#hostel-1/root"));
         assert!(!mount("/") && !mount("/home") && !mount("/run/hostel") && !mount("/run/hostel/../x"));
+        let mapping = |n: &str| Undo::Mapping { name: n.into() }.check(state).is_ok();
+        assert!(mapping("hostel-a-root-0123"));
+        assert!(!mapping("") && !mapping("vg-home") && !mapping("hostel-") && !mapping("hostel-../x") && !mapping("hostel-a b"));
         assert!(link("ve-a", "hostel:a"));
         assert!(!link("ve-a", "hostel:") && !link("eth0", "") && !link("", "hostel:a") && !link("a/b", "hostel:a") && !link("..", "hostel:a"));
         assert!(!link("sixteen-letters-", "hostel:a"));

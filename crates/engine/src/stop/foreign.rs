@@ -1,4 +1,5 @@
-//! Stopping a machine that nobody of ours supervises: one of systemd-nspawn, LXC, unshare(1), or one whose supervisor hangs.
+//! Stopping a machine without its supervisor: because that hangs, or because the machine is one of systemd-nspawn, LXC or
+//! unshare(1).
 
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -7,6 +8,7 @@ use hostel_spec::{CapSet, Signal};
 use hostel_sys::clone::{WaitStatus, pidfd_open, pidfd_send_signal};
 
 use super::{Confinement, InitPolicy};
+use crate::cgroup::MachineCgroup;
 use crate::enter::Leader;
 use crate::error::Result;
 use crate::registry::recover::wait_for_end;
@@ -56,17 +58,22 @@ impl Stopped {
 }
 
 /// Asks the init behind `leader` for its end, and waits for it.
-pub fn stop(leader: Leader, order: &Order) -> Result<Stopped> {
+///
+/// `cgroup` and `confinement` are those of one of our machines; without them commands that are run in it get the bounding
+/// set of its PID 1, and are not run if that has a system call filter.
+pub fn stop(leader: Leader, cgroup: Option<&MachineCgroup>, confinement: Option<Confinement<'_>>, order: &Order) -> Result<Stopped> {
     if !leader.is_alive() {
         return Ok(Stopped::Before);
     }
     let begun = Instant::now();
     let kill_at = begun + order.timeout;
     let end_others_at = if order.kill { kill_at - LAST_CHANCE.min(order.timeout / 4) } else { kill_at };
-    let facts = leader.facts()?;
-    let confinement = Confinement { bounding: CapSet(facts.bounding), filter: &[], container: "hostel" };
+    let confinement = match confinement {
+        Some(confinement) => confinement,
+        None => Confinement { bounding: CapSet(leader.facts()?.bounding), filter: None, container: "hostel" },
+    };
     // What is booted is not killed for taking no signal we know.
-    let mut policy = InitPolicy::new(leader, None, confinement, !order.kill);
+    let mut policy = InitPolicy::new(leader, cgroup, confinement, !order.kill);
     let mut round = 0;
     loop {
         let next = match order.signal {

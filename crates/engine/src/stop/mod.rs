@@ -9,6 +9,7 @@ mod foreign;
 mod methods;
 #[cfg(test)]
 mod tests;
+pub(crate) mod visitor;
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
@@ -23,6 +24,8 @@ use rustix::fs::{FileType, OFlags};
 
 use crate::cgroup::MachineCgroup;
 use crate::enter::{self, Entered, Entry, Leader, Placement, Selection, Streams};
+use crate::error::{Context, Error, Result};
+use crate::registry::ProcessId;
 use crate::supervisor::run::{Goal, Next, StopPolicy, pause_after};
 
 pub use fingerprint::{Evidence, InitKind};
@@ -44,8 +47,8 @@ const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 pub struct Confinement<'a> {
     /// Bounding set.
     pub bounding: CapSet,
-    /// System call filter.
-    pub filter: &'a [Insn],
+    /// System call filter; `None`: not known, and where the machine has one, no command is run in it.
+    pub filter: Option<&'a [Insn]>,
     /// `$container`.
     pub container: &'a str,
 }
@@ -137,14 +140,38 @@ impl<'a> InitPolicy<'a> {
     }
 
     fn run_inside(&mut self, words: &[&str]) {
-        let process = ProcessSpec { argv: words.iter().map(|w| OsText::from(*w)).collect(), ..ProcessSpec::default() };
+        if let Ok(entered) = self.start(words) {
+            self.running.push((entered, Instant::now()));
+        }
+    }
+
+    /// What may look into us does not get to see us.
+    fn start(&self, words: &[&str]) -> Result<Entered> {
+        let argv: Vec<OsText> = words.iter().map(|w| OsText::from(*w)).collect();
         let mut env = enter::environment(None, Some(self.confinement.container));
         env.push(PATH.into());
+        let filter = self.confinement.filter.unwrap_or_default();
+        let unfiltered = self.confinement.filter.is_some();
+        if self.leader.shares("user")? {
+            return visitor::send(&visitor::Order {
+                supervisor: std::process::id() as i32,
+                leader: ProcessId::of(self.leader.pid())
+                    .context("look at", "PID 1")?
+                    .ok_or_else(|| Error::new("look at", "PID 1", "it has ended"))?,
+                cgroups: self.cgroup.map(MachineCgroup::paths).unwrap_or_default(),
+                bounding: self.confinement.bounding,
+                filter: filter.iter().map(|i| (i.code, i.jt, i.jf, i.k)).collect(),
+                unfiltered,
+                env,
+                argv,
+            });
+        }
+        let process = ProcessSpec { argv, ..ProcessSpec::default() };
         let placement = match self.cgroup {
             Some(cgroup) => Placement::of(cgroup).ok(),
             None => Placement::beside(&self.leader).ok(),
         };
-        let Ok(null) = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, rustix::fs::Mode::empty()) else { return };
+        let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, rustix::fs::Mode::empty()).context("open", "/dev/null")?;
         let entry = Entry {
             selection: Selection::default(),
             placement: placement.as_ref(),
@@ -152,12 +179,12 @@ impl<'a> InitPolicy<'a> {
             program: Program::Command,
             env: &env,
             bounding: Some(self.confinement.bounding),
-            filter: self.confinement.filter,
-            streams: Streams::Given([null.as_fd(), null.as_fd(), null.as_fd()]),
+            known: None,
+            filter,
+            unfiltered,
+            streams: Streams::Given([null.as_fd(); 3]),
         };
-        if let Ok(entered) = enter::enter(&self.leader, &entry) {
-            self.running.push((entered, Instant::now()));
-        }
+        enter::enter(&self.leader, &entry).map_err(|e| Error::new("enter", "machine", e))
     }
 }
 

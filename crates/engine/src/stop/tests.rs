@@ -143,7 +143,7 @@ mod real {
 
     fn timed(guest: &Guest, order: &Order) -> (Stopped, Duration) {
         let begun = Instant::now();
-        let stopped = stop(again(guest), order).unwrap();
+        let stopped = stop(again(guest), None, None, order).unwrap();
         (stopped, begun.elapsed())
     }
 
@@ -153,7 +153,7 @@ mod real {
         let held = again(&guest);
         let (stopped, took) = timed(&guest, &order(20_000));
         assert!(matches!(stopped, Stopped::Cleanly(_)) && took < Duration::from_secs(3), "{stopped:?} {took:?}");
-        assert_eq!(stop(held, &order(1000)).unwrap(), Stopped::Before);
+        assert_eq!(stop(held, None, None, &order(1000)).unwrap(), Stopped::Before);
         assert_eq!((Stopped::Before.exit_code(false), Stopped::Before.exit_code(true), stopped.exit_code(true)), (0, 3, 0));
     }
 

@@ -2,12 +2,16 @@
 //!
 //! ```text
 //!  supervisor                                payload (future PID 1)
-//!    host steps: detached mounts, cgroup
+//!    host steps: tree, ids, cgroup
 //!    clone3(pidfd, into cgroup) ───────────►  dies with the supervisor from here on
-//!    bond steps: id maps, v1, veth            (waits, if the plan has a Wait)
-//!    one byte on `go` ─────────────────────►  payload steps: root, API mounts, pivot
-//!    control socket, console, state text      (both at work)
-//!    read `report` until it hangs up  ◄─────  exec closes it: success; or verb/object/cause: failure
+//!    bond steps: id maps, idmapped tree       (waits, if the plan has a Wait)
+//!    one byte on `go` ─────────────────────►  first steps: root, /proc     (both at work)
+//!    v1 cgroups, veth; steps beside:
+//!    /dev, /run, … as detached mounts
+//!    their descriptors on `go` ────────────►  (Receive) API mounts, pivot  (both at work)
+//!    control socket, console, state text
+//!    read `report` until it hangs up  ◄─────  one byte, then the exec closes it: success; or verb/object/cause: failure;
+//!                                             or hung up without a word: it was killed
 //! ```
 
 use std::io::Read;
@@ -15,17 +19,18 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use hostel_image::inroot;
-use hostel_spec::IdMapping;
-use hostel_sys::clone::{self, CloneArgs, Fork};
+use hostel_spec::{Hint, IdMapping};
+use hostel_sys::clone::{self, CloneArgs, Fork, WaitStatus};
 use hostel_sys::mount::{self, Attributes, Propagation};
 use hostel_sys::netlink;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use super::overlay;
 use super::payload::Payload;
 use super::prepare::{self, Made};
+use super::{overlay, parcel};
 use crate::cgroup::Layout;
 use crate::error::{Context, Error, Result, io_text};
 use crate::plan::Plan;
@@ -44,13 +49,9 @@ pub struct Launched {
 }
 
 /// Runs a plan. When it fails, nothing it made is left but what the claim's journal lists; the caller undoes that.
-pub fn launch(plan: &Plan, layout: &Layout, made: &mut Made, claim: &mut Claim) -> Result<Launched> {
-    launch_with(plan, layout, made, claim, |_, _, _| Ok(())).map(|(launched, ())| launched)
-}
-
-/// As [`launch`]. `meanwhile` is what the supervisor prepares while the payload sets itself up: it costs no time of its own. What it
+/// `meanwhile` is what the supervisor prepares while the payload sets itself up: it costs no time of its own. What it
 /// makes must not say that the machine runs; that is true only when this returns.
-pub fn launch_with<T>(
+pub fn launch<T>(
     plan: &Plan,
     layout: &Layout,
     made: &mut Made,
@@ -60,9 +61,12 @@ pub fn launch_with<T>(
     clone::assert_single_threaded().context("clone", "payload out of a process with several threads")?;
     let umask = rustix::process::umask(Mode::empty());
     let prepared = prepare::run(plan, layout, claim, made);
-    let forked = prepared.and_then(|()| fork(plan, made));
+    let result = prepared.and_then(|()| fork(plan, made)).and_then(|(mut launched, pipes)| {
+        let done = accompany(plan, layout, made, claim, &mut launched, pipes.go.as_fd());
+        rustix::process::umask(umask);
+        finish(made, claim, launched, pipes, done, meanwhile)
+    });
     rustix::process::umask(umask);
-    let result = forked.and_then(|(launched, pipes)| finish(plan, made, claim, launched, pipes, meanwhile));
     // The payload has its own copies; ours would keep the mounts alive.
     made.slots.clear();
     if result.is_err() {
@@ -82,7 +86,8 @@ struct Pipes {
 
 fn fork(plan: &Plan, made: &Made) -> Result<(Launched, Pipes)> {
     let (report_read, report_write) = pipe_with(PipeFlags::CLOEXEC).context("make", "pipe")?;
-    let (go_read, go_write) = pipe_with(PipeFlags::CLOEXEC).context("make", "pipe")?;
+    let (go_read, go_write) =
+        rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).context("make", "socket pair")?;
     let cgroup = made.cgroup.as_ref().map(|c| c.payload_dir());
     let args = CloneArgs { flags: flags(plan), cgroup, ..CloneArgs::default() };
     // The payload is born into the network it joins; we are back in ours when `_network` goes.
@@ -97,49 +102,67 @@ fn fork(plan: &Plan, made: &Made) -> Result<(Launched, Pipes)> {
     }
 }
 
-/// What the supervisor does while the payload exists but has not executed its program.
+/// What the payload waits for: the bond steps, in two parts, and what is prepared beside its first steps.
+fn accompany(plan: &Plan, layout: &Layout, made: &mut Made, claim: &mut Claim, launched: &mut Launched, go: BorrowedFd<'_>) -> Result<()> {
+    launched.id = record_leader(claim, launched.pid)?;
+    // A move into v1 cgroups takes milliseconds, and only the end of the payload's steps needs it.
+    let first = plan.bond.iter().position(|step| *step == BondStep::PlaceInV1).unwrap_or(plan.bond.len());
+    let (ids, rest) = plan.bond.split_at(first);
+    let mut users = None;
+    bond(ids, made, claim, launched.pid, &mut users)?;
+    if plan.payload.contains(&PayloadStep::Wait) {
+        // EPIPE: it died meanwhile; the report says why.
+        let _ = rustix::io::write(go, b"g");
+    }
+    bond(rest, made, claim, launched.pid, &mut users)?;
+    prepare::beside(plan, layout, claim, made)?;
+    parcel::send(go, plan, made).context("send", "prepared mounts to the payload")?;
+    made.slots.clear();
+    if plan.payload.iter().any(|step| matches!(step, PayloadStep::Network(_))) {
+        made.network.serve(&plan.network, &plan.hostname, open_namespace(launched.pid, "net")?, claim)?;
+        let _ = rustix::io::write(go, b"n");
+    }
+    Ok(())
+}
+
+/// The end of a launch: what goes on meanwhile, and what the payload reports.
 fn finish<T>(
-    plan: &Plan,
     made: &mut Made,
-    claim: &mut Claim,
-    mut launched: Launched,
+    claim: &Claim,
+    launched: Launched,
     pipes: Pipes,
+    done: Result<()>,
     meanwhile: impl FnOnce(&Launched, &mut Made, &Claim) -> Result<T>,
 ) -> Result<(Launched, T)> {
-    let steps = || {
-        launched.id = record_leader(claim, launched.pid)?;
-        bond(plan, made, claim, launched.pid)?;
-        if waits(plan, made) {
-            // EPIPE: it died meanwhile; the report says why.
-            let _ = rustix::io::write(&pipes.go, b"g");
-        }
-        if plan.payload.iter().any(|s| matches!(s, PayloadStep::Network(_))) {
-            made.network.serve(&plan.network, &plan.hostname, open_namespace(launched.pid, "net")?, claim)?;
-            let _ = rustix::io::write(&pipes.go, b"n");
-        }
-        made.slots.clear();
-        meanwhile(&launched, made, claim)
-    };
-    let result = match steps() {
+    let result = match done.and_then(|()| meanwhile(&launched, made, claim)) {
         // `go` stays open meanwhile: its hanging up tells the payload that the supervisor is dead.
-        Ok(prepared) => read_report(pipes.report).map(|()| prepared),
+        Ok(prepared) => read_report(pipes.report).map(|report| (prepared, report)),
         Err(error) => {
             let _ = clone::pidfd_send_signal(launched.pidfd.as_fd(), 9);
             Err(error)
         }
     };
     match result {
-        Ok(prepared) => Ok((launched, prepared)),
-        Err(error) => {
+        Ok((prepared, Report::Executed)) => Ok((launched, prepared)),
+        Ok((_, Report::Failed(error))) | Err(error) => {
             let _ = clone::wait_pidfd(launched.pidfd.as_fd(), clone::WAIT_EXITED);
             Err(error)
         }
+        Ok((_, Report::Silence)) => Err(killed(clone::wait_pidfd(launched.pidfd.as_fd(), clone::WAIT_EXITED))),
     }
 }
 
-/// Whether the payload waits for the bond steps: when the plan says so, and when it has to be moved into v1 cgroups.
-pub(super) fn waits(plan: &Plan, made: &Made) -> bool {
-    plan.payload.contains(&PayloadStep::Wait) || made.cgroup.as_ref().is_some_and(|c| c.has_v1())
+/// Why nothing was heard of the payload: it does not end without a word by itself.
+fn killed(end: std::io::Result<Option<WaitStatus>>) -> Error {
+    let error = |why: String| Error::new("start", "machine", why);
+    match end {
+        Ok(Some(WaitStatus::Signaled { signal: 9, .. })) => error("its first process was killed before it could execute the program".into())
+            .hint("was there enough memory? `dmesg` tells whom the kernel kills for want of it"),
+        Ok(Some(WaitStatus::Signaled { signal, .. })) => {
+            error(format!("signal {signal} ended its first process before it could execute the program"))
+        }
+        _ => error("its first process ended before it could execute the program".into()),
+    }
 }
 
 /// `None`: it ended already; the report says why.
@@ -181,27 +204,43 @@ fn clone_error(plan: &Plan, error: &std::io::Error) -> Error {
     }
 }
 
-/// Success is the pipe hanging up unwritten: the exec closed it.
-pub(super) fn read_report(report: OwnedFd) -> Result<()> {
-    let mut text = Vec::new();
+/// What the payload says last before its exec.
+pub(super) const READY: u8 = 1;
+
+/// What was heard of the payload.
+#[derive(Debug)]
+pub(super) enum Report {
+    /// It was about to execute its program, and then the pipe hung up: the exec closed it. (Who is killed during the exec
+    /// is as good as killed by the first instruction of the program.)
+    Executed,
+    /// Why it could not.
+    Failed(Error),
+    /// Nothing.
+    Silence,
+}
+
+pub(super) fn read_report(report: OwnedFd) -> Result<Report> {
+    let mut text = Vec::with_capacity(64);
     std::fs::File::from(report).read_to_end(&mut text).context("read", "report of the payload")?;
-    if text.is_empty() {
-        return Ok(());
-    }
-    let text = String::from_utf8_lossy(&text);
+    let text = match text.as_slice() {
+        [] => return Ok(Report::Silence),
+        [READY] => return Ok(Report::Executed),
+        [READY, text @ ..] | text => text,
+    };
+    let text = String::from_utf8_lossy(text);
     let mut parts = text.splitn(3, '\0');
     let (verb, object, cause) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""), parts.next().unwrap_or(""));
     // Verbs are static words of our own; the leak is one string in a process about to end.
-    Err(Error::new(Box::leak(verb.to_string().into_boxed_str()), object, cause))
+    Ok(Report::Failed(Error::new(Box::leak(verb.to_string().into_boxed_str()), object, cause)))
 }
 
-fn bond(plan: &Plan, made: &mut Made, claim: &mut Claim, pid: i32) -> Result<()> {
-    let mut userns: Option<OwnedFd> = None;
-    for step in &plan.bond {
+/// Runs bond steps; `users`: the machine's user namespace, once its ids are mapped.
+fn bond(steps: &[BondStep], made: &mut Made, claim: &mut Claim, pid: i32, users: &mut Option<OwnedFd>) -> Result<()> {
+    for step in steps {
         match step {
-            BondStep::MapIds => userns = Some(map_ids(made, pid)?),
-            BondStep::MapTree { slot, chown } => map_tree(made, *slot, *chown, userns.as_ref().map(AsFd::as_fd))?,
-            BondStep::MapMount { slot, mapping, target } => map_mount(made, *slot, *mapping, target, userns.as_ref().map(AsFd::as_fd))?,
+            BondStep::MapIds => *users = Some(map_ids(made, pid)?),
+            BondStep::MapTree { slot, chown } => map_tree(made, *slot, *chown, users.as_ref().map(AsFd::as_fd))?,
+            BondStep::MapMount { slot, mapping, target } => map_mount(made, *slot, *mapping, target, users.as_ref().map(AsFd::as_fd))?,
             BondStep::StackRoot { lower, submounts } => overlay::stack_for(made, pid, *lower, submounts)?,
             BondStep::PlaceInV1 => {
                 if let Some(cgroup) = &made.cgroup {
@@ -260,8 +299,7 @@ fn map_tree(made: &Made, slot: Slot, chown: bool, userns: Option<BorrowedFd<'_>>
         Err(e) if chown && matches!(e.raw_os_error().map(Errno::from_raw_os_error), Some(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS)) => {
             prepare::shift_tree(made)
         }
-        Err(e) => Err(Error::new("map", format!("ids of {}", made.tree_path.display()), io_text(&e))
-            .hint("its file system may not support idmapped mounts; use --private-users-ownership=chown, or --private-users=no")),
+        Err(e) => Err(Error::new("map", format!("ids of {}", made.tree_path.display()), io_text(&e)).hint(Hint::NoIdmap)),
     }
 }
 

@@ -1,11 +1,15 @@
 //! The one process that owns a running machine: it launches it, watches it, and takes everything away at the end.
 
+mod files;
+mod image;
 pub mod launch;
+mod mapping;
 mod overlay;
+mod parcel;
 mod payload;
 mod prepare;
 pub mod run;
 pub mod session;
-mod stub;
+pub(crate) mod stub;
 
 pub use prepare::random_u64;

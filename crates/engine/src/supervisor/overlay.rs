@@ -29,7 +29,7 @@ use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use super::launch::read_report;
+use super::launch::{Report, read_report};
 use super::payload::{io_of, report};
 use super::prepare::{Made, create_overlay};
 use crate::error::{Context, Result};
@@ -140,11 +140,11 @@ pub(super) fn stack_for(made: &Made, pid: i32, lower: Slot, submounts: &[(Slot, 
         }
         Fork::Parent { pidfd, .. } => {
             drop(report_write);
-            let result = read_report(report_read);
+            let heard = read_report(report_read);
             let status = clone::wait_pidfd(pidfd.as_fd(), clone::WAIT_EXITED).context("wait for", "process for the overlay root")?;
-            result?;
-            match status {
-                Some(status) if status.shell_code() == 0 => Ok(()),
+            match (heard?, status) {
+                (Report::Failed(error), _) => Err(error),
+                (_, Some(status)) if status.shell_code() == 0 => Ok(()),
                 _ => Err(crate::error::Error::new("make", "overlay root", "the process for it was killed")),
             }
         }

@@ -6,25 +6,24 @@
 use std::ffi::CStr;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use hostel_image::Cause;
-use hostel_image::inroot::{self, Durable};
+use hostel_image::inroot;
 use hostel_process::r#become::{self, Failure, Process, Program};
 use hostel_sys::mount::{self, Attributes, FsOption, Propagation};
 use hostel_sys::{clone, netlink, proc};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::launch::waits;
+use super::launch::READY;
 use super::prepare::Made;
-use super::{overlay, stub};
+use super::{overlay, parcel, stub};
 use crate::network::inside;
 use crate::plan::Plan;
 use crate::plan::steps::{FileChange, Missing, PayloadStep, RootAssembly, Slot};
 
-type Step = Result<(), Failure>;
+pub(super) type Step = Result<(), Failure>;
 
 /// The cause of a failed in-tree operation as an I/O error.
 pub(super) fn io_of(cause: Cause) -> io::Error {
@@ -44,8 +43,10 @@ pub(super) struct Payload<'a> {
     pub(super) made: &'a Made,
     /// Failures are written here; closed by the exec.
     pub(super) report: OwnedFd,
-    /// One byte when the supervisor has done its part; hung up when it is dead.
+    /// One byte when the supervisor has done what the first steps need; then what it has prepared. Hung up when it is dead.
     pub(super) go: OwnedFd,
+    received: &'a parcel::Parcel,
+    mqueue: Option<OwnedFd>,
     root: Option<OwnedFd>,
     run: Option<OwnedFd>,
     proc: Option<OwnedFd>,
@@ -54,16 +55,13 @@ pub(super) struct Payload<'a> {
 
 impl<'a> Payload<'a> {
     pub(super) fn new(plan: &'a Plan, made: &'a Made, report: OwnedFd, go: OwnedFd) -> Self {
-        Self { plan, made, report, go, root: None, run: None, proc: None, sys: None }
+        Self { plan, made, report, go, received: parcel::EMPTY, mqueue: None, root: None, run: None, proc: None, sys: None }
     }
 
     /// Does everything and becomes the program; never returns.
     pub(super) fn run(mut self) -> ! {
         let result = self.start().and_then(|()| {
             let plan = self.plan;
-            if waits(plan, self.made) && !plan.payload.contains(&PayloadStep::Wait) {
-                self.wait()?;
-            }
             plan.payload.iter().try_for_each(|step| self.step(step))
         });
         let failure = match result {
@@ -85,12 +83,12 @@ impl<'a> Payload<'a> {
         }
     }
 
-    fn root(&self) -> Result<BorrowedFd<'_>, Failure> {
+    pub(super) fn root(&self) -> Result<BorrowedFd<'_>, Failure> {
         self.root.as_ref().map(AsFd::as_fd).ok_or_else(|| Failure::new("use", "root", Errno::BADF))
     }
 
-    fn slot(&self, slot: Slot) -> Result<BorrowedFd<'a>, Failure> {
-        self.made.slot(slot).map_err(|e| Failure::new("use", format!("mount {}", slot.0), e))
+    pub(super) fn slot(&self, slot: Slot) -> Result<BorrowedFd<'a>, Failure> {
+        self.received.slot(slot).map_or_else(|| self.made.slot(slot), Ok).map_err(|e| Failure::new("use", format!("mount {}", slot.0), e))
     }
 
     fn step(&mut self, step: &PayloadStep) -> Step {
@@ -115,15 +113,17 @@ impl<'a> Payload<'a> {
             PayloadStep::Inaccessible(target) => self.inaccessible(target),
             PayloadStep::Proc => self.mount_proc(),
             PayloadStep::Sysfs { fallback, attributes } => self.mount_sys(*fallback, *attributes),
-            PayloadStep::Mqueue => self.mount_mqueue(),
+            PayloadStep::Mqueue => self.make_mqueue(),
+            PayloadStep::AttachMqueue(dev) => self.attach_mqueue(*dev),
+            PayloadStep::Receive => self.receive(),
             PayloadStep::Cgroup => self.mount_cgroup(),
             PayloadStep::ProcReadOnly { paths, net_writable } => self.proc_read_only(paths, *net_writable),
             PayloadStep::ProcMask(paths) => self.mask(self.proc()?, "/proc", paths),
             PayloadStep::SysMask(paths) => self.mask(self.sys()?, "/sys", paths),
             PayloadStep::ProcOwn => self.proc_own(),
             PayloadStep::SealRunHost(run) => self.seal_run_host(*run),
-            PayloadStep::ResolvConf(change) => self.change_file("/etc/resolv.conf", change),
-            PayloadStep::Timezone(change) => self.change_file("/etc/localtime", change),
+            PayloadStep::ResolvConf(change) => self.change_file(c"resolv.conf", change),
+            PayloadStep::Timezone(change) => self.change_file(c"localtime", change),
             PayloadStep::Pivot => self.pivot(),
             PayloadStep::Hostname(name) => proc::set_hostname(name.as_bytes()).map_err(|e| Failure::new("set", "host name", e)),
             PayloadStep::Loopback => netlink::loopback_up().map_err(|e| Failure::new("raise", "loopback interface", e)),
@@ -164,7 +164,7 @@ impl<'a> Payload<'a> {
     fn resolver(&self, replace: bool) -> Step {
         let Some(addressing) = &self.made.network.addressing else { return Ok(()) };
         let content = inside::resolv_conf(addressing);
-        self.change_file("/etc/resolv.conf", &if replace { FileChange::Replace(content) } else { FileChange::Copy(content) })
+        self.change_file(c"resolv.conf", &if replace { FileChange::Replace(content) } else { FileChange::Copy(content) })
     }
 
     fn assemble(&mut self, assembly: &RootAssembly) -> Step {
@@ -195,7 +195,8 @@ impl<'a> Payload<'a> {
 
     fn overlay_submount(&self, lower: Slot, target: &Path) -> Step {
         let object = || format!("overlay on {}", target.display());
-        let place = inroot::directory(self.root()?, target).map_err(|e| Failure::new("open", object(), io_of(e)))?;
+        let place =
+            inroot::make_directories(self.root()?, target, Mode::from_raw_mode(0o755)).map_err(|e| Failure::new("open", object(), io_of(e)))?;
         let overlay = self.overlay(&[self.slot(lower)?], None)?;
         mount::attach(overlay.as_fd(), place.as_fd(), c"").map_err(|e| Failure::new("attach", object(), e))
     }
@@ -251,10 +252,18 @@ impl<'a> Payload<'a> {
         mount::attach(usr.as_fd(), scratch.as_fd(), c"").map_err(failed)
     }
 
-    fn attach_api(&mut self, slot: BorrowedFd<'_>, target: &'static str) -> Step {
-        let place = self.api_directory(target)?;
-        mount::attach(slot, place.as_fd(), c"").map_err(|e| Failure::new("attach", format!("/{target}"), e))?;
-        if target == "sys" {
+    /// Attaches a mount on a top directory of the tree. One name has no links on the way, and the last is not followed.
+    fn attach_on(&self, mount: BorrowedFd<'_>, name: &CStr) -> Step {
+        let Err(e) = mount::attach(mount, self.root()?, name) else { return Ok(()) };
+        let path = name.to_string_lossy();
+        // The reason in words, if it is one of the tree's.
+        self.api_directory(&path)?;
+        Err(Failure::new("attach", format!("/{path}"), e))
+    }
+
+    fn attach_api(&mut self, slot: BorrowedFd<'_>, target: &'static CStr) -> Step {
+        self.attach_on(slot, target)?;
+        if target == c"sys" {
             self.sys = Some(rustix::io::fcntl_dupfd_cloexec(slot, 3).map_err(|e| Failure::new("open", "/sys", e))?);
         }
         Ok(())
@@ -263,14 +272,20 @@ impl<'a> Payload<'a> {
     fn attach_tmp(&self, slot: Slot) -> Step {
         let failed = |e: io::Error| Failure::new("attach", "/tmp", e);
         let root = self.root()?;
+        let own = mount::mount_id(root, c"").map_err(failed)?;
+        match mount::look(root, c"tmp") {
+            // Something is mounted there already.
+            Ok(seen) if seen.mount != own => return Ok(()),
+            Ok(seen) if FileType::from_raw_mode(seen.mode) == FileType::Directory => return self.attach_on(self.slot(slot)?, c"tmp"),
+            _ => {}
+        }
         let place = match inroot::directory(root, Path::new("/tmp")) {
             Ok(place) => place,
             // No /tmp and no way to make one: as on the tree itself.
             Err(e) if missing_in_tree(&e) => return Ok(()),
             Err(e) => return Err(Failure::new("open", "/tmp of the tree", io_of(e))),
         };
-        let mounted = mount::mount_id(root, c"").map_err(failed)? != mount::mount_id(place.as_fd(), c"").map_err(failed)?;
-        if mounted {
+        if mount::mount_id(place.as_fd(), c"").map_err(failed)? != own {
             return Ok(());
         }
         mount::attach(self.slot(slot)?, place.as_fd(), c"").map_err(failed)
@@ -299,7 +314,7 @@ impl<'a> Payload<'a> {
         made.map(Some).map_err(make)
     }
 
-    fn attach(&self, slot: Slot, target: &Path, missing: Missing, read_only: bool) -> Step {
+    pub(super) fn attach(&self, slot: Slot, target: &Path, missing: Missing, read_only: bool) -> Step {
         let fd = self.slot(slot)?;
         let Some(place) = self.target(target, missing, fd)? else { return Ok(()) };
         let failed = |e: io::Error| Failure::new("attach", target.display().to_string(), e);
@@ -328,7 +343,8 @@ impl<'a> Payload<'a> {
         self.run.as_ref().map(AsFd::as_fd).ok_or_else(|| Failure::new("use", "/run/host", Errno::BADF))
     }
 
-    fn cover(&self, place: BorrowedFd<'_>, kind: FileType, object: &str) -> Step {
+    /// Covers `dir`/`path` (empty: `dir` itself; the last component is not followed) by a node of its kind that nobody can open.
+    fn cover(&self, dir: BorrowedFd<'_>, path: &CStr, kind: FileType, object: &dyn Fn() -> String) -> Step {
         let node = match kind {
             FileType::Directory => c"inaccessible/dir",
             FileType::Fifo => c"inaccessible/fifo",
@@ -337,16 +353,16 @@ impl<'a> Payload<'a> {
             FileType::BlockDevice => c"inaccessible/blk",
             _ => c"inaccessible/reg",
         };
-        let failed = |e: io::Error| Failure::new("cover", object, e);
+        let failed = |e: io::Error| Failure::new("cover", object(), e);
         let fd = mount::clone_tree(self.run_host()?, node, false).map_err(failed)?;
-        mount::attach(fd.as_fd(), place, c"").map_err(failed)
+        mount::attach(fd.as_fd(), dir, path).map_err(failed)
     }
 
     fn inaccessible(&self, target: &Path) -> Step {
         let object = target.display().to_string();
         let place = inroot::open(self.root()?, target, OFlags::PATH).map_err(|e| Failure::new("make inaccessible", &object, io_of(e)))?;
         let kind = FileType::from_raw_mode(rustix::fs::fstat(&place).map_err(|e| Failure::new("read", &object, e))?.st_mode);
-        self.cover(place.as_fd(), kind, &object)
+        self.cover(place.as_fd(), c"", kind, &|| object.clone())
     }
 
     fn proc(&self) -> Result<BorrowedFd<'_>, Failure> {
@@ -359,8 +375,7 @@ impl<'a> Payload<'a> {
     fn mount_proc(&mut self) -> Step {
         let attributes = Attributes::NOSUID.or(Attributes::NODEV).or(Attributes::NOEXEC);
         let fd = mount::filesystem(c"proc", &[FsOption::Text(c"source", c"proc")], attributes).map_err(|e| Failure::new("mount", "/proc", e))?;
-        let place = self.api_directory("proc")?;
-        mount::attach(fd.as_fd(), place.as_fd(), c"").map_err(|e| Failure::new("attach", "/proc", e))?;
+        self.attach_on(fd.as_fd(), c"proc")?;
         self.proc = Some(fd);
         Ok(())
     }
@@ -373,29 +388,45 @@ impl<'a> Payload<'a> {
         let options = [FsOption::Text(c"source", c"sysfs"), FsOption::Flag(c"ro")];
         match mount::filesystem(c"sysfs", &options[..if read_only { 2 } else { 1 }], attributes) {
             Ok(fd) => {
-                let place = self.api_directory("sys")?;
-                mount::attach(fd.as_fd(), place.as_fd(), c"").map_err(|e| Failure::new("attach", "/sys", e))?;
+                self.attach_on(fd.as_fd(), c"sys")?;
                 self.sys = Some(fd);
                 Ok(())
             }
-            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => self.attach_api(self.slot(fallback)?, "sys"),
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => self.attach_api(self.slot(fallback)?, c"sys"),
             Err(e) => Err(Failure::new("mount", "/sys", e)),
         }
     }
 
-    fn mount_mqueue(&self) -> Step {
+    fn make_mqueue(&mut self) -> Step {
         let failed = |e: io::Error| Failure::new("mount", "/dev/mqueue", e);
         let attributes = Attributes::NOSUID.or(Attributes::NODEV).or(Attributes::NOEXEC);
-        let fd = match mount::filesystem(c"mqueue", &[FsOption::Text(c"source", c"mqueue")], attributes) {
-            Ok(fd) => fd,
+        match mount::filesystem(c"mqueue", &[FsOption::Text(c"source", c"mqueue")], attributes) {
+            Ok(fd) => {
+                self.mqueue = Some(fd);
+                Ok(())
+            }
             // A kernel without POSIX queues.
-            Err(e) if e.raw_os_error() == Some(Errno::NODEV.raw_os_error()) => return Ok(()),
+            Err(e) if e.raw_os_error() == Some(Errno::NODEV.raw_os_error()) => Ok(()),
             // Shared IPC in an own user namespace: the host's queues are not ours to show.
-            Err(e) if e.kind() == io::ErrorKind::PermissionDenied && !self.plan.spec.namespaces.ipc => return Ok(()),
-            Err(e) => return Err(failed(e)),
-        };
-        let place = self.api_directory("dev/mqueue")?;
-        mount::attach(fd.as_fd(), place.as_fd(), c"").map_err(failed)
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied && !self.plan.spec.namespaces.ipc => Ok(()),
+            Err(e) => Err(failed(e)),
+        }
+    }
+
+    fn attach_mqueue(&self, dev: Slot) -> Step {
+        let Some(fd) = &self.mqueue else { return Ok(()) };
+        mount::attach(fd.as_fd(), self.slot(dev)?, c"mqueue").map_err(|e| Failure::new("attach", "/dev/mqueue", e))
+    }
+
+    fn receive(&mut self) -> Step {
+        match parcel::receive(self.go.as_fd(), self.plan) {
+            // This process ends by an exec or at once: what it has is never dropped.
+            Ok(Some(parcel)) => self.received = Box::leak(Box::new(parcel)),
+            // Hung up: the supervisor gave up or died.
+            Ok(None) => clone::exit_now(1),
+            Err(e) => return Err(Failure::new("receive", "prepared mounts", e)),
+        }
+        Ok(())
     }
 
     fn mount_cgroup(&self) -> Step {
@@ -406,19 +437,18 @@ impl<'a> Payload<'a> {
         mount::attach(fd.as_fd(), self.sys()?, c"fs/cgroup").map_err(failed)
     }
 
-    fn proc_read_only(&self, paths: &[&str], net_writable: bool) -> Step {
+    fn proc_read_only(&self, paths: &[&CStr], net_writable: bool) -> Step {
         let proc = self.proc()?;
         for path in paths {
-            let failed = |e: io::Error| Failure::new("make", format!("/proc/{path} read-only"), e);
-            let Ok(name) = std::ffi::CString::new(*path) else { continue };
-            let fd = match mount::clone_tree(proc, &name, true) {
+            let failed = |e: io::Error| Failure::new("make", format!("/proc/{} read-only", path.to_string_lossy()), e);
+            let fd = match mount::clone_tree(proc, path, true) {
                 Ok(fd) => fd,
                 Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
                 Err(e) => return Err(failed(e)),
             };
-            let net = (net_writable && *path == "sys").then(|| mount::clone_tree(proc, c"sys/net", false)).transpose().map_err(failed)?;
+            let net = (net_writable && *path == c"sys").then(|| mount::clone_tree(proc, c"sys/net", false)).transpose().map_err(failed)?;
             mount::change(fd.as_fd(), c"", true, Attributes::RDONLY, Attributes::NONE, Propagation::Keep, None).map_err(failed)?;
-            mount::attach(fd.as_fd(), proc, &name).map_err(failed)?;
+            mount::attach(fd.as_fd(), proc, path).map_err(failed)?;
             if let Some(net) = net {
                 mount::attach(net.as_fd(), proc, c"sys/net").map_err(failed)?;
             }
@@ -434,22 +464,20 @@ impl<'a> Payload<'a> {
         rustix::io::write(&file, levels.to_string().as_bytes()).map(drop).map_err(failed)
     }
 
-    fn mask(&self, base: BorrowedFd<'_>, prefix: &str, paths: &[&str]) -> Step {
+    /// Covers files and directories of /proc and /sys (`base`, fresh or the host's: no path of theirs leads elsewhere).
+    fn mask(&self, base: BorrowedFd<'_>, prefix: &str, paths: &[&CStr]) -> Step {
+        let object = |path: &CStr| format!("{prefix}/{}", path.to_string_lossy());
         for path in paths {
-            let object = format!("{prefix}/{path}");
-            let place = match rustix::fs::openat(base, *path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
-                Ok(place) => place,
-                Err(Errno::NOENT) => continue,
-                Err(e) => return Err(Failure::new("open", object, e)),
+            let seen = match mount::look(base, path) {
+                Ok(seen) => seen,
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                Err(e) => return Err(Failure::new("look at", object(path), e)),
             };
-            let kind = FileType::from_raw_mode(rustix::fs::fstat(&place).map_err(|e| Failure::new("read", &object, e))?.st_mode);
-            self.cover(place.as_fd(), kind, &object)?;
+            self.cover(base, path, FileType::from_raw_mode(seen.mode), &|| object(path))?;
             // Verified by its name, because a mask that is silently not there is how systemd-nspawn 252 shows kallsyms (its issue 40501).
-            let id = |fd: BorrowedFd<'_>| mount::mount_id(fd, c"").map_err(|e| Failure::new("verify", &object, e));
-            let seen = rustix::fs::openat(base, *path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
-                .map_err(|e| Failure::new("verify", &object, e))?;
-            if id(seen.as_fd())? == id(place.as_fd())? {
-                return Err(Failure::new("cover", object, io::Error::other("the mask is not in place")));
+            let now = mount::look(base, path).map_err(|e| Failure::new("verify", object(path), e))?;
+            if now.mount == seen.mount {
+                return Err(Failure::new("cover", object(path), io::Error::other("the mask is not in place")));
             }
         }
         Ok(())
@@ -480,69 +508,6 @@ impl<'a> Payload<'a> {
         Ok(())
     }
 
-    fn change_file(&self, path: &'static str, change: &FileChange) -> Step {
-        let root = self.root()?;
-        let target = Path::new(path);
-        let failed = |e: Cause| Failure::new("write", format!("{path} of the tree"), io_of(e));
-        // A tree that cannot be written, or where the place is taken by something odd, keeps its own, as with systemd-nspawn.
-        let tolerate = |result: Result<(), Cause>| match result {
-            Err(Cause::Os(Errno::ROFS | Errno::ACCESS | Errno::PERM | Errno::LOOP | Errno::NOTDIR | Errno::ISDIR | Errno::NOENT | Errno::INVAL)) => {
-                Ok(())
-            }
-            other => other.map_err(failed),
-        };
-        let write = |content: &[u8]| inroot::replace(root, target, content, Mode::from_raw_mode(0o644), Durable::No);
-        match change {
-            // A link is the tree's own decision.
-            FileChange::Copy(_) if matches!(inroot::read_link(root, target), Ok(Some(_))) => Ok(()),
-            FileChange::Copy(content) if inroot::read(root, target).is_ok_and(|old| old == *content) => Ok(()),
-            FileChange::Copy(content) | FileChange::Replace(content) => tolerate(write(content)),
-            FileChange::Through(content) => tolerate(self.write_through(root, target, content)),
-            FileChange::Bind(slot) => self.bind_file(*slot, target),
-            FileChange::Link(link, fallback) => {
-                // However the tree spells it: another form of the same link is not rewritten.
-                let zone = link.trim_start_matches("..").as_bytes();
-                let same = matches!(inroot::read_link(root, target), Ok(Some(old)) if old.as_bytes().ends_with(zone));
-                if same {
-                    return Ok(());
-                }
-                if !inroot::exists(root, Path::new(link.trim_start_matches(".."))).unwrap_or(false) {
-                    return fallback.map_or(Ok(()), |slot| self.change_file(path, &FileChange::Bind(slot)));
-                }
-                tolerate(inroot::replace_with_symlink(root, target, Path::new(link)))
-            }
-            FileChange::Delete => tolerate(inroot::unlink(root, target)),
-        }
-    }
-
-    /// Covers a file by a mount. Nothing is made for that in a tree that is to stay as it is, and a link to nowhere is left alone.
-    fn bind_file(&self, slot: Slot, target: &Path) -> Step {
-        let root = &self.plan.spec.root;
-        let unchanged = root.read_only || root.volatile == hostel_spec::Volatile::State || self.plan.tree.read_only;
-        let dangling = matches!(inroot::read_link(self.root()?, target), Ok(Some(_))) && !inroot::exists(self.root()?, target).unwrap_or(false);
-        if dangling {
-            return Ok(());
-        }
-        match self.attach(slot, target, if unchanged { Missing::Skip } else { Missing::MakeFile }, true) {
-            Err(f) if f.cause.raw_os_error() == Some(Errno::ROFS.raw_os_error()) => Ok(()),
-            other => other,
-        }
-    }
-
-    /// Writes a file that may be a link into a directory that is fresh in the machine (the host's /run).
-    fn write_through(&self, root: BorrowedFd<'_>, target: &Path, content: &[u8]) -> Result<(), Cause> {
-        if inroot::exists(root, target)? {
-            return Ok(());
-        }
-        let Some(link) = inroot::read_link(root, target)? else { return Ok(()) };
-        let link = Path::new(std::ffi::OsStr::from_bytes(link.as_bytes())).to_path_buf();
-        let path = if link.is_absolute() { link } else { target.parent().unwrap_or(Path::new("/")).join(link) };
-        if let Some(parent) = path.parent() {
-            inroot::make_directories(root, parent, Mode::from_raw_mode(0o755))?;
-        }
-        inroot::replace(root, &path, content, Mode::from_raw_mode(0o644), Durable::No)
-    }
-
     fn pivot(&mut self) -> Step {
         rustix::process::fchdir(self.root()?).map_err(|e| Failure::new("enter", "root", e))?;
         mount::pivot_to_cwd().map_err(|e| Failure::new("make", "the tree the root", e))?;
@@ -564,20 +529,32 @@ impl<'a> Payload<'a> {
             env: &self.plan.env,
             bounding: self.plan.bounding,
             filter: self.plan.filter.as_deref(),
-            stdio: self.made.console.as_ref().map(|pty| pty.slave.as_fd()),
+            stdio: self.received.console(),
             // An init gives its console to a getty, which takes it as its own controlling terminal.
-            controlling: self.made.console.is_some() && self.plan.program == Program::Command,
+            controlling: self.received.console().is_some() && self.plan.program == Program::Command,
             // Also on pipes: the session of the one who started us, and its terminal, stay behind.
             new_session: true,
             keep: self.plan.listen_fds,
-            report: Some(self.report.as_fd()),
+            until_exec: &[self.report.as_fd()],
             clamp_limits: true,
             die_with_parent: true,
+            // With a user namespace our file belongs to nobody of the machine.
+            no_magic_links: !self.plan.user_namespace,
         };
-        if self.plan.spec.payload == hostel_spec::Payload::CommandAsPid2 {
-            return stub::run(&process, self.report.as_fd(), !self.plan.spec.lifecycle.nspawn_exit_status);
+        if let Some(slot) = self.plan.stub {
+            let program = match self.slot(slot) {
+                Ok(program) => program,
+                Err(failure) => return failure,
+            };
+            return stub::run(&process, self.report.as_fd(), program, !self.plan.spec.lifecycle.nspawn_exit_status);
         }
-        r#become::run(&process)
+        match r#become::confine(&process) {
+            Ok(ready) => {
+                announce(self.report.as_fd());
+                r#become::execute(&ready)
+            }
+            Err(failure) => failure,
+        }
     }
 }
 
@@ -589,6 +566,12 @@ fn keyring() -> Step {
         Err(e) if e.raw_os_error() == Some(Errno::NOSYS.raw_os_error()) => Ok(()),
         Err(e) => Err(Failure::new("make", "session keyring", e)),
     }
+}
+
+/// Tells the supervisor that nothing is left to do but the exec. Who hangs up without this word did not come that far.
+pub(super) fn announce(fd: BorrowedFd<'_>) {
+    // EPIPE: the supervisor is dead, and so are we in a moment.
+    let _ = rustix::io::write(fd, &[READY]);
 }
 
 /// Tells the supervisor what failed: `verb NUL object NUL cause`.

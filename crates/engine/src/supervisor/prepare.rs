@@ -10,16 +10,20 @@ use hostel_image::inroot::Durable;
 use hostel_image::{copy, inroot, locks, pin, shift, uids};
 use hostel_process::r#become::Program;
 use hostel_process::pty::{Pty, WindowSize};
-use hostel_spec::{IdRange, MachineUuid};
+use hostel_spec::{Hint, IdRange, MachineUuid, Resources};
 use hostel_sys::mount::{self, Attributes, FsOption, Propagation};
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, makedev};
+use hostel_sys::tree;
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, makedev};
+use rustix::io::Errno;
 
-use crate::cgroup::{self, Layout, MachineCgroup};
+use crate::cgroup::{self, CgroupError, Layout, MachineCgroup};
+use crate::enter::shield;
 use crate::error::{Context, Error, Result, io_text};
 use crate::network;
+use crate::parts;
 use crate::plan::Plan;
 use crate::plan::steps::{HostStep, IdChoice, Node, Prepared, Slot, Source};
-use crate::registry::{Claim, Undo};
+use crate::registry::{Claim, Undo, remove_in};
 
 use super::launch::record;
 
@@ -42,13 +46,28 @@ pub struct Made {
     pub cgroup: Option<MachineCgroup>,
     /// Its network.
     pub network: network::Made,
+    /// The disk image the tree is in.
+    pub(super) image: Option<super::image::OpenImage>,
     ids_lock: Option<uids::Claim>,
     tree_lock: Option<locks::TreeLock>,
     upper_lock: Option<locks::TreeLock>,
     pin: Option<OwnedFd>,
     temporaries: Vec<PathBuf>,
-    works: Vec<PathBuf>,
+    works: Vec<Work>,
     copy: Option<PathBuf>,
+}
+
+/// A work directory beside an upper layer, perhaps in a tree that the machine changes: held by its parent's descriptor.
+#[derive(Debug)]
+struct Work {
+    parent: OwnedFd,
+    name: CString,
+}
+
+impl Work {
+    fn remove(&self) -> std::result::Result<(), Errno> {
+        remove_in(self.parent.as_fd(), &self.name)
+    }
 }
 
 impl Made {
@@ -76,8 +95,11 @@ impl Made {
         self.cgroup = None;
         // What did not come back is in the journal.
         let _ = self.network.end_of_life();
-        for path in self.works.drain(..).chain(self.temporaries.drain(..)) {
-            // What cannot be removed is in the journal.
+        // What cannot be removed is in the journal.
+        for work in self.works.drain(..) {
+            let _ = work.remove();
+        }
+        for path in self.temporaries.drain(..) {
             let _ = hostel_image::remove::remove_tree(&path);
         }
     }
@@ -89,7 +111,12 @@ impl Made {
         self.slots.clear();
         self.tree = None;
         self.pin = None;
-        for path in self.works.drain(..).chain(self.temporaries.drain(..)).chain(self.copy.take()) {
+        for work in self.works.drain(..) {
+            if let Err(e) = work.remove() {
+                failed.push(Error::new("remove", format!("work directory {}", work.name.to_string_lossy()), e));
+            }
+        }
+        for path in self.temporaries.drain(..).chain(self.copy.take()) {
             if let Err(e) = hostel_image::remove::remove_tree(&path) {
                 failed.push(Error::new("remove", path.display().to_string(), e));
             }
@@ -105,13 +132,19 @@ pub(super) fn run(plan: &Plan, layout: &Layout, claim: &mut Claim, made: &mut Ma
     plan.host.iter().try_for_each(|step| run_step(step, plan, layout, claim, made))
 }
 
+/// Runs the steps beside the payload's first ones.
+pub(super) fn beside(plan: &Plan, layout: &Layout, claim: &mut Claim, made: &mut Made) -> Result<()> {
+    plan.beside.iter().try_for_each(|step| run_step(step, plan, layout, claim, made))
+}
+
 fn run_step(step: &HostStep, plan: &Plan, layout: &Layout, claim: &mut Claim, made: &mut Made) -> Result<()> {
     match step {
         HostStep::CopyTemplate { from, to } => {
             copy::from_template(from, to, &copy::Options::default())?;
             made.tree = Some(open_tree_directory(to)?);
         }
-        HostStep::CopyTree { .. } if made.copy.is_some() => {}
+        HostStep::CopyTree { .. } | HostStep::MakeLayer { .. } if made.copy.is_some() => {}
+        HostStep::MakeLayer { of } => layer_for_this_run(plan, of, claim, made)?,
         HostStep::CopyTree { from } => copy_for_this_run(plan, from, claim, made)?,
         HostStep::LockTree { .. } if made.tree_lock.is_some() => {}
         HostStep::LockTree { shared } => made.tree_lock = Some(lock_tree(plan, made, *shared)?),
@@ -154,7 +187,7 @@ fn lock_tree(plan: &Plan, made: &Made, shared: bool) -> Result<locks::TreeLock> 
 
 fn take_lock(plan: &Plan, tree: BorrowedFd<'_>, name: &Path, lock: locks::Lock) -> Result<locks::TreeLock> {
     locks::take(Path::new(locks::DIRECTORY), tree, name, lock, &plan.name).map_err(|e| match e.cause {
-        Cause::Busy { .. } => Error::from(e).hint("stop the machine that runs on it, or use --read-only or --ephemeral"),
+        Cause::Busy { .. } => Error::from(e).hint(Hint::TreeInUse),
         _ => e.into(),
     })
 }
@@ -167,6 +200,24 @@ fn copy_for_this_run(plan: &Plan, from: &Path, claim: &mut Claim, made: &mut Mad
     let copied = copy::copy_tree(made.tree()?, from, &to, &options)?;
     made.tree = Some(copied.dir);
     made.tree_path = to;
+    Ok(())
+}
+
+/// A directory with `upper` and `work` in it, on the tree's own file system; the upper layer's top is as the tree's.
+fn layer_for_this_run(plan: &Plan, of: &Path, claim: &mut Claim, made: &mut Made) -> Result<()> {
+    let to = copy::ephemeral_place(made.tree()?, of, &plan.name)?;
+    record(claim, Undo::Directory { path: to.clone().into_os_string().into() })?;
+    let failed = |e: rustix::io::Errno| Error::new("make", format!("layer over {}", of.display()), io_text(&e.into()));
+    rustix::fs::mkdir(&to, Mode::from_raw_mode(0o700)).map_err(failed)?;
+    made.copy = Some(to.clone());
+    let stat = rustix::fs::fstat(made.tree()?).map_err(failed)?;
+    let dir = open_tree_directory(&to)?;
+    for name in [c"upper", c"work"] {
+        rustix::fs::mkdirat(&dir, name, Mode::from_raw_mode(0o700)).map_err(failed)?;
+        rustix::fs::chownat(&dir, name, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)), AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(failed)?;
+        rustix::fs::chmodat(&dir, name, Mode::from_raw_mode(stat.st_mode & 0o7777), AtFlags::empty()).map_err(failed)?;
+    }
     Ok(())
 }
 
@@ -184,6 +235,9 @@ fn take_ids(choice: IdChoice, plan: &Plan, made: &mut Made) -> Result<()> {
 
 pub(super) fn shift_tree(made: &Made) -> Result<()> {
     let Some(range) = made.ids else { return Ok(()) };
+    if let Some(image) = &made.image {
+        return image.shift(range.base);
+    }
     shift::shift(made.tree()?, &made.tree_path, range.base, 0)?;
     Ok(())
 }
@@ -214,7 +268,7 @@ fn make_cgroup(plan: &Plan, layout: &Layout, claim: &mut Claim, made: &mut Made)
     let in_use = |group: &MachineCgroup| group.procs().is_ok_and(|members| !members.is_empty());
     if MachineCgroup::open(layout, &plan.name).is_ok_and(|group| in_use(&group)) {
         let error = Error::new("make", format!("cgroup of machine {}", plan.name), "a machine of that name that is registered elsewhere lives in it");
-        return Err(error.busy().hint("give this one another name with --machine= or --name"));
+        return Err(error.busy().hint(Hint::GiveOtherName));
     }
     for path in cgroup::planned_paths(layout, &plan.name, &plan.spec.resources) {
         record(claim, Undo::Cgroup { path: path.into_os_string().into() })?;
@@ -222,10 +276,15 @@ fn make_cgroup(plan: &Plan, layout: &Layout, claim: &mut Claim, made: &mut Made)
     // A guest's init manages groups of its own; a bound keeps it from filling the kernel with them.
     let boots = plan.program == Program::Init;
     let options = cgroup::Options { delegate_controllers: boots, max_groups: boots.then_some(MAX_GROUPS), ..Default::default() };
-    let cgroup = MachineCgroup::create(layout, &plan.name, &plan.spec.resources, options).map_err(|e| {
-        let hint = e.hint().map(str::to_string);
-        Error { hint, ..Error::new("make", "cgroup", e) }
-    })?;
+    let resources = &plan.spec.resources;
+    let cgroup = match MachineCgroup::create(layout, &plan.name, resources, options) {
+        // Nobody asked for this limit, and in a machine of ours there may be no controller for it: its own bounds this one.
+        Err(CgroupError::Unsupported { option: "TasksMax=", .. }) if resources.tasks_max_is_default => {
+            let without = Resources { tasks_max: None, ..resources.clone() };
+            MachineCgroup::create(layout, &plan.name, &without, options)
+        }
+        other => other,
+    }?;
     if made.base() != 0 {
         cgroup.delegate(Uid::from_raw(made.base()), Gid::from_raw(made.base())).map_err(|e| Error::new("delegate", "cgroup", e))?;
     }
@@ -242,10 +301,24 @@ fn prepare(what: &Prepared, claim: &mut Claim, made: &mut Made) -> Result<OwnedF
     match what {
         Prepared::Clone { source, recursive, attributes } => clone(source, *recursive, *attributes, made),
         Prepared::Tmpfs { options, attributes, nodes } => tmpfs(options, *attributes, nodes, made.base()),
+        Prepared::Part(index) => part(*index, made),
         Prepared::Devpts => devpts(made.base()).map_err(plain),
         Prepared::Sysfs { attributes } => mount::filesystem(c"sysfs", &[], *attributes).map_err(plain),
+        Prepared::OwnProgram => {
+            parts::demand("stub init")?;
+            if made.ids.is_some() { shield::own_program_for_others() } else { shield::own_program() }
+        }
         Prepared::Overlay { lower, upper } => overlay(lower, upper.as_ref(), claim, made),
     }
+}
+
+fn part(index: usize, made: &mut Made) -> Result<OwnedFd> {
+    let image = made.image.as_mut().ok_or_else(|| Error::new("use", "image", "it was not opened"))?;
+    let mount = image.take_mount(index)?;
+    if image.is_root(index) {
+        made.tree = Some(rustix::io::fcntl_dupfd_cloexec(&mount, 3).context("open", "root of the image")?);
+    }
+    Ok(mount)
 }
 
 /// Opens what a source names, as O_PATH.
@@ -255,6 +328,10 @@ pub(super) fn open_source(source: &Source, made: &Made) -> Result<OwnedFd> {
         Source::Path(path) => rustix::fs::open(path, flags, Mode::empty()).context("open", path.display().to_string()),
         Source::Tree => Ok(rustix::io::fcntl_dupfd_cloexec(made.tree()?, 3).context("open", "tree")?),
         Source::InTree(path) => inroot::open(made.tree()?, path, flags).map_err(|e| Error::new("open", format!("{} in the tree", path.display()), e)),
+        Source::Layer => {
+            let path = made.copy.as_ref().ok_or_else(|| Error::new("use", "throw-away layer", "it was not made"))?;
+            rustix::fs::open(path, flags, Mode::empty()).context("open", path.display().to_string())
+        }
         Source::Temporary(n) => {
             let path = made.temporaries.get(*n).ok_or_else(|| Error::new("use", "temporary directory", "it was not made"))?;
             rustix::fs::open(path, flags, Mode::empty()).context("open", path.display().to_string())
@@ -382,13 +459,7 @@ fn overlay(lower: &[Source], upper: Option<&Source>, claim: &mut Claim, made: &m
     let mut kept = Vec::new();
     if let Some(upper) = upper {
         let upper_fd = open_source(upper, made)?;
-        let real = std::fs::read_link(descriptor(&upper_fd)).context("find", format!("upper layer {upper}"))?;
-        let name = real.file_name().map_or_else(|| "upper".into(), |n| n.to_string_lossy().into_owned());
-        let work = real.with_file_name(format!(".#hostel-{name}-{:016x}", random_u64()));
-        record(claim, Undo::Directory { path: work.clone().into_os_string().into() })?;
-        rustix::fs::mkdir(&work, Mode::from_raw_mode(0o755)).context("make", work.display().to_string())?;
-        made.works.push(work.clone());
-        let work_fd = rustix::fs::open(&work, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).context("open", work.display().to_string())?;
+        let work_fd = work_directory(upper, upper_fd.as_fd(), claim, made)?;
         push(c"upperdir", descriptor(&upper_fd));
         push(c"workdir", descriptor(&work_fd));
         kept.extend([upper_fd, work_fd]);
@@ -401,6 +472,35 @@ fn overlay(lower: &[Source], upper: Option<&Source>, claim: &mut Claim, made: &m
     let list: Vec<FsOption<'_>> = options.iter().map(|(k, v)| FsOption::Text(k, v)).collect();
     let attributes = if upper.is_none() { Attributes::RDONLY } else { Attributes::NONE };
     create_overlay(&list, attributes).map_err(|cause| Error::new("", "", cause))
+}
+
+/// Makes the work directory of an upper layer: beside it, because the kernel wants both on one mount. By descriptor, as the
+/// layer may be in a tree that others change meanwhile.
+fn work_directory(upper: &Source, layer: BorrowedFd<'_>, claim: &mut Claim, made: &mut Made) -> Result<OwnedFd> {
+    let refuse = |why: &str| Err(Error::new("use", format!("{upper} as upper layer"), why));
+    if let Source::InTree(_) = upper {
+        let identity = |fd: BorrowedFd<'_>| rustix::fs::fstat(fd).map(|s| (s.st_dev, s.st_ino)).context("look at", format!("{upper}"));
+        if identity(layer)? == identity(made.tree()?)? {
+            // Beside it is outside of it.
+            return refuse("it is the tree itself");
+        }
+    }
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
+    let parent = match tree::openat2(layer, c"..", flags, Mode::empty(), resolve) {
+        Err(Errno::XDEV) => return refuse("it is a mount point, and its work directory has to be on the same mount: use a directory in it"),
+        Err(Errno::NOTDIR) => return refuse("it is no directory"),
+        opened => opened.context("open", format!("directory of {upper}"))?,
+    };
+    let name = format!(".#hostel-work-{:016x}", random_u64());
+    let place = std::fs::read_link(format!("/proc/self/fd/{}", parent.as_raw_fd())).context("find", format!("{upper}"))?.join(&name);
+    let shown = || place.display().to_string();
+    record(claim, Undo::Work { path: place.clone().into_os_string().into() })?;
+    let name = CString::new(name).unwrap_or_default();
+    rustix::fs::mkdirat(&parent, &*name, Mode::from_raw_mode(0o755)).context("make", shown())?;
+    let work = tree::openat2(parent.as_fd(), &*name, flags, Mode::empty(), resolve).context("open", shown());
+    made.works.push(Work { parent, name });
+    work
 }
 
 /// Creates an overlay and turns the kernel's own message into the cause.

@@ -2,7 +2,8 @@
 //!
 //! | what happens | what is done |
 //! |---|---|
-//! | first SIGTERM, SIGINT, SIGHUP, or our terminal is gone | `desired` = off; kill signal, or the init is asked; neither: SIGKILL |
+//! | of a native command: any of SIGINT, SIGQUIT, SIGUSR1, SIGUSR2; the first SIGTERM or SIGHUP, which also starts the clock | passed on to it |
+//! | first SIGTERM, SIGINT, SIGHUP, SIGQUIT, or our terminal is gone | `desired` = off; kill signal, or the init is asked; neither: SIGKILL |
 //! | second one, `^]^]^]` | SIGKILL to PID 1 |
 //! | `^]^]p`, `^]^]r` | the init is asked to power off, to reboot |
 //! | SIGWINCH | the pty gets our window's size |
@@ -42,6 +43,9 @@ use crate::error::{Context, Result};
 use crate::network;
 
 const SIGHUP: i32 = 1;
+const SIGQUIT: i32 = 3;
+const SIGUSR1: i32 = 10;
+const SIGUSR2: i32 = 12;
 const SIGINT: i32 = 2;
 const SIGKILL: i32 = 9;
 const SIGTERM: i32 = 15;
@@ -94,7 +98,7 @@ pub struct Signals {
 impl Signals {
     /// Blocks them.
     pub fn block() -> Result<Signals> {
-        let mask = SignalMask::of(&[SIGHUP, SIGINT, SIGTERM, SIGCHLD, SIGCONT, SIGWINCH]);
+        let mask = SignalMask::of(&[SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGTERM, SIGCHLD, SIGCONT, SIGWINCH]);
         let previous = block_signals(mask).context("block", "signals")?;
         let fd = SignalFd::new(mask).context("open", "signalfd")?;
         Ok(Signals { fd, previous })
@@ -303,7 +307,8 @@ impl<'w, 'a> Watch<'w, 'a> {
     fn take_signals(&mut self) {
         while let Ok(Some(info)) = self.machine.signals.fd.read() {
             match info.signal {
-                SIGTERM | SIGINT | SIGHUP => self.told_to_end(),
+                SIGINT | SIGQUIT | SIGUSR1 | SIGUSR2 if self.passes_on() => self.pass_on(info.signal),
+                SIGTERM | SIGINT | SIGHUP | SIGQUIT => self.told_to_end(info.signal),
                 SIGCHLD => self.reap(),
                 SIGWINCH => {
                     if let Some(console) = &self.machine.console {
@@ -336,7 +341,7 @@ impl<'w, 'a> Watch<'w, 'a> {
                 self.set_desired(Desired::Off);
                 self.phase.ask(Goal::PowerOff, None, Instant::now());
             }
-            Happening::HungUp => self.told_to_end(),
+            Happening::HungUp => self.told_to_end(SIGHUP),
         }
     }
 
@@ -347,8 +352,25 @@ impl<'w, 'a> Watch<'w, 'a> {
         }
     }
 
-    fn told_to_end(&mut self) {
+    /// A native command is told what we are told, by its stub: it may want to clean up, or to go on.
+    fn passes_on(&self) -> bool {
+        let lifecycle = &self.machine.lifecycle;
+        self.machine.payload == Payload::CommandAsPid2 && !lifecycle.nspawn_exit_status && lifecycle.kill_signal.is_none()
+    }
+
+    fn pass_on(&mut self, signal: i32) {
+        self.machine.owner.thaw();
+        // ESRCH: it is dead already.
+        let _ = clone::pidfd_send_signal(self.machine.leader.as_fd(), signal);
+    }
+
+    fn told_to_end(&mut self, signal: i32) {
         self.told_to_end += 1;
+        if self.told_to_end == 1 && self.passes_on() {
+            self.set_desired(Desired::Off);
+            self.phase.told(self.machine.stop_timeout, Instant::now());
+            return self.pass_on(signal);
+        }
         let asks = self.machine.lifecycle.kill_signal.is_some() || (self.machine.payload == Payload::Boot && self.machine.stop.is_some());
         if self.told_to_end > 1 || !asks {
             self.end_now();
@@ -550,7 +572,7 @@ fn forget_control(poller: &mut Poller<Token>, control: Option<&Server>) {
 fn end_is_ordered(signals: &SignalFd) -> bool {
     let mut ordered = false;
     while let Ok(Some(info)) = signals.read() {
-        ordered |= matches!(info.signal, SIGTERM | SIGINT | SIGHUP);
+        ordered |= matches!(info.signal, SIGTERM | SIGINT | SIGHUP | SIGQUIT);
     }
     ordered
 }

@@ -1,6 +1,6 @@
 //! One machine from start to end, reboots included: find the tree, plan, claim the name, launch, watch, take away.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -56,7 +56,7 @@ pub enum Talk<'a> {
 }
 
 /// Finds everything out and plans; changes nothing.
-pub fn plan_of(spec: &MachineSpec, caller: &Caller) -> Result<(Plan, Host, Option<std::os::fd::OwnedFd>)> {
+pub fn plan_of(spec: &MachineSpec, caller: &Caller) -> Result<(Plan, Host, Option<OwnedFd>)> {
     let host = Host::capture(spec)?;
     let without;
     let spec = match spec.namespaces.user {
@@ -83,13 +83,23 @@ pub fn run(spec: &MachineSpec, mut session: Session<'_>) -> Result<u8> {
     (session.talk)(Talk::Planned(&plan));
     let mut claim = session.registry.claim(&plan.name)?;
     let mut made = Made::with_tree(plan.tree.path.clone(), tree);
+    let opened = super::image::open(plan, &host, &session.caller, &mut claim, &mut made, &mut |notice| (session.talk)(Talk::Notice(notice)));
+    let plan = match opened {
+        Ok(plan) => plan,
+        Err(error) => {
+            claim.undo_all();
+            let _ = claim.release();
+            return Err(error);
+        }
+    };
     // Between two lives, and while everything is taken away, an order to end must not kill us half-way.
     let _between = Signals::block()?;
     let mut carried = Carried::default();
     let status = loop {
         match one_life(&plan, &host, &mut session, &mut claim, &mut made, &mut carried) {
             Ok(Ending::Exit(status)) => break status,
-            Ok(Ending::Again) => {}
+            // The journal of a life that has ended is not needed; when it cannot be shortened, it is only long.
+            Ok(Ending::Again) => drop(claim.compact()),
             Err(error) => {
                 made.remove_temporary();
                 claim.undo_all();
@@ -153,13 +163,24 @@ enum Ending {
     Again,
 }
 
+/// std's own copies cost two system calls each with musl.
+fn copy_of(fd: &OwnedFd) -> rustix::io::Result<OwnedFd> {
+    rustix::io::fcntl_dupfd_cloexec(fd, 3)
+}
+
 /// Longest time a stop may take when the supervisor of a native machine is told to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(90);
 
 fn one_life(plan: &Plan, host: &Host, session: &mut Session<'_>, claim: &mut Claim, made: &mut Made, carried: &mut Carried) -> Result<Ending> {
     let signals = Signals::block()?;
-    let launched = launch::launch(plan, &host.cgroups, made, claim)?;
-    let ended = watch_life(plan, session, claim, made, carried, &launched, signals);
+    let server = carried.control.take();
+    let watched = &*session;
+    let prepare = |launched: &Launched, made: &mut Made, claim: &Claim| Desk::prepare(plan, watched, claim, made, server, launched);
+    let (launched, desk) = launch::launch(plan, &host.cgroups, made, claim, prepare)?;
+    for device in made.cgroup.iter().flat_map(|cgroup| cgroup.absent_devices()) {
+        (session.talk)(Talk::Notice(&format!("the rule for {device} has no effect: this host has no such device")));
+    }
+    let ended = watch_life(plan, session, claim, made, carried, &launched, desk, signals);
     let removed = made.cgroup.take().map_or(Ok(()), |cgroup| cgroup.remove().map_err(|e| Error::new("remove", "cgroup", e)));
     made.next_life();
     let (outcome, decision) = ended?;
@@ -185,6 +206,37 @@ struct Carried {
     brake: RebootBrake,
 }
 
+/// What a supervisor watches a life of PID 1 with: made while the payload sets itself up, so that it costs no time of its own.
+struct Desk {
+    control: Server,
+    state: MachineState,
+    console: Option<Console>,
+    notify: NotifyRelay,
+}
+
+impl Desk {
+    fn prepare(plan: &Plan, session: &Session<'_>, claim: &Claim, made: &mut Made, server: Option<Server>, launched: &Launched) -> Result<Desk> {
+        let control = match server {
+            Some(server) => server,
+            None => Server::bind(claim.directory()).context("open", "control socket")?,
+        };
+        // The filter first: who finds the state enters, and must not do so without it.
+        if let Some(filter) = plan.filter.as_deref() {
+            claim.write_filter(filter)?;
+        }
+        Ok(Desk {
+            control,
+            state: state_of(plan, session, made, launched)?,
+            console: console(plan, session, claim, made)?,
+            notify: NotifyRelay {
+                receiver: made.notify.take().map(Receiver::from_socket).transpose().context("open", "notify socket")?,
+                upstream: session.notify_socket.clone(),
+            },
+        })
+    }
+}
+
+#[allow(clippy::too_many_arguments)] // one life, and what outlives it
 fn watch_life(
     plan: &Plan,
     session: &mut Session<'_>,
@@ -192,23 +244,16 @@ fn watch_life(
     made: &mut Made,
     carried: &mut Carried,
     launched: &Launched,
+    desk: Desk,
     signals: Signals,
 ) -> Result<(Outcome, ExitDecision)> {
-    let control = match carried.control.take() {
-        Some(server) => server,
-        None => Server::bind(claim.directory()).context("open", "control socket")?,
-    };
-    let mut state = state_of(plan, session, made, launched)?;
-    // The filter first: who finds the state enters, and must not do so without it.
-    if let Some(filter) = plan.filter.as_deref() {
-        claim.write_filter(filter)?;
+    let Desk { control, mut state, console, notify } = desk;
+    if plan.spec.payload == Payload::Boot {
+        // Only now is it the init that runs.
+        let leader = Leader::from_parts(launched.pid, copy_of(&launched.pidfd).context("open", "leader")?);
+        state.init = Some(Evidence::of(&leader).kind().as_str().to_owned());
     }
     claim.write_state(&state)?;
-    let console = console(plan, session, claim, made)?;
-    let notify = NotifyRelay {
-        receiver: made.notify.take().map(Receiver::from_socket).transpose().context("open", "notify socket")?,
-        upstream: session.notify_socket.clone(),
-    };
     for notice in made.network.notices.drain(..) {
         (session.talk)(Talk::Notice(&notice));
     }
@@ -218,11 +263,11 @@ fn watch_life(
         let _ = network::hosts::write(session.registry);
     }
     let lifecycle = &plan.spec.lifecycle;
-    let leader = Leader::from_parts(launched.pid, launched.pidfd.try_clone().context("open", "leader")?);
+    let leader = Leader::from_parts(launched.pid, copy_of(&launched.pidfd).context("open", "leader")?);
     let mut owner = StateOwner { claim, state: &mut state, cgroup: made.cgroup.as_ref(), leader };
     let native = !lifecycle.nspawn_exit_status;
     let mut running = Running {
-        leader: launched.pidfd.try_clone().context("open", "leader")?,
+        leader: copy_of(&launched.pidfd).context("open", "leader")?,
         leader_pid: launched.pid,
         own_pid_namespace: plan.spec.namespaces.pid,
         started: Instant::now(),
@@ -232,9 +277,9 @@ fn watch_life(
         lifecycle: lifecycle.clone(),
         payload: plan.spec.payload,
         stop: Some(Box::new(InitPolicy::new(
-            Leader::from_parts(launched.pid, launched.pidfd.try_clone().context("open", "leader")?),
+            Leader::from_parts(launched.pid, copy_of(&launched.pidfd).context("open", "leader")?),
             made.cgroup.as_ref(),
-            Confinement { bounding: plan.bounding, filter: plan.filter.as_deref().unwrap_or_default(), container: &plan.container },
+            Confinement { bounding: plan.bounding, filter: Some(plan.filter.as_deref().unwrap_or_default()), container: &plan.container },
             plan.spec.payload == Payload::Boot,
         ))),
         stop_timeout: native.then_some(STOP_TIMEOUT),
@@ -298,14 +343,11 @@ fn state_of(plan: &Plan, session: &Session<'_>, made: &Made, launched: &Launched
         state.cgroup = text(&cgroup.path().join("payload"));
         state.cgroups_v1 = cgroup.paths().iter().skip(1).map(|p| p.as_os_str().into()).collect();
     }
-    if plan.spec.payload == Payload::Boot {
-        state.init =
-            Some(Evidence::of(&Leader::from_parts(launched.pid, launched.pidfd.try_clone().context("open", "leader")?)).kind().as_str().to_owned());
-    }
     state.console = plan.console;
     state.uuid = Some(plan.uuid);
     state.container = Some(plan.container.clone());
     state.bounding = Some(plan.bounding);
+    state.no_new_privileges = Some(plan.process().no_new_privileges);
     state.kill_signal = plan.spec.lifecycle.kill_signal;
     Ok(state)
 }

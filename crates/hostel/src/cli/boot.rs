@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use hostel_engine::registry::Origin;
 
 use super::{Outcome, Verb};
-use crate::native::{self, Kind};
+use crate::native::{self, Kind, Parsed};
 
 /// The verb.
 pub(super) const VERB: Verb = Verb {
@@ -22,6 +22,8 @@ pub(super) const VERB: Verb = Verb {
 };
 
 fn run(args: &[OsString]) -> Outcome {
-    let request = native::parse(Kind::Boot, args)?;
-    native::start(request, Origin::Boot)
+    match native::parse(Kind::Boot, args)? {
+        Parsed::Machine(request) => native::start(*request, Origin::Boot),
+        Parsed::Shown(status) => Ok(status),
+    }
 }

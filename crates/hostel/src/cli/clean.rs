@@ -87,7 +87,7 @@ fn run(args: &[OsString]) -> Outcome {
     }
     let status = if options.json { output::show_json(&done) } else { output::show(&text(&done)) };
     for failure in &done.failures {
-        eprintln!("hostel: {}", output::clean(failure));
+        output::tell(format_args!("hostel: {}", output::clean(failure)));
     }
     Ok(if done.failures.is_empty() { status } else { 1 })
 }

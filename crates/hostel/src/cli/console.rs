@@ -68,7 +68,7 @@ fn run(args: &[OsString]) -> Outcome {
     let mut connection = look::connect(&machine, look::PATIENCE).map_err(|e| unreachable_console(name, e))?;
     let say = |text: &str| {
         if !request.quiet {
-            eprintln!("{text}");
+            output::tell(format_args!("{text}"));
         }
     };
     let (stdin, stdout) = (std::io::stdin(), std::io::stdout());

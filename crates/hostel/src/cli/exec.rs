@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 
 use hostel_engine::cgroup::MachineCgroup;
 use hostel_engine::enter::relay::{self, RunError};
-use hostel_engine::enter::{self, Cause, Entry, Leader, Placement, Selection, Streams};
+use hostel_engine::enter::{self, Cause, Entry, Known, Leader, Placement, Selection, Streams};
 use hostel_engine::error::{Context, Error};
 use hostel_engine::registry::Machine;
 use hostel_process::r#become::Program;
@@ -53,7 +53,7 @@ impl Order {
 
 /// A user as typed: a number is a uid.
 pub(super) fn user(text: &str) -> Result<UserSelector, Failure> {
-    hostel_process::userdb::parse_selector(text).map_err(|e| Failure::Usage(format!("parse user {text:?}: {e}")))
+    hostel_process::userdb::parse_selector(text).map_err(|e| Failure::Usage(e.to_string()))
 }
 
 /// `NAME=VALUE`, or `NAME` with the value it has here.
@@ -114,7 +114,7 @@ fn run(args: &[OsString]) -> Outcome {
 
 /// Runs `order` in its machine, to its end.
 pub(super) fn run_in(order: &Order) -> Outcome {
-    let found = look::running(&machine::open_registry()?, &order.name)?;
+    let found = look::to_enter(&machine::open_registry()?, &order.name)?;
     shield(&found)?;
     // What we hold and have in memory is nothing the machine may look into while we are seen in it.
     hostel_sys::proc::set_dumpable(false).context("protect", "this process")?;
@@ -123,8 +123,7 @@ pub(super) fn run_in(order: &Order) -> Outcome {
         state.leader.ok_or_else(|| Error::new("enter", format!("machine {}", order.name), "it is being started").hint("try again in a moment"))?;
     let leader = Leader::from_identity(id)?;
     let paths: Vec<_> = state.cgroup.iter().chain(&state.cgroups_v1).map(|p| std::path::PathBuf::from(p.as_os_str())).collect();
-    let group =
-        if paths.is_empty() { None } else { Some(MachineCgroup::open_recorded(&paths).map_err(|e| Error::new("open", "cgroup of the machine", e))?) };
+    let group = if paths.is_empty() { None } else { Some(MachineCgroup::open_recorded(&paths).map_err(Error::from)?) };
     if group.as_ref().is_some_and(|g| g.frozen().unwrap_or(false)) {
         // Born frozen, it could not even be ended.
         let error = Error::new("enter", format!("machine {}", order.name), "it is paused");
@@ -149,7 +148,9 @@ pub(super) fn run_in(order: &Order) -> Outcome {
         program: Program::Command,
         env: &env,
         bounding: state.bounding,
+        known: Known::of(state),
         filter: &filter,
+        unfiltered: false,
         streams: Streams::Inherit,
     };
     match relay::run(&leader, entry, tty) {
@@ -160,7 +161,7 @@ pub(super) fn run_in(order: &Order) -> Outcome {
                 Cause::NotExecutable => 126,
                 Cause::Other => 125,
             };
-            eprintln!("hostel: {error}");
+            output::tell(format_args!("hostel: {error}"));
             Ok(status)
         }
         Err(RunError::Here(error)) => Err(error.into()),

@@ -6,7 +6,7 @@ use hostel_ipc::control::{CallError, Request, Status};
 use serde_json::{Value, json};
 
 use super::look::{self, Look};
-use super::{Outcome, Verb};
+use super::{Outcome, Verb, stored};
 use crate::{machine, output};
 
 /// The verb.
@@ -15,13 +15,19 @@ pub(super) const VERB: Verb = Verb {
     args: "NAME",
     about: "print everything known of a machine as JSON",
     options: &[],
-    examples: &[("hostel inspect web | jq .machine.leader.pid", "its PID 1, seen from here")],
+    examples: &[
+        ("hostel inspect web | jq .machine.leader.pid", "its PID 1, seen from here"),
+        ("hostel inspect try1 | jq .upper.bytes", "what `run --keep try1` has changed, in bytes"),
+    ],
     run,
 };
 
 fn run(args: &[OsString]) -> Outcome {
     let Some(name) = look::only_name(&VERB, args, |_| false)? else { return Ok(0) };
     let registry = machine::open_registry()?;
+    if let Some(stored) = stored::instead(&registry, &name)? {
+        return Ok(output::show_json(&stored.json()));
+    }
     let look = Look::at(look::running(&registry, &name)?);
     Ok(output::show_json(&value(&look, &ask(&look), &registry.path_of(&name).display().to_string())))
 }
@@ -44,5 +50,7 @@ pub(super) fn value(look: &Look, control: &Result<Status, CallError>, directory:
         "machine": look.machine.known(),
         "supervisor": control.as_ref().ok(),
         "supervisor_error": control.as_ref().err().map(ToString::to_string),
+        "tree": look.machine.known().and_then(|s| s.tree.as_ref()),
+        "upper": null,
     })
 }

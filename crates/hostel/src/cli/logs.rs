@@ -80,7 +80,7 @@ fn run(args: &[OsString]) -> Outcome {
     }
     out.end();
     if request.follow && read_on {
-        eprintln!("Machine {} has ended.", request.name);
+        output::tell(format_args!("Machine {} has ended.", request.name));
     }
     Ok(0)
 }

@@ -62,9 +62,17 @@ pub(super) fn only_name(
 
 /// A machine that runs, or is being started.
 pub(super) fn running(registry: &Registry, name: &MachineName) -> Result<Machine> {
-    let machine = registry.load(name)?;
+    not_dead(registry.load(name)?)
+}
+
+/// The same for a verb that goes to its leader and not to its supervisor.
+pub(super) fn to_enter(registry: &Registry, name: &MachineName) -> Result<Machine> {
+    not_dead(registry.load_to_enter(name)?)
+}
+
+fn not_dead(machine: Machine) -> Result<Machine> {
     if machine.liveness == Liveness::Dead {
-        let error = Error::from(RegistryError::NotRunning { name: name.clone() });
+        let error = Error::from(RegistryError::NotRunning { name: machine.name.clone() });
         return Err(error.hint("its supervisor is dead; `hostel clean` removes what it left"));
     }
     Ok(machine)

@@ -16,11 +16,12 @@ mod net;
 mod pause;
 mod plan;
 mod ps;
-mod rm;
+pub(crate) mod rm;
 mod run;
 mod shell;
 mod status;
 mod stop;
+mod stored;
 pub(crate) mod supervise;
 #[cfg(test)]
 mod tests;
@@ -29,8 +30,11 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use hostel_engine::error::Error;
+use hostel_nspawn::UsageError;
+use hostel_spec::Hint;
 
-use crate::output;
+use crate::hint::{self, Voice};
+use crate::{native, output};
 
 /// What a verb returns: its exit status, or the error to print.
 pub type Outcome = Result<u8, Failure>;
@@ -40,7 +44,9 @@ pub type Outcome = Result<u8, Failure>;
 pub enum Failure {
     /// The command line is wrong: status 2.
     Usage(String),
-    /// It could not be done: status 1, or 3 when the machine is busy.
+    /// A word of systemd-nspawn's on our command line is wrong: status 2.
+    Dialect(UsageError),
+    /// It could not be done: status 1, or 3 when the machine is busy; 125 of a verb that passes on the status of a command.
     Engine(Error),
 }
 
@@ -52,6 +58,11 @@ impl From<Error> for Failure {
 impl From<hostel_engine::registry::RegistryError> for Failure {
     fn from(error: hostel_engine::registry::RegistryError) -> Self {
         Failure::Engine(error.into())
+    }
+}
+impl From<UsageError> for Failure {
+    fn from(error: UsageError) -> Self {
+        Failure::Dialect(error)
     }
 }
 impl From<lexopt::Error> for Failure {
@@ -136,7 +147,7 @@ pub fn run(args: &[OsString]) -> ExitCode {
     if wants_help(rest) {
         return output::print(&verb_help(verb));
     }
-    finish(verb.name, (verb.run)(rest))
+    finish(Voice::of(verb.name, rest), (verb.run)(rest))
 }
 
 /// `--help` before the words of a command that is run in a machine.
@@ -144,23 +155,44 @@ fn wants_help(args: &[OsString]) -> bool {
     args.iter().take_while(|a| a.as_encoded_bytes().starts_with(b"-") && *a != "--").any(|a| a == "--help" || a == "-h")
 }
 
+/// Status of a verb that passes on a command's, when there was none: as env(1), timeout(1) and the like.
+pub const NOTHING_RUN: u8 = 125;
+
 /// Prints what went wrong and turns it into a status.
-pub fn finish(verb: &str, outcome: Outcome) -> ExitCode {
+pub fn finish(voice: Voice, outcome: Outcome) -> ExitCode {
     match outcome {
         Ok(status) => ExitCode::from(status),
         Err(Failure::Usage(text)) => {
-            output::tell(format_args!("hostel: {text}"));
-            output::tell(format_args!("hint: `hostel help {verb}` shows its options"));
+            hint::tell("hostel", &text, Some(&Hint::Options), voice);
+            ExitCode::from(2)
+        }
+        Err(Failure::Dialect(error)) => {
+            let own: Vec<&'static str> = match voice {
+                Voice::Run(_) | Voice::Boot(_) => native::ROWS.iter().map(|row| row.long).collect(),
+                Voice::Nspawn | Voice::Verb(_) => Vec::new(),
+            };
+            let hint = error.hint_among(&own).or_else(|| (voice != Voice::Nspawn).then_some(Hint::Options));
+            hint::tell("hostel", &error, hint.as_ref(), voice);
             ExitCode::from(2)
         }
         Err(Failure::Engine(error)) => {
-            output::tell(format_args!("hostel: {error}"));
-            if let Some(hint) = &error.hint {
-                output::tell(format_args!("hint: {hint}"));
-            }
-            ExitCode::from(if error.busy { 3 } else { 1 })
+            hint::tell("hostel", &error, error.hint.as_ref(), voice);
+            ExitCode::from(match voice {
+                _ if error.busy => 3,
+                // Not to be taken for the command's own.
+                Voice::Run("run") | Voice::Verb("exec" | "shell" | "enter") => NOTHING_RUN,
+                _ => 1,
+            })
         }
     }
+}
+
+/// The help of the verb that makes a machine of this kind.
+pub fn help_of(kind: native::Kind) -> String {
+    verb_help(match kind {
+        native::Kind::Run => &run::VERB,
+        native::Kind::Boot => &boot::VERB,
+    })
 }
 
 fn find(name: &str) -> Option<&'static Verb> {
@@ -190,22 +222,32 @@ pub fn help() -> String {
     out
 }
 
+/// Longer examples have what they are good for on a line of their own.
+const EXAMPLE_WIDTH: usize = 60;
+
 /// One verb's help.
 pub fn verb_help(verb: &Verb) -> String {
     let mut out = format!("hostel {} {}\n\n{}\n", verb.name, verb.args, verb.about);
-    if !verb.options.is_empty() {
+    let native = matches!(verb.name, "run" | "boot" | "spec" | "plan");
+    if native || !verb.options.is_empty() {
         out.push_str("\noptions:\n");
         for (option, about) in verb.options {
             out.push_str(&format!("  {option:<28} {about}\n"));
         }
     }
-    if matches!(verb.name, "run" | "boot" | "spec" | "plan") {
-        out.push_str(&crate::native::options_help());
+    if native {
+        out.push_str(&native::options_help());
     }
     if !verb.examples.is_empty() {
         out.push_str("\nexamples:\n");
+        let fits = |command: &&str| command.len() <= EXAMPLE_WIDTH;
+        let column = verb.examples.iter().map(|(command, _)| *command).filter(fits).map(str::len).max().unwrap_or(0);
         for (command, about) in verb.examples {
-            out.push_str(&format!("  {command:<44} {about}\n"));
+            if fits(command) {
+                out.push_str(&format!("  {command:<column$}  {about}\n"));
+            } else {
+                out.push_str(&format!("  {command}\n  {:<column$}  {about}\n", ""));
+            }
         }
     }
     out

@@ -7,7 +7,7 @@ use hostel_nspawn::Action;
 use hostel_spec::MachineSpec;
 
 use super::{Failure, Outcome, Verb};
-use crate::native::{self, Kind};
+use crate::native::{self, Kind, Parsed};
 use crate::{machine, output};
 
 /// `hostel spec`.
@@ -30,7 +30,13 @@ pub(super) const PLAN: Verb = Verb {
     run: plan,
 };
 
-fn compiled(args: &[OsString]) -> Result<(bool, MachineSpec), Failure> {
+enum Compiled {
+    Machine(bool, Box<MachineSpec>),
+    /// The command line asks for something to read: the exit status.
+    Shown(u8),
+}
+
+fn compiled(args: &[OsString]) -> Result<Compiled, Failure> {
     let json = args.first().is_some_and(|a| a == "--json");
     let args = &args[usize::from(json)..];
     let usage = || Failure::Usage("which command line? begin with run, boot or nspawn".into());
@@ -39,29 +45,34 @@ fn compiled(args: &[OsString]) -> Result<(bool, MachineSpec), Failure> {
     match word {
         "run" | "boot" => {
             let kind = if word == "run" { Kind::Run } else { Kind::Boot };
-            let request = native::parse(kind, rest)?;
-            Ok((json || request.json, request.with_kept()?))
+            match native::parse(kind, rest)? {
+                Parsed::Machine(request) => Ok(Compiled::Machine(json || request.json, Box::new(request.with_kept()?))),
+                Parsed::Shown(status) => Ok(Compiled::Shown(status)),
+            }
         }
         "nspawn" | "systemd-nspawn" => match hostel_nspawn::parse(rest, &native::environment()) {
-            Ok(Action::Run(spec)) => Ok((json, *spec)),
-            Ok(_) => Err(Failure::Usage("this command line starts no machine".into())),
-            Err(error) => Err(Failure::Usage(error.to_string())),
+            Ok(Action::Run(spec)) => Ok(Compiled::Machine(json, spec)),
+            Ok(Action::Help) => Ok(Compiled::Shown(output::show(&hostel_nspawn::help::text()))),
+            Ok(Action::Version) => Ok(Compiled::Shown(output::show(&super::version()))),
+            Ok(Action::Print(text)) => Ok(Compiled::Shown(output::show(&text))),
+            Err(error) => Err(error.into()),
         },
         _ => Err(usage()),
     }
 }
 
 fn spec(args: &[OsString]) -> Outcome {
-    let (json, spec) = compiled(args)?;
+    let (json, spec) = match compiled(args)? {
+        Compiled::Machine(json, spec) => (json, *spec),
+        Compiled::Shown(status) => return Ok(status),
+    };
     let value = serde_json::to_value(&spec).map_err(|e| Failure::Usage(e.to_string()))?;
     if json {
-        output::json(&value);
-    } else {
-        let mut text = String::new();
-        flatten("", &value, &mut text);
-        output::print(&text);
+        return Ok(output::show_json(&value));
     }
-    Ok(0)
+    let mut text = String::new();
+    flatten("", &value, &mut text);
+    Ok(output::show(&text))
 }
 
 /// `a.b.c = value` lines; unset values are left out.
@@ -91,11 +102,14 @@ fn flatten(prefix: &str, value: &serde_json::Value, out: &mut String) {
 }
 
 fn plan(args: &[OsString]) -> Outcome {
-    let (json, spec) = compiled(args)?;
+    let (json, spec) = match compiled(args)? {
+        Compiled::Machine(json, spec) => (json, *spec),
+        Compiled::Shown(status) => return Ok(status),
+    };
     let (plan, _, _) = session::plan_of(&spec, &machine::caller())?;
     if json {
         let steps: Vec<_> = plan.describe().into_iter().map(|(side, step)| serde_json::json!({ "side": side, "step": step })).collect();
-        output::json(&serde_json::json!({
+        return Ok(output::show_json(&serde_json::json!({
             "name": plan.name,
             "hostname": plan.hostname,
             "uuid": plan.uuid,
@@ -104,8 +118,7 @@ fn plan(args: &[OsString]) -> Outcome {
             "capabilities": plan.bounding,
             "system_calls": hostel_process::seccomp::summary(&plan.spec.security.syscalls, plan.bounding).unwrap_or_default(),
             "steps": steps,
-        }));
-        return Ok(0);
+        })));
     }
     let mut text = format!("machine {} ({}), tree {}\n", plan.name, plan.uuid.dashed(), plan.tree.path.display());
     text.push_str(&format!("namespaces: {}\n", plan.namespaces().join(" ")));

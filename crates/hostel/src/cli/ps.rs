@@ -1,11 +1,14 @@
 //! `hostel ps`: the machines that run.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 
+use hostel_spec::{MachineName, OsText};
 use lexopt::Arg::{Long, Short};
 use serde_json::{Value, json};
 
 use super::look::Look;
+use super::stored::{self, Stored};
 use super::{Outcome, Verb};
 use crate::{machine, output};
 
@@ -15,12 +18,13 @@ pub(super) const VERB: Verb = Verb {
     args: "[-a] [-q] [--json]",
     about: "list the machines that run",
     options: &[
-        ("-a, --all", "dead ones too: what killed supervisors left (see `hostel clean`)"),
+        ("-a, --all", "those that do not run too: kept ones, trees by name, what killed supervisors left"),
         ("-q, --quiet", "names only"),
         ("--json", "an array of objects"),
     ],
     examples: &[
         ("hostel ps", "what runs"),
+        ("hostel ps --all", "and what does not run"),
         ("hostel ps -q | xargs -rn1 hostel stop", "stop everything"),
         ("hostel ps --json | jq '.[] | select(.state == \"paused\").name'", "for scripts"),
     ],
@@ -57,16 +61,70 @@ fn run(args: &[OsString]) -> Outcome {
     }
     let machines = machine::open_registry()?.list()?;
     let looks = machines.into_iter().map(Look::at).filter(|look| options.all || look.state() != "dead");
-    let looks: Vec<Look> = looks.collect();
+    let mut found: Vec<Found> = looks.map(|look| Found::Here(Box::new(look))).collect();
+    if options.all {
+        let here: HashSet<MachineName> = found.iter().map(|f| f.name().clone()).collect();
+        found.extend(stored::list()?.into_iter().filter(|s| !here.contains(&s.name)).map(Found::Stored));
+        found.sort_by(|a, b| a.name().cmp(b.name()));
+    }
     Ok(if options.json {
-        output::show_json(&looks.iter().map(row_json).collect::<Vec<_>>())
+        output::show_json(&found.iter().map(Found::json).collect::<Vec<_>>())
     } else if options.quiet {
-        output::show(&looks.iter().map(|l| format!("{}\n", l.machine.name)).collect::<String>())
-    } else if looks.is_empty() {
+        let mut names: Vec<&MachineName> = found.iter().map(Found::name).collect();
+        names.dedup();
+        output::show(&names.iter().map(|name| format!("{name}\n")).collect::<String>())
+    } else if found.is_empty() {
         0
     } else {
-        output::show(&output::table(&HEAD, &looks.iter().map(row).collect::<Vec<_>>()))
+        output::show(&output::table(&HEAD, &found.iter().map(Found::row).collect::<Vec<_>>()))
     })
+}
+
+/// A line of the listing.
+enum Found {
+    /// Runs, or is what a killed supervisor left.
+    Here(Box<Look>),
+    /// Does not run.
+    Stored(Stored),
+}
+
+impl Found {
+    fn name(&self) -> &MachineName {
+        match self {
+            Found::Here(look) => &look.machine.name,
+            Found::Stored(stored) => &stored.name,
+        }
+    }
+
+    fn row(&self) -> Vec<String> {
+        match self {
+            Found::Here(look) => row(look),
+            Found::Stored(stored) => {
+                let mut cells = vec![stored.name.to_string(), stored.state().to_owned()];
+                cells.resize(HEAD.len(), "-".into());
+                cells
+            }
+        }
+    }
+
+    fn json(&self) -> Value {
+        match self {
+            Found::Here(look) => row_json(look),
+            Found::Stored(stored) => json!({
+                "name": stored.name,
+                "state": stored.state(),
+                "trouble": stored.trouble(),
+                "init": null,
+                "leader": null,
+                "supervisor": null,
+                "uptime_seconds": null,
+                "addresses": [],
+                "memory_bytes": null,
+                "memory_resident_bytes": null,
+                "tree": stored.tree().map(|path| OsText::from(path.as_os_str())),
+            }),
+        }
+    }
 }
 
 const HEAD: [&str; 7] = ["NAME", "STATE", "INIT", "LEADER", "UPTIME", "ADDRESS", "MEMORY"];

@@ -1,7 +1,7 @@
 //! `hostel rm`: delete a kept machine, or, when asked in so many words, a tree.
 
 use std::ffi::OsString;
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use hostel_engine::error::Error;
@@ -57,7 +57,7 @@ fn run(args: &[OsString]) -> Outcome {
     let place = Place { kept: Path::new(KEPT), trees: Path::new(TREES), locks: Path::new(locks::DIRECTORY) };
     let path = place.find(&request.name, request.tree)?;
     if request.tree && !request.yes && !confirmed(&path)? {
-        eprintln!("Nothing was deleted.");
+        output::tell(format_args!("Nothing was deleted."));
         return Ok(1);
     }
     place.delete(&registry, &request.name, &path)?;
@@ -70,12 +70,16 @@ fn confirmed(path: &Path) -> Result<bool, Failure> {
     if !std::io::stdin().is_terminal() {
         return Err(Failure::Usage(format!("rm --tree would delete {} and everything in it: say --yes where nobody can be asked", path.display())));
     }
-    eprint!("Delete {} and everything in it? [y/N] ", path.display());
-    // A prompt that cannot be seen is answered with no.
-    let _ = std::io::stderr().flush();
+    output::ask(format_args!("Delete {} and everything in it? [y/N] ", path.display()));
     let mut answer = String::new();
     let read = std::io::stdin().lock().read_line(&mut answer);
     Ok(read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes" | "Yes"))
+}
+
+/// Deletes the kept machine `name`, whose first start came to nothing.
+pub(crate) fn forget(name: &MachineName) -> Result<(), Error> {
+    let place = Place { kept: Path::new(KEPT), trees: Path::new(TREES), locks: Path::new(locks::DIRECTORY) };
+    place.delete(&machine::open_registry()?, name, &place.find(name, false)?)
 }
 
 /// The directories concerned; tests have their own.
@@ -135,6 +139,8 @@ impl Place<'_> {
 
 #[cfg(test)]
 mod tests {
+    use hostel_spec::Hint;
+
     use super::*;
 
     #[test]
@@ -164,7 +170,7 @@ mod tests {
 
         assert_eq!(place.find(&name("a"), false).unwrap(), kept.join("a"));
         let error = place.find(&name("t"), false).unwrap_err();
-        assert!(error.hint.is_some_and(|h| h.contains("--tree")), "a tree is not deleted by mistake");
+        assert!(matches!(&error.hint, Some(Hint::Say(text)) if text.contains("--tree")), "a tree is not deleted by mistake");
         assert_eq!(place.find(&name("both"), false).unwrap(), kept.join("both"));
         assert_eq!(place.find(&name("both"), true).unwrap(), trees.join("both"));
         assert!(place.find(&name("a"), true).is_err() && place.find(&name("link"), true).is_err() && place.find(&name("no"), false).is_err());

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use hostel_engine::registry::Origin;
 
 use super::{Outcome, Verb};
-use crate::native::{self, Kind};
+use crate::native::{self, Kind, Parsed};
 
 /// The verb.
 pub(super) const VERB: Verb = Verb {
@@ -23,6 +23,8 @@ pub(super) const VERB: Verb = Verb {
 };
 
 fn run(args: &[OsString]) -> Outcome {
-    let request = native::parse(Kind::Run, args)?;
-    native::start(request, Origin::Run)
+    match native::parse(Kind::Run, args)? {
+        Parsed::Machine(request) => native::start(*request, Origin::Run),
+        Parsed::Shown(status) => Ok(status),
+    }
 }

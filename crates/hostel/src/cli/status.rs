@@ -9,7 +9,7 @@ use hostel_process::console::LogReader;
 use hostel_sys::clone;
 
 use super::look::{self, Look};
-use super::{Outcome, Verb, inspect};
+use super::{Outcome, Verb, inspect, stored};
 use crate::{machine, output};
 
 /// The verb.
@@ -18,7 +18,7 @@ pub(super) const VERB: Verb = Verb {
     args: "NAME [--json]",
     about: "show a machine: figures, namespaces, the end of its console",
     options: &[("--json", "as `hostel inspect`")],
-    examples: &[("hostel status debian", "how is it?")],
+    examples: &[("hostel status debian", "how is it?"), ("hostel status try1", "what a kept machine lies over, how much it holds")],
     run,
 };
 
@@ -34,6 +34,14 @@ fn run(args: &[OsString]) -> Outcome {
     };
     let Some(name) = look::only_name(&VERB, args, flag)? else { return Ok(0) };
     let registry = machine::open_registry()?;
+    if let Some(stored) = stored::instead(&registry, &name)? {
+        if json {
+            return Ok(output::show_json(&stored.json()));
+        }
+        let mut lines = Lines(String::new());
+        stored.lines().iter().for_each(|(label, value)| lines.add(label, value));
+        return Ok(output::show(&lines.0));
+    }
     let look = Look::at(look::running(&registry, &name)?);
     let control = inspect::ask(&look);
     if json {

@@ -3,7 +3,9 @@
 use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
-use hostel_engine::error::Error;
+use hostel_engine::enter::Leader;
+use hostel_engine::error::{Context, Error};
+use hostel_engine::stop::{self, Confinement, Order, Stopped};
 use hostel_ipc::control::{CallError, Connection, Ended, Event, MAX_PACKET, Received, Request, Stop};
 use hostel_spec::MachineName;
 use lexopt::Arg::{Long, Short, Value};
@@ -38,6 +40,8 @@ const NOT_RUNNING: u8 = 3;
 const KILLED: u8 = 4;
 /// Exit status: it still runs.
 const STILL_RUNNING: u8 = 5;
+/// What a supervisor may take to answer.
+const ANSWER: Duration = Duration::from_secs(3);
 /// What an init may take.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(90);
 /// What the supervisor may take beyond that to kill and to take everything away.
@@ -91,13 +95,17 @@ fn run(args: &[OsString]) -> Outcome {
         match ask(&name, how)? {
             Some(connection) => pending.push((name, connection, Instant::now())),
             None => {
-                eprintln!("hostel: machine {name} does not run");
+                output::tell(format_args!("hostel: machine {name} does not run"));
                 worst = worst.max(if how.strict { NOT_RUNNING } else { 0 });
             }
         }
     }
     for (name, connection, since) in pending {
-        worst = worst.max(wait(&name, &connection, since, how)?);
+        let status = match wait(&name, &connection, since, how)? {
+            Some(status) => status,
+            None => without_supervisor(&name, how)?,
+        };
+        worst = worst.max(status);
     }
     Ok(worst)
 }
@@ -128,30 +136,69 @@ fn ask(name: &MachineName, how: How) -> Result<Option<Connection>, Failure> {
 }
 
 /// Waits for the end: of PID 1, and then of the supervisor, which closes the connection when everything is taken away.
-fn wait(name: &MachineName, connection: &Connection, since: Instant, how: How) -> Outcome {
+/// `None`: the supervisor hangs.
+fn wait(name: &MachineName, connection: &Connection, since: Instant, how: How) -> Result<Option<u8>, Failure> {
     let limit = if how.kill { how.timeout + GRACE } else { how.timeout };
     let mut buffer = [0u8; MAX_PACKET];
     let mut ended: Option<Ended> = None;
+    // It answers at once, whatever the machine does.
+    let mut answered = false;
     loop {
-        match connection.receive(&mut buffer, Some(since + limit)) {
+        let until = if answered { since + limit } else { Instant::now() + ANSWER };
+        match connection.receive(&mut buffer, Some(until)) {
             Ok(Received::Event(Event::Ended(how))) => ended = Some(how),
             Ok(Received::Closed) | Err(CallError::Closed) => break,
             Ok(Received::Refused(remote)) => return Err(Error::new("stop", format!("machine {name}"), remote).into()),
-            Ok(Received::Reply(_) | Received::Data { .. }) => {}
+            Ok(Received::Reply(_) | Received::Data { .. }) => answered = true,
+            Err(CallError::TimedOut(_)) if !answered => return Ok(None),
             Err(CallError::TimedOut(_)) => {
-                eprintln!("hostel: machine {name} still runs after {} s", since.elapsed().as_secs());
-                return Ok(STILL_RUNNING);
+                output::tell(format_args!("hostel: machine {name} still runs after {} s", since.elapsed().as_secs()));
+                return Ok(Some(STILL_RUNNING));
             }
             Err(error) => return Err(Error::new("stop", format!("machine {name}"), error).into()),
         }
     }
     let killed = ended.is_some_and(|e| e.killed) && !how.force;
     if killed {
-        eprintln!("hostel: machine {name} did not end by itself and was killed");
+        output::tell(format_args!("hostel: machine {name} did not end by itself and was killed"));
     } else if how.verbose {
-        eprintln!("hostel: machine {name} ended after {:.1} s", since.elapsed().as_secs_f64());
+        output::tell(format_args!("hostel: machine {name} ended after {:.1} s", since.elapsed().as_secs_f64()));
     }
-    Ok(if killed { KILLED } else { 0 })
+    Ok(Some(if killed { KILLED } else { 0 }))
+}
+
+/// Does what the supervisor should do: asks the machine's init, waits, kills.
+fn without_supervisor(name: &MachineName, how: How) -> Outcome {
+    output::tell(format_args!("hostel: the supervisor of machine {name} does not answer; its init is asked directly"));
+    let found = look::running(&machine::open_registry()?, name)?;
+    let state = look::state(&found)?;
+    let object = || format!("machine {name}");
+    let leader = match state.leader {
+        Some(leader) => leader.open().context("open", object())?.map(|pidfd| Leader::from_parts(leader.pid, pidfd)),
+        None => None,
+    };
+    let group = look::cgroup(state).and_then(Result::ok);
+    let filter = found.filter().context("read", format!("system call filter of {name}"))?;
+    let filter = Some(filter.as_slice()).filter(|f| !f.is_empty());
+    let stopped = match leader {
+        None => Stopped::Before,
+        Some(leader) => {
+            if let Some(group) = &group {
+                // One that is paused answers nobody.
+                let _ = group.thaw(Duration::from_secs(1));
+            }
+            let confinement =
+                Confinement { bounding: state.bounding.unwrap_or_default(), filter, container: state.container.as_deref().unwrap_or("hostel") };
+            let order =
+                Order { timeout: if how.force { Duration::ZERO } else { how.timeout }, signal: state.kill_signal, kill: how.kill || how.force };
+            stop::stop(leader, group.as_ref(), Some(confinement), &order)?
+        }
+    };
+    output::tell(format_args!(
+        "hint: its supervisor (process {}) is still there: `hostel kill {name} -s KILL --whom supervisor`, then `hostel clean`",
+        state.supervisor.pid
+    ));
+    Ok(stopped.exit_code(how.strict))
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use std::process::{Command, Stdio};
 use hostel_engine::error::{Context, Error};
 use hostel_engine::registry::Origin;
 use hostel_engine::supervisor::session::Talk;
-use hostel_spec::MachineSpec;
+use hostel_spec::{Hint, MachineSpec};
 use rustix::fs::{MemfdFlags, SealFlags};
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +31,7 @@ pub(super) const VERB: Verb = Verb { name: "supervise", args: "", about: "", opt
 #[serde(rename_all = "kebab-case")]
 enum Report {
     Started { name: String, leader: i32 },
-    Failed { verb: String, object: String, cause: String, hint: Option<String>, busy: bool },
+    Failed { verb: String, object: String, cause: String, hint: Option<Hint>, busy: bool },
 }
 
 /// What it is given besides the spec.
@@ -50,11 +50,13 @@ pub(crate) fn background(spec: &MachineSpec, origin: Origin) -> Outcome {
     for fd in [&order, &write] {
         rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty()).context("pass", "descriptors to the supervisor")?;
     }
-    let mut command = Command::new("/proc/self/exe");
+    // It lives as long as the machine, beside which it must have nothing to write to.
+    let program = hostel_engine::enter::shield::own_program()?;
+    let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
     command.arg0("hostel").arg("supervise").arg(order.as_raw_fd().to_string()).arg(write.as_raw_fd().to_string());
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).current_dir("/");
     let child = command.spawn().context("start", "supervisor")?;
-    drop((order, write));
+    drop((program, order, write));
     let mut text = String::new();
     File::from(read).read_to_string(&mut text).context("read", "report of the supervisor")?;
     match serde_json::from_str(&text) {

@@ -19,7 +19,7 @@ pub(crate) fn apply(kind: Kind, own: &Own, doc: &Doc, spec: &mut MachineSpec) ->
     spec.identity.container = Some("hostel".into());
     spec.lifecycle.nspawn_exit_status = false;
     tree(kind, own, doc, spec)?;
-    users(own, doc, spec, &mut warnings);
+    users(own, doc, spec, &mut warnings)?;
     security(spec);
     network(kind, own, doc, spec)?;
     limits(spec);
@@ -45,6 +45,9 @@ fn tree(kind: Kind, own: &Own, doc: &Doc, spec: &mut MachineSpec) -> Result<(), 
         Kind::Run => {
             if let Some(path) = &own.tree {
                 spec.root.tree = tree_of(&path.to_string_lossy())?;
+                if is_host_root(&spec.root.tree) {
+                    spec.root.tree = TreeSource::Host;
+                }
             } else if !directory {
                 spec.root.tree = TreeSource::Host;
             }
@@ -65,9 +68,10 @@ fn tree(kind: Kind, own: &Own, doc: &Doc, spec: &mut MachineSpec) -> Result<(), 
             }
         }
         Kind::Boot => {
-            if !given(doc, &[Id::AsPid2]) {
-                spec.payload = Payload::Boot;
+            if given(doc, &[Id::AsPid2]) {
+                return Err(Failure::Usage("combine boot and --as-pid2: an init must be PID 1".into()));
             }
+            spec.payload = Payload::Boot;
             match (&own.target, &own.tree) {
                 (Some(target), None) => spec.root.tree = tree_of(target)?,
                 (None, Some(path)) => spec.root.tree = tree_of(&path.to_string_lossy())?,
@@ -75,12 +79,21 @@ fn tree(kind: Kind, own: &Own, doc: &Doc, spec: &mut MachineSpec) -> Result<(), 
                 (None, None) => return Err(Failure::Usage("boot: which tree? give a directory or a machine's name".into())),
                 (Some(_), Some(_)) => return Err(Failure::Usage("boot: the tree was given twice".into())),
             }
+            if is_host_root(&spec.root.tree) && (spec.root.ephemeral != Ephemeral::No || own.keep.is_some()) {
+                // Nobody wants the running host copied.
+                spec.root.tree = TreeSource::Host;
+                spec.root.ephemeral = Ephemeral::No;
+            }
         }
     }
     Ok(())
 }
 
-fn users(own: &Own, doc: &Doc, spec: &mut MachineSpec, warnings: &mut Vec<String>) {
+fn is_host_root(tree: &TreeSource) -> bool {
+    matches!(tree, TreeSource::Directory(path) if std::fs::canonicalize(path).is_ok_and(|p| p == std::path::Path::new("/")))
+}
+
+fn users(own: &Own, doc: &Doc, spec: &mut MachineSpec, warnings: &mut Vec<String>) -> Result<(), Failure> {
     let asked = given(doc, &[Id::PrivateUsers, Id::PickUsers]);
     if own.host_users {
         spec.namespaces.user = UserNamespace::Host;
@@ -88,6 +101,10 @@ fn users(own: &Own, doc: &Doc, spec: &mut MachineSpec, warnings: &mut Vec<String
         spec.namespaces.user = UserNamespace::Pick;
     }
     if spec.namespaces.user == UserNamespace::Host {
+        if own.nest.is_some() {
+            // The limit is one of the machine's own user namespace; the host's is not a machine's to change.
+            return Err(Failure::Usage("combine --nest= with no user namespace of its own: it takes one to limit what is nested in it".into()));
+        }
         warnings.push("no user namespace: root in the machine is root on this host".into());
     } else if !given(doc, &[Id::PrivateUsersOwnership, Id::PrivateUsersChown]) && !given(doc, &[Id::PickUsers]) {
         // Nothing on disk is changed unless asked.
@@ -96,6 +113,7 @@ fn users(own: &Own, doc: &Doc, spec: &mut MachineSpec, warnings: &mut Vec<String
     if spec.namespaces.user != UserNamespace::Host {
         spec.namespaces.nested_user = Some(own.nest.unwrap_or(0));
     }
+    Ok(())
 }
 
 fn security(spec: &mut MachineSpec) {
@@ -159,5 +177,6 @@ fn network(kind: Kind, own: &Own, doc: &Doc, spec: &mut MachineSpec) -> Result<(
 fn limits(spec: &mut MachineSpec) {
     if spec.resources.tasks_max.is_none() {
         spec.resources.tasks_max = Some(Limit::Value(TASKS_MAX));
+        spec.resources.tasks_max_is_default = true;
     }
 }

@@ -2,64 +2,93 @@
 
 use std::path::PathBuf;
 
-use hostel_engine::error::{Context, Error, Result};
-use hostel_spec::{Ephemeral, MachineName, MachineSpec, TreeSource};
+use hostel_engine::error::{Error, Result};
+use hostel_image::kept;
+use hostel_image::open::KEPT;
+use hostel_spec::{Ephemeral, MachineName, MachineSpec, OsText, TreeSource};
 use serde::{Deserialize, Serialize};
 
 /// What `machine.json` in a kept machine's directory says.
 #[derive(Debug, Serialize, Deserialize)]
 struct Note {
     /// The tree below: `/` is the host.
-    lower: PathBuf,
+    lower: OsText,
 }
 
 /// The directory of a kept machine.
 pub fn directory(name: &MachineName) -> PathBuf {
-    PathBuf::from(hostel_image::open::KEPT).join(name.as_str())
+    PathBuf::from(KEPT).join(name.as_str())
 }
 
-/// Makes `spec` use the kept upper layer `name`, made now if it is new.
-pub fn attach(spec: &mut MachineSpec, name: &MachineName, make: bool) -> Result<()> {
-    let dir = directory(name);
-    let note = dir.join("machine.json");
-    match std::fs::read_to_string(&note) {
-        Ok(text) => {
-            let found: Note = serde_json::from_str(&text).map_err(|e| Error::new("read", note.display().to_string(), e))?;
-            if let TreeSource::Directory(asked) = &spec.root.tree
-                && make
-                && std::fs::canonicalize(asked).ok().as_ref() != Some(&found.lower)
-            {
-                return Err(Error::new(
-                    "use",
-                    format!("kept machine {name} over {}", asked.display()),
-                    format!("it lies over {}", found.lower.display()),
-                )
-                .hint(format!("leave --tree out, or `hostel rm {name}` first")));
-            }
-            spec.root.tree = source(&found.lower);
+/// What the kept machine `name` lies over; `None`: none is kept under that name.
+pub fn lower(name: &MachineName) -> Result<Option<PathBuf>> {
+    let help = |e: Error| {
+        let file = directory(name).join(kept::NOTE);
+        e.hint(format!("`hostel rm {name}` forgets the machine; to save it, write {{\"lower\":\"/its/tree\"}} into {}", file.display()))
+    };
+    let Some(text) = kept::note(KEPT.as_ref(), name).map_err(|e| help(e.into()))? else { return Ok(None) };
+    match serde_json::from_slice::<Note>(&text) {
+        Ok(note) => Ok(Some(note.lower.0.into())),
+        Err(e) => {
+            let file = directory(name).join(kept::NOTE).display().to_string();
+            Err(help(Error::new("read", file, format!("it is damaged ({e})"))))
         }
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound && make => {
-            let lower = match &spec.root.tree {
-                TreeSource::Host => PathBuf::from("/"),
-                TreeSource::Directory(path) => std::fs::canonicalize(path).context("open", format!("tree {}", path.display()))?,
-                TreeSource::Named(name) => hostel_image::open::find(name)?.path,
-            };
-            for part in ["upper", "work"] {
-                std::fs::create_dir_all(dir.join(part)).context("make", dir.join(part).display().to_string())?;
-            }
-            let text = serde_json::to_string(&Note { lower }).unwrap_or_default();
-            std::fs::write(&note, text).context("write", note.display().to_string())?;
-        }
-        Err(e) => return Err(e).context("read", note.display().to_string()),
     }
-    spec.root.ephemeral = Ephemeral::No;
-    spec.root.upper = Some(dir);
-    spec.identity.name.get_or_insert_with(|| name.clone());
-    Ok(())
 }
 
-fn source(lower: &std::path::Path) -> TreeSource {
-    if lower == std::path::Path::new("/") { TreeSource::Host } else { TreeSource::Directory(lower.into()) }
+/// For `--keep NAME`: makes `spec` use the kept upper layer, which has to lie over the tree of `spec`. Where there is none and
+/// `make` says so, it is made: `true`, and to be taken back if nothing comes of the start.
+pub fn keep(spec: &mut MachineSpec, name: &MachineName, make: bool) -> Result<bool> {
+    if let TreeSource::Named(tree) = &spec.root.tree
+        && is_kept(tree)
+    {
+        let error = Error::new("use", format!("kept machine {tree} as a tree"), "its changes would be somebody else's");
+        return Err(error.hint(format!("`--keep {tree}` without a tree, or with its own, goes on with it")));
+    }
+    // Also finds out, before anything is made, whether it is a tree at all.
+    let asked = hostel_engine::tree::find(spec)?.0.path;
+    let made = loop {
+        match lower(name)? {
+            Some(found) if found == asked => break false,
+            Some(found) => return Err(another(spec, name, &asked, &found)),
+            None if !make => break false,
+            None => {}
+        }
+        let note = serde_json::to_vec(&Note { lower: asked.clone().into_os_string().into() }).map_err(|e| Error::new("write", "note", e))?;
+        // Somebody else may have made one meanwhile: looked at like any other.
+        if kept::create(KEPT.as_ref(), name, &note)? {
+            break true;
+        }
+    };
+    attach(spec, name, asked);
+    Ok(made)
+}
+
+fn another(spec: &MachineSpec, name: &MachineName, asked: &std::path::Path, found: &std::path::Path) -> Error {
+    let error = Error::new("use", format!("kept machine {name} over {}", asked.display()), format!("it lies over {}", found.display()));
+    let how = match (&spec.root.tree, found == std::path::Path::new("/")) {
+        (_, true) => "without a tree it goes on over this host".to_owned(),
+        (_, false) => format!("`--tree {}` goes on with it", found.display()),
+    };
+    error.hint(format!("{how}; `hostel rm {name}` forgets it"))
+}
+
+/// For a kept machine's name in the place of a tree: the machine itself. `false`: there is none of that name.
+pub fn reopen(spec: &mut MachineSpec, name: &MachineName) -> Result<bool> {
+    let Some(found) = lower(name)? else { return Ok(false) };
+    attach(spec, name, found);
+    Ok(true)
+}
+
+fn attach(spec: &mut MachineSpec, name: &MachineName, lower: PathBuf) {
+    spec.root.tree = match lower {
+        root if root == std::path::Path::new("/") => TreeSource::Host,
+        image if hostel_image::raw::is_image(&image) => TreeSource::Image(image),
+        directory => TreeSource::Directory(directory),
+    };
+    spec.root.ephemeral = Ephemeral::No;
+    spec.root.upper = Some(directory(name));
+    spec.identity.name.get_or_insert_with(|| name.clone());
 }
 
 /// Whether a named tree is a kept machine.

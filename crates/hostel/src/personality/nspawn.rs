@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use hostel_engine::registry::Origin;
 use hostel_nspawn::{Action, help};
+use hostel_spec::Hint;
 
+use crate::hint::{self, Voice};
 use crate::{machine, native, output};
 
 /// Runs `systemd-nspawn ARGS…`.
@@ -16,22 +18,15 @@ pub fn run(args: &[OsString]) -> ExitCode {
         Ok(Action::Help) => return output::print(&help::text()),
         Ok(Action::Version) => return output::print(&format!("systemd-nspawn (hostel) {}\n", env!("CARGO_PKG_VERSION"))),
         Ok(Action::Print(text)) => return output::print(&text),
-        Err(error) => {
-            output::tell(format_args!("systemd-nspawn: {error}"));
-            if let Some(hint) = error.hint() {
-                output::tell(format_args!("hint: {hint}"));
-            }
-            return ExitCode::from(hostel_nspawn::EXIT_STATUS);
-        }
+        Err(error) => return refuse(&error, error.hint().as_ref()),
     };
-    match machine::foreground(&spec, Origin::Nspawn) {
+    match machine::foreground(&spec, Origin::Nspawn, &mut false) {
         Ok(status) => ExitCode::from(status),
-        Err(error) => {
-            output::tell(format_args!("systemd-nspawn: {error}"));
-            if let Some(hint) = &error.hint {
-                output::tell(format_args!("hint: {hint}"));
-            }
-            ExitCode::from(hostel_nspawn::EXIT_STATUS)
-        }
+        Err(error) => refuse(&error, error.hint.as_ref()),
     }
+}
+
+fn refuse(error: &dyn std::fmt::Display, hint: Option<&Hint>) -> ExitCode {
+    hint::tell("systemd-nspawn", error, hint, Voice::Nspawn);
+    ExitCode::from(hostel_nspawn::EXIT_STATUS)
 }

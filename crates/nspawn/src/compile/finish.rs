@@ -5,8 +5,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use hostel_spec::{
-    CapName, CapSet, ConsoleMode, Ephemeral, MachineSpec, Mount, NetworkMode, OsText, Ownership, Payload, SyscallFilter, TreeSource, UserNamespace,
-    Volatile,
+    CapName, CapSet, ConsoleMode, Ephemeral, Hint, MachineSpec, Mount, NetworkMode, OsText, Ownership, Payload, SyscallFilter, TreeSource,
+    UserNamespace, Volatile,
 };
 
 use super::Draft;
@@ -83,8 +83,7 @@ impl Draft<'_> {
         const NAME: &str = "SYSTEMD_NSPAWN_API_VFS_WRITABLE";
         if self.env.get(NAME).is_some_and(|v| v == "network") {
             if self.spec.network.mode != NetworkMode::Private {
-                return Err(UsageError::variable(NAME, "network", "it needs --private-network")
-                    .with_hint("the host's network settings are not for a machine to change"));
+                return Err(UsageError::variable(NAME, "network", "it needs a network of the machine's own").with_hint(Hint::OwnNetwork));
             }
             // a machine with its own network may change its own network settings anyway
             return Ok(());
@@ -132,6 +131,7 @@ impl Draft<'_> {
 
     fn decide_tree(&mut self) -> Result<(), UsageError> {
         let name = self.spec.identity.name.clone();
+        self.check_image()?;
         if self.ephemeral && self.template.is_some() {
             if self.directory.is_some() {
                 return Err(UsageError::Conflict {
@@ -144,20 +144,17 @@ impl Draft<'_> {
             self.directory = self.template.take();
         }
         if self.template.is_some() && self.directory.is_none() && name.is_none() {
-            return Err(UsageError::Request { what: "copy --template=", why: "neither --directory= nor --machine= says where to", hint: None });
+            return Err(UsageError::Request { what: "copy --template=", why: "nothing says where to", hint: Some(Hint::GiveCopy) });
         }
-        if self.directory.is_none() && name.is_none() && !self.env.cwd.is_absolute() {
-            return Err(UsageError::Request {
-                what: "use the current directory as the tree",
-                why: "it is gone",
-                hint: Some("name one with --directory="),
-            });
+        if self.directory.is_none() && self.image.is_none() && name.is_none() && !self.env.cwd.is_absolute() {
+            return Err(UsageError::Request { what: "use the current directory as the tree", why: "it is gone", hint: Some(Hint::GiveTree) });
         }
         let root = &mut self.spec.root;
         root.ephemeral = if self.ephemeral { Ephemeral::Copy } else { Ephemeral::No };
         root.template = self.template.take();
         root.tree = match (self.directory.take(), name) {
             (Some(path), _) => TreeSource::Directory(path),
+            _ if self.image.is_some() => TreeSource::Image(self.image.take().unwrap_or_default()),
             (None, Some(name)) => TreeSource::Named(name),
             (None, None) => TreeSource::Directory(self.env.cwd.clone()),
         };
@@ -173,10 +170,13 @@ impl Draft<'_> {
                     return Err(UsageError::Request {
                         what: "use / as the tree",
                         why: "the machine would share the running host's files",
-                        hint: Some("add --ephemeral, --volatile=yes or --volatile=state; `hostel run` does it by default"),
+                        hint: Some(Hint::HostRoot),
                     });
                 }
             }
+        }
+        if matches!(self.spec.root.tree, TreeSource::Directory(_)) && self.spec.root.image.policy.is_some() {
+            self.notice("--image-policy= has no effect: the tree is a directory".to_owned());
         }
         if self.spec.mounts.iter().any(is_root_mount) {
             self.spec.root.read_only = true;
@@ -243,7 +243,7 @@ impl Draft<'_> {
             return Err(UsageError::Request {
                 what: "give --ambient-capability=",
                 why: "it names a capability outside the machine's bounding set",
-                hint: Some("add it with --capability= too"),
+                hint: Some(Hint::AlsoCapability),
             });
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! From what was written to what the machine should be: each option checked in order, then all of them together.
 
 mod finish;
+mod image;
 mod integration;
 mod mounts;
 mod network;
@@ -58,6 +59,7 @@ pub fn default_spec(tree: TreeSource) -> MachineSpec {
             upper: None,
             keep_tmp: false,
             skip_os_release_check: false,
+            image: hostel_spec::ImageOptions::default(),
         },
         payload: Payload::Command,
         process: ProcessSpec::default(),
@@ -84,6 +86,7 @@ struct Draft<'e> {
     env: &'e Environment,
     spec: MachineSpec,
     directory: Option<PathBuf>,
+    image: Option<PathBuf>,
     template: Option<PathBuf>,
     ephemeral: bool,
     boot: bool,
@@ -100,6 +103,7 @@ impl<'e> Draft<'e> {
             env,
             spec: default_spec(TreeSource::Directory(PathBuf::new())),
             directory: None,
+            image: None,
             template: None,
             ephemeral: false,
             boot: false,
@@ -128,6 +132,11 @@ impl<'e> Draft<'e> {
             Id::Directory => self.directory = self.tree_path(row, value)?,
             Id::Template => self.template = self.tree_path(row, value)?,
             Id::Ephemeral => self.ephemeral = true,
+            Id::Image => self.image(row, value)?,
+            Id::ImagePolicy => self.image_policy(row, value)?,
+            Id::RootHash => self.root_hash(row, value)?,
+            Id::RootHashSig => self.root_hash_sig(row, value)?,
+            Id::VerityData => self.verity_data(row, value)?,
             Id::ReadOnly => self.spec.root.read_only = true,
             Id::Volatile => return self.volatile(row, entry.value.as_deref()),
 

@@ -1,6 +1,6 @@
 //! Networks: which links the machine gets, its ports, and who gives it an address.
 
-use hostel_spec::{AddressPool, Cable, LinkPair, NetworkConfig, NetworkMode, PortForward, VethPair, is_alternative_name, is_interface_name};
+use hostel_spec::{AddressPool, Cable, Hint, LinkPair, NetworkConfig, NetworkMode, PortForward, VethPair, is_alternative_name, is_interface_name};
 
 use super::{Choice, Draft, choose};
 use crate::Action;
@@ -153,11 +153,7 @@ impl Draft<'_> {
             network.mode = NetworkMode::Joined;
         }
         if !network.ports.is_empty() && network.mode != NetworkMode::Private {
-            return Err(UsageError::Request {
-                what: "forward ports",
-                why: "the machine has no network of its own",
-                hint: Some("add --network-veth or --network-zone=NAME"),
-            });
+            return Err(UsageError::Request { what: "forward ports", why: "the machine has no network of its own", hint: Some(Hint::OwnNetwork) });
         }
         Ok(())
     }

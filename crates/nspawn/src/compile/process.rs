@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use hostel_spec::{OsText, Rlimit, RlimitName, RlimitValue, Signal, UserSelector};
+use hostel_spec::{Hint, OsText, Rlimit, RlimitName, RlimitValue, Signal, UserSelector};
 use hostel_unit::{Span, TimeUnit, cpu_list, integer, size, time_span, unsigned};
 
 use super::{Draft, lines, tree};
@@ -38,7 +38,7 @@ impl Draft<'_> {
         if value == "help" {
             return Ok(Some(Action::Print(lines(Signal::all().map(|s| s.name().trim_start_matches("SIG").to_owned())))));
         }
-        let signal = Signal::parse(value).map_err(|e| UsageError::value(row, value, e.why).with_hint("--kill-signal=help lists them"))?;
+        let signal = Signal::parse(value).map_err(|e| UsageError::value(row, value, e.why).with_hint(Hint::ListedBy("kill-signal".into())))?;
         self.spec.lifecycle.kill_signal = Some(signal);
         Ok(None)
     }
@@ -49,7 +49,7 @@ impl Draft<'_> {
         }
         let refuse = |why: &str| UsageError::value(row, value, why);
         let Some((name, limits)) = value.split_once('=') else { return Err(refuse("it has no '=' between name and limit")) };
-        let name = RlimitName::parse(name).map_err(|e| refuse(&e.why).with_hint("--rlimit=help lists them"))?;
+        let name = RlimitName::parse(name).map_err(|e| refuse(&e.why).with_hint(Hint::ListedBy("rlimit".into())))?;
         let (soft, hard) = match limits.split_once(':') {
             Some((soft, hard)) => (rlimit_value(name, soft), rlimit_value(name, hard)),
             None => (rlimit_value(name, limits), rlimit_value(name, limits)),

@@ -1,6 +1,6 @@
 //! Capabilities and system calls.
 
-use hostel_spec::{CapName, CapSet, SyscallFilter, SyscallRule};
+use hostel_spec::{CapName, CapSet, Hint, SyscallFilter, SyscallRule};
 use hostel_unit::{WordRules, first_word, words};
 
 use super::{Draft, lines};
@@ -22,7 +22,7 @@ impl Draft<'_> {
                 name => {
                     let cap = CapName::parse(name).map_err(|_| {
                         UsageError::value(row, value, format!("there is no capability {}", hostel_unit::printable(name)))
-                            .with_hint("--capability=help lists them")
+                            .with_hint(Hint::ListedBy("capability".into()))
                     })?;
                     set = set.or(CapSet::of(&[cap]));
                 }

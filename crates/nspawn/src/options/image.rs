@@ -4,8 +4,6 @@ use super::OptionId as Id;
 use super::OptionRow;
 use super::Takes::{Maybe, MaybeNext, Nothing, Value};
 
-const IMAGE_LATER: &str = "disk images are a later issue";
-
 pub(super) const GENERAL: &[OptionRow] = &[
     OptionRow::new(Id::Help, "h", &["help"], Nothing, "Show this help").since(21),
     OptionRow::new(Id::Version, "", &["version"], Nothing, "Show the version").since(21),
@@ -31,11 +29,15 @@ pub(super) const IMAGE: &[OptionRow] = &[
         .since(21)
         .differs("versioned `PATH.v/` directories are refused; with --ephemeral, / is overlaid rather than copied"),
     OptionRow::new(Id::Template, "", &["template"], Value("PATH"), "Copy a missing root directory from PATH first").since(219),
-    OptionRow::new(Id::Ephemeral, "x", &["ephemeral"], Nothing, "Run on a throw-away copy of the tree").since(219).trusted_key("[Exec] Ephemeral="),
-    OptionRow::new(Id::Image, "i", &["image"], Value("PATH"), "Disk image or block device with the root file system").since(211).not_yet(IMAGE_LATER),
-    OptionRow::new(Id::ImagePolicy, "", &["image-policy"], Value("POLICY"), "Which partitions of an image may be used and how")
-        .since(254)
-        .not_yet(IMAGE_LATER),
+    OptionRow::new(Id::Ephemeral, "x", &["ephemeral"], Nothing, "Run on a throw-away copy of the tree")
+        .since(219)
+        .trusted_key("[Exec] Ephemeral=")
+        .better("where files cannot share blocks (ext4), a layer over the tree instead of a copy of it; images get no name, not even for a moment"),
+    OptionRow::new(Id::Image, "i", &["image"], Value("PATH"), "Disk image or block device with the root file system")
+        .since(211)
+        .better("needs neither udev nor the kernel's partition tables, works in any network namespace; ext4 never panics the host")
+        .partly("versioned `PATH.v/` directories are refused"),
+    OptionRow::new(Id::ImagePolicy, "", &["image-policy"], Value("POLICY"), "Which partitions of an image may be used and how").since(254),
     OptionRow::new(Id::Mstack, "", &["mstack"], Value("PATH"), "Directory of layers to stack").since(260).not_yet("stacked layers are a later issue"),
     OptionRow::new(Id::OciBundle, "", &["oci-bundle"], Value("PATH"), "Directory with an OCI config.json")
         .since(242)
@@ -44,9 +46,11 @@ pub(super) const IMAGE: &[OptionRow] = &[
     OptionRow::new(Id::Volatile, "", &["volatile"], Maybe("MODE"), "Throw changes away: no, yes, state or overlay")
         .since(216)
         .key("[Files] Volatile="),
-    OptionRow::new(Id::RootHash, "", &["root-hash"], Value("HASH"), "dm-verity root hash of the image").since(233).not_yet(IMAGE_LATER),
-    OptionRow::new(Id::RootHashSig, "", &["root-hash-sig"], Value("SIG"), "Signature of the root hash").since(246).not_yet(IMAGE_LATER),
-    OptionRow::new(Id::VerityData, "", &["verity-data"], Value("PATH"), "Detached dm-verity hash tree").since(246).not_yet(IMAGE_LATER),
+    OptionRow::new(Id::RootHash, "", &["root-hash"], Value("HASH"), "dm-verity root hash of the image")
+        .since(233)
+        .differs("by veritysetup; without it, or without device-mapper, the start is refused"),
+    OptionRow::new(Id::RootHashSig, "", &["root-hash-sig"], Value("SIG"), "Signature of the root hash").since(246),
+    OptionRow::new(Id::VerityData, "", &["verity-data"], Value("PATH"), "Detached dm-verity hash tree").since(246),
     OptionRow::new(Id::PivotRoot, "", &["pivot-root"], Value("NEW[:OLD]"), "A directory of the tree becomes /")
         .since(233)
         .key("[Exec] PivotRoot=")

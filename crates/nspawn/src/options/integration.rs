@@ -46,7 +46,7 @@ pub(super) const MOUNTS: &[OptionRow] = &[
     OptionRow::new(Id::Tmpfs, "", &["tmpfs"], Value("PATH[:OPTIONS]"), "An empty tmpfs")
         .since(214)
         .trusted_key("[Files] TemporaryFileSystem=")
-        .differs("a path with `..` is refused"),
+        .differs("a path with `..` is refused; noatime and relatime have an effect"),
     OptionRow::new(Id::Overlay, "", &["overlay"], Value("LOWER[:…]:UPPER:DST"), "Directories combined, changes go to UPPER")
         .since(220)
         .trusted_key("[Files] Overlay=")

@@ -2,6 +2,8 @@
 
 use std::os::unix::ffi::OsStringExt as _;
 
+use hostel_spec::Hint;
+
 use super::*;
 use crate::fold;
 
@@ -101,11 +103,14 @@ fn order_decides() {
 
 #[test]
 fn hints() {
-    assert_eq!(error(&["--bnid=/x"]).hint().unwrap(), "did you mean --bind?");
-    assert_eq!(error(&["--hostnam3=x"]).hint().unwrap(), "did you mean --hostname?");
-    assert_eq!(error(&["--zzzzzzzz"]).hint().unwrap(), "--help lists the options; a command goes after them");
-    assert_eq!(error(&["--property=Foo=1"]).hint().unwrap().split(' ').next(), Some("known"));
-    assert!(error(&["--image=x"]).hint().is_some());
+    assert_eq!(error(&["--bnid=/x"]).hint(), Some(Hint::DidYouMean("bind".into())));
+    assert_eq!(error(&["--hostnam3=x"]).hint(), Some(Hint::DidYouMean("hostname".into())));
+    assert_eq!(error(&["--treee=x"]).hint(), Some(Hint::Options));
+    assert_eq!(error(&["--mem=1G"]).hint(), Some(Hint::DidYouMean("memory".into())));
+    assert_eq!(error(&["--treee=x"]).hint_among(&["tree"]), Some(Hint::DidYouMean("tree".into())));
+    assert_eq!(error(&["--zzzzzzzz"]).hint(), Some(Hint::Options));
+    assert!(matches!(error(&["--property=Foo=1"]).hint(), Some(Hint::Say(text)) if text.starts_with("known ")));
+    assert!(error(&["--mstack=x"]).hint().is_some());
 }
 
 #[test]

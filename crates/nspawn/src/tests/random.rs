@@ -109,7 +109,7 @@ proptest! {
             Ok(Action::Print(text)) => prop_assert!(text.ends_with('\n') || text.is_empty()),
             Ok(_) => {}
             Err(error) => {
-                for text in [error.to_string(), error.hint().unwrap_or_default()] {
+                for text in [error.to_string(), format!("{:?}", error.hint())] {
                     prop_assert!(!text.chars().any(char::is_control), "{:?}", text);
                     prop_assert!(text.len() < 4000);
                 }

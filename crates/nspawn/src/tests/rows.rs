@@ -35,7 +35,7 @@ fn every_row_has_an_arm() {
             _ => {}
         }
         let text = match run(&words) {
-            Err(error) => format!("{error} / {}", error.hint().unwrap_or_default()),
+            Err(error) => format!("{error} / {:?}", error.hint()),
             Ok(_) => String::new(),
         };
         assert!(!text.contains("no arm"), "{text}");
@@ -66,8 +66,8 @@ fn all_of_252() {
 #[test]
 fn not_yet_says_so() {
     for (words, expected) in [
-        (&["--image=x"][..], "--image= is not implemented yet"),
-        (&["-ix"], "--image= is not implemented yet"),
+        (&["--mstack=x"][..], "--mstack= is not implemented yet"),
+        (&["-iimages.v/"], "--image=images.v/ is not implemented yet"),
         (&["--cleanup"], "--cleanup is not implemented yet"),
         (&["--private-users=managed"], "--private-users=managed is not implemented yet"),
         (&["--private-users-ownership=foreign"], "--private-users-ownership=foreign is not implemented yet"),

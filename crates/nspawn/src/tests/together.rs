@@ -12,7 +12,7 @@ fn conflicts() {
         (&["-D", "//."], "use / as the tree: the machine would share the running host's files"),
         (&["-D", "/", "--volatile=overlay"], "use / as the tree: the machine would share the running host's files"),
         (&["-xDt", "--template=/x"], "combine --ephemeral and --template=: a throw-away copy of the template needs no directory"),
-        (&["--template=/x"], "copy --template=: neither --directory= nor --machine= says where to"),
+        (&["--template=/x"], "copy --template=: nothing says where to"),
         (
             &["--read-only", "--private-users-ownership=chown"],
             "combine --read-only and --private-users-ownership=chown: a tree that is not written cannot change owners",
@@ -174,7 +174,12 @@ fn variables() {
             &["-U"][..],
             "combine --private-users= and $SYSTEMD_NSPAWN_API_VFS_WRITABLE: inside a user namespace they cannot be written",
         ),
-        ("SYSTEMD_NSPAWN_API_VFS_WRITABLE", "network", &[], "parse $SYSTEMD_NSPAWN_API_VFS_WRITABLE=network: it needs --private-network"),
+        (
+            "SYSTEMD_NSPAWN_API_VFS_WRITABLE",
+            "network",
+            &[],
+            "parse $SYSTEMD_NSPAWN_API_VFS_WRITABLE=network: it needs a network of the machine's own",
+        ),
         ("SYSTEMD_NSPAWN_API_VFS_WRITABLE", "x", &[], "parse $SYSTEMD_NSPAWN_API_VFS_WRITABLE=x: it is neither yes nor no"),
         ("SYSTEMD_NSPAWN_SHARE_NS_PID", "1", &["-b"], "combine --boot and shared namespaces: an init needs process ids and a host name of its own"),
         ("SYSTEMD_NSPAWN_NETWORK_MAC", "1", &["-n"], "parse $SYSTEMD_NSPAWN_NETWORK_MAC=1: it is no hardware address such as 02:00:00:00:00:01"),

@@ -28,6 +28,33 @@ fn bad(table: &[(&str, &str)]) {
 }
 
 #[test]
+fn images() {
+    let hash = "0123456789abcdef".repeat(4);
+    let with_image = |option: &str, pointer: &str| at(&["-i/t.raw", option], pointer);
+    assert_eq!(with_image(&format!("--root-hash={hash}"), "/root/image/root_hash"), format!("{hash:?}"));
+    assert_eq!(with_image("--root-hash-sig=s.p7s", "/root/image/root_hash_sig"), r#"{"path":"/work/s.p7s"}"#);
+    assert_eq!(with_image("--root-hash-sig=base64:Zm8=", "/root/image/root_hash_sig"), r#"{"bytes":[102,111]}"#);
+    assert_eq!(with_image("--verity-data=/v", "/root/image/verity_data"), r#""/v""#);
+    assert_eq!(with_image("--image-policy=root=verity", "/root/image/policy"), r#""root=verity:=unused+absent""#);
+    assert_eq!(with_image("--image-policy=", "/root/image/policy"), "null");
+    assert_eq!(with_image("-x", "/root/ephemeral"), r#""copy""#);
+    for option in ["--root-hash=", "--root-hash=12", "--root-hash=xyz", "--root-hash-sig=base64:!", "--verity-data=", "--image-policy=rot=open"] {
+        let text = error(&["-i/t.raw", option]).to_string();
+        assert!(text.starts_with("parse --"), "{option}: {text}");
+    }
+    let long = format!("--root-hash={hash}");
+    for (words, want) in [
+        (&["-i/t.raw", "-D/t"][..], "combine --directory= and --image=: a machine has one tree"),
+        (&["-i/t.raw", "--template=/t"], "combine --template= and --image=: a template is for directories"),
+        (&["-D/t", &long], "combine --root-hash= and --directory=: only a disk image can be verified by it"),
+        (&["--verity-data=/v"], "use --verity-data=: there is no image"),
+    ] {
+        assert_eq!(error(words).to_string(), want, "{words:?}");
+    }
+    spec(&["-Mdebian", &long]);
+}
+
+#[test]
 fn tree_and_identity() {
     good(&[
         ("-D/t", "/root/tree", r#"{"directory":"/t"}"#),
@@ -35,6 +62,9 @@ fn tree_and_identity() {
         ("-D./t//u/.", "/root/tree", r#"{"directory":"/work/t/u"}"#),
         ("-D../t", "/root/tree", r#"{"directory":"/work/../t"}"#),
         ("--directory=", "/root/tree", r#"{"directory":"/work"}"#),
+        ("-i/t.raw", "/root/tree", r#"{"image":"/t.raw"}"#),
+        ("--image=t.raw", "/root/tree", r#"{"image":"/work/t.raw"}"#),
+        ("--image=", "/root/tree", r#"{"directory":"/work"}"#),
         ("-Mdebian-12", "/root/tree", r#"{"named":"debian-12"}"#),
         ("-Mdebian-12", "/identity/name", r#""debian-12""#),
         ("--machine=", "/identity/name", "null"),

@@ -196,7 +196,7 @@ impl<'a> Policy<'a> {
         let fixed = [RET_ALLOW, EPERM, ENOSYS, RET_KILL];
         let mut policy = Self { calls, base, decisions: fixed.map(Decision::Return).to_vec(), of_call, of_i386: Vec::new() };
         policy.check_arguments(&changes.allow);
-        policy.open_multiplexers();
+        policy.open_multiplexers(&changes.allow);
         policy
     }
 
@@ -214,11 +214,13 @@ impl<'a> Policy<'a> {
         }
     }
 
-    /// On i386, takes out of each allowed multiplexer what its own calls do not allow plainly.
-    fn open_multiplexers(&mut self) {
+    /// On i386, takes out of each allowed multiplexer what its own calls do not allow plainly; one that the user allows by its
+    /// name keeps what would be checked, unchecked.
+    fn open_multiplexers(&mut self, by_name: &[usize]) {
         for Multiplexer { name, mask, parts } in MULTIPLEXERS {
             let Some(i) = find(self.calls, name).filter(|i| self.of_call[*i] == ALLOW) else { continue };
-            let refused: Vec<u32> = parts.iter().filter(|(_, part)| !self.allows_unseen(part)).map(|(n, _)| *n).collect();
+            let unchecked = by_name.contains(&i);
+            let refused: Vec<u32> = parts.iter().filter(|(_, part)| !self.allows_unseen(part, unchecked)).map(|(n, _)| *n).collect();
             if !refused.is_empty() {
                 let rules = vec![rule(vec![test(0, mask, &refused)], EPERM)];
                 let what = "what is denied or checked under its own number is denied here (EPERM)";
@@ -229,10 +231,10 @@ impl<'a> Policy<'a> {
         }
     }
 
-    fn allows_unseen(&self, name: &str) -> bool {
+    fn allows_unseen(&self, name: &str, unchecked: bool) -> bool {
         match find(self.calls, name).map(|i| &self.decisions[usize::from(self.of_call[i])]) {
             Some(Decision::Return(value)) => *value == RET_ALLOW,
-            Some(Decision::Check(check)) => check.unseen == RET_ALLOW,
+            Some(Decision::Check(check)) => unchecked || check.unseen == RET_ALLOW,
             // Not a call of any table (`send`, `recv` outside ARM): `sendto` and `recvfrom` can do the same.
             None => true,
         }

@@ -70,7 +70,9 @@ fn entries() {
         assert_eq!(got.groups, [gid], "{who:?}");
     }
     for unknown in ["nobody", "bad", "neg", "max", "sixteen", "zero", "+", "", "Web"] {
-        assert_eq!(user(name(unknown)).unwrap_err(), UserError::Unknown(unknown.to_owned()));
+        let error = user(name(unknown)).unwrap_err();
+        assert_eq!(error, UserError::Unknown(unknown.to_owned()));
+        assert_eq!(error.to_string(), format!("find user {unknown:?}: no such user in the machine's /etc/passwd"));
     }
     for id in [65535, u32::MAX] {
         assert!(user(UserSelector::Id(id)).is_err());

@@ -7,7 +7,8 @@ fn wait(fd: &OwnedFd) -> WaitStatus {
 
 #[test]
 fn child_status_by_pidfd() {
-    match clone3(&CloneArgs::default()).unwrap() {
+    // SAFETY: the child only exits.
+    match unsafe { clone_unchecked(&CloneArgs::default()) }.unwrap() {
         Fork::Child => exit_now(42),
         Fork::Parent { pid, pidfd } => {
             assert!(pid > 0);
@@ -20,7 +21,8 @@ fn child_status_by_pidfd() {
 #[test]
 fn signals_by_raw_number() {
     for signal in [9, 15, 37, 38] {
-        let Fork::Parent { pidfd, .. } = clone3(&CloneArgs::default()).unwrap() else {
+        // SAFETY: the child only waits.
+        let Fork::Parent { pidfd, .. } = unsafe { clone_unchecked(&CloneArgs::default()) }.unwrap() else {
             loop {
                 // SAFETY: no arguments.
                 unsafe { libc::pause() };
@@ -94,7 +96,8 @@ fn new_namespaces_and_setns() {
     }
     let link = |pid: i32| std::fs::read_link(format!("/proc/{pid}/ns/uts")).unwrap();
     let args = CloneArgs { flags: NEWUTS | NEWPID, ..CloneArgs::default() };
-    let Fork::Parent { pid, pidfd } = clone3(&args).unwrap() else {
+    // SAFETY: the child only waits.
+    let Fork::Parent { pid, pidfd } = unsafe { clone_unchecked(&args) }.unwrap() else {
         loop {
             // SAFETY: no arguments.
             unsafe { libc::pause() };
@@ -143,7 +146,8 @@ fn born_in_cgroup() {
     std::fs::create_dir(&dir).unwrap();
     let fd = std::fs::File::open(&dir).unwrap();
     let args = CloneArgs { cgroup: Some(fd.as_fd()), ..CloneArgs::default() };
-    let Fork::Parent { pid, pidfd } = clone3(&args).unwrap() else {
+    // SAFETY: the child only waits.
+    let Fork::Parent { pid, pidfd } = unsafe { clone_unchecked(&args) }.unwrap() else {
         loop {
             // SAFETY: no arguments.
             unsafe { libc::pause() };
@@ -205,4 +209,40 @@ fn execveat_by_descriptor_and_bad_lists() {
     })
     .unwrap();
     assert_eq!(wait(&pidfd), WaitStatus::Exited(0));
+}
+
+#[test]
+fn no_copy_of_half_a_process_and_nothing_closed_but_in_a_child() {
+    use std::sync::mpsc::channel;
+    // The thread of this test and the one that waits for it, at least.
+    let (stop, stopped) = channel::<()>();
+    let other = std::thread::spawn(move || stopped.recv());
+    assert!(!is_single_threaded().unwrap());
+    assert!(clone3(&CloneArgs::default()).is_err());
+    assert!(close_from_but(3, &[]).is_err());
+    // A child has one thread and may do both, also below another child.
+    let (_, child) = vfork_exec(&CloneArgs::default(), &mut || match (is_made_here(), clone3(&CloneArgs::default())) {
+        (true, Ok(Fork::Child)) => exit_now(if close_from_but(3, &[]).is_ok() { 7 } else { 1 }),
+        (true, Ok(Fork::Parent { pidfd, .. })) => wait(&pidfd).shell_code(),
+        _ => 2,
+    })
+    .unwrap();
+    assert_eq!(wait(&child), WaitStatus::Exited(7));
+    assert!(!is_made_here());
+    let _ = stop.send(());
+    let _ = other.join();
+}
+
+#[test]
+fn inherited_descriptors_are_taken_once() {
+    use crate::proc::{place_stream, take_inherited};
+    use std::os::fd::IntoRawFd;
+    let file = std::fs::File::open("/dev/null").unwrap();
+    assert_eq!(take_inherited(file.as_raw_fd()).unwrap_err().raw_os_error(), Some(libc::EBADF), "it is ours, as its flag says");
+    let number = file.into_raw_fd();
+    // SAFETY: plain fcntl; nobody owns the number any more.
+    unsafe { libc::fcntl(number, libc::F_SETFD, 0) };
+    let taken = take_inherited(number).unwrap();
+    assert!(take_inherited(number).is_err() && take_inherited(1).is_err());
+    assert!(place_stream(taken.as_fd(), 3).is_err() && place_stream(taken.as_fd(), -1).is_err());
 }

@@ -13,6 +13,7 @@ pub const MAGIC: i64 = 0x9123_683e;
 /// Inode number of a subvolume's top directory.
 pub const TOP_INODE: u64 = 256;
 
+const RESIZE: u64 = 0x5000_9403;
 const SNAP_CREATE_V2: u64 = 0x5000_9417;
 const SNAP_DESTROY: u64 = 0x5000_940f;
 const SUBVOL_GETFLAGS: u64 = 0x8008_9419;
@@ -83,6 +84,13 @@ pub fn destroy(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
     ioctl(parent, SNAP_DESTROY, &mut args)
 }
 
+/// Changes the size of the file system's device: `max`, or a size (btrfs-filesystem(8)).
+pub(crate) fn resize(dir: BorrowedFd<'_>, to: &CStr) -> io::Result<()> {
+    let mut args = VolArgs { fd: 0, name: [0; 4088] };
+    put_name(&mut args.name, to)?;
+    ioctl(dir, RESIZE, &mut args)
+}
+
 /// Lets a read-only subvolume be written.
 pub fn set_writable(subvolume: BorrowedFd<'_>) -> io::Result<()> {
     let mut flags = 0u64;
@@ -135,6 +143,7 @@ mod tests {
         for (size, request) in [
             (size_of::<VolArgsV2>(), SNAP_CREATE_V2),
             (size_of::<VolArgs>(), SNAP_DESTROY),
+            (size_of::<VolArgs>(), RESIZE),
             (size_of::<RootRefs>(), GET_SUBVOL_ROOTREF),
             (size_of::<InoLookupUser>(), INO_LOOKUP_USER),
             (size_of::<u64>(), SUBVOL_GETFLAGS),

@@ -40,7 +40,9 @@ fn relay(guest: &Guest, script: &str, ours: [BorrowedFd<'_>; 3], tty: bool) -> W
         program: Program::Command,
         env: &env,
         bounding: None,
+        known: None,
         filter: &[],
+        unfiltered: false,
         streams: Streams::Inherit,
     };
     let status = run_with(&guest.leader, entry, tty, ours, &signals);

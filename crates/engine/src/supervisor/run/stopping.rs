@@ -73,6 +73,14 @@ impl Phase {
         *self = Phase::Asking { goal, round: 0, ask_at: Some(now), limits: limits.or(old_limits) };
     }
 
+    /// It has been told by other means: only the time runs.
+    pub(super) fn told(&mut self, timeout: Option<Duration>, now: Instant) {
+        self.ask(Goal::PowerOff, timeout, now);
+        if let Phase::Asking { ask_at, .. } = self {
+            *ask_at = None;
+        }
+    }
+
     pub(super) fn kill(&mut self) {
         *self = Phase::Killed;
     }

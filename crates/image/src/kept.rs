@@ -1,0 +1,214 @@
+//! Kept machines: a directory with an upper layer (`upper`, `work`) and a note (`machine.json`) of what it lies over.
+//!
+//! The directory appears whole, under its name, or not at all: a crash leaves at most one that [`crate::sweep`] removes.
+
+use std::collections::HashSet;
+use std::ffi::{CStr, CString};
+use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
+use hostel_spec::MachineName;
+use hostel_sys::tree::read_regular;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+
+use crate::error::On;
+use crate::walk::{self, OpenDirectories, Queue};
+use crate::{Cause, Result, partial, remove};
+
+/// The note's name.
+pub const NOTE: &str = "machine.json";
+/// A note is a path and a little around it.
+const NOTE_LIMIT: usize = 64 << 10;
+
+/// Makes the kept machine `name` in the directory `kept` (made when missing), with an empty upper layer and this note.
+/// `false`: there is one of that name, or something else.
+pub fn create(kept: &Path, name: &MachineName, note: &[u8]) -> Result<bool> {
+    let path = kept.join(name.as_str());
+    std::fs::create_dir_all(kept).map_err(Cause::from).on("make directory", kept)?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let parent = rustix::fs::open(kept, flags, Mode::empty()).on("open", kept)?;
+    // Only root looks in: what an upper layer holds may be set-user-id, and is nothing for the host's users to run.
+    let (temporary, dir) = partial::make(parent.as_fd(), partial::PARTIAL).on("make machine", &path)?;
+    let made = fill(dir.as_fd(), note).and_then(|()| {
+        match rustix::fs::renameat_with(&parent, &*temporary, &parent, name.as_str(), RenameFlags::NOREPLACE) {
+            Ok(()) => Ok(true),
+            Err(Errno::EXIST) => Ok(false),
+            Err(e) => Err(e.into()),
+        }
+    });
+    match made {
+        Ok(true) => {
+            rustix::fs::fsync(&parent).on("write", kept)?;
+            Ok(true)
+        }
+        other => {
+            // What cannot be removed now is swept later.
+            let _ = remove::delete(parent.as_fd(), &temporary, dir);
+            other.on("make machine", &path)
+        }
+    }
+}
+
+/// Everything is on the disk before the directory gets its name.
+fn fill(dir: BorrowedFd<'_>, note: &[u8]) -> std::result::Result<(), Cause> {
+    for layer in [c"upper", c"work"] {
+        rustix::fs::mkdirat(dir, layer, Mode::from_raw_mode(0o755))?;
+        // The machine's / has this mode, whatever the caller's umask.
+        rustix::fs::chmodat(dir, layer, Mode::from_raw_mode(0o755), AtFlags::empty())?;
+    }
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut file = std::fs::File::from(rustix::fs::openat(dir, NOTE, flags, Mode::from_raw_mode(0o644))?);
+    file.write_all(note)?;
+    file.sync_all()?;
+    Ok(rustix::fs::fsync(dir)?)
+}
+
+/// The note of the kept machine `name`; `None`: there is none of that name.
+pub fn note(kept: &Path, name: &MachineName) -> Result<Option<Vec<u8>>> {
+    let path = kept.join(name.as_str());
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let dir = match rustix::fs::open(&path, flags, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(None),
+        other => other.on("open machine", &path)?,
+    };
+    read_regular(dir.as_fd(), Path::new(NOTE), NOTE_LIMIT).map(Some).on("read", &path.join(NOTE))
+}
+
+/// Names in the directory `kept` that are kept machines; none when it is missing.
+pub fn list(kept: &Path) -> Result<Vec<MachineName>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let dir = match rustix::fs::open(kept, flags, Mode::empty()) {
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(Vec::new()),
+        other => other.on("list", kept)?,
+    };
+    let mut names = Vec::new();
+    walk::entries(dir.as_fd(), |name, kind| -> std::result::Result<(), Errno> {
+        let named = name.to_str().ok().and_then(|n| MachineName::new(n).ok());
+        names.extend(named.filter(|_| kind == FileType::Directory));
+        Ok(())
+    })
+    .on("list", kept)?;
+    names.sort();
+    Ok(names)
+}
+
+/// What is in a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Contents {
+    /// Bytes on disk, a file of several names counted once.
+    pub bytes: u64,
+    /// Entries that are no directories; what was deleted of the layer below is one, too.
+    pub files: u64,
+}
+
+#[derive(Default)]
+struct Sum {
+    contents: Contents,
+    seen: HashSet<(u64, u64)>,
+}
+
+struct Job {
+    above: Arc<OwnedFd>,
+    name: CString,
+}
+
+/// Adds up the directory `layer`, by descriptor: whoever ran in the machine chose the names in it.
+pub fn contents(layer: &Path) -> Result<Contents> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let top = Arc::new(rustix::fs::open(layer, flags, Mode::empty()).on("look at", layer)?);
+    let sum = Mutex::new(Sum::default());
+    let open = OpenDirectories::default();
+    let work = |job: Option<Job>, queue: &Queue<Option<Job>, Errno>| {
+        let dir = match job {
+            None => top.clone(),
+            Some(Job { above, name }) => match walk::subdirectory(above.as_fd(), &name) {
+                // Something is mounted there; or it went away.
+                Err(Errno::XDEV | Errno::NOENT) => return Ok(()),
+                other => Arc::new(other?),
+            },
+        };
+        let _open = open.count();
+        walk::entries(dir.as_fd(), |name, kind| {
+            add(&sum, dir.as_fd(), name)?;
+            if kind == FileType::Directory {
+                queue.push(Some(Job { above: dir.clone(), name: name.to_owned() }));
+            }
+            Ok(())
+        })
+    };
+    walk::run(1, &open, None, work).on("look at", layer)?;
+    let sum = sum.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(sum.contents)
+}
+
+fn add(sum: &Mutex<Sum>, dir: BorrowedFd<'_>, name: &CStr) -> std::result::Result<(), Errno> {
+    let stat = match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::NOENT) => return Ok(()),
+        other => other?,
+    };
+    let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
+    let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+    sum.contents.files += u64::from(!directory);
+    if directory || stat.st_nlink < 2 || sum.seen.insert((stat.st_dev, stat.st_ino)) {
+        sum.contents.bytes += (stat.st_blocks.max(0) as u64) * 512;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn temp(tag: &str) -> std::path::PathBuf {
+        let dir = std::env::temp_dir().join(format!("hostel-kept-{tag}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&dir);
+        dir
+    }
+
+    #[test]
+    fn whole_or_not_at_all() {
+        let kept = temp("make").join("below");
+        let name = MachineName::new("a").unwrap();
+        assert_eq!(list(&kept).unwrap(), []);
+        assert_eq!(note(&kept, &name).unwrap(), None);
+        assert!(create(&kept, &name, b"{}").unwrap());
+        assert!(kept.join("a/upper").is_dir() && kept.join("a/work").is_dir());
+        std::fs::write(kept.join("a/upper/x"), "x").unwrap();
+        // A second one leaves the first as it is, and nothing beside it.
+        assert!(!create(&kept, &name, b"other").unwrap());
+        assert_eq!(note(&kept, &name).unwrap().as_deref(), Some(&b"{}"[..]));
+        assert!(kept.join("a/upper/x").exists());
+        assert_eq!(std::fs::read_dir(&kept).unwrap().count(), 1);
+        // Neither files nor dot names are machines; a link is not followed.
+        std::fs::write(kept.join("file"), "").unwrap();
+        std::os::unix::fs::symlink("a", kept.join("link")).unwrap();
+        std::fs::create_dir(kept.join(".#hostel-partial-1")).unwrap();
+        assert_eq!(list(&kept).unwrap(), std::slice::from_ref(&name));
+        assert!(note(&kept, &MachineName::new("link").unwrap()).is_err());
+        // A note is no link and no directory.
+        std::fs::remove_file(kept.join("a/machine.json")).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", kept.join("a/machine.json")).unwrap();
+        assert!(note(&kept, &name).is_err());
+        assert!(!create(&kept, &MachineName::new("file").unwrap(), b"{}").unwrap());
+        std::fs::remove_dir_all(kept.parent().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn added_up() {
+        let dir = temp("sum");
+        std::fs::create_dir_all(dir.join("a/b")).unwrap();
+        std::fs::write(dir.join("a/one"), vec![1u8; 100_000]).unwrap();
+        std::fs::hard_link(dir.join("a/one"), dir.join("a/b/two")).unwrap();
+        std::os::unix::fs::symlink("/", dir.join("a/root")).unwrap();
+        let sum = contents(&dir).unwrap();
+        assert_eq!(sum.files, 3);
+        assert!((100_000..200_000).contains(&sum.bytes), "{sum:?}");
+        assert!(contents(&dir.join("a/root")).is_err() && contents(&dir.join("none")).is_err());
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+}
