@@ -5,6 +5,7 @@
 #   scripts/test.sh --quick    without the Debian trees (no downloads, no boot matrix), the comparison with systemd-nspawn
 #                              (compat/), the benchmarks' own test and the virtual machines (scripts/vm.sh)
 #   scripts/test.sh -- ARGS    ARGS to the test runner
+#   HOSTEL_WITHOUT="compat bench vm" scripts/test.sh   without some of these
 set -euo pipefail
 cd "$(dirname "$0")/.."
 quick=; [ "${1:-}" = --quick ] && { quick=1; shift; }; [ "${1:-}" = -- ] && shift
@@ -17,7 +18,8 @@ if [ "$(id -u)" = 0 ]; then
 else
   echo "not root: tests that need root say so and skip" >&2
 fi
-beside=(); [ -z "$quick" ] || beside=(--exclude hostel-compat --exclude hostel-bench)
+without() { [ -n "$quick" ] || case " ${HOSTEL_WITHOUT:-} " in *" $1 "*) ;; *) return 1 ;; esac; }
+beside=(); for part in compat bench; do if without $part; then beside+=(--exclude "hostel-$part"); fi; done
 status=0
 if cargo nextest --version >/dev/null 2>&1; then
   cargo nextest run --workspace "${beside[@]}" --no-fail-fast "$@" || status=$?
@@ -25,7 +27,7 @@ else
   echo "no cargo-nextest: one test at a time with cargo test" >&2
   cargo test --workspace "${beside[@]}" --no-fail-fast "$@" -- --test-threads=1 || status=$?
 fi
-if [ -z "$quick" ] && [ "$(id -u)" = 0 ] && [ $# = 0 ]; then
+if ! without vm && [ "$(id -u)" = 0 ] && [ $# = 0 ]; then
   # hosts that this machine is not: systemd on pure cgroup v2, sysvinit
   HOSTEL_BIN=$HOSTEL_BIN scripts/vm.sh || status=$?
 fi

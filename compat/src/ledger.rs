@@ -100,7 +100,7 @@ pub(crate) const ACCEPTED: &[Accepted] = &[
         "it sets the size of its terminal after the payload was started").sometimes(),
     row("hybrid-host", "mount:/sys/fs/cgroup*|mount-from:/sys/fs/cgroup|write:/sys/fs/cgroup/*", "*", "*", Differs,
         "the payload sees cgroup version 2 alone, on every host, as with every later systemd"),
-    row("private-network|veth-view|users-private-network", "mount:/sys*|mount-from:/sys|read:/sys*|write:/sys*|top:/sys", "*", "*", Differs,
+    row("private-network|veth-view|users-private-network|file-network", "mount:/sys*|mount-from:/sys|read:/sys*|write:/sys*|top:/sys", "*", "*", Differs,
         "252 shows a tmpfs with parts of the machine's own sysfs; hostel shows the sysfs read-only and covers firmware, module and power"),
 
     // Networks.
@@ -139,7 +139,7 @@ pub(crate) const ACCEPTED: &[Accepted] = &[
         "the primary group is among the supplementary ones, as initgroups(3) does"),
     row("users-identity", "caps.bnd|caps.eff|caps.prm", "*net_bind_service*", "*", Differs,
         "a capability over ports counts in the user namespace that owns the network, so with a shared network it would do nothing"),
-    row("users-range|owners-*-off", "tree:{tree}/etc/*|read:/etc/*|write:/etc/*|mount:/etc/localtime|localtime|resolv_conf", "*", "*", Differs,
+    row("users-range|owners-*-off|file-users", "tree:{tree}/etc/*|read:/etc/*|write:/etc/*|mount:/etc/localtime|localtime|resolv_conf", "*", "*", Differs,
         "in a tree whose files the machine does not own nothing is written; 252 writes as the host's root"),
     row("bind-idmap-without-users", "*", "*", "*", Better,
         "without a user namespace ids map to themselves; 252 fails"),
@@ -203,6 +203,10 @@ pub(crate) const ACCEPTED: &[Accepted] = &[
         "a template is not looked at when the directory exists, as documented"),
     row("users-volatile-state", "*", "*", "*", TheirDefect,
         "user namespaces with an idmapped tree and --volatile=state fail"),
+
+    // Settings files.
+    row("file-yes-capabilities", "stdout", "*file*", "*file*", TheirDefect,
+        "a network of the file comes without its CAP_NET_ADMIN when the command line says something of capabilities"),
 
     // Signals, limits, system calls.
     row("rlimit-lower", "exit|view|stderr|tree:{tree}/etc/*", "*", "*", Better,

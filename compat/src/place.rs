@@ -153,7 +153,7 @@ impl Place {
             let path = entry.path();
             match entry.file_name().to_str() {
                 Some(".layers") => look(&self.layers().join("upper"), "{tree}", &mut out),
-                Some(".state") => {}
+                Some(".state" | ".etc") => {}
                 Some(name) if name == self.name && self.kind == Kind::Debian => {}
                 Some(name) if name == self.name => look(&path, "{tree}", &mut out),
                 Some(name) => look(&path, name, &mut out),

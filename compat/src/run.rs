@@ -77,6 +77,11 @@ fn run_in(side: Side, scenario: &Scenario, programs: &Programs, place: &mut Plac
             return Err(io::Error::other(format!("set-up: {}", String::from_utf8_lossy(&out.stderr))));
         }
     }
+    if let Some(text) = scenario.settings {
+        let file = settings_dir(place).join("nspawn").join(format!("{}.nspawn", place.name));
+        std::fs::create_dir_all(settings_dir(place).join("nspawn"))?;
+        std::fs::write(file, filled(text, place))?;
+    }
     place.remember();
     let groups = Groups::of_nspawn(&place.name)?;
     let mounts = mounts_of(place);
@@ -104,6 +109,16 @@ fn normal(text: &str, place: &Place) -> String {
     text.replace(&*place.dir.to_string_lossy(), "{dir}").replace(&place.name, "{name}")
 }
 
+/// What lies on /etc/systemd in a scenario with settings; hidden, so that it is not taken for a part of the outcome.
+fn settings_dir(place: &Place) -> PathBuf {
+    place.dir.join(".etc")
+}
+
+/// Words in braces become names and directories of this run.
+fn filled(text: &str, place: &Place) -> String {
+    text.replace("{tree}", &place.tree().to_string_lossy()).replace("{dir}", &place.dir.to_string_lossy()).replace("{name}", &place.name)
+}
+
 fn command_line(side: Side, scenario: &Scenario, programs: &Programs, place: &Place, groups: &Groups) -> Vec<OsString> {
     let mut words: Vec<OsString> = vec!["in-groups".into()];
     if scenario.stdio == Streams::Terminal {
@@ -114,14 +129,16 @@ fn command_line(side: Side, scenario: &Scenario, programs: &Programs, place: &Pl
     if scenario.own_network {
         words.extend(["unshare", "-n", "--"].map(OsString::from));
     }
+    if scenario.settings.is_some() {
+        words.extend(["unshare", "-m", "--", "sh", "-ec", "mount --bind \"$1\" /etc/systemd; shift; exec \"$@\"", "sh"].map(OsString::from));
+        words.push(settings_dir(place).into());
+    }
     words.extend(programs.call(side));
     if scenario.usual {
         words.extend(["-q", "--register=no", "--keep-unit", "-D"].map(OsString::from));
         words.push(place.tree().into());
     }
-    let (dir, tree) = (place.dir.to_string_lossy(), place.tree());
-    let replace = |a: &&str| OsString::from(a.replace("{tree}", &tree.to_string_lossy()).replace("{dir}", &dir).replace("{name}", &place.name));
-    words.extend(scenario.args.iter().map(replace));
+    words.extend(scenario.args.iter().map(|word| OsString::from(filled(word, place))));
     words
 }
 

@@ -77,6 +77,8 @@ pub(crate) struct Scenario {
     pub(crate) env: Vec<(&'static str, &'static str)>,
     /// In a network namespace made for it.
     pub(crate) own_network: bool,
+    /// What /etc/systemd/nspawn/NAME.nspawn says, in a mount namespace where nothing else is below /etc/systemd.
+    pub(crate) settings: Option<&'static str>,
     pub(crate) limit: Duration,
 }
 
@@ -95,6 +97,7 @@ impl Scenario {
             after: "",
             env: Vec::new(),
             own_network: false,
+            settings: None,
             limit: Duration::from_secs(30),
         }
     }
@@ -164,6 +167,12 @@ impl Scenario {
     /// In a network namespace of its own, with loopback down.
     pub(crate) fn own_network(mut self) -> Self {
         self.own_network = true;
+        self
+    }
+
+    /// With a settings file in /etc/systemd/nspawn; words in braces are replaced as in the arguments.
+    pub(crate) fn settings(mut self, text: &'static str) -> Self {
+        self.settings = Some(text);
         self
     }
 

@@ -21,6 +21,19 @@ fn bind_shows_the_host_directory_both_ways() {
 }
 
 #[test]
+fn bind_ro_is_not_made_writable_by_root_of_a_user_namespace() {
+    let Some(bed) = Bed::start() else { return };
+    let tree = bed.busybox();
+    let shared = bed.fresh("shared");
+    for option in ["", ":idmap", ":rootidmap"] {
+        let bind = format!("--bind-ro={}:/mnt{option}", shared.display());
+        let script = "mount -o remount,bind,rw /mnt; touch /mnt/written; umount /mnt; echo done";
+        bed.nspawn(&tree, ["-U", &bind, "sh", "-c", script]).run().exits(0).prints_with("done");
+        assert!(!shared.join("written").exists(), "{option}");
+    }
+}
+
+#[test]
 fn bind_ro_cannot_be_written_nor_what_is_mounted_below() {
     let Some(bed) = Bed::start() else { return };
     let tree = bed.busybox();

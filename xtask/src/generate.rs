@@ -41,10 +41,15 @@ pub(crate) fn run(args: &[String]) -> Outcome {
 fn files() -> Result<Vec<(String, String)>, Vec<String>> {
     let introduction = super::source::read(INTRODUCTION.as_ref())?;
     let note = format!(
-        "<!-- Made by `cargo xtask generate` from {INTRODUCTION}, the option rows of crates/nspawn and compat/src/ledger.rs. Do not edit. -->"
+        "<!-- Made by `cargo xtask generate` from {INTRODUCTION}, the option rows of crates/nspawn, the verbs of crates/hostel and compat/src/ledger.rs. Do not edit. -->"
     );
     let (head, tail) = introduction.split_once("<!-- tables -->\n").unwrap_or((&introduction, ""));
-    let compatibility = format!("{note}\n{head}\n{}\n{}{tail}", hostel_nspawn::compat::markdown(), differences());
+    let compatibility = format!(
+        "{note}\n{head}\n{}\n{}\n{}{tail}",
+        hostel_nspawn::compat::markdown(),
+        hostel::personality::machinectl::help::markdown(),
+        differences()
+    );
     Ok(vec![("COMPATIBILITY.md".into(), compatibility)])
 }
 

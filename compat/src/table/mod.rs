@@ -9,6 +9,7 @@ mod mounts;
 mod network;
 mod options;
 mod security;
+mod settings;
 mod trees;
 mod users;
 
@@ -24,6 +25,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         mounts::rows,
         users::rows,
         security::rows,
+        settings::rows,
         integration::rows,
         network::rows,
         boot::rows,

@@ -81,5 +81,7 @@ pub fn words(hint: &Hint, voice: Voice) -> Cow<'_, str> {
         Hint::OtherVolatile => "use --volatile=state or --volatile=overlay".into(),
         Hint::OwnNetwork => either("add --private-network", "add --net private"),
         Hint::AlsoCapability => "add it with --capability= too".into(),
+        Hint::MendSettings => "mend it, or leave settings files out with --settings=no".into(),
+        Hint::AlsoSettings(from) => format!("{from} counts too; --settings=no leaves it out").into(),
     }
 }

@@ -3,12 +3,14 @@
 //! The library is the crates it is made of; this façade names the ones a program needs to start a machine.
 
 pub mod cli;
+pub mod foreign;
 pub mod generate;
 pub mod hint;
 pub mod machine;
 pub mod native;
 pub mod output;
 pub mod personality;
+pub mod settings;
 
 pub use hostel_engine as engine;
 pub use hostel_spec as spec;

@@ -10,11 +10,12 @@ use std::path::{Path, PathBuf};
 use hostel_engine::error::Error;
 use hostel_engine::registry::Origin;
 use hostel_nspawn::options::{self, OptionId, Takes};
+use hostel_nspawn::settings::{Lookup, Mode};
 use hostel_nspawn::{Action, Doc, Environment};
-use hostel_spec::{MachineName, MachineSpec, Network, TreeSource, Volatile};
+use hostel_spec::{Ephemeral, MachineName, MachineSpec, Network, NetworkMode, TreeSource, Volatile};
 
 use crate::cli::{self, Failure};
-use crate::{hint, output};
+use crate::{hint, output, settings};
 
 /// One native option.
 pub struct NativeRow {
@@ -68,6 +69,8 @@ pub struct Request {
     pub keep: Option<MachineName>,
     /// Things to say before the start.
     pub warnings: Vec<String>,
+    /// What of it settings files say: where, and what.
+    pub settings: Vec<(String, String)>,
 }
 
 /// What was given of our own options.
@@ -122,42 +125,78 @@ pub fn parse(kind: Kind, args: &[OsString]) -> Result<Parsed, Failure> {
             origin: hostel_nspawn::Origin::Argv(0),
         }));
     }
+    own_network(&own, &mut doc)?;
+    let (mut doc, mut warnings) = merge_settings(kind, &own, doc, &env)?;
     let mut own = own;
     if given(&doc, &[OptionId::Port]) && !given(&doc, &defaults::LINKS) {
         // A port needs something to lead to; `defaults` puts what --net says in its place.
         own.cable_for_ports = true;
-        doc.entries.extend(options::by_id(OptionId::NetworkVeth).map(|row| hostel_nspawn::Entry {
-            row,
-            value: None,
-            origin: hostel_nspawn::Origin::Argv(0),
-        }));
+        add(&mut doc, OptionId::NetworkVeth);
     }
     let mut spec = match hostel_nspawn::compile(&doc, &env) {
         Ok(Action::Run(spec)) => *spec,
         Ok(Action::Print(text)) => return Ok(Parsed::Shown(output::show(&text))),
         Ok(Action::Version) => return Ok(Parsed::Shown(output::show(&cli::version()))),
         Ok(Action::Help) => return Ok(Parsed::Shown(output::show(&cli::help_of(kind)))),
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(Failure::Dialect(Box::new(error), settings::hint(&doc))),
     };
     if let Some(option) = own.keep.as_ref().and_then(|_| beside_keep(&doc, &spec)) {
         return Err(usage(format!("combine --keep and {option}: what changes is either kept or not")));
     }
-    let warnings = defaults::apply(kind, &own, &doc, &mut spec)?;
+    warnings.extend(defaults::apply(kind, &own, &doc, &mut spec)?);
     if kind == Kind::Run && spec.process.argv.is_empty() && spec.payload == hostel_spec::Payload::Command && own.detach {
         return Err(usage("run: a machine in the background needs a command"));
     }
-    Ok(Parsed::Machine(Box::new(Request { kind, spec, detach: own.detach, json: own.json, keep: own.keep, warnings })))
+    let settings = doc.settings();
+    Ok(Parsed::Machine(Box::new(Request { kind, spec, detach: own.detach, json: own.json, keep: own.keep, warnings, settings })))
+}
+
+/// An option without a value, as if it had been typed.
+fn add(doc: &mut Doc, id: OptionId) {
+    doc.entries.extend(options::by_id(id).map(|row| hostel_nspawn::Entry { row, value: None, origin: hostel_nspawn::Origin::Argv(0) }));
+}
+
+/// Says `--net` in the dialect's words: it checks what goes together, and a settings file's network loses to a typed one.
+fn own_network(own: &Own, doc: &mut Doc) -> Result<(), Failure> {
+    let Some(net) = &own.net else { return Ok(()) };
+    if given(doc, &defaults::LINKS) {
+        return Err(usage("--net and --network-…= exclude each other"));
+    }
+    if net.mode == NetworkMode::Private {
+        add(doc, if net.cable.is_some() { OptionId::NetworkVeth } else { OptionId::PrivateNetwork });
+    }
+    Ok(())
+}
+
+/// The settings files of a machine that is booted by its name count as with systemd-nspawn; of any other only with `--settings=`.
+fn merge_settings(kind: Kind, own: &Own, doc: Doc, env: &Environment) -> Result<(Doc, Vec<String>), Failure> {
+    let Some(asked) = hostel_nspawn::settings::lookup(&doc, env) else { return Ok((doc, Vec::new())) };
+    let tree = match (&own.target, &own.tree) {
+        (Some(target), _) => tree_of(target)?,
+        (None, Some(path)) => tree_of(&path.to_string_lossy())?,
+        (None, None) if own.directory => asked.tree,
+        (None, None) => TreeSource::Host,
+    };
+    let default = if kind == Kind::Boot && matches!(tree, TreeSource::Named(_)) { Mode::Yes } else { Mode::No };
+    let name = own.name.clone().or_else(|| own.keep.clone()).or(asked.name);
+    Ok(settings::merge(doc, env, &Lookup { name, tree, ..asked }, default)?)
 }
 
 /// What would throw away, or forbid, the changes that are to be kept.
-fn beside_keep(doc: &Doc, spec: &MachineSpec) -> Option<&'static str> {
-    if given(doc, &[OptionId::Ephemeral]) {
-        Some("--ephemeral")
+fn beside_keep(doc: &Doc, spec: &MachineSpec) -> Option<String> {
+    let (id, option) = if spec.root.ephemeral != Ephemeral::No {
+        (OptionId::Ephemeral, "--ephemeral")
     } else if spec.root.volatile != Volatile::No {
-        Some("--volatile=")
+        (OptionId::Volatile, "--volatile=")
+    } else if spec.root.read_only {
+        (OptionId::ReadOnly, "--read-only")
     } else {
-        spec.root.read_only.then_some("--read-only")
-    }
+        return None;
+    };
+    Some(match doc.entries.iter().rfind(|e| e.row.id == id).map(|e| &e.origin) {
+        Some(origin @ hostel_nspawn::Origin::File { key, .. }) => format!("{key}= of {origin}"),
+        _ => option.to_owned(),
+    })
 }
 
 /// Takes our own options out; what is left is systemd-nspawn's, as it would read it.
@@ -241,9 +280,14 @@ fn shared_directory(cwd: &std::path::Path) -> Option<PathBuf> {
     (!own && device(cwd).is_some() && device(cwd) == device(std::path::Path::new("/"))).then(|| cwd.to_path_buf())
 }
 
-/// Whether an option was given.
+/// Whether an option was given, by the command line or by a settings file.
 pub(crate) fn given(doc: &Doc, ids: &[OptionId]) -> bool {
     doc.entries.iter().any(|e| ids.contains(&e.row.id))
+}
+
+/// Whether the command line gave it.
+pub(crate) fn typed(doc: &Doc, id: OptionId) -> bool {
+    doc.entries.iter().any(|e| e.row.id == id && matches!(e.origin, hostel_nspawn::Origin::Argv(_)))
 }
 
 /// A tree as named on the command line: a path has a slash, or is a disk image NAME.raw here; anything else is a machine's name.

@@ -1,6 +1,9 @@
 //! argv[0] decides who we are: hostel, or a tool that hostel stands in for.
 
+pub mod machinectl;
 pub mod nspawn;
+pub mod nspawn_enter;
+pub mod nspawn_stop;
 
 use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;
@@ -20,8 +23,12 @@ pub struct Personality {
 }
 
 /// Every personality but hostel itself. `hostel link DIR` makes a link for each.
-pub const PERSONALITIES: [Personality; 1] =
-    [Personality { name: "systemd-nspawn", word: Some("nspawn"), about: "run an OS tree in namespaces, as systemd-nspawn(1)", run: nspawn::run }];
+pub const PERSONALITIES: [Personality; 4] = [
+    Personality { name: "systemd-nspawn", word: Some("nspawn"), about: "run an OS tree in namespaces, as systemd-nspawn(1)", run: nspawn::run },
+    Personality { name: "machinectl", word: Some("machinectl"), about: "machines, as machinectl(1)", run: machinectl::run },
+    Personality { name: "nspawn-enter", word: Some("nspawn-enter"), about: "enter a machine, as nspawn-tools", run: nspawn_enter::run },
+    Personality { name: "nspawn-stop", word: Some("nspawn-stop"), about: "end a machine, as nspawn-tools", run: nspawn_stop::run },
+];
 
 /// Picks the personality and runs it.
 pub fn main(argv: &[OsString]) -> ExitCode {

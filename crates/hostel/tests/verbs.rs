@@ -127,7 +127,10 @@ fn looking_at_one() {
     assert_eq!(place.hostel(&["status", "--json", "web"]).json()["name"], json!("web"));
     let mut keys: Vec<&String> = value.as_object().unwrap().keys().collect();
     keys.sort();
-    assert_eq!(keys, ["directory", "frozen", "machine", "name", "state", "stats", "supervisor", "supervisor_error", "trouble", "uptime_seconds"]);
+    assert_eq!(
+        keys,
+        ["directory", "frozen", "machine", "name", "state", "stats", "supervisor", "supervisor_error", "tree", "trouble", "upper", "uptime_seconds"]
+    );
 
     // Nobody answers: said, and soon.
     let quiet = place.machine("quiet");

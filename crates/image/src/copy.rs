@@ -106,7 +106,7 @@ pub fn copy_tree(source: BorrowedFd<'_>, name: &Path, target: &Path, options: &O
 }
 
 /// Gives a whole copy its name.
-fn publish(
+pub(crate) fn publish(
     parent: BorrowedFd<'_>,
     partial: &std::ffi::CStr,
     dir: BorrowedFd<'_>,
@@ -193,20 +193,20 @@ pub(crate) struct Counter<'a> {
 }
 
 impl<'a> Counter<'a> {
-    fn new(tell: Option<&'a (dyn Fn(Progress) + Sync)>) -> Self {
+    pub(crate) fn new(tell: Option<&'a (dyn Fn(Progress) + Sync)>) -> Self {
         Self { files: AtomicU64::new(0), bytes: AtomicU64::new(0), told: AtomicU64::new(0), tell }
     }
 
-    fn now(&self) -> Progress {
+    pub(crate) fn now(&self) -> Progress {
         Progress { files: self.files.load(Ordering::Relaxed), bytes: self.bytes.load(Ordering::Relaxed) }
     }
 
-    fn add_file(&self) {
+    pub(crate) fn add_file(&self) {
         self.files.fetch_add(1, Ordering::Relaxed);
         self.tell();
     }
 
-    fn add_bytes(&self, bytes: u64) {
+    pub(crate) fn add_bytes(&self, bytes: u64) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.tell();
     }

@@ -8,6 +8,7 @@ pub mod architecture;
 pub mod copy;
 pub mod disk;
 mod error;
+pub mod images;
 pub mod inroot;
 pub mod kept;
 mod lockfile;
@@ -20,6 +21,7 @@ pub mod pin;
 pub mod raw;
 pub mod remove;
 pub mod shift;
+pub mod stream;
 pub mod uids;
 mod walk;
 

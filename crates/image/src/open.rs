@@ -127,7 +127,7 @@ pub fn list_in(search: &[&Path]) -> Vec<(MachineName, PathBuf)> {
 }
 
 /// What `path` is; `None` when it is nothing that holds a tree, or not there.
-fn kind_of(path: &Path) -> Result<Option<Kind>> {
+pub(crate) fn kind_of(path: &Path) -> Result<Option<Kind>> {
     let stat = match rustix::fs::stat(path) {
         Ok(stat) => stat,
         Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),

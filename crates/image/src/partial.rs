@@ -23,6 +23,9 @@ pub(crate) const TRASH: &str = "trash";
 /// A throw-away copy that a machine runs on.
 pub(crate) const EPHEMERAL: &str = "ephemeral";
 
+/// A tree or a disk image being imported: a directory or a file.
+pub(crate) const IMPORT: &str = "import";
+
 /// `.#hostel-KIND-RANDOM`.
 pub(crate) fn fresh_name(kind: &str) -> std::result::Result<CString, Cause> {
     // `kind` has no NUL: it is one of ours or one with a machine's name.
@@ -32,7 +35,7 @@ pub(crate) fn fresh_name(kind: &str) -> std::result::Result<CString, Cause> {
 /// Whether a directory entry is one that [`sweep`] may remove.
 fn is_sweepable(name: &CStr) -> bool {
     let Some(rest) = name.to_bytes().strip_prefix(PREFIX) else { return false };
-    [PARTIAL, TRASH, EPHEMERAL].iter().any(|kind| rest.strip_prefix(kind.as_bytes()).is_some_and(|rest| rest.starts_with(b"-")))
+    [PARTIAL, TRASH, EPHEMERAL, IMPORT].iter().any(|kind| rest.strip_prefix(kind.as_bytes()).is_some_and(|rest| rest.starts_with(b"-")))
 }
 
 /// Takes the lock of directory `dir`, which is `parent`/`name`. `None`: another holds it, or it went away meanwhile.
@@ -97,17 +100,56 @@ pub fn sweep(directory: &Path) -> Result<usize> {
 pub(crate) fn sweep_in(parent: BorrowedFd<'_>) -> std::result::Result<usize, Cause> {
     let mut found = Vec::new();
     walk::entries(parent, |name, kind| -> std::result::Result<(), Errno> {
-        if kind == FileType::Directory && is_sweepable(name) {
+        if matches!(kind, FileType::Directory | FileType::RegularFile) && is_sweepable(name) {
             found.push(name.to_owned());
         }
         Ok(())
     })?;
     let mut swept = 0;
     for name in found {
-        let Ok(dir) = walk::subdirectory(parent, &name) else { continue };
-        if hold(parent, &name, dir.as_fd()) == Ok(Some(())) && crate::remove::delete(parent, &name, dir).is_ok() {
-            swept += 1;
-        }
+        swept += usize::from(sweep_one(parent, &name).unwrap_or(false));
     }
     Ok(swept)
+}
+
+/// Removes one of them; `false` when somebody works on it, or it is gone.
+pub(crate) fn sweep_one(parent: BorrowedFd<'_>, name: &CStr) -> std::result::Result<bool, Cause> {
+    match walk::subdirectory(parent, name) {
+        Ok(dir) => {
+            if hold(parent, name, dir.as_fd())?.is_none() {
+                return Ok(false);
+            }
+            crate::remove::delete(parent, name, dir).map(|()| true)
+        }
+        Err(Errno::NOTDIR) => {
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+            let file = rustix::fs::openat(parent, name, flags, Mode::empty())?;
+            if hold(parent, name, file.as_fd())?.is_none() {
+                return Ok(false);
+            }
+            rustix::fs::unlinkat(parent, name, AtFlags::empty())?;
+            Ok(true)
+        }
+        Err(Errno::NOENT) => Ok(false),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Makes a new empty file for a disk image in `parent`, for root alone, and holds it.
+pub(crate) fn make_file(parent: BorrowedFd<'_>, kind: &str) -> std::result::Result<(CString, OwnedFd), Cause> {
+    for _ in 0..16 {
+        let name = fresh_name(kind)?;
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::RDWR | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(parent, &*name, flags, Mode::from_raw_mode(0o600))?;
+        match hold(parent, &name, file.as_fd()) {
+            Ok(Some(())) | Err(Errno::BADF | Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS) => return Ok((name, file)),
+            // A sweeper was quicker.
+            Ok(None) => {}
+            Err(e) => {
+                let _ = rustix::fs::unlinkat(parent, &*name, AtFlags::empty());
+                return Err(e.into());
+            }
+        }
+    }
+    Err(Cause::Os(Errno::AGAIN))
 }

@@ -25,6 +25,11 @@ const ROUNDS: u32 = 100;
 /// Refused when `path` is no directory, when it or something below it is a mount point of this mount namespace.
 /// Subvolumes of btrfs below it are deleted too. If this is interrupted, [`crate::sweep`] finishes.
 pub fn remove_tree(path: &Path) -> Result<()> {
+    remove_tree_then(path, || ())
+}
+
+/// [`remove_tree`] that calls `gone` as soon as the name is gone, before the long part.
+pub(crate) fn remove_tree_then(path: &Path, gone: impl FnOnce()) -> Result<()> {
     const VERB: &str = "remove tree";
     let (parent, name) = open_parent(path).on(VERB, path)?;
     let dir = match walk::subdirectory(parent.as_fd(), &name) {
@@ -35,6 +40,7 @@ pub fn remove_tree(path: &Path) -> Result<()> {
     .on(VERB, path)?;
     refuse_mounts_below(dir.as_fd()).on(VERB, path)?;
     let trash = move_aside(parent.as_fd(), &name).on(VERB, path)?;
+    gone();
     // Held if it can be, so that sweepers leave it to us. Who holds it else is the caller itself, for a throw-away copy of
     // its own, or a sweeper: two may well empty the same directory.
     let _held = partial::take(parent.as_fd(), &trash);
@@ -252,7 +258,7 @@ fn remove_entry(dir: BorrowedFd<'_>, name: &CStr, flags: AtFlags) -> std::result
     }
 }
 
-fn unprotect(file: BorrowedFd<'_>) -> std::result::Result<(), Errno> {
+pub(crate) fn unprotect(file: BorrowedFd<'_>) -> std::result::Result<(), Errno> {
     let kind = FileType::from_raw_mode(rustix::fs::fstat(file)?.st_mode);
     // On a device the same ioctl number may mean anything.
     if !matches!(kind, FileType::Directory | FileType::RegularFile) {

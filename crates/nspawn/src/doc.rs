@@ -1,7 +1,8 @@
 //! What the user wrote, in order, before anything is made of it.
 
 use std::ffi::{OsStr, OsString};
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
+use std::sync::Arc;
 
 use hostel_unit::quote;
 
@@ -14,6 +15,24 @@ use crate::options::OptionRow;
 pub enum Origin {
     /// Argument number, counted from 1 as a shell's `$1`.
     Argv(usize),
+    /// A settings file.
+    File {
+        /// Where the file is, fit for a message.
+        path: Arc<str>,
+        /// Counted from 1.
+        line: u32,
+        /// The key as the file's section spells it, without its `=`.
+        key: Arc<str>,
+    },
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Argv(at) => write!(f, "argv[{at}]"),
+            Self::File { path, line, .. } => write!(f, "{path}:{line}"),
+        }
+    }
 }
 
 /// One option as written.
@@ -21,19 +40,36 @@ pub enum Origin {
 pub struct Entry {
     /// Which option.
     pub row: &'static OptionRow,
-    /// Its value; `None` = written without one, `Some("")` = written with an empty one.
+    /// Its value; `None` = written without one, `Some("")` = written with an empty one. A settings file says yes or no of an
+    /// option that takes none on a command line.
     pub value: Option<String>,
     /// Where.
     pub origin: Origin,
 }
 
-/// A command line after the getopt fold: options in order, then the payload's words.
+impl Entry {
+    /// One line for people: the option as on a command line, whoever wrote it.
+    fn shown(&self) -> String {
+        let name = self.row.name();
+        let name = name.trim_end_matches('=');
+        match &self.value {
+            Some(value) => format!("{} {name} = {}", self.origin, quote(value)),
+            None => format!("{} {name}", self.origin),
+        }
+    }
+}
+
+/// A command line after the getopt fold: options in order, then the payload's words. With settings files merged into it, theirs too.
 #[derive(Debug, Clone, Default)]
 pub struct Doc {
     /// Options in the order given.
     pub entries: Vec<Entry>,
     /// Everything after the options: the payload's program and arguments.
     pub payload: Vec<OsString>,
+    /// The last settings file that wrote the payload; `None`: the command line did.
+    pub payload_origin: Option<Origin>,
+    /// What does not count, because the command line (or, with `--settings=override`, a settings file) has its group.
+    pub overridden: Vec<Entry>,
     /// Where folding stopped. What stands before it counts first, as in a program that acts option by option:
     /// `--help --nonsense` shows the help.
     pub stopped: Option<UsageError>,
@@ -43,23 +79,39 @@ impl Doc {
     /// One line per entry, for people and for tests (`--dump-doc`).
     pub fn dump(&self) -> String {
         let mut out = String::new();
+        // writing to a String cannot fail
         for entry in &self.entries {
-            let Origin::Argv(at) = entry.origin;
-            let name = entry.row.name();
-            let name = name.trim_end_matches('=');
-            // writing to a String cannot fail
-            let _ = match &entry.value {
-                Some(value) => writeln!(out, "argv[{at}] {name} = {}", quote(value)),
-                None => writeln!(out, "argv[{at}] {name}"),
-            };
+            let _ = writeln!(out, "{}", entry.shown());
+        }
+        for entry in &self.overridden {
+            let _ = writeln!(out, "overridden: {}", entry.shown());
         }
         for (i, word) in self.payload.iter().enumerate() {
-            let _ = writeln!(out, "payload[{i}] {}", shown(word));
+            let _ = match &self.payload_origin {
+                Some(origin) => writeln!(out, "{origin} payload[{i}] {}", shown(word)),
+                None => writeln!(out, "payload[{i}] {}", shown(word)),
+            };
         }
         if let Some(error) = &self.stopped {
             let _ = writeln!(out, "stopped: {error}");
         }
         out
+    }
+
+    /// What settings files say of this machine, in order: `(PATH:LINE, Key=value)`.
+    pub fn settings(&self) -> Vec<(String, String)> {
+        let entries = self.entries.iter().map(|e| (&e.origin, e.value.clone().unwrap_or_default()));
+        let words = self.payload.iter().map(|word| shown(word)).collect::<Vec<_>>().join(" ");
+        let payload = self.payload_origin.iter().map(|origin| (origin, words.clone()));
+        let of_file = |(origin, value): (&Origin, String)| match origin {
+            Origin::File { key, .. } => {
+                // `LimitCORE=` became `--rlimit=CORE=`
+                let limit = key.strip_prefix("Limit").and_then(|name| value.strip_prefix(name)?.strip_prefix('='));
+                Some((origin.to_string(), format!("{key}={}", limit.unwrap_or(&value))))
+            }
+            Origin::Argv(_) => None,
+        };
+        entries.chain(payload).filter_map(of_file).collect()
     }
 }
 

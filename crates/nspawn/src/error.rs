@@ -5,7 +5,8 @@ use std::fmt;
 use hostel_spec::Hint;
 use hostel_unit::printable;
 
-use crate::options::{self, OptionRow};
+use crate::doc::{Entry, Origin};
+use crate::options::{self, OptionRow, Status};
 
 /// Exit status of every refused command line (spec/nspawn.md 1.4).
 pub const EXIT_STATUS: u8 = 1;
@@ -64,6 +65,24 @@ pub enum UsageError {
         /// Why it waits or what does it.
         reason: &'static str,
     },
+    /// What a settings file says and cannot be done.
+    #[error("{origin}: {error}")]
+    Setting {
+        /// Where it says so.
+        origin: Origin,
+        /// The cause.
+        error: Box<UsageError>,
+    },
+    /// A settings file whose structure is unclear.
+    #[error("read {}:{line}: {why}", printable(.path))]
+    SettingsFile {
+        /// Where it is.
+        path: String,
+        /// Counted from 1.
+        line: u32,
+        /// The cause.
+        why: String,
+    },
 }
 
 impl UsageError {
@@ -79,6 +98,27 @@ impl UsageError {
     }
     pub(crate) fn variable(name: &str, value: impl Into<String>, why: impl Into<String>) -> Self {
         Self::Value { option: format!("${name}="), value: value.into(), why: why.into(), hint: None }
+    }
+    /// The error, said of what a settings file wrote.
+    pub(crate) fn of(self, entry: &Entry) -> Self {
+        let Origin::File { key, .. } = &entry.origin else { return self };
+        let error = match self {
+            Self::Value { value, why, hint, .. } => Self::Value { option: format!("{key}="), value, why, hint },
+            Self::NotYet { reason, .. } => {
+                // an option that is not there at all is not there whatever its value
+                let value = entry.value.as_deref().filter(|_| !matches!(entry.row.status, Status::NotYet(_))).unwrap_or_default();
+                Self::NotYet { what: format!("{key}={}", if value.is_empty() { value.to_owned() } else { printable(value) }), reason }
+            }
+            other => other,
+        };
+        Self::Setting { origin: entry.origin.clone(), error: Box::new(error) }
+    }
+    /// The error itself, without where a file says it.
+    pub(crate) fn root(&self) -> &Self {
+        match self {
+            Self::Setting { error, .. } => error.root(),
+            other => other,
+        }
     }
     pub(crate) fn with_hint(mut self, text: impl Into<Hint>) -> Self {
         match &mut self {
@@ -105,6 +145,8 @@ impl UsageError {
             Self::Property { .. } => Some(format!("known are {}", crate::compile::KNOWN_PROPERTIES.join(", ")).into()),
             Self::Conflict { .. } => None,
             Self::NotYet { reason, .. } => Some((*reason).into()),
+            Self::Setting { error, .. } => error.hint_among(more),
+            Self::SettingsFile { .. } => Some(Hint::MendSettings),
         }
     }
 }

@@ -1,8 +1,8 @@
-//! The systemd-nspawn dialect: its command line becomes a [`MachineSpec`]. Pure.
+//! The systemd-nspawn dialect: its command line and settings files become a [`MachineSpec`]. Pure.
 //!
 //! ```text
-//!  argv ──► getopt::fold ──► Doc ──► compile ──► Action::Run(MachineSpec)
-//!           (glibc's rules)  (--dump-doc)        or Help, Version, Print
+//!  argv ──► getopt::fold ──► Doc ──► settings::merge ──► Doc ──► compile ──► Action::Run(MachineSpec)
+//!           (glibc's rules)          (.nspawn files)     (--dump-doc)        or Help, Version, Print
 //! ```
 //! A new option is one row in `options/`, one arm in `compile/`, one line in the tests.
 
@@ -15,6 +15,7 @@ mod getopt;
 pub mod compat;
 pub mod help;
 pub mod options;
+pub mod settings;
 
 use std::ffi::OsString;
 
@@ -39,7 +40,7 @@ pub enum Action {
     Print(String),
 }
 
-/// Parses and compiles a command line; `args` goes without the program's name.
+/// Parses and compiles a command line alone, without settings files; `args` goes without the program's name.
 pub fn parse(args: &[OsString], env: &Environment) -> Result<Action, UsageError> {
     compile(&fold(args), env)
 }

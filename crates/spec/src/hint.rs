@@ -40,6 +40,10 @@ pub enum Hint {
     OwnNetwork,
     /// Put the capability into the bounding set, too.
     AlsoCapability,
+    /// Mend the settings file, or do without settings files.
+    MendSettings,
+    /// What stands at this place of a settings file may be why; settings files can be left out.
+    AlsoSettings(Cow<'static, str>),
 }
 
 impl From<&'static str> for Hint {

@@ -47,6 +47,13 @@ impl MachineName {
         Ok(Self(name))
     }
 
+    /// The name a tree's own name gives its machine: what a machine's name cannot have is dropped, as systemd-nspawn does.
+    pub fn derive(text: &str) -> Result<Self, NameError> {
+        let cleaned: String = text.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')).collect();
+        let cleaned = cleaned.trim_matches(|c: char| !c.is_ascii_alphanumeric());
+        Self::new(&cleaned[..cleaned.len().min(Self::MAX)])
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -112,6 +119,13 @@ mod tests {
         }
         for bad in ["", ".", "..", "a/b", "-a", ".a", "a..b", "a.", "a b", "a\0b", "ü", "$(id)", &"x".repeat(65), "_a", "a\n"] {
             assert!(MachineName::new(bad).is_err(), "{bad:?}");
+        }
+        for (tree, name) in [("debian", "debian"), (".hidden", "hidden"), ("my tree (1)", "mytree1"), ("a-", "a"), ("ünï-x", "n-x")] {
+            assert_eq!(MachineName::derive(tree).unwrap().as_str(), name);
+        }
+        assert_eq!(MachineName::derive(&"y".repeat(70)).unwrap().as_str().len(), 64);
+        for nothing in ["", "..", "äöü", "a..b"] {
+            assert!(MachineName::derive(nothing).is_err(), "{nothing:?}");
         }
         assert_eq!(Hostname::new("a.b.").unwrap().as_str(), "a.b");
         assert!(Hostname::new("a..").is_err());

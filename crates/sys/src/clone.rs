@@ -158,8 +158,9 @@ pub fn assert_single_threaded() -> io::Result<()> {
 /// Makes a child with a copy of this process' memory (clone3(2), Linux 5.3). Returns twice.
 ///
 /// Refused in a process with several threads: what another of them had half done, such as a lock it held or memory it was
-/// allocating, stays half done in the copy. libc's fork handlers do not run. The child leaves by exec or [`exit_now`], never
-/// by returning from main.
+/// allocating, stays half done in the copy. (A child of [`vfork_exec`] has one thread, but the memory of its parent: who makes
+/// it in a program with threads must not clone there, or must know that the others are idle.) libc's fork handlers do not
+/// run. The child leaves by exec or [`exit_now`], never by returning from main.
 pub fn clone3(args: &CloneArgs<'_>) -> io::Result<Fork> {
     if !is_made_here() {
         assert_single_threaded()?;

@@ -9,6 +9,7 @@ pub mod bpf;
 pub mod caps;
 pub mod clone;
 pub mod event;
+pub mod interfaces;
 pub mod ioctl;
 pub mod lock;
 pub mod mapper;

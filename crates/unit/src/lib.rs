@@ -1,15 +1,20 @@
-//! The systemd file language, values only: booleans, sizes, time spans, percentages, CPU lists, words and quoting. Pure.
+//! The systemd file language: files of sections, specifiers, the order of drop-ins; and values: booleans, sizes, time spans,
+//! percentages, CPU lists, words and quoting. Pure.
 //!
 //! Every parser takes the text as a person wrote it and returns either the value or a [`SyntaxError`] that
-//! names the text and the cause. Grammar: systemd.syntax(7), systemd.time(7), systemd.resource-control(5).
+//! names the text and the cause; a file comes as bytes, and what it says keeps its line. Grammar: systemd.syntax(7),
+//! systemd.time(7), systemd.resource-control(5).
 
 mod cpus;
+pub mod dropin;
+pub mod file;
 mod number;
 mod quote;
 mod scalar;
 mod share;
 mod size;
 mod span;
+pub mod specifier;
 mod words;
 
 pub use cpus::{CPU_MAX, cpu_list, show_cpus};
@@ -19,7 +24,7 @@ pub use scalar::boolean;
 pub use share::{percent_unbounded, permyriad};
 pub use size::{show_size, size};
 pub use span::{Span, TimeUnit, time_span};
-pub use words::{WordRules, first_word, words};
+pub use words::{Escapes, WordRules, first_word, words};
 
 /// A text that is not what was expected there.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -154,6 +154,51 @@ fn word_splitting() {
     assert!(paths(r"/a\").is_err());
     assert_eq!(words(",a,,b,", WordRules::COMMA).unwrap(), ["a", "b"]);
     assert_eq!(words(" a  b ", WordRules::SPACE).unwrap(), ["a", "b"]);
+    // as systemd-nspawn 252 reads Environment= and Parameters=
+    assert_eq!(words(r#"A=1 "B=x y" C=\n 'd'"e f" \"#, WordRules::STRINGS).unwrap(), ["A=1", "B=x y", r"C=\n", "de f", r"\"]);
+    assert!(words(r#"A=1 "B"#, WordRules::STRINGS).is_err());
+}
+
+#[test]
+fn specifiers() {
+    let table = |c| match c {
+        'i' => Ok(Some("web".to_owned())),
+        'e' => Ok(Some(String::new())),
+        'p' => Ok(Some("%i".to_owned())),
+        'm' => Err("the host has no machine id"),
+        _ => Ok(None),
+    };
+    for (text, expanded) in [
+        ("", ""),
+        ("plain", "plain"),
+        ("/srv/%i", "/srv/web"),
+        ("%i%i", "webweb"),
+        ("a%eb", "ab"),
+        ("100%%", "100%"),
+        ("%%i", "%i"),
+        // what a meaning says is not read again
+        ("%p", "%i"),
+        // nobody's specifiers stay
+        ("50%", "50%"),
+        ("%", "%"),
+        ("%d %ä % i", "%d %ä % i"),
+    ] {
+        assert_eq!(specifier::expand(text, table).unwrap(), expanded, "{text}");
+    }
+    assert_eq!(specifier::expand("x%m", table).unwrap_err().to_string(), "parse specifiers x%m: the host has no machine id");
+    let long = |_| Ok(Some("x".repeat(1000)));
+    assert_eq!(specifier::expand(&"%i".repeat(2000), long).unwrap_err().why, "it becomes longer than 1 MiB");
+}
+
+#[test]
+fn dropins_in_order() {
+    let listing = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+    let etc = listing(&["50-b.conf", "10-a.conf", ".hidden.conf", "README", ".conf", "x.conf~"]);
+    let run = listing(&["50-b.conf", "20-r.conf"]);
+    let usr = listing(&["90-z.conf", "10-a.conf", "05-u.conf"]);
+    let directories = [etc, run, usr];
+    assert_eq!(dropin::order(&directories), [(2, "05-u.conf"), (0, "10-a.conf"), (1, "20-r.conf"), (0, "50-b.conf"), (2, "90-z.conf")]);
+    assert_eq!(dropin::order::<String>(&[]), []);
 }
 
 #[test]
@@ -204,5 +249,13 @@ proptest! {
     fn whole_sizes_are_exact(n in any::<u64>()) {
         prop_assert_eq!(size(&n.to_string()).unwrap(), n);
         prop_assert!(size(&show_size(n)).unwrap() <= n);
+    }
+
+    #[test]
+    fn text_without_percent_is_not_expanded(text in "[^%]{0,20}") {
+        prop_assert_eq!(specifier::expand(&text, |_| Err("never asked")).unwrap(), text.as_str());
+        // and doubled percent signs are the way to say one
+        let doubled = text.replace('a', "%%");
+        prop_assert_eq!(specifier::expand(&doubled, |_| Err("never asked")).unwrap(), text.replace('a', "%"));
     }
 }

@@ -3,6 +3,17 @@
 use crate::SyntaxError;
 use crate::quote::escape_at;
 
+/// What a backslash in a word does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Escapes {
+    /// It introduces a C escape (`\n`, `\x41`, `\u00e4`).
+    C,
+    /// It takes the next character literally.
+    Literal,
+    /// Nothing: it is a character like others.
+    None,
+}
+
 /// How words are told apart.
 #[derive(Debug, Clone, Copy)]
 pub struct WordRules<'a> {
@@ -10,21 +21,23 @@ pub struct WordRules<'a> {
     pub separators: &'a str,
     /// Single and double quotes group.
     pub unquote: bool,
-    /// Backslash introduces a C escape (`\n`, `\x41`, `\u00e4`); otherwise it takes the next character literally.
-    pub c_escapes: bool,
+    /// What a backslash does.
+    pub escapes: Escapes,
     /// Each separator ends a word, so that empty words exist (`a::b`); otherwise runs of separators count once.
     pub keep_empty: bool,
 }
 
 impl WordRules<'static> {
     /// A command line or list in a unit file: white space, quotes, C escapes.
-    pub const UNIT: Self = Self { separators: " \t\n\r", unquote: true, c_escapes: true, keep_empty: false };
+    pub const UNIT: Self = Self { separators: " \t\n\r", unquote: true, escapes: Escapes::C, keep_empty: false };
+    /// A list of strings in a configuration file (`Environment=` of a .nspawn file): white space, quotes, no escapes.
+    pub const STRINGS: Self = Self { separators: " \t\n\r", unquote: true, escapes: Escapes::None, keep_empty: false };
     /// Parts of a path list as in `--bind=SRC:DST`: `\:` is a literal colon, empty parts count.
-    pub const PATHS: Self = Self { separators: ":", unquote: false, c_escapes: false, keep_empty: true };
+    pub const PATHS: Self = Self { separators: ":", unquote: false, escapes: Escapes::Literal, keep_empty: true };
     /// A comma-separated list, empty parts are skipped.
-    pub const COMMA: Self = Self { separators: ",", unquote: false, c_escapes: false, keep_empty: false };
+    pub const COMMA: Self = Self { separators: ",", unquote: false, escapes: Escapes::Literal, keep_empty: false };
     /// White space separates, nothing else is special but the backslash.
-    pub const SPACE: Self = Self { separators: " \t\n\r", unquote: false, c_escapes: false, keep_empty: false };
+    pub const SPACE: Self = Self { separators: " \t\n\r", unquote: false, escapes: Escapes::Literal, keep_empty: false };
 }
 
 /// Takes the first word off `text`; `None` at the end.
@@ -55,8 +68,8 @@ pub fn first_word(text: &mut Option<&str>, rules: WordRules<'_>) -> Result<Optio
                 return Ok(Some(word));
             }
             // single quotes do not switch escapes off: that is systemd's rule, not the shell's
-            _ if c == '\\' => {
-                let used = if rules.c_escapes {
+            _ if c == '\\' && rules.escapes != Escapes::None => {
+                let used = if rules.escapes == Escapes::C {
                     let (unescaped, used) = escape_at(&rest[next..]).map_err(refuse)?;
                     word.push(unescaped);
                     used

@@ -36,6 +36,39 @@ pub fn nspawn(data: &[u8]) {
     }
 }
 
+pub(crate) const SETTINGS_SEEDS: &[&str] = &[
+    "[Exec]\nBoot=yes\nParameters=a \"b c\"\nEnvironment=A=1 B=2\nPrivateUsers=pick\n[Files]\nBind=/a:/b\n",
+    "[Exec]\nCapability=CAP_SYS_TIME all\nSystemCallFilter=~@mount\nLimitNOFILE=1:2\nCPUAffinity=0\nCPUAffinity=\nProcessTwo=1\n",
+    "[Network]\nVirtualEthernet=yes\nPrivate=no\nPort=80\n[X-Hostel-Resources]\nMemory=%i%%\nProperty=TasksMax=5\n[X-Other]\nA=b\n",
+    "\u{feff}[Exec]\r\n; c\r\nHostname=a\\\r\n# c\r\n b\r\nKillSignal=help\nTimezone=0\n=\n[Bogus]\n",
+];
+
+/// A settings file, trusted and not, before and behind a command line: whatever it says, warnings are single lines, and what
+/// is not trusted gives nothing.
+pub fn settings(data: &[u8]) {
+    use hostel_nspawn::settings::{Mode, SettingsFile, merge};
+    let environment = Environment { vars: Vec::new(), cwd: "/work".into() };
+    let words: Vec<OsString> = ["-D/t", "--bind=/x", "--capability=bpf"].map(Into::into).into();
+    let file = |distrust| SettingsFile { path: "/x.nspawn".into(), text: data.to_vec(), distrust, dropin: data.len() % 2 == 1 };
+    for (mode, distrust) in [(Mode::Yes, None), (Mode::Override, None), (Mode::Override, Some("nobody knows it")), (Mode::Trusted, Some("-"))] {
+        match merge(hostel_nspawn::fold(&words), mode, &[file(distrust)], &environment, &|c| Ok((c == 'i').then(|| "m".into()))) {
+            Err(error) => one_line(&error),
+            Ok((doc, warnings)) => {
+                warnings.iter().for_each(|warning| one_line(warning));
+                assert!(warnings.len() <= 101);
+                match hostel_nspawn::compile(&doc, &environment) {
+                    Ok(Action::Run(spec)) if mode == Mode::Override && distrust.is_some() => {
+                        assert!(spec.mounts.len() == 1 && spec.network.veth.is_empty() && spec.process.rlimits.is_empty());
+                        assert_eq!(spec.security.bounding.without(CapSet::NSPAWN), CapSet::of(&[CapName::BPF]));
+                    }
+                    Ok(_) => {}
+                    Err(error) => one_line(&error),
+                }
+            }
+        }
+    }
+}
+
 /// A size in bytes: what we print is read back as no more than it was.
 pub fn size(data: &[u8]) {
     let Some(text) = text(data) else { return };

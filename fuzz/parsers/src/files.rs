@@ -97,3 +97,28 @@ pub fn undo_journal(data: &[u8]) {
 pub fn process_stat(data: &[u8]) {
     let _ = identity::Stat::parse(data);
 }
+
+pub(crate) const UNIT_SEEDS: &[&str] = &[
+    "[Unit]\nDescription=x\n\n[Service]\nExecStart=/bin/sh -c \\\n# comment\n  true\nRestart=\n[Install]\n",
+    "\u{feff}; c\r\n[A]\r\nk=v\\\\\r\n\0l=w\n",
+    "k=v\n[A\n",
+    "[A]\nword\n=v\n[A]\nk=%i\\",
+];
+
+/// A file of sections: what is kept is trimmed and in order, and every error is one line.
+pub fn unit_file(data: &[u8]) {
+    match hostel_unit::file::File::parse(data) {
+        Err(error) => crate::one_line(&error),
+        Ok(file) => {
+            let assignments: Vec<_> = file.sections.iter().flat_map(|s| &s.assignments).collect();
+            assert!(assignments.is_sorted_by(|a, b| a.line < b.line));
+            for a in assignments {
+                assert!(!a.key.is_empty() && a.key.len() + a.value.len() < hostel_unit::file::LINE_MAX);
+                match hostel_unit::specifier::expand(&a.value, |c| Ok((c == 'i').then(|| "x".into()))) {
+                    Ok(text) => assert!(a.value.contains('%') || text == a.value),
+                    Err(error) => crate::one_line(&error),
+                }
+            }
+        }
+    }
+}

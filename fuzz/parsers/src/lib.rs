@@ -8,9 +8,9 @@ mod disk;
 mod files;
 mod messages;
 
-pub use config::{capability, cpu_list, machine_name, nspawn, rlimit, signal, size, syscall_filter, time_span, user_selector, uuid, words};
+pub use config::{capability, cpu_list, machine_name, nspawn, rlimit, settings, signal, size, syscall_filter, time_span, user_selector, uuid, words};
 pub use disk::{disk_image, image_policy, label_order, verity_signature};
-pub use files::{cgroup_layout, machine_id, os_release, process_stat, state_file, undo_journal, users_database};
+pub use files::{cgroup_layout, machine_id, os_release, process_stat, state_file, undo_journal, unit_file, users_database};
 pub use messages::{control_request, dhcp_query, dns_message, notify_message, resolv_conf};
 
 /// One target.
@@ -24,8 +24,10 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 28] = [
+pub const TARGETS: [Target; 30] = [
     Target { name: "nspawn", body: nspawn, seeds: config::NSPAWN_SEEDS },
+    Target { name: "settings", body: settings, seeds: config::SETTINGS_SEEDS },
+    Target { name: "unit_file", body: unit_file, seeds: files::UNIT_SEEDS },
     Target { name: "size", body: size, seeds: &["1K", "1.5G", "18446744073709551615", "4M 12K", "infinity"] },
     Target { name: "time_span", body: time_span, seeds: &["1min 30s", "2h30.5min", "infinity", "1y 6month", "7µs", " 5 "] },
     Target { name: "words", body: words, seeds: &["a 'b c' \"d\\\"e\" f\\x41", "\\u00e9\\101", "a:b\\:c::", "'open", ""] },

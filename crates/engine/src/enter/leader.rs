@@ -139,6 +139,11 @@ impl Leader {
         matches!(rustix::event::poll(&mut fds, Some(&now)), Ok(0))
     }
 
+    /// Waits for its end; `false`: it has not ended in that time.
+    pub fn ended_within(&self, limit: std::time::Duration) -> Result<bool> {
+        crate::registry::recover::wait_for_end(self.pidfd(), limit).context("wait for", format!("process {}", self.pid))
+    }
+
     /// Path of its file `name` in the host's /proc. What was read there is its own if it is still alive afterwards.
     fn proc_path(&self, name: &str) -> String {
         format!("/proc/{}/{name}", self.pid)

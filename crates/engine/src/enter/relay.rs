@@ -4,8 +4,9 @@
 //! otherwise each stream that is a terminal is replaced by a pipe. Streams that are none go in as they are, which costs nothing.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Instant;
 
-use hostel_process::console::Stdio;
+use hostel_process::console::{Escape, Hotkey, Stdio};
 use hostel_process::event::{Interest, Poller};
 use hostel_process::pty;
 use hostel_process::terminal::{self, RawMode};
@@ -17,6 +18,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use super::{EnterError, Entered, Entry, Leader, Streams};
 use crate::error::{Context, Error, Result};
 
+const KILL: i32 = 9;
 const WINCH: i32 = 28;
 /// Passed on to the process: HUP INT QUIT USR1 USR2 TERM; WINCH resizes its terminal.
 const PASSED: [i32; 6] = [1, 2, 3, 10, 12, 15];
@@ -45,30 +47,39 @@ impl From<Error> for RunError {
 ///
 /// Its streams in `entry` are replaced. Signals that come meanwhile are the process'.
 pub fn run(leader: &Leader, entry: Entry<'_>, tty: bool) -> std::result::Result<WaitStatus, RunError> {
+    run_masked(leader, entry, tty, false)
+}
+
+/// The same, but `^]` typed three times within a second on a terminal ends it: the way out of a prompt that knows none.
+pub fn session(leader: &Leader, entry: Entry<'_>, tty: bool) -> std::result::Result<WaitStatus, RunError> {
+    run_masked(leader, entry, tty, true)
+}
+
+fn run_masked(leader: &Leader, entry: Entry<'_>, tty: bool, escape: bool) -> std::result::Result<WaitStatus, RunError> {
     let mask = SignalMask::of(&[1, 2, 3, 10, 12, 15, WINCH]);
     let previous = block_signals(mask).context("block", "signals")?;
-    let result = run_blocked(leader, entry, tty, mask);
+    let result = run_blocked(leader, entry, tty, escape, mask);
     let _ = set_blocked_signals(previous);
     result
 }
 
-fn run_blocked(leader: &Leader, entry: Entry<'_>, tty: bool, mask: SignalMask) -> std::result::Result<WaitStatus, RunError> {
+fn run_blocked(leader: &Leader, entry: Entry<'_>, tty: bool, escape: bool, mask: SignalMask) -> std::result::Result<WaitStatus, RunError> {
     let signals = SignalFd::new(mask).context("open", "signalfd")?;
     let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
-    run_with(leader, entry, tty, [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()], &signals)
+    run_with(leader, entry, (tty, escape), [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()], &signals)
 }
 
 fn run_with(
     leader: &Leader,
     entry: Entry<'_>,
-    tty: bool,
+    (tty, escape): (bool, bool),
     ours: [BorrowedFd<'_>; 3],
     signals: &SignalFd,
 ) -> std::result::Result<WaitStatus, RunError> {
     if tty {
         let size = ours.iter().find_map(terminal::size);
         let entered = super::enter(leader, &Entry { streams: Streams::Terminal(size), ..entry }).map_err(RunError::Enter)?;
-        return on_terminal(entered, ours, signals).map_err(RunError::Here);
+        return on_terminal(entered, ours, signals, escape).map_err(RunError::Here);
     }
     if !ours.iter().any(terminal::is_tty) {
         // All that is left to us is to wait and to pass signals on, wherever we are.
@@ -105,7 +116,7 @@ fn pipe_for(number: usize, fd: BorrowedFd<'_>, pumps: &mut Vec<Pump>) -> Result<
     }
 }
 
-fn on_terminal(mut entered: Entered, ours: [BorrowedFd<'_>; 3], signals: &SignalFd) -> Result<WaitStatus> {
+fn on_terminal(mut entered: Entered, ours: [BorrowedFd<'_>; 3], signals: &SignalFd, escape: bool) -> Result<WaitStatus> {
     let master = entered.terminal.take().ok_or_else(|| Error::new("use", "terminal in the machine", "there is none"))?;
     let _raw = if terminal::is_tty(ours[0]) && terminal::is_tty(ours[1]) {
         Some(RawMode::enter(ours[0], ours[1]).context("change", "mode of the terminal")?)
@@ -115,7 +126,11 @@ fn on_terminal(mut entered: Entered, ours: [BorrowedFd<'_>; 3], signals: &Signal
     let stream = |result: rustix::io::Result<Stdio>| result.context("use", "standard streams");
     // A pty master is its own two ends.
     let pumps = vec![
-        Pump { farewell: END_OF_FILE, ..Pump::new(stream(Stdio::reader(ours[0]))?, stream(Stdio::writer(master.as_fd()))?, true) },
+        Pump {
+            farewell: END_OF_FILE,
+            escape: escape.then(Escape::default),
+            ..Pump::new(stream(Stdio::reader(ours[0]))?, stream(Stdio::writer(master.as_fd()))?, true)
+        },
         Pump::new(stream(Stdio::reader(master.as_fd()))?, stream(Stdio::writer(ours[1]))?, false),
     ];
     Relay::new(entered, signals, pumps, Some(master))?.run()
@@ -131,6 +146,8 @@ struct Pump {
     input: bool,
     /// Sent when `from` ends: the end-of-file character of a terminal, which cannot be closed in one direction.
     farewell: &'static [u8],
+    /// Looks for the keys that end the session.
+    escape: Option<Escape>,
 }
 
 /// What came of a turn: which ends are of no more use, and whether there was nothing to read.
@@ -139,11 +156,13 @@ struct Finished {
     from: bool,
     to: bool,
     idle: bool,
+    /// The keys that end the session were typed.
+    escaped: bool,
 }
 
 impl Pump {
     fn new(from: Stdio, to: Stdio, input: bool) -> Self {
-        Self { from: Some(from), to: Some(to), held: Vec::new(), sent: 0, input, farewell: b"" }
+        Self { from: Some(from), to: Some(to), held: Vec::new(), sent: 0, input, farewell: b"", escape: None }
     }
 
     fn is_empty(&self) -> bool {
@@ -155,7 +174,7 @@ impl Pump {
         let mut finished = Finished::default();
         if self.deliver().is_err() {
             // Nobody takes it any more: the writer is told by its end closing.
-            return Finished { from: true, to: true, idle: true };
+            return Finished { from: true, to: true, idle: true, escaped: false };
         }
         let Some(from) = self.from.as_ref().filter(|_| self.sent == self.held.len()) else { return finished };
         self.held.resize(PIECE, 0);
@@ -163,7 +182,12 @@ impl Pump {
         let read = from.read(&mut self.held);
         self.held.truncate(read.unwrap_or(0));
         match read {
-            Ok(n) if n > 0 => {}
+            Ok(n) if n > 0 => {
+                if let Some((at, Hotkey::Kill)) = self.escape.as_mut().and_then(|e| e.scan(&self.held, Instant::now())) {
+                    self.held.truncate(at);
+                    finished.escaped = true;
+                }
+            }
             Err(Errno::AGAIN) => return Finished { idle: true, ..finished },
             _ => {
                 finished.from = true;
@@ -171,7 +195,7 @@ impl Pump {
             }
         }
         if self.deliver().is_err() {
-            return Finished { from: true, to: true, idle: true };
+            return Finished { from: true, to: true, idle: true, escaped: false };
         }
         finished.to = finished.from && self.is_empty();
         finished
@@ -266,6 +290,10 @@ impl<'s> Relay<'s> {
         let mut finished = pump.turn();
         // An input that ended earlier, whose last bytes are delivered now.
         finished.to |= pump.from.is_none() && pump.is_empty();
+        if finished.escaped {
+            // It leads its session, whose other processes are hung up by the kernel.
+            let _ = clone::pidfd_send_signal(self.entered.pidfd.as_fd(), KILL);
+        }
         // The machine's terminal goes on being read from through the same device.
         if let Some(from) = pump.from.take_if(|_| finished.from) {
             self.poller.forget(Token::From(n), &from);

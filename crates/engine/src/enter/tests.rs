@@ -437,14 +437,25 @@ fn changed_user() {
     let flags = ["--net", "--uts", "--ipc", "--cgroup"];
     let Some(guest) = Guest::start_with(&flags, &["setpriv", "--reuid=65534", "--clear-groups"], &format!("{READY} cat")) else { return };
     assert_eq!(guest.leader.facts().unwrap().uid, 65534);
-    // A copy of the memory: what the child opens and remembers is of its own descriptor table.
-    let clone::Fork::Parent { pidfd, .. } = clone::clone3(&clone::CloneArgs::default()).unwrap() else {
+    let status = in_a_copy(|| {
         let null = File::open("/dev/null").unwrap();
         let order = Order::sh("[ $(id -u) = 0 ] && exit 6");
         let entered = enter(&guest.leader, &order.entry(Streams::Given([null.as_fd(), null.as_fd(), null.as_fd()])));
-        clone::exit_now(entered.map_or_else(|e| e.exit_code().into(), |e| e.wait().map_or(98, WaitStatus::shell_code)))
-    };
-    assert_eq!(clone::wait_pidfd(pidfd.as_fd(), clone::WAIT_EXITED).unwrap(), Some(WaitStatus::Exited(6)));
+        entered.map_or_else(|e| e.exit_code().into(), |e| e.wait().map_or(98, WaitStatus::shell_code))
+    });
+    assert_eq!(status, 6);
+}
+
+/// Runs `body` in a process of one thread and with a copy of the memory: what it opens and remembers is of its own
+/// descriptor table. It is made by a child of this one, which has the threads of libtest.
+fn in_a_copy(body: impl Fn() -> i32) -> i32 {
+    let status = |pidfd: OwnedFd| clone::wait_pidfd(pidfd.as_fd(), clone::WAIT_EXITED).ok().flatten().map_or(97, WaitStatus::shell_code);
+    let made = clone::vfork_exec(&clone::CloneArgs::default(), &mut || match clone::clone3(&clone::CloneArgs::default()) {
+        Ok(clone::Fork::Child) => clone::exit_now(body()),
+        Ok(clone::Fork::Parent { pidfd, .. }) => status(pidfd),
+        Err(_) => 96,
+    });
+    status(made.unwrap().1)
 }
 
 fn statuses_of(guest: &Guest) {
@@ -472,15 +483,12 @@ fn for_good() {
     let cases = [(&guest, script(&guest, 7), 7), (&privileged, script(&privileged, 8), 8), (&guest, "kill -9 $$".into(), 137)];
     let go_in = |guest: &Guest, order: &Order| {
         // Whoever goes in stays in: each time another child, of one thread.
-        match clone::clone3(&clone::CloneArgs::default()).unwrap() {
-            clone::Fork::Child => {
-                let null = File::open("/dev/null").unwrap();
-                let entry = order.entry(Streams::Given([null.as_fd(), null.as_fd(), null.as_fd()]));
-                let entered = enter_for_good(&guest.leader, &entry);
-                clone::exit_now(entered.map_or_else(|e| e.exit_code().into(), |e| e.wait().map_or(98, WaitStatus::shell_code)))
-            }
-            clone::Fork::Parent { pidfd, .. } => clone::wait_pidfd(pidfd.as_fd(), clone::WAIT_EXITED).unwrap().unwrap().shell_code(),
-        }
+        in_a_copy(|| {
+            let null = File::open("/dev/null").unwrap();
+            let entry = order.entry(Streams::Given([null.as_fd(), null.as_fd(), null.as_fd()]));
+            let entered = enter_for_good(&guest.leader, &entry);
+            entered.map_or_else(|e| e.exit_code().into(), |e| e.wait().map_or(98, WaitStatus::shell_code))
+        })
     };
     for (guest, script, want) in &cases {
         assert_eq!(go_in(guest, &Order::sh(script)), *want, "{script}");

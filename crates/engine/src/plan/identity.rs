@@ -20,16 +20,17 @@ pub(super) fn name(spec: &MachineSpec, host: &Host, tree: &TreeFacts, random: [u
         (None, Some(last)) => last.to_string_lossy().into_owned(),
         (None, None) => host.hostname.clone(),
     };
-    // As systemd-nspawn: what a host name cannot have is dropped from the directory's name.
-    let cleaned: String = text.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')).collect();
-    let cleaned = cleaned.trim_matches(|c: char| !c.is_ascii_alphanumeric());
-    let cleaned: String = cleaned.chars().take(MachineName::MAX).collect();
-    let cleaned = match spec.root.ephemeral {
-        Ephemeral::No => cleaned,
+    let own = MachineName::derive(&text)
+        .map_err(|_| Error::new("derive", "machine name", format!("nothing of {text:?} can be used")).hint(Hint::GiveName))?;
+    match spec.root.ephemeral {
+        Ephemeral::No => Ok(own),
         // Several throw-away copies of one tree run side by side.
-        _ => format!("{}-{:016x}", &cleaned[..cleaned.len().min(MachineName::MAX - 17)], u64::from_le_bytes(random)),
-    };
-    MachineName::new(cleaned).map_err(|_| Error::new("derive", "machine name", format!("nothing of {text:?} can be used")).hint(Hint::GiveName))
+        _ => {
+            let own = own.as_str();
+            let name = format!("{}-{:016x}", &own[..own.len().min(MachineName::MAX - 17)], u64::from_le_bytes(random));
+            MachineName::new(name).map_err(|e| Error::new("derive", "machine name", e.why))
+        }
+    }
 }
 
 impl Builder<'_> {

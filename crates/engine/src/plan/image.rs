@@ -174,7 +174,7 @@ fn can_be_opened(part: &Part, mapper: &Mapper, caller: &Caller) -> Result<()> {
         let error = Error::new(verb, object, "this kernel has no device-mapper (/dev/mapper/control is missing)");
         return Err(match part.protection {
             Protection::Luks => error,
-            _ => error.hint("--image-policy=root=unprotected:usr=unprotected:=open would use it without verifying it"),
+            _ => error.hint("the image policy root=unprotected:usr=unprotected:=open would use it without verifying it"),
         });
     }
     if tool.is_none() {
@@ -242,7 +242,7 @@ impl Builder<'_> {
     pub(super) fn image_ownership(&self, ids: Option<IdChoice>) -> Result<(bool, bool)> {
         let (map, chown) = ownership(self.spec, self.tree, ids);
         if chown && !map && self.tree.read_only {
-            return Err(Error::new("shift", "the image's ids", "it is used read-only").hint("use --private-users-ownership=map or off"));
+            return Err(Error::new("shift", "the image's ids", "it is used read-only").hint(hostel_spec::Hint::KeepOwners));
         }
         Ok((map, chown))
     }

@@ -198,7 +198,7 @@ fn check_range(ids: Option<IdChoice>) -> Result<()> {
     match ids {
         Some(IdChoice::Fixed(range)) if range.base & 0xffff != 0 || range.count != 65536 => {
             Err(Error::new("shift", "the tree's ids", "on disk only ranges of 65536 that begin at a multiple of 65536 are used")
-                .hint("use --private-users-ownership=map or off"))
+                .hint(Hint::KeepOwners))
         }
         _ => Ok(()),
     }

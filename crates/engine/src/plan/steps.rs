@@ -192,6 +192,8 @@ pub enum BondStep {
         /// Where it will be, for `owneridmap`.
         target: PathBuf,
     },
+    /// Makes a read-only mount one that the machine's root cannot make writable again.
+    Lock(Slot),
     /// Makes the root, an overlay with its upper layer on a tmpfs, with the host's rights, and puts it on top of the payload's "/".
     StackRoot {
         /// The lower layer.
@@ -440,6 +442,7 @@ impl fmt::Display for BondStep {
                 }
                 f.write_str("; upper layers on tmpfs, with the host's rights (Linux before 6.6)")
             }
+            BondStep::Lock(slot) => write!(f, "lock mount {} read-only", slot.0),
             BondStep::PlaceInV1 => f.write_str("place into v1 cgroups"),
             BondStep::Wire(wiring) => write!(f, "{wiring}"),
         }

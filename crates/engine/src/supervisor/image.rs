@@ -107,7 +107,7 @@ impl OpenImage {
     fn lock(&mut self, plan: &Plan, shared: bool) -> Result<()> {
         let lock = if shared { locks::Lock::Shared } else { locks::Lock::Exclusive };
         let busy = |e: hostel_image::Error| match e.cause {
-            Cause::Busy { .. } => Error::from(e).hint("stop the machine that runs on it, or use --read-only or --ephemeral"),
+            Cause::Busy { .. } => Error::from(e).hint(hostel_spec::Hint::TreeInUse),
             _ => e.into(),
         };
         if !self.raw.device {

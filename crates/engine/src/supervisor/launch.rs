@@ -33,6 +33,7 @@ use super::prepare::{self, Made};
 use super::{overlay, parcel};
 use crate::cgroup::Layout;
 use crate::error::{Context, Error, Result, io_text};
+use crate::inside;
 use crate::plan::Plan;
 use crate::plan::steps::{BondStep, PayloadStep, Slot};
 use crate::registry::{Claim, ProcessId, Undo};
@@ -241,6 +242,10 @@ fn bond(steps: &[BondStep], made: &mut Made, claim: &mut Claim, pid: i32, users:
             BondStep::MapIds => *users = Some(map_ids(made, pid)?),
             BondStep::MapTree { slot, chown } => map_tree(made, *slot, *chown, users.as_ref().map(AsFd::as_fd))?,
             BondStep::MapMount { slot, mapping, target } => map_mount(made, *slot, *mapping, target, users.as_ref().map(AsFd::as_fd))?,
+            BondStep::Lock(slot) => {
+                let locked = inside::lock(made.slot(*slot).context("use", "bind mount")?)?;
+                made.slots[slot.0] = Some(locked);
+            }
             BondStep::StackRoot { lower, submounts } => overlay::stack_for(made, pid, *lower, submounts)?,
             BondStep::PlaceInV1 => {
                 if let Some(cgroup) = &made.cgroup {

@@ -10,10 +10,10 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAnci
 
 use super::prepare::Made;
 use crate::plan::Plan;
-use crate::plan::steps::{HostStep, Slot};
+use crate::plan::steps::{BondStep, HostStep, Slot};
 
-/// Most descriptors in one message: seven mounts and the console is what a machine has now.
-const MOST: usize = 24;
+/// Most descriptors in one message, as the kernel has it (SCM_MAX_FD): eight mounts, the console, and the read-only binds.
+const MOST: usize = 253;
 const SPACE: usize = rustix::cmsg_space!(ScmRights(MOST));
 
 /// What was received.
@@ -39,7 +39,9 @@ impl Parcel {
 
 /// The slots that travel, in their order.
 fn slots(plan: &Plan) -> impl Iterator<Item = Slot> {
-    plan.beside.iter().filter_map(|step| if let HostStep::Prepare(slot, _) = step { Some(*slot) } else { None })
+    let beside = plan.beside.iter().filter_map(|step| if let HostStep::Prepare(slot, _) = step { Some(*slot) } else { None });
+    // A locked mount is a new one: what the payload has of it from its birth is the other.
+    beside.chain(plan.bond.iter().filter_map(|step| if let BondStep::Lock(slot) = step { Some(*slot) } else { None }))
 }
 
 fn has_console(plan: &Plan) -> bool {

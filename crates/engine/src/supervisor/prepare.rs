@@ -286,7 +286,7 @@ fn make_cgroup(plan: &Plan, layout: &Layout, claim: &mut Claim, made: &mut Made)
         other => other,
     }?;
     if made.base() != 0 {
-        cgroup.delegate(Uid::from_raw(made.base()), Gid::from_raw(made.base())).map_err(|e| Error::new("delegate", "cgroup", e))?;
+        cgroup.delegate(Uid::from_raw(made.base()), Gid::from_raw(made.base())).map_err(Error::from)?;
     }
     made.cgroup = Some(cgroup);
     Ok(())

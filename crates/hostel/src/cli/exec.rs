@@ -9,12 +9,12 @@ use hostel_engine::enter::{self, Cause, Entry, Known, Leader, Placement, Selecti
 use hostel_engine::error::{Context, Error};
 use hostel_engine::registry::Machine;
 use hostel_process::r#become::Program;
-use hostel_spec::{MachineName, OsText, ProcessSpec, UserSelector};
+use hostel_spec::{CapSet, MachineName, OsText, ProcessSpec, UserSelector};
 use lexopt::Arg::{Long, Short, Value};
 use lexopt::ValueExt;
 
 use super::{Failure, Outcome, Verb, look};
-use crate::{machine, output};
+use crate::{foreign, machine, output};
 
 /// The verb.
 pub(super) const VERB: Verb = Verb {
@@ -38,26 +38,28 @@ pub(super) const VERB: Verb = Verb {
 
 /// What to run, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Order {
-    pub(super) name: MachineName,
-    pub(super) process: ProcessSpec,
-    pub(super) tty: Option<bool>,
-    pub(super) selection: Selection,
+pub(crate) struct Order {
+    pub(crate) name: MachineName,
+    pub(crate) process: ProcessSpec,
+    pub(crate) tty: Option<bool>,
+    pub(crate) selection: Selection,
+    /// On a terminal, `^]` three times within a second ends it.
+    pub(crate) escape: bool,
 }
 
 impl Order {
-    pub(super) fn new(name: MachineName) -> Self {
-        Self { name, process: ProcessSpec::default(), tty: None, selection: Selection::default() }
+    pub(crate) fn new(name: MachineName) -> Self {
+        Self { name, process: ProcessSpec::default(), tty: None, selection: Selection::default(), escape: false }
     }
 }
 
 /// A user as typed: a number is a uid.
-pub(super) fn user(text: &str) -> Result<UserSelector, Failure> {
+pub(crate) fn user(text: &str) -> Result<UserSelector, Failure> {
     hostel_process::userdb::parse_selector(text).map_err(|e| Failure::Usage(e.to_string()))
 }
 
 /// `NAME=VALUE`, or `NAME` with the value it has here.
-pub(super) fn variable(word: OsString) -> Result<Option<OsText>, Failure> {
+pub(crate) fn variable(word: OsString) -> Result<Option<OsText>, Failure> {
     if word.as_encoded_bytes().contains(&b'=') {
         return if word.as_encoded_bytes().starts_with(b"=") {
             Err(Failure::Usage("parse --setenv: the name is missing".into()))
@@ -113,8 +115,16 @@ fn run(args: &[OsString]) -> Outcome {
 }
 
 /// Runs `order` in its machine, to its end.
-pub(super) fn run_in(order: &Order) -> Outcome {
-    let found = look::to_enter(&machine::open_registry()?, &order.name)?;
+pub(crate) fn run_in(order: &Order) -> Outcome {
+    let found = match look::to_enter(&machine::open_registry()?, &order.name) {
+        Ok(found) => found,
+        Err(error) => {
+            return match foreign::find(&order.name) {
+                Some((leader, kind)) => run_in_foreign(order, &leader, kind),
+                None => Err(error.into()),
+            };
+        }
+    };
     shield(&found)?;
     // What we hold and have in memory is nothing the machine may look into while we are seen in it.
     hostel_sys::proc::set_dumpable(false).context("protect", "this process")?;
@@ -136,24 +146,64 @@ pub(super) fn run_in(order: &Order) -> Outcome {
         let error = Error::new("read", format!("system call filter of {}", order.name), "it has one, but its file is missing");
         return Err(error.hint("start the machine anew; what enters it now would not be filtered").into());
     }
-    let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    let tty = order.tty.unwrap_or(terminal);
-    let term = std::env::var_os("TERM").filter(|_| tty).map(OsText::from);
-    let dumb = OsText::from("dumb");
-    let env = enter::environment(Some(term.as_ref().unwrap_or(&dumb)), state.container.as_deref());
-    let entry = Entry {
-        selection: order.selection,
+    let place = Place {
         placement: placement.as_ref(),
-        process: &order.process,
-        program: Program::Command,
-        env: &env,
+        container: state.container.as_deref(),
         bounding: state.bounding,
         known: Known::of(state),
         filter: &filter,
         unfiltered: false,
+    };
+    run_at(order, &leader, &place)
+}
+
+/// The same in a machine that others run. Its filter is not known to us: what enters has the leader's capabilities, no more.
+fn run_in_foreign(order: &Order, leader: &Leader, kind: foreign::Kind) -> Outcome {
+    if leader.shares("user")? {
+        enter::shield::shield(&std::env::args_os().collect::<Vec<_>>(), &std::env::vars_os().collect::<Vec<_>>())?;
+    }
+    hostel_sys::proc::set_dumpable(false).context("protect", "this process")?;
+    let placement = Placement::beside(leader)?;
+    let container = match kind {
+        foreign::Kind::Nspawn => "systemd-nspawn",
+        foreign::Kind::Lxc => "lxc",
+    };
+    // As nsenter and machinectl do it with machines of others: held by the leader's capabilities, not by a filter nobody can read.
+    let place = Place { placement: Some(&placement), container: Some(container), bounding: None, known: None, filter: &[], unfiltered: true };
+    run_at(order, leader, &place)
+}
+
+/// What the machine, not the order, says about an entered process.
+struct Place<'a> {
+    placement: Option<&'a Placement>,
+    container: Option<&'a str>,
+    bounding: Option<CapSet>,
+    known: Option<Known>,
+    filter: &'a [hostel_sys::seccomp::Insn],
+    /// Whether it may be entered though its filter is not known.
+    unfiltered: bool,
+}
+
+fn run_at(order: &Order, leader: &Leader, place: &Place<'_>) -> Outcome {
+    let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    let tty = order.tty.unwrap_or(terminal);
+    let term = std::env::var_os("TERM").filter(|_| tty).map(OsText::from);
+    let dumb = OsText::from("dumb");
+    let env = enter::environment(Some(term.as_ref().unwrap_or(&dumb)), place.container);
+    let entry = Entry {
+        selection: order.selection,
+        placement: place.placement,
+        process: &order.process,
+        program: Program::Command,
+        env: &env,
+        bounding: place.bounding,
+        known: place.known,
+        filter: place.filter,
+        unfiltered: place.unfiltered,
         streams: Streams::Inherit,
     };
-    match relay::run(&leader, entry, tty) {
+    let run = if order.escape { relay::session } else { relay::run };
+    match run(leader, entry, tty) {
         Ok(status) => Ok(status.shell_code() as u8),
         Err(RunError::Enter(error)) => {
             let status = match error.cause {

@@ -32,11 +32,24 @@ pub(super) const VERB: Verb = Verb {
     run,
 };
 
+/// Who gets the signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Target {
+pub(crate) enum Target {
     Leader,
     All,
     Supervisor,
+}
+
+impl Target {
+    /// As it is typed.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        Some(match text {
+            "leader" => Self::Leader,
+            "all" => Self::All,
+            "supervisor" => Self::Supervisor,
+            _ => return None,
+        })
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -55,12 +68,7 @@ fn parse(args: &[OsString]) -> std::result::Result<Option<Order>, Failure> {
             Short('s') | Long("signal") => signal = Signal::parse(&words.value()?.string()?).map_err(|e| Failure::Usage(e.to_string()))?,
             Long("whom" | "kill-whom") => {
                 let text = words.value()?.string()?;
-                target = match text.as_str() {
-                    "leader" => Target::Leader,
-                    "all" => Target::All,
-                    "supervisor" => Target::Supervisor,
-                    _ => return Err(Failure::Usage(format!("parse --whom={text}: it takes leader, all or supervisor"))),
-                };
+                target = Target::parse(&text).ok_or_else(|| Failure::Usage(format!("parse --whom={text}: it takes leader, all or supervisor")))?;
             }
             Short('h') | Long("help") => return Ok(None),
             Value(word) => look::one(&mut name, &word)?,
@@ -72,7 +80,12 @@ fn parse(args: &[OsString]) -> std::result::Result<Option<Order>, Failure> {
 
 fn run(args: &[OsString]) -> Outcome {
     let Some(Order { name, signal, target }) = parse(args)? else { return Ok(output::show(&super::verb_help(&VERB))) };
-    let machine = look::running(&machine::open_registry()?, &name)?;
+    send(&name, signal, target)
+}
+
+/// Sends it.
+pub(crate) fn send(name: &MachineName, signal: Signal, target: Target) -> Outcome {
+    let machine = look::running(&machine::open_registry()?, name)?;
     match target {
         Target::Supervisor => {
             // A damaged state file does not keep anybody from ending its writer: the lock file has the number, too.

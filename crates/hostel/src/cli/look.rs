@@ -15,16 +15,16 @@ use hostel_spec::MachineName;
 use super::Failure;
 
 /// How long a supervisor may take to answer.
-pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A machine's name as typed.
-pub(super) fn name(word: &OsStr) -> std::result::Result<MachineName, Failure> {
+pub(crate) fn name(word: &OsStr) -> std::result::Result<MachineName, Failure> {
     let text = word.to_str().map_or_else(|| word.to_string_lossy().into_owned(), str::to_owned);
     MachineName::new(text).map_err(|e| Failure::Usage(e.to_string()))
 }
 
 /// Keeps the one name a verb takes.
-pub(super) fn one(slot: &mut Option<MachineName>, word: &OsStr) -> std::result::Result<(), Failure> {
+pub(crate) fn one(slot: &mut Option<MachineName>, word: &OsStr) -> std::result::Result<(), Failure> {
     let given = name(word)?;
     match slot.replace(given) {
         None => Ok(()),
@@ -33,12 +33,12 @@ pub(super) fn one(slot: &mut Option<MachineName>, word: &OsStr) -> std::result::
 }
 
 /// The name, which has to be there.
-pub(super) fn required(slot: Option<MachineName>) -> std::result::Result<MachineName, Failure> {
+pub(crate) fn required(slot: Option<MachineName>) -> std::result::Result<MachineName, Failure> {
     slot.ok_or_else(|| Failure::Usage("which machine? give its name".into()))
 }
 
 /// A verb that takes a machine's name and nothing else, or `None`: its help was asked for, and has been printed.
-pub(super) fn only_name(
+pub(crate) fn only_name(
     verb: &super::Verb,
     args: &[OsString],
     mut flag: impl FnMut(&str) -> bool,
@@ -61,7 +61,7 @@ pub(super) fn only_name(
 }
 
 /// A machine that runs, or is being started.
-pub(super) fn running(registry: &Registry, name: &MachineName) -> Result<Machine> {
+pub(crate) fn running(registry: &Registry, name: &MachineName) -> Result<Machine> {
     not_dead(registry.load(name)?)
 }
 
@@ -79,7 +79,7 @@ fn not_dead(machine: Machine) -> Result<Machine> {
 }
 
 /// What it says of itself; an error when that cannot be read, or is not there yet.
-pub(super) fn state(machine: &Machine) -> Result<&MachineState> {
+pub(crate) fn state(machine: &Machine) -> Result<&MachineState> {
     match &machine.state {
         Ok(Some(state)) => Ok(state),
         Ok(None) => Err(Error::new("look at", format!("machine {}", machine.name), "it is being started").hint("try again in a moment")),
@@ -94,37 +94,37 @@ pub(super) fn state(machine: &Machine) -> Result<&MachineState> {
 }
 
 /// Connects to its supervisor.
-pub(super) fn connect(machine: &Machine, patience: Duration) -> std::result::Result<Connection, CallError> {
+pub(crate) fn connect(machine: &Machine, patience: Duration) -> std::result::Result<Connection, CallError> {
     machine.directory().map_or(Err(CallError::NobodyListens), |dir| Connection::connect(dir, patience))
 }
 
 /// Its cgroup, by the recorded paths; `None`: none is recorded.
-pub(super) fn cgroup(state: &MachineState) -> Option<std::result::Result<MachineCgroup, hostel_engine::cgroup::CgroupError>> {
+pub(crate) fn cgroup(state: &MachineState) -> Option<std::result::Result<MachineCgroup, hostel_engine::cgroup::CgroupError>> {
     let paths: Vec<PathBuf> = state.cgroup.iter().chain(&state.cgroups_v1).map(|p| PathBuf::from(p.as_os_str())).collect();
     (!paths.is_empty()).then(|| MachineCgroup::open_recorded(&paths))
 }
 
 /// A machine looked at once.
 #[derive(Debug)]
-pub(super) struct Look {
+pub(crate) struct Look {
     /// Its directory's say.
-    pub(super) machine: Machine,
+    pub(crate) machine: Machine,
     /// Its figures; all unknown for a machine that does not run.
-    pub(super) stats: Stats,
+    pub(crate) stats: Stats,
     /// Resident memory of its processes, in bytes, pages they share counted several times: for hosts where no
     /// controller counts.
-    pub(super) resident: Option<u64>,
+    pub(crate) resident: Option<u64>,
     /// Processes, where no controller counts tasks.
-    pub(super) processes: Option<u64>,
+    pub(crate) processes: Option<u64>,
     /// Its cgroup is frozen.
-    pub(super) frozen: bool,
+    pub(crate) frozen: bool,
     /// The addresses it has now; those it was given, when they cannot be looked at.
-    pub(super) addresses: Vec<String>,
+    pub(crate) addresses: Vec<String>,
 }
 
 impl Look {
     /// Looks at `machine`.
-    pub(super) fn at(machine: Machine) -> Self {
+    pub(crate) fn at(machine: Machine) -> Self {
         let mut look = Self { machine, stats: Stats::default(), resident: None, processes: None, frozen: false, addresses: Vec::new() };
         look.addresses = look.ask_addresses();
         let group = match look.machine.known() {
@@ -156,7 +156,7 @@ impl Look {
     }
 
     /// One word: starting, running, paused, stopping, rebooting, dead, damaged.
-    pub(super) fn state(&self) -> &'static str {
+    pub(crate) fn state(&self) -> &'static str {
         match (&self.machine.state, self.machine.liveness) {
             (_, Liveness::Dead) => "dead",
             (Err(_), _) => "damaged",
@@ -171,7 +171,7 @@ impl Look {
     }
 
     /// Why it is damaged, or dead.
-    pub(super) fn trouble(&self) -> Option<String> {
+    pub(crate) fn trouble(&self) -> Option<String> {
         match (&self.machine.state, self.machine.liveness) {
             (Err(why), _) => Some(crate::output::clean(why)),
             (_, Liveness::Dead) => Some("its supervisor is dead; `hostel clean` removes what it left".into()),
@@ -183,12 +183,12 @@ impl Look {
     }
 
     /// Process number of PID 1, while it lives.
-    pub(super) fn leader(&self) -> Option<i32> {
+    pub(crate) fn leader(&self) -> Option<i32> {
         self.machine.known().filter(|_| self.machine.liveness != Liveness::Dead)?.leader.map(|l| l.pid)
     }
 
     /// The init of a booted machine: what PID 1 is now, which at its very start cannot be told yet.
-    pub(super) fn init(&self) -> Option<String> {
+    pub(crate) fn init(&self) -> Option<String> {
         let state = self.machine.known().filter(|_| self.machine.liveness != Liveness::Dead)?;
         let first = state.init.as_ref()?;
         let now = state.leader.and_then(|id| Leader::from_identity(id).ok()).map(|leader| Evidence::of(&leader).label());
@@ -196,20 +196,20 @@ impl Look {
     }
 
     /// Process number of the supervisor, while it lives.
-    pub(super) fn supervisor(&self) -> Option<i32> {
+    pub(crate) fn supervisor(&self) -> Option<i32> {
         let known = self.machine.known().map(|s| s.supervisor.pid).or(self.machine.owner);
         known.filter(|_| self.machine.liveness != Liveness::Dead)
     }
 
     /// Seconds since PID 1 was started, while it lives.
-    pub(super) fn uptime(&self) -> Option<u64> {
+    pub(crate) fn uptime(&self) -> Option<u64> {
         let state = self.machine.known().filter(|s| s.started_boottime > 0 && self.machine.liveness != Liveness::Dead)?;
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
         Some((now.tv_sec as u64).saturating_sub(state.started_boottime / 1_000_000_000))
     }
 
     /// Memory for people: `12.3M`, `~12.3M` where it is estimated, `-`.
-    pub(super) fn memory(&self) -> String {
+    pub(crate) fn memory(&self) -> String {
         match (self.stats.memory_current, self.resident) {
             (Some(exact), _) => crate::output::bytes(exact),
             (None, Some(estimate)) => format!("~{}", crate::output::bytes(estimate)),
@@ -226,7 +226,7 @@ fn resident(pid: i32) -> u64 {
 }
 
 /// The figures as JSON; unknown ones are null.
-pub(super) fn stats_json(look: &Look) -> serde_json::Value {
+pub(crate) fn stats_json(look: &Look) -> serde_json::Value {
     let s = &look.stats;
     serde_json::json!({
         "memory_bytes": s.memory_current,

@@ -1,25 +1,44 @@
 //! The native command line: one row and one file per verb.
 
+mod autostart;
+pub(crate) mod bind;
 mod boot;
 mod clean;
+mod clean_images;
+mod clone;
 mod console;
+pub(crate) mod cp;
 mod doctor;
+pub(crate) mod edit;
+pub(crate) mod enable;
 mod enter;
-mod exec;
+pub(crate) mod exec;
 mod generate;
+mod image;
+mod image_status;
+mod images;
 mod inspect;
-mod kill;
+pub(crate) mod kill;
 mod link;
+pub(crate) mod login;
 mod logs;
-mod look;
+pub(crate) mod look;
 mod net;
 mod pause;
 mod plan;
+mod progress;
 mod ps;
+mod read_only;
+pub(crate) mod reboot;
+mod remove;
+mod rename;
 pub(crate) mod rm;
 mod run;
+mod set_limit;
 mod shell;
-mod status;
+mod show;
+pub(crate) mod start;
+pub(crate) mod status;
 mod stop;
 mod stored;
 pub(crate) mod supervise;
@@ -44,8 +63,8 @@ pub type Outcome = Result<u8, Failure>;
 pub enum Failure {
     /// The command line is wrong: status 2.
     Usage(String),
-    /// A word of systemd-nspawn's on our command line is wrong: status 2.
-    Dialect(UsageError),
+    /// A word of systemd-nspawn's, on our command line or in a settings file, is wrong: status 2. The hint is for an error without one.
+    Dialect(Box<UsageError>, Option<Hint>),
     /// It could not be done: status 1, or 3 when the machine is busy; 125 of a verb that passes on the status of a command.
     Engine(Error),
 }
@@ -58,11 +77,6 @@ impl From<Error> for Failure {
 impl From<hostel_engine::registry::RegistryError> for Failure {
     fn from(error: hostel_engine::registry::RegistryError) -> Self {
         Failure::Engine(error.into())
-    }
-}
-impl From<UsageError> for Failure {
-    fn from(error: UsageError) -> Self {
-        Failure::Dialect(error)
     }
 }
 impl From<lexopt::Error> for Failure {
@@ -91,19 +105,39 @@ pub struct Verb {
 pub const VERBS: &[&Verb] = &[
     &run::VERB,
     &boot::VERB,
+    &start::VERB,
     &ps::VERB,
     &status::VERB,
+    &show::VERB,
     &inspect::VERB,
     &exec::VERB,
     &shell::VERB,
     &enter::VERB,
     &console::VERB,
+    &login::VERB,
+    &cp::VERB,
+    &bind::VERB,
     &logs::VERB,
     &stop::VERB,
+    &reboot::VERB,
     &kill::VERB,
     &pause::PAUSE,
     &pause::RESUME,
     &rm::VERB,
+    &images::VERB,
+    &image_status::STATUS,
+    &image_status::SHOW,
+    &clone::VERB,
+    &rename::VERB,
+    &remove::VERB,
+    &read_only::VERB,
+    &set_limit::VERB,
+    &clean_images::VERB,
+    &enable::ENABLE,
+    &enable::DISABLE,
+    &autostart::VERB,
+    &edit::EDIT,
+    &edit::CAT,
     &plan::SPEC,
     &plan::PLAN,
     &net::NET,
@@ -166,12 +200,12 @@ pub fn finish(voice: Voice, outcome: Outcome) -> ExitCode {
             hint::tell("hostel", &text, Some(&Hint::Options), voice);
             ExitCode::from(2)
         }
-        Err(Failure::Dialect(error)) => {
+        Err(Failure::Dialect(error, other)) => {
             let own: Vec<&'static str> = match voice {
                 Voice::Run(_) | Voice::Boot(_) => native::ROWS.iter().map(|row| row.long).collect(),
                 Voice::Nspawn | Voice::Verb(_) => Vec::new(),
             };
-            let hint = error.hint_among(&own).or_else(|| (voice != Voice::Nspawn).then_some(Hint::Options));
+            let hint = error.hint_among(&own).or(other).or_else(|| (voice != Voice::Nspawn).then_some(Hint::Options));
             hint::tell("hostel", &error, hint.as_ref(), voice);
             ExitCode::from(2)
         }
@@ -195,7 +229,7 @@ pub fn help_of(kind: native::Kind) -> String {
     })
 }
 
-fn find(name: &str) -> Option<&'static Verb> {
+pub(crate) fn find(name: &str) -> Option<&'static Verb> {
     VERBS.iter().copied().find(|v| v.name == name)
 }
 
@@ -208,10 +242,10 @@ pub fn version() -> String {
 pub fn help() -> String {
     let mut out = String::from("hostel VERB [ARGUMENTS]: whole Linux systems as lightweight machines\n\n");
     for verb in VERBS.iter().filter(|v| !v.about.is_empty()) {
-        out.push_str(&format!("  {:<10} {}\n", verb.name, verb.about));
+        out.push_str(&format!("  {:<12} {}\n", verb.name, verb.about));
     }
     for p in &crate::personality::PERSONALITIES {
-        out.push_str(&format!("  {:<10} {}\n", p.word.unwrap_or(p.name), p.about));
+        out.push_str(&format!("  {:<12} {}\n", p.word.unwrap_or(p.name), p.about));
     }
     out.push_str(
         "\nexamples:\n  hostel run -- apt-get install nginx     try it on an overlay of this host, thrown away at the end\n  \

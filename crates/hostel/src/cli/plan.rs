@@ -8,7 +8,7 @@ use hostel_spec::MachineSpec;
 
 use super::{Failure, Outcome, Verb};
 use crate::native::{self, Kind, Parsed};
-use crate::{machine, output};
+use crate::{machine, output, settings};
 
 /// `hostel spec`.
 pub(super) const SPEC: Verb = Verb {
@@ -30,47 +30,79 @@ pub(super) const PLAN: Verb = Verb {
     run: plan,
 };
 
+/// A command line, understood.
 enum Compiled {
-    Machine(bool, Box<MachineSpec>),
-    /// The command line asks for something to read: the exit status.
+    Machine(Box<Machine>),
+    /// It asks for something to read: the exit status.
     Shown(u8),
+}
+
+struct Machine {
+    json: bool,
+    spec: MachineSpec,
+    /// What of it settings files say: where, and what.
+    settings: Vec<(String, String)>,
 }
 
 fn compiled(args: &[OsString]) -> Result<Compiled, Failure> {
     let json = args.first().is_some_and(|a| a == "--json");
     let args = &args[usize::from(json)..];
     let usage = || Failure::Usage("which command line? begin with run, boot or nspawn".into());
+    let machine = |json, spec, settings| Ok(Compiled::Machine(Box::new(Machine { json, spec, settings })));
     let word = args.first().and_then(|a| a.to_str()).ok_or_else(usage)?;
     let rest = &args[1..];
     match word {
         "run" | "boot" => {
             let kind = if word == "run" { Kind::Run } else { Kind::Boot };
             match native::parse(kind, rest)? {
-                Parsed::Machine(request) => Ok(Compiled::Machine(json || request.json, Box::new(request.with_kept()?))),
+                Parsed::Machine(mut request) => {
+                    warn(&request.warnings);
+                    let (json, settings) = (json || request.json, std::mem::take(&mut request.settings));
+                    machine(json, request.with_kept()?, settings)
+                }
                 Parsed::Shown(status) => Ok(Compiled::Shown(status)),
             }
         }
-        "nspawn" | "systemd-nspawn" => match hostel_nspawn::parse(rest, &native::environment()) {
-            Ok(Action::Run(spec)) => Ok(Compiled::Machine(json, spec)),
-            Ok(Action::Help) => Ok(Compiled::Shown(output::show(&hostel_nspawn::help::text()))),
-            Ok(Action::Version) => Ok(Compiled::Shown(output::show(&super::version()))),
-            Ok(Action::Print(text)) => Ok(Compiled::Shown(output::show(&text))),
-            Err(error) => Err(error.into()),
-        },
+        "nspawn" | "systemd-nspawn" => {
+            let environment = native::environment();
+            let (doc, warnings) = settings::with_files(rest, &environment)?;
+            warn(&warnings);
+            match hostel_nspawn::compile(&doc, &environment) {
+                Ok(Action::Run(spec)) => machine(json, *spec, doc.settings()),
+                Ok(Action::Help) => Ok(Compiled::Shown(output::show(&hostel_nspawn::help::text()))),
+                Ok(Action::Version) => Ok(Compiled::Shown(output::show(&super::version()))),
+                Ok(Action::Print(text)) => Ok(Compiled::Shown(output::show(&text))),
+                Err(error) => Err(Failure::Dialect(Box::new(error), settings::hint(&doc))),
+            }
+        }
         _ => Err(usage()),
     }
 }
 
+fn warn(warnings: &[String]) {
+    for warning in warnings {
+        output::tell(format_args!("warning: {warning}"));
+    }
+}
+
 fn spec(args: &[OsString]) -> Outcome {
-    let (json, spec) = match compiled(args)? {
-        Compiled::Machine(json, spec) => (json, *spec),
+    let Machine { json, spec, settings } = match compiled(args)? {
+        Compiled::Machine(machine) => *machine,
         Compiled::Shown(status) => return Ok(status),
     };
-    let value = serde_json::to_value(&spec).map_err(|e| Failure::Usage(e.to_string()))?;
+    let mut value = serde_json::to_value(&spec).map_err(|e| Failure::Usage(e.to_string()))?;
     if json {
+        if !settings.is_empty() {
+            let list = settings.iter().map(|(from, says)| serde_json::json!({ "from": from, "says": says })).collect();
+            value["settings"] = serde_json::Value::Array(list);
+        }
         return Ok(output::show_json(&value));
     }
     let mut text = String::new();
+    for (from, says) in &settings {
+        text.push_str(&output::clean(&format!("{from}: {says}")));
+        text.push('\n');
+    }
     flatten("", &value, &mut text);
     Ok(output::show(&text))
 }
@@ -102,8 +134,8 @@ fn flatten(prefix: &str, value: &serde_json::Value, out: &mut String) {
 }
 
 fn plan(args: &[OsString]) -> Outcome {
-    let (json, spec) = match compiled(args)? {
-        Compiled::Machine(json, spec) => (json, *spec),
+    let Machine { json, spec, .. } = match compiled(args)? {
+        Compiled::Machine(machine) => *machine,
         Compiled::Shown(status) => return Ok(status),
     };
     let (plan, _, _) = session::plan_of(&spec, &machine::caller())?;

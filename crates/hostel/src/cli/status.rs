@@ -221,11 +221,26 @@ fn last_lines(dir: BorrowedFd<'_>) -> Tail {
         }
     }
     let cut_first = text.len() as u64 >= TAIL_BYTES;
-    Tail { size: Some(size("console.log") + size("console.log.1")), lines: plain_lines(&text, cut_first) }
+    Tail { size: Some(size("console.log") + size("console.log.1")), lines: plain_lines(&text, cut_first, TAIL_LINES) }
+}
+
+/// The last lines of a machine's console as plain text.
+pub(crate) fn tail(dir: BorrowedFd<'_>, lines: usize) -> Vec<String> {
+    let bytes = (lines as u64).saturating_mul(200).clamp(TAIL_BYTES, 1 << 20);
+    let Ok(mut reader) = LogReader::open(dir, Some(bytes)) else { return Vec::new() };
+    let mut text = Vec::new();
+    let mut buf = [0u8; 4 << 10];
+    while let Ok(n @ 1..) = reader.read(&mut buf) {
+        text.extend_from_slice(&buf[..n]);
+        if text.len() as u64 >= 2 * bytes {
+            break;
+        }
+    }
+    plain_lines(&text, text.len() as u64 >= bytes, lines)
 }
 
 /// The last lines of console output as plain text: no colours, nothing a terminal obeys, no empty lines.
-fn plain_lines(text: &[u8], cut_first: bool) -> Vec<String> {
+fn plain_lines(text: &[u8], cut_first: bool, most: usize) -> Vec<String> {
     let tame = output::Tame::default().filter(text);
     let text = String::from_utf8_lossy(&tame);
     let lines: Vec<String> = text
@@ -236,7 +251,7 @@ fn plain_lines(text: &[u8], cut_first: bool) -> Vec<String> {
         .map(without_colours)
         .filter(|line| !line.is_empty())
         .collect();
-    lines[lines.len().saturating_sub(TAIL_LINES)..].to_vec()
+    lines[lines.len().saturating_sub(most)..].to_vec()
 }
 
 /// Takes out the colour sequences that [`output::Tame`] leaves.
@@ -256,10 +271,10 @@ mod tests {
     #[test]
     fn the_end_of_a_console() {
         let text = b"half\n\x1b[32m  OK  \x1b[0m Started it.\r\n\r\n50%\r100%\r\n\x1b]0;evil\x07login: \x1b[2J";
-        assert_eq!(plain_lines(text, true), ["  OK   Started it.", "100%", "login:"]);
+        assert_eq!(plain_lines(text, true, 10), ["  OK   Started it.", "100%", "login:"]);
         let many: String = (0..50).map(|n| format!("{n}\n")).collect();
-        assert_eq!(plain_lines(many.as_bytes(), false).first().map(String::as_str), Some("40"));
-        assert!(plain_lines(b"", true).is_empty());
+        assert_eq!(plain_lines(many.as_bytes(), false, 10).first().map(String::as_str), Some("40"));
+        assert!(plain_lines(b"", true, 10).is_empty());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use lexopt::ValueExt;
 
 use super::look;
 use super::{Failure, Outcome, Verb};
-use crate::{machine, output};
+use crate::{foreign, machine, output};
 
 /// The verb.
 pub(super) const VERB: Verb = Verb {
@@ -94,6 +94,7 @@ fn run(args: &[OsString]) -> Outcome {
     for name in names {
         match ask(&name, how)? {
             Some(connection) => pending.push((name, connection, Instant::now())),
+            None if foreign::find(&name).is_some() => worst = worst.max(stop_foreign(&name, how)?),
             None => {
                 output::tell(format_args!("hostel: machine {name} does not run"));
                 worst = worst.max(if how.strict { NOT_RUNNING } else { 0 });
@@ -108,6 +109,21 @@ fn run(args: &[OsString]) -> Outcome {
         worst = worst.max(status);
     }
     Ok(worst)
+}
+
+/// A machine that others run: its init is asked as its kind wants to be asked.
+fn stop_foreign(name: &MachineName, how: How) -> Outcome {
+    let Some((leader, _)) = foreign::find(name) else { return Ok(0) };
+    let since = Instant::now();
+    let order = Order { timeout: if how.force { Duration::ZERO } else { how.timeout }, signal: None, kill: how.kill };
+    let stopped = stop::stop(leader, None, None, &order)?;
+    match stopped {
+        Stopped::StillRuns => output::tell(format_args!("hostel: machine {name} still runs after {} s", since.elapsed().as_secs())),
+        Stopped::Killed if !how.force => output::tell(format_args!("hostel: machine {name} did not end by itself and was killed")),
+        _ if how.verbose => output::tell(format_args!("hostel: machine {name} ended after {:.1} s", since.elapsed().as_secs_f64())),
+        _ => {}
+    }
+    Ok(if stopped == Stopped::Killed && how.force { 0 } else { stopped.exit_code(how.strict) })
 }
 
 /// Asks the supervisor. `None`: the machine does not run.

@@ -16,7 +16,7 @@ use std::process::{Command, Stdio};
 use hostel_engine::error::{Context, Error};
 use hostel_engine::registry::Origin;
 use hostel_engine::supervisor::session::Talk;
-use hostel_spec::{Hint, MachineSpec};
+use hostel_spec::{Hint, MachineSpec, TreeSource};
 use rustix::fs::{MemfdFlags, SealFlags};
 use serde::{Deserialize, Serialize};
 
@@ -41,9 +41,21 @@ struct Order {
     spec: MachineSpec,
 }
 
-/// Starts a supervisor of its own for `spec` and returns when PID 1 has been executed.
+/// Starts a supervisor of its own for `spec`, returns when PID 1 has been executed, and prints the machine's name.
 pub(crate) fn background(spec: &MachineSpec, origin: Origin) -> Outcome {
-    let order = order_file(&Order { origin, spec: spec.clone() })?;
+    // The machine runs, whether anybody reads its name or not.
+    let name = launch(spec, origin)?;
+    Ok(crate::output::show(&format!("{name}\n")))
+}
+
+/// The same without a word; returns the machine's name.
+pub(crate) fn launch(spec: &MachineSpec, origin: Origin) -> Result<String, Failure> {
+    let mut order = Order { origin, spec: spec.clone() };
+    if let TreeSource::Directory(path) = &mut order.spec.root.tree {
+        // The supervisor is in another directory.
+        *path = std::path::absolute(&*path).context("find", format!("tree {}", path.display()))?;
+    }
+    let order = order_file(&order)?;
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context("make", "pipe")?;
     // The supervisor lives long: what our caller has open (locks, pipes that somebody reads to their end) is not for it.
     hostel_sys::proc::cloexec_from(3).context("pass", "descriptors to the supervisor")?;
@@ -60,10 +72,7 @@ pub(crate) fn background(spec: &MachineSpec, origin: Origin) -> Outcome {
     let mut text = String::new();
     File::from(read).read_to_string(&mut text).context("read", "report of the supervisor")?;
     match serde_json::from_str(&text) {
-        Ok(Report::Started { name, .. }) => {
-            // The machine runs, whether anybody reads its name or not.
-            Ok(crate::output::show(&format!("{name}\n")))
-        }
+        Ok(Report::Started { name, .. }) => Ok(name),
         Ok(Report::Failed { verb, object, cause, hint, busy }) => {
             let mut error = Error::new(Box::leak(verb.into_boxed_str()), object, cause);
             error.hint = hint;

@@ -37,6 +37,7 @@ const TAIL: &str = "\
     case ${1-} in
     machine) if ((word == 0)); then COMPREPLY=($(compgen -W \"$(hostel ps -q 2>/dev/null)\" -- \"$cur\")); fi ;;
     machines) COMPREPLY=($(compgen -W \"$(hostel ps -q 2>/dev/null)\" -- \"$cur\")) ;;
+    images) COMPREPLY=($(compgen -W \"$(hostel images -q 2>/dev/null)\" -- \"$cur\")) ;;
     kept) if ((word == 0)); then COMPREPLY=($(compgen -W \"$(command ls /var/lib/hostel/machines 2>/dev/null)\" -- \"$cur\")); fi ;;
     tree) COMPREPLY=($(compgen -W \"$(command ls /var/lib/machines 2>/dev/null)\" -- \"$cur\")); compopt -o filenames; COMPREPLY+=($(compgen -d -- \"$cur\")) ;;
     directory) compopt -o filenames; COMPREPLY=($(compgen -d -- \"$cur\")) ;;
@@ -95,6 +96,7 @@ fn arguments(out: &mut String, word: &Word) {
             Argument::Machine => "machine",
             Argument::Machines => "machines",
             Argument::Kept => "kept",
+            Argument::Images => "images",
             Argument::Tree => "tree",
             Argument::Directory => "directory",
             Argument::Command => "command",

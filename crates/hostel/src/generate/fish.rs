@@ -29,6 +29,7 @@ pub(super) fn text(words: &[Word]) -> String {
         for argument in &word.then {
             let what = match argument {
                 Argument::Machine | Argument::Machines => "-a '(hostel ps -q 2>/dev/null)'".to_owned(),
+                Argument::Images => "-a '(hostel images -q 2>/dev/null)'".to_owned(),
                 Argument::Kept => "-a '(command ls /var/lib/hostel/machines 2>/dev/null)'".to_owned(),
                 Argument::Tree => "-a '(command ls /var/lib/machines 2>/dev/null; __fish_complete_directories)'".to_owned(),
                 Argument::Directory => "-a '(__fish_complete_directories)'".to_owned(),

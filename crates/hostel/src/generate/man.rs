@@ -3,9 +3,9 @@
 use hostel_nspawn::VARIABLES;
 use hostel_nspawn::options::{Compat, GROUPS, OptionRow, Status};
 
-use super::{Opt, Value, native_options, nspawn_option, parse_typed, takes_machine_options};
+use super::{Opt, Value, machinectl_options, native_options, nspawn_option, parse_typed, takes_machine_options};
 use crate::cli::{VERBS, Verb};
-use crate::personality::PERSONALITIES;
+use crate::personality::{PERSONALITIES, machinectl};
 
 /// One page.
 #[derive(Debug)]
@@ -25,6 +25,9 @@ pub fn pages() -> Vec<Page> {
         let word = p.word.unwrap_or(p.name);
         Page { file: format!("hostel-{word}.1"), text: nspawn_page(word, p.about) }
     }));
+    out.extend(
+        PERSONALITIES.iter().filter(|p| p.name == "machinectl").map(|p| Page { file: "hostel-machinectl.1".into(), text: machinectl_page(p.about) }),
+    );
     out
 }
 
@@ -215,6 +218,29 @@ fn nspawn_page(word: &str, about: &str) -> String {
     page.section("EXIT STATUS");
     page.text("That of the command, or of the machine's init; 1 when the machine could not be started; 133 when it asked for a reboot and may not have one; 255 when it was killed by a signal.");
     page.see_also(&["hostel".into(), "systemd-nspawn".into()]);
+    page.0
+}
+
+fn machinectl_page(about: &str) -> String {
+    let mut page = Roff::new("hostel-machinectl", about);
+    page.section("SYNOPSIS");
+    page.synopsis("hostel machinectl", "[OPTION...] VERB [NAME...]");
+    page.0.push_str(".br\n");
+    page.synopsis("machinectl", "[OPTION...] VERB [NAME...]");
+    page.section("DESCRIPTION");
+    page.text("Takes the command line of machinectl(1) and does what that does, out of hostel's state directory: without systemd-machined.");
+    page.section("COMMANDS");
+    for row in machinectl::GROUPS.iter().flat_map(|(_, rows)| rows.iter()) {
+        page.bold_item(format!("{} {}", row.names.join(", "), row.args).trim_end(), &format!("{}.", row.help));
+    }
+    page.section("OPTIONS");
+    for (option, row) in machinectl_options().zip(&machinectl::options::ROWS) {
+        let differs = if row.differs.is_empty() { String::new() } else { format!(" Differs: {}.", row.differs) };
+        page.option(&option, &format!("{}.{differs}", row.help));
+    }
+    page.section("EXIT STATUS");
+    page.text("0 or 1; of shell and login, that of the command.");
+    page.see_also(&["hostel".into(), "machinectl".into()]);
     page.0
 }
 

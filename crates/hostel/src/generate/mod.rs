@@ -11,7 +11,7 @@ use hostel_nspawn::options::{self, OptionRow, Status, Takes};
 
 use crate::cli::{VERBS, Verb};
 use crate::native;
-use crate::personality::PERSONALITIES;
+use crate::personality::{PERSONALITIES, machinectl};
 
 pub use man::{Page, pages};
 
@@ -84,6 +84,8 @@ pub(crate) enum Argument {
     Machines,
     /// A kept machine.
     Kept,
+    /// Images.
+    Images,
     /// A directory, or the name of a tree.
     Tree,
     /// A directory.
@@ -98,8 +100,12 @@ pub(crate) enum Argument {
 pub(crate) fn words() -> Vec<Word> {
     let mut out: Vec<Word> = VERBS.iter().filter(|v| !v.about.is_empty()).map(|v| verb(v)).collect();
     out.extend(PERSONALITIES.iter().filter_map(|p| {
-        let options = if p.name == "systemd-nspawn" { nspawn_options().collect() } else { Vec::new() };
-        Some(Word { name: p.word?, about: p.about, options, then: vec![Argument::Command] })
+        let (options, then) = match p.name {
+            "systemd-nspawn" => (nspawn_options().collect(), vec![Argument::Command]),
+            "machinectl" => (machinectl_options().collect(), vec![Argument::OneOf(machinectl::verbs()), Argument::Machine]),
+            _ => (Vec::new(), vec![Argument::Machine]),
+        };
+        Some(Word { name: p.word?, about: p.about, options, then })
     }));
     out.push(Word { name: "help", about: "show a verb's options and examples", options: Vec::new(), then: Vec::new() });
     out.push(Word { name: "version", about: "print the version", options: Vec::new(), then: Vec::new() });
@@ -120,11 +126,16 @@ pub(crate) fn takes_machine_options(verb: &Verb) -> bool {
     matches!(verb.name, "run" | "boot" | "spec" | "plan")
 }
 
+/// Verbs whose names are those of images.
+const OF_IMAGES: [&str; 9] = ["image-status", "show-image", "clone", "rename", "remove", "read-only", "set-limit", "export-tar", "export-raw"];
+
 /// What the synopsis promises.
 fn arguments(verb: &Verb) -> Vec<Argument> {
     let has = |word: &str| verb.args.split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '|' | '_'))).any(|w| w == word);
     if verb.name == "rm" {
         vec![Argument::Kept]
+    } else if OF_IMAGES.contains(&verb.name) {
+        vec![Argument::Images]
     } else if verb.args.contains("NAME...") {
         vec![Argument::Machines]
     } else if has("TREE|NAME") {
@@ -167,6 +178,15 @@ fn native_options() -> impl Iterator<Item = Opt> {
     native::ROWS.iter().map(|row| {
         let short = row.short.map(|s| format!("-{}", s as char));
         let flags = short.into_iter().chain([format!("--{}", row.long)]).collect();
+        Opt { flags, value: row.value.map_or(Value::None, |v| Value::Needed(v.into())), help: row.help.into() }
+    })
+}
+
+/// machinectl's.
+pub(crate) fn machinectl_options() -> impl Iterator<Item = Opt> {
+    machinectl::options::ROWS.iter().map(|row| {
+        let short = row.short.map(|s| format!("-{}", s as char));
+        let flags = short.into_iter().chain(row.long.first().map(|l| format!("--{l}"))).collect();
         Opt { flags, value: row.value.map_or(Value::None, |v| Value::Needed(v.into())), help: row.help.into() }
     })
 }

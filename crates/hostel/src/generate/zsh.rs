@@ -18,6 +18,12 @@ _hostel_trees() {
     _alternative 'trees:tree:($trees)' 'directories:directory:_directories'
 }
 
+_hostel_images() {
+    local -a images
+    images=(${(f)\"$(hostel images -q 2>/dev/null)\"})
+    _describe -t images image images
+}
+
 _hostel_kept() {
     local -a kept
     kept=(/var/lib/hostel/machines/*(N:t))
@@ -97,6 +103,7 @@ fn arguments(word: &Word) -> Vec<String> {
         match argument {
             Argument::Machine => format!("{place}:machine:_hostel_machines"),
             Argument::Machines => "*:machine:_hostel_machines".to_owned(),
+            Argument::Images => "*:image:_hostel_images".to_owned(),
             Argument::Kept => format!("{place}:machine:_hostel_kept"),
             Argument::Tree => format!("{place}:tree:_hostel_trees"),
             Argument::Directory => format!("{place}:directory:_directories"),

@@ -1,6 +1,6 @@
 use super::*;
 
-const EVERY: [Hint; 14] = [
+const EVERY: [Hint; 16] = [
     Hint::Options,
     Hint::GiveTree,
     Hint::GiveCopy,
@@ -14,6 +14,8 @@ const EVERY: [Hint; 14] = [
     Hint::OtherVolatile,
     Hint::OwnNetwork,
     Hint::AlsoCapability,
+    Hint::MendSettings,
+    Hint::AlsoSettings(Cow::Borrowed("/etc/systemd/nspawn/m.nspawn:3")),
     Hint::Say(Cow::Borrowed("as it is")),
 ];
 

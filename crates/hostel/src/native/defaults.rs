@@ -7,7 +7,7 @@ use hostel_spec::{
     UserNamespace, Volatile, is_interface_name,
 };
 
-use super::{Kind, Own, given, tree_of};
+use super::{Kind, Own, given, tree_of, typed};
 use crate::cli::Failure;
 
 /// Most processes and threads of a native machine, unless told otherwise (as systemd's machine units).
@@ -68,10 +68,13 @@ fn tree(kind: Kind, own: &Own, doc: &Doc, spec: &mut MachineSpec) -> Result<(), 
             }
         }
         Kind::Boot => {
-            if given(doc, &[Id::AsPid2]) {
+            if typed(doc, Id::AsPid2) {
                 return Err(Failure::Usage("combine boot and --as-pid2: an init must be PID 1".into()));
             }
-            spec.payload = Payload::Boot;
+            // A settings file's ProcessTwo= means the command it has in Parameters=, as when systemd-nspawn@.service starts the machine.
+            if spec.payload != Payload::CommandAsPid2 {
+                spec.payload = Payload::Boot;
+            }
             match (&own.target, &own.tree) {
                 (Some(target), None) => spec.root.tree = tree_of(target)?,
                 (None, Some(path)) => spec.root.tree = tree_of(&path.to_string_lossy())?,
@@ -154,9 +157,6 @@ pub(crate) const LINKS: [Id; 9] = [
 
 fn network(kind: Kind, own: &Own, doc: &Doc, spec: &mut MachineSpec) -> Result<(), Failure> {
     let asked = given(doc, &LINKS) && !own.cable_for_ports;
-    if own.net.is_some() && asked {
-        return Err(Failure::Usage("--net and --network-…= exclude each other".into()));
-    }
     let ports = !spec.network.ports.is_empty();
     let base = match &own.net {
         Some(net) => net.clone(),

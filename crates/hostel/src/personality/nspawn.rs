@@ -1,6 +1,7 @@
-//! systemd-nspawn: parse, compile, run. This is the tour of the whole program in one page.
+//! systemd-nspawn: parse, merge settings files, compile, run. This is the tour of the whole program in one page.
 
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::process::ExitCode;
 
 use hostel_engine::registry::Origin;
@@ -8,17 +9,24 @@ use hostel_nspawn::{Action, help};
 use hostel_spec::Hint;
 
 use crate::hint::{self, Voice};
-use crate::{machine, native, output};
+use crate::{machine, native, output, settings};
 
 /// Runs `systemd-nspawn ARGS…`.
 pub fn run(args: &[OsString]) -> ExitCode {
     let environment = native::environment();
-    let spec = match hostel_nspawn::parse(args, &environment) {
+    let (doc, warnings) = match settings::with_files(args, &environment) {
+        Ok(merged) => merged,
+        Err(error) => return refuse(&error, error.hint.as_ref()),
+    };
+    for warning in &warnings {
+        output::tell(format_args!("systemd-nspawn: {warning}"));
+    }
+    let spec = match hostel_nspawn::compile(&doc, &environment) {
         Ok(Action::Run(spec)) => *spec,
         Ok(Action::Help) => return output::print(&help::text()),
         Ok(Action::Version) => return output::print(&format!("systemd-nspawn (hostel) {}\n", env!("CARGO_PKG_VERSION"))),
         Ok(Action::Print(text)) => return output::print(&text),
-        Err(error) => return refuse(&error, error.hint().as_ref()),
+        Err(error) => return refuse(&error, error.hint().or_else(|| settings::hint(&doc)).as_ref()),
     };
     match machine::foreground(&spec, Origin::Nspawn, &mut false) {
         Ok(status) => ExitCode::from(status),
@@ -26,7 +34,7 @@ pub fn run(args: &[OsString]) -> ExitCode {
     }
 }
 
-fn refuse(error: &dyn std::fmt::Display, hint: Option<&Hint>) -> ExitCode {
+fn refuse(error: &dyn Display, hint: Option<&Hint>) -> ExitCode {
     hint::tell("systemd-nspawn", error, hint, Voice::Nspawn);
     ExitCode::from(hostel_nspawn::EXIT_STATUS)
 }

@@ -12,8 +12,22 @@ use hostel_spec::{
 use super::Draft;
 use super::process::is_variable_name;
 use crate::error::UsageError;
+use crate::settings::Lookup;
 
 impl Draft<'_> {
+    /// Whose settings files to look for; as `decide_tree` will have it, but nothing is refused.
+    pub(crate) fn lookup(&self) -> Lookup {
+        let name = self.spec.identity.name.clone();
+        let directory = self.directory.clone().or_else(|| self.template.clone().filter(|_| self.ephemeral));
+        let tree = match (directory, &name) {
+            _ if self.image.is_some() => TreeSource::Image(self.image.clone().unwrap_or_default()),
+            (Some(path), _) => TreeSource::Directory(path),
+            (None, Some(name)) => TreeSource::Named(name.clone()),
+            (None, None) => TreeSource::Directory(self.env.cwd.clone()),
+        };
+        Lookup { mode: self.settings, name, tree }
+    }
+
     pub(super) fn finish(mut self, payload: &[OsString]) -> Result<MachineSpec, UsageError> {
         self.environment()?;
         self.decide_payload(payload)?;

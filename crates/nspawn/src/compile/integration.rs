@@ -44,7 +44,7 @@ const CONSOLE: [(&str, ConsoleMode); 5] = [
 
 impl Draft<'_> {
     pub(super) fn resolv_conf(&mut self, row: &OptionRow, value: &str) -> Result<Option<Action>, UsageError> {
-        match choose(row, value, &RESOLV_CONF)? {
+        match choose(row, or_words(value, ["auto", "off"]), &RESOLV_CONF)? {
             Choice::Value(mode) => self.spec.integration.resolv_conf = mode,
             Choice::Help(action) => return Ok(Some(action)),
         }
@@ -52,7 +52,7 @@ impl Draft<'_> {
     }
 
     pub(super) fn timezone(&mut self, row: &OptionRow, value: &str) -> Result<Option<Action>, UsageError> {
-        match choose(row, value, &TIMEZONE)? {
+        match choose(row, or_words(value, ["auto", "off"]), &TIMEZONE)? {
             Choice::Value(mode) => self.spec.integration.timezone = mode,
             Choice::Help(action) => return Ok(Some(action)),
         }
@@ -85,4 +85,9 @@ impl Draft<'_> {
         }
         Ok(())
     }
+}
+
+/// The word that a yes or a no stands for, else the value itself.
+fn or_words<'v>(value: &'v str, [yes, no]: [&'static str; 2]) -> &'v str {
+    hostel_unit::boolean(value).map_or(value, |is| if is { yes } else { no })
 }

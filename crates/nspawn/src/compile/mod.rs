@@ -24,7 +24,9 @@ use crate::doc::{Doc, Entry};
 use crate::environment::Environment;
 use crate::error::UsageError;
 use crate::options::{OptionId as Id, OptionRow, Status};
+use crate::settings::Mode;
 
+pub(crate) use process::is_variable_name;
 pub(crate) use resources::KNOWN_PROPERTIES;
 
 /// Compiles a [`Doc`]: options in order (the first help or bad value wins), then the environment, then what goes together.
@@ -33,7 +35,7 @@ pub fn compile(doc: &Doc, env: &Environment) -> Result<Action, UsageError> {
     let mut dump = false;
     for entry in &doc.entries {
         dump |= entry.row.id == Id::DumpDoc;
-        if let Some(action) = draft.apply(entry)? {
+        if let Some(action) = draft.apply(entry).map_err(|e| e.of(entry))? {
             return Ok(action);
         }
     }
@@ -82,7 +84,7 @@ pub fn default_spec(tree: TreeSource) -> MachineSpec {
 }
 
 /// A machine under construction, and what cannot be decided before all options are known.
-struct Draft<'e> {
+pub(crate) struct Draft<'e> {
     env: &'e Environment,
     spec: MachineSpec,
     directory: Option<PathBuf>,
@@ -95,10 +97,11 @@ struct Draft<'e> {
     ambient_given: bool,
     ownership: Option<Ownership>,
     slice: Option<String>,
+    settings: Option<Mode>,
 }
 
 impl<'e> Draft<'e> {
-    fn new(env: &'e Environment) -> Self {
+    pub(crate) fn new(env: &'e Environment) -> Self {
         Self {
             env,
             spec: default_spec(TreeSource::Directory(PathBuf::new())),
@@ -112,11 +115,12 @@ impl<'e> Draft<'e> {
             ambient_given: false,
             ownership: None,
             slice: None,
+            settings: None,
         }
     }
 
     /// One option. `Some` when it asks for something to be shown instead of a machine.
-    fn apply(&mut self, entry: &Entry) -> Result<Option<Action>, UsageError> {
+    pub(crate) fn apply(&mut self, entry: &Entry) -> Result<Option<Action>, UsageError> {
         let row = entry.row;
         if let Status::NotYet(reason) = row.status {
             return Err(UsageError::NotYet { what: row.name(), reason });
@@ -127,21 +131,21 @@ impl<'e> Draft<'e> {
             Id::Version => return Ok(Some(Action::Version)),
             Id::NoPager | Id::NoAskPassword | Id::System | Id::DumpDoc => {}
             Id::Quiet => self.spec.lifecycle.quiet = true,
-            Id::Settings => self.settings(row, value)?,
+            Id::Settings => self.settings = Some(settings(row, value)?),
 
             Id::Directory => self.directory = self.tree_path(row, value)?,
             Id::Template => self.template = self.tree_path(row, value)?,
-            Id::Ephemeral => self.ephemeral = true,
+            Id::Ephemeral => self.ephemeral = switch(entry)?,
             Id::Image => self.image(row, value)?,
             Id::ImagePolicy => self.image_policy(row, value)?,
             Id::RootHash => self.root_hash(row, value)?,
             Id::RootHashSig => self.root_hash_sig(row, value)?,
             Id::VerityData => self.verity_data(row, value)?,
-            Id::ReadOnly => self.spec.root.read_only = true,
+            Id::ReadOnly => self.spec.root.read_only = switch(entry)?,
             Id::Volatile => return self.volatile(row, entry.value.as_deref()),
 
-            Id::AsPid2 => self.as_pid2 = true,
-            Id::Boot => self.boot = true,
+            Id::AsPid2 => self.as_pid2 = switch(entry)?,
+            Id::Boot => self.boot = switch(entry)?,
             Id::Chdir => self.spec.process.cwd = Some(process::working_directory(row, value)?),
             Id::Setenv => self.setenv(row, value)?,
             Id::Uid | Id::UserScope => self.spec.process.user = Some(process::user(row, entry.value.as_deref())?),
@@ -168,6 +172,8 @@ impl<'e> Draft<'e> {
             Id::PrivateUsersChown => self.ownership = Some(Ownership::Chown),
             Id::PickUsers => self.pick_users(),
 
+            // what a file says no to, other settings of the group may still imply
+            Id::PrivateNetwork | Id::NetworkVeth if !switch(entry)? => {}
             Id::PrivateNetwork => self.spec.network.mode = NetworkMode::Private,
             Id::NetworkVeth => self.network_veth(),
             Id::NetworkVethExtra => self.network_veth_extra(row, value)?,
@@ -206,24 +212,21 @@ impl<'e> Draft<'e> {
         self.spec.notices.push(text);
     }
 
-    fn settings(&mut self, row: &'static OptionRow, value: &str) -> Result<(), UsageError> {
-        const REASON: &str = ".nspawn files are a later issue; give their settings as options";
-        if matches!(value, "override" | "trusted") {
-            return Err(UsageError::NotYet { what: format!("--settings={value}"), reason: REASON });
-        }
-        let read = boolean(value).map_err(|_| UsageError::value(row, value, "it is none of yes, no, override, trusted"))?;
-        if read {
-            self.notice("--settings=yes has no effect yet: .nspawn files are not read".to_owned());
-        }
-        Ok(())
-    }
-
     fn register(&mut self, row: &'static OptionRow, value: &str) -> Result<(), UsageError> {
         if value != "auto" && boolean(value).map_err(|_| UsageError::value(row, value, "it is none of yes, no, auto"))? {
             self.notice("--register=yes has no effect: machines are listed by hostel, not by systemd-machined".to_owned());
         }
         Ok(())
     }
+}
+
+fn settings(row: &OptionRow, value: &str) -> Result<Mode, UsageError> {
+    Mode::parse(value).ok_or_else(|| UsageError::value(row, value, "it is none of yes, no, override, trusted"))
+}
+
+/// An option without a value is on when it is given; a settings file may say no.
+fn switch(entry: &Entry) -> Result<bool, UsageError> {
+    entry.value.as_deref().map_or(Ok(true), |value| yes_no(entry.row, value))
 }
 
 fn yes_no(row: &OptionRow, value: &str) -> Result<bool, UsageError> {

@@ -101,7 +101,7 @@ fn nice(text: &str) -> Result<u64, &'static str> {
     }
 }
 
-pub(super) fn is_variable_name(name: &str) -> bool {
+pub(crate) fn is_variable_name(name: &str) -> bool {
     !name.is_empty() && !name.as_bytes()[0].is_ascii_digit() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 

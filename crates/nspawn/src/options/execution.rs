@@ -45,6 +45,7 @@ pub(super) const UNIT: &[OptionRow] = &[
         .differs("no effect: hostel does not ask systemd for a scope"),
     OptionRow::new(Id::Property, "", &["property"], Value("NAME=VALUE"), "Limit as in systemd.resource-control(5), for example MemoryMax=1G")
         .since(220)
+        .trusted_key("[X-Hostel-Resources] Property=")
         .differs("written to the machine's own cgroup, with --keep-unit too; properties that are no limits are refused by name"),
     OptionRow::new(Id::Register, "", &["register"], Value("BOOL"), "Accepted: hostel keeps its own list of machines (hostel ps)")
         .since(209)

@@ -11,8 +11,7 @@ pub(super) const GENERAL: &[OptionRow] = &[
     OptionRow::new(Id::Quiet, "q", &["quiet"], Nothing, "Say nothing about the machine's start and end").since(209),
     OptionRow::new(Id::Settings, "", &["settings"], Value("BOOL"), "Read .nspawn files: yes, no, override or trusted")
         .since(226)
-        .partly("override and trusted are refused, yes gives a notice")
-        .differs(".nspawn files are not read yet, so the default is no"),
+        .better("drop-ins, and sections of hostel's own: see Settings files"),
     OptionRow::new(Id::Cleanup, "", &["cleanup"], Nothing, "Remove what a killed machine left behind, start nothing")
         .since(257)
         .not_yet("`hostel clean` does it"),

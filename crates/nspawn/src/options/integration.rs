@@ -13,7 +13,7 @@ pub(super) const INTEGRATION: &[OptionRow] = &[
     OptionRow::new(Id::Timezone, "", &["timezone"], Value("MODE"), "What /etc/localtime becomes").since(239).key("[Exec] Timezone="),
     OptionRow::new(Id::LinkJournal, "", &["link-journal"], Value("MODE"), "Share the journal: no, auto, try-guest, try-host, guest, host")
         .since(187)
-        .trusted_key("[Files] LinkJournal=")
+        .trusted_key("[Exec] LinkJournal=")
         .partly("guest and host are refused; auto, try-guest and try-host give a notice")
         .differs("journals are not linked yet"),
     OptionRow::new(Id::LinkJournalShort, "j", &[], Nothing, "Same as --link-journal=try-guest").since(187).differs("accepted with a notice"),

@@ -46,7 +46,9 @@ pub(super) const RESOURCES: &[OptionRow] = &[
         .trusted_key("[Exec] CPUAffinity=")
         .differs("a range that ends before it begins is refused, not ignored"),
     OptionRow::new(Id::Personality, "", &["personality"], Value("ARCH"), "What uname(2) says: x86-64 or x86").since(209).key("[Exec] Personality="),
-    OptionRow::new(Id::Memory, "", &["memory"], Value("SIZE"), "Most memory the machine may use, for example 512M or 25%"),
-    OptionRow::new(Id::Cpus, "", &["cpus"], Value("NUMBER"), "Most CPUs' worth of time it may use, for example 1.5"),
-    OptionRow::new(Id::Pids, "", &["pids"], Value("NUMBER"), "Most processes and threads it may have"),
+    OptionRow::new(Id::Memory, "", &["memory"], Value("SIZE"), "Most memory the machine may use, for example 512M or 25%")
+        .trusted_key("[X-Hostel-Resources] Memory="),
+    OptionRow::new(Id::Cpus, "", &["cpus"], Value("NUMBER"), "Most CPUs' worth of time it may use, for example 1.5")
+        .trusted_key("[X-Hostel-Resources] Cpus="),
+    OptionRow::new(Id::Pids, "", &["pids"], Value("NUMBER"), "Most processes and threads it may have").trusted_key("[X-Hostel-Resources] Pids="),
 ];

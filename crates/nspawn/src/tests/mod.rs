@@ -4,6 +4,7 @@ mod getopt;
 mod original;
 mod random;
 mod rows;
+mod settings;
 mod snapshots;
 mod together;
 mod values;

@@ -71,7 +71,6 @@ fn not_yet_says_so() {
         (&["--cleanup"], "--cleanup is not implemented yet"),
         (&["--private-users=managed"], "--private-users=managed is not implemented yet"),
         (&["--private-users-ownership=foreign"], "--private-users-ownership=foreign is not implemented yet"),
-        (&["--settings=override"], "--settings=override is not implemented yet"),
         (&["--link-journal=host"], "--link-journal=host is not implemented yet"),
         (&["--suppress-sync=yes"], "--suppress-sync=yes is not implemented yet"),
         (&["--user"], "--user without a name is not implemented yet"),

@@ -446,7 +446,11 @@ fn integration_and_console() {
         ("--resolv-conf=off", "/integration/resolv_conf", r#""off""#),
         ("--resolv-conf=bind-stub", "/integration/resolv_conf", r#""bind-stub""#),
         ("--resolv-conf=auto", "/integration/resolv_conf", r#""auto""#),
+        ("--resolv-conf=no", "/integration/resolv_conf", r#""off""#),
+        ("--resolv-conf=yes", "/integration/resolv_conf", r#""auto""#),
         ("--timezone=symlink", "/integration/timezone", r#""symlink""#),
+        ("--timezone=0", "/integration/timezone", r#""off""#),
+        ("--timezone=on", "/integration/timezone", r#""auto""#),
         ("--console=interactive", "/console", r#""interactive""#),
         ("--console=read-only", "/console", r#""read-only""#),
         ("--console=pipe", "/lifecycle/quiet", "true"),
@@ -457,12 +461,15 @@ fn integration_and_console() {
         ("--register=no", "/notices", "[]"),
         ("--register=auto", "/notices", "[]"),
         ("--settings=no", "/notices", "[]"),
+        ("--settings=yes", "/notices", "[]"),
+        ("--settings=override", "/notices", "[]"),
+        ("--settings=trusted", "/notices", "[]"),
         ("--system", "/notices", "[]"),
         ("--no-ask-password", "/notices", "[]"),
         ("--no-pager", "/notices", "[]"),
         ("--share-system", "/namespaces/pid", "false"),
     ]);
-    for option in ["-j", "--link-journal=auto", "--link-journal=try-guest", "--register=yes", "--settings=yes", "-Smachine.slice", "--slice=a-b"] {
+    for option in ["-j", "--link-journal=auto", "--link-journal=try-guest", "--register=yes", "-Smachine.slice", "--slice=a-b"] {
         assert_eq!(spec(&[option]).notices.len(), 1, "{option}");
     }
     bad(&[

@@ -8,6 +8,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use super::check;
 
+pub mod subvolume;
+
 /// `f_type` of a btrfs (statfs(2)).
 pub const MAGIC: i64 = 0x9123_683e;
 /// Inode number of a subvolume's top directory.
@@ -145,6 +147,10 @@ mod tests {
             (size_of::<VolArgs>(), SNAP_DESTROY),
             (size_of::<VolArgs>(), RESIZE),
             (size_of::<RootRefs>(), GET_SUBVOL_ROOTREF),
+            (size_of::<VolArgs>(), subvolume::SUBVOL_CREATE),
+            (size_of::<subvolume::InoLookup>(), subvolume::INO_LOOKUP),
+            (size_of::<subvolume::Search>(), subvolume::TREE_SEARCH),
+            (size_of::<subvolume::QgroupLimit>(), subvolume::QGROUP_LIMIT),
             (size_of::<InoLookupUser>(), INO_LOOKUP_USER),
             (size_of::<u64>(), SUBVOL_GETFLAGS),
         ] {

@@ -45,7 +45,7 @@ fn relay(guest: &Guest, script: &str, ours: [BorrowedFd<'_>; 3], tty: bool) -> W
         unfiltered: false,
         streams: Streams::Inherit,
     };
-    let status = run_with(&guest.leader, entry, tty, ours, &signals);
+    let status = run_with(&guest.leader, entry, (tty, false), ours, &signals);
     set_blocked_signals(before).unwrap();
     match status {
         Ok(status) => status,

@@ -1,0 +1,209 @@
+//! `hostel autostart`: start every enabled machine; what a host's own init calls once at boot.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use lexopt::Arg::{Long, Short, Value};
+use lexopt::ValueExt;
+
+use super::{Failure, Outcome, Verb, enable, find, look, start};
+use crate::{machine, output};
+
+/// The verb.
+pub(super) const VERB: Verb = Verb {
+    name: "autostart",
+    args: "[start|stop|status] [--install[=INIT]]",
+    about: "start the enabled machines, or stop them, or show them; called by this host's init",
+    options: &[("--install[=systemd|openrc|runit|s6|sysvinit|cron]", "print the commands that make this host's init call it")],
+    examples: &[
+        ("hostel autostart --install", "look at what it would do"),
+        ("hostel autostart --install | sh", "do it"),
+        ("hostel autostart status", "which machines are enabled, and which of them run"),
+    ],
+    run,
+};
+
+/// How a host's init is told. The files are those of `units/`.
+struct Glue {
+    init: &'static str,
+    /// What is there where this init is the one.
+    sign: &'static str,
+    /// File, mode, text.
+    files: &'static [(&'static str, &'static str, &'static str)],
+    /// What follows.
+    commands: &'static str,
+}
+
+macro_rules! unit {
+    ($path:literal) => {
+        include_str!(concat!("../../../../units/", $path))
+    };
+}
+
+const GLUE: [Glue; 6] = [
+    Glue {
+        init: "systemd",
+        sign: "/run/systemd/system",
+        files: &[("/etc/systemd/system/hostel-autostart.service", "644", unit!("systemd/hostel-autostart.service"))],
+        commands: "systemctl daemon-reload\nsystemctl enable hostel-autostart.service\n",
+    },
+    Glue {
+        init: "openrc",
+        sign: "/run/openrc",
+        files: &[("/etc/init.d/hostel-autostart", "755", unit!("openrc/hostel-autostart"))],
+        commands: "rc-update add hostel-autostart default\n",
+    },
+    Glue {
+        init: "runit",
+        sign: "/run/runit",
+        files: &[
+            ("/etc/sv/hostel-autostart/run", "755", unit!("runit/hostel-autostart/run")),
+            ("/etc/sv/hostel-autostart/finish", "755", unit!("runit/hostel-autostart/finish")),
+        ],
+        commands: "# the directory of services is /var/service (Void), /etc/service (Debian) or /etc/runit/runsvdir/default\n\
+                   ln -s /etc/sv/hostel-autostart /var/service/\n",
+    },
+    Glue {
+        init: "s6",
+        sign: "/run/s6-rc",
+        files: &[
+            ("/etc/s6-rc/source/hostel-autostart/type", "644", unit!("s6/hostel-autostart/type")),
+            ("/etc/s6-rc/source/hostel-autostart/up", "644", unit!("s6/hostel-autostart/up")),
+            ("/etc/s6-rc/source/hostel-autostart/down", "644", unit!("s6/hostel-autostart/down")),
+        ],
+        commands: "# then add hostel-autostart to your bundle, compile with s6-rc-compile and switch with s6-rc-update\n",
+    },
+    Glue {
+        init: "sysvinit",
+        sign: "/etc/inittab",
+        files: &[("/etc/init.d/hostel-autostart", "755", unit!("sysvinit/hostel-autostart"))],
+        commands: "update-rc.d hostel-autostart defaults || chkconfig --add hostel-autostart\n",
+    },
+    Glue { init: "cron", sign: "/etc/cron.d", files: &[("/etc/cron.d/hostel-autostart", "644", unit!("cron/hostel-autostart"))], commands: "" },
+];
+
+#[derive(Debug, PartialEq, Eq)]
+enum Order {
+    Start,
+    Stop,
+    Status,
+    Install(Option<String>),
+    Help,
+}
+
+fn parse(args: &[OsString]) -> Result<Order, Failure> {
+    let mut words = lexopt::Parser::from_args(args);
+    let mut order = None;
+    while let Some(arg) = words.next()? {
+        let next = match arg {
+            Long("install") => Order::Install(words.optional_value().map(ValueExt::string).transpose()?),
+            Short('h') | Long("help") => return Ok(Order::Help),
+            Value(word) if word == "start" => Order::Start,
+            Value(word) if word == "stop" => Order::Stop,
+            Value(word) if word == "status" => Order::Status,
+            other => return Err(other.unexpected().into()),
+        };
+        if order.replace(next).is_some() {
+            return Err(Failure::Usage("one of start, stop, status and --install".into()));
+        }
+    }
+    Ok(order.unwrap_or(Order::Start))
+}
+
+fn run(args: &[OsString]) -> Outcome {
+    match parse(args)? {
+        Order::Help => Ok(output::show(&super::verb_help(&VERB))),
+        Order::Start => start_all(),
+        Order::Stop => stop_all(),
+        Order::Status => status(),
+        Order::Install(init) => install(init.as_deref()),
+    }
+}
+
+/// Each by itself: one that cannot be started keeps no other from it.
+fn start_all() -> Outcome {
+    let mut status = 0;
+    for name in enable::list()? {
+        if let Err(failure) = start::start(&name) {
+            super::finish(crate::hint::Voice::Verb("autostart"), Err(failure));
+            status = 1;
+        }
+    }
+    Ok(status)
+}
+
+/// All at once, waited for, as `hostel stop`.
+fn stop_all() -> Outcome {
+    let mut running = Vec::new();
+    for name in enable::list()? {
+        if start::runs(&name)? {
+            running.push(OsString::from(name.as_str()));
+        }
+    }
+    match (running.is_empty(), find("stop")) {
+        (false, Some(stop)) => (stop.run)(&running),
+        _ => Ok(0),
+    }
+}
+
+fn status() -> Outcome {
+    let registry = machine::open_registry()?;
+    let state = |name| registry.load(name).map_or("-", |found| look::Look::at(found).state());
+    let rows: Vec<Vec<String>> = enable::list()?.iter().map(|name| vec![name.to_string(), state(name).to_owned()]).collect();
+    Ok(if rows.is_empty() { 0 } else { output::show(&output::table(&["NAME", "STATE"], &rows)) })
+}
+
+fn install(init: Option<&str>) -> Outcome {
+    let found = match init {
+        Some(name) => GLUE.iter().find(|g| g.init == name),
+        None => GLUE.iter().find(|g| Path::new(g.sign).exists()),
+    };
+    let glue = found.ok_or_else(|| {
+        let all: Vec<&str> = GLUE.iter().map(|g| g.init).collect();
+        Failure::Usage(format!("autostart: which init? say --install={}", all.join("|")))
+    })?;
+    let own = std::env::current_exe().map_or_else(|_| "/usr/bin/hostel".into(), |p| p.display().to_string());
+    Ok(output::show(&script(glue, &own)))
+}
+
+/// A script for sh(1), to be read first.
+fn script(glue: &Glue, own: &str) -> String {
+    let mut out = format!("# starts the machines of {} with this host ({})\nset -e\n", enable::directory().display(), glue.init);
+    for (path, mode, text) in glue.files {
+        let text = text.replace("/usr/bin/hostel", own);
+        let directory = path.rsplit_once('/').map_or("/", |(d, _)| d);
+        out.push_str(&format!("mkdir -p {directory}\ncat >{path} <<'END'\n{text}END\nchmod {mode} {path}\n"));
+    }
+    out.push_str(glue.commands);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn command_lines() {
+        let parse = |line: &str| parse(&line.split_whitespace().map(Into::into).collect::<Vec<_>>());
+        assert_eq!(parse("").unwrap(), Order::Start);
+        assert_eq!(parse("--install=runit").unwrap(), Order::Install(Some("runit".into())));
+        assert_eq!(parse("--install").unwrap(), Order::Install(None));
+        for bad in ["stop start", "web", "--now", "--install status"] {
+            assert!(matches!(parse(bad), Err(Failure::Usage(_))), "{bad}");
+        }
+    }
+
+    #[test]
+    fn scripts_are_shell() {
+        for glue in &GLUE {
+            let script = script(glue, "/opt/hostel");
+            assert!(script.contains("/opt/hostel autostart") && !script.contains("/usr/bin/hostel"), "{}", glue.init);
+            let checked = std::process::Command::new("sh").args(["-n", "-c", &script]).output().unwrap();
+            assert!(checked.status.success(), "{}: {}", glue.init, String::from_utf8_lossy(&checked.stderr));
+            for (path, _, text) in glue.files.iter().filter(|(_, mode, _)| *mode == "755") {
+                let checked = std::process::Command::new("sh").args(["-n", "-c", text]).output().unwrap();
+                assert!(text.starts_with("#!/") && checked.status.success(), "{path}: {}", String::from_utf8_lossy(&checked.stderr));
+            }
+        }
+    }
+}
