@@ -109,6 +109,7 @@ fn network(bed: &Bed, options: &Options) -> Result<Report> {
         ours("hostel -n", &["-n"]),
         ours("hostel --network-zone", &["--network-zone=bench"]),
         ours("hostel --network-zone -p", &["--network-zone=bench", "-p", "18080:80"]),
+        peers::bridged(bed),
         Row::of_peer("systemd-nspawn -n", &["systemd-nspawn", "-q", "--register=no", "--keep-unit", "-n", "-D", &bed.tree, "/bin/true"]),
     ];
     let report = rows(Scenario::Network, list, options);

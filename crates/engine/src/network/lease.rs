@@ -11,7 +11,7 @@ use std::net::Ipv4Addr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use hostel_spec::{AddressPool, MachineName};
+use hostel_spec::{AddressPool, Hint, MachineName};
 use hostel_sys::netlink::{self, route};
 
 use super::pool::{self, Addressing, Used};
@@ -82,7 +82,7 @@ pub(super) fn take(choice: &AddressChoice, claim: &mut Claim) -> Result<Taken> {
     let Some(addressing) = found else {
         let text: Vec<String> = pools.iter().map(ToString::to_string).collect();
         return Err(Error::new("find", format!("address for machine {}", desk.name), format!("none is free in {}", text.join(", ")))
-            .hint("name other networks with --network-pool= or in /etc/hostel/network-pool, or use --network-config=none"));
+            .hint(Hint::OtherAddresses));
     };
     let file = desk.file(addressing.address);
     claim.journal(&Undo::File { path: file.clone().into_os_string().into() })?;

@@ -1,40 +1,8 @@
-//! Looking at networks: addresses inside a machine, and the host's interfaces.
+//! Looking at the host's interfaces. (Addresses inside a machine: `inside/addresses.rs`.)
 
 use std::io;
-use std::net::IpAddr;
 
-use hostel_sys::netlink::{self, route};
-use rustix::fs::{Mode, OFlags};
-
-/// An address of a machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InsideAddress {
-    /// Interface.
-    pub link: String,
-    /// Address.
-    pub address: IpAddr,
-    /// Prefix length.
-    pub prefix: u8,
-}
-
-/// The global addresses of the network namespace of process `pid`, IPv4 first.
-pub fn addresses_of(pid: i32) -> io::Result<Vec<InsideAddress>> {
-    let netns = rustix::fs::open(format!("/proc/{pid}/ns/net"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    let (links, addresses) = netlink::inside(std::os::fd::AsFd::as_fd(&netns), || {
-        let mut socket = route::open()?;
-        Ok((route::links(&mut socket)?, route::addresses(&mut socket)?))
-    })?;
-    let mut out: Vec<InsideAddress> = addresses
-        .into_iter()
-        .filter(|a| a.global)
-        .filter_map(|a| {
-            let link = links.iter().find(|l| l.index == a.index && !l.loopback)?;
-            Some(InsideAddress { link: link.name.clone(), address: a.address, prefix: a.prefix })
-        })
-        .collect();
-    out.sort_by_key(|a| a.address.is_ipv6());
-    Ok(out)
-}
+use hostel_sys::netlink::route;
 
 /// The host's interfaces that routes lead to, but for those of machines.
 pub(crate) fn uplinks() -> io::Result<Vec<String>> {

@@ -174,7 +174,7 @@ impl Made {
             Ok(()) => {}
             // The machine is reached, and reaches its host and its zone, without.
             Err(e) if plan.ports.is_empty() => self.notices.push(format!("the machine does not reach beyond this host: nftables: {}", io_text(&e))),
-            Err(e) => return Err(failed(e).hint("the kernel needs nf_tables with nat, masquerade and fib for --port=")),
+            Err(e) => return Err(failed(e).hint("the kernel needs nf_tables with nat, masquerade and fib to forward ports")),
         }
         if self.addressing.is_some() {
             let refused = firewall.pass(link).unwrap_or_default();

@@ -6,9 +6,11 @@
 //!    clone3(pidfd, into cgroup) ───────────►  dies with the supervisor from here on
 //!    bond steps: id maps, idmapped tree       (waits, if the plan has a Wait)
 //!    one byte on `go` ─────────────────────►  first steps: root, /proc     (both at work)
-//!    v1 cgroups, veth; steps beside:
+//!    v1 cgroups, links; steps beside:
 //!    /dev, /run, … as detached mounts
 //!    their descriptors on `go` ────────────►  (Receive) API mounts, pivot  (both at work)
+//!    (Network) what serves its network, then
+//!    one byte on `go` ─────────────────────►  (Network) interface up
 //!    control socket, console, state text
 //!    read `report` until it hangs up  ◄─────  one byte, then the exec closes it: success; or verb/object/cause: failure;
 //!                                             or hung up without a word: it was killed

@@ -7,6 +7,7 @@ use std::time::Duration;
 use hostel_engine::cgroup::{MachineCgroup, Stats};
 use hostel_engine::enter::Leader;
 use hostel_engine::error::{Error, Result};
+use hostel_engine::inside::addresses;
 use hostel_engine::registry::{Liveness, Machine, MachineState, Registry, RegistryError};
 use hostel_engine::stop::Evidence;
 use hostel_ipc::control::{CallError, Connection};
@@ -149,8 +150,8 @@ impl Look {
         let given = || state.addresses.iter().map(|a| crate::output::clean(a)).collect();
         // Only a network of its own has addresses of its own.
         let Some(leader) = state.netns.and(state.leader).and_then(|id| Leader::from_identity(id).ok()) else { return given() };
-        match hostel_engine::network::look::addresses_of(leader.pid()) {
-            Ok(found) => found.iter().map(|a| a.address.to_string()).collect(),
+        match addresses::of(&leader) {
+            Ok(found) => found.iter().filter(|a| !addresses::is_link_local(a)).map(ToString::to_string).collect(),
             Err(_) => given(),
         }
     }

@@ -13,6 +13,7 @@ const EVERY: [Hint; 16] = [
     Hint::GiveIds,
     Hint::OtherVolatile,
     Hint::OwnNetwork,
+    Hint::OtherAddresses,
     Hint::AlsoCapability,
     Hint::MendSettings,
     Hint::AlsoSettings(Cow::Borrowed("/etc/systemd/nspawn/m.nspawn:3")),

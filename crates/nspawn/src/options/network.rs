@@ -43,6 +43,8 @@ pub(super) const NETWORK: &[OptionRow] = &[
         .since(219)
         .trusted_key("[Network] Port=")
         .better("reaches the machine from localhost too, a listener shows in ss(8), and nothing of it stays behind"),
-    OptionRow::new(Id::NetworkConfig, "", &["network-config"], Value("MODE"), "Addresses for -n and zones: auto, dhcp, static, none"),
-    OptionRow::new(Id::NetworkPool, "", &["network-pool"], Value("NETWORK"), "Take addresses from here instead of 10.208.0.0/12"),
+    OptionRow::new(Id::NetworkConfig, "", &["network-config"], Value("MODE"), "Addresses for -n and zones: auto, dhcp, static, none")
+        .trusted_key("[X-Hostel-Network] Config="),
+    OptionRow::new(Id::NetworkPool, "", &["network-pool"], Value("NETWORK"), "Take addresses from here instead of 10.208.0.0/12")
+        .trusted_key("[X-Hostel-Network] Pool="),
 ];
