@@ -12,7 +12,7 @@
 //! last one to clear up. Before kernel 5.12 tables have no owner; then the undo journal removes it.
 //!
 //! No table can let through what another one drops. Where a chain drops what no rule of it takes (Docker's FORWARD, a
-//! host that closes INPUT), rules of ours are put at its end, with a comment to find them by.
+//! host that closes INPUT), rules of ours are put at its end, with a comment to find them by. iptables-nft shows them as its own.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -120,6 +120,18 @@ impl Firewall {
         }
         self.socket
     }
+}
+
+/// What people are told where the older of the kernel's two packet filters is in use: a table of its own kind, which lies beside
+/// nftables and is only ever replaced as a whole, so that two who change it at once undo each other.
+pub(super) fn legacy_notice(link: &str) -> Option<String> {
+    let tables = std::fs::read_to_string("/proc/net/ip_tables_names").ok()?;
+    tables.lines().any(|table| table == "filter").then(|| {
+        format!(
+            "this host filters with iptables-legacy, whose rules are left as they are; if its FORWARD chain drops: \
+             iptables-legacy -I FORWARD -i {link} -j ACCEPT, and the same with -o {link}"
+        )
+    })
 }
 
 fn rules(table: &str, t: &Translation<'_>) -> Vec<Request> {

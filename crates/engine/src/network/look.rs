@@ -14,6 +14,13 @@ pub(crate) fn uplinks() -> io::Result<Vec<String>> {
     Ok(wanted.map(|l| l.name).collect())
 }
 
+/// Number and name of the host's ends of a machine's cables, which carry its name as alias.
+pub fn cables_of(machine: &str) -> io::Result<Vec<(u32, String)>> {
+    let alias = super::wire::alias(machine);
+    let links = route::links(&mut route::open()?)?;
+    Ok(links.into_iter().filter(|l| l.alias.as_deref() == Some(&alias)).map(|l| (l.index, l.name)).collect())
+}
+
 /// A zone's bridge on this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Zone {

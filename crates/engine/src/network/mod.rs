@@ -181,6 +181,7 @@ impl Made {
             if !refused.is_empty() {
                 self.notices.push(format!("chains of the host's firewall drop what the machine sends: {}", refused.join(", ")));
             }
+            self.notices.extend(firewall::legacy_notice(link));
         }
         self.firewall = Some(firewall);
         Ok(())

@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use hostel_spec::{LinkPair, MachineName};
+use hostel_spec::LinkPair;
 use hostel_sys::clone::{self, CloneArgs, Fork};
 use hostel_sys::netlink::route::{self, Link, LinkRef, VethEnd};
 use hostel_sys::netlink::{self, Request, Socket};
@@ -120,7 +120,7 @@ pub(super) struct Wires {
 }
 
 /// What `hostel:MACHINE` says: the link is that machine's.
-pub(super) fn alias(name: &MachineName) -> String {
+pub(super) fn alias(name: impl std::fmt::Display) -> String {
     format!("hostel:{name}")
 }
 

@@ -1,6 +1,6 @@
 use super::*;
 
-const EVERY: [Hint; 16] = [
+const EVERY: [Hint; 17] = [
     Hint::Options,
     Hint::GiveTree,
     Hint::GiveCopy,
