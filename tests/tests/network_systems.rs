@@ -25,7 +25,7 @@ fn a_booted_busybox_asks_by_dhcp() {
     let inittab = std::fs::read_to_string(tree.at("/etc/inittab")).expect("read");
     let start =
         "::sysinit:/bin/sh -c 'ip link set host0 up; udhcpc -b -i host0 -s /etc/udhcpc.script; echo served > /tmp/index.html; httpd -p 80 -h /tmp'";
-    tree.write("/etc/inittab", &format!("{start}\n{inittab}"));
+    tree.write("/etc/inittab", format!("{start}\n{inittab}"));
     let path = tree.path().display().to_string();
     for net in ["veth".to_string(), format!("zone:{}", bed.id())] {
         wires.run(bed.hostel(["boot", &path, "-d", "--name", &name, "--net", &net, "-p", "2281:80"])).run().exits(0);

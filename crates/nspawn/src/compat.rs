@@ -8,7 +8,7 @@ use crate::options::{Compat, GROUPS, OptionRow, Status, rows};
 use crate::settings;
 
 /// How settings files differ from those of systemd-nspawn: what, there, here.
-const SETTINGS: [(&str, &str, &str); 12] = [
+const SETTINGS: [(&str, &str, &str); 13] = [
     (
         "drop-ins",
         "none",
