@@ -103,6 +103,14 @@ pub(crate) const ACCEPTED: &[Accepted] = &[
     row("private-network|veth-view|users-private-network|file-network", "mount:/sys*|mount-from:/sys|read:/sys*|write:/sys*|top:/sys", "*", "*", Differs,
         "252 shows a tmpfs with parts of the machine's own sysfs; hostel shows the sysfs read-only and covers firmware, module and power"),
 
+    // Networks.
+    row("veth-*", "note.0", "*<BROADCAST,MULTICAST> *", "*<BROADCAST,MULTICAST,UP,LOWER_UP> *", Better,
+        "the cable has an address, a route and names on both sides without systemd-networkd; --network-config=none leaves it down"),
+    row("veth-*", "stdout|net.host0", "*", "*10.*", Better,
+        "the cable has an address, a route and names on both sides without systemd-networkd"),
+    row("veth-*", "resolv_conf|tree:{tree}/etc/resolv.conf", "*", "*", Better,
+        "the machine's name server is its supervisor"),
+
     // Messages.
     row("exec-*|pid2-exec-*|boot-without-init|volatile|users-volatile-yes|optional-value-apart", "stderr", "silent", "says something", Better,
         "why the program could not be started is said on the caller's standard error, not on the machine's console"),

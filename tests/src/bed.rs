@@ -50,6 +50,7 @@ impl Bed {
         // What a killed supervisor leaves behind becomes our child instead of PID 1's: seen, killed, reaped.
         let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
         reap_machines_orphans();
+        own_network();
         let id = format!("t{}{}", base36(std::process::id()), base36(BEDS.fetch_add(1, Ordering::Relaxed)));
         let top = std::env::var_os("HOSTEL_TEST_DIR").map_or_else(|| PathBuf::from("/var/tmp/hostel-tests"), PathBuf::from);
         let dir = top.join(&id);
@@ -202,6 +203,17 @@ fn reap_machines_orphans() {
             }
         });
     });
+}
+
+/// Gives this thread, and what it starts, a network of its own: machines with addresses change forwarding and nftables of
+/// their host, and that must not be this machine.
+fn own_network() {
+    use rustix::thread::UnshareFlags;
+    // Deprecated for the sake of flags that part threads from descriptors; this one does not.
+    #[allow(deprecated)]
+    if rustix::thread::unshare(UnshareFlags::NEWNET).is_ok() {
+        let _ = std::process::Command::new("ip").args(["link", "set", "lo", "up"]).status();
+    }
 }
 
 fn base36(mut n: u32) -> String {

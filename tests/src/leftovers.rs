@@ -120,12 +120,12 @@ fn mounts(id: &str) -> Vec<PathBuf> {
     text.lines().filter(|l| l.contains(id)).filter_map(|l| l.split(' ').nth(4)).map(PathBuf::from).collect()
 }
 
+/// Of the test's own network, which /sys does not show.
 fn links(id: &str) -> Vec<String> {
-    let all = std::fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
-    let alias = |e: &std::fs::DirEntry| std::fs::read_to_string(e.path().join("ifalias")).unwrap_or_default();
-    all.filter(|e| e.file_name().to_string_lossy().contains(id) || alias(e).contains(id))
-        .map(|e| e.file_name().to_string_lossy().into_owned())
-        .collect()
+    let out = std::process::Command::new("ip").args(["-o", "link"]).output().map(|o| o.stdout).unwrap_or_default();
+    let text = String::from_utf8_lossy(&out).into_owned();
+    let name = |line: &str| line.split(": ").nth(1).map(|n| n.split('@').next().unwrap_or(n).to_string());
+    text.lines().filter(|line| line.contains(id)).filter_map(name).collect()
 }
 
 fn loops(dir: &Path) -> Vec<PathBuf> {

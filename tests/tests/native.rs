@@ -88,7 +88,7 @@ fn run_has_namespaces_of_its_own_and_a_private_tmp() {
     let probe = hostel_tests::probe();
     let view = bed.hostel(["run", "--"]).arg(&probe).arg("json").run().exits(0).view();
     for kind in ["mnt", "pid", "uts", "ipc", "cgroup", "user"] {
-        let host = std::fs::read_link(format!("/proc/self/ns/{kind}")).expect("read").to_string_lossy().into_owned();
+        let host = std::fs::read_link(format!("/proc/thread-self/ns/{kind}")).expect("read").to_string_lossy().into_owned();
         assert!(!host.contains(&view["namespaces"][kind].to_string()), "{kind} is the host's");
     }
     for (path, kind) in [("/tmp", "tmpfs"), ("/run", "tmpfs"), ("/dev", "tmpfs"), ("/", "overlay")] {
@@ -400,7 +400,7 @@ fn enter_chooses_namespaces() {
             .trim()
             .to_string()
     };
-    let host = |word: &str| std::fs::read_link(format!("/proc/self/ns/{word}")).expect("read").to_string_lossy().into_owned();
+    let host = |word: &str| std::fs::read_link(format!("/proc/thread-self/ns/{word}")).expect("read").to_string_lossy().into_owned();
     assert_ne!(inside(&[], "net"), host("net"));
     assert_eq!(inside(&["--no-net"], "net"), host("net"));
     assert_eq!(inside(&["--no-uts"], "uts"), host("uts"));

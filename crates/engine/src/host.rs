@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hostel_spec::{CapName, MachineSpec, MachineUuid, NetworkMode, ResolvConf, Rlimit, RlimitName, Timezone, TreeSource, UserNamespace};
+use hostel_spec::{Cable, CapName, MachineSpec, MachineUuid, NetworkMode, ResolvConf, Rlimit, RlimitName, Timezone, TreeSource, UserNamespace};
 use hostel_sys::{caps, proc};
 use rustix::fs::{Mode, OFlags};
 
@@ -30,6 +30,8 @@ pub struct Host {
     pub timezone: Option<HostTimezone>,
     /// The host's machine id, needed for stable hardware addresses.
     pub machine_id: Option<MachineUuid>,
+    /// systemd-networkd gives addresses on the machine's cable.
+    pub networkd: bool,
     /// Kernel has user namespaces.
     pub user_namespaces: bool,
     /// A tmpfs keeps `user.*` attributes (Linux 6.6).
@@ -93,7 +95,8 @@ impl Host {
             os_release_content,
             resolv_conf: wants_resolver(spec).then(|| resolver(spec.integration.resolv_conf, private)).flatten(),
             timezone: (spec.integration.timezone != Timezone::Off).then(timezone),
-            machine_id: if spec.network.veth.is_empty() { None } else { machine_id() },
+            machine_id: if spec.network.has_links() { machine_id() } else { None },
+            networkd: spec.network.is_addressed() && crate::network::networkd_serves(matches!(spec.network.cable, Some(Cable::Zone(_)))),
             user_namespaces: spec.namespaces.user == UserNamespace::Host || Path::new("/proc/self/ns/user").exists(),
             tmpfs_user_attributes: kernel_at_least(6, 6),
             seccomp: true,

@@ -9,6 +9,7 @@ pub mod error;
 pub mod host;
 pub mod image;
 pub mod inside;
+pub mod network;
 pub mod parts;
 pub mod plan;
 pub mod registry;

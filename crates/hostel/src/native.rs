@@ -12,7 +12,7 @@ use hostel_engine::registry::Origin;
 use hostel_nspawn::options::{self, OptionId, Takes};
 use hostel_nspawn::settings::{Lookup, Mode};
 use hostel_nspawn::{Action, Doc, Environment};
-use hostel_spec::{Ephemeral, MachineName, MachineSpec, TreeSource, Volatile};
+use hostel_spec::{Ephemeral, MachineName, MachineSpec, Network, NetworkMode, TreeSource, Volatile};
 
 use crate::cli::{self, Failure};
 use crate::{hint, output, settings};
@@ -39,7 +39,7 @@ pub const ROWS: [NativeRow; 8] = [
     row(None, "keep", Some("NAME"), "keep what changes, and the machine, under this name"),
     row(None, "name", Some("NAME"), "the machine's name"),
     row(Some(b'd'), "detach", None, "in the background: console to a log, see `hostel console` and `hostel logs`"),
-    row(None, "net", Some("host|private|veth"), "network: the host's, loopback only, or a cable (ve-NAME to host0)"),
+    row(None, "net", Some("host|private|veth|zone:NAME|bridge:IF"), "network: the host's, loopback only, a cable with an address, a zone, a bridge"),
     row(None, "nest", Some("N"), "how many user namespaces may be made inside (default 0)"),
     row(None, "privileged-users", Some("host"), "no user namespace: root inside is root on the host"),
     row(None, "json", None, "for `spec` and `plan`: print JSON"),
@@ -81,11 +81,13 @@ pub(crate) struct Own {
     pub(crate) name: Option<MachineName>,
     pub(crate) detach: bool,
     pub(crate) json: bool,
-    pub(crate) net: Option<String>,
+    pub(crate) net: Option<Network>,
     pub(crate) nest: Option<u32>,
     pub(crate) host_users: bool,
     pub(crate) target: Option<String>,
     pub(crate) directory: bool,
+    /// Ports were forwarded and no network option of systemd-nspawn's was given.
+    pub(crate) cable_for_ports: bool,
     /// Where a command over the host's own files begins: here, if the overlay has it.
     pub(crate) cwd: Option<PathBuf>,
 }
@@ -123,15 +125,14 @@ pub fn parse(kind: Kind, args: &[OsString]) -> Result<Parsed, Failure> {
             origin: hostel_nspawn::Origin::Argv(0),
         }));
     }
-    if matches!(own.net.as_deref(), Some("private" | "veth")) {
-        // The dialect checks what goes together, and a network of the machine's own matters there.
-        doc.entries.extend(options::by_id(OptionId::PrivateNetwork).map(|row| hostel_nspawn::Entry {
-            row,
-            value: None,
-            origin: hostel_nspawn::Origin::Argv(0),
-        }));
+    own_network(&own, &mut doc)?;
+    let (mut doc, mut warnings) = merge_settings(kind, &own, doc, &env)?;
+    let mut own = own;
+    if given(&doc, &[OptionId::Port]) && !given(&doc, &defaults::LINKS) {
+        // A port needs something to lead to; `defaults` puts what --net says in its place.
+        own.cable_for_ports = true;
+        add(&mut doc, OptionId::NetworkVeth);
     }
-    let (doc, mut warnings) = merge_settings(kind, &own, doc, &env)?;
     let mut spec = match hostel_nspawn::compile(&doc, &env) {
         Ok(Action::Run(spec)) => *spec,
         Ok(Action::Print(text)) => return Ok(Parsed::Shown(output::show(&text))),
@@ -148,6 +149,23 @@ pub fn parse(kind: Kind, args: &[OsString]) -> Result<Parsed, Failure> {
     }
     let settings = doc.settings();
     Ok(Parsed::Machine(Box::new(Request { kind, spec, detach: own.detach, json: own.json, keep: own.keep, warnings, settings })))
+}
+
+/// An option without a value, as if it had been typed.
+fn add(doc: &mut Doc, id: OptionId) {
+    doc.entries.extend(options::by_id(id).map(|row| hostel_nspawn::Entry { row, value: None, origin: hostel_nspawn::Origin::Argv(0) }));
+}
+
+/// Says `--net` in the dialect's words: it checks what goes together, and a settings file's network loses to a typed one.
+fn own_network(own: &Own, doc: &mut Doc) -> Result<(), Failure> {
+    let Some(net) = &own.net else { return Ok(()) };
+    if given(doc, &defaults::LINKS) {
+        return Err(usage("--net and --network-…= exclude each other"));
+    }
+    if net.mode == NetworkMode::Private {
+        add(doc, if net.cable.is_some() { OptionId::NetworkVeth } else { OptionId::PrivateNetwork });
+    }
+    Ok(())
 }
 
 /// The settings files of a machine that is booted by its name count as with systemd-nspawn; of any other only with `--settings=`.
@@ -245,10 +263,7 @@ impl Own {
             "name" => self.name = Some(machine(&text)?),
             "detach" => self.detach = true,
             "json" => self.json = true,
-            "net" if !matches!(text.as_str(), "host" | "private" | "veth") => {
-                return Err(usage(format!("parse --net={text}: it takes host, private or veth")));
-            }
-            "net" => self.net = Some(text),
+            "net" => self.net = Some(defaults::network_of(&text).map_err(|why| usage(format!("parse --net={text}: {why}")))?),
             "nest" => self.nest = Some(text.parse().map_err(|_| usage(format!("parse --nest={text}: it takes a number")))?),
             "privileged-users" if text != "host" => return Err(usage(format!("parse --privileged-users={text}: it takes `host`"))),
             "privileged-users" => self.host_users = true,

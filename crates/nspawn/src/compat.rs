@@ -8,7 +8,7 @@ use crate::options::{Compat, GROUPS, OptionRow, Status, rows};
 use crate::settings;
 
 /// How settings files differ from those of systemd-nspawn: what, there, here.
-const SETTINGS: [(&str, &str, &str); 12] = [
+const SETTINGS: [(&str, &str, &str); 13] = [
     (
         "drop-ins",
         "none",
@@ -25,6 +25,7 @@ const SETTINGS: [(&str, &str, &str); 12] = [
         "in drop-ins and in sections of hostel's own: `%i` machine, `%H` host name, `%l` its first part, `%m` machine id, `%b` boot id, `%v` kernel, `%a` architecture, `%t` `%S` `%C` `%L` `%E` `%T` `%V` directories, `%%`; in NAME.nspawn `%` is a character",
     ),
     ("`[X-Hostel-Resources]`", "ignored", "`Memory=`, `Cpus=`, `Pids=`, `Property=` as the options; trusted files only"),
+    ("`[X-Hostel-Network]`", "ignored", "`Config=`, `Pool=` as `--network-config=`, `--network-pool=`; trusted files only"),
     ("trust", "by directory", "by directory, and the file must be root's and nobody else may write it; else it counts as one beside the tree does"),
     ("a file beside the tree", "links are followed, of any size", "a link only in a directory that root alone can write; regular, at most 1 MiB"),
     (

@@ -68,7 +68,7 @@ pub const VARIABLES: [VariableRow; 15] = [
     row("SYSTEMD_NSPAWN_CONTAINER_SERVICE", "replaces `systemd-nspawn` in $container", "same"),
     row("SYSTEMD_NSPAWN_SHARE_NS_{IPC,PID,UTS}", "share that namespace; not with -b or -a", "same"),
     row("SYSTEMD_NSPAWN_SHARE_SYSTEM", "share all three", "same"),
-    row("SYSTEMD_NSPAWN_NETWORK_MAC", "MAC address inside", "refused with --network-veth, else without effect"),
+    row("SYSTEMD_NSPAWN_NETWORK_MAC", "MAC address inside", "same"),
     row("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "gone since 258", "ignored"),
     row("SYSTEMD_SECCOMP", "0: no system call filter", "same"),
     row("SYSTEMD_LOG_SECCOMP", "log violations", "notice: not logged"),

@@ -30,7 +30,9 @@ pub use machine::{
 };
 pub use mount::{BindOptions, IdMapping, Mount, MountSource};
 pub use name::{Hostname, MachineName, NameError};
-pub use network::{Network, NetworkMode, VethPair};
+pub use network::{
+    AddressPool, Cable, LinkPair, Network, NetworkConfig, NetworkMode, PortForward, Transport, VethPair, is_alternative_name, is_interface_name,
+};
 pub use process::{ProcessSpec, UserSelector};
 pub use resources::{CpuQuota, DeviceAccess, DevicePolicy, DeviceRule, DeviceSelector, Limit, Resources};
 pub use rlimit::{Rlimit, RlimitName, RlimitValue};

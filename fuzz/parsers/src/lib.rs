@@ -13,7 +13,7 @@ pub use archives::{address, http_head, pax_records, sums, tar};
 pub use config::{capability, cpu_list, machine_name, nspawn, rlimit, settings, signal, size, syscall_filter, time_span, user_selector, uuid, words};
 pub use disk::{disk_image, image_policy, label_order, verity_signature};
 pub use files::{cgroup_layout, machine_id, os_release, process_stat, state_file, undo_journal, unit_file, users_database};
-pub use messages::{control_request, notify_message};
+pub use messages::{control_request, dhcp_query, dns_message, notify_message, resolv_conf};
 
 /// One target.
 pub struct Target {
@@ -26,7 +26,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 32] = [
+pub const TARGETS: [Target; 35] = [
     Target { name: "nspawn", body: nspawn, seeds: config::NSPAWN_SEEDS },
     Target { name: "settings", body: settings, seeds: config::SETTINGS_SEEDS },
     Target { name: "unit_file", body: unit_file, seeds: files::UNIT_SEEDS },
@@ -57,6 +57,9 @@ pub const TARGETS: [Target; 32] = [
     },
     Target { name: "label_order", body: label_order, seeds: &["os_1\0os_2~rc1", "a-1.2^3\0a-1.2", "\0", "10\x009"] },
     Target { name: "control_request", body: control_request, seeds: messages::REQUEST_SEEDS },
+    Target { name: "dhcp_query", body: dhcp_query, seeds: &["\x35\x01\x01\u{7f}", "5\x01\x032\x04abcd6\x04efgh", "5\x01\x08"] },
+    Target { name: "dns_message", body: dns_message, seeds: messages::DNS_SEEDS },
+    Target { name: "resolv_conf", body: resolv_conf, seeds: &["nameserver 1.2.3.4\nnameserver ::1\n", "search a\n"] },
     Target { name: "notify_message", body: notify_message, seeds: &["READY=1\nSTATUS=up\nERRNO=2", "EXIT_STATUS=300", "STATUS=\u{202e}x\n=\n"] },
     Target { name: "tar", body: tar, seeds: archives::TAR_SEEDS },
     Target { name: "pax_records", body: pax_records, seeds: archives::PAX_SEEDS },

@@ -270,6 +270,15 @@ pub fn many_fds(n: i64) {
     print(&format!("opened {}\n", held.len()));
 }
 
+/// Sends back every datagram, for ever.
+pub fn udp_echo(port: u16) {
+    let Ok(socket) = std::net::UdpSocket::bind(("0.0.0.0", port)) else { std::process::exit(1) };
+    let mut buffer = [0u8; 2048];
+    while let Ok((length, from)) = socket.recv_from(&mut buffer) {
+        let _ = socket.send_to(&buffer[..length], from);
+    }
+}
+
 /// Counts `backwards`, turned round, in all memory of a process that can be read: the text itself is in nobody's arguments.
 pub fn scan(pid: &str, backwards: &str) {
     use std::os::unix::fs::FileExt;

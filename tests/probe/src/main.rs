@@ -31,6 +31,7 @@ const USAGE: &str = "usage: hostel-probe WORDS [then WORDS]...
   flood BYTES            write this much to stdout
   orphan                 leave an orphan, print whether PID 1 reaped it within two seconds
   notify TEXT            send TEXT to $NOTIFY_SOCKET
+  udp-echo PORT          send back every datagram that comes to this port
   scan PID TXET          look for TEXT, given backwards, in the memory of a process
   visitor TXET           wait for a process that comes from outside, tell what can be had of it, power off (as PID 1)
   thaw FILE              try to make the mount a file is on writable, and to clone it
@@ -92,6 +93,7 @@ fn run(words: &[String]) {
         "flood" => acts::flood(number(words, 1, 1 << 20) as u64),
         "orphan" => acts::orphan(),
         "notify" => acts::notify(text(1)),
+        "udp-echo" => acts::udp_echo(number(words, 1, 7) as u16),
         "scan" => acts::scan(text(1), text(2)),
         "thaw" => acts::thaw(text(1)),
         "visitor" => acts::visitor(text(1)),

@@ -178,7 +178,8 @@ impl Builder<'_> {
     fn sys(&mut self) {
         let attributes = if self.spec.security.api_writable { API } else { API.or(Attributes::RDONLY) };
         let host_sys = self.prepare(Prepared::Sysfs { attributes });
-        if self.own_network() {
+        // Of the network that the payload is in, not of the supervisor's.
+        if self.spec.network.mode != hostel_spec::NetworkMode::Host {
             self.payload.push(PayloadStep::Sysfs { fallback: host_sys, attributes });
         } else {
             self.payload.push(PayloadStep::AttachApi(host_sys, c"sys"));
@@ -212,5 +213,6 @@ impl Builder<'_> {
         if self.own_network() {
             self.payload.push(PayloadStep::Loopback);
         }
+        self.await_network();
     }
 }

@@ -68,7 +68,9 @@ impl Builder<'_> {
 
     /// resolv.conf and localtime.
     pub(super) fn integration(&mut self) -> Result<()> {
-        if let Some(change) = self.resolv_conf()? {
+        if self.own_resolver() {
+            // Written from the address the machine gets.
+        } else if let Some(change) = self.resolv_conf()? {
             self.payload.push(PayloadStep::ResolvConf(change));
         }
         if let Some(change) = self.timezone() {

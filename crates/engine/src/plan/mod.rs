@@ -25,6 +25,7 @@ use hostel_sys::seccomp::Insn;
 
 use crate::error::{Error, Result};
 use crate::host::Host;
+use crate::network::NetworkPlan;
 use steps::{BondStep, HostStep, IdChoice, PayloadStep, Prepared, Slot};
 
 /// What is known of the tree before anything changes.
@@ -101,6 +102,8 @@ pub struct Plan {
     pub user_namespace: bool,
     /// Own network.
     pub own_network: bool,
+    /// Links, address, ports.
+    pub network: NetworkPlan,
     /// Console after `auto` was decided.
     pub console: ConsoleMode,
     /// Program kind.
@@ -138,6 +141,7 @@ struct Builder<'a> {
     temporaries: usize,
     notices: Vec<String>,
     console_slots: Option<(Slot, Slot)>,
+    network: NetworkPlan,
 }
 
 impl Builder<'_> {
@@ -184,6 +188,7 @@ pub fn plan(spec: &MachineSpec, host: &Host, tree: &TreeFacts, caller: &Caller) 
         temporaries: 0,
         notices: Vec::new(),
         console_slots: None,
+        network: NetworkPlan::default(),
     };
     let image_steps = tree.image.as_ref().map_or(Ok(Vec::new()), |facts| image::steps(spec, facts, caller))?;
     b.notices.extend(tree.image.iter().filter(|i| !i.opened).flat_map(|i| i.notices.iter().cloned()));
@@ -219,6 +224,7 @@ pub fn plan(spec: &MachineSpec, host: &Host, tree: &TreeFacts, caller: &Caller) 
         container: b.container().to_owned(),
         user_namespace: b.user_namespace(),
         own_network: b.own_network(),
+        network: b.network,
         name: b.name,
         hostname: b.hostname,
         uuid: b.uuid,

@@ -51,7 +51,7 @@ impl Builder<'_> {
             self.host.push(HostStep::LockUpper(dir.clone()));
         }
         let upper = root.upper.clone().map(Source::Path).or(layered.then_some(Source::Layer)).map(|source| self.upper(source, map));
-        if self.user_namespace() || !self.spec.network.veth.is_empty() {
+        if self.user_namespace() {
             self.payload.push(PayloadStep::Wait);
         }
         self.payload.push(PayloadStep::Keyring);

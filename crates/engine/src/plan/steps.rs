@@ -11,6 +11,9 @@ use std::path::PathBuf;
 use hostel_spec::{IdMapping, IdRange};
 use hostel_sys::mount::Attributes;
 
+use crate::network::lease::AddressChoice;
+use crate::network::wire::Wiring;
+
 /// Number of a prepared mount; the payload inherits its descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slot(pub usize);
@@ -173,6 +176,8 @@ pub enum HostStep {
     },
     /// Opens the socket at which the payload may say that it is ready.
     OpenNotify(Slot),
+    /// Takes an address for the machine.
+    TakeAddress(AddressChoice),
 }
 
 /// A step of the supervisor while the payload waits.
@@ -207,19 +212,8 @@ pub enum BondStep {
     },
     /// Moves the payload into v1 cgroups that have limits.
     PlaceInV1,
-    /// Makes a virtual cable.
-    AddVeth {
-        /// Name on the host.
-        host: String,
-        /// Its full name if that was too long.
-        altname: Option<String>,
-        /// Hardware address on the host.
-        host_mac: Option<[u8; 6]>,
-        /// Name inside.
-        inside: String,
-        /// Hardware address inside.
-        inside_mac: Option<[u8; 6]>,
-    },
+    /// Makes the machine's links, in one send.
+    Wire(Wiring),
 }
 
 /// How the root file system comes together.
@@ -368,6 +362,14 @@ pub enum PayloadStep {
     Hostname(String),
     /// Loopback up.
     Loopback,
+    /// Waits until the supervisor serves the machine's network, and sets this interface up with the machine's address, if
+    /// there is one.
+    Network(Option<String>),
+    /// /etc/resolv.conf names the supervisor as name server; a link there is left alone unless it is to be replaced.
+    Resolver {
+        /// Replace links, too: the tree's own file stays as it is below.
+        replace: bool,
+    },
     /// How many user namespaces may be nested.
     LimitNesting(u32),
     /// A fresh session keyring.
@@ -434,6 +436,8 @@ impl fmt::Display for HostStep {
             HostStep::MakeCgroup => f.write_str("make the machine's cgroup with its limits and device policy"),
             HostStep::Prepare(slot, what) => write!(f, "prepare mount {}: {what}", slot.0),
             HostStep::OpenConsole { pts, .. } => write!(f, "open console pty in mount {}", pts.0),
+            HostStep::TakeAddress(AddressChoice { zone: Some(zone), .. }) => write!(f, "take an address in zone {zone}"),
+            HostStep::TakeAddress(_) => f.write_str("take an address"),
             HostStep::OpenNotify(slot) => write!(f, "open notify socket in mount {}", slot.0),
         }
     }
@@ -454,7 +458,7 @@ impl fmt::Display for BondStep {
             }
             BondStep::Lock(slot) => write!(f, "lock mount {} read-only", slot.0),
             BondStep::PlaceInV1 => f.write_str("place into v1 cgroups"),
-            BondStep::AddVeth { host, inside, .. } => write!(f, "add veth {host} - {inside}"),
+            BondStep::Wire(wiring) => write!(f, "{wiring}"),
         }
     }
 }
@@ -512,6 +516,11 @@ impl fmt::Display for PayloadStep {
             PayloadStep::Pivot => f.write_str("pivot into the root, drop the host's"),
             PayloadStep::Hostname(name) => write!(f, "host name {name}"),
             PayloadStep::Loopback => f.write_str("loopback up"),
+            PayloadStep::Network(Some(link)) => write!(f, "wait for the network; {link} up with address and default route"),
+            PayloadStep::Network(None) => f.write_str("wait for the network"),
+            PayloadStep::Resolver { replace } => {
+                write!(f, "/etc/resolv.conf: name server is the supervisor{}", if *replace { "" } else { ", unless it is a link" })
+            }
             PayloadStep::LimitNesting(n) => write!(f, "at most {n} nested user namespaces"),
             PayloadStep::Keyring => f.write_str("fresh session keyring"),
         }

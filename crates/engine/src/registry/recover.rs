@@ -14,9 +14,10 @@ use rustix::io::Errno;
 use hostel_spec::MachineName;
 use hostel_sys::clone::pidfd_send_signal;
 
-use super::identity::{boot_id, read_small};
+use super::identity::boot_id;
 use super::remove::remove_tree;
 use super::undo::{Journal, Undo};
+use crate::network::{firewall, forwarding, wire};
 
 const SIGKILL: i32 = 9;
 /// How long killed processes and their cgroups are waited for.
@@ -77,7 +78,12 @@ pub fn execute(record: &Undo, state: &Path) -> Result<(), String> {
         Undo::File { path } => remove_file(Path::new(path.as_os_str()), state),
         Undo::Mount { path } => detach(Path::new(path.as_os_str())),
         Undo::Mapping { name } => hostel_sys::mapper::remove(name),
-        Undo::Link { name, alias } => delete_link(name, alias),
+        Undo::Link { name, alias } => wire::delete_link(name, alias),
+        Undo::Interface { host, inside, mac } => wire::rename_back(host, inside, *mac),
+        Undo::Zone { zone } => wire::remove_zone(zone, state, None),
+        Undo::Address { link, address } => wire::remove_address(link, *address),
+        Undo::Firewall { machine } => firewall::take_back(machine),
+        Undo::Forwarding { path, link } => forwarding::release(Path::new(path.as_os_str()), link),
     };
     done.map_err(|error| format!("{}: {}", record.describe(), crate::error::io_text(&error)))
 }
@@ -91,7 +97,9 @@ pub(crate) fn is_pending(record: &Undo) -> bool {
         // A relative path is below a hierarchy that is not mounted here.
         Undo::Cgroup { path } => !Path::new(path.as_os_str()).is_absolute() || exists(path),
         Undo::Directory { path } | Undo::Work { path } | Undo::File { path } => exists(path),
+        Undo::Forwarding { path, .. } => exists(path),
         Undo::Mount { .. } | Undo::Mapping { .. } | Undo::Link { .. } => true,
+        Undo::Interface { .. } | Undo::Zone { .. } | Undo::Address { .. } | Undo::Firewall { .. } => true,
     }
 }
 
@@ -183,21 +191,6 @@ fn detach(path: &Path) -> io::Result<()> {
         }
     }
     Err(io::Error::from(io::ErrorKind::ResourceBusy))
-}
-
-fn delete_link(name: &str, alias: &str) -> io::Result<()> {
-    let mut buffer = [0u8; 512];
-    match read_small(&format!("/sys/class/net/{name}/ifalias"), &mut buffer) {
-        Ok(found) if found.trim_ascii_end() == alias.as_bytes() => {}
-        // Another link that has the name now.
-        Ok(_) => return Ok(()),
-        Err(Errno::NOENT | Errno::NODEV) => return Ok(()),
-        Err(error) => return Err(error.into()),
-    }
-    match hostel_sys::netlink::Routing::open()?.delete(name) {
-        Err(e) if Errno::from_io_error(&e) == Some(Errno::NODEV) => Ok(()),
-        other => other,
-    }
 }
 
 /// Kills all that is in a cgroup and removes it, with all below it. That it is missing is success.

@@ -19,8 +19,9 @@ use rustix::io::Errno;
 use super::launch::READY;
 use super::prepare::Made;
 use super::{overlay, parcel, stub};
+use crate::network::inside;
 use crate::plan::Plan;
-use crate::plan::steps::{Missing, PayloadStep, RootAssembly, Slot};
+use crate::plan::steps::{FileChange, Missing, PayloadStep, RootAssembly, Slot};
 
 pub(super) type Step = Result<(), Failure>;
 
@@ -126,6 +127,8 @@ impl<'a> Payload<'a> {
             PayloadStep::Pivot => self.pivot(),
             PayloadStep::Hostname(name) => proc::set_hostname(name.as_bytes()).map_err(|e| Failure::new("set", "host name", e)),
             PayloadStep::Loopback => netlink::loopback_up().map_err(|e| Failure::new("raise", "loopback interface", e)),
+            PayloadStep::Network(link) => self.network(link.as_deref()),
+            PayloadStep::Resolver { replace } => self.resolver(*replace),
             PayloadStep::LimitNesting(levels) => self.limit_nesting(*levels),
         }
     }
@@ -143,6 +146,25 @@ impl<'a> Payload<'a> {
             self.start()?;
         }
         Ok(())
+    }
+
+    /// The supervisor serves our network from here on.
+    fn network(&self, link: Option<&str>) -> Step {
+        let mut byte = [0u8; 1];
+        match rustix::io::read(&self.go, &mut byte) {
+            Ok(1) => {}
+            _ => clone::exit_now(1),
+        }
+        match (link, &self.made.network.addressing) {
+            (Some(link), Some(addressing)) => inside::configure(link, addressing).map_err(|e| Failure::new("set up", format!("interface {link}"), e)),
+            _ => Ok(()),
+        }
+    }
+
+    fn resolver(&self, replace: bool) -> Step {
+        let Some(addressing) = &self.made.network.addressing else { return Ok(()) };
+        let content = inside::resolv_conf(addressing);
+        self.change_file(c"resolv.conf", &if replace { FileChange::Replace(content) } else { FileChange::Copy(content) })
     }
 
     fn assemble(&mut self, assembly: &RootAssembly) -> Step {

@@ -19,6 +19,7 @@ use rustix::io::Errno;
 use crate::cgroup::{self, CgroupError, Layout, MachineCgroup};
 use crate::enter::shield;
 use crate::error::{Context, Error, Result, io_text};
+use crate::network;
 use crate::parts;
 use crate::plan::Plan;
 use crate::plan::steps::{HostStep, IdChoice, Node, Prepared, Slot, Source};
@@ -43,6 +44,8 @@ pub struct Made {
     pub notify: Option<OwnedFd>,
     /// The machine's cgroup.
     pub cgroup: Option<MachineCgroup>,
+    /// Its network.
+    pub network: network::Made,
     /// The disk image the tree is in.
     pub(super) image: Option<super::image::OpenImage>,
     ids_lock: Option<uids::Claim>,
@@ -90,6 +93,8 @@ impl Made {
         self.console = None;
         self.notify = None;
         self.cgroup = None;
+        // What did not come back is in the journal.
+        let _ = self.network.end_of_life();
         // What cannot be removed is in the journal.
         for work in self.works.drain(..) {
             let _ = work.remove();
@@ -101,7 +106,7 @@ impl Made {
     /// Removes what only this run needed: temporary directories, work directories, the copy of an ephemeral tree.
     /// Returns what could not be removed.
     pub fn remove_temporary(&mut self) -> Vec<Error> {
-        let mut failed = Vec::new();
+        let mut failed = self.network.take_down();
         // Locks inside the copy must be gone before it is.
         self.slots.clear();
         self.tree = None;
@@ -162,6 +167,7 @@ fn run_step(step: &HostStep, plan: &Plan, layout: &Layout, claim: &mut Claim, ma
         HostStep::TakeIds(choice) => take_ids(*choice, plan, made)?,
         HostStep::ShiftTree => shift_tree(made)?,
         HostStep::TemporaryDirectory(_) => temporary_directory(claim, made)?,
+        HostStep::TakeAddress(choice) => made.network.take_address(choice, claim)?,
         HostStep::MakeCgroup => make_cgroup(plan, layout, claim, made)?,
         HostStep::Prepare(slot, what) => {
             let fd = prepare(what, claim, made).map_err(|e| if e.verb.is_empty() { Error::new("prepare", what.to_string(), e.cause) } else { e })?;

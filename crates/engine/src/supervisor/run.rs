@@ -40,6 +40,7 @@ use stopping::{Due, Phase};
 pub use stopping::{Goal, Next, pause_after};
 
 use crate::error::{Context, Result};
+use crate::network;
 
 const SIGHUP: i32 = 1;
 const SIGQUIT: i32 = 3;
@@ -162,6 +163,8 @@ pub struct Running<'a> {
     pub signals: Signals,
     /// Reap every child, as a subreaper must. Only for a process whose children are all the machine's.
     pub reap_orphans: bool,
+    /// What serves its network.
+    pub network: Option<&'a mut network::Made>,
     /// The rest of the supervisor.
     pub owner: &'a mut dyn Owner,
 }
@@ -174,6 +177,7 @@ enum Token {
     Listener,
     Client(u32),
     Notify,
+    Network,
 }
 
 /// Watches over the machine until PID 1 is dead and its output shown. The terminal is back as it was by then.
@@ -242,7 +246,8 @@ impl<'w, 'a> Watch<'w, 'a> {
         self.machine.notify.tell(&format!("{ready}STATUS=Machine running.\nX_NSPAWN_LEADER_PID={pid}"));
         let status = loop {
             self.declare().context("watch", "descriptors of the machine")?;
-            let deadline = [self.phase.deadline(), self.accept_again, self.machine.console.as_ref().and_then(Console::deadline)];
+            let services = self.machine.network.as_ref().and_then(|n| n.services()).and_then(|s| s.deadline());
+            let deadline = [self.phase.deadline(), self.accept_again, services, self.machine.console.as_ref().and_then(Console::deadline)];
             let deadline = deadline.into_iter().flatten().min();
             let mut dead = false;
             for ready in self.poller.wait(deadline).context("wait for", "the machine")? {
@@ -273,6 +278,9 @@ impl<'w, 'a> Watch<'w, 'a> {
         if self.accept_again.is_some_and(|at| at <= Instant::now()) {
             self.accept_again = None;
         }
+        if let Some(services) = self.machine.network.as_ref().and_then(|n| n.services()) {
+            self.poller.want(Token::Network, services, Interest::READ)?;
+        }
         let Some(control) = &self.machine.control else { return Ok(()) };
         let accept = if self.accept_again.is_none() { Interest::READ } else { Interest::NONE };
         self.poller.want(Token::Listener, control.listener(), accept)?;
@@ -292,6 +300,7 @@ impl<'w, 'a> Watch<'w, 'a> {
             Token::Listener => self.accept(),
             Token::Client(id) => self.serve(id),
             Token::Notify => self.take_notifications(),
+            Token::Network => self.serve_network(),
         }
     }
 
@@ -394,8 +403,17 @@ impl<'w, 'a> Watch<'w, 'a> {
         }
     }
 
+    fn serve_network(&mut self) {
+        if let Some(network) = &mut self.machine.network {
+            network.turn();
+        }
+    }
+
     fn act_on_time(&mut self) {
         let now = Instant::now();
+        if self.machine.network.as_ref().and_then(|n| n.services()).and_then(|s| s.deadline()).is_some_and(|at| at <= now) {
+            self.serve_network();
+        }
         while let Some(due) = self.phase.due(now) {
             match due {
                 Due::Ask(goal, round) => {
@@ -528,6 +546,9 @@ impl<'w, 'a> Watch<'w, 'a> {
                 // Readable for ever now.
                 self.poller.forget(Token::Leader, &self.machine.leader);
                 forget_control(&mut self.poller, self.machine.control.as_ref());
+                if let Some(services) = self.machine.network.as_ref().and_then(|n| n.services()) {
+                    self.poller.forget(Token::Network, services);
+                }
                 self.poller.wait(None)
             });
             let Ok(ready) = ready else { return };

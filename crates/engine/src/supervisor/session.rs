@@ -18,6 +18,7 @@ use crate::cgroup::MachineCgroup;
 use crate::enter::Leader;
 use crate::error::{Context, Error, Result};
 use crate::host::Host;
+use crate::network;
 use crate::plan::{self, Caller, Plan};
 use crate::registry::{Claim, Desired, MachineState, Origin, Phase, ProcessId, Registry};
 use crate::stop::{Confinement, Evidence, InitPolicy};
@@ -118,6 +119,9 @@ pub fn run(spec: &MachineSpec, mut session: Session<'_>) -> Result<u8> {
     // Clients that wait for the end are told by the socket closing, when everything is taken away and every lock is free.
     claim.forget();
     claim.release()?;
+    if plan.network.addressed {
+        let _ = network::hosts::write(session.registry);
+    }
     drop(made);
     drop(carried);
     Ok(status)
@@ -250,7 +254,14 @@ fn watch_life(
         state.init = Some(Evidence::of(&leader).kind().as_str().to_owned());
     }
     claim.write_state(&state)?;
+    for notice in made.network.notices.drain(..) {
+        (session.talk)(Talk::Notice(&notice));
+    }
     (session.talk)(Talk::Started(plan, launched));
+    if plan.network.addressed {
+        // A convenience of the host's: the machine runs without.
+        let _ = network::hosts::write(session.registry);
+    }
     let lifecycle = &plan.spec.lifecycle;
     let leader = Leader::from_parts(launched.pid, copy_of(&launched.pidfd).context("open", "leader")?);
     let mut owner = StateOwner { claim, state: &mut state, cgroup: made.cgroup.as_ref(), leader };
@@ -274,6 +285,7 @@ fn watch_life(
         stop_timeout: native.then_some(STOP_TIMEOUT),
         signals,
         reap_orphans: false,
+        network: Some(&mut made.network),
         owner: &mut owner,
     };
     let outcome = run::watch(&mut running)?;
@@ -319,6 +331,14 @@ fn state_of(plan: &Plan, session: &Session<'_>, made: &Made, launched: &Launched
         state.netns = std::fs::metadata(format!("/proc/{}/ns/net", launched.pid)).ok().map(|m| std::os::unix::fs::MetadataExt::ino(&m));
     }
     state.namespaces = launch::flags(plan) | clone::NEWCGROUP;
+    if plan.own_network {
+        let network = network::state_of(&plan.network, &made.network);
+        state.addresses = network.address.iter().map(ToString::to_string).collect();
+        state.network = Some(network);
+    }
+    if plan.spec.network.namespace.is_some() {
+        state.namespaces |= clone::NEWNET;
+    }
     if let Some(cgroup) = &made.cgroup {
         state.cgroup = text(&cgroup.path().join("payload"));
         state.cgroups_v1 = cgroup.paths().iter().skip(1).map(|p| p.as_os_str().into()).collect();

@@ -25,6 +25,7 @@ mod link;
 pub(crate) mod login;
 mod logs;
 pub(crate) mod look;
+mod net;
 mod pause;
 mod plan;
 mod progress;
@@ -152,6 +153,8 @@ pub const VERBS: &[&Verb] = &[
     &transfers::CANCEL,
     &plan::SPEC,
     &plan::PLAN,
+    &net::NET,
+    &net::PORT,
     &doctor::VERB,
     &clean::VERB,
     &link::VERB,

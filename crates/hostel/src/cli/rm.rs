@@ -61,6 +61,7 @@ fn run(args: &[OsString]) -> Outcome {
         return Ok(1);
     }
     place.delete(&registry, &request.name, &path)?;
+    hostel_engine::network::lease::forget(registry.root(), &request.name);
     Ok(0)
 }
 

@@ -115,7 +115,7 @@ mod tests {
         let spec = spec(&MachineName::new("web").unwrap()).unwrap();
         assert_eq!(spec.payload, hostel_spec::Payload::Boot);
         assert_eq!(spec.root.tree, hostel_spec::TreeSource::Named(MachineName::new("web").unwrap()));
-        assert_eq!(spec.network.veth.len(), 1);
+        assert_eq!(spec.network.cable, Some(hostel_spec::Cable::Alone));
         assert_eq!(spec.namespaces.user, hostel_spec::UserNamespace::Pick);
         assert_eq!(spec.console, ConsoleMode::Passive);
         assert!(spec.resources.tasks_max.is_some());

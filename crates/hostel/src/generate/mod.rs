@@ -207,10 +207,11 @@ pub(crate) fn nspawn_option(row: &OptionRow) -> Opt {
     Opt { flags, value, help: row.help.into() }
 }
 
-/// Values that are known beforehand: `host|private|veth`.
+/// Values that are known beforehand: `host|private|zone:NAME`, of the last as far as it is known.
 pub(crate) fn alternatives(value: &str) -> Vec<&str> {
-    let parts: Vec<&str> = value.split('|').collect();
-    let plain = |p: &&str| !p.is_empty() && p.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+    let known = |part: &'_ str| part.find(':').map_or(part.len(), |at| at + 1);
+    let parts: Vec<&str> = value.split('|').map(|part| &part[..known(part)]).collect();
+    let plain = |p: &&str| !p.is_empty() && p.bytes().all(|b| b.is_ascii_lowercase() || matches!(b, b'-' | b':'));
     if parts.iter().all(plain) { parts } else { Vec::new() }
 }
 

@@ -3,8 +3,8 @@
 use hostel_nspawn::Doc;
 use hostel_nspawn::options::OptionId as Id;
 use hostel_spec::{
-    CapSet, ConsoleMode, Ephemeral, Limit, MachineSpec, Network, NetworkMode, Ownership, Payload, SyscallFilter, Timezone, TreeSource, UserNamespace,
-    VethPair, Volatile,
+    Cable, CapSet, ConsoleMode, Ephemeral, Limit, MachineSpec, Network, NetworkMode, Ownership, Payload, SyscallFilter, Timezone, TreeSource,
+    UserNamespace, Volatile, is_interface_name,
 };
 
 use super::{Kind, Own, given, tree_of, typed};
@@ -21,7 +21,7 @@ pub(crate) fn apply(kind: Kind, own: &Own, doc: &Doc, spec: &mut MachineSpec) ->
     tree(kind, own, doc, spec)?;
     users(own, doc, spec, &mut warnings)?;
     security(spec);
-    network(kind, own, doc, spec);
+    network(kind, own, doc, spec)?;
     limits(spec);
     if spec.console == ConsoleMode::Auto && kind == Kind::Run {
         // Pipes stay pipes: `hostel run -- cmd | other` sees what cmd wrote, not what a terminal made of it.
@@ -127,15 +127,51 @@ fn security(spec: &mut MachineSpec) {
     }
 }
 
-fn network(kind: Kind, own: &Own, doc: &Doc, spec: &mut MachineSpec) {
-    let private = Network { mode: NetworkMode::Private, veth: Vec::new() };
-    match own.net.as_deref() {
-        Some("host") => spec.network = Network::default(),
-        Some("private") => spec.network = private,
-        Some("veth") => spec.network = Network { mode: NetworkMode::Private, veth: vec![VethPair { host: None, inside: "host0".into() }] },
-        _ if kind == Kind::Boot && !given(doc, &[Id::PrivateNetwork, Id::NetworkVeth]) => spec.network = private,
-        _ => {}
+/// What `--net` means.
+pub(crate) fn network_of(text: &str) -> Result<Network, &'static str> {
+    let private = Network { mode: NetworkMode::Private, ..Network::default() };
+    Ok(match text.split_once(':').unwrap_or((text, "")) {
+        ("host", "") => Network::default(),
+        ("private", "") => private,
+        ("veth", "") => Network::with_cable(Cable::Alone),
+        ("zone", zone) if !zone.is_empty() && is_interface_name(&format!("vz-{zone}")) => Network::with_cable(Cable::Zone(zone.to_owned())),
+        ("zone", _) => return Err("a zone's name has 1 to 12 characters, no slash, colon or space"),
+        ("bridge", bridge) if is_interface_name(bridge) => Network::with_cable(Cable::Bridge(bridge.to_owned())),
+        ("bridge", _) => return Err("name a bridge of this host: bridge:br0"),
+        _ => return Err("it takes host, private, veth, zone:NAME or bridge:INTERFACE"),
+    })
+}
+
+/// Options that give a machine links, or another network.
+pub(crate) const LINKS: [Id; 9] = [
+    Id::PrivateNetwork,
+    Id::NetworkVeth,
+    Id::NetworkVethExtra,
+    Id::NetworkBridge,
+    Id::NetworkZone,
+    Id::NetworkMacvlan,
+    Id::NetworkIpvlan,
+    Id::NetworkInterface,
+    Id::NetworkNamespacePath,
+];
+
+fn network(kind: Kind, own: &Own, doc: &Doc, spec: &mut MachineSpec) -> Result<(), Failure> {
+    let asked = given(doc, &LINKS) && !own.cable_for_ports;
+    let ports = !spec.network.ports.is_empty();
+    let base = match &own.net {
+        Some(net) => net.clone(),
+        None if asked => return Ok(()),
+        // A port needs something to lead to.
+        None if ports => Network::with_cable(Cable::Alone),
+        None if kind == Kind::Boot => Network { mode: NetworkMode::Private, ..Network::default() },
+        None => return Ok(()),
+    };
+    if ports && base.mode != NetworkMode::Private {
+        return Err(Failure::Usage("a port cannot be forwarded to a machine on the host's network: use --net=veth".into()));
     }
+    let old = std::mem::take(&mut spec.network);
+    spec.network = Network { ports: old.ports, config: old.config, pool: old.pool, mac: old.mac, ..base };
+    Ok(())
 }
 
 fn limits(spec: &mut MachineSpec) {

@@ -32,6 +32,7 @@ impl Draft<'_> {
         self.environment()?;
         self.decide_payload(payload)?;
         self.decide_tree()?;
+        self.decide_network()?;
         self.decide_users()?;
         self.decide_privileges()?;
         if let Some(slice) = self.slice.take() {
@@ -60,12 +61,7 @@ impl Draft<'_> {
             self.spec.security.syscalls = SyscallFilter::Off;
         }
         self.api_writable()?;
-        if env.text("SYSTEMD_NSPAWN_NETWORK_MAC")?.is_some() && !self.spec.network.veth.is_empty() {
-            return Err(UsageError::NotYet {
-                what: "$SYSTEMD_NSPAWN_NETWORK_MAC".to_owned(),
-                reason: "unset it: the address is derived from the machine's name",
-            });
-        }
+        self.hardware_address()?;
         for (name, when, text) in [
             ("SYSTEMD_NSPAWN_USE_CGNS", false, "the machine has its own cgroup namespace all the same"),
             ("SYSTEMD_NSPAWN_LOCK", false, "the tree is locked all the same"),
@@ -253,8 +249,8 @@ impl Draft<'_> {
         // as `adjust_net_caps` will have it
         let reachable = match (self.spec.network.mode, self.spec.namespaces.user) {
             (NetworkMode::Private, _) => security.bounding.or(CapSet::of(&[CapName::NET_ADMIN])),
-            (NetworkMode::Host, UserNamespace::Host) => security.bounding,
-            (NetworkMode::Host, _) => security.bounding.without(CapSet::of(&[CapName::NET_BIND_SERVICE])),
+            (_, UserNamespace::Host) => security.bounding,
+            _ => security.bounding.without(CapSet::of(&[CapName::NET_BIND_SERVICE])),
         }
         .without(security.dropped);
         if self.spec.process.ambient.without(reachable) != CapSet::EMPTY {

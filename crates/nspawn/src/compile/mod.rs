@@ -4,6 +4,7 @@ mod finish;
 mod image;
 mod integration;
 mod mounts;
+mod network;
 mod process;
 mod resources;
 mod security;
@@ -175,6 +176,14 @@ impl<'e> Draft<'e> {
             Id::PrivateNetwork | Id::NetworkVeth if !switch(entry)? => {}
             Id::PrivateNetwork => self.spec.network.mode = NetworkMode::Private,
             Id::NetworkVeth => self.network_veth(),
+            Id::NetworkVethExtra => self.network_veth_extra(row, value)?,
+            Id::NetworkBridge => self.network_bridge(row, value)?,
+            Id::NetworkZone => self.network_zone(row, value)?,
+            Id::NetworkMacvlan | Id::NetworkIpvlan | Id::NetworkInterface => self.network_link(row, value)?,
+            Id::NetworkNamespacePath => self.network_namespace(row, value)?,
+            Id::Port => self.port(row, value)?,
+            Id::NetworkConfig => return self.network_config(row, value),
+            Id::NetworkPool => self.network_pool(row, value)?,
 
             Id::Capability | Id::DropCapability | Id::AmbientCapability => return self.capability(row, value),
             Id::NoNewPrivileges => self.spec.process.no_new_privileges = yes_no(row, value)?,

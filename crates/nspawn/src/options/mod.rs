@@ -66,6 +66,8 @@ pub enum OptionId {
     NetworkZone,
     NetworkNamespacePath,
     Port,
+    NetworkConfig,
+    NetworkPool,
     Capability,
     DropCapability,
     AmbientCapability,

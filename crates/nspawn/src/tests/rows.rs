@@ -69,7 +69,6 @@ fn not_yet_says_so() {
         (&["--mstack=x"][..], "--mstack= is not implemented yet"),
         (&["-iimages.v/"], "--image=images.v/ is not implemented yet"),
         (&["--cleanup"], "--cleanup is not implemented yet"),
-        (&["-p", "80"], "--port= is not implemented yet"),
         (&["--private-users=managed"], "--private-users=managed is not implemented yet"),
         (&["--private-users-ownership=foreign"], "--private-users-ownership=foreign is not implemented yet"),
         (&["--link-journal=host"], "--link-journal=host is not implemented yet"),
@@ -89,7 +88,7 @@ fn generated_texts() {
     assert!(help.lines().all(|l| l.chars().count() <= 80), "{}", help.lines().find(|l| l.chars().count() > 80).unwrap_or(""));
     insta::assert_snapshot!("help", help);
     let (built, partly, not_yet) = crate::compat::tally();
-    assert!(built >= 50 && partly > 3 && not_yet > 20, "{built} {partly} {not_yet}");
+    assert!(built >= 50 && partly > 3 && not_yet > 10, "{built} {partly} {not_yet}");
     insta::assert_snapshot!("compatibility", crate::compat::markdown());
 }
 

@@ -222,6 +222,40 @@ fn rlimits() {
 }
 
 #[test]
+fn networks() {
+    good(&[
+        ("--private-network", "/network", r#"{"mode":"private"}"#),
+        ("-n", "/network", r#"{"cable":"alone","mode":"private"}"#),
+        ("--network-bridge=br0", "/network", r#"{"cable":{"bridge":"br0"},"mode":"private"}"#),
+        ("--network-zone=lan", "/network", r#"{"cable":{"zone":"lan"},"mode":"private"}"#),
+        ("--network-veth-extra=a", "/network/veth", r#"[{"host":"a","inside":"a"}]"#),
+        ("--network-veth-extra=a:", "/network/veth", r#"[{"host":"a","inside":"a"}]"#),
+        ("--network-veth-extra=a:b", "/network/veth", r#"[{"host":"a","inside":"b"}]"#),
+        ("--network-macvlan=eth0", "/network/macvlan", r#"[{"host":"eth0","inside":"mv-eth0"}]"#),
+        ("--network-macvlan=eth0:x y", "/network/macvlan", r#"[{"host":"eth0","inside":"x"},{"host":"y","inside":"mv-y"}]"#),
+        ("--network-ipvlan=eth0", "/network/ipvlan", r#"[{"host":"eth0","inside":"iv-eth0"}]"#),
+        ("--network-interface=eth0:lan0", "/network/interfaces", r#"[{"host":"eth0","inside":"lan0"}]"#),
+        ("--network-namespace-path=/run/netns/a", "/network", r#"{"mode":"joined","namespace":"/run/netns/a"}"#),
+        ("--network-namespace-path=x", "/network/namespace", r#""/work/x""#),
+        ("--network-config=none", "/network/config", r#""none""#),
+        ("--network-pool=10.0.0.0/12", "/network/pool", r#"{"network":"10.0.0.0","prefix":12}"#),
+    ]);
+    let name = "it is no interface name (1 to 15 characters, no slash, colon or space)";
+    bad(&[
+        ("--network-bridge=", name),
+        ("--network-bridge=a/b", name),
+        ("--network-zone=thirteen-long", "it is no zone name (1 to 12 characters, no slash, colon or space)"),
+        ("--network-zone=", "it is no zone name (1 to 12 characters, no slash, colon or space)"),
+        ("--network-veth-extra=a:b:c", name),
+        ("--network-interface=", "it names no interface"),
+        ("--network-interface=eth0:sixteen-letters-", name),
+        ("--port=0", "a port is a number from 1 to 65535"),
+        ("--network-config=x", "it is none of auto, none, dhcp, static"),
+        ("--network-pool=8.8.8.0/22", "these are no private addresses (10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10)"),
+    ]);
+}
+
+#[test]
 fn users() {
     good(&[
         ("--private-users", "/namespaces/user", r#""from-tree""#),
@@ -242,8 +276,6 @@ fn users() {
         ("--private-users-chown", "/namespaces/ownership", r#""chown""#),
         ("--private-users-ownership=map", "/namespaces/ownership", r#""map""#),
         ("--private-users-ownership=off", "/namespaces/ownership", r#""off""#),
-        ("--private-network", "/network", r#"{"mode":"private","veth":[]}"#),
-        ("-n", "/network", r#"{"mode":"private","veth":[{"host":null,"inside":"host0"}]}"#),
     ]);
     let id = "the first id is no plain number below 4294967295";
     bad(&[

@@ -243,6 +243,7 @@ fn supervisor_role() {
         stop_timeout: env("TIMEOUT").parse().ok().map(Duration::from_millis),
         signals,
         reap_orphans: env("REAP") == "true",
+        network: None,
         owner: &mut owner,
     };
     fs::write(dir.join("up"), "").unwrap();
