@@ -94,11 +94,13 @@ fn run(args: &[OsString]) -> Outcome {
     for name in names {
         match ask(&name, how)? {
             Some(connection) => pending.push((name, connection, Instant::now())),
-            None if foreign::find(&name).is_some() => worst = worst.max(stop_foreign(&name, how)?),
-            None => {
-                output::tell(format_args!("hostel: machine {name} does not run"));
-                worst = worst.max(if how.strict { NOT_RUNNING } else { 0 });
-            }
+            None => match foreign::find(&name) {
+                Some((leader, _)) => worst = worst.max(stop_foreign(&name, leader, how)?),
+                None => {
+                    output::tell(format_args!("hostel: machine {name} does not run"));
+                    worst = worst.max(if how.strict { NOT_RUNNING } else { 0 });
+                }
+            },
         }
     }
     for (name, connection, since) in pending {
@@ -112,8 +114,7 @@ fn run(args: &[OsString]) -> Outcome {
 }
 
 /// A machine that others run: its init is asked as its kind wants to be asked.
-fn stop_foreign(name: &MachineName, how: How) -> Outcome {
-    let Some((leader, _)) = foreign::find(name) else { return Ok(0) };
+fn stop_foreign(name: &MachineName, leader: Leader, how: How) -> Outcome {
     let since = Instant::now();
     let order = Order { timeout: if how.force { Duration::ZERO } else { how.timeout }, signal: None, kill: how.kill };
     let stopped = stop::stop(leader, None, None, &order)?;
