@@ -288,3 +288,26 @@ fn native_machines_by_name() {
     place.write(&format!("etc/nspawn/{name}.nspawn"), "[Exec]\nBoot=yes\n");
     refused(&["boot", &name, "--share-system"]).says("hint: ").says(&format!("{file}:2 counts too; --settings=no leaves it out"));
 }
+
+/// The service's defaults, and over them what the machine's settings files say.
+#[test]
+fn start_reads_them() {
+    let Some(bed) = Bed::start() else { return };
+    let (tree, place, name) = (bed.copy("bbinit"), Place::new(&bed), bed.name());
+    let machine = || place.within(bed.hostel(["start", &name]), Some((&tree, &name)));
+    let file = format!("etc/nspawn/{name}.nspawn");
+    let path = place.write(&file, "[Exec]\nDropCapability=CAP_SYS_CHROOT\nNo such line\n");
+    place.write(&format!("run/{name}.nspawn.d/host.conf"), "[Exec]\nHostname=from-a-drop-in\n");
+    machine().run().exits(0).says(&format!("warning: /etc/systemd/nspawn/{name}.nspawn:3: ignore the line"));
+    let up = || bed.hostel(["exec", &name, "test", "-e", "/run/hostel-test-up"]).run().code == Some(0);
+    assert!(hostel_tests::eventually(Duration::from_secs(20), up));
+    let shown = bed.hostel(["exec", &name, "sh", "-c", "grep CapBnd /proc/1/status; hostname"]).run().exits(0).text();
+    let bounding = shown.split_whitespace().nth(1).and_then(|word| u64::from_str_radix(word, 16).ok()).expect("a set");
+    assert!(bounding & 1 << 18 == 0 && bounding & 1 << 21 != 0, "{shown}");
+    assert!(shown.contains("from-a-drop-in"), "{shown}");
+    bed.hostel(["stop", &name]).run().exits(0);
+    std::fs::remove_file(&path).and_then(|()| std::fs::create_dir(&path)).expect("a directory instead");
+    machine().run().exits(1).says(&format!("read /etc/systemd/nspawn/{name}.nspawn: it is no regular file"));
+    assert!(!bed.state_of(&name).exists());
+    bed.assert_clean();
+}
