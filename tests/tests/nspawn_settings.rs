@@ -311,3 +311,17 @@ fn start_reads_them() {
     assert!(!bed.state_of(&name).exists());
     bed.assert_clean();
 }
+
+/// Machine mode's set is smaller than systemd-nspawn's; what a trusted file asks for by name is in it.
+#[test]
+fn a_trusted_file_gives_capabilities_in_machine_mode() {
+    let Some(bed) = Bed::start() else { return };
+    let (place, name) = (Place::new(&bed), bed.name());
+    std::fs::create_dir_all(place.dir.join(format!("machines/{name}"))).expect("mkdir");
+    let bounding = |text: &str| {
+        place.write(&format!("etc/nspawn/{name}.nspawn"), text);
+        place.within(bed.hostel(["spec", "boot", &name]), None).run().exits(0).text()
+    };
+    assert!(!bounding("").contains("cap_audit_control"));
+    assert!(bounding("[Exec]\nCapability=CAP_AUDIT_CONTROL\n").contains("cap_audit_control"));
+}

@@ -69,6 +69,7 @@ pub fn default_spec(tree: TreeSource) -> MachineSpec {
         network: Network::default(),
         security: Security {
             bounding: CapSet::NSPAWN,
+            added: CapSet::EMPTY,
             adjust_net_caps: true,
             dropped: CapSet::EMPTY,
             syscalls: SyscallFilter::Nspawn(Vec::new()),
@@ -93,7 +94,6 @@ pub(crate) struct Draft<'e> {
     ephemeral: bool,
     boot: bool,
     as_pid2: bool,
-    added: CapSet,
     ambient_given: bool,
     ownership: Option<Ownership>,
     slice: Option<String>,
@@ -111,7 +111,6 @@ impl<'e> Draft<'e> {
             ephemeral: false,
             boot: false,
             as_pid2: false,
-            added: CapSet::EMPTY,
             ambient_given: false,
             ownership: None,
             slice: None,
