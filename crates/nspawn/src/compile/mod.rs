@@ -128,7 +128,7 @@ impl<'e> Draft<'e> {
         match row.id {
             Id::Help => return Ok(Some(Action::Help)),
             Id::Version => return Ok(Some(Action::Version)),
-            Id::NoPager | Id::NoAskPassword | Id::System | Id::DumpDoc => {}
+            Id::NoPager | Id::System | Id::DumpDoc => {}
             Id::Quiet => self.spec.lifecycle.quiet = true,
             Id::Settings => self.settings = Some(settings(row, value)?),
 
@@ -136,6 +136,7 @@ impl<'e> Draft<'e> {
             Id::Template => self.template = self.tree_path(row, value)?,
             Id::Ephemeral => self.ephemeral = switch(entry)?,
             Id::Image => self.image(row, value)?,
+            Id::NoAskPassword => self.spec.root.image.no_ask_password = true,
             Id::ImagePolicy => self.image_policy(row, value)?,
             Id::RootHash => self.root_hash(row, value)?,
             Id::RootHashSig => self.root_hash_sig(row, value)?,
