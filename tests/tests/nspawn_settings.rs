@@ -312,6 +312,56 @@ fn start_reads_them() {
     bed.assert_clean();
 }
 
+/// What is edited stays what it was: its owner's, its mode, and the file that a link leads to.
+#[test]
+fn edit_keeps_the_file() {
+    use std::os::unix::fs::{MetadataExt, symlink};
+    let Some(bed) = Bed::start() else { return };
+    let (place, name) = (Place::new(&bed), bed.name());
+    let editor = bed.dir().join("editor");
+    std::fs::write(&editor, "#!/bin/sh\nstat -c %a \"$1\"\necho '# edited' >>\"$1.new\"; mv \"$1.new\" \"$1\"\n").expect("write");
+    std::fs::set_permissions(&editor, std::fs::Permissions::from_mode(0o755)).expect("chmod");
+    let edit = || place.within(bed.hostel(["edit", &name]).env("SYSTEMD_EDITOR", &editor), None).run();
+    let mode = |path: &Path| std::fs::metadata(path).map(|m| (m.uid(), m.gid(), m.mode() & 0o7777)).expect("stat");
+
+    let file = place.dir.join(format!("etc/nspawn/{name}.nspawn"));
+    edit().exits(0).prints("600");
+    assert_eq!(mode(&file), (0, 0, 0o644));
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).expect("chmod");
+    std::os::unix::fs::chown(&file, Some(3), Some(12)).expect("chown");
+    std::fs::write(&file, "# before\n").expect("write");
+    edit().exits(0).prints("600");
+    assert_eq!((mode(&file), std::fs::read_to_string(&file).expect("read")), ((3, 12, 0o600), "# edited\n".into()));
+
+    // A link stays one.
+    let target = place.write("etc/shared.conf", "# shared\n");
+    std::fs::set_permissions(&target, std::fs::Permissions::from_mode(0o640)).expect("chmod");
+    std::fs::remove_file(&file).expect("remove");
+    symlink("../shared.conf", &file).expect("link");
+    edit().exits(0);
+    assert!(std::fs::symlink_metadata(&file).expect("stat").is_symlink());
+    assert_eq!((mode(&target), std::fs::read_to_string(&target).expect("read")), ((0, 0, 0o640), "# edited\n".into()));
+
+    // Not one that leads into somebody else's directory, to nothing, or to the null device.
+    let theirs = bed.fresh("theirs");
+    std::fs::write(theirs.join("file"), "# theirs\n").expect("write");
+    std::os::unix::fs::chown(&theirs, Some(65534), None).expect("chown");
+    for (to, why) in [
+        (theirs.join("file"), "in a directory that not only root can write"),
+        ("/nowhere/at-all".into(), "No such file"),
+        ("/dev/null".into(), "it is no regular file"),
+    ] {
+        std::fs::remove_file(&file).expect("remove");
+        symlink(&to, &file).expect("link");
+        edit().exits(1).says(why);
+        assert_eq!(std::fs::read_link(&file).expect("link"), to);
+    }
+    assert_eq!(std::fs::read_dir(&theirs).expect("list").count(), 1);
+    let left: Vec<_> = std::fs::read_dir(place.dir.join("etc/nspawn")).expect("list").flatten().map(|e| e.file_name()).collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+    bed.assert_clean();
+}
+
 /// Machine mode's set is smaller than systemd-nspawn's; what a trusted file asks for by name is in it.
 #[test]
 fn a_trusted_file_gives_capabilities_in_machine_mode() {
