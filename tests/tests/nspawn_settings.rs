@@ -312,6 +312,38 @@ fn start_reads_them() {
     bed.assert_clean();
 }
 
+/// `hostel cat` shows the files that `hostel start` reads, in the order in which they count, and no other.
+#[test]
+fn cat_prints_what_counts() {
+    let Some(bed) = Bed::start() else { return };
+    let (place, name) = (Place::new(&bed), bed.name());
+    let cat = || place.within(bed.hostel(["cat", &name]), None).run();
+    cat().exits(1).says(&format!("find settings of {name}"));
+    std::fs::create_dir_all(place.dir.join(format!("machines/{name}"))).expect("mkdir");
+    place.write(&format!("machines/{name}.nspawn"), "beside");
+    place.write(&format!("machines/{name}.nspawn.d/never.conf"), "never");
+    let d = |top: &str, file: &str| place.write(&format!("{top}/{name}.nspawn.d/{file}"), &format!("# in {top}\n"));
+    d("run", "10-a.conf");
+    d("run", "20-b.conf");
+    d("etc/nspawn", "20-b.conf");
+    d("etc/nspawn", "notes.txt");
+    let (etc, run) = (format!("/etc/systemd/nspawn/{name}.nspawn"), format!("/run/systemd/nspawn/{name}.nspawn"));
+    let drop_ins = format!("\n# {run}.d/10-a.conf\n# in run\n\n# {etc}.d/20-b.conf\n# in etc/nspawn\n");
+    assert_eq!(cat().exits(0).text(), format!("# /var/lib/machines/{name}.nspawn\nbeside\n{drop_ins}"));
+    place.write(&format!("run/{name}.nspawn"), "runtime\n");
+    assert_eq!(cat().exits(0).text(), format!("# {run}\nruntime\n{drop_ins}"));
+    // A vendor's drop-ins count, too.
+    let vendor = place.dir.join("vendor");
+    std::fs::create_dir_all(vendor.join(format!("nspawn/{name}.nspawn.d"))).expect("mkdir");
+    std::fs::write(vendor.join(format!("nspawn/{name}.nspawn.d/05-vendor.conf")), "vendor\n").expect("write");
+    let bind = format!("mount --bind {} /usr/lib/systemd; exec \"$@\"", vendor.display());
+    if Path::new("/usr/lib/systemd").is_dir() {
+        let shown = place.within(bed.hostel(["cat", &name]).through_shell(&bind), None).run().exits(0).text();
+        assert!(shown.contains(&format!("\n# /usr/lib/systemd/nspawn/{name}.nspawn.d/05-vendor.conf\nvendor\n")), "{shown}");
+    }
+    bed.assert_clean();
+}
+
 /// What is edited stays what it was: its owner's, its mode, and the file that a link leads to.
 #[test]
 fn edit_keeps_the_file() {

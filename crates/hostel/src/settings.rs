@@ -54,6 +54,11 @@ pub fn merge(doc: Doc, env: &Environment, lookup: &Lookup, default: Mode) -> Res
     })
 }
 
+/// The files that count when machine `name` is started by its name: the main one, if there is one, then its drop-ins.
+pub fn of_machine(name: &MachineName) -> Result<Vec<SettingsFile>> {
+    find(name, &TreeSource::Named(name.clone()))
+}
+
 /// Where the administrator's file for `name` is.
 pub fn of_administrator(name: &MachineName) -> PathBuf {
     Path::new(DIRECTORIES[0]).join(format!("{name}.nspawn"))

@@ -35,8 +35,6 @@ pub(super) const CAT: Verb = Verb {
     run: |args| run(args, &CAT, |name| Ok(output::show(&text(name)?))),
 };
 
-/// Where settings are, best first.
-const SEARCH: [&str; 3] = ["/etc/systemd/nspawn", "/run/systemd/nspawn", "/var/lib/machines"];
 /// When no variable names one.
 const EDITORS: [&str; 4] = ["editor", "nano", "vim", "vi"];
 
@@ -49,25 +47,16 @@ fn run(args: &[OsString], verb: &Verb, each: fn(&MachineName) -> Outcome) -> Out
     Ok(status)
 }
 
-/// The settings of a machine as they are found, each file under its path.
+/// The settings of a machine that count, each file under its path.
 pub(crate) fn text(name: &MachineName) -> std::result::Result<String, Failure> {
-    let file = format!("{name}.nspawn");
-    let mut files: Vec<PathBuf> = SEARCH.iter().map(|dir| Path::new(dir).join(&file)).filter(|p| p.is_file()).take(1).collect();
-    for dir in SEARCH {
-        let mut drop_ins: Vec<PathBuf> =
-            std::fs::read_dir(Path::new(dir).join(format!("{file}.d"))).into_iter().flatten().flatten().map(|e| e.path()).collect();
-        drop_ins.retain(|p| p.extension().is_some_and(|e| e == "conf"));
-        drop_ins.sort();
-        files.extend(drop_ins);
-    }
+    let files = settings::of_machine(name)?;
     if files.is_empty() {
-        let error = Error::new("find", format!("settings of {name}"), format!("there is no {file} in /etc/systemd/nspawn and its like"));
+        let error = Error::new("find", format!("settings of {name}"), format!("there is no {name}.nspawn in /etc/systemd/nspawn and its like"));
         return Err(error.hint(format!("`hostel edit {name}` makes one")).into());
     }
     let mut out = String::new();
-    for (n, path) in files.iter().enumerate() {
-        let text = std::fs::read(path).context("read", path.display().to_string())?;
-        out.push_str(&format!("{}# {}\n{}", if n > 0 { "\n" } else { "" }, path.display(), String::from_utf8_lossy(&text)));
+    for (n, file) in files.iter().enumerate() {
+        out.push_str(&format!("{}# {}\n{}", if n > 0 { "\n" } else { "" }, file.path, String::from_utf8_lossy(&file.text)));
         if !out.ends_with('\n') {
             out.push('\n');
         }
