@@ -487,8 +487,10 @@ fn lxc_machine(bed: &Bed, base: Option<&str>) {
     let tree = bed.copy("bbinit");
     let (name, top) = (bed.name(), bed.fresh("lxc"));
     std::fs::create_dir_all(top.join(&name)).expect("mkdir");
+    // Its root may mount a sysfs only of a network of its own.
+    let network = if base.is_some() { "empty" } else { "none" };
     let mut config = format!(
-        "lxc.rootfs.path = dir:{}\nlxc.uts.name = {name}\nlxc.net.0.type = none\nlxc.mount.auto = proc:mixed sys:ro\nlxc.autodev = 1\n\
+        "lxc.rootfs.path = dir:{}\nlxc.uts.name = {name}\nlxc.net.0.type = {network}\nlxc.mount.auto = proc:mixed sys:ro\nlxc.autodev = 1\n\
          lxc.pty.max = 64\nlxc.tty.max = 0\nlxc.apparmor.profile = unconfined\nlxc.init.cmd = /sbin/init\nlxc.cgroup.dir = {}-lxc\n",
         tree.path().display(),
         bed.id()
@@ -500,7 +502,12 @@ fn lxc_machine(bed: &Bed, base: Option<&str>) {
         assert!(given.is_ok_and(|s| s.success()), "chown");
     }
     std::fs::write(top.join(&name).join("config"), config).expect("write");
-    let start = Invocation::new("lxc-start").args(["-P"]).arg(&top).args(["-n", &name, "-d", "-l", "INFO", "-o"]).arg(top.join("log")).limit(Duration::from_secs(30));
+    let start = Invocation::new("lxc-start")
+        .args(["-P"])
+        .arg(&top)
+        .args(["-n", &name, "-d", "-l", "INFO", "-o"])
+        .arg(top.join("log"))
+        .limit(Duration::from_secs(30));
     let started = start.through_shell(&in_groups(bed.id())).run();
     if started.code != Some(0) {
         println!("skipped: lxc-start does not start here: {}{}", started.describe(), std::fs::read_to_string(top.join("log")).unwrap_or_default());
