@@ -10,8 +10,6 @@ mod supervisor;
 
 use std::ffi::OsString;
 use std::io::Read;
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixStream};
 use std::path::{Path, PathBuf};
 
 use hostel_engine::enter::Leader;
@@ -20,6 +18,7 @@ use hostel_engine::registry::{Liveness, RegistryError};
 use hostel_nspawn::options::OptionId;
 use hostel_spec::MachineName;
 use rustix::fs::{FileType, Mode, OFlags, Stat};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
 use crate::{machine, output};
 use supervisor::{Process, Supervisor};
@@ -212,9 +211,11 @@ fn is_lxc_monitor(process: &Process, name: &MachineName) -> bool {
 fn lxc_by_socket(name: &MachineName) -> Vec<Supervisor> {
     let text = std::fs::read_to_string("/proc/net/unix").unwrap_or_default();
     let listener = |(path, inode): (String, u64)| {
-        let address = SocketAddr::from_abstract_name(path.as_bytes()).ok()?;
-        // The kernel says who called listen(2); nothing is sent.
-        let peer = hostel_sys::peer::peer(&UnixStream::connect_addr(&address).ok()?).ok()?;
+        // The kernel says who called listen(2); nothing is sent, and somebody who never accepts is not waited for.
+        let address = SocketAddrUnix::new_abstract_name(path.as_bytes()).ok()?;
+        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None).ok()?;
+        connect(&socket, &address).ok()?;
+        let peer = hostel_sys::peer::peer(&socket).ok()?;
         // That number may have become another process's: one that has the socket.
         Supervisor::hold(peer.pid).filter(|s| peer.uid == 0 && s.has_socket(inode))
     };
@@ -300,6 +301,27 @@ mod tests {
                     0: 00000003 00000000 00000000 0001 03 23 @/var/lib/lxc/web/command\n\
                     0: 00000002 00000000 00010000 0001 01 21 @/var/lib/lxc/web2/command\n0: 00000002 00000000 00010000 0001 01 22 /run/x\n0: 1\n";
         assert_eq!(command_sockets(text, &web), [("/var/lib/lxc/web/command".to_owned(), 20)]);
+    }
+
+    #[test]
+    fn nobody_is_waited_for() {
+        let name = name(&format!("full-{}", std::process::id()));
+        let address = SocketAddrUnix::new_abstract_name(format!("/x/{name}/command").as_bytes()).unwrap();
+        let socket = || socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None).unwrap();
+        let listener = socket();
+        rustix::net::bind(&listener, &address).unwrap();
+        rustix::net::listen(&listener, 0).unwrap();
+        let mut waiting = Vec::new();
+        while let (socket, true) = (socket(), waiting.len() < 8) {
+            if connect(&socket, &address).is_err() {
+                break;
+            }
+            waiting.push(socket);
+        }
+        assert!(waiting.len() < 8, "its queue has no end");
+        let (said, heard) = std::sync::mpsc::channel();
+        std::thread::spawn(move || said.send(lxc_by_socket(&name).len()));
+        assert_eq!(heard.recv_timeout(std::time::Duration::from_secs(10)), Ok(0));
     }
 
     #[test]
