@@ -207,6 +207,10 @@ impl Builder<'_> {
             self.payload.push(PayloadStep::RootReadOnly);
         }
         self.payload.push(PayloadStep::Pivot);
+        if self.user_namespace() {
+            self.payload.push(PayloadStep::LockMounts);
+        }
+        self.payload.push(PayloadStep::ShareMounts);
         if self.spec.namespaces.uts {
             self.payload.push(PayloadStep::Hostname(self.hostname.clone()));
         }

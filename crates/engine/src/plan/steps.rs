@@ -201,8 +201,6 @@ pub enum BondStep {
         /// Where it will be, for `owneridmap`.
         target: PathBuf,
     },
-    /// Makes a read-only mount one that the machine's root cannot make writable again.
-    Lock(Slot),
     /// Makes the root, an overlay with its upper layer on a tmpfs, with the host's rights, and puts it on top of the payload's "/".
     StackRoot {
         /// The lower layer.
@@ -358,6 +356,10 @@ pub enum PayloadStep {
     Timezone(FileChange),
     /// Becomes root of the mount namespace; the host's tree is gone.
     Pivot,
+    /// Moves to a copy of the mount namespace in which root inside can undo no mount. What was opened before leads nowhere any more.
+    LockMounts,
+    /// Mounts made on the root are seen by what the payload unshares, as the Container Interface wants it.
+    ShareMounts,
     /// Sets the host name.
     Hostname(String),
     /// Loopback up.
@@ -456,7 +458,6 @@ impl fmt::Display for BondStep {
                 }
                 f.write_str("; upper layers on tmpfs, with the host's rights (Linux before 6.6)")
             }
-            BondStep::Lock(slot) => write!(f, "lock mount {} read-only", slot.0),
             BondStep::PlaceInV1 => f.write_str("place into v1 cgroups"),
             BondStep::Wire(wiring) => write!(f, "{wiring}"),
         }
@@ -514,6 +515,8 @@ impl fmt::Display for PayloadStep {
             PayloadStep::ResolvConf(change) => write!(f, "/etc/resolv.conf: {}", change_word(change)),
             PayloadStep::Timezone(change) => write!(f, "/etc/localtime: {}", change_word(change)),
             PayloadStep::Pivot => f.write_str("pivot into the root, drop the host's"),
+            PayloadStep::LockMounts => f.write_str("lock all mounts against root inside"),
+            PayloadStep::ShareMounts => f.write_str("share mounts with what is unshared inside"),
             PayloadStep::Hostname(name) => write!(f, "host name {name}"),
             PayloadStep::Loopback => f.write_str("loopback up"),
             PayloadStep::Network(Some(link)) => write!(f, "wait for the network; {link} up with address and default route"),

@@ -9,6 +9,7 @@
 //!    v1 cgroups, links; steps beside:
 //!    /dev, /run, … as detached mounts
 //!    their descriptors on `go` ────────────►  (Receive) API mounts, pivot  (both at work)
+//!    the locked mounts on `go` ◄───────────►  (LockMounts) moves there
 //!    (Network) what serves its network, then
 //!    one byte on `go` ─────────────────────►  (Network) interface up
 //!    control socket, console, state text
@@ -32,10 +33,9 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::payload::Payload;
 use super::prepare::{self, Made};
-use super::{overlay, parcel};
+use super::{mount_lock, overlay, parcel};
 use crate::cgroup::Layout;
 use crate::error::{Context, Error, Result, io_text};
-use crate::inside;
 use crate::plan::Plan;
 use crate::plan::steps::{BondStep, PayloadStep, Slot};
 use crate::registry::{Claim, ProcessId, Undo};
@@ -121,8 +121,14 @@ fn accompany(plan: &Plan, layout: &Layout, made: &mut Made, claim: &mut Claim, l
     prepare::beside(plan, layout, claim, made)?;
     parcel::send(go, plan, made).context("send", "prepared mounts to the payload")?;
     made.slots.clear();
-    if plan.payload.iter().any(|step| matches!(step, PayloadStep::Network(_))) {
+    let network = plan.payload.iter().any(|step| matches!(step, PayloadStep::Network(_)));
+    if network {
         made.network.serve(&plan.network, &plan.hostname, open_namespace(launched.pid, "net")?, claim)?;
+    }
+    if let Some(users) = users.as_ref().filter(|_| plan.payload.contains(&PayloadStep::LockMounts)) {
+        mount_lock::serve(go, launched.pidfd.as_fd(), users.as_fd())?;
+    }
+    if network {
         let _ = rustix::io::write(go, b"n");
     }
     Ok(())
@@ -244,10 +250,6 @@ fn bond(steps: &[BondStep], made: &mut Made, claim: &mut Claim, pid: i32, users:
             BondStep::MapIds => *users = Some(map_ids(made, pid)?),
             BondStep::MapTree { slot, chown } => map_tree(made, *slot, *chown, users.as_ref().map(AsFd::as_fd))?,
             BondStep::MapMount { slot, mapping, target } => map_mount(made, *slot, *mapping, target, users.as_ref().map(AsFd::as_fd))?,
-            BondStep::Lock(slot) => {
-                let locked = inside::lock(made.slot(*slot).context("use", "bind mount")?)?;
-                made.slots[slot.0] = Some(locked);
-            }
             BondStep::StackRoot { lower, submounts } => overlay::stack_for(made, pid, *lower, submounts)?,
             BondStep::PlaceInV1 => {
                 if let Some(cgroup) = &made.cgroup {

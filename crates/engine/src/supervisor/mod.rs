@@ -4,6 +4,7 @@ mod files;
 mod image;
 pub mod launch;
 mod mapping;
+mod mount_lock;
 mod overlay;
 mod parcel;
 mod payload;

@@ -18,7 +18,7 @@ use rustix::io::Errno;
 
 use super::launch::READY;
 use super::prepare::Made;
-use super::{overlay, parcel, stub};
+use super::{mount_lock, overlay, parcel, stub};
 use crate::network::inside;
 use crate::plan::Plan;
 use crate::plan::steps::{FileChange, Missing, PayloadStep, RootAssembly, Slot};
@@ -46,6 +46,7 @@ pub(super) struct Payload<'a> {
     /// One byte when the supervisor has done what the first steps need; then what it has prepared. Hung up when it is dead.
     pub(super) go: OwnedFd,
     received: &'a parcel::Parcel,
+    console: Option<OwnedFd>,
     mqueue: Option<OwnedFd>,
     root: Option<OwnedFd>,
     run: Option<OwnedFd>,
@@ -55,7 +56,7 @@ pub(super) struct Payload<'a> {
 
 impl<'a> Payload<'a> {
     pub(super) fn new(plan: &'a Plan, made: &'a Made, report: OwnedFd, go: OwnedFd) -> Self {
-        Self { plan, made, report, go, received: parcel::EMPTY, mqueue: None, root: None, run: None, proc: None, sys: None }
+        Self { plan, made, report, go, received: parcel::EMPTY, console: None, mqueue: None, root: None, run: None, proc: None, sys: None }
     }
 
     /// Does everything and becomes the program; never returns.
@@ -125,6 +126,10 @@ impl<'a> Payload<'a> {
             PayloadStep::ResolvConf(change) => self.change_file(c"resolv.conf", change),
             PayloadStep::Timezone(change) => self.change_file(c"localtime", change),
             PayloadStep::Pivot => self.pivot(),
+            PayloadStep::LockMounts => self.lock_mounts(),
+            // The Container Interface: mounts made on the root are seen by what the payload unshares.
+            PayloadStep::ShareMounts => mount::change(rustix::fs::CWD, c"/", true, Attributes::NONE, Attributes::NONE, Propagation::Shared, None)
+                .map_err(|e| Failure::new("share", "root mounts", e)),
             PayloadStep::Hostname(name) => proc::set_hostname(name.as_bytes()).map_err(|e| Failure::new("set", "host name", e)),
             PayloadStep::Loopback => netlink::loopback_up().map_err(|e| Failure::new("raise", "loopback interface", e)),
             PayloadStep::Network(link) => self.network(link.as_deref()),
@@ -422,7 +427,10 @@ impl<'a> Payload<'a> {
     fn receive(&mut self) -> Step {
         match parcel::receive(self.go.as_fd(), self.plan) {
             // This process ends by an exec or at once: what it has is never dropped.
-            Ok(Some(parcel)) => self.received = Box::leak(Box::new(parcel)),
+            Ok(Some(mut parcel)) => {
+                self.console = parcel.console.take();
+                self.received = Box::leak(Box::new(parcel));
+            }
             // Hung up: the supervisor gave up or died.
             Ok(None) => clone::exit_now(1),
             Err(e) => return Err(Failure::new("receive", "prepared mounts", e)),
@@ -517,9 +525,19 @@ impl<'a> Payload<'a> {
         if id(c"/")? != id(c"/..")? {
             return Err(Failure::new("drop", "the host's root", io::Error::other("it is still mounted")));
         }
-        // The Container Interface: mounts made on the root are seen by what the payload unshares.
-        mount::change(rustix::fs::CWD, c"/", true, Attributes::NONE, Attributes::NONE, Propagation::Shared, None)
-            .map_err(|e| Failure::new("share", "root mounts", e))
+        Ok(())
+    }
+
+    fn lock_mounts(&mut self) -> Step {
+        let failed = |e: io::Error| Failure::new("lock", "mounts", e);
+        (self.root, self.run, self.proc, self.sys, self.mqueue) = (None, None, None, None, None);
+        match mount_lock::enter(self.go.as_fd()).map_err(failed)? {
+            Some(()) => {}
+            // Hung up: the supervisor gave up or died.
+            None => clone::exit_now(1),
+        }
+        self.console = self.console.as_ref().map(|old| mount_lock::reopen_terminal(old.as_fd())).transpose().map_err(failed)?;
+        Ok(())
     }
 
     fn execute(&mut self) -> Failure {
@@ -530,9 +548,9 @@ impl<'a> Payload<'a> {
             env: &self.plan.env,
             bounding: self.plan.bounding,
             filter: self.plan.filter.as_deref(),
-            stdio: self.received.console(),
+            stdio: self.console.as_ref().map(AsFd::as_fd),
             // An init gives its console to a getty, which takes it as its own controlling terminal.
-            controlling: self.received.console().is_some() && self.plan.program == Program::Command,
+            controlling: self.console.is_some() && self.plan.program == Program::Command,
             // Also on pipes: the session of the one who started us, and its terminal, stay behind.
             new_session: true,
             keep: self.plan.listen_fds,
