@@ -11,6 +11,7 @@ use hostel_sys::{caps, proc};
 use rustix::fs::{Mode, OFlags};
 
 use crate::cgroup::Layout;
+use crate::credentials::{self, Loaded};
 use crate::error::{Context, Error, Result};
 
 /// The host as the plan sees it.
@@ -46,6 +47,8 @@ pub struct Host {
     pub low_limits: Vec<(RlimitName, u64)>,
     /// Real file systems mounted below `/` (for machines made of the host): path and type.
     pub submounts: Vec<(PathBuf, String)>,
+    /// The credentials asked for.
+    pub credentials: Vec<Loaded>,
 }
 
 /// The file that `--resolv-conf=…-host` means, and what is in it.
@@ -106,6 +109,7 @@ impl Host {
             } else {
                 Vec::new()
             },
+            credentials: credentials::load(&spec.credentials)?,
         })
     }
 }

@@ -3,6 +3,7 @@
 //! `plan` decides (reads the host, changes nothing), `supervisor` does and watches, `registry` knows what runs.
 
 pub mod cgroup;
+pub mod credentials;
 pub mod doctor;
 pub mod enter;
 pub mod error;

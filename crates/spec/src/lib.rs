@@ -5,6 +5,7 @@
 
 mod caps;
 mod console;
+mod credential;
 mod hint;
 mod ids;
 mod image;
@@ -22,6 +23,7 @@ mod uuid;
 
 pub use caps::{CapName, CapSet};
 pub use console::ConsoleMode;
+pub use credential::{Credential, CredentialSource};
 pub use hint::Hint;
 pub use ids::{IdRange, Ownership, UserNamespace};
 pub use image::{Designator, FILE_SYSTEMS, ImageOptions, ImagePolicy, RootHash, RootHashSignature, Rule, Uses, base64};

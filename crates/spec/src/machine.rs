@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CapSet, ConsoleMode, Hostname, ImageOptions, MachineName, MachineUuid, Mount, Network, Ownership, ProcessSpec, Resources, Signal, SyscallFilter,
-    UserNamespace,
+    CapSet, ConsoleMode, Credential, Hostname, ImageOptions, MachineName, MachineUuid, Mount, Network, Ownership, ProcessSpec, Resources, Signal,
+    SyscallFilter, UserNamespace,
 };
 
 /// Where the root file tree comes from.
@@ -228,6 +228,9 @@ pub struct MachineSpec {
     pub console: ConsoleMode,
     /// Host files brought in.
     pub integration: Integration,
+    /// Secrets passed on, each name once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub credentials: Vec<Credential>,
     /// End and watch.
     pub lifecycle: Lifecycle,
     /// Things accepted that will not be acted upon, said once at start.

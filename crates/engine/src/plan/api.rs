@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, CString};
 
-use hostel_spec::{ConsoleMode, SyscallFilter};
+use hostel_spec::{ConsoleMode, Payload, SyscallFilter, UserSelector};
 use hostel_sys::mount::Attributes;
 
 use super::Builder;
@@ -142,6 +142,10 @@ impl Builder<'_> {
         if let Some(content) = &self.host_facts.os_release_content {
             nodes.push(Node::File(c"host/os-release".into(), 0o444, content.clone()));
         }
+        let credentials = self.credentials();
+        if credentials.is_some() {
+            nodes.push(Node::Dir(c"host/credentials".into(), 0o500));
+        }
         let run = self.prepare(Prepared::Tmpfs {
             options: options(&[("mode", "0755"), ("size", "20%"), ("nr_inodes", "800k")]),
             attributes: NOSUID_NODEV.or(Attributes::STRICTATIME),
@@ -150,6 +154,21 @@ impl Builder<'_> {
         self.beside.push(HostStep::OpenNotify(run));
         self.payload.push(PayloadStep::AttachApi(run, c"run"));
         self.payload.push(PayloadStep::SealRunHost(run));
+        if let Some(slot) = credentials {
+            self.payload.push(PayloadStep::AttachIn(run, slot, c"host/credentials"));
+        }
+    }
+
+    fn credentials(&mut self) -> Option<super::Slot> {
+        let files = self.host_facts.credentials.clone();
+        if files.is_empty() {
+            return None;
+        }
+        // A command that runs as another user and never becomes root could not read what is root's.
+        let process = &self.spec.process;
+        let other_user = !matches!(process.user, None | Some(UserSelector::Id(0)));
+        let readable = other_user && process.no_new_privileges && self.spec.payload == Payload::Command;
+        Some(self.prepare(Prepared::Credentials { files, readable }))
     }
 
     fn proc(&mut self) {

@@ -11,6 +11,8 @@ use std::path::PathBuf;
 use hostel_spec::{IdMapping, IdRange};
 use hostel_sys::mount::Attributes;
 
+use crate::credentials::Loaded;
+
 /// Number of a prepared mount; the payload inherits its descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slot(pub usize);
@@ -104,6 +106,13 @@ pub enum Prepared {
         lower: Vec<Source>,
         /// Upper layer; its work directory is made beside it and removed at the end.
         upper: Option<Source>,
+    },
+    /// Credentials on a file system in memory that is never swapped and cannot be written.
+    Credentials {
+        /// What is in it.
+        files: Vec<Loaded>,
+        /// Every user of the machine may read them, not only its root.
+        readable: bool,
     },
     /// Not a mount to attach: the file of this program, for a process of the machine that nothing can be written through.
     OwnProgram,
@@ -397,6 +406,10 @@ impl fmt::Display for Prepared {
                     Some(upper) => write!(f, ", upper layer {upper}"),
                     None => f.write_str(", read-only"),
                 }
+            }
+            Prepared::Credentials { files, readable } => {
+                let names = files.iter().map(|file| file.id.to_string_lossy()).collect::<Vec<_>>().join(" ");
+                write!(f, "ramfs ro with credentials {names}{}", if *readable { ", for every user" } else { "" })
             }
             Prepared::OwnProgram => f.write_str("hostel's own program, read-only, as stub init"),
             Prepared::Sysfs { attributes } => write!(f, "sysfs{}", words(attributes)),

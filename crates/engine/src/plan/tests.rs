@@ -9,6 +9,7 @@ use hostel_spec::{CapName, ConsoleMode, Designator, MachineSpec, MachineUuid, Ro
 use super::image::{ImageFacts, Mapper};
 use super::{Caller, Plan, TreeFacts, plan};
 use crate::cgroup::Layout;
+use crate::credentials::Loaded;
 use crate::host::{Host, HostTimezone, ResolvConfSource};
 
 fn host() -> Host {
@@ -28,6 +29,7 @@ fn host() -> Host {
         init_limits: Vec::new(),
         low_limits: Vec::new(),
         submounts: Vec::new(),
+        credentials: Vec::new(),
     }
 }
 
@@ -64,6 +66,30 @@ fn snapshots() {
         ("pipe_as_pid2", "-D /srv/debian -P -a sh"),
     ] {
         insta::assert_snapshot!(name, text(&planned(line)));
+    }
+}
+
+/// The steps a plan has beyond those of the same machine without `option`.
+fn more(option: &str, line: &str, host: &Host, facts: &TreeFacts) -> String {
+    let steps = |line: &str| text(&plan(&spec(line), host, facts, &Caller::default()).unwrap_or_else(|e| panic!("{line}: {e}")));
+    let without = steps(line);
+    steps(&format!("{option} {line}")).lines().filter(|step| !without.lines().any(|other| other == *step)).map(|step| format!("{step}\n")).collect()
+}
+
+#[test]
+fn credentials() {
+    let loaded = vec![Loaded { id: c"tls".into(), content: b"secret".to_vec() }];
+    let with = Host { credentials: loaded, ..host() };
+    let plan = |line: &str| plan(&spec(line), &with, &tree("/srv/d"), &Caller::default()).unwrap();
+    let steps = text(&plan("-D /srv/d true"));
+    assert!(steps.contains("ramfs ro with credentials tls\n"), "{steps}");
+    let (sealed, attached) = (steps.find("/run/host read-only").unwrap(), steps.find("on /host/credentials of mount").unwrap());
+    assert!(sealed < attached, "{steps}");
+    assert!(plan("-D /srv/d true").env.contains(&"CREDENTIALS_DIRECTORY=/run/host/credentials".into()));
+    // Whoever never becomes root could not read root's.
+    assert!(text(&plan("-D /srv/d -u bob --no-new-privileges=yes true")).contains("credentials tls, for every user"));
+    for line in ["-D /srv/d -u bob true", "-D /srv/d --no-new-privileges=yes true", "-D /srv/d -a -u bob --no-new-privileges=yes true"] {
+        assert!(!text(&plan(line)).contains("for every user"), "{line}");
     }
 }
 

@@ -105,7 +105,7 @@ impl<'a> Payload<'a> {
                 .map_err(|e| Failure::new("make", "root read-only", e)),
             PayloadStep::AttachApi(slot, target) => self.attach_api(self.slot(*slot)?, target),
             PayloadStep::AttachIn(outer, inner, path) => mount::attach(self.slot(*inner)?, self.slot(*outer)?, path)
-                .map_err(|e| Failure::new("attach", format!("/dev/{}", path.to_string_lossy()), e)),
+                .map_err(|e| Failure::new("attach", format!("{} of mount {}", path.to_string_lossy(), outer.0), e)),
             PayloadStep::AttachTmp(slot) => self.attach_tmp(*slot),
             PayloadStep::Attach { slot, target, missing, read_only } => self.attach(*slot, target, *missing, *read_only),
             PayloadStep::BindInside { from, target, read_only, recursive } => self.bind_inside(from, target, *read_only, *recursive),

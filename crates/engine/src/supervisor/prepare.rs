@@ -17,6 +17,7 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, makede
 use rustix::io::Errno;
 
 use crate::cgroup::{self, CgroupError, Layout, MachineCgroup};
+use crate::credentials::Loaded;
 use crate::enter::shield;
 use crate::error::{Context, Error, Result, io_text};
 use crate::parts;
@@ -302,8 +303,35 @@ fn prepare(what: &Prepared, claim: &mut Claim, made: &mut Made) -> Result<OwnedF
             parts::demand("stub init")?;
             if made.ids.is_some() { shield::own_program_for_others() } else { shield::own_program() }
         }
+        Prepared::Credentials { files, readable } => credentials(files, *readable, made.base()).map_err(plain),
         Prepared::Overlay { lower, upper } => overlay(lower, upper.as_ref(), claim, made),
     }
+}
+
+/// The file system, not only its mount, is read-only in the end, and it is the host's: root of a user namespace cannot change that.
+fn credentials(files: &[Loaded], readable: bool, owner: u32) -> io::Result<OwnedFd> {
+    let (directory, file) = if readable { (c"0555", 0o444) } else { (c"0500", 0o400) };
+    let attributes = Attributes::NOSUID.or(Attributes::NODEV).or(Attributes::NOEXEC).or(Attributes::NOSYMFOLLOW);
+    let context = mount::open_context(c"ramfs")?;
+    mount::configure(context.as_fd(), FsOption::Text(c"source", c"ramfs"))?;
+    mount::configure(context.as_fd(), FsOption::Text(c"mode", directory))?;
+    let fd = mount::create(context.as_fd(), attributes)?;
+    for Loaded { id, content } in files {
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut target = std::fs::File::from(rustix::fs::openat(&fd, id, flags, Mode::from_raw_mode(file))?);
+        io::Write::write_all(&mut target, content)?;
+        if owner != 0 {
+            own(fd.as_fd(), id, owner)?;
+        }
+    }
+    if owner != 0 {
+        let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH;
+        rustix::fs::chownat(&fd, c"", Some(Uid::from_raw(owner)), Some(Gid::from_raw(owner)), flags)?;
+    }
+    mount::configure(context.as_fd(), FsOption::Flag(c"ro"))?;
+    mount::reconfigure(context.as_fd())?;
+    mount::change(fd.as_fd(), c"", false, Attributes::RDONLY, Attributes::NONE, Propagation::Private, None)?;
+    Ok(fd)
 }
 
 fn part(index: usize, made: &mut Made) -> Result<OwnedFd> {

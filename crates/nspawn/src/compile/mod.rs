@@ -1,5 +1,6 @@
 //! From what was written to what the machine should be: each option checked in order, then all of them together.
 
+mod credentials;
 mod finish;
 mod image;
 mod integration;
@@ -77,6 +78,7 @@ pub fn default_spec(tree: TreeSource) -> MachineSpec {
         resources: Resources::default(),
         console: ConsoleMode::Auto,
         integration: Integration { resolv_conf: ResolvConf::Auto, timezone: Timezone::Auto },
+        credentials: Vec::new(),
         lifecycle: Lifecycle { nspawn_exit_status: true, ..Lifecycle::default() },
         notices: Vec::new(),
     }
@@ -192,6 +194,8 @@ impl<'e> Draft<'e> {
             Id::Console => return self.console(row, value),
             Id::Pipe => self.pipe(),
             Id::ShareSystem => self.share_system(),
+            Id::SetCredential => self.set_credential(row, value)?,
+            Id::LoadCredential => self.load_credential(row, value)?,
 
             // every other row is NotYet, which a test checks; a row whose arm was forgotten is refused, not ignored
             _ => return Err(UsageError::NotYet { what: row.name(), reason: "it has no arm in the compiler" }),

@@ -6,7 +6,6 @@ use super::Takes::{Nothing, Value};
 
 const JOURNAL: &str = "there is no journal forwarding yet";
 const BIND_USER: &str = "binding users of the host is a later issue";
-const CREDENTIAL: &str = "credentials are a later issue";
 
 pub(super) const INTEGRATION: &[OptionRow] = &[
     OptionRow::new(Id::ResolvConf, "", &["resolv-conf"], Value("MODE"), "What /etc/resolv.conf becomes").since(239).key("[Exec] ResolvConf="),
@@ -74,8 +73,10 @@ pub(super) const CONSOLE: &[OptionRow] = &[
 ];
 
 pub(super) const CREDENTIALS: &[OptionRow] = &[
-    OptionRow::new(Id::SetCredential, "", &["set-credential"], Value("ID:VALUE"), "Pass this credential").since(247).not_yet(CREDENTIAL),
-    OptionRow::new(Id::LoadCredential, "", &["load-credential"], Value("ID:PATH"), "Pass a credential from a file or socket")
+    OptionRow::new(Id::SetCredential, "", &["set-credential"], Value("ID:VALUE"), "Pass this credential; VALUE may have C escapes")
         .since(247)
-        .not_yet(CREDENTIAL),
+        .differs("at most 1 MiB each, 16 MiB together"),
+    OptionRow::new(Id::LoadCredential, "", &["load-credential"], Value("ID:PATH"), "Pass a credential from a file, socket, directory or by name")
+        .since(247)
+        .better("directories; a bare name is also looked for in /etc/credstore, /run/credstore and /usr/lib/credstore; sizes as --set-credential="),
 ];

@@ -37,6 +37,7 @@ const LEDGER: &[(&str, &str)] = &[
     ("--inaccessible=/", "252 fails while mounting"),
     ("--user=", "252 finds out inside the machine"),
     ("--cpu-affinity=3-1", "252 ignores the range with a warning"),
+    ("--load-credential=*", "252 reads it at once"),
     ("--slice=x/y", "252 escapes it"),
     ("--slice=.slice", "252 leaves the check to systemd"),
 ];

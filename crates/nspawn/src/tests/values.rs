@@ -565,3 +565,29 @@ fn limits() {
         ("--pids=x", "it is not a whole number"),
     ]);
 }
+
+#[test]
+fn credentials() {
+    good(&[
+        ("--set-credential=a:b:c", "/credentials/0", r#"{"id":"a","source":{"bytes":[98,58,99]}}"#),
+        ("--set-credential=a:", "/credentials/0/source", r#"{"bytes":[]}"#),
+        (r"--set-credential=a.b:\x00\xff\n", "/credentials/0/source", r#"{"bytes":[0,255,10]}"#),
+        ("--load-credential=a:/etc/x", "/credentials/0/source", r#"{"path":"/etc/x"}"#),
+        ("--load-credential=a:./x", "/credentials/0/source", r#"{"path":"/work/x"}"#),
+        ("--load-credential=a:x", "/credentials/0/source/stored/name", r#""x""#),
+    ]);
+    bad(&[
+        ("--set-credential=a", "it has no ':' between name and value"),
+        ("--set-credential=:x", "it is no credential's name: a file name of ASCII letters, digits and punctuation"),
+        ("--set-credential=a/b:x", "it is no credential's name: a file name of ASCII letters, digits and punctuation"),
+        (r"--set-credential=a:\q", "it has an unknown escape after a backslash"),
+        ("--load-credential=a", "it has no ':' between name and path"),
+        ("--load-credential=a:", "it names neither a path nor a credential"),
+    ]);
+    let twice = error(&["--set-credential=a:1", "--load-credential=a:/x"]).to_string();
+    assert_eq!(twice, "parse --load-credential=a: there is a credential of this name already");
+    let environment = environment(&[("CREDENTIALS_DIRECTORY", "/run/credentials/x")]);
+    let Ok(Action::Run(spec)) = parse(&args(&["--load-credential=a:b"]), &environment) else { panic!() };
+    let json = serde_json::to_string(&spec.credentials).unwrap();
+    assert!(json.contains(r#"["/run/credentials/x","/etc/credstore","/run/credstore","/usr/local/lib/credstore","/usr/lib/credstore"]"#), "{json}");
+}
