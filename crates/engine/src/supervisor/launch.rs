@@ -35,6 +35,7 @@ use crate::cgroup::Layout;
 use crate::error::{Context, Error, Result, io_text};
 use crate::inside;
 use crate::plan::Plan;
+use crate::plan::bind_user::{BoundUser, id_map};
 use crate::plan::steps::{BondStep, PayloadStep, Slot};
 use crate::registry::{Claim, ProcessId, Undo};
 
@@ -233,7 +234,7 @@ pub(super) fn read_report(report: OwnedFd) -> Result<Report> {
 fn bond(plan: &Plan, steps: &[BondStep], made: &mut Made, claim: &mut Claim, pid: i32, users: &mut Option<OwnedFd>) -> Result<()> {
     for step in steps {
         match step {
-            BondStep::MapIds => *users = Some(map_ids(made, pid)?),
+            BondStep::MapIds => *users = Some(map_ids(made, pid, &plan.bound)?),
             BondStep::MapTree { slot, chown } => map_tree(made, *slot, *chown, users.as_ref().map(AsFd::as_fd))?,
             BondStep::MapMount { slot, mapping, target } => map_mount(made, *slot, *mapping, target, users.as_ref().map(AsFd::as_fd))?,
             BondStep::Lock(slot) => {
@@ -292,12 +293,13 @@ fn open_namespace(pid: i32, kind: &str) -> Result<OwnedFd> {
     rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).context("open", path)
 }
 
-fn map_ids(made: &Made, pid: i32) -> Result<OwnedFd> {
+fn map_ids(made: &Made, pid: i32, bound: &[BoundUser]) -> Result<OwnedFd> {
     let range = made.ids.ok_or_else(|| Error::new("map", "ids", "no range was taken"))?;
-    let map = format!("0 {} {}\n", range.base, range.count);
-    for file in ["uid_map", "gid_map"] {
+    let users: Vec<_> = bound.iter().map(|b| (b.uid, b.user.uid)).collect();
+    let groups: Vec<_> = bound.iter().map(|b| (b.gid, b.user.gid)).collect();
+    for (file, singles) in [("uid_map", users), ("gid_map", groups)] {
         let path = format!("/proc/{pid}/{file}");
-        std::fs::write(&path, &map).context("write", path)?;
+        std::fs::write(&path, id_map(range.base, range.count, &singles)).context("write", path)?;
     }
     open_namespace(pid, "user")
 }

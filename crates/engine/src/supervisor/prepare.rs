@@ -25,6 +25,7 @@ use crate::plan::Plan;
 use crate::plan::steps::{HostStep, IdChoice, Node, Prepared, Slot, Source};
 use crate::registry::{Claim, Undo, remove_in};
 
+use super::journal;
 use super::launch::record;
 
 /// What the host steps made. Dropping it closes every detached mount and releases every lock.
@@ -159,6 +160,8 @@ fn run_step(step: &HostStep, plan: &Plan, layout: &Layout, claim: &mut Claim, ma
         HostStep::TakeIds(choice) => take_ids(*choice, plan, made)?,
         HostStep::ShiftTree => shift_tree(made)?,
         HostStep::TemporaryDirectory(_) => temporary_directory(claim, made)?,
+        HostStep::JournalDirectory(path) => journal::directory(path)?,
+        HostStep::LinkJournal { link, target, attempt } => journal::link(link, target, *attempt)?,
         HostStep::MakeCgroup => make_cgroup(plan, layout, claim, made)?,
         HostStep::Prepare(slot, what) => {
             let fd = prepare(what, claim, made).map_err(|e| if e.verb.is_empty() { Error::new("prepare", what.to_string(), e.cause) } else { e })?;
@@ -297,7 +300,7 @@ fn prepare(what: &Prepared, claim: &mut Claim, made: &mut Made) -> Result<OwnedF
         Prepared::Clone { source, recursive, attributes } => clone(source, *recursive, *attributes, made),
         Prepared::Tmpfs { options, attributes, nodes } => tmpfs(options, *attributes, nodes, made.base()),
         Prepared::Part(index) => part(*index, made),
-        Prepared::Devpts => devpts(made.base()).map_err(plain),
+        Prepared::Devpts { label } => devpts(made.base(), label.as_deref()).map_err(plain),
         Prepared::Sysfs { attributes } => mount::filesystem(c"sysfs", &[], *attributes).map_err(plain),
         Prepared::OwnProgram => {
             parts::demand("stub init")?;
@@ -460,9 +463,10 @@ fn make_node(root: BorrowedFd<'_>, node: &Node, owner: u32) -> rustix::io::Resul
     Ok(())
 }
 
-fn devpts(base: u32) -> io::Result<OwnedFd> {
+fn devpts(base: u32, label: Option<&CStr>) -> io::Result<OwnedFd> {
     let gid = CString::new((base + 5).to_string()).unwrap_or_default();
-    let options = [FsOption::Text(c"ptmxmode", c"0666"), FsOption::Text(c"mode", c"0620"), FsOption::Text(c"gid", &gid)];
+    let mut options = vec![FsOption::Text(c"ptmxmode", c"0666"), FsOption::Text(c"mode", c"0620"), FsOption::Text(c"gid", &gid)];
+    options.extend(label.map(|label| FsOption::Text(c"context", label)));
     mount::filesystem(c"devpts", &options, Attributes::NOSUID.or(Attributes::NOEXEC))
 }
 
