@@ -11,6 +11,7 @@ pub mod native;
 pub mod output;
 pub mod personality;
 pub mod settings;
+mod transfers;
 
 pub use hostel_engine as engine;
 pub use hostel_spec as spec;

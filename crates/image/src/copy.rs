@@ -18,6 +18,8 @@ use rustix::fs::{AtFlags, RenameFlags, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 
 pub(crate) use file::{Means, contents};
+pub(crate) use file::{Room, attributes, drop_inherited_acls, owner, times};
+pub(crate) use snapshot::snapshot;
 
 use crate::error::On;
 use crate::inroot::{Durable, sync_directory};
@@ -86,7 +88,7 @@ pub fn copy_tree(source: BorrowedFd<'_>, name: &Path, target: &Path, options: &O
     let source = walk::readable(source).on("open tree", name)?;
     let counter = Counter::new(options.progress);
 
-    let made = match snapshot::snapshot(source.as_fd(), parent.as_fd()) {
+    let made = match snapshot(source.as_fd(), parent.as_fd()) {
         Ok(Some((partial, dir))) => Ok((partial, dir, Method::Snapshot)),
         Ok(None) => partial::make(parent.as_fd(), partial::PARTIAL).on(VERB, target).and_then(|(partial, dir)| {
             match contents::copy(source.as_fd(), name, dir.as_fd(), options, &counter) {
@@ -125,6 +127,18 @@ pub(crate) fn publish(
         sync_directory(parent)?;
     }
     Ok(())
+}
+
+/// [`publish`] over what has the name `target`: that is then `partial`. Both names are in `parent`.
+pub(crate) fn exchange(
+    parent: BorrowedFd<'_>,
+    partial: &std::ffi::CStr,
+    made: BorrowedFd<'_>,
+    target: &std::ffi::CStr,
+) -> std::result::Result<(), Cause> {
+    rustix::fs::syncfs(made)?;
+    rustix::fs::renameat_with(parent, partial, parent, target, RenameFlags::EXCHANGE)?;
+    Ok(sync_directory(parent)?)
 }
 
 /// Removes what was made and tells what stopped it; a full disk is told with its figures, taken before the removal.

@@ -71,7 +71,7 @@ impl From<Errno> for Cause {
 
 impl From<std::io::Error> for Cause {
     fn from(error: std::io::Error) -> Self {
-        Errno::from_io_error(&error).map_or(Cause::Why("input/output error"), Cause::Os)
+        Errno::from_io_error(&error).map_or_else(|| Cause::Said(error.to_string()), Cause::Os)
     }
 }
 

@@ -5,10 +5,13 @@
 //! ([`inroot`]), because whoever made the tree may have filled it with links.
 
 pub mod architecture;
+pub mod compress;
 pub mod copy;
 pub mod disk;
 mod error;
+pub mod export;
 pub mod images;
+pub mod import;
 pub mod inroot;
 pub mod kept;
 mod lockfile;
@@ -18,12 +21,15 @@ pub mod names;
 pub mod open;
 mod partial;
 pub mod pin;
+pub mod pull;
 pub mod raw;
 pub mod remove;
 pub mod shift;
 pub mod stream;
+pub mod tar;
 pub mod uids;
 mod walk;
+pub mod watch;
 
 pub use error::{Cause, Error, Result};
 pub use partial::sweep;

@@ -32,10 +32,15 @@ pub(crate) fn fresh_name(kind: &str) -> std::result::Result<CString, Cause> {
     CString::new(format!(".#hostel-{kind}-{:016x}", random_u64()?)).map_err(|_| Cause::Os(Errno::INVAL))
 }
 
-/// Whether a directory entry is one that [`sweep`] may remove.
-fn is_sweepable(name: &CStr) -> bool {
+/// Whether a directory entry is one that [`sweep`] may remove. Of files only disk images being imported are.
+fn is_sweepable(name: &CStr, kind: FileType) -> bool {
+    let kinds: &[&str] = match kind {
+        FileType::Directory => &[PARTIAL, TRASH, EPHEMERAL, IMPORT],
+        FileType::RegularFile => &[IMPORT],
+        _ => return false,
+    };
     let Some(rest) = name.to_bytes().strip_prefix(PREFIX) else { return false };
-    [PARTIAL, TRASH, EPHEMERAL, IMPORT].iter().any(|kind| rest.strip_prefix(kind.as_bytes()).is_some_and(|rest| rest.starts_with(b"-")))
+    kinds.iter().any(|kind| rest.strip_prefix(kind.as_bytes()).is_some_and(|rest| rest.starts_with(b"-")))
 }
 
 /// Takes the lock of directory `dir`, which is `parent`/`name`. `None`: another holds it, or it went away meanwhile.
@@ -100,7 +105,7 @@ pub fn sweep(directory: &Path) -> Result<usize> {
 pub(crate) fn sweep_in(parent: BorrowedFd<'_>) -> std::result::Result<usize, Cause> {
     let mut found = Vec::new();
     walk::entries(parent, |name, kind| -> std::result::Result<(), Errno> {
-        if matches!(kind, FileType::Directory | FileType::RegularFile) && is_sweepable(name) {
+        if is_sweepable(name, kind) {
             found.push(name.to_owned());
         }
         Ok(())
@@ -152,4 +157,19 @@ pub(crate) fn make_file(parent: BorrowedFd<'_>, kind: &str) -> std::result::Resu
         }
     }
     Err(Cause::Os(Errno::AGAIN))
+}
+
+/// Makes a new empty tree in `parent` and holds it: a subvolume where there can be one, so that it can be snapshotted later.
+pub(crate) fn make_tree(parent: BorrowedFd<'_>, kind: &str) -> std::result::Result<(CString, OwnedFd), Cause> {
+    use hostel_sys::tree::btrfs;
+    if rustix::fs::fstatfs(parent).is_ok_and(|s| s.f_type == btrfs::MAGIC) {
+        let name = fresh_name(kind)?;
+        if btrfs::subvolume::create(parent, &name).is_ok()
+            && let Some(dir) = take(parent, &name)?
+        {
+            rustix::fs::fchmod(&dir, Mode::from_raw_mode(0o700))?;
+            return Ok((name, dir));
+        }
+    }
+    make(parent, kind)
 }

@@ -71,7 +71,7 @@ fn move_aside(parent: BorrowedFd<'_>, name: &CStr) -> std::result::Result<CStrin
 }
 
 /// Looks into the mount table before anything is touched; the walk itself would stop half-way.
-fn refuse_mounts_below(dir: BorrowedFd<'_>) -> std::result::Result<(), Cause> {
+pub(crate) fn refuse_mounts_below(dir: BorrowedFd<'_>) -> std::result::Result<(), Cause> {
     let path = real_path(dir)?;
     let table = std::fs::read("/proc/thread-self/mountinfo")?;
     let below = table.split(|b| *b == b'\n').filter_map(|line| line.split(|b| *b == b' ').nth(4)).any(|point| {
@@ -129,14 +129,23 @@ pub(crate) fn delete(parent: BorrowedFd<'_>, name: &CStr, dir: OwnedFd) -> std::
     }
     // Somebody who can write in the tree may move things while we go; what he moved out of sight is met in the next round.
     for _ in 0..ROUNDS {
-        if empty(walk::readable(dir.as_fd())?)? {
-            break;
+        match walk::readable(dir.as_fd()).map_err(Cause::from).and_then(empty) {
+            Ok(true) => break,
+            Ok(false) => {}
+            // Another one who empties it was quicker, also with one below it: that is looked at again.
+            Err(Cause::Os(Errno::NOENT)) if gone(parent, name) => return Ok(()),
+            Err(Cause::Os(Errno::NOENT)) => {}
+            Err(e) => return Err(e),
         }
     }
     match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
         Err(e) => Err(e.into()),
     }
+}
+
+fn gone(parent: BorrowedFd<'_>, name: &CStr) -> bool {
+    matches!(rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW), Err(Errno::NOENT))
 }
 
 /// Removes all that is in `dir`; `false` when something was moved meanwhile and may still be there.

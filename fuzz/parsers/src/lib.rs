@@ -3,11 +3,13 @@
 //! The same functions are driven by libFuzzer (`cargo fuzz run NAME`, wrappers in `fuzz_targets/`) and on stable Rust
 //! by `tests/smoke.rs` with random and mutated inputs. A body that asserts is a property; one that does not is total.
 
+mod archives;
 mod config;
 mod disk;
 mod files;
 mod messages;
 
+pub use archives::{address, http_head, pax_records, sums, tar};
 pub use config::{capability, cpu_list, machine_name, nspawn, rlimit, settings, signal, size, syscall_filter, time_span, user_selector, uuid, words};
 pub use disk::{disk_image, image_policy, label_order, verity_signature};
 pub use files::{cgroup_layout, machine_id, os_release, process_stat, state_file, undo_journal, unit_file, users_database};
@@ -24,7 +26,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 27] = [
+pub const TARGETS: [Target; 32] = [
     Target { name: "nspawn", body: nspawn, seeds: config::NSPAWN_SEEDS },
     Target { name: "settings", body: settings, seeds: config::SETTINGS_SEEDS },
     Target { name: "unit_file", body: unit_file, seeds: files::UNIT_SEEDS },
@@ -56,6 +58,11 @@ pub const TARGETS: [Target; 27] = [
     Target { name: "label_order", body: label_order, seeds: &["os_1\0os_2~rc1", "a-1.2^3\0a-1.2", "\0", "10\x009"] },
     Target { name: "control_request", body: control_request, seeds: messages::REQUEST_SEEDS },
     Target { name: "notify_message", body: notify_message, seeds: &["READY=1\nSTATUS=up\nERRNO=2", "EXIT_STATUS=300", "STATUS=\u{202e}x\n=\n"] },
+    Target { name: "tar", body: tar, seeds: archives::TAR_SEEDS },
+    Target { name: "pax_records", body: pax_records, seeds: archives::PAX_SEEDS },
+    Target { name: "http_head", body: http_head, seeds: archives::HEAD_SEEDS },
+    Target { name: "address", body: address, seeds: &["https://[::1]:8443/a/b?c#d", "http://example.org", "http://u@h:99999/"] },
+    Target { name: "sums", body: sums, seeds: &["0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef  x.tar\n", "é *x.tar"] },
 ];
 
 /// The text of `data`; parsers of text never see anything else.

@@ -13,10 +13,12 @@ pub(crate) mod edit;
 pub(crate) mod enable;
 mod enter;
 pub(crate) mod exec;
+mod export;
 mod generate;
 mod image;
 mod image_status;
 mod images;
+mod import;
 mod inspect;
 pub(crate) mod kill;
 mod link;
@@ -27,6 +29,7 @@ mod pause;
 mod plan;
 mod progress;
 mod ps;
+mod pull;
 mod read_only;
 pub(crate) mod reboot;
 mod remove;
@@ -43,6 +46,7 @@ mod stored;
 pub(crate) mod supervise;
 #[cfg(test)]
 mod tests;
+mod transfers;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -137,6 +141,15 @@ pub const VERBS: &[&Verb] = &[
     &autostart::VERB,
     &edit::EDIT,
     &edit::CAT,
+    &import::TAR,
+    &import::RAW,
+    &import::FS,
+    &export::TAR,
+    &export::RAW,
+    &pull::TAR,
+    &pull::RAW,
+    &transfers::LIST,
+    &transfers::CANCEL,
     &plan::SPEC,
     &plan::PLAN,
     &doctor::VERB,
@@ -239,10 +252,10 @@ pub fn version() -> String {
 pub fn help() -> String {
     let mut out = String::from("hostel VERB [ARGUMENTS]: whole Linux systems as lightweight machines\n\n");
     for verb in VERBS.iter().filter(|v| !v.about.is_empty()) {
-        out.push_str(&format!("  {:<12} {}\n", verb.name, verb.about));
+        out.push_str(&format!("  {:<15} {}\n", verb.name, verb.about));
     }
     for p in &crate::personality::PERSONALITIES {
-        out.push_str(&format!("  {:<12} {}\n", p.word.unwrap_or(p.name), p.about));
+        out.push_str(&format!("  {:<15} {}\n", p.word.unwrap_or(p.name), p.about));
     }
     out.push_str(
         "\nexamples:\n  hostel run -- apt-get install nginx     try it on an overlay of this host, thrown away at the end\n  \

@@ -30,6 +30,13 @@ impl Bar {
         Bar { what: output::clean(what), begun: Instant::now(), shown, state: Mutex::new(State { drawn: None, total, width: 0 }) }
     }
 
+    /// The total, when it becomes known.
+    pub(super) fn expect(&self, total: Option<u64>) {
+        if let Ok(mut state) = self.state.lock() {
+            state.total = total;
+        }
+    }
+
     /// So many bytes are done.
     pub(super) fn set(&self, done: u64) {
         if !self.shown {

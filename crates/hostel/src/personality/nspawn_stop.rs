@@ -6,12 +6,14 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use hostel_engine::enter::Leader;
 use hostel_engine::stop::{self, Order, Stopped};
+use hostel_ipc::control::{MAX_PACKET, Received};
 use hostel_spec::MachineName;
 
 use super::nspawn_enter::{failed, unique, usage};
 use crate::cli::{Failure, look, reboot, start};
-use crate::{foreign, output};
+use crate::{foreign, machine, output};
 
 const HELP: &str = "usage: nspawn-stop [-h] [-v] [-t TIMEOUT] [--compat-exit] NAME\n\nEnd a machine and wait until it has ended. It is never killed.\n\n\
     \x20 -h, --help             show this help\n\x20 -v, --verbose          say how long it took\n\
@@ -20,6 +22,8 @@ const HELP: &str = "usage: nspawn-stop [-h] [-v] [-t TIMEOUT] [--compat-exit] NA
 
 /// Exit status: it still runs.
 const STILL_RUNNING: u8 = 5;
+/// What a supervisor may take to take everything away.
+const TAKE_AWAY: Duration = Duration::from_secs(20);
 
 #[derive(Debug, PartialEq, Eq)]
 struct Asked<'a> {
@@ -104,24 +108,39 @@ pub fn run(args: &[OsString]) -> ExitCode {
     }
 }
 
-/// Asks for the end and waits for PID 1's. Whether it has ended.
+/// Asks for the end and waits for PID 1's, and for what its supervisor then takes away. Whether it has ended.
 fn end(name: &MachineName, limit: Duration) -> Result<bool, Failure> {
     if start::runs(name)? {
-        let leader = match foreign::leader(name) {
-            Ok(leader) => leader,
-            // It has ended between two looks.
-            Err(_) if !start::runs(name)? => return Ok(true),
-            Err(error) => return Err(error.into()),
-        };
+        let Some(leader) = leader_within(name, limit)? else { return Ok(true) };
+        let supervisor = machine::open_registry()?.load(name).ok().and_then(|found| look::connect(&found, look::PATIENCE).ok());
         match reboot::power_off(name) {
             Err(_) if !leader.is_alive() => {}
             other => other?,
         }
-        return Ok(leader.ended_within(limit)?);
+        let ended = leader.ended_within(limit)?;
+        if let (true, Some(supervisor)) = (ended, supervisor) {
+            let until = Instant::now() + TAKE_AWAY;
+            while matches!(supervisor.receive(&mut [0; MAX_PACKET], Some(until)), Ok(message) if !matches!(message, Received::Closed)) {}
+        }
+        return Ok(ended);
     }
     match foreign::find(name) {
         Some((leader, _)) => Ok(stop::stop(leader, None, None, &Order { timeout: limit, signal: None, kill: false })? != Stopped::StillRuns),
         None => Ok(true),
+    }
+}
+
+/// The leader of a machine of ours, once there is one; `None`: the machine has ended.
+fn leader_within(name: &MachineName, limit: Duration) -> Result<Option<Leader>, Failure> {
+    let until = Instant::now() + limit;
+    loop {
+        match foreign::leader(name) {
+            Ok(leader) => return Ok(Some(leader)),
+            Err(_) if !start::runs(name)? => return Ok(None),
+            Err(error) if Instant::now() >= until => return Err(error.into()),
+            // It is being started, or what is left of it is being taken away.
+            Err(_) => std::thread::sleep(Duration::from_millis(20)),
+        }
     }
 }
 
