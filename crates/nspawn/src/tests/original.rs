@@ -14,6 +14,7 @@ const LEDGER: &[(&str, &str)] = &[
     ("--register=auto", "new in 259"),
     ("--restrict-address-families=*", "new in 261"),
     ("--background=*", "new in 256"),
+    ("--pivot-root=/a:/a", "262 refuses it too"),
     ("--pivot-root=/", "262 and we refuse what changes nothing"),
     ("--memory=*", "ours"),
     ("--cpus=*", "ours"),

@@ -145,6 +145,16 @@ const NOT_YET: &[(&str, &str, bool)] = &[
     ("Network", "Port=80", true),
 ];
 
+/// They need a user namespace, and are of trusted files.
+#[test]
+fn users_of_the_host() {
+    let text = "[Exec]\nPrivateUsers=pick\n[Files]\nBindUser=bob al\nBindUserShell=/bin/sh\n";
+    let bound = serde_json::to_string(&of(text).bind_users).unwrap();
+    assert_eq!(bound, r#"{"names":["bob","al"],"shell":{"path":"/bin/sh"},"groups":[]}"#);
+    let (spec, warnings) = machine(&["-Dm", "-U"], Mode::Yes, &[beside(text)]);
+    assert!(spec.bind_users.is_none() && warnings.len() == 3, "{warnings:?}");
+}
+
 #[test]
 fn every_key() {
     for (section, assignment, pointer, expected, _) in KEYS {
@@ -225,7 +235,9 @@ fn all_of_262() {
             assert_eq!(warnings.is_empty(), other == *section, "[{other}] {key}: {warnings:?}");
         }
         let tested = |assignment: &str| assignment.split('=').next() == Some(key);
-        let known = KEYS.iter().any(|k| tested(k.1)) || NOT_YET.iter().any(|k| tested(k.1)) || ["Capability", "Personality"].contains(key);
+        let known = KEYS.iter().any(|k| tested(k.1))
+            || NOT_YET.iter().any(|k| tested(k.1))
+            || ["Capability", "Personality", "BindUser", "BindUserShell"].contains(key);
         assert!(known, "{key} is not tested");
     }
 }
