@@ -14,7 +14,7 @@ fn a_directory_of_the_tree_becomes_the_root() {
         let status = std::process::Command::new("cp").arg("-a").arg(tree.at(name)).arg(tree.at("/deploy")).status();
         assert!(status.is_ok_and(|s| s.success()) || !tree.at(name).exists());
     }
-    let look = ["sh", "-c", "cat /marker; cat /sysroot/marker /sysroot/deploy/marker 2>/dev/null; touch /here; ls -d /proc/self /dev/null /.."];
+    let look = ["sh", "-c", "cat /marker; cat /sysroot/marker /sysroot/deploy/marker 2>/dev/null; touch /here; ls -1d /proc/self /dev/null /.."];
     for users in ["--private-users=no", "-U"] {
         let run = |pivot: &str| bed.nspawn(&tree, [users, pivot].into_iter().chain(look)).run().exits(0).text();
         assert_eq!(run("--pivot-root=/deploy"), "new/..\n/dev/null\n/proc/self\n", "{users}");
