@@ -15,6 +15,7 @@ const LEDGER: &[(&str, &str)] = &[
     ("--restrict-address-families=*", "new in 261"),
     ("--background=*", "new in 256"),
     ("--pivot-root=/a:/a", "262 refuses it too"),
+    ("--pivot-root=/a:/b:/c", "252 ignores the third"),
     ("--pivot-root=/", "262 and we refuse what changes nothing"),
     ("--memory=*", "ours"),
     ("--cpus=*", "ours"),
