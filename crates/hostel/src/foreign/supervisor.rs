@@ -24,8 +24,8 @@ pub(super) struct Process {
     /// Its number here, then in each pid namespace further in.
     pub(super) numbers: Vec<i32>,
     /// Real, effective, saved, for files; as our user namespace numbers them.
-    uids: Vec<u32>,
-    permitted: CapSet,
+    pub(super) uids: Vec<u32>,
+    pub(super) permitted: CapSet,
 }
 
 impl Process {
