@@ -62,6 +62,21 @@ pub fn refuse_taken(places: &Places<'_>, name: &MachineName) -> Result<()> {
     }
 }
 
+/// The image that a new one of this name in [`Places::home`] takes the place of. What is found after that stays: it has its
+/// name no more, and is perhaps the host's packages'.
+pub(crate) fn replaceable(places: &Places<'_>, name: &MachineName) -> Result<Option<Image>> {
+    let image = match find(name, places.search) {
+        Err(e) if matches!(e.cause, Cause::Said(_)) => return Ok(None),
+        other => other?,
+    };
+    let at = |directory: &Path| places.search.iter().position(|d| *d == directory);
+    if matches!((image.path.parent().and_then(at), at(places.home)), (Some(its), Some(home)) if its > home) {
+        return Ok(None);
+    }
+    refuse_vendor(&image, "replace image")?;
+    Ok(Some(image))
+}
+
 fn refuse_vendor(image: &Image, verb: &'static str) -> Result<()> {
     if image.path.starts_with("/usr") { Err(Cause::Why("what is below /usr is the host's packages'").on(verb, &image.path)) } else { Ok(()) }
 }
