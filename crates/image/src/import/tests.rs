@@ -14,7 +14,7 @@ fn with<T>(home: &Path, force: bool, run: impl FnOnce(&Options<'_>) -> T) -> T {
     let stop = AtomicBool::new(false);
     let locks = home.with_file_name("locks");
     let search: [&Path; 1] = [home];
-    let places = Places { search: &search, home, settings: &[], locks: &locks };
+    let places = Places { search: &search, home, settings: &[], autostart: None, locks: &locks };
     run(&Options { places, force, read_only: false, watch: Watch { progress: &|_| (), stop: &stop } })
 }
 
@@ -247,7 +247,7 @@ fn what_is_only_hidden_by_the_new_one_stays() {
         &[&first, &home, &vendor, &dir],
     );
     let (search, locks, stop) = ([first.as_path(), &home, &vendor], at("locks"), AtomicBool::new(false));
-    let places = Places { search: &search, home: &home, settings: &[], locks: &locks };
+    let places = Places { search: &search, home: &home, settings: &[], autostart: None, locks: &locks };
     let options = Options { places, force: true, read_only: false, watch: Watch { progress: &|_| (), stop: &stop } };
     directory(&dir, &name("os"), &options).unwrap();
     raw(File::open(at("dir.raw")).unwrap(), &dir, &name("disk"), &options).unwrap();
@@ -286,7 +286,7 @@ fn full_disks_and_stops_leave_nothing() {
     let home = fs.at.join("home");
     let stop = AtomicBool::new(false);
     let search: [&Path; 1] = [&home];
-    let places = Places { search: &search, home: &home, settings: &[], locks: &fs.at };
+    let places = Places { search: &search, home: &home, settings: &[], autostart: None, locks: &fs.at };
     let progress = |done: u64| stop.store(done > 3_000_000, std::sync::atomic::Ordering::Relaxed);
     let options = Options { places, force: false, read_only: false, watch: Watch { progress: &progress, stop: &stop } };
     let error = tar(File::open(&archive).unwrap(), &archive, &name("x"), &options).unwrap_err();
