@@ -10,7 +10,7 @@ use hostel_sys::tree::openat2;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
-use super::{ATTRIBUTE_MAX, DATA, DATA_END, DEPTH, DIRECTORY, END, FIFO, FILE, LINK, Meta, NAME_MAX, PIECE, TARGET_MAX, UP, cut};
+use super::{ATTRIBUTE_MAX, DATA, DATA_END, DEPTH, DIRECTORY, END, FIFO, FILE, LINK, Meta, NAME_MAX, PIECE, TARGET_MAX, UNSIZED_MAX, UP, cut};
 use crate::error::On;
 use crate::{Cause, Result, partial, remove, walk};
 
@@ -258,14 +258,18 @@ impl Receiver<'_> {
     }
 
     fn contents(&mut self, file: BorrowedFd<'_>, size: u64) -> Outcome<()> {
+        let most = if size == 0 { UNSIZED_MAX } else { size };
         loop {
             match self.byte()? {
-                DATA_END => return Ok(rustix::fs::ftruncate(file, size)?),
+                DATA_END => match self.number()? {
+                    end if end <= most => return Ok(rustix::fs::ftruncate(file, end)?),
+                    _ => return Err(DAMAGED),
+                },
                 DATA => {}
                 _ => return Err(DAMAGED),
             }
             let (mut at, length) = (self.number()?, self.length(PIECE)?);
-            if at.checked_add(length as u64).is_none_or(|end| end > size) {
+            if at.checked_add(length as u64).is_none_or(|end| end > most) {
                 return Err(DAMAGED);
             }
             let mut buffer = std::mem::take(&mut self.buffer);

@@ -164,3 +164,35 @@ fn cut_and_damaged_streams() {
     assert_eq!(std::fs::read_dir(&top).unwrap().count(), 2);
     std::fs::remove_dir_all(top).unwrap();
 }
+
+#[test]
+fn files_that_lie_about_their_size_arrive_whole() {
+    let top = scratch("lies");
+    std::fs::write(top.join("empty"), "").unwrap();
+    // Without a size; a page by its word, and less in it; really empty.
+    let honest = top.join("empty");
+    let mut paths = vec![Path::new("/proc/version"), Path::new("/proc/self/limits"), &honest];
+    paths.extend([Path::new("/sys/kernel/mm/transparent_hugepage/enabled"), Path::new("/sys/power/state")].into_iter().filter(|p| p.exists()));
+    for (n, path) in paths.into_iter().enumerate() {
+        got(&sent(path), &top, &format!("copy{n}"), false, true).unwrap();
+        assert_eq!(std::fs::read(top.join(format!("copy{n}"))).unwrap(), std::fs::read(path).unwrap(), "{}", path.display());
+    }
+    assert!(!std::fs::read(top.join("copy1")).unwrap().is_empty());
+    // Without a size and without an end.
+    let endless = Path::new("/proc/self/pagemap");
+    let error = send(&Source::open(endless, false).unwrap(), endless, &mut std::io::sink()).unwrap_err();
+    assert!(error.to_string().ends_with("it does not say how large it is, and has no end"), "{error}");
+    // The receiver believes no end that is beyond what the size allows.
+    let text = top.join("text");
+    std::fs::write(&text, "1234").unwrap();
+    let bytes = sent(&text);
+    let end = bytes.len() - 9 - 8;
+    assert_eq!(bytes[end..end + 8], 4u64.to_le_bytes());
+    for (told, fine) in [(2u64, true), (4, true), (5, false), (u64::MAX, false)] {
+        let mut forged = bytes.clone();
+        forged[end..end + 8].copy_from_slice(&told.to_le_bytes());
+        let done = got(&forged, &top, "forged", true, true);
+        assert_eq!(done.is_ok(), fine, "{told}: {done:?}");
+    }
+    std::fs::remove_dir_all(top).unwrap();
+}
