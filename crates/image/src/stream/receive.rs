@@ -1,6 +1,6 @@
 //! The end that writes a tree.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -297,13 +297,7 @@ impl Receiver<'_> {
         self.placed(name, |this, name| {
             let dir = this.here().0;
             rustix::fs::symlinkat(&target, dir, name)?;
-            let own = |id: u32| (id != u32::MAX).then_some(id);
-            match rustix::fs::chownat(dir, name, own(meta.uid).map(Uid::from_raw), own(meta.gid).map(Gid::from_raw), AtFlags::SYMLINK_NOFOLLOW) {
-                // No such id here: a link's owner hardly matters.
-                Err(Errno::INVAL | Errno::OVERFLOW) => {}
-                other => other?,
-            }
-            Ok(rustix::fs::utimensat(dir, name, &times(&meta), AtFlags::SYMLINK_NOFOLLOW)?)
+            finish_link(dir, name, &target, &meta)
         })
     }
 
@@ -370,6 +364,25 @@ fn open_directory(dir: BorrowedFd<'_>, name: &CString) -> Outcome<OwnedFd> {
         Err(Errno::LOOP | Errno::NOTDIR) => Err(Cause::Why("something that is no directory is in its place")),
         other => Ok(other?),
     }
+}
+
+/// Gives a link that was just made its owner and time, by descriptor: who may write in `dir` can have exchanged it.
+pub(super) fn finish_link(dir: BorrowedFd<'_>, name: &CStr, target: &CStr, meta: &Meta) -> Outcome<()> {
+    let link = rustix::fs::openat(dir, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    let stat = rustix::fs::fstat(&link)?;
+    let is_made = FileType::from_raw_mode(stat.st_mode) == FileType::Symlink
+        && stat.st_nlink == 1
+        && rustix::fs::readlinkat(&link, c"", Vec::new())?.as_c_str() == target;
+    if !is_made {
+        return Err(Cause::Why("somebody put something else in its place"));
+    }
+    let own = |id: u32| (id != u32::MAX).then_some(id);
+    match rustix::fs::chownat(&link, c"", own(meta.uid).map(Uid::from_raw), own(meta.gid).map(Gid::from_raw), AtFlags::EMPTY_PATH) {
+        // No such id here: a link's owner hardly matters.
+        Err(Errno::INVAL | Errno::OVERFLOW) => {}
+        other => other?,
+    }
+    Ok(rustix::fs::utimensat(&link, c"", &times(meta), AtFlags::EMPTY_PATH)?)
 }
 
 /// Owner and group. An id that there is not here becomes root's.

@@ -1,4 +1,4 @@
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -194,5 +194,33 @@ fn files_that_lie_about_their_size_arrive_whole() {
         let done = got(&forged, &top, "forged", true, true);
         assert_eq!(done.is_ok(), fine, "{told}: {done:?}");
     }
+    std::fs::remove_dir_all(top).unwrap();
+}
+
+#[test]
+fn what_takes_the_place_of_a_new_link_keeps_its_owner() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let top = scratch("linkswap");
+    let dir = open::directory(&top).unwrap();
+    let meta = Meta { mode: 0o777, uid: 65534, gid: 65534, seconds: 1, nanoseconds: 0 };
+    let finish = |name: &CStr| receive::finish_link(dir.as_fd(), name, c"target", &meta);
+    symlink("target", top.join("own")).unwrap();
+    finish(c"own").unwrap();
+    let own = std::fs::symlink_metadata(top.join("own")).unwrap();
+    assert_eq!((own.uid(), own.gid(), own.mtime()), (65534, 65534, 1));
+    // A file, a directory, another link, a link that has another name, too.
+    std::fs::write(top.join("file"), "x").unwrap();
+    std::fs::create_dir(top.join("dir")).unwrap();
+    symlink("elsewhere", top.join("other")).unwrap();
+    symlink("target", top.join("first")).unwrap();
+    std::fs::hard_link(top.join("first"), top.join("second")).unwrap();
+    for name in [c"file", c"dir", c"other", c"second"] {
+        assert!(finish(name).is_err(), "{name:?}");
+        let stat = std::fs::symlink_metadata(top.join(name.to_str().unwrap())).unwrap();
+        assert!(stat.uid() == 0 && stat.mtime() > 1, "{name:?}");
+    }
+    assert!(finish(c"none").is_err());
     std::fs::remove_dir_all(top).unwrap();
 }
