@@ -2,8 +2,10 @@
 
 mod files;
 mod image;
+mod journal;
 pub mod launch;
 mod mapping;
+mod mount_lock;
 mod overlay;
 mod parcel;
 mod payload;

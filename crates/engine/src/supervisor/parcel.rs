@@ -10,7 +10,7 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAnci
 
 use super::prepare::Made;
 use crate::plan::Plan;
-use crate::plan::steps::{BondStep, HostStep, Slot};
+use crate::plan::steps::{HostStep, Slot};
 
 /// Most descriptors in one message, as the kernel has it (SCM_MAX_FD): eight mounts, the console, and the read-only binds.
 const MOST: usize = 253;
@@ -20,7 +20,8 @@ const SPACE: usize = rustix::cmsg_space!(ScmRights(MOST));
 #[derive(Debug, Default)]
 pub(super) struct Parcel {
     slots: Vec<(Slot, OwnedFd)>,
-    console: Option<OwnedFd>,
+    /// The machine's end of its console.
+    pub(super) console: Option<OwnedFd>,
 }
 
 /// Before anything was received.
@@ -31,17 +32,11 @@ impl Parcel {
     pub(super) fn slot(&self, slot: Slot) -> Option<BorrowedFd<'_>> {
         self.slots.iter().find(|(s, _)| *s == slot).map(|(_, fd)| fd.as_fd())
     }
-    /// The machine's end of its console.
-    pub(super) fn console(&self) -> Option<BorrowedFd<'_>> {
-        self.console.as_ref().map(AsFd::as_fd)
-    }
 }
 
 /// The slots that travel, in their order.
 fn slots(plan: &Plan) -> impl Iterator<Item = Slot> {
-    let beside = plan.beside.iter().filter_map(|step| if let HostStep::Prepare(slot, _) = step { Some(*slot) } else { None });
-    // A locked mount is a new one: what the payload has of it from its birth is the other.
-    beside.chain(plan.bond.iter().filter_map(|step| if let BondStep::Lock(slot) = step { Some(*slot) } else { None }))
+    plan.beside.iter().filter_map(|step| if let HostStep::Prepare(slot, _) = step { Some(*slot) } else { None })
 }
 
 fn has_console(plan: &Plan) -> bool {
