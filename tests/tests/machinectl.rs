@@ -318,6 +318,11 @@ fn copies_in_and_out() {
         bed.hostel(["cp", "hostname", &format!("{name}:/root/copy/")]).run().exits(0);
         sh(&bed, &name, "test -f /root/copy/hostname").exits(0);
         bed.hostel(["cp", &format!("{name}:/no/such"), "."]).run().exits(1);
+        // A file that says that it is empty.
+        bed.hostel(["cp", &format!("{name}:/proc/version"), "."]).run().exits(0);
+        let version = std::fs::read_to_string(bed.dir().join("version")).expect("copied");
+        assert_eq!(version, std::fs::read_to_string("/proc/version").expect("read"));
+        std::fs::remove_file(bed.dir().join("version")).expect("remove");
         std::fs::remove_file(bed.dir().join("hostname")).expect("remove");
         bed.hostel(["stop", &name]).run().exits(0);
     }

@@ -118,6 +118,26 @@ fn changing() {
 }
 
 #[test]
+fn what_starts_with_the_host_follows_its_image() {
+    let Some(bed) = Bed::start() else { return };
+    let images = Images::new(&bed);
+    images.tree("a");
+    let etc = bed.fresh("etc");
+    let hostel = |words: &[&str]| images.hostel(words).env("HOSTEL_CONFIG_DIR", &etc).run().exits(0);
+    let enabled = || sh("ls \"$1\"", &[&etc.join("autostart")]).trim().to_owned();
+    hostel(&["enable", "a"]);
+    hostel(&["clone", "a", "b"]);
+    assert_eq!(enabled(), "a");
+    hostel(&["rename", "a", "c"]);
+    assert_eq!(enabled(), "c");
+    hostel(&["remove", "c"]);
+    assert_eq!(enabled(), "");
+    hostel(&["enable", "b"]);
+    hostel(&["rm", "b", "--tree", "--yes"]);
+    assert_eq!(enabled(), "");
+}
+
+#[test]
 fn archives_in_and_out() {
     let Some(bed) = Bed::start() else { return };
     let images = Images::new(&bed);

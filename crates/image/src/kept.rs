@@ -19,7 +19,7 @@ use rustix::io::Errno;
 
 use crate::error::On;
 use crate::walk::{self, OpenDirectories, Queue};
-use crate::{Cause, Result, partial, remove};
+use crate::{Cause, Result, inroot, partial, remove};
 
 /// The note's name.
 pub const NOTE: &str = "machine.json";
@@ -33,13 +33,19 @@ pub fn part_path(dir: &Path, name: &str) -> PathBuf {
     dir.join(PARTS).join(name)
 }
 
-/// Makes the layer `name` of the kept machine at `dir` when it is missing: empty, its top like the directory `like`, which it
-/// will lie over.
-pub fn make_part(dir: &Path, name: &str, like: BorrowedFd<'_>) -> Result<()> {
-    let path = part_path(dir, name);
+/// Opens the layer `name` (O_PATH) of the kept machine `dir`; `path`, its path, is for messages.
+pub fn open_part(dir: BorrowedFd<'_>, path: &Path, name: &str) -> Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY;
+    inroot::open_beneath_no_symlinks(dir, &part_path(Path::new(""), name), flags).on("open layer", &part_path(path, name))
+}
+
+/// Makes the layer `name` of the kept machine `dir` (its path is for messages) when it is missing: empty, its top like the
+/// directory `like`, which it will lie over.
+pub fn make_part(dir: BorrowedFd<'_>, path: &Path, name: &str, like: BorrowedFd<'_>) -> Result<()> {
+    let path = part_path(path, name);
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let make = || -> std::result::Result<(), Errno> {
-        let mut at = rustix::fs::open(dir, flags, Mode::empty())?;
+        let mut at = rustix::fs::openat(dir, c".", flags, Mode::empty())?;
         for part in [PARTS, name] {
             // Only root looks in.
             exists_now(rustix::fs::mkdirat(&at, part, Mode::from_raw_mode(0o700)))?;

@@ -50,7 +50,8 @@ impl Builder<'_> {
         if let Some(dir) = &root.upper {
             self.host.push(HostStep::LockUpper(dir.clone()));
         }
-        let upper = root.upper.clone().map(Source::Path).or(layered.then_some(Source::Layer)).map(|source| self.upper(source, map));
+        let kept = root.upper.clone().map(|dir| Source::Kept { dir, part: None });
+        let upper = kept.or(layered.then_some(Source::Layer)).map(|source| self.upper(source, map));
         if self.user_namespace() {
             self.payload.push(PayloadStep::Wait);
         }
@@ -148,7 +149,7 @@ impl Builder<'_> {
     fn kept_part(&mut self, dir: PathBuf, lower: super::Slot, target: &Path, map: bool) -> super::Slot {
         let path = target.to_string_lossy();
         let name = path.trim_start_matches('/').replace('%', "%25").replace('/', "%2f");
-        let source = Source::Path(hostel_image::kept::part_path(&dir, &name));
+        let source = Source::Kept { dir: dir.clone(), part: Some(name.clone()) };
         self.host.push(HostStep::KeptPart { dir, name, like: lower });
         self.upper(source, map)
     }

@@ -42,6 +42,13 @@ pub enum Source {
     InTree(PathBuf),
     /// A fresh temporary directory (by its number in the plan).
     Temporary(usize),
+    /// The layer of the kept machine at `dir`, or that of a file system below its root.
+    Kept {
+        /// Its directory.
+        dir: PathBuf,
+        /// Name of that layer.
+        part: Option<String>,
+    },
     /// The layer over the tree that is thrown away.
     Layer,
 }
@@ -53,6 +60,8 @@ impl fmt::Display for Source {
             Source::Tree => f.write_str("the tree"),
             Source::InTree(p) => write!(f, "{} of the tree", p.display()),
             Source::Temporary(n) => write!(f, "temporary directory {n}"),
+            Source::Kept { dir, part: None } => write!(f, "{}", dir.display()),
+            Source::Kept { dir, part: Some(part) } => write!(f, "{}", hostel_image::kept::part_path(dir, part).display()),
             Source::Layer => f.write_str("the throw-away layer"),
         }
     }

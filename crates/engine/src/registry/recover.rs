@@ -1,6 +1,6 @@
 //! Taking back what a dead supervisor left: its journal, last record first.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 
 use hostel_spec::MachineName;
@@ -141,8 +141,10 @@ fn parent_of(path: &Path) -> io::Result<Option<(OwnedFd, CString)>> {
 }
 
 fn remove_directory(path: &Path) -> io::Result<()> {
-    let Some((parent, name)) = parent_of(path)? else { return Ok(()) };
-    Ok(remove_tree(parent.as_fd(), &name)?)
+    match parent_of(path)? {
+        Some((parent, name)) => remove_made(parent.as_fd(), &name),
+        None => Ok(()),
+    }
 }
 
 /// What lies behind a link now is not what was made there.
@@ -150,8 +152,24 @@ fn remove_work(path: &Path) -> io::Result<()> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(io::Error::from(io::ErrorKind::InvalidInput)) };
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     match openat2(rustix::fs::CWD, parent, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS) {
-        Ok(parent) => Ok(remove_tree(parent.as_fd(), &c_string(name.as_bytes())?)?),
+        Ok(parent) => remove_made(parent.as_fd(), &c_string(name.as_bytes())?),
         Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Removes a directory that was made there; a link or a file in its place is not that.
+fn remove_made(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
+    match remove_tree(parent, name) {
+        Err(Errno::LOOP | Errno::NOTDIR) if !is_directory(parent, name)? => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+fn is_directory(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<bool> {
+    match rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(FileType::from_raw_mode(stat.st_mode) == FileType::Directory),
+        Err(Errno::NOENT) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }

@@ -42,7 +42,8 @@ pub enum Undo {
         /// Absolute path.
         path: OsText,
     },
-    /// The same for a directory in a tree that a machine could change: a link on the way to it is not followed.
+    /// The same for a directory where others can put something else in its place: a link, in its place or on the way to it, is
+    /// not followed, and means that it is gone.
     Work {
         /// Absolute path.
         path: OsText,

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use hostel_engine::error::Error;
 use hostel_engine::registry::{Registry, RegistryError};
 use hostel_image::open::KEPT;
-use hostel_image::{locks, remove};
+use hostel_image::{images, locks, remove};
 use hostel_spec::MachineName;
 use lexopt::Arg::{Long, Short, Value};
 
+use super::image::with_places;
 use super::look;
 use super::{Failure, Outcome, Verb};
 use crate::{machine, output};
@@ -62,6 +63,9 @@ fn run(args: &[OsString]) -> Outcome {
     }
     place.delete(&registry, &request.name, &path)?;
     hostel_engine::network::lease::forget(registry.root(), &request.name);
+    if hostel_image::open::find(&request.name).is_err() {
+        with_places(|places| images::forget(places, &request.name, request.tree));
+    }
     Ok(0)
 }
 
