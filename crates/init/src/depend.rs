@@ -139,10 +139,6 @@ impl List<'_> {
         self.found.push(Dependency { relation, to: to.clone(), because });
     }
 
-    fn has(&self, relation: Relation, to: &UnitName) -> bool {
-        self.found.iter().any(|d| d.relation == relation && d.to == *to)
-    }
-
     /// By name: one that this program knows, or that was made of valid names.
     fn name(&mut self, relations: &[Relation], to: &str, because: Because) {
         if let Ok(name) = UnitName::parse(to) {

@@ -218,8 +218,7 @@ const SOCKET: Group = &[
 const MOUNT: Group = &[
     (Shape::Bool, "SloppyOptions LazyUnmount ForceUnmount ReadWriteOnly"),
     (Shape::FileMode, "DirectoryMode"),
-    (Shape::ServiceType, "Type"),
-    (Shape::Text, "What Where Options TimeoutSec"),
+    (Shape::Text, "Type What Where Options TimeoutSec"),
 ];
 
 #[rustfmt::skip]

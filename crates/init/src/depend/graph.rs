@@ -99,7 +99,8 @@ impl Graph {
                     dependency.to = real.clone();
                 }
             }
-            node.dependencies.retain(|d| d.to != *name);
+            let mut seen = BTreeSet::new();
+            node.dependencies.retain(|d| d.to != *name && seen.insert((d.relation, d.to.clone())));
         }
         self.order_targets();
         for (name, node) in &self.nodes {

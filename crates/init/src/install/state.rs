@@ -77,7 +77,7 @@ impl FileState {
 }
 
 /// The state of a name.
-pub fn state(catalogue: &Catalogue<'_>, name: &UnitName, changes: &mut Vec<Change>) -> Result<FileState, Refusal> {
+pub(super) fn state(catalogue: &Catalogue<'_>, name: &UnitName, changes: &mut Vec<Change>) -> Result<FileState, Refusal> {
     let info = match catalogue.find(name) {
         Found::Masked { path } => {
             let runtime = catalogue.search.place_of(&path).is_some_and(|p| matches!(p.role, Role::Runtime | Role::Transient));

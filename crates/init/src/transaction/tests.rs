@@ -95,7 +95,7 @@ const TABLE: &[(&str, &str, JobType, JobMode, &str)] = &[
     ("a\nb +active Conflicts=a", "a", Start, Fail, "start a"),
     ("a Conflicts=b\nb +active", "a", Start, Fail, "start a, stop b"),
     ("a Conflicts=b\nb", "a", Start, Replace, "start a"),
-    ("a Requires=b,c\nb Conflicts=c\nc", "a", Start, Replace, "Transaction contains conflicting jobs 'stop' and 'start' for c. Probably contradicting requirement dependencies configured."),
+    ("a Requires=b,c\nb Conflicts=c\nc", "a", Start, Replace, "Transaction contains conflicting jobs 'start' and 'stop' for a. Probably contradicting requirement dependencies configured."),
     ("a Wants=b,c\nb Conflicts=c\nc", "a", Start, Replace, "start a, start b"),
     ("a Requires=b Wants=c\nb Conflicts=c\nc", "a", Start, Replace, "start a, start b"),
     ("a Wants=b Requires=c\nb Conflicts=c\nc", "a", Start, Replace, "start a, start c"),
@@ -120,7 +120,7 @@ const TABLE: &[(&str, &str, JobType, JobMode, &str)] = &[
     // cycles
     ("a Requires=b After=b\nb After=a", "a", Start, Replace, "Transaction order is cyclic. See system logs for details."),
     ("a Wants=b After=b\nb After=a", "a", Start, Replace, "start a, dropped b"),
-    ("a Requires=b Wants=c\nb After=c\nc Requires=d After=d\nd After=b", "a", Start, Replace, "start a, start b, dropped c"),
+    ("a Requires=b Wants=c\nb After=c\nc Requires=d After=d\nd After=b", "a", Start, Replace, "start a, start b, dropped d"),
     ("a After=b Wants=b,c\nb After=c\nc", "a", Start, Replace, "start c, start b, start a"),
     // modes
     ("a !isolate\nb +active\nc +active ~ignore\nd +active Requires=b", "a", Start, Isolate, "start a, stop b, stop d"),
