@@ -9,7 +9,7 @@ mod files;
 pub mod help;
 mod list;
 mod live;
-mod options;
+pub(crate) mod options;
 mod plan;
 mod say;
 mod show;
@@ -20,10 +20,12 @@ mod verify;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
 use hostel_init::catalogue::Catalogue;
 use hostel_init::root::Root;
 use hostel_init::search::{Scope, SearchPath};
+pub(crate) use live::systemd_runs;
 use options::{Asked, Options};
 
 use crate::output;
@@ -172,6 +174,15 @@ fn find(name: &str) -> Option<&'static Row> {
     GROUPS.iter().flat_map(|(_, rows)| rows.iter()).find(|row| row.name == name)
 }
 
+/// Every verb's name that does something, for completions.
+pub(crate) fn verbs() -> &'static [&'static str] {
+    static NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
+        let rows = GROUPS.iter().flat_map(|(_, rows)| rows.iter());
+        rows.filter(|row| matches!(row.kind, Kind::Files(_))).map(|row| row.name).collect()
+    });
+    &NAMES
+}
+
 /// Runs `systemctl ARGS…`.
 pub fn run(args: &[OsString]) -> ExitCode {
     let (options, words) = match options::parse(args) {
@@ -196,7 +207,7 @@ fn refuse(why: &str) -> ExitCode {
 }
 
 fn dispatch(options: &Options, words: &[String]) -> Outcome {
-    if options.root.is_none() && live::systemd_runs() {
+    if options.root.is_none() && systemd_runs() {
         return Err(live::point_to_systemd());
     }
     let verb = words.first().map_or("list-units", String::as_str);

@@ -54,6 +54,7 @@ impl Installer<'_, '_> {
                     continue;
                 }
             };
+            out.rules = Some(out.rules.unwrap_or(0) + info.rules() + info.also.len());
             marked.insert(info.name.to_string());
             for also in info.also.iter().filter_map(|also| UnitName::parse(also).ok()) {
                 if seen.len() <= UNITS_MAX && seen.insert(also.clone()) {

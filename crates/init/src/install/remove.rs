@@ -11,8 +11,8 @@ use crate::root::Entry;
 const DEPTH_MAX: usize = 8;
 
 impl Installer<'_, '_> {
-    /// Removes every link in `config` and below that has one of the names, is an instance of one, or leads to one; whatever
-    /// led to what was removed goes too.
+    /// Removes every link in `config` and below that has one of the names, is an instance of one, or leads to one, or to one of
+    /// the paths among them; whatever led to what was removed goes too.
     pub(super) fn remove_links(&self, config: &str, mut marked: BTreeSet<String>, out: &mut Outcome) {
         if marked.is_empty() {
             return;
@@ -40,7 +40,7 @@ impl Installer<'_, '_> {
             if !by_name {
                 let absolute = if target.starts_with('/') { target } else { format!("{directory}/{target}") };
                 let led = root.chase(&absolute);
-                if !led.rsplit_once('/').is_some_and(|(_, base)| marked.contains(base)) {
+                if !marked.contains(&led) && !led.rsplit_once('/').is_some_and(|(_, base)| marked.contains(base)) {
                     continue;
                 }
             }
@@ -48,9 +48,9 @@ impl Installer<'_, '_> {
                 out.fail(Refusal::Root(e));
                 continue;
             }
-            out.changes.push(Change::Removed(path));
+            out.changes.push(Change::Removed(path.clone()));
             self.remove_empty(directory, config);
-            again |= marked.insert(name);
+            again |= marked.insert(path);
         }
         again
     }

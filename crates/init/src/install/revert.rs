@@ -30,7 +30,7 @@ impl Installer<'_, '_> {
             if has_vendor {
                 for path in own {
                     if self.remove(&path, &mut out) {
-                        marked.insert(name.to_string());
+                        marked.insert(path);
                     }
                 }
             }

@@ -92,6 +92,7 @@ impl Installer<'_, '_> {
                 out.fail(Refusal::Missing(name.to_string()));
             }
         }
+        out.rules = Some(0);
         let marked = self.marked(names.to_vec(), &mut out);
         self.remove_links(&self.config(), marked, &mut out);
         out
@@ -105,7 +106,9 @@ impl Installer<'_, '_> {
                 out.fail(Refusal::File(path.clone(), Errno::INVAL));
                 return out;
             }
-            if let Err(refusal) = self.file_name(path) {
+            let base = path.rsplit_once('/').map_or(path.as_str(), |(_, base)| base);
+            let named = UnitName::parse(base).map_err(|_| Refusal::Name(path.clone()));
+            if let Err(refusal) = named.and_then(|_| self.file_name(path)) {
                 out.fail(refusal);
                 return out;
             }
@@ -141,7 +144,7 @@ impl Installer<'_, '_> {
                 }
             }
             if self.remove(&path, &mut out) {
-                marked.insert(name.to_string());
+                marked.insert(path);
             }
         }
         self.remove_links(&config, marked, &mut out);
@@ -252,8 +255,8 @@ impl Installer<'_, '_> {
 
     fn plan(&self, name: &UnitName, presets: &Presets, plan: &mut Plan, out: &mut Outcome) -> Result<(), Refusal> {
         let info = info::discover_own(self.catalogue, name, &mut out.changes)?;
-        // aliases follow their units
-        if info.name != *name {
+        // aliases follow their units, and what an enabled unit names in Also= follows that
+        if info.name != *name || plan.claimed.contains(name.as_str()) {
             return Ok(());
         }
         match presets.query(name) {
@@ -272,7 +275,8 @@ impl Installer<'_, '_> {
 
     fn carry_out(&self, plan: Plan, mode: PresetMode, out: &mut Outcome) {
         if mode != PresetMode::EnableOnly {
-            let marked = self.marked(plan.disable, out);
+            // units in Also= of what is disabled have presets of their own
+            let marked = plan.disable.iter().map(UnitName::to_string).collect();
             self.remove_links(&self.config(), marked, out);
         }
         if mode != PresetMode::DisableOnly {
@@ -302,11 +306,14 @@ impl Installer<'_, '_> {
 struct Plan {
     enable: Vec<Info>,
     disable: Vec<UnitName>,
+    /// Named in Also= of what is enabled.
+    claimed: BTreeSet<String>,
 }
 
 impl Plan {
     fn enable(&mut self, info: Info) {
         if !self.enable.iter().any(|other| other.name == info.name) {
+            self.claimed.extend(info.also.iter().cloned());
             self.enable.push(info);
         }
     }

@@ -16,7 +16,8 @@ use crate::output;
 fn with(options: &Options, verb: &str, run: impl FnOnce(&Installer<'_, '_>) -> install::Outcome) -> Result<install::Outcome, String> {
     // --now needs somebody to start things; nothing is changed before that is known
     if options.now && ["enable", "disable", "reenable", "mask"].contains(&verb) {
-        return Err(live::no_manager("--now"));
+        let elsewhere = options.root.is_some();
+        return Err(if elsewhere { "--now cannot be used with --root=.".to_owned() } else { live::no_manager("obey --now") });
     }
     let root = root(options)?;
     let catalogue = catalogue(options, &root)?;
@@ -66,6 +67,9 @@ pub(super) fn disable(options: &Options, words: &[String]) -> Outcome {
     let names = names("disable", words)?;
     let outcome = with(options, "disable", |installer| installer.disable(&names))?;
     // what is not there is told of, and was no failure until 253
+    if options.release == Release::V262 {
+        hint(options, &outcome);
+    }
     let only_missing = outcome.changes.iter().all(|c| !matches!(c, install::Change::Failed(r) if !matches!(r, Refusal::Missing(_))));
     Ok(if options.release == Release::V252 && only_missing { 0 } else { status(&outcome) })
 }
@@ -152,8 +156,8 @@ pub(super) fn get_default(options: &Options, _: &[String]) -> Outcome {
 pub(super) fn set_default(options: &Options, words: &[String]) -> Outcome {
     let name = name("set-default", &words[0], Kind::Target)?;
     if name.kind() != Kind::Target || name.as_str() == "default.target" {
-        let end = if options.release == Release::V252 { "." } else { "" };
-        return Err(format!("Failed to set default{}: Invalid argument{end}", if end.is_empty() { " target" } else { "" }));
+        let what = if options.release == Release::V252 { "" } else { " units" };
+        return Err(format!("Failed to set default{what}: Invalid argument."));
     }
     with(options, "set default", |installer| installer.set_default(&name)).map(|o| status(&o))
 }
@@ -190,7 +194,7 @@ fn states(options: &Options, root: &Root, catalogue: &Catalogue<'_>, names: &[Un
     let installer = Installer { catalogue, runtime: false, force: false };
     let mut text = String::new();
     let mut enabled = false;
-    let mut missing = false;
+    let mut missing = 0;
     let mut changes = Vec::new();
     for name in names {
         match installer.state(name, &mut changes) {
@@ -199,7 +203,7 @@ fn states(options: &Options, root: &Root, catalogue: &Catalogue<'_>, names: &[Un
                 text.push_str(state.word());
             }
             Err(Refusal::Missing(_) | Refusal::Dangling(_)) if options.release == Release::V262 => {
-                missing = true;
+                missing += 1;
                 text.push_str("not-found");
             }
             Err(refusal) => return (text, 1, Some(format!("Failed to get unit file state for {name}: {}", reason(&refusal)))),
@@ -207,5 +211,5 @@ fn states(options: &Options, root: &Root, catalogue: &Catalogue<'_>, names: &[Un
         text.push('\n');
     }
     Voice::new(options, root, "is-enabled").say(&install::Outcome { changes, rules: None });
-    (text, if enabled { 0 } else if missing { 4 } else { 1 }, None)
+    (text, if enabled { 0 } else if missing == names.len() { 4 } else { 1 }, None)
 }

@@ -10,7 +10,7 @@ use super::{Outcome, catalogue, root};
 use crate::output;
 
 /// Whether systemd is this system's manager.
-pub(super) fn systemd_runs() -> bool {
+pub(crate) fn systemd_runs() -> bool {
     Path::new("/run/systemd/system").is_dir() && std::fs::read_to_string("/proc/1/comm").is_ok_and(|comm| comm.trim() == "systemd")
 }
 

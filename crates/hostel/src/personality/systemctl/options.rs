@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 /// Whose words and exit statuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Release {
+pub(crate) enum Release {
     V252,
     V262,
 }
@@ -119,7 +119,7 @@ pub(super) enum Asked {
 
 /// Options as given.
 #[derive(Debug, Clone)]
-pub(super) struct Options {
+pub(crate) struct Options {
     pub(super) root: Option<PathBuf>,
     pub(super) release: Release,
     pub(super) global: bool,

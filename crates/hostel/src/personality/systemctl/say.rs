@@ -80,7 +80,8 @@ impl<'a> Voice<'a> {
             Refusal::Template { unit, by } => {
                 format!("{failed} Refusing to operate on template unit {unit} when destination unit {by} is a non-template unit")
             }
-            Refusal::Name(name) => format!("{failed} invalid unit name \"{name}\"."),
+            Refusal::Name(name) if old => format!("{failed} \"{name}\" is not a valid unit name."),
+            Refusal::Name(name) => format!("{failed} Invalid unit name {name}"),
             Refusal::Wrong(path, why) => format!("{failed} {unit} {}: {why}.", shown(path)),
             Refusal::File(path, errno) => format!("{failed} {file} {quote}{path}{quote}: {}", plain(*errno)),
             Refusal::Syntax(text) => format!("{failed} {}", shown(text)),
@@ -104,7 +105,7 @@ pub(super) fn names(verb: &str, words: &[String]) -> Result<Vec<UnitName>, Strin
 }
 
 pub(super) fn name(verb: &str, word: &str, kind: Kind) -> Result<UnitName, String> {
-    if verb != "" && word.contains(['*', '?', '[']) {
+    if !verb.is_empty() && word.contains(['*', '?', '[']) {
         output::tell(format_args!("Glob pattern passed to {verb}, but globs are not supported for this."));
     }
     let (name, escaped) = UnitName::mangle(word, kind).map_err(|e| format!("Failed to mangle unit name \"{word}\": {}.", e.why))?;

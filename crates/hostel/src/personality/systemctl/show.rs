@@ -95,9 +95,9 @@ fn properties(root: &Root, catalogue: &Catalogue<'_>, presets: &Presets, name: &
     set("FragmentPath", if unit.is_script { String::new() } else { fragment });
     set("DropInPaths", unit.dropins.iter().map(|p| root.shown(p)).collect::<Vec<_>>().join(" "));
     let installer = Installer { catalogue, runtime: false, force: false };
-    if let Ok(state) = installer.state(name, &mut Vec::new()) {
+    if let Ok(state) = installer.state(&unit.name, &mut Vec::new()) {
         set("UnitFileState", state.word().to_owned());
-        let preset = match presets.query(name) {
+        let preset = match presets.query(&unit.name) {
             Wanted::Enabled(_) => "enabled",
             Wanted::Disabled => "disabled",
             Wanted::Ignored => "ignored",
