@@ -168,8 +168,14 @@ fn compare(release: &str) {
         let accepted = ACCEPTED.iter().any(|(r, c, _)| (*r == "*" || *r == release) && c == command);
         let same = if accepted { (a.0 == Some(0)) == (b.0 == Some(0)) } else { a == b };
         if !same || links != own_links {
-            let odd = |x: &BTreeMap<String, String>, y: &BTreeMap<String, String>| x.iter().filter(|(k, v)| y.get(*k) != Some(v)).map(|(k, v)| format!("{k} -> {v}")).collect::<Vec<_>>();
-            wrong.push(format!("$ {command}\n  theirs {a:?}\n  ours   {b:?}\n  only theirs {:?}\n  only ours {:?}", odd(&links, &own_links), odd(&own_links, &links)));
+            let odd = |x: &BTreeMap<String, String>, y: &BTreeMap<String, String>| {
+                x.iter().filter(|(k, v)| y.get(*k) != Some(v)).map(|(k, v)| format!("{k} -> {v}")).collect::<Vec<_>>()
+            };
+            wrong.push(format!(
+                "$ {command}\n  theirs {a:?}\n  ours   {b:?}\n  only theirs {:?}\n  only ours {:?}",
+                odd(&links, &own_links),
+                odd(&own_links, &links)
+            ));
             // what follows is judged by itself
             for path in ["etc", "run"] {
                 std::fs::remove_dir_all(our_root.join(path)).expect("remove");
@@ -203,7 +209,10 @@ fn shows_what_files_say() {
     assert!(cat.contains("/b.service\n[Service]\nExecStart=/bin/b\n") && cat.contains("/b.service.d/x.conf\n[Service]\nNice=1\n"), "{cat}");
     ctl(&["cat", "nope"]).exits(1);
     let show = ctl(&["show", "-p", "Id,LoadState,UnitFileState,Requires", "aa", "alias.service"]).exits(0).text();
-    assert_eq!(show, "Id=aa.service\nLoadState=not-found\n\nId=a.service\nLoadState=loaded\nUnitFileState=disabled\nRequires=sysinit.target system.slice\n");
+    assert_eq!(
+        show,
+        "Id=aa.service\nLoadState=not-found\n\nId=a.service\nLoadState=loaded\nUnitFileState=disabled\nRequires=sysinit.target system.slice\n"
+    );
     assert_eq!(ctl(&["show", "-P", "Description", "a"]).exits(0).text(), "A\n");
     let tree = ctl(&["list-dependencies", "multi-user.target"]).exits(0).text();
     assert_eq!(tree, "multi-user.target\n○ └─wanted.service\n");
@@ -255,6 +264,40 @@ fn verifies_and_edits() {
     ctl(&["edit", "a"]).run().exits(1);
     let calendar = ctl(&["calendar", "Mon *:0/15"]).run().exits(0).text();
     assert!(calendar.contains("Normalized form: Mon *-*-* *:00/15:00\n"), "{calendar}");
+}
+
+/// Expressions of all kinds, valid or not: the normal form, and the next moment, as systemd-analyze has them.
+#[test]
+fn calendars_as_systemd_analyze() {
+    let Some(bed) = Bed::start() else { return };
+    if !Path::new("/usr/bin/systemd-analyze").exists() {
+        eprintln!("skipped: there is no systemd-analyze");
+        return;
+    }
+    let days = ["", "Mon ", "Sat,Sun ", "tue..Friday ", "Sun..Mon "];
+    let dates = ["", "*-*-* ", "2030-1/2-5,1 ", "*-02~3 ", "*-*-31 ", "5..8-1..7/3 ", "99-1-1 ", "2031-13-1 ", "*-*~7/1 "];
+    let times = ["", "6:00", "*:0/15", "8..20/4:30:15", "23:59:59", "24:00", "1,2,2:3:4..5"];
+    let mut valid = 0;
+    let field = |text: &str, name: &str| text.lines().find_map(|l| l.trim_start().strip_prefix(name).map(|v| v.trim().to_owned()));
+    for i in 0..days.len() * dates.len() * times.len() {
+        if i % 4 != 0 {
+            continue;
+        }
+        let text = format!("{}{}{}", days[i % days.len()], dates[i % dates.len()], times[i % times.len()]);
+        let text = text.trim();
+        let theirs = Invocation::new("/usr/bin/systemd-analyze").args(["calendar", "--", text]).env("TZ", "UTC").run();
+        let ours = bed.hostel(["ctl", "calendar", "--root=/", "--", text]).run();
+        assert_eq!(theirs.code == Some(0), ours.code == Some(0), "{text:?}: {}", ours.errors());
+        if ours.code != Some(0) {
+            continue;
+        }
+        valid += 1;
+        // theirs leaves the normal form out when it is what was written
+        let normal = field(&theirs.text(), "Normalized form:").unwrap_or_else(|| text.to_owned());
+        assert_eq!(field(&ours.text(), "Normalized form:"), Some(normal), "{text}");
+        assert_eq!(field(&ours.text(), "Next elapse:"), field(&theirs.text(), "Next elapse:"), "{text}");
+    }
+    assert!(valid >= 40, "{valid}");
 }
 
 /// A tree is hostile: its links stay inside.

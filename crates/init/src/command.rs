@@ -130,7 +130,10 @@ mod tests {
         assert!(c.ignore_failure && c.own_name);
         assert_eq!((c.program.as_str(), c.argv), ("/bin/a", vec!["name".to_owned(), "x".into()]));
         assert_eq!(one("!!/bin/a").elevated, 2);
-        assert_eq!(parse("/bin/a x ; /bin/b \\; c ;").unwrap().iter().map(|c| c.argv.clone()).collect::<Vec<_>>(), [vec!["/bin/a", "x"], vec!["/bin/b", ";", "c"]]);
+        assert_eq!(
+            parse("/bin/a x ; /bin/b \\; c ;").unwrap().iter().map(|c| c.argv.clone()).collect::<Vec<_>>(),
+            [vec!["/bin/a", "x"], vec!["/bin/b", ";", "c"]]
+        );
         // what is no escape stays
         assert_eq!(one(r"/bin/sed s/\./x/").argv[1], r"s/\./x/");
         for bad in ["", ";", "-", "--/bin/a", "+!/bin/a", "@/bin/a", "a/b", "/bin/", "/bin/a \"x"] {

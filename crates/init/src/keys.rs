@@ -117,7 +117,16 @@ pub fn usage(section: &str, key: &str) -> Option<Use> {
             "Install" => true,
             "Unit" => {
                 matches!(shape, Shape::Units)
-                    || ["Description", "Documentation", "DefaultDependencies", "AllowIsolate", "RefuseManualStart", "RefuseManualStop", "IgnoreOnIsolate"].contains(&key)
+                    || [
+                        "Description",
+                        "Documentation",
+                        "DefaultDependencies",
+                        "AllowIsolate",
+                        "RefuseManualStart",
+                        "RefuseManualStop",
+                        "IgnoreOnIsolate",
+                    ]
+                    .contains(&key)
                     || key.ends_with("MountsFor")
             }
             "Service" => ["Type", "Sockets", "BusName"].contains(&key),

@@ -222,7 +222,14 @@ fn take_file(unit: &mut Unit, catalogue: &Catalogue<'_>, path: &str, bytes: &[u8
     };
     let fragment = if is_fragment { Some(path.to_owned()) } else { unit.fragment.clone() };
     let name = unit.name.clone();
-    let context = Context { root: catalogue.root, scope: catalogue.search.scope, name: &name, fragment: fragment.as_deref(), default_instance: None, install: false };
+    let context = Context {
+        root: catalogue.root,
+        scope: catalogue.search.scope,
+        name: &name,
+        fragment: fragment.as_deref(),
+        default_instance: None,
+        install: false,
+    };
     settings::take(&mut unit.settings, &mut unit.notices, &context, path, &file);
 }
 

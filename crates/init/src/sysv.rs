@@ -228,7 +228,9 @@ mod tests {
     #[test]
     fn facilities() {
         let own = UnitName::parse("me.service").unwrap();
-        for (name, unit) in [("$network", "network-online.target"), ("$x-y", r"x\x2dy.target"), ("foo-bar", "foo-bar.service"), ("checkroot.sh", "checkroot.service")] {
+        for (name, unit) in
+            [("$network", "network-online.target"), ("$x-y", r"x\x2dy.target"), ("foo-bar", "foo-bar.service"), ("checkroot.sh", "checkroot.service")]
+        {
             assert_eq!(unit_of(name, &own).as_deref(), Some(unit));
         }
         assert_eq!(unit_of("me", &own), None);

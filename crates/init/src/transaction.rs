@@ -275,7 +275,11 @@ impl<'g> Draft<'g> {
             {
                 return Err(Fault::Destructive { anchor: anchor.clone(), unit: job.unit.clone(), waiting: waiting.word(), wanted: job.kind.word() });
             }
-            if self.mode == JobMode::Lenient && matches!(job.kind, JobType::Stop | JobType::Restart) && self.is_active(&job.unit) && job.unit != *anchor {
+            if self.mode == JobMode::Lenient
+                && matches!(job.kind, JobType::Stop | JobType::Restart)
+                && self.is_active(&job.unit)
+                && job.unit != *anchor
+            {
                 return Err(Fault::WouldStop(anchor.clone(), job.unit.clone()));
             }
         }

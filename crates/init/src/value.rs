@@ -99,8 +99,18 @@ pub fn parse(shape: Shape, text: &str, complain: &mut dyn FnMut(String)) -> Chec
     })
 }
 
-const JOB_MODES: &[&str] =
-    &["fail", "lenient", "replace", "replace-irreversibly", "isolate", "flush", "ignore-dependencies", "ignore-requirements", "triggering", "restart-dependencies"];
+const JOB_MODES: &[&str] = &[
+    "fail",
+    "lenient",
+    "replace",
+    "replace-irreversibly",
+    "isolate",
+    "flush",
+    "ignore-dependencies",
+    "ignore-requirements",
+    "triggering",
+    "restart-dependencies",
+];
 #[rustfmt::skip]
 const ACTIONS: &[&str] = &["none", "reboot", "reboot-force", "reboot-immediate", "poweroff", "poweroff-force", "poweroff-immediate", "exit", "exit-force",
     "soft-reboot", "soft-reboot-force", "kexec", "kexec-force", "halt", "halt-force", "halt-immediate"];

@@ -72,7 +72,8 @@ impl Row {
 }
 
 /// Groups of verbs, in help order.
-pub(crate) const GROUPS: [(&str, &[Row]); 3] = [("Unit files", FILES), ("Units of a tree at rest", UNITS), ("Need a manager that runs (not implemented yet)", LIVE)];
+pub(crate) const GROUPS: [(&str, &[Row]); 3] =
+    [("Unit files", FILES), ("Units of a tree at rest", UNITS), ("Need a manager that runs (not implemented yet)", LIVE)];
 
 const NOT_THERE: &str = "refused with --root= there";
 
@@ -100,13 +101,17 @@ const FILES: &[Row] = &[
 
 const UNITS: &[Row] = &[
     row("cat", "UNIT...", (1, MANY), show::cat, "Unit files and their drop-ins").differs(NOT_THERE),
-    row("show", "[UNIT...]", (1, MANY), show::show, "Properties that a file gives").differs("refused with --root= there; only what files say, no run-time properties"),
+    row("show", "[UNIT...]", (1, MANY), show::show, "Properties that a file gives")
+        .differs("refused with --root= there; only what files say, no run-time properties"),
     row("list-dependencies", "[UNIT...]", (0, MANY), tree::list_dependencies, "What units want and require, as a tree").differs(NOT_THERE),
-    row("verify", "UNIT...|PATH...", (1, MANY), verify::verify, "Faults of unit files, with file and line").differs("not systemctl's: as `systemd-analyze verify`"),
+    row("verify", "UNIT...|PATH...", (1, MANY), verify::verify, "Faults of unit files, with file and line")
+        .differs("not systemctl's: as `systemd-analyze verify`"),
     row("calendar", "EXPRESSION...", (1, MANY), verify::calendar, "The normal form and next moment of calendar expressions")
         .differs("not systemctl's: as `systemd-analyze calendar`"),
-    row("start", "UNIT...", (1, MANY), plan::start, "Only with --dry-run: the jobs that it would be").differs("--dry-run prints the transaction; without it: needs a manager"),
-    row("is-active", "UNIT...", (1, MANY), live::is_active, "Always inactive: nothing runs").differs("fails there without a manager; here `inactive`, status 3, or 4 for an unknown unit"),
+    row("start", "UNIT...", (1, MANY), plan::start, "Only with --dry-run: the jobs that it would be")
+        .differs("--dry-run prints the transaction; without it: needs a manager"),
+    row("is-active", "UNIT...", (1, MANY), live::is_active, "Always inactive: nothing runs")
+        .differs("fails there without a manager; here `inactive`, status 3, or 4 for an unknown unit"),
 ];
 
 const LIVE: &[Row] = &[

@@ -68,7 +68,10 @@ impl Graph {
             let node = Node {
                 is_active: false,
                 allow_isolate: set("AllowIsolate", false),
-                ignore_on_isolate: set("IgnoreOnIsolate", !matches!(unit.name.kind(), Kind::Service | Kind::Target | Kind::Socket | Kind::Timer | Kind::Path)),
+                ignore_on_isolate: set(
+                    "IgnoreOnIsolate",
+                    !matches!(unit.name.kind(), Kind::Service | Kind::Target | Kind::Socket | Kind::Timer | Kind::Path),
+                ),
                 refuse_start: set("RefuseManualStart", false),
                 refuse_stop: set("RefuseManualStop", false),
                 can_reload: unit.settings.of("Service", "ExecReload").next().is_some() || unit.name.kind() == Kind::Mount,

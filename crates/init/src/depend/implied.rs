@@ -78,14 +78,16 @@ fn mounts_for(list: &mut List<'_>, known: &dyn Fn(&UnitName) -> bool) {
             wanted.push((path.trim_start_matches('-').to_owned(), true));
         }
     }
-    for (key, top) in [("StateDirectory", "/var/lib"), ("CacheDirectory", "/var/cache"), ("LogsDirectory", "/var/log"), ("RuntimeDirectory", "/run")] {
+    for (key, top) in [("StateDirectory", "/var/lib"), ("CacheDirectory", "/var/cache"), ("LogsDirectory", "/var/log"), ("RuntimeDirectory", "/run")]
+    {
         wanted.extend(unit.settings.words(section, key).map(|name| (format!("{top}/{}", name.split(':').next().unwrap_or_default()), true)));
     }
     if matches!(unit.settings.text(section, "PrivateTmp"), Some(text) if hostel_unit::boolean(text) == Ok(true)) {
         wanted.extend([("/tmp".to_owned(), true), ("/var/tmp".to_owned(), true)]);
     }
     if unit.name.kind() == Kind::Mount
-        && let Some((above, _)) = hostel_unit::unescape_path(unit.name.stem()).ok().and_then(|p| p.rsplit_once('/').map(|(a, b)| (a.to_owned(), b.to_owned())))
+        && let Some((above, _)) =
+            hostel_unit::unescape_path(unit.name.stem()).ok().and_then(|p| p.rsplit_once('/').map(|(a, b)| (a.to_owned(), b.to_owned())))
     {
         wanted.push((above, true));
     }
@@ -118,7 +120,8 @@ fn service(list: &mut List<'_>, scope: Scope, known: &dyn Fn(&UnitName) -> bool)
     if unit.settings.of("Service", "BusName").next().is_some() {
         list.name(&[Requires, After], "dbus.socket", Because::Implied("BusName="));
     }
-    let own_output = |key: &str| unit.settings.text("Service", key).is_some_and(|out| !["journal", "journal+console", "kmsg", "inherit", "syslog"].contains(&out));
+    let own_output =
+        |key: &str| unit.settings.text("Service", key).is_some_and(|out| !["journal", "journal+console", "kmsg", "inherit", "syslog"].contains(&out));
     if scope == Scope::System && !(own_output("StandardOutput") && own_output("StandardError")) {
         list.name(&[After], "systemd-journald.socket", Because::Implied("its output goes to the journal"));
     }

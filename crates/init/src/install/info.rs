@@ -130,8 +130,14 @@ fn expand(info: &mut Info, catalogue: &Catalogue<'_>) {
     let name = info.name.clone();
     let path = info.path.clone();
     let with = |text: &str, instance: Option<&str>| {
-        let context =
-            Context { root: catalogue.root, scope: catalogue.search.scope, name: &name, fragment: Some(&path), default_instance: instance, install: true };
+        let context = Context {
+            root: catalogue.root,
+            scope: catalogue.search.scope,
+            name: &name,
+            fragment: Some(&path),
+            default_instance: instance,
+            install: true,
+        };
         context.expand(text).map_or_else(|_| text.to_owned(), std::borrow::Cow::into_owned)
     };
     info.default_instance = info.default_instance.as_deref().map(|text| with(text, None));

@@ -118,7 +118,14 @@ pub(super) fn take(settings: &mut Settings, notices: &mut Vec<Notice>, context: 
     }
 }
 
-fn take_one(settings: &mut Settings, notice: &mut dyn FnMut(u32, String), context: &Context<'_>, section: &'static str, assignment: &Assignment, origin: Origin) {
+fn take_one(
+    settings: &mut Settings,
+    notice: &mut dyn FnMut(u32, String),
+    context: &Context<'_>,
+    section: &'static str,
+    assignment: &Assignment,
+    origin: Origin,
+) {
     let Assignment { key, value: text, line } = assignment;
     let (to_section, to_key) = keys::usual(section, key);
     let to_section = SECTIONS.into_iter().find(|s| *s == to_section).unwrap_or(section);
@@ -151,7 +158,8 @@ fn take_one(settings: &mut Settings, notice: &mut dyn FnMut(u32, String), contex
         }
         return;
     }
-    match understand(context, shape, to_section, text, &mut |why| notice(*line, format!("{key}={}: {why}, ignoring.", hostel_unit::printable(text)))) {
+    match understand(context, shape, to_section, text, &mut |why| notice(*line, format!("{key}={}: {why}, ignoring.", hostel_unit::printable(text))))
+    {
         Ok(value) => settings.all.push(Setting { section: to_section, key: to_key.to_owned(), text: text.clone(), value, usage, origin }),
         Err(why) => notice(*line, format!("Failed to parse {key}={}, ignoring: {why}", hostel_unit::printable(text))),
     }

@@ -20,7 +20,10 @@ fn layers() {
     assert_eq!(unit.state, LoadState::Loaded);
     assert_eq!((unit.name.as_str(), unit.description()), ("foo-bar.service", "own"));
     assert_eq!(unit.aliases.iter().map(UnitName::as_str).collect::<Vec<_>>(), ["alias.service"]);
-    assert_eq!(unit.dropins.iter().map(|d| d.rsplit_once('/').unwrap().1).collect::<Vec<_>>(), ["10-all.conf", "20-prefix.conf", "30-own.conf", "40.conf"]);
+    assert_eq!(
+        unit.dropins.iter().map(|d| d.rsplit_once('/').unwrap().1).collect::<Vec<_>>(),
+        ["10-all.conf", "20-prefix.conf", "30-own.conf", "40.conf"]
+    );
     assert!(unit.dropins[2].starts_with("/etc/"));
     let commands: Vec<_> = unit.settings.commands("Service", "ExecStart").map(|c| c.argv.clone()).collect();
     assert_eq!(commands, [vec!["/bin/b", "foo-bar.service"]]);

@@ -167,7 +167,8 @@ impl Draft<'_> {
             }
             JobMode::RestartDependencies => {
                 let followers = [Relation::Requires, Relation::BindsTo, Relation::PartOf];
-                let followers: Vec<UnitName> = followers.iter().flat_map(|r| self.graph.from(anchor, *r)).filter(|o| self.is_active(o)).cloned().collect();
+                let followers: Vec<UnitName> =
+                    followers.iter().flat_map(|r| self.graph.from(anchor, *r)).filter(|o| self.is_active(o)).cloned().collect();
                 for follower in followers {
                     self.add_lenient(&follower, JobType::Restart, extra);
                 }

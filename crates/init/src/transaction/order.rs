@@ -12,8 +12,12 @@ impl Draft<'_> {
     ///
     /// Of two that are ordered, whatever is stopped is stopped first: `a` before `b` starts a, then b; but b stops before a does anything.
     fn earlier(&self) -> BTreeMap<&UnitName, BTreeSet<&UnitName>> {
-        let kinds: BTreeMap<&UnitName, Vec<JobType>> =
-            self.of_unit.iter().filter(|(_, l)| !l.is_empty()).map(|(u, l)| (u, l.iter().filter_map(|id| self.job(*id)).map(|j| j.kind).collect())).collect();
+        let kinds: BTreeMap<&UnitName, Vec<JobType>> = self
+            .of_unit
+            .iter()
+            .filter(|(_, l)| !l.is_empty())
+            .map(|(u, l)| (u, l.iter().filter_map(|id| self.job(*id)).map(|j| j.kind).collect()))
+            .collect();
         let stops = |unit: &UnitName| kinds.get(unit).is_some_and(|k| k.iter().any(|kind| matches!(kind, JobType::Stop | JobType::Restart)));
         let mut earlier: BTreeMap<&UnitName, BTreeSet<&UnitName>> = kinds.keys().map(|unit| (*unit, BTreeSet::new())).collect();
         let mut order = |first: &UnitName, second: &UnitName| {

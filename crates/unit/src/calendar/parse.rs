@@ -21,8 +21,7 @@ const SHORTHANDS: [(&str, &str); 9] = [
     ("quarterly", "*-01,04,07,10-01 00:00:00"),
     ("semiannually", "*-01,07-01 00:00:00"),
 ];
-const BIANNUAL: [(&str, &str); 3] =
-    [("anually", "*-01-01 00:00:00"), ("biannually", "*-01,07-01 00:00:00"), ("bi-annually", "*-01,07-01 00:00:00")];
+const BIANNUAL: [(&str, &str); 3] = [("anually", "*-01-01 00:00:00"), ("biannually", "*-01,07-01 00:00:00"), ("bi-annually", "*-01,07-01 00:00:00")];
 
 type Why = &'static str;
 

@@ -32,7 +32,10 @@ fn status(outcome: &install::Outcome) -> u8 {
 
 /// What was typed: names, and paths of files.
 fn targets(verb: &str, words: &[String]) -> Result<Vec<Target>, String> {
-    words.iter().map(|word| if word.contains('/') { path(word).map(Target::Path) } else { name(verb, word, Kind::Service).map(Target::Name) }).collect()
+    words
+        .iter()
+        .map(|word| if word.contains('/') { path(word).map(Target::Path) } else { name(verb, word, Kind::Service).map(Target::Name) })
+        .collect()
 }
 
 /// A path of the tree: absolute, the way it was typed.
@@ -67,7 +70,8 @@ pub(super) fn disable(options: &Options, words: &[String]) -> Outcome {
     let names = names("disable", words)?;
     let outcome = with(options, "disable", |installer| installer.disable(&names))?;
     // what is not there is told of, and was no failure until 253
-    if options.release == Release::V262 {
+    let removed = outcome.changes.iter().any(|c| matches!(c, install::Change::Removed(_)));
+    if options.release == Release::V262 && !removed {
         hint(options, &outcome);
     }
     let only_missing = outcome.changes.iter().all(|c| !matches!(c, install::Change::Failed(r) if !matches!(r, Refusal::Missing(_))));
@@ -211,5 +215,15 @@ fn states(options: &Options, root: &Root, catalogue: &Catalogue<'_>, names: &[Un
         text.push('\n');
     }
     Voice::new(options, root, "is-enabled").say(&install::Outcome { changes, rules: None });
-    (text, if enabled { 0 } else if missing == names.len() { 4 } else { 1 }, None)
+    (
+        text,
+        if enabled {
+            0
+        } else if missing == names.len() {
+            4
+        } else {
+            1
+        },
+        None,
+    )
 }

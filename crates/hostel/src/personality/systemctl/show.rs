@@ -127,7 +127,8 @@ fn settings(unit: &Unit, set: &mut dyn FnMut(&str, String)) {
         by_key.entry(key).or_default().push(setting);
     }
     for (key, list) in by_key {
-        let lasting = matches!(list[0].value, Value::Commands(_) | Value::Words(_) | Value::Condition { .. } | Value::Calendar(_) | Value::Statuses(_));
+        let lasting =
+            matches!(list[0].value, Value::Commands(_) | Value::Words(_) | Value::Condition { .. } | Value::Calendar(_) | Value::Statuses(_));
         let shown: Vec<String> = if lasting { list.iter().map(|s| shown(s)).collect() } else { list.last().map(|s| shown(s)).into_iter().collect() };
         set(&key, shown.join(" "));
     }

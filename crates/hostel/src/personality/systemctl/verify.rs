@@ -31,7 +31,10 @@ pub(super) fn verify(options: &Options, words: &[String]) -> Outcome {
         let (directory, base) = path.rsplit_once('/').unwrap_or(("", &path));
         names.push(UnitName::parse(base).map_err(|e| format!("{word}: {e}"))?);
         let mut search = catalogue.search.clone();
-        let place = hostel_init::search::Place { path: if directory.is_empty() { "/".to_owned() } else { directory.to_owned() }, role: hostel_init::search::Role::Config };
+        let place = hostel_init::search::Place {
+            path: if directory.is_empty() { "/".to_owned() } else { directory.to_owned() },
+            role: hostel_init::search::Role::Config,
+        };
         if !search.places.contains(&place) {
             search.places.insert(0, place);
             catalogue = Catalogue::scan(&root, search).map_err(|e| e.to_string())?;
@@ -99,7 +102,10 @@ fn programs(root: &Root, unit: &Unit, tell: &mut dyn FnMut(String)) {
             let paths: Vec<String> = if command.program.starts_with('/') {
                 vec![command.program.clone()]
             } else {
-                ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"].iter().map(|d| format!("{d}/{}", command.program)).collect()
+                ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
+                    .iter()
+                    .map(|d| format!("{d}/{}", command.program))
+                    .collect()
             };
             if !paths.iter().any(|path| root.exists(path)) {
                 tell(format!("Command {} is not executable: No such file or directory", command.program));
