@@ -245,7 +245,7 @@ fn what_is_not_built_is_not_ignored() {
     let outcome = place.within(bed.nspawn(&tree, ["/bin/touch", "/ran"]), None).run().exits(1);
     outcome
         .says(&format!("{path}:2: ignore Bogus=: section Exec has no such key"))
-        .says(&format!("{path}:3: PrivateUsersDelegate= is not implemented yet"));
+        .says(&format!("{path}:3: PrivateUsersDelegate= is not supported"));
     assert!(!tree.at("/ran").exists());
     place.within(bed.nspawn(&tree, ["-U", "true"]), None).run().exits(0);
 }

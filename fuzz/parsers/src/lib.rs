@@ -8,12 +8,14 @@ mod config;
 mod disk;
 mod files;
 mod messages;
+mod units;
 
 pub use archives::{address, http_head, pax_records, sums, tar};
 pub use config::{capability, cpu_list, machine_name, nspawn, rlimit, settings, signal, size, syscall_filter, time_span, user_selector, uuid, words};
 pub use disk::{disk_image, image_policy, label_order, verity_signature};
 pub use files::{cgroup_layout, machine_id, os_release, process_stat, state_file, undo_journal, unit_file, users_database};
 pub use messages::{control_request, dhcp_query, dns_message, notify_message, resolv_conf};
+pub use units::{calendar, command_line, presets, script_header, time_zone, unit_name};
 
 /// One target.
 pub struct Target {
@@ -26,12 +28,18 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 35] = [
+pub const TARGETS: [Target; 41] = [
     Target { name: "nspawn", body: nspawn, seeds: config::NSPAWN_SEEDS },
     Target { name: "settings", body: settings, seeds: config::SETTINGS_SEEDS },
     Target { name: "unit_file", body: unit_file, seeds: files::UNIT_SEEDS },
     Target { name: "size", body: size, seeds: &["1K", "1.5G", "18446744073709551615", "4M 12K", "infinity"] },
     Target { name: "time_span", body: time_span, seeds: &["1min 30s", "2h30.5min", "infinity", "1y 6month", "7µs", " 5 "] },
+    Target { name: "calendar", body: calendar, seeds: units::CALENDAR_SEEDS },
+    Target { name: "time_zone", body: time_zone, seeds: &["CET-1CEST,M3.5.0,M10.5.0/3", "<-03>3<-02>,J60/-1,365/25", "TZif2"] },
+    Target { name: "unit_name", body: unit_name, seeds: &["a@b.service", "/srv/x y", "/dev/sda", "a*b", r"x\x2dy-z.mount", "foo-bar-baz@.socket"] },
+    Target { name: "script_header", body: script_header, seeds: units::SCRIPT_SEEDS },
+    Target { name: "command_line", body: command_line, seeds: &["-@/bin/a b 'c d' ; +/bin/e \\;", "!!/x \\q", ":|sh"] },
+    Target { name: "presets", body: presets, seeds: &["enable t@.service x y\ndisable *\n", "ignore [a-c]?*\n# x\n"] },
     Target { name: "words", body: words, seeds: &["a 'b c' \"d\\\"e\" f\\x41", "\\u00e9\\101", "a:b\\:c::", "'open", ""] },
     Target { name: "cpu_list", body: cpu_list, seeds: &["0-3,7", "1 2 3", "0-8191", "3-1", ""] },
     Target { name: "signal", body: signal, seeds: &["TERM", "SIGRTMIN+4", "RTMAX-2", "64", "sigusr1"] },

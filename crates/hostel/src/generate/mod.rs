@@ -11,7 +11,7 @@ use hostel_nspawn::options::{self, OptionRow, Status, Takes};
 
 use crate::cli::{VERBS, Verb};
 use crate::native;
-use crate::personality::{PERSONALITIES, machinectl};
+use crate::personality::{PERSONALITIES, machinectl, systemctl};
 
 pub use man::{Page, pages};
 
@@ -103,6 +103,7 @@ pub(crate) fn words() -> Vec<Word> {
         let (options, then) = match p.name {
             "systemd-nspawn" => (nspawn_options().collect(), vec![Argument::Command]),
             "machinectl" => (machinectl_options().collect(), vec![Argument::OneOf(machinectl::verbs()), Argument::Machine]),
+            "systemctl" => (systemctl_options().collect(), vec![Argument::OneOf(systemctl::verbs())]),
             _ => (Vec::new(), vec![Argument::Machine]),
         };
         Some(Word { name: p.word?, about: p.about, options, then })
@@ -187,6 +188,16 @@ pub(crate) fn machinectl_options() -> impl Iterator<Item = Opt> {
     machinectl::options::ROWS.iter().map(|row| {
         let short = row.short.map(|s| format!("-{}", s as char));
         let flags = short.into_iter().chain(row.long.first().map(|l| format!("--{l}"))).collect();
+        Opt { flags, value: row.value.map_or(Value::None, |v| Value::Needed(v.into())), help: row.help.into() }
+    })
+}
+
+/// Those that do something without a manager.
+fn systemctl_options() -> impl Iterator<Item = Opt> {
+    use systemctl::options::State;
+    let rows = systemctl::options::ROWS.iter().filter(|row| matches!(row.state, State::Built | State::Own) && row.long != "property-value");
+    rows.map(|row| {
+        let flags = row.short.map(|s| format!("-{s}")).into_iter().chain([format!("--{}", row.long)]).collect();
         Opt { flags, value: row.value.map_or(Value::None, |v| Value::Needed(v.into())), help: row.help.into() }
     })
 }
