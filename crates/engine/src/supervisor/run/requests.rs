@@ -71,7 +71,10 @@ impl Watch<'_, '_> {
     fn answer(&mut self, id: u32, request: Request) -> Result<bool, Refusal> {
         match request {
             Request::Ping => {}
-            Request::Status => {
+            Request::Status | Request::Listen => {
+                if let (Request::Listen, Some(control)) = (&request, &mut self.machine.control) {
+                    control.listen(id);
+                }
                 let status = self.status();
                 return Ok(self.machine.control.as_mut().is_some_and(|c| c.reply(id, &status)));
             }
@@ -109,7 +112,7 @@ impl Watch<'_, '_> {
 
     fn answer_stop(&mut self, id: u32, stop: Stop) {
         if let Some(control) = &mut self.machine.control {
-            control.listen_for_end(id);
+            control.listen(id);
         }
         let asks = self.machine.lifecycle.kill_signal.is_some() || self.machine.stop.is_some();
         if stop.force || !asks {
