@@ -11,7 +11,10 @@ use hostel_sys::{caps, proc};
 use rustix::fs::{Mode, OFlags};
 
 use crate::cgroup::Layout;
+use crate::credentials::{self, Loaded};
 use crate::error::{Context, Error, Result};
+use crate::journal::JournalFacts;
+use crate::users::{self, HostUser};
 
 /// The host as the plan sees it.
 #[derive(Debug, Clone)]
@@ -48,6 +51,12 @@ pub struct Host {
     pub low_limits: Vec<(RlimitName, u64)>,
     /// Real file systems mounted below `/` (for machines made of the host): path and type.
     pub submounts: Vec<(PathBuf, String)>,
+    /// What there is of the machine's journal; filled in when its id is known.
+    pub journal: Option<JournalFacts>,
+    /// The users asked for.
+    pub users: Vec<HostUser>,
+    /// The credentials asked for.
+    pub credentials: Vec<Loaded>,
 }
 
 /// The file that `--resolv-conf=…-host` means, and what is in it.
@@ -80,10 +89,22 @@ pub fn require_root() -> Result<()> {
     Err(Error::new("start", "machine", "Need to be root.").hint("run it with sudo; machines without root come later"))
 }
 
+/// A label that cannot be applied stops the start.
+fn require_selinux(spec: &MachineSpec) -> Result<()> {
+    let wanted = spec.process.selinux_label.as_ref().or(spec.security.selinux_files.as_ref());
+    match wanted {
+        Some(label) if !Path::new("/sys/fs/selinux/enforce").exists() => {
+            Err(Error::new("apply", format!("SELinux label {label:?}"), "SELinux is not enabled on this host"))
+        }
+        _ => Ok(()),
+    }
+}
+
 impl Host {
     /// Captures what planning `spec` needs.
     pub fn capture(spec: &MachineSpec) -> Result<Host> {
         require_root()?;
+        require_selinux(spec)?;
         let cgroups = Layout::detect_for(&spec.resources).map_err(|e| Error::new("find", "cgroups", e))?;
         let (os_release_content, os_release) = os_release();
         let private = spec.network.mode == NetworkMode::Private;
@@ -109,6 +130,9 @@ impl Host {
             } else {
                 Vec::new()
             },
+            journal: None,
+            users: users::of_host(&spec.bind_users.names)?,
+            credentials: credentials::load(&spec.credentials)?,
         })
     }
 }

@@ -140,6 +140,7 @@ pub fn parse(kind: Kind, args: &[OsString]) -> Result<Parsed, Failure> {
     }
     let mut spec = match hostel_nspawn::compile(&doc, &env) {
         Ok(Action::Run(spec)) => *spec,
+        Ok(Action::Cleanup(_)) => return Err(usage("clean up a machine: `hostel clean` does it")),
         Ok(Action::Print(text)) => return Ok(Parsed::Shown(output::show(&text))),
         Ok(Action::Version) => return Ok(Parsed::Shown(output::show(&cli::version()))),
         Ok(Action::Help) => return Ok(Parsed::Shown(output::show(&cli::help_of(kind)))),

@@ -50,7 +50,12 @@ pub fn tally() -> (usize, usize, usize) {
         Status::Built => (built + 1, partly, not_yet),
         Status::Partly(_) => (built, partly + 1, not_yet),
         Status::NotYet(_) => (built, partly, not_yet + 1),
+        Status::Never(_) => (built, partly, not_yet),
     })
+}
+
+fn never() -> usize {
+    rows().filter(|row| matches!(row.status, Status::Never(_))).count()
 }
 
 /// Markdown: one table per group of options, then the environment.
@@ -60,8 +65,9 @@ pub fn markdown() -> String {
     // writing to a String cannot fail
     let _ = writeln!(
         out,
-        "## systemd-nspawn\n\nCompared with systemd 262. Of {} options {built} are built, {partly} partly, {not_yet} refused by name as not implemented yet.\n",
-        built + partly + not_yet
+        "## systemd-nspawn\n\nCompared with systemd 262. Of {} options {built} are built, {partly} partly, {not_yet} refused by name as not implemented yet, {} for good.\n",
+        built + partly + not_yet + never(),
+        never()
     );
     for group in &GROUPS {
         let _ = writeln!(out, "### {}\n\n| option | `.nspawn` key | since | state | compared |\n|---|---|---|---|---|", group.title);
@@ -114,6 +120,7 @@ fn line(row: &OptionRow, out: &mut String) {
     let state = match row.status {
         Status::Built => "built".to_owned(),
         Status::Partly(text) => format!("partly: {text}"),
+        Status::Never(_) => "refused".to_owned(),
         Status::NotYet(text) => format!("not yet: {text}"),
     };
     let compared = match row.compat {

@@ -19,7 +19,7 @@ mod words;
 
 pub use cpus::{CPU_MAX, cpu_list, show_cpus};
 pub use number::{integer, unsigned};
-pub use quote::{printable, quote, unescape};
+pub use quote::{printable, quote, unescape, unescape_bytes};
 pub use scalar::boolean;
 pub use share::{percent_unbounded, permyriad};
 pub use size::{show_size, size};

@@ -259,3 +259,18 @@ proptest! {
         prop_assert_eq!(specifier::expand(&doubled, |_| Err("never asked")).unwrap(), text.replace('a', "%"));
     }
 }
+
+#[test]
+fn escapes_as_bytes() {
+    for (text, bytes) in [
+        ("", &b""[..]),
+        ("plain \u{e4}", "plain \u{e4}".as_bytes()),
+        (r"a\nb\x00\xff\000\377", b"a\nb\0\xff\0\xff"),
+        (r"\u00e4\\", "\u{e4}\\".as_bytes()),
+    ] {
+        assert_eq!(unescape_bytes(text).unwrap(), bytes, "{text}");
+    }
+    for text in ["\\", r"\q", r"\x1", r"\xgg", r"\777", r"\ud800"] {
+        assert!(unescape_bytes(text).is_err(), "{text}");
+    }
+}

@@ -32,6 +32,9 @@ const USAGE: &str = "usage: hostel-probe WORDS [then WORDS]...
   orphan                 leave an orphan, print whether PID 1 reaped it within two seconds
   notify TEXT            send TEXT to $NOTIFY_SOCKET
   udp-echo PORT          send back every datagram that comes to this port
+  notify-badly           send it what no honest program would
+  syncs                  print what a bad fsync and an open with O_SYNC and O_DSYNC give
+  sockets N…             print what socket(N, SOCK_DGRAM) gives
   scan PID TXET          look for TEXT, given backwards, in the memory of a process
   visitor TXET           wait for a process that comes from outside, tell what can be had of it, power off (as PID 1)
   thaw FILE              try to make the mount a file is on writable, and to clone it
@@ -94,6 +97,9 @@ fn run(words: &[String]) {
         "orphan" => acts::orphan(),
         "notify" => acts::notify(text(1)),
         "udp-echo" => acts::udp_echo(number(words, 1, 7) as u16),
+        "notify-badly" => acts::notify_badly(),
+        "syncs" => acts::syncs(),
+        "sockets" => acts::sockets(&words[1..]),
         "scan" => acts::scan(text(1), text(2)),
         "thaw" => acts::thaw(text(1)),
         "visitor" => acts::visitor(text(1)),

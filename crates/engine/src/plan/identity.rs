@@ -48,6 +48,9 @@ impl Builder<'_> {
         }
         env.push(format!("container_uuid={}", self.uuid.dashed()).into());
         env.push("NOTIFY_SOCKET=/run/host/notify".into());
+        if !self.host_facts.credentials.is_empty() {
+            env.push("CREDENTIALS_DIRECTORY=/run/host/credentials".into());
+        }
         if !self.booting() {
             env.push("LANG=C.UTF-8".into());
         }

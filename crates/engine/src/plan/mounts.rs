@@ -67,7 +67,11 @@ impl Builder<'_> {
     fn source(&mut self, source: &MountSource) -> Source {
         match source {
             MountSource::Host(path) => Source::Path(path.clone()),
-            MountSource::Tree(path) => Source::InTree(path.clone()),
+            // What the machine's root will be, not what the tree's is.
+            MountSource::Tree(path) => Source::InTree(match &self.spec.root.pivot {
+                Some(pivot) => pivot.new.join(path.strip_prefix("/").unwrap_or(path)),
+                None => path.clone(),
+            }),
             MountSource::Temporary => {
                 self.temporaries += 1;
                 let number = self.temporaries - 1;

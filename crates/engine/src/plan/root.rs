@@ -77,6 +77,16 @@ impl Builder<'_> {
                 self.payload.push(PayloadStep::OverlaySubmount { lower, upper, target });
             }
         }
+        if let Some(pivot) = &root.pivot {
+            if root.volatile != Volatile::No || image.is_some() || of_host {
+                return Err(Error::new(
+                    "make",
+                    format!("{} the root", pivot.new.display()),
+                    "that is possible in a directory tree only, without --volatile=",
+                ));
+            }
+            self.payload.push(PayloadStep::PivotTree { pivot: pivot.clone(), read_only: root.read_only });
+        }
         self.base_directories();
         if root.volatile == Volatile::State {
             let var = self.slot();
@@ -98,7 +108,9 @@ impl Builder<'_> {
         let root = &self.spec.root;
         let path = || self.tree.path.clone();
         let shared = root.read_only || overlay || root.ephemeral == Ephemeral::Copy || matches!(root.volatile, Volatile::Yes | Volatile::State);
-        self.host.push(HostStep::LockTree { shared });
+        if !root.unlocked {
+            self.host.push(HostStep::LockTree { shared });
+        }
         if layered {
             self.host.push(HostStep::MakeLayer { of: path() });
         } else if root.ephemeral == Ephemeral::Copy {

@@ -8,9 +8,10 @@ use std::ffi::{CStr, CString};
 use std::fmt;
 use std::path::PathBuf;
 
-use hostel_spec::{IdMapping, IdRange};
+use hostel_spec::{IdMapping, IdRange, PivotRoot};
 use hostel_sys::mount::Attributes;
 
+use crate::credentials::Loaded;
 use crate::network::lease::AddressChoice;
 use crate::network::wire::Wiring;
 
@@ -100,13 +101,23 @@ pub enum Prepared {
         nodes: Vec<Node>,
     },
     /// A devpts instance of its own; slaves belong to the machine's group 5.
-    Devpts,
+    Devpts {
+        /// SELinux label.
+        label: Option<CString>,
+    },
     /// An overlay of host directories, in host ids.
     Overlay {
         /// Lowest first.
         lower: Vec<Source>,
         /// Upper layer; its work directory is made beside it and removed at the end.
         upper: Option<Source>,
+    },
+    /// Credentials on a file system in memory that is never swapped and cannot be written.
+    Credentials {
+        /// What is in it.
+        files: Vec<Loaded>,
+        /// Every user of the machine may read them, not only its root.
+        readable: bool,
     },
     /// Not a mount to attach: the file of this program, for a process of the machine that nothing can be written through.
     OwnProgram,
@@ -163,6 +174,17 @@ pub enum HostStep {
     ShiftTree,
     /// Makes a directory under /var/tmp, removed at the end.
     TemporaryDirectory(usize),
+    /// Makes the host's directory of the machine's journal.
+    JournalDirectory(PathBuf),
+    /// Makes the host's link to the machine's journal, which stays.
+    LinkJournal {
+        /// Where.
+        link: PathBuf,
+        /// Where it leads.
+        target: PathBuf,
+        /// That it cannot be made is no error.
+        attempt: bool,
+    },
     /// Makes the machine's cgroup.
     MakeCgroup,
     /// Makes a mount.
@@ -280,6 +302,15 @@ pub enum PayloadStep {
         /// Where.
         target: PathBuf,
     },
+    /// A directory of the root becomes the root.
+    PivotTree {
+        /// Which.
+        pivot: PivotRoot,
+        /// The old root, where it stays, cannot be written.
+        read_only: bool,
+    },
+    /// Makes the directory of the machine's journal, if the tree takes one.
+    JournalDirectory(PathBuf),
     /// Makes a base directory if it is missing; it must not be a link.
     BaseDirectory(&'static str, u32),
     /// Makes a link if there is nothing.
@@ -402,7 +433,7 @@ impl fmt::Display for Prepared {
                 Ok(())
             }
             Prepared::Part(index) => write!(f, "part {index} of the image"),
-            Prepared::Devpts => f.write_str("devpts, own instance"),
+            Prepared::Devpts { .. } => f.write_str("devpts, own instance"),
             Prepared::Overlay { lower, upper } => {
                 f.write_str("overlay of")?;
                 for source in lower {
@@ -412,6 +443,10 @@ impl fmt::Display for Prepared {
                     Some(upper) => write!(f, ", upper layer {upper}"),
                     None => f.write_str(", read-only"),
                 }
+            }
+            Prepared::Credentials { files, readable } => {
+                let names = files.iter().map(|file| file.id.to_string_lossy()).collect::<Vec<_>>().join(" ");
+                write!(f, "ramfs ro with credentials {names}{}", if *readable { ", for every user" } else { "" })
             }
             Prepared::OwnProgram => f.write_str("hostel's own program, read-only, as stub init"),
             Prepared::Sysfs { attributes } => write!(f, "sysfs{}", words(attributes)),
@@ -435,6 +470,8 @@ impl fmt::Display for HostStep {
             HostStep::TakeIds(IdChoice::Fixed(r)) => write!(f, "use ids {}..{}", r.base, u64::from(r.base) + u64::from(r.count) - 1),
             HostStep::ShiftTree => f.write_str("give the tree's files to the id range, on disk"),
             HostStep::TemporaryDirectory(n) => write!(f, "make temporary directory {n} in /var/tmp"),
+            HostStep::JournalDirectory(path) => write!(f, "make {}", path.display()),
+            HostStep::LinkJournal { link, target, .. } => write!(f, "link {} -> {}", link.display(), target.display()),
             HostStep::MakeCgroup => f.write_str("make the machine's cgroup with its limits and device policy"),
             HostStep::Prepare(slot, what) => write!(f, "prepare mount {}: {what}", slot.0),
             HostStep::OpenConsole { pts, .. } => write!(f, "open console pty in mount {}", pts.0),
@@ -489,6 +526,11 @@ impl fmt::Display for PayloadStep {
                     None => f.write_str("on a tmpfs"),
                 }
             }
+            PayloadStep::PivotTree { pivot: PivotRoot { new, old }, read_only } => {
+                write!(f, "root = {} of the root", new.display())?;
+                old.as_ref().map_or(Ok(()), |old| write!(f, ", the old one on {}{}", old.display(), ro(read_only)))
+            }
+            PayloadStep::JournalDirectory(path) => write!(f, "directory {} (if missing)", path.display()),
             PayloadStep::BaseDirectory(path, mode) => write!(f, "directory /{path} (mode {mode:04o} if missing)"),
             PayloadStep::BaseLink(path, target) => write!(f, "link /{path} -> {target} (if missing)"),
             PayloadStep::AttachUsr(slot) => write!(f, "attach usr of mount {} on /usr read-only", slot.0),

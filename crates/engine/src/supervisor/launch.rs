@@ -37,6 +37,7 @@ use super::{mount_lock, overlay, parcel};
 use crate::cgroup::Layout;
 use crate::error::{Context, Error, Result, io_text};
 use crate::plan::Plan;
+use crate::plan::bind_user::{BoundUser, id_map};
 use crate::plan::steps::{BondStep, PayloadStep, Slot};
 use crate::registry::{Claim, ProcessId, Undo};
 
@@ -112,12 +113,12 @@ fn accompany(plan: &Plan, layout: &Layout, made: &mut Made, claim: &mut Claim, l
     let first = plan.bond.iter().position(|step| *step == BondStep::PlaceInV1).unwrap_or(plan.bond.len());
     let (ids, rest) = plan.bond.split_at(first);
     let mut users = None;
-    bond(ids, made, claim, launched.pid, &mut users)?;
+    bond(ids, plan, made, claim, launched.pid, &mut users)?;
     if plan.payload.contains(&PayloadStep::Wait) {
         // EPIPE: it died meanwhile; the report says why.
         let _ = rustix::io::write(go, b"g");
     }
-    bond(rest, made, claim, launched.pid, &mut users)?;
+    bond(rest, plan, made, claim, launched.pid, &mut users)?;
     prepare::beside(plan, layout, claim, made)?;
     parcel::send(go, plan, made).context("send", "prepared mounts to the payload")?;
     made.slots.clear();
@@ -244,10 +245,10 @@ pub(super) fn read_report(report: OwnedFd) -> Result<Report> {
 }
 
 /// Runs bond steps; `users`: the machine's user namespace, once its ids are mapped.
-fn bond(steps: &[BondStep], made: &mut Made, claim: &mut Claim, pid: i32, users: &mut Option<OwnedFd>) -> Result<()> {
+fn bond(steps: &[BondStep], plan: &Plan, made: &mut Made, claim: &mut Claim, pid: i32, users: &mut Option<OwnedFd>) -> Result<()> {
     for step in steps {
         match step {
-            BondStep::MapIds => *users = Some(map_ids(made, pid)?),
+            BondStep::MapIds => *users = Some(map_ids(made, pid, &plan.bound)?),
             BondStep::MapTree { slot, chown } => map_tree(made, *slot, *chown, users.as_ref().map(AsFd::as_fd))?,
             BondStep::MapMount { slot, mapping, target } => map_mount(made, *slot, *mapping, target, users.as_ref().map(AsFd::as_fd))?,
             BondStep::StackRoot { lower, submounts } => overlay::stack_for(made, pid, *lower, submounts)?,
@@ -288,12 +289,13 @@ fn open_namespace(pid: i32, kind: &str) -> Result<OwnedFd> {
     rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).context("open", path)
 }
 
-fn map_ids(made: &Made, pid: i32) -> Result<OwnedFd> {
+fn map_ids(made: &Made, pid: i32, bound: &[BoundUser]) -> Result<OwnedFd> {
     let range = made.ids.ok_or_else(|| Error::new("map", "ids", "no range was taken"))?;
-    let map = format!("0 {} {}\n", range.base, range.count);
-    for file in ["uid_map", "gid_map"] {
+    let users: Vec<_> = bound.iter().map(|b| (b.uid, b.user.uid)).collect();
+    let groups: Vec<_> = bound.iter().map(|b| (b.gid, b.user.gid)).collect();
+    for (file, singles) in [("uid_map", users), ("gid_map", groups)] {
         let path = format!("/proc/{pid}/{file}");
-        std::fs::write(&path, &map).context("write", path)?;
+        std::fs::write(&path, id_map(range.base, range.count, &singles)).context("write", path)?;
     }
     open_namespace(pid, "user")
 }

@@ -2,6 +2,7 @@
 
 mod files;
 mod image;
+mod journal;
 pub mod launch;
 mod mapping;
 mod mount_lock;

@@ -11,6 +11,7 @@ use std::path::Path;
 use hostel_image::Cause;
 use hostel_image::inroot;
 use hostel_process::r#become::{self, Failure, Process, Program};
+use hostel_spec::PivotRoot;
 use hostel_sys::mount::{self, Attributes, FsOption, Propagation};
 use hostel_sys::{clone, netlink, proc};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
@@ -100,6 +101,8 @@ impl<'a> Payload<'a> {
                 .map_err(|e| Failure::new("cut", "mount propagation", e)),
             PayloadStep::AssembleRoot(assembly) => self.assemble(assembly),
             PayloadStep::OverlaySubmount { lower, upper, target } => self.overlay_submount(*lower, *upper, target),
+            PayloadStep::PivotTree { pivot, read_only } => self.pivot_tree(pivot, *read_only),
+            PayloadStep::JournalDirectory(path) => self.journal_directory(path),
             PayloadStep::BaseDirectory(path, mode) => self.base_directory(path, *mode),
             PayloadStep::BaseLink(path, target) => self.base_link(path, target),
             PayloadStep::AttachUsr(tree) => self.attach_usr(*tree),
@@ -107,7 +110,7 @@ impl<'a> Payload<'a> {
                 .map_err(|e| Failure::new("make", "root read-only", e)),
             PayloadStep::AttachApi(slot, target) => self.attach_api(self.slot(*slot)?, target),
             PayloadStep::AttachIn(outer, inner, path) => mount::attach(self.slot(*inner)?, self.slot(*outer)?, path)
-                .map_err(|e| Failure::new("attach", format!("/dev/{}", path.to_string_lossy()), e)),
+                .map_err(|e| Failure::new("attach", format!("{} of mount {}", path.to_string_lossy(), outer.0), e)),
             PayloadStep::AttachTmp(slot) => self.attach_tmp(*slot),
             PayloadStep::Attach { slot, target, missing, read_only } => self.attach(*slot, target, *missing, *read_only),
             PayloadStep::BindInside { from, target, read_only, recursive } => self.bind_inside(from, target, *read_only, *recursive),
@@ -191,6 +194,40 @@ impl<'a> Payload<'a> {
         rustix::process::fchdir(&root).map_err(|e| Failure::new("enter", "root", e))?;
         self.root = Some(root);
         Ok(())
+    }
+
+    /// A directory of the root, with what is mounted below, becomes the root on top of it.
+    fn pivot_tree(&mut self, pivot: &PivotRoot, read_only: bool) -> Step {
+        let object = |path: &Path| format!("{} of the tree", path.display());
+        let directory = |root: BorrowedFd<'_>, path: &Path| inroot::directory(root, path).map_err(|e| Failure::new("open", object(path), io_of(e)));
+        let failed = |e: io::Error| Failure::new("make", format!("{} the root", object(&pivot.new)), e);
+        let root = self.root()?;
+        let place = directory(root, &pivot.new)?;
+        let fd = mount::clone_tree(place.as_fd(), c"", true).map_err(failed)?;
+        let old = match &pivot.old {
+            Some(path) => Some((path, mount::clone_tree(root, c"", true).map_err(failed)?)),
+            None => None,
+        };
+        // It takes the tree's place: of two on top of "/" only the upper one would be gone with the host's root.
+        mount::detach(c"/").map_err(failed)?;
+        mount::attach(fd.as_fd(), rustix::fs::CWD, c"/").map_err(failed)?;
+        if let Some((path, clone)) = old {
+            if read_only {
+                mount::change(clone.as_fd(), c"", true, Attributes::RDONLY, Attributes::NONE, Propagation::Keep, None).map_err(failed)?;
+            }
+            mount::attach(clone.as_fd(), directory(fd.as_fd(), path)?.as_fd(), c"").map_err(failed)?;
+        }
+        rustix::process::fchdir(&fd).map_err(|e| Failure::new("enter", "root", e))?;
+        self.root = Some(fd);
+        Ok(())
+    }
+
+    fn journal_directory(&self, path: &Path) -> Step {
+        match inroot::make_directories(self.root()?, path, Mode::from_raw_mode(0o755)) {
+            // A tree that cannot be written keeps its journal to itself.
+            Ok(_) | Err(Cause::Os(Errno::ROFS | Errno::ACCESS | Errno::PERM)) => Ok(()),
+            Err(e) => Err(Failure::new("make", format!("{} in the tree", path.display()), io_of(e))),
+        }
     }
 
     fn overlay(&self, lower: &[BorrowedFd<'_>], upper: Option<BorrowedFd<'_>>) -> Result<OwnedFd, Failure> {

@@ -17,6 +17,7 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, makede
 use rustix::io::Errno;
 
 use crate::cgroup::{self, CgroupError, Layout, MachineCgroup};
+use crate::credentials::Loaded;
 use crate::enter::shield;
 use crate::error::{Context, Error, Result, io_text};
 use crate::network;
@@ -25,6 +26,7 @@ use crate::plan::Plan;
 use crate::plan::steps::{HostStep, IdChoice, Node, Prepared, Slot, Source};
 use crate::registry::{Claim, Undo, remove_in};
 
+use super::journal;
 use super::launch::record;
 
 /// What the host steps made. Dropping it closes every detached mount and releases every lock.
@@ -168,6 +170,8 @@ fn run_step(step: &HostStep, plan: &Plan, layout: &Layout, claim: &mut Claim, ma
         HostStep::ShiftTree => shift_tree(made)?,
         HostStep::TemporaryDirectory(_) => temporary_directory(claim, made)?,
         HostStep::TakeAddress(choice) => made.network.take_address(choice, claim)?,
+        HostStep::JournalDirectory(path) => journal::directory(path)?,
+        HostStep::LinkJournal { link, target, attempt } => journal::link(link, target, *attempt)?,
         HostStep::MakeCgroup => make_cgroup(plan, layout, claim, made)?,
         HostStep::Prepare(slot, what) => {
             let fd = prepare(what, claim, made).map_err(|e| if e.verb.is_empty() { Error::new("prepare", what.to_string(), e.cause) } else { e })?;
@@ -306,14 +310,41 @@ fn prepare(what: &Prepared, claim: &mut Claim, made: &mut Made) -> Result<OwnedF
         Prepared::Clone { source, recursive, attributes } => clone(source, *recursive, *attributes, made),
         Prepared::Tmpfs { options, attributes, nodes } => tmpfs(options, *attributes, nodes, made.base()),
         Prepared::Part(index) => part(*index, made),
-        Prepared::Devpts => devpts(made.base()).map_err(plain),
+        Prepared::Devpts { label } => devpts(made.base(), label.as_deref()).map_err(plain),
         Prepared::Sysfs { attributes } => mount::filesystem(c"sysfs", &[], *attributes).map_err(plain),
         Prepared::OwnProgram => {
             parts::demand("stub init")?;
             if made.ids.is_some() { shield::own_program_for_others() } else { shield::own_program() }
         }
+        Prepared::Credentials { files, readable } => credentials(files, *readable, made.base()).map_err(plain),
         Prepared::Overlay { lower, upper } => overlay(lower, upper.as_ref(), claim, made),
     }
+}
+
+/// The file system, not only its mount, is read-only in the end, and it is the host's: root of a user namespace cannot change that.
+fn credentials(files: &[Loaded], readable: bool, owner: u32) -> io::Result<OwnedFd> {
+    let (directory, file) = if readable { (c"0555", 0o444) } else { (c"0500", 0o400) };
+    let attributes = Attributes::NOSUID.or(Attributes::NODEV).or(Attributes::NOEXEC).or(Attributes::NOSYMFOLLOW);
+    let context = mount::open_context(c"ramfs")?;
+    mount::configure(context.as_fd(), FsOption::Text(c"source", c"ramfs"))?;
+    mount::configure(context.as_fd(), FsOption::Text(c"mode", directory))?;
+    let fd = mount::create(context.as_fd(), attributes)?;
+    for Loaded { id, content } in files {
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut target = std::fs::File::from(rustix::fs::openat(&fd, id, flags, Mode::from_raw_mode(file))?);
+        io::Write::write_all(&mut target, content)?;
+        if owner != 0 {
+            own(fd.as_fd(), id, owner)?;
+        }
+    }
+    if owner != 0 {
+        let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH;
+        rustix::fs::chownat(&fd, c"", Some(Uid::from_raw(owner)), Some(Gid::from_raw(owner)), flags)?;
+    }
+    mount::configure(context.as_fd(), FsOption::Flag(c"ro"))?;
+    mount::reconfigure(context.as_fd())?;
+    mount::change(fd.as_fd(), c"", false, Attributes::RDONLY, Attributes::NONE, Propagation::Private, None)?;
+    Ok(fd)
 }
 
 fn part(index: usize, made: &mut Made) -> Result<OwnedFd> {
@@ -442,9 +473,10 @@ fn make_node(root: BorrowedFd<'_>, node: &Node, owner: u32) -> rustix::io::Resul
     Ok(())
 }
 
-fn devpts(base: u32) -> io::Result<OwnedFd> {
+fn devpts(base: u32, label: Option<&CStr>) -> io::Result<OwnedFd> {
     let gid = CString::new((base + 5).to_string()).unwrap_or_default();
-    let options = [FsOption::Text(c"ptmxmode", c"0666"), FsOption::Text(c"mode", c"0620"), FsOption::Text(c"gid", &gid)];
+    let mut options = vec![FsOption::Text(c"ptmxmode", c"0666"), FsOption::Text(c"mode", c"0620"), FsOption::Text(c"gid", &gid)];
+    options.extend(label.map(|label| FsOption::Text(c"context", label)));
     mount::filesystem(c"devpts", &options, Attributes::NOSUID.or(Attributes::NOEXEC))
 }
 

@@ -130,6 +130,8 @@ pub struct NotifyRelay {
     pub receiver: Option<Receiver>,
     /// Our own `$NOTIFY_SOCKET`.
     pub upstream: Option<String>,
+    /// How long it waits for a sign of life.
+    pub watchdog: Option<Duration>,
 }
 
 impl NotifyRelay {
@@ -220,6 +222,8 @@ struct Watch<'w, 'a> {
     /// Set when reaping orphans met PID 1.
     reaped: Option<WaitStatus>,
     accept_again: Option<Instant>,
+    /// When the next sign of life is due.
+    alive_again: Option<Instant>,
 }
 
 impl<'w, 'a> Watch<'w, 'a> {
@@ -233,6 +237,8 @@ impl<'w, 'a> Watch<'w, 'a> {
         if let Some(console) = &mut machine.console {
             console.begin().context("change", "mode of the terminal")?;
         }
+        // The first one at once, then twice as often as asked for.
+        let alive_again = machine.notify.watchdog.filter(|_| machine.notify.upstream.is_some()).map(|_| Instant::now());
         Ok(Watch {
             machine,
             poller,
@@ -246,6 +252,7 @@ impl<'w, 'a> Watch<'w, 'a> {
             status_text: String::new(),
             reaped: None,
             accept_again: None,
+            alive_again,
         })
     }
 
@@ -256,7 +263,8 @@ impl<'w, 'a> Watch<'w, 'a> {
         let status = loop {
             self.declare().context("watch", "descriptors of the machine")?;
             let services = self.machine.network.as_ref().and_then(|n| n.services()).and_then(|s| s.deadline());
-            let deadline = [self.phase.deadline(), self.accept_again, services, self.machine.console.as_ref().and_then(Console::deadline)];
+            let console = self.machine.console.as_ref().and_then(Console::deadline);
+            let deadline = [self.phase.deadline(), self.accept_again, services, self.alive_again, console];
             let deadline = deadline.into_iter().flatten().min();
             let mut dead = false;
             for ready in self.poller.wait(deadline).context("wait for", "the machine")? {
@@ -435,6 +443,12 @@ impl<'w, 'a> Watch<'w, 'a> {
         let now = Instant::now();
         if self.machine.network.as_ref().and_then(|n| n.services()).and_then(|s| s.deadline()).is_some_and(|at| at <= now) {
             self.serve_network();
+        }
+        if let (Some(due), Some(interval)) = (self.alive_again, self.machine.notify.watchdog)
+            && due <= now
+        {
+            self.machine.notify.tell("WATCHDOG=1");
+            self.alive_again = Some(now + interval / 2);
         }
         while let Some(due) = self.phase.due(now) {
             match due {

@@ -18,6 +18,7 @@ use crate::cgroup::MachineCgroup;
 use crate::enter::Leader;
 use crate::error::{Context, Error, Result};
 use crate::host::Host;
+use crate::journal;
 use crate::network;
 use crate::plan::{self, Caller, Plan};
 use crate::registry::{Claim, Desired, MachineState, Origin, Phase, ProcessId, Registry};
@@ -34,6 +35,8 @@ pub struct Session<'a> {
     pub origin: Origin,
     /// The caller's own `$NOTIFY_SOCKET`.
     pub notify_socket: Option<String>,
+    /// How often our service manager wants to hear that we live (`$WATCHDOG_USEC`).
+    pub watchdog: Option<Duration>,
     /// Keep a console log (machines in the background, and booted ones).
     pub log: bool,
     /// Told what happens, to be printed or not.
@@ -57,7 +60,7 @@ pub enum Talk<'a> {
 
 /// Finds everything out and plans; changes nothing.
 pub fn plan_of(spec: &MachineSpec, caller: &Caller) -> Result<(Plan, Host, Option<OwnedFd>)> {
-    let host = Host::capture(spec)?;
+    let mut host = Host::capture(spec)?;
     let without;
     let spec = match spec.namespaces.user {
         // As systemd-nspawn -U: a wish, not a demand. Native machines demand it.
@@ -68,6 +71,7 @@ pub fn plan_of(spec: &MachineSpec, caller: &Caller) -> Result<(Plan, Host, Optio
         _ => spec,
     };
     let (facts, tree) = tree::find(spec)?;
+    host.journal = journal::look(spec.integration.journal, plan::uuid(spec, &facts, caller));
     let plan = plan::plan(spec, &host, &facts, caller)?;
     Ok((plan, host, tree))
 }
@@ -231,6 +235,7 @@ impl Desk {
             notify: NotifyRelay {
                 receiver: made.notify.take().map(Receiver::from_socket).transpose().context("open", "notify socket")?,
                 upstream: session.notify_socket.clone(),
+                watchdog: session.watchdog,
             },
         })
     }
@@ -322,7 +327,8 @@ fn state_of(plan: &Plan, session: &Session<'_>, made: &Made, launched: &Launched
     let supervisor = ProcessId::current().context("read", "identity of the supervisor")?;
     let mut state = MachineState::new(plan.name.clone(), supervisor);
     state.stamp().context("read", "clocks")?;
-    state.phase = Phase::Running;
+    // Who asked to hear of it when the machine is ready is not told before.
+    state.phase = if plan.spec.lifecycle.notify_ready { Phase::Starting } else { Phase::Running };
     state.leader = launched.id;
     state.origin = session.origin;
     state.tree = text(&plan.tree.path);
@@ -361,6 +367,13 @@ struct StateOwner<'a> {
 }
 
 impl Owner for StateOwner<'_> {
+    fn ready(&mut self) {
+        if self.state.phase == Phase::Starting {
+            self.state.phase = Phase::Running;
+            // The machine does not end because its state could not be written.
+            let _ = self.claim.write_state(self.state);
+        }
+    }
     fn desired_changed(&mut self, desired: control::Desired) {
         self.state.desired = match desired {
             control::Desired::On => Desired::On,

@@ -254,7 +254,7 @@ fn description(row: &OptionRow) -> String {
         text.push_str(&format!(" In .nspawn files: {key}{}.", if row.trusted_only { " (trusted ones only)" } else { "" }));
     }
     match row.status {
-        Status::Built => {}
+        Status::Built | Status::Never(_) => {}
         Status::Partly(refused) => text.push_str(&format!(" In part: {refused}.")),
         Status::NotYet(_) => text.push_str(" Not implemented yet: refused."),
     }

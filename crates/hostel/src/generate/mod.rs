@@ -193,7 +193,7 @@ pub(crate) fn machinectl_options() -> impl Iterator<Item = Opt> {
 
 /// Those that do something.
 fn nspawn_options() -> impl Iterator<Item = Opt> {
-    options::rows().filter(|row| !row.hidden && !matches!(row.status, Status::NotYet(_))).map(nspawn_option)
+    options::rows().filter(|row| !row.hidden && !matches!(row.status, Status::NotYet(_) | Status::Never(_))).map(nspawn_option)
 }
 
 pub(crate) fn nspawn_option(row: &OptionRow) -> Opt {

@@ -3,8 +3,8 @@
 use hostel_nspawn::Doc;
 use hostel_nspawn::options::OptionId as Id;
 use hostel_spec::{
-    Cable, CapSet, ConsoleMode, Ephemeral, Limit, MachineSpec, Network, NetworkMode, Ownership, Payload, SyscallFilter, Timezone, TreeSource,
-    UserNamespace, Volatile, is_interface_name,
+    Cable, CapSet, ConsoleMode, Ephemeral, Limit, LinkJournal, MachineSpec, Network, NetworkMode, Ownership, Payload, SyscallFilter, Timezone,
+    TreeSource, UserNamespace, Volatile, is_interface_name,
 };
 
 use super::{Kind, Own, given, tree_of, typed};
@@ -29,6 +29,9 @@ pub(crate) fn apply(kind: Kind, own: &Own, doc: &Doc, spec: &mut MachineSpec) ->
     }
     if own.detach {
         spec.console = ConsoleMode::Passive;
+    }
+    if !given(doc, &[Id::LinkJournal, Id::LinkJournalShort]) {
+        spec.integration.journal = LinkJournal::No;
     }
     if kind == Kind::Boot && !given(doc, &[Id::Timezone]) {
         spec.integration.timezone = Timezone::Off;

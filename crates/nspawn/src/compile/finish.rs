@@ -30,10 +30,12 @@ impl Draft<'_> {
 
     pub(super) fn finish(mut self, payload: &[OsString]) -> Result<MachineSpec, UsageError> {
         self.environment()?;
+        self.check_cleanup()?;
         self.decide_payload(payload)?;
         self.decide_tree()?;
         self.decide_network()?;
         self.decide_users()?;
+        self.check_bound_users()?;
         self.decide_privileges()?;
         if let Some(slice) = self.slice.take() {
             self.notice(format!("--slice={slice} has no effect: the machine has a cgroup of its own"));
@@ -57,20 +59,35 @@ impl Draft<'_> {
         }
         self.spec.root.keep_tmp = env.flag("SYSTEMD_NSPAWN_TMPFS_TMP")? == Some(false);
         self.spec.root.skip_os_release_check = env.flag("SYSTEMD_NSPAWN_CHECK_OS_RELEASE")? == Some(false);
-        if env.flag("SYSTEMD_SECCOMP")? == Some(false) {
-            self.spec.security.syscalls = SyscallFilter::Off;
-        }
+        self.spec.root.unlocked = env.flag("SYSTEMD_NSPAWN_LOCK")? == Some(false);
+        self.spec.security.suppress_sync |= env.flag("SYSTEMD_SUPPRESS_SYNC")? == Some(true);
+        self.without_filter()?;
         self.api_writable()?;
         self.hardware_address()?;
         for (name, when, text) in [
             ("SYSTEMD_NSPAWN_USE_CGNS", false, "the machine has its own cgroup namespace all the same"),
-            ("SYSTEMD_NSPAWN_LOCK", false, "the tree is locked all the same"),
             ("SYSTEMD_LOG_SECCOMP", true, "violations are not logged yet"),
-            ("SYSTEMD_SUPPRESS_SYNC", true, "sync(2) and its like still write"),
         ] {
             if env.flag(name)? == Some(when) {
                 self.notice(format!("${name} has no effect: {text}"));
             }
+        }
+        Ok(())
+    }
+
+    fn check_cleanup(&self) -> Result<(), UsageError> {
+        if !self.cleanup {
+            return Ok(());
+        }
+        if self.ephemeral {
+            return Err(UsageError::Conflict {
+                first: "--cleanup",
+                second: "--ephemeral",
+                why: "a throw-away machine has a name of its own each time",
+            });
+        }
+        if self.spec.identity.name.is_none() && self.directory.is_none() && self.image.is_none() {
+            return Err(UsageError::Request { what: "clean up", why: "nothing says which machine", hint: Some(Hint::GiveName) });
         }
         Ok(())
     }
@@ -89,6 +106,23 @@ impl Draft<'_> {
             if env.flag(name)? == Some(true) {
                 *own = false;
             }
+        }
+        Ok(())
+    }
+
+    fn without_filter(&mut self) -> Result<(), UsageError> {
+        const NAME: &str = "SYSTEMD_SECCOMP";
+        if self.env.flag(NAME)? != Some(false) {
+            return Ok(());
+        }
+        let security = &mut self.spec.security;
+        security.syscalls = SyscallFilter::Off;
+        if security.address_families.is_some() {
+            // a restriction must not be ignored
+            return Err(UsageError::variable(NAME, "0", "--restrict-address-families= needs a filter"));
+        }
+        if std::mem::take(&mut security.suppress_sync) {
+            self.notice("--suppress-sync=yes has no effect: it needs a system call filter".to_owned());
         }
         Ok(())
     }

@@ -162,9 +162,13 @@ fn variables() {
     assert_eq!(ok("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1", &[]).notices, [""; 0]);
     assert_eq!(ok("SYSTEMD_NSPAWN_NETWORK_MAC", "02:00:00:00:00:01", &[]).network.mac, None);
     assert_eq!(ok("SYSTEMD_NSPAWN_NETWORK_MAC", "02:00:00:00:00:0A", &["-n"]).network.mac, Some([2, 0, 0, 0, 0, 10]));
-    for (name, value) in
-        [("SYSTEMD_NSPAWN_USE_CGNS", "0"), ("SYSTEMD_NSPAWN_LOCK", "0"), ("SYSTEMD_LOG_SECCOMP", "1"), ("SYSTEMD_SUPPRESS_SYNC", "1")]
-    {
+    assert_eq!(ok("SYSTEMD_NSPAWN_NETWORK_MAC", "02:00:00:00:00:01", &[]).notices, [""; 0]);
+    assert!(ok("SYSTEMD_NSPAWN_LOCK", "0", &[]).root.unlocked && !ok("SYSTEMD_NSPAWN_LOCK", "1", &[]).root.unlocked);
+    assert!(ok("SYSTEMD_SUPPRESS_SYNC", "1", &[]).security.suppress_sync);
+    assert!(ok("SYSTEMD_SUPPRESS_SYNC", "0", &["--suppress-sync=yes"]).security.suppress_sync);
+    let unfiltered = ok("SYSTEMD_SECCOMP", "0", &["--suppress-sync=yes"]);
+    assert!(!unfiltered.security.suppress_sync && unfiltered.notices.len() == 1);
+    for (name, value) in [("SYSTEMD_NSPAWN_USE_CGNS", "0"), ("SYSTEMD_LOG_SECCOMP", "1")] {
         assert_eq!(ok(name, value, &[]).notices.len(), 1, "{name}");
     }
     for (name, value, words, expected) in [
@@ -174,6 +178,7 @@ fn variables() {
             &["-U"][..],
             "combine --private-users= and $SYSTEMD_NSPAWN_API_VFS_WRITABLE: inside a user namespace they cannot be written",
         ),
+        ("SYSTEMD_SECCOMP", "0", &["--restrict-address-families=none"], "parse $SYSTEMD_SECCOMP=0: --restrict-address-families= needs a filter"),
         (
             "SYSTEMD_NSPAWN_API_VFS_WRITABLE",
             "network",

@@ -232,7 +232,7 @@ fn supervisor_role() {
         started: Instant::now(),
         console: Some(console),
         control: Some(control),
-        notify: NotifyRelay { receiver: Some(receiver), upstream: std::env::var("UPSTREAM").ok() },
+        notify: NotifyRelay { receiver: Some(receiver), upstream: std::env::var("UPSTREAM").ok(), watchdog: None },
         lifecycle: Lifecycle {
             kill_signal: std::env::var("KILL_SIGNAL").ok().map(|s| Signal::parse(&s).unwrap()),
             notify_ready: env("NOTIFY_READY") == "true",
