@@ -82,23 +82,20 @@ fn the_asking_command_is_reaped_at_once() {
     let Some(machine) = Booted::start(&bed, &OPENRC) else { return };
     machine.wait_up();
     std::thread::sleep(Duration::from_secs(3));
-    let ended = std::sync::atomic::AtomicBool::new(false);
     let supervisor = machine.row().and_then(|m| m["supervisor"].as_i64()).expect("a supervisor");
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            machine.stop();
-            ended.store(true, std::sync::atomic::Ordering::Relaxed);
-        });
-        // A zombie of the supervisor's is seen at two looks in a row only if nobody reaps it.
-        let mut before: Vec<i64> = Vec::new();
-        while !ended.load(std::sync::atomic::Ordering::Relaxed) {
-            let now = zombies_of(supervisor);
-            let both: Vec<&i64> = now.iter().filter(|pid| before.contains(pid)).collect();
-            assert!(both.is_empty(), "not reaped: {both:?}");
-            before = now;
-            std::thread::sleep(Duration::from_millis(700));
-        }
+    let stopping = bed.hostel(["stop", &machine.name]).start();
+    // A zombie of the supervisor's is seen at two looks in a row only if nobody reaps it.
+    let mut before: Vec<i64> = Vec::new();
+    let ended = eventually(LONG, || {
+        let now = zombies_of(supervisor);
+        let both: Vec<&i64> = now.iter().filter(|pid| before.contains(pid)).collect();
+        assert!(both.is_empty(), "not reaped: {both:?}");
+        before = now;
+        std::thread::sleep(Duration::from_millis(700));
+        stopping.has_ended()
     });
+    assert!(ended, "it still runs");
+    stopping.finish(LONG).exits(0);
     machine.assert_gone();
 }
 

@@ -103,6 +103,29 @@ fn contradictions_are_refused() {
 }
 
 #[test]
+fn small_mistakes_are_named() {
+    let Some(bed) = Bed::start() else { return };
+    bed.hostel(["ps"]).env("HOSTEL_RUNTIME_DIR", "run").dir(bed.dir()).run().exits(1).says("absolute path");
+    assert!(!bed.dir().join("run").exists());
+    bed.hostel(["import-raw", "fedora.tar.gz", "fe"]).run().exits(1).says("hostel import-tar");
+    bed.hostel(["run", "--", "pwd"]).dir("/tmp").run().exits(0).prints("/\n").says("it begins in /");
+    bed.hostel(["run", "-q", "--", "pwd"]).dir("/tmp").run().exits(0).prints("/\n").says_nothing();
+    bed.hostel(["help", "help"]).run().exits(0).prints_with("hostel VERB");
+    bed.hostel(["cp", "x", "web:"]).run().exits(2).says("is empty");
+    bed.hostel(["exec", "web", "-E", "1x=b", "env"]).run().exits(2).says("1x");
+    bed.hostel(["run", "--nest=-1", "--", "true"]).run().exits(2).says("0 to");
+    bed.hostel(["machinectl", "shell", "root@no-such-machine", "true"]).run().exits(1).says("machinectl: ");
+    let machine = Machine::boot(&bed, &[]);
+    let outcome = bed.hostel(["machinectl", "shell", &format!("nosuch@{}", machine.name), "true"]).run().exits(1);
+    assert!(outcome.errors().starts_with("machinectl: ") && outcome.errors().contains("nosuch"), "{}", outcome.describe());
+    let full = bed.hostel(["logs", &machine.name]).through_shell("exec \"$@\" >/dev/full").run().exits(1);
+    full.says("write standard output");
+    let size = bed.hostel(["exec", &machine.name, "-t", "stty", "size"]).input("").run();
+    assert!(size.text().contains("24 80"), "{}", size.describe());
+    machine.end();
+}
+
+#[test]
 fn what_is_busy_is_no_status_of_the_command() {
     let Some(bed) = Bed::start() else { return };
     let tree = bed.copy("busybox");

@@ -271,7 +271,7 @@ impl Own {
             "wait" => self.wait = true,
             "json" => self.json = true,
             "net" => self.net = Some(defaults::network_of(&text).map_err(|why| usage(format!("parse --net={text}: {why}")))?),
-            "nest" => self.nest = Some(text.parse().map_err(|_| usage(format!("parse --nest={text}: it takes a number")))?),
+            "nest" => self.nest = Some(text.parse().map_err(|_| usage(format!("parse --nest={text}: it takes a number, 0 to 4294967295")))?),
             "privileged-users" if text != "host" => return Err(usage(format!("parse --privileged-users={text}: it takes `host`"))),
             "privileged-users" => self.host_users = true,
             _ => {}
@@ -314,16 +314,18 @@ pub(crate) fn tree_of(text: &str) -> Result<TreeSource, Failure> {
     MachineName::new(text).map(TreeSource::Named).map_err(|e| usage(e.to_string()))
 }
 
-/// Help lines of the native rows.
-pub fn options_help() -> String {
+/// Help lines of the native rows, for the verb `verb`.
+pub fn options_help(verb: &str) -> String {
     let mut out = String::new();
-    for row in &ROWS {
+    let prints = matches!(verb, "spec" | "plan");
+    for row in ROWS.iter().filter(|row| prints || row.long != "json") {
         let mut name = row.short.map_or_else(String::new, |s| format!("-{}, ", s as char));
         name.push_str(&format!("--{}", row.long));
         if let Some(value) = row.value {
             name.push_str(&format!(" {value}"));
         }
-        out.push_str(&format!("  {name:<28} {}\n", row.help));
+        let help = if verb == "boot" && row.long == "tree" { "the tree, in place of the word TREE" } else { row.help };
+        out.push_str(&format!("  {name:<28} {help}\n"));
     }
     out.push_str("  and every option of `hostel nspawn --help`: --bind, --setenv, --memory, --cpus, --pids, --private-users, …\n");
     out
@@ -354,6 +356,19 @@ impl Request {
     }
 }
 
+/// A command over this host begins here, unless here is a place of the machine's own: that is told.
+fn say_where(request: &Request) {
+    let spec = &request.spec;
+    let begins_in_root = request.kind == Kind::Run && spec.root.tree == TreeSource::Host && spec.process.cwd.is_none();
+    if begins_in_root
+        && !spec.lifecycle.quiet
+        && let Ok(here) = std::env::current_dir()
+        && here != Path::new("/")
+    {
+        output::tell(format_args!("notice: it begins in /: what is in {} is not in the machine", here.display()));
+    }
+}
+
 /// Whether the machine's name, and not its tree, is in use.
 fn name_is_busy(error: &Error) -> bool {
     error.busy && error.hint != Some(hostel_spec::Hint::TreeInUse)
@@ -365,6 +380,7 @@ pub fn start(mut request: Request, origin: Origin) -> cli::Outcome {
         output::tell(format_args!("warning: {warning}"));
     }
     let made = request.find_kept(true)?;
+    say_where(&request);
     let mut started = false;
     let outcome = if request.detach {
         // The supervisor has no working directory: what can be said of the tree is said here.

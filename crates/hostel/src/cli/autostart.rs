@@ -150,6 +150,9 @@ fn status() -> Outcome {
     let registry = machine::open_registry()?;
     let state = |name| registry.load(name).map_or("-", |found| look::Look::at(found).state());
     let rows: Vec<Vec<String>> = enable::list()?.iter().map(|name| vec![name.to_string(), state(name).to_owned()]).collect();
+    if rows.is_empty() {
+        output::tell(format_args!("No machines start with this host: `hostel enable NAME` puts one on the list."));
+    }
     Ok(if rows.is_empty() { 0 } else { output::show(&output::table(&["NAME", "STATE"], &rows)) })
 }
 

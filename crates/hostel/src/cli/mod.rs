@@ -17,7 +17,7 @@ mod export;
 mod generate;
 mod image;
 mod image_status;
-mod images;
+pub(crate) mod images;
 mod import;
 mod inspect;
 pub(crate) mod kill;
@@ -47,7 +47,7 @@ mod stored;
 pub(crate) mod supervise;
 #[cfg(test)]
 mod tests;
-mod transfers;
+pub(crate) mod transfers;
 mod wait;
 
 use std::ffi::OsString;
@@ -177,7 +177,7 @@ pub fn run(args: &[OsString]) -> ExitCode {
             if let Some(p) = crate::personality::PERSONALITIES.iter().find(|p| asked.is_some_and(|a| p.name == a || p.word == Some(a))) {
                 return (p.run)(&["--help".into()]);
             }
-            if let Some(unknown) = asked.filter(|a| find(a).is_none() && !a.starts_with('-')) {
+            if let Some(unknown) = asked.filter(|a| find(a).is_none() && !a.starts_with('-') && !matches!(*a, "help" | "version")) {
                 output::tell(format_args!("hostel: there is no verb {unknown:?}"));
                 output::tell(format_args!("hint: `hostel help` lists the verbs"));
                 return ExitCode::from(2);
@@ -285,7 +285,7 @@ pub fn verb_help(verb: &Verb) -> String {
         }
     }
     if native {
-        out.push_str(&native::options_help());
+        out.push_str(&native::options_help(verb.name));
     }
     if !verb.examples.is_empty() {
         out.push_str("\nexamples:\n");

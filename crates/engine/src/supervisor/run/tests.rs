@@ -406,6 +406,20 @@ fn stop_over_the_socket_has_a_deadline() {
 }
 
 #[test]
+fn a_replay_begins_with_a_line() {
+    let dir = std::env::temp_dir().join(format!("hostel-replay-{}", std::process::id()));
+    fs::create_dir_all(&dir).unwrap();
+    let mut log = Log::open(open_dir(&dir).as_fd(), DEFAULT_LIMIT).unwrap();
+    log.append(b"first\nsecond\nthird\n$ ");
+    for (wanted, shown) in
+        [(100, "first\nsecond\nthird\n$ "), (21, "first\nsecond\nthird\n$ "), (20, "second\nthird\n$ "), (15, "second\nthird\n$ "), (14, "third\n$ "), (2, "$ ")]
+    {
+        assert_eq!(String::from_utf8_lossy(&super::requests::replay(&log, wanted)), shown, "{wanted}");
+    }
+    fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
 fn visitors_see_and_type() {
     let script = "stty -echo; echo hello; while read line; do case $line in size) stty size;; bye) exit 3;; *) echo \"got $line\";; esac; done";
     let supervisor = Supervisor::start("visit", &Setup { script, ..Setup::default() });
