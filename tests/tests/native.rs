@@ -89,7 +89,7 @@ fn contradictions_are_refused() {
         run(&[&net, "--network-zone=z"], ["--net=", "--network-zone="]);
     }
     run(&["--privileged-users=host", "-U"], ["--privileged-users=host", "-U"]);
-    run(&["--private-users=pick", "--privileged-users=host"], ["--privileged-users=host", "--private-users="]);
+    run(&["--private-users=pick", "--privileged-users=host"], ["--privileged-users=host", "--private-users"]);
     run(&["--tree", "/usr", "-D", &path], ["--tree", "--directory="]);
     run(&["--tree", "/usr", "-i", "bare.img"], ["--tree", "--image="]);
     run(&["--name", "a", "-M", "b"], ["--name a", "--machine=b"]);
@@ -105,8 +105,8 @@ fn contradictions_are_refused() {
 #[test]
 fn small_mistakes_are_named() {
     let Some(bed) = Bed::start() else { return };
-    bed.hostel(["ps"]).env("HOSTEL_RUNTIME_DIR", "run").dir(bed.dir()).run().exits(1).says("absolute path");
-    assert!(!bed.dir().join("run").exists());
+    bed.hostel(["ps"]).env("HOSTEL_RUNTIME_DIR", "relative").dir(bed.dir()).run().exits(1).says("absolute path");
+    assert!(!bed.dir().join("relative").exists());
     bed.hostel(["import-raw", "fedora.tar.gz", "fe"]).run().exits(1).says("hostel import-tar");
     bed.hostel(["run", "--", "pwd"]).dir("/tmp").run().exits(0).prints("/\n").says("it begins in /");
     bed.hostel(["run", "-q", "--", "pwd"]).dir("/tmp").run().exits(0).prints("/\n").says_nothing();
@@ -128,20 +128,13 @@ fn small_mistakes_are_named() {
 #[test]
 fn what_is_busy_is_no_status_of_the_command() {
     let Some(bed) = Bed::start() else { return };
-    let tree = bed.copy("busybox");
-    let path = tree.path().to_string_lossy().into_owned();
-    let (name, other) = (bed.name(), bed.name());
-    bed.hostel(["run", "-d", "--name", &name, "-D", &path, "--volatile=no", "--", "sleep", "100"]).run().exits(0);
-    bed.hostel(["run", "--name", &name, "--", "true"]).run().exits(125).says("already");
+    let machine = Machine::boot(&bed, &[]);
+    bed.hostel(["run", "--name", &machine.name, "--", "true"]).run().exits(125).says(&machine.name);
     // A tree that is being written to: nothing was kept.
-    let writer = bed.name();
-    bed.hostel(["boot", &path, "-d", "--name", &writer]).run().ends();
-    bed.hostel(["run", "--keep", &other, "--tree", &path, "--", "true"]).run().exits(125);
+    let other = bed.name();
+    bed.hostel(["run", "--keep", &other, "--tree"]).arg(machine.tree.path()).args(["--", "true"]).run().exits(125);
     assert!(!kept_directory(&other).exists(), "a failed start left a kept machine");
-    for name in [&name, &writer] {
-        bed.hostel(["stop", "--force", name]).run().exits(0);
-    }
-    bed.assert_clean();
+    machine.end();
 }
 
 #[test]

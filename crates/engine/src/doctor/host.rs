@@ -46,7 +46,12 @@ struct Peer {
 }
 
 const PEERS: [Peer; 4] = [
-    Peer { name: "systemd as PID 1", path: "/run/systemd/system", found: "there", means: "a peer, not a need: readiness and status go to it when it started hostel" },
+    Peer {
+        name: "systemd as PID 1",
+        path: "/run/systemd/system",
+        found: "there",
+        means: "a peer, not a need: readiness and status go to it when it started hostel",
+    },
     Peer { name: "D-Bus", path: "/run/dbus/system_bus_socket", found: "there", means: "a peer, not a need: nothing is asked of it yet" },
     Peer { name: "journald", path: "/run/systemd/journal/socket", found: "there", means: "a peer, not a need: console logs are hostel's own" },
     Peer {

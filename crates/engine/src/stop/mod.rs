@@ -209,8 +209,7 @@ impl StopPolicy for InitPolicy<'_> {
     }
 
     fn reap(&mut self) {
-        self.running
-            .retain(|(entered, _)| matches!(clone::wait_pidfd(entered.pidfd.as_fd(), clone::WAIT_EXITED | clone::WAIT_NOHANG), Ok(None)));
+        self.running.retain(|(entered, _)| matches!(clone::wait_pidfd(entered.pidfd.as_fd(), clone::WAIT_EXITED | clone::WAIT_NOHANG), Ok(None)));
     }
 }
 

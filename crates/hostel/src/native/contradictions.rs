@@ -51,4 +51,3 @@ fn typed_of(doc: &Doc, ids: &[Id]) -> Option<String> {
     let entry = doc.entries.iter().rfind(|e| ids.contains(&e.row.id) && matches!(e.origin, Origin::Argv(_)))?;
     Some(entry.row.name().to_string())
 }
-

@@ -411,9 +411,14 @@ fn a_replay_begins_with_a_line() {
     fs::create_dir_all(&dir).unwrap();
     let mut log = Log::open(open_dir(&dir).as_fd(), DEFAULT_LIMIT).unwrap();
     log.append(b"first\nsecond\nthird\n$ ");
-    for (wanted, shown) in
-        [(100, "first\nsecond\nthird\n$ "), (21, "first\nsecond\nthird\n$ "), (20, "second\nthird\n$ "), (15, "second\nthird\n$ "), (14, "third\n$ "), (2, "$ ")]
-    {
+    for (wanted, shown) in [
+        (100, "first\nsecond\nthird\n$ "),
+        (21, "first\nsecond\nthird\n$ "),
+        (20, "second\nthird\n$ "),
+        (15, "second\nthird\n$ "),
+        (14, "third\n$ "),
+        (2, "$ "),
+    ] {
         assert_eq!(String::from_utf8_lossy(&super::requests::replay(&log, wanted)), shown, "{wanted}");
     }
     fs::remove_dir_all(dir).unwrap();
