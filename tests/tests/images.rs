@@ -502,5 +502,6 @@ fn what_cannot_be_verified_is_not_started() {
     let luks = bed.dir().join("luks");
     std::fs::write(&luks, [b"LUKS\xba\xbe\0\x02".as_slice(), &[0; 1 << 16]].concat()).expect("write");
     bed.nspawn_image(&luks, ["true"]).run().fails().says("decrypt root of the image");
+    bed.nspawn_image(&luks, ["--no-ask-password", "true"]).run().fails().says("decrypt root of the image: its passphrase has to be asked for");
     assert_eq!(bed.loop_devices(), 0);
 }

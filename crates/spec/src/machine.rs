@@ -147,6 +147,9 @@ pub struct Security {
     /// Bounding set. The engine adds CAP_NET_ADMIN with an own network and takes CAP_NET_BIND_SERVICE from a
     /// user namespace on the host's network when `adjust_net_caps` is set.
     pub bounding: CapSet,
+    /// What of it was asked for by name (`--capability=`): it stays whatever else the set is made of.
+    #[serde(default, skip_serializing_if = "CapSet::is_empty")]
+    pub added: CapSet,
     /// See `bounding`.
     pub adjust_net_caps: bool,
     /// Never in the bounding set, whatever `bounding` and `adjust_net_caps` say (`--drop-capability=`).

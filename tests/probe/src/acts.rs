@@ -398,3 +398,38 @@ pub fn visitor(backwards: &str) {
         reap();
     }
 }
+
+/// Poses as somebody who runs a machine: says nothing with its arguments, has a child in namespaces of its own, prints `posed`.
+/// Set-uid root, it is root altogether first. `socket`: the name of an abstract one to listen at.
+pub fn pose(socket: &str) {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixListener};
+    let address = SocketAddr::from_abstract_name(socket).ok().filter(|_| socket.starts_with('/'));
+    let _listener = address.map(|address| UnixListener::bind_addr(&address).unwrap_or_else(|e| panic!("listen at {socket}: {e}")));
+    unsafe {
+        if libc::geteuid() == 0 {
+            libc::setresgid(0, 0, 0);
+            libc::setresuid(0, 0, 0);
+        }
+        if libc::fork() == 0 {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+            let (uid, gid) = (libc::getuid(), libc::getgid());
+            if libc::unshare(libc::CLONE_NEWPID | libc::CLONE_NEWNS) != 0 {
+                if libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWPID | libc::CLONE_NEWNS) != 0 {
+                    print(&format!("not posed: {}\n", std::io::Error::last_os_error()));
+                    std::process::exit(1);
+                }
+                let _ = std::fs::write("/proc/self/uid_map", format!("0 {uid} 1"));
+                let _ = std::fs::write("/proc/self/setgroups", "deny");
+                let _ = std::fs::write("/proc/self/gid_map", format!("0 {gid} 1"));
+            }
+            if libc::fork() == 0 {
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                print("posed\n");
+            }
+        }
+        loop {
+            libc::pause();
+        }
+    }
+}

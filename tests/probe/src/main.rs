@@ -2,7 +2,8 @@
 //!
 //! `hostel-probe json` prints the view, `attempts` tries dangerous acts in harmless ways, the rest are small
 //! payloads (sleep, exit, signals, reboot, load). Several run one after the other with `then` between them.
-//! As `/sbin/init` its words come from /etc/probe-init, or it idles.
+//! As `/sbin/init` its words come from /etc/probe-init, or it idles. With `HOSTEL_PROBE_POSE` set its words are for whoever
+//! reads its command line.
 
 mod acts;
 mod attempts;
@@ -43,6 +44,9 @@ const USAGE: &str = "usage: hostel-probe WORDS [then WORDS]...
 
 fn main() {
     let mut args: Vec<String> = std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect();
+    if let Ok(socket) = std::env::var("HOSTEL_PROBE_POSE") {
+        acts::pose(&socket);
+    }
     let me = args.remove(0);
     if me.rsplit('/').next() == Some("init") && args.first().is_none_or(|a| !is_word(a)) {
         let script = std::fs::read_to_string("/etc/probe-init").unwrap_or_else(|_| "sleep".into());

@@ -251,14 +251,15 @@ fn what_cannot_be_decrypted_or_verified_is_refused_before_anything_starts() {
     let verity = Protection::Verity { hashes: Hashes::File("/v".into()), root_hash: hash, signature: None };
     let tool = |name: &str| Some(PathBuf::from(format!("/usr/sbin/{name}")));
     let whole = Mapper { present: true, cryptsetup: tool("cryptsetup"), veritysetup: tool("veritysetup") };
-    let said = |protection: &Protection, mapper: &Mapper, stdin_tty| {
+    let said_of = |line: &str, protection: &Protection, mapper: &Mapper, stdin_tty| {
         let mut facts = disk(false, protection.clone());
         if let Some(image) = &mut facts.image {
             image.mapper = mapper.clone();
         }
         let caller = Caller { stdin_tty, ..Caller::default() };
-        plan(&spec("-i /srv/disk.raw true"), &host(), &facts, &caller).map(|_| ()).map_err(|e| e.to_string())
+        plan(&spec(line), &host(), &facts, &caller).map(|_| ()).map_err(|e| e.to_string())
     };
+    let said = |protection: &Protection, mapper: &Mapper, tty| said_of("-i /srv/disk.raw true", protection, mapper, tty);
     let without = Mapper::default();
     let bare = Mapper { present: true, ..Mapper::default() };
     assert_eq!(said(&verity, &whole, false), Ok(()));
@@ -273,6 +274,9 @@ fn what_cannot_be_decrypted_or_verified_is_refused_before_anything_starts() {
         let error = said(protection, mapper, tty).unwrap_err();
         assert!(error.contains(want), "{error}");
     }
+    let silent = |protection: &Protection| said_of("--no-ask-password -i /srv/disk.raw true", protection, &whole, true);
+    assert!(silent(&Protection::Luks).unwrap_err().contains("--no-ask-password forbids"));
+    assert_eq!(silent(&verity), Ok(()));
 }
 
 #[test]

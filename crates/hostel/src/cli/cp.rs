@@ -93,13 +93,13 @@ fn run(args: &[OsString]) -> Outcome {
 
 /// Into a machine.
 pub(crate) fn copy_to(name: &MachineName, transfer: &Transfer<'_>) -> Outcome {
-    inside::copy_to(&foreign::leader(name)?, transfer)?;
+    inside::copy_to(&foreign::leader_for_files(name)?, transfer)?;
     Ok(0)
 }
 
 /// Out of a machine; says what did not come along.
 pub(crate) fn copy_from(name: &MachineName, transfer: &Transfer<'_>) -> Outcome {
-    let received = inside::copy_from(&foreign::leader(name)?, transfer)?;
+    let received = inside::copy_from(&foreign::leader_for_files(name)?, transfer)?;
     if received.left_out > 0 {
         output::tell(format_args!("notice: {} devices and sockets were left out", received.left_out));
     }

@@ -171,12 +171,9 @@ fn run_in_foreign(order: &Order, leader: &Leader, kind: foreign::Kind) -> Outcom
     }
     hostel_sys::proc::set_dumpable(false).context("protect", "this process")?;
     let placement = Placement::beside(leader)?;
-    let container = match kind {
-        foreign::Kind::Nspawn => "systemd-nspawn",
-        foreign::Kind::Lxc => "lxc",
-    };
     // As nsenter and machinectl do it with machines of others: held by the leader's capabilities, not by a filter nobody can read.
-    let place = Place { placement: Some(&placement), container: Some(container), bounding: None, known: None, filter: &[], unfiltered: true };
+    // It is none of ours, nor in one of ours, whose filter it would have to get: see `foreign::supervisor::leader`.
+    let place = Place { placement: Some(&placement), container: Some(kind.name()), bounding: None, known: None, filter: &[], unfiltered: true };
     run_at(order, leader, &place)
 }
 

@@ -91,11 +91,13 @@ fn run(args: &[OsString]) -> Outcome {
     for name in names {
         match ask(&name, how)? {
             Some(connection) => pending.push(Pending { name, connection, since: Instant::now(), answered: false, ended: None }),
-            None if foreign::find(&name).is_some() => foreign.push(name),
-            None => {
-                output::tell(format_args!("hostel: machine {name} does not run"));
-                worst = worst.max(if how.strict { NOT_RUNNING } else { 0 });
-            }
+            None => match foreign::find(&name) {
+                Some((leader, _)) => foreign.push((name, leader)),
+                None => {
+                    output::tell(format_args!("hostel: machine {name} does not run"));
+                    worst = worst.max(if how.strict { NOT_RUNNING } else { 0 });
+                }
+            },
         }
     }
     let (status, hung) = wait(pending, how)?;
@@ -103,15 +105,14 @@ fn run(args: &[OsString]) -> Outcome {
     for name in hung {
         worst = worst.max(without_supervisor(&name, how)?);
     }
-    for name in foreign {
-        worst = worst.max(stop_foreign(&name, how)?);
+    for (name, leader) in foreign {
+        worst = worst.max(stop_foreign(&name, leader, how)?);
     }
     Ok(worst)
 }
 
 /// A machine that others run: its init is asked as its kind wants to be asked.
-fn stop_foreign(name: &MachineName, how: How) -> Outcome {
-    let Some((leader, _)) = foreign::find(name) else { return Ok(0) };
+fn stop_foreign(name: &MachineName, leader: Leader, how: How) -> Outcome {
     let since = Instant::now();
     let order = Order { timeout: if how.force { Duration::ZERO } else { how.timeout }, signal: None, kill: how.kill };
     let stopped = stop::stop(leader, None, None, &order)?;

@@ -3,8 +3,8 @@
 use hostel_nspawn::Doc;
 use hostel_nspawn::options::OptionId as Id;
 use hostel_spec::{
-    Cable, CapSet, ConsoleMode, Ephemeral, Limit, LinkJournal, MachineSpec, Network, NetworkMode, Ownership, Payload, SyscallFilter, Timezone,
-    TreeSource, UserNamespace, Volatile, is_interface_name,
+    Cable, CapName, CapSet, ConsoleMode, Ephemeral, Limit, LinkJournal, MachineSpec, Network, NetworkMode, Ownership, Payload, SyscallFilter,
+    Timezone, TreeSource, UserNamespace, Volatile, is_interface_name,
 };
 
 use super::{Kind, Own, given, tree_of, typed};
@@ -22,6 +22,7 @@ pub(crate) fn apply(kind: Kind, own: &Own, doc: &Doc, spec: &mut MachineSpec) ->
     users(own, doc, spec, &mut warnings)?;
     security(spec);
     network(kind, own, doc, spec)?;
+    ambient(spec)?;
     limits(spec);
     if spec.console == ConsoleMode::Auto && kind == Kind::Run {
         // Pipes stay pipes: `hostel run -- cmd | other` sees what cmd wrote, not what a terminal made of it.
@@ -123,11 +124,31 @@ fn users(own: &Own, doc: &Doc, spec: &mut MachineSpec, warnings: &mut Vec<String
 }
 
 fn security(spec: &mut MachineSpec) {
-    let added = spec.security.bounding.without(CapSet::NSPAWN);
-    spec.security.bounding = CapSet::MACHINE.or(added);
+    // What was asked for, also what systemd-nspawn's own set has anyway.
+    spec.security.bounding = CapSet::MACHINE.or(spec.security.added);
     if let SyscallFilter::Nspawn(rules) = &spec.security.syscalls {
         spec.security.syscalls = SyscallFilter::Machine(rules.clone());
     }
+}
+
+/// What machine mode's bounding set lacks would be taken away without a word.
+fn ambient(spec: &MachineSpec) -> Result<(), Failure> {
+    let security = &spec.security;
+    // As `adjust_net_caps` will have it.
+    let reachable = match (spec.network.mode, &spec.namespaces.user) {
+        (NetworkMode::Private, _) => security.bounding.or(CapSet::of(&[CapName::NET_ADMIN])),
+        (_, UserNamespace::Host) => security.bounding,
+        _ => security.bounding.without(CapSet::of(&[CapName::NET_BIND_SERVICE])),
+    };
+    let missing = spec.process.ambient.without(reachable.without(security.dropped));
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> = missing.iter().map(CapName::name).collect();
+    let names = names.join(",");
+    Err(Failure::Usage(format!(
+        "give --ambient-capability={names}: that is outside of the machine's bounding set; --capability={names} puts it there"
+    )))
 }
 
 /// What `--net` means.

@@ -269,7 +269,7 @@ impl Draft<'_> {
 
     fn decide_privileges(&mut self) -> Result<(), UsageError> {
         let security = &mut self.spec.security;
-        security.bounding = security.bounding.or(self.added);
+        security.bounding = security.bounding.or(security.added);
         if !self.ambient_given {
             return Ok(());
         }

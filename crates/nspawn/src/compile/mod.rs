@@ -75,6 +75,7 @@ pub fn default_spec(tree: TreeSource) -> MachineSpec {
         network: Network::default(),
         security: Security {
             bounding: CapSet::NSPAWN,
+            added: CapSet::EMPTY,
             adjust_net_caps: true,
             dropped: CapSet::EMPTY,
             syscalls: SyscallFilter::Nspawn(Vec::new()),
@@ -104,7 +105,6 @@ pub(crate) struct Draft<'e> {
     ephemeral: bool,
     boot: bool,
     as_pid2: bool,
-    added: CapSet,
     ambient_given: bool,
     ownership: Option<Ownership>,
     slice: Option<String>,
@@ -123,7 +123,6 @@ impl<'e> Draft<'e> {
             ephemeral: false,
             boot: false,
             as_pid2: false,
-            added: CapSet::EMPTY,
             ambient_given: false,
             ownership: None,
             slice: None,
@@ -144,7 +143,7 @@ impl<'e> Draft<'e> {
         match row.id {
             Id::Help => return Ok(Some(Action::Help)),
             Id::Version => return Ok(Some(Action::Version)),
-            Id::NoPager | Id::NoAskPassword | Id::System | Id::DumpDoc => {}
+            Id::NoPager | Id::System | Id::DumpDoc => {}
             Id::Quiet => self.spec.lifecycle.quiet = true,
             Id::Cleanup => self.cleanup = true,
             Id::Settings => self.settings = Some(settings(row, value)?),
@@ -153,6 +152,7 @@ impl<'e> Draft<'e> {
             Id::Template => self.template = self.tree_path(row, value)?,
             Id::Ephemeral => self.ephemeral = switch(entry)?,
             Id::Image => self.image(row, value)?,
+            Id::NoAskPassword => self.spec.root.image.no_ask_password = true,
             Id::ImagePolicy => self.image_policy(row, value)?,
             Id::RootHash => self.root_hash(row, value)?,
             Id::RootHashSig => self.root_hash_sig(row, value)?,

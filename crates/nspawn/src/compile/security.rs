@@ -29,7 +29,7 @@ impl Draft<'_> {
             }
         }
         let target = match row.id {
-            OptionId::Capability => &mut self.added,
+            OptionId::Capability => &mut self.spec.security.added,
             OptionId::DropCapability => &mut self.spec.security.dropped,
             _ => {
                 self.ambient_given = true;

@@ -15,7 +15,7 @@ pub(super) const GENERAL: &[OptionRow] = &[
     OptionRow::new(Id::Cleanup, "", &["cleanup"], Nothing, "Remove what a killed machine left behind, start nothing")
         .since(257)
         .differs("of a killed machine: its cgroup, mounts, links, temporary directories and locks; refused while it runs"),
-    OptionRow::new(Id::NoAskPassword, "", &["no-ask-password"], Nothing, "Accepted: hostel never asks for a password").since(258),
+    OptionRow::new(Id::NoAskPassword, "", &["no-ask-password"], Nothing, "Ask for no passphrase: an encrypted image is refused").since(258),
     OptionRow::new(Id::System, "", &["system"], Nothing, "Act for the whole system (always so)").since(261),
     OptionRow::new(Id::UserScope, "", &["user"], MaybeNext("NAME"), "With NAME: the old spelling of --uid=")
         .since(30)

@@ -483,7 +483,7 @@ fn integration_and_console() {
         ("--settings=override", "/notices", "[]"),
         ("--settings=trusted", "/notices", "[]"),
         ("--system", "/notices", "[]"),
-        ("--no-ask-password", "/notices", "[]"),
+        ("--no-ask-password", "/root/image/no_ask_password", "true"),
         ("--no-pager", "/notices", "[]"),
         ("--share-system", "/namespaces/pid", "false"),
     ]);
