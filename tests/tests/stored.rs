@@ -172,6 +172,9 @@ fn archives_in_and_out() {
     images.hostel(["import-raw", "--read-only"]).arg(work.join("d.img.zst")).run().exits(0);
     images.hostel(["export-raw", "d"]).arg(work.join("out")).run().exits(0);
     sh(r#"cmp "$1"/d.img "$1"/out"#, &[&work]);
+    images.hostel(["export-tar", "d"]).arg(work.join("no")).run().exits(1).says("hostel export-raw d");
+    images.hostel(["export-raw", "a"]).arg(work.join("no")).run().exits(1).says("hostel export-tar a");
+    assert!(!work.join("no").exists());
     assert_eq!(images.listed(), "a b c d e");
     assert!(std::fs::read_dir(bed.runtime_dir().join("transfers")).expect("list").next().is_none(), "no transfer is left");
 }

@@ -21,7 +21,12 @@ pub fn runtime_dir() -> PathBuf {
 
 /// Opens the registry.
 pub fn open_registry() -> Result<Registry> {
-    Ok(Registry::open(&runtime_dir())?)
+    let directory = runtime_dir();
+    if !directory.is_absolute() {
+        // Every working directory would have other machines.
+        return Err(Error::new("use", format!("HOSTEL_RUNTIME_DIR={}", directory.display()), "it takes an absolute path"));
+    }
+    Ok(Registry::open(&directory)?)
 }
 
 /// What this process knows of itself.

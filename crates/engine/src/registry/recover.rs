@@ -113,13 +113,18 @@ fn kill_and_wait(pidfd: BorrowedFd<'_>) -> io::Result<()> {
 
 /// Waits until a process has ended; `false` after `limit`.
 pub(crate) fn wait_for_end(pidfd: BorrowedFd<'_>, limit: Duration) -> io::Result<bool> {
+    Ok(!wait_for_any(&[pidfd], limit)?.is_empty())
+}
+
+/// Waits until one of these processes has ended; which of them have, by their place; none: the time is over.
+pub(crate) fn wait_for_any(pidfds: &[BorrowedFd<'_>], limit: Duration) -> io::Result<Vec<usize>> {
     let deadline = Instant::now() + limit;
+    let mut polled: Vec<PollFd<'_>> = pidfds.iter().map(|pidfd| PollFd::new(pidfd, PollFlags::IN)).collect();
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
-        match poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&timeout)) {
-            Ok(0) => return Ok(false),
-            Ok(_) => return Ok(true),
+        match poll(&mut polled, Some(&timeout)) {
+            Ok(_) => return Ok((0..polled.len()).filter(|at| !polled[*at].revents().is_empty()).collect()),
             Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }

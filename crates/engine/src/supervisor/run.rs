@@ -22,7 +22,7 @@ mod stopping;
 #[cfg(test)]
 mod tests;
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use hostel_ipc::control::{Desired, Event, Server};
@@ -65,6 +65,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 pub trait StopPolicy {
     /// Asks for `goal`, for the `round`th time (from 0).
     fn request(&mut self, goal: Goal, round: u32) -> Next;
+    /// Descriptors that become readable when a command which was sent into the machine has ended. Until such a one is reaped
+    /// its pid namespace, and with that PID 1, cannot end.
+    fn commands(&self) -> Vec<BorrowedFd<'_>> {
+        Vec::new()
+    }
+    /// Reaps commands that have ended, which closes their descriptors.
+    fn reap(&mut self) {}
 }
 
 /// What the loop tells the rest of the supervisor, and asks of it. Implementations never block.
@@ -180,6 +187,8 @@ enum Token {
     Client(u32),
     Notify,
     Network,
+    /// A command sent into the machine has ended.
+    Command(RawFd),
 }
 
 /// Watches over the machine until PID 1 is dead and its output shown. The terminal is back as it was by then.
@@ -269,9 +278,9 @@ impl<'w, 'a> Watch<'w, 'a> {
         };
         let outcome = self.outcome(status);
         self.drain();
-        let reboots = exit_status(&outcome, &self.machine.lifecycle, self.machine.payload) == ExitDecision::RebootAgain;
+        let decision = exit_status(&outcome, &self.machine.lifecycle, self.machine.payload);
         if let Some(control) = &mut self.machine.control {
-            control.announce(&Event::Ended(outcome.ended(reboots)));
+            control.announce(&Event::Ended(outcome.ended(decision)));
         }
         Ok(outcome)
     }
@@ -288,6 +297,9 @@ impl<'w, 'a> Watch<'w, 'a> {
         }
         if let Some(services) = self.machine.network.as_ref().and_then(|n| n.services()) {
             self.poller.want(Token::Network, services, Interest::READ)?;
+        }
+        for command in self.machine.stop.iter().flat_map(|policy| policy.commands()) {
+            self.poller.want(Token::Command(command.as_raw_fd()), command, Interest::READ)?;
         }
         let Some(control) = &self.machine.control else { return Ok(()) };
         let accept = if self.accept_again.is_none() { Interest::READ } else { Interest::NONE };
@@ -309,7 +321,17 @@ impl<'w, 'a> Watch<'w, 'a> {
             Token::Client(id) => self.serve(id),
             Token::Notify => self.take_notifications(),
             Token::Network => self.serve_network(),
+            Token::Command(_) => self.reap_commands(),
         }
+    }
+
+    /// Those that still run are watched again from the next turn on.
+    fn reap_commands(&mut self) {
+        let Some(policy) = &mut self.machine.stop else { return };
+        for command in policy.commands() {
+            self.poller.forget(Token::Command(command.as_raw_fd()), command);
+        }
+        policy.reap();
     }
 
     fn take_signals(&mut self) {
@@ -488,6 +510,9 @@ impl<'w, 'a> Watch<'w, 'a> {
         if message.ready {
             self.ready = true;
             self.machine.owner.ready();
+            if let Some(control) = &mut self.machine.control {
+                control.announce(&Event::Ready);
+            }
             if self.machine.lifecycle.notify_ready {
                 lines.push_str("READY=1\n");
             }

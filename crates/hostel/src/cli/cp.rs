@@ -40,6 +40,9 @@ fn end(word: &OsStr) -> Result<End, Failure> {
     match bytes.iter().position(|b| matches!(b, b':' | b'/')) {
         Some(at) if bytes[at] == b':' => {
             let name = look::name(OsStr::from_bytes(&bytes[..at]))?;
+            if bytes.len() == at + 1 {
+                return Err(Failure::Usage(format!("the path in machine {name} is empty; `{name}:/` is its root")));
+            }
             let path = Path::new("/").join(OsString::from_vec(bytes[at + 1..].to_vec()));
             Ok(End::There(name, path))
         }
@@ -117,7 +120,7 @@ mod tests {
         let order = parse("-f web:etc/hosts ./a:b").unwrap().unwrap();
         assert_eq!((order.from, order.to, order.force), (there("/etc/hosts"), End::Here("./a:b".into()), true));
         assert_eq!(parse("x web:/y").unwrap().unwrap().to, there("/y"));
-        for bad in ["", "a", "a b", "web:/a web:/b", "web:/a b c", "..:/a b", ":/a b", "web:/a b --odd"] {
+        for bad in ["", "a", "a b", "web:/a web:/b", "web:/a b c", "..:/a b", ":/a b", "web:/a b --odd", "web: b", "a web:"] {
             assert!(matches!(parse(bad), Err(Failure::Usage(_))), "{bad}");
         }
     }

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
-use hostel_engine::error::Context;
+use hostel_engine::error::{Context, Error};
 use hostel_image::compress::Format;
 use hostel_image::export::{self, Output};
 use hostel_image::images::Image;
@@ -82,8 +82,20 @@ fn parse(verb: &Verb, args: &[OsString]) -> Result<Option<Request>, Failure> {
     Ok(Some(Request { image: named(&name)?, file, format, force, quiet }))
 }
 
+/// Trees become archives, disk images stay what they are.
+fn suits(verb: &Verb, image: &Image) -> Result<(), Error> {
+    let is_disk = matches!(image.type_word(), "raw" | "block");
+    let (cause, other) = match (verb.name == TAR.name, is_disk) {
+        (true, true) => ("it is a disk image", &RAW),
+        (false, false) => ("it is a tree", &TAR),
+        _ => return Ok(()),
+    };
+    Err(Error::new("export", format!("image {}", image.name), cause).hint(format!("`hostel {} {}` exports it", other.name, image.name)))
+}
+
 fn run(verb: &Verb, args: &[OsString]) -> Outcome {
     let Some(request) = parse(verb, args)? else { return Ok(0) };
+    suits(verb, &request.image)?;
     let stdout;
     let to = if request.file == Path::new("-") {
         if std::io::stdout().is_terminal() {

@@ -148,8 +148,19 @@ pub(super) fn say_made(request: &Request) {
     }
 }
 
+/// `.tar`, also compressed.
+fn is_archive(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    let whole = [".tar", ".tgz", ".txz", ".tzst", ".tbz2"].iter().any(|end| name.ends_with(end));
+    whole || name.rsplit_once('.').is_some_and(|(stem, _)| stem.ends_with(".tar"))
+}
+
 fn raw(args: &[OsString]) -> Outcome {
     let Some(request) = parse(&RAW, args)? else { return Ok(0) };
+    if is_archive(&request.from) {
+        let error = Error::new("import", request.from.display().to_string(), "by its name it is an archive, not a disk image");
+        return Err(error.hint("`hostel import-tar` imports archives").into());
+    }
     let (file, size) = open(&request.from)?;
     transfer(&RAW, &request, size, |options| import::raw(file, &request.from, &request.name, options))?;
     say_made(&request);
