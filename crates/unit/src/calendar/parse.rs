@@ -106,8 +106,8 @@ fn weekdays(text: &str) -> Result<(u8, &str), Why> {
     loop {
         let length = rest.bytes().take_while(u8::is_ascii_alphabetic).count();
         let (word, after) = rest.split_at(length);
-        let named = |name: &&str| name.eq_ignore_ascii_case(word) || name[..3].eq_ignore_ascii_case(word);
-        let Some(day) = WEEKDAYS.iter().position(|name| named(&name)) else {
+        let named = |name: &str| name.eq_ignore_ascii_case(word) || name[..3].eq_ignore_ascii_case(word);
+        let Some(day) = WEEKDAYS.iter().position(|name| named(name)) else {
             return if rest.len() == text.len() { Ok((0, text)) } else { Err("a day of the week is unknown") };
         };
         match first.take() {
@@ -236,18 +236,22 @@ fn micros_of(text: &str) -> Result<(u32, &str), Why> {
     let end = text.bytes().position(|b| !b.is_ascii_digit()).unwrap_or(text.len());
     let digits = text[..end].bytes().map(|b| u32::from(b - b'0'));
     let micros = digits.chain(std::iter::repeat(0)).take(6).fold(0, |sum, digit| sum * 10 + digit);
-    let up = text[..end].as_bytes().get(6).is_some_and(|digit| *digit >= b'5');
+    let up = text.as_bytes()[..end].get(6).is_some_and(|digit| *digit >= b'5');
     Ok((micros + u32::from(up), &text[end..]))
+}
+
+/// Years of two digits are of 1970 to 2069.
+fn century(year: u32) -> u32 {
+    match year {
+        0..70 => year + 2000,
+        70..100 => year + 1900,
+        _ => year,
+    }
 }
 
 /// Brings every list into its one form, and refuses what cannot be.
 fn check(calendar: &mut Calendar) -> Result<(), Why> {
     for part in &mut calendar.years {
-        let century = |year: u32| match year {
-            0..70 => year + 2000,
-            70..100 => year + 1900,
-            _ => year,
-        };
         part.start = century(part.start);
         part.stop = part.stop.map(century);
     }
