@@ -45,7 +45,7 @@ pub(crate) struct Order {
     pub(crate) selection: Selection,
     /// On a terminal, `^]` three times within a second ends it.
     pub(crate) escape: bool,
-    /// That nothing was run is an error as any other, and no status of its own.
+    /// What is no fault of the command's is an error as any other, and no status of its own.
     pub(crate) as_error: bool,
 }
 
@@ -209,7 +209,9 @@ fn run_at(order: &Order, leader: &Leader, place: &Place<'_>) -> Outcome {
     let run = if order.escape { relay::session } else { relay::run };
     match run(leader, entry, tty) {
         Ok(status) => Ok(status.shell_code() as u8),
-        Err(RunError::Enter(error)) if order.as_error => Err(Error::new("enter", format!("machine {}", order.name), error).into()),
+        Err(RunError::Enter(error)) if order.as_error && error.cause == Cause::Other => {
+            Err(Error::new("enter", format!("machine {}", order.name), error).into())
+        }
         Err(RunError::Enter(error)) => {
             let status = match error.cause {
                 Cause::NotFound => 127,
