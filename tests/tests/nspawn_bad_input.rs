@@ -102,7 +102,7 @@ fn malformed_values_are_refused_with_one_line() {
 fn not_yet_built_options_say_so_by_name() {
     let Some(bed) = Bed::start() else { return };
     let tree = bed.busybox();
-    for option in ["--bind-user=nobody", "--pivot-root=/srv"] {
+    for option in ["--forward-journal=/srv", "--private-users=managed"] {
         let outcome = bed.nspawn(&tree, [option, "true"]).run().exits(1).fails();
         let name = option.split('=').next().unwrap_or(option);
         assert!(outcome.errors().contains(name) && outcome.errors().contains("not implemented"), "{}", outcome.describe());

@@ -65,6 +65,12 @@ pub fn stop(leader: Leader, cgroup: Option<&MachineCgroup>, confinement: Option<
     if !leader.is_alive() {
         return Ok(Stopped::Before);
     }
+    if order.kill && order.timeout.is_zero() {
+        // No time to ask for anything.
+        leader.signal(SIGKILL)?;
+        let ended = wait_for_any(&[leader.pidfd()], KILL_LIMIT).context("wait for", "PID 1 of the machine")?;
+        return Ok(if ended.is_empty() { Stopped::StillRuns } else { Stopped::Killed });
+    }
     let begun = Instant::now();
     let kill_at = begun + order.timeout;
     let end_others_at = if order.kill { kill_at - LAST_CHANCE.min(order.timeout / 4) } else { kill_at };
