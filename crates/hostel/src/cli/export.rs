@@ -13,10 +13,9 @@ use hostel_image::watch::Watch;
 use lexopt::Arg::{Long, Short, Value};
 
 use super::image::{named, told};
-use super::progress::Bar;
+use super::progress::Work;
 use super::{Failure, Outcome, Verb, look};
 use crate::output;
-use crate::transfers::Transfer;
 
 const OPTIONS: &[(&str, &str)] = &[
     ("--format FORMAT", "uncompressed, gzip, xz, zstd or bzip2; else as the file's name says"),
@@ -106,19 +105,15 @@ fn run(verb: &Verb, args: &[OsString]) -> Outcome {
     } else {
         Output::File(&request.file, request.force)
     };
-    let transfer = Transfer::begin(verb.name, &request.file.display().to_string(), &request.image.name)?;
-    let bar = Bar::new(&format!("{} {}", verb.name, request.image.name), request.image.usage);
-    let progress = |done: u64| {
-        bar.set(done);
-        transfer.set(done, request.image.usage);
-    };
-    let watch = Watch { progress: &progress, stop: transfer.stop() };
+    let work = Work::begin(verb, &request.file.display().to_string(), &request.image.name, request.image.usage)?;
+    let progress = |done| work.set(done);
+    let watch = Watch { progress: &progress, stop: work.stop() };
     let left_out = if verb.name == TAR.name {
         export::tar(&request.image, &to, request.format, watch).map(|written| written.left_out)
     } else {
         export::raw(&request.image, &to, request.format, watch).map(|_| 0)
     };
-    bar.end();
+    work.end();
     let left_out = match left_out {
         // A reader that went away has what it wanted.
         Err(e) if e.cause == hostel_image::Cause::Os(rustix::io::Errno::PIPE) => return Ok(0),
