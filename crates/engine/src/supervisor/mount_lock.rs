@@ -16,19 +16,16 @@
 //!    joins that  ◄──── descriptor ── ◄───────────────────   opens it, ends
 //! ```
 
-use std::io::{self, IoSlice, IoSliceMut};
-use std::mem::MaybeUninit;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use hostel_sys::clone::{self, CloneArgs};
-use hostel_sys::proc;
+use hostel_sys::{clone, proc};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 
+use super::parcel;
 use crate::error::{Context, Result};
-
-const SPACE: usize = rustix::cmsg_space!(ScmRights(1));
+use crate::inside;
 
 /// Waits until the payload has mounted all, and gives it the locked copy. A payload that is gone is no error: its report says why.
 pub(super) fn serve(go: BorrowedFd<'_>, payload: BorrowedFd<'_>, users: BorrowedFd<'_>) -> Result<()> {
@@ -40,27 +37,13 @@ pub(super) fn serve(go: BorrowedFd<'_>, payload: BorrowedFd<'_>, users: Borrowed
         Err(e) if e.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => return Ok(()),
         other => other.context("lock", "mounts of the machine")?,
     };
-    let fds = [locked.as_fd()];
-    let mut space = [MaybeUninit::uninit(); SPACE];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    control.push(SendAncillaryMessage::ScmRights(&fds));
-    match rustix::net::sendmsg(go, &[IoSlice::new(b"l")], &mut control, SendFlags::NOSIGNAL) {
-        Ok(_) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
-        Err(e) => Err(e).context("send", "locked mounts to the payload"),
-    }
+    parcel::send_descriptors(go, &[locked.as_fd()]).context("send", "locked mounts to the payload")
 }
 
 fn locked_copy(payload: BorrowedFd<'_>, users: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     // Ours: the payload's has no entry of the helper, which is in our pid namespace.
     let proc = rustix::fs::open(c"/proc", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    let mut copy = None;
-    let args = CloneArgs { flags: clone::FILES, cgroup: None, exit_signal: 0 };
-    let (_, helper) = clone::vfork_exec(&args, &mut || {
-        copy = Some(copy_twice(payload, users, proc.as_fd()));
-        0
-    })?;
-    clone::wait_pidfd(helper.as_fd(), clone::WAIT_EXITED)?;
-    copy.unwrap_or_else(|| Err(io::Error::other("the process that copies them ended early")))
+    inside::helped(0, &mut || copy_twice(payload, users, proc.as_fd()))
 }
 
 fn copy_twice(payload: BorrowedFd<'_>, users: BorrowedFd<'_>, proc: BorrowedFd<'_>) -> io::Result<OwnedFd> {
@@ -76,17 +59,8 @@ fn copy_twice(payload: BorrowedFd<'_>, users: BorrowedFd<'_>, proc: BorrowedFd<'
 /// What it opened before lies in the old one and leads nowhere any more.
 pub(super) fn enter(go: BorrowedFd<'_>) -> io::Result<Option<()>> {
     rustix::io::write(go, b"l")?;
-    let mut space = [MaybeUninit::uninit(); SPACE];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut byte = [0u8; 1];
-    let message = rustix::io::retry_on_intr(|| {
-        rustix::net::recvmsg(go, &mut [IoSliceMut::new(&mut byte)], &mut control, RecvFlags::CMSG_CLOEXEC).map(|message| message.bytes)
-    })?;
-    if message == 0 {
-        return Ok(None);
-    }
-    let mut fds = control.drain().filter_map(|message| if let RecvAncillaryMessage::ScmRights(fds) = message { Some(fds) } else { None }).flatten();
-    let locked = fds.next().ok_or_else(|| io::Error::from(Errno::MFILE))?;
+    let Some(fds) = parcel::receive_descriptors(go)? else { return Ok(None) };
+    let locked = parcel::next(&mut fds.into_iter())?;
     proc::join_namespace(locked.as_fd(), clone::NEWNS as i32)?;
     Ok(Some(()))
 }

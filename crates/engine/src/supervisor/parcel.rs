@@ -12,7 +12,7 @@ use super::prepare::Made;
 use crate::plan::Plan;
 use crate::plan::steps::{HostStep, Slot};
 
-/// Most descriptors in one message, as the kernel has it (SCM_MAX_FD): eight mounts, the console, and the read-only binds.
+/// Most descriptors in one message, as the kernel has it (SCM_MAX_FD); a plan has about ten.
 const MOST: usize = 253;
 const SPACE: usize = rustix::cmsg_space!(ScmRights(MOST));
 
@@ -47,9 +47,28 @@ fn has_console(plan: &Plan) -> bool {
 pub(super) fn send(to: BorrowedFd<'_>, plan: &Plan, made: &Made) -> io::Result<()> {
     let mut fds = slots(plan).map(|slot| made.slot(slot)).collect::<io::Result<Vec<_>>>()?;
     fds.extend(made.console.as_ref().map(|pty| pty.slave.as_fd()));
+    send_descriptors(to, &fds)
+}
+
+/// Waits for it; `None`: the other side is gone.
+pub(super) fn receive(from: BorrowedFd<'_>, plan: &Plan) -> io::Result<Option<Parcel>> {
+    let Some(fds) = receive_descriptors(from)? else { return Ok(None) };
+    let mut fds = fds.into_iter();
+    let slots = slots(plan).map(|slot| Ok((slot, next(&mut fds)?))).collect::<io::Result<Vec<_>>>()?;
+    let console = if has_console(plan) { Some(next(&mut fds)?) } else { None };
+    Ok(Some(Parcel { slots, console }))
+}
+
+/// The next descriptor of a message; the kernel leaves out what does not fit into our descriptor table.
+pub(super) fn next(fds: &mut impl Iterator<Item = OwnedFd>) -> io::Result<OwnedFd> {
+    fds.next().ok_or_else(|| io::Error::from(rustix::io::Errno::MFILE))
+}
+
+/// Sends descriptors in one message. That nobody is there to take them is no error.
+pub(super) fn send_descriptors(to: BorrowedFd<'_>, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     let mut space = [MaybeUninit::uninit(); SPACE];
     let mut control = SendAncillaryBuffer::new(&mut space);
-    if !control.push(SendAncillaryMessage::ScmRights(&fds)) {
+    if !control.push(SendAncillaryMessage::ScmRights(fds)) {
         return Err(io::Error::other("too many descriptors for one message"));
     }
     match rustix::net::sendmsg(to, &[IoSlice::new(b"p")], &mut control, SendFlags::NOSIGNAL) {
@@ -58,8 +77,8 @@ pub(super) fn send(to: BorrowedFd<'_>, plan: &Plan, made: &Made) -> io::Result<(
     }
 }
 
-/// Waits for it; `None`: the other side is gone.
-pub(super) fn receive(from: BorrowedFd<'_>, plan: &Plan) -> io::Result<Option<Parcel>> {
+/// Waits for such a message; `None`: the other side is gone.
+pub(super) fn receive_descriptors(from: BorrowedFd<'_>) -> io::Result<Option<Vec<OwnedFd>>> {
     let mut space = [MaybeUninit::uninit(); SPACE];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0u8; 1];
@@ -69,10 +88,6 @@ pub(super) fn receive(from: BorrowedFd<'_>, plan: &Plan) -> io::Result<Option<Pa
     if length == 0 {
         return Ok(None);
     }
-    let mut fds = control.drain().filter_map(|message| if let RecvAncillaryMessage::ScmRights(fds) = message { Some(fds) } else { None }).flatten();
-    // The kernel leaves out what does not fit into our descriptor table.
-    let mut next = || fds.next().ok_or_else(|| io::Error::from(rustix::io::Errno::MFILE));
-    let slots = slots(plan).map(|slot| Ok((slot, next()?))).collect::<io::Result<Vec<_>>>()?;
-    let console = if has_console(plan) { Some(next()?) } else { None };
-    Ok(Some(Parcel { slots, console }))
+    let fds = control.drain().filter_map(|message| if let RecvAncillaryMessage::ScmRights(fds) = message { Some(fds) } else { None });
+    Ok(Some(fds.flatten().collect()))
 }
