@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::FlockOperation;
 use rustix::process::Pid;
 
-use crate::leftovers::Leftovers;
+use crate::leftovers::{Leftovers, forget_kept_groups};
 use crate::{Invocation, Tree};
 
 /// A scratch directory, a state directory and names that no other test has.
@@ -172,6 +172,7 @@ impl Drop for Bed {
             let _ = rustix::mount::unmount(path, rustix::mount::UnmountFlags::DETACH);
         }
         Leftovers::of(&self.id, &self.dir).remove();
+        forget_kept_groups();
         if std::env::var_os("HOSTEL_TEST_KEEP").is_none() {
             remove_tree(&self.dir);
         } else {

@@ -127,6 +127,16 @@ fn cgroups(ours: &dyn Fn(&str) -> bool) -> Vec<PathBuf> {
     found
 }
 
+/// Takes away what hostel keeps between machines, as `hostel clean` does: nobody in use of it loses anything.
+pub(crate) fn forget_kept_groups() {
+    let hierarchies = list(Path::new("/sys/fs/cgroup"));
+    for hierarchy in std::iter::once(PathBuf::from("/sys/fs/cgroup")).chain(hierarchies) {
+        for kept in ["hostel/.devices-1", "hostel"] {
+            let _ = std::fs::remove_dir(hierarchy.join(kept));
+        }
+    }
+}
+
 fn mounts(ours: &dyn Fn(&str) -> bool) -> Vec<PathBuf> {
     let text = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     text.lines().filter(|l| ours(l)).filter_map(|l| l.split(' ').nth(4)).map(PathBuf::from).collect()
