@@ -180,7 +180,7 @@ impl Draft<'_> {
     fn decide_tree(&mut self) -> Result<(), UsageError> {
         let name = self.spec.identity.name.clone();
         self.check_image()?;
-        if self.ephemeral && !matches!(self.spec.integration.journal, LinkJournal::No | LinkJournal::Auto) {
+        if self.ephemeral && matches!(self.spec.integration.journal, LinkJournal::Guest | LinkJournal::Host) {
             return Err(UsageError::Conflict {
                 first: "--ephemeral",
                 second: "--link-journal=",
