@@ -121,6 +121,8 @@ pub struct Console {
     escape: Escape,
     last_typed: u8,
     drained: usize,
+    /// The reader of the pipe that our output is is gone, and whether that was told.
+    unread: Option<bool>,
 }
 
 impl Console {
@@ -147,6 +149,7 @@ impl Console {
             escape: Escape::default(),
             last_typed: b'\n',
             drained: 0,
+            unread: None,
         };
         console.window_changed();
         Ok(console)
@@ -300,6 +303,15 @@ impl Console {
         }
     }
 
+    /// Whether the reader of the pipe that our output is went away; says so once.
+    pub fn reader_left(&mut self) -> bool {
+        let news = self.unread == Some(false);
+        if news {
+            self.unread = Some(true);
+        }
+        news
+    }
+
     /// Shows what the machine wrote before it died, as far as standard output takes it now.
     pub fn drain(&mut self) -> Drained {
         if self.waiting() {
@@ -357,9 +369,12 @@ impl Console {
             match output.write(&self.shown[self.taken..self.fresh]) {
                 Ok(n) if n > 0 => self.taken += n,
                 Err(Errno::AGAIN) => return,
-                // A broken pipe or a full disk: the machine runs on, unseen.
-                _ => {
+                // A full disk, a log that is restarted: the machine runs on, unseen. A pipe whose reader is gone: nobody wants it.
+                other => {
                     self.taken = self.fresh;
+                    if other == Err(Errno::PIPE) && !output.is_socket() {
+                        self.unread.get_or_insert(false);
+                    }
                     return;
                 }
             }

@@ -78,6 +78,11 @@ impl Stdio {
         self.tty
     }
 
+    /// Whether it is a socket, as a service manager's log is.
+    pub fn is_socket(&self) -> bool {
+        self.kind == Kind::Socket
+    }
+
     /// Reads what is there: 0 = end of file, `EAGAIN` = nothing now.
     pub fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
         io::retry_on_intr(|| match self.kind {

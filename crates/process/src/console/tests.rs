@@ -300,18 +300,20 @@ fn a_stopped_reader_stops_the_machine_and_loses_nothing() {
 }
 
 #[test]
-fn a_broken_pipe_does_not_stop_the_machine() {
+fn a_broken_pipe_does_not_stop_the_machine_and_is_told_once() {
     let machine_pty = pty();
     let machine = Machine::of(&machine_pty, true);
     let out = pipe();
     let mut console = Console::new(machine_pty, Relay::ReadOnly, null().as_fd(), out.1.as_fd(), None).unwrap();
     console.begin().unwrap();
+    assert!(!console.reader_left());
     drop(out.0);
     for _ in 0..50 {
         machine.write(&[b'x'; 1000]);
         pump_for(&mut console, 5);
     }
     assert!(settle(&mut console).is_empty());
+    assert!(console.reader_left() && !console.reader_left());
 }
 
 #[test]
