@@ -85,6 +85,16 @@ fn three_times_control_bracket_kills() {
 }
 
 #[test]
+fn a_reader_that_goes_away_ends_the_machine() {
+    let Some(bed) = Bed::start() else { return };
+    let tree = bed.busybox();
+    let outcome = bed.nspawn(&tree, ["yes"]).through_shell("{ \"$@\"; echo \"status $?\" >&2; } | head -n 1").limit(SOON).run();
+    let outcome = outcome.exits(0);
+    assert_eq!(outcome.text().trim_end(), "y");
+    assert!(outcome.errors().contains("status 1"), "{}", outcome.errors());
+}
+
+#[test]
 fn slow_or_broken_escapes_go_through() {
     let Some(bed) = Bed::start() else { return };
     let tree = bed.busybox();

@@ -358,7 +358,9 @@ impl<'w, 'a> Watch<'w, 'a> {
 
     fn handle_console(&mut self, end: ConsoleEnd, ready: Ready<Token>) {
         let Some(console) = &mut self.machine.console else { return };
-        match console.handle(end, ready, &mut self.poller) {
+        let happening = console.handle(end, ready, &mut self.poller);
+        let unread = console.reader_left();
+        match happening {
             Happening::Nothing => {}
             Happening::Output => {
                 if let Some(control) = &mut self.machine.control {
@@ -372,6 +374,10 @@ impl<'w, 'a> Watch<'w, 'a> {
                 self.phase.ask(Goal::PowerOff, None, Instant::now());
             }
             Happening::HungUp => self.told_to_end(SIGHUP),
+        }
+        // As for any command in a pipeline: what nobody reads need not go on.
+        if unread {
+            self.told_to_end(SIGHUP);
         }
     }
 
