@@ -2,6 +2,7 @@
 //!
 //! `plan` decides (reads the host, changes nothing), `supervisor` does and watches, `registry` knows what runs.
 
+pub mod aside;
 pub mod cgroup;
 pub mod credentials;
 pub mod doctor;

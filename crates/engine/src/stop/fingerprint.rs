@@ -5,6 +5,7 @@ use std::path::Path;
 
 use hostel_image::inroot;
 
+use crate::aside;
 use crate::enter::{Facts, Leader};
 
 /// Families of inits, by how they want to be stopped (spec/overlay-and-inits.md 4).
@@ -82,18 +83,29 @@ pub struct Evidence {
 impl Evidence {
     /// Collects it for a living leader. What cannot be read is left empty: it then is a program like any other.
     pub fn of(leader: &Leader) -> Self {
+        let mut evidence = Self::at_a_glance(leader);
+        let Ok(root) = leader.root() else { return evidence };
+        let answers = aside::ask(aside::PATIENCE, &mut || {
+            let initctl = has_fifo(root, "run/initctl") || has_fifo(root, "dev/initctl");
+            vec![u8::from(initctl), u8::from(s6_script(root)), u8::from(has_only_musl(root))]
+        });
+        if let Some([initctl, s6, musl]) = answers.as_deref() {
+            (evidence.initctl, evidence.s6_term_shuts_down, evidence.musl) = (*initctl == 1, *s6 == 1, *musl == 1);
+        }
+        evidence
+    }
+
+    /// The same without a look at the machine's files: enough for its name, as a rule.
+    pub fn at_a_glance(leader: &Leader) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let path = leader.program().map(|p| text(&p)).unwrap_or_default();
         let path = path.strip_suffix(" (deleted)").unwrap_or(&path);
-        let root = leader.root().ok();
         Self {
             booted: false,
             program: path.rsplit('/').next().unwrap_or_default().to_owned(),
             arguments: leader.arguments().unwrap_or_default().iter().map(|a| text(a)).collect(),
             facts: leader.facts().unwrap_or_default(),
-            initctl: root.is_some_and(|r| has_fifo(r, "run/initctl") || has_fifo(r, "dev/initctl")),
-            s6_term_shuts_down: root.is_some_and(s6_script),
-            musl: root.is_some_and(has_only_musl),
+            ..Self::default()
         }
     }
 

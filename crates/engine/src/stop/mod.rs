@@ -16,14 +16,14 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use hostel_image::inroot;
-use hostel_process::r#become::Program;
-use hostel_spec::{CapName, CapSet, OsText, ProcessSpec};
+use hostel_spec::{CapName, CapSet, OsText};
 use hostel_sys::clone;
 use hostel_sys::seccomp::Insn;
 use rustix::fs::{FileType, OFlags};
 
+use crate::aside;
 use crate::cgroup::MachineCgroup;
-use crate::enter::{self, Entered, Entry, Leader, Placement, Selection, Streams};
+use crate::enter::{self, Entered, Leader};
 use crate::error::{Context, Error, Result};
 use crate::registry::ProcessId;
 use crate::supervisor::run::{Goal, Next, StopPolicy, pause_after};
@@ -128,10 +128,10 @@ impl<'a> InitPolicy<'a> {
             }
             Method::Runlevel(level) => {
                 let request = runlevel_request(*level);
-                let _ = self.leader.root().map(|root| write_fifo(root, "run/initctl", &request) || write_fifo(root, "dev/initctl", &request));
+                let _ = self.leader.root().map(|root| tell(root, &["run/initctl", "dev/initctl"], &request));
             }
             Method::Line(path, line) => {
-                let _ = self.leader.root().map(|root| write_fifo(root, path, format!("{line}\n").as_bytes()));
+                let _ = self.leader.root().map(|root| tell(root, &[path], format!("{line}\n").as_bytes()));
             }
             Method::Run(words) => self.run_inside(words),
         }
@@ -150,39 +150,18 @@ impl<'a> InitPolicy<'a> {
         env.push(PATH.into());
         let filter = self.confinement.filter.unwrap_or_default();
         let unfiltered = self.confinement.filter.is_some();
-        if self.leader.shares("user")? {
-            return visitor::send(&visitor::Order {
-                supervisor: std::process::id() as i32,
-                leader: ProcessId::of(self.leader.pid())
-                    .context("look at", "PID 1")?
-                    .ok_or_else(|| Error::new("look at", "PID 1", "it has ended"))?,
-                cgroups: self.cgroup.map(MachineCgroup::paths).unwrap_or_default(),
-                bounding: self.confinement.bounding,
-                filter: filter.iter().map(|i| (i.code, i.jt, i.jf, i.k)).collect(),
-                unfiltered,
-                env,
-                argv,
-            });
-        }
-        let process = ProcessSpec { argv, ..ProcessSpec::default() };
-        let placement = match self.cgroup {
-            Some(cgroup) => Placement::of(cgroup).ok(),
-            None => Placement::beside(&self.leader).ok(),
-        };
-        let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, rustix::fs::Mode::empty()).context("open", "/dev/null")?;
-        let entry = Entry {
-            selection: Selection::default(),
-            placement: placement.as_ref(),
-            process: &process,
-            program: Program::Command,
-            env: &env,
-            bounding: Some(self.confinement.bounding),
-            known: None,
-            filter,
+        // Never in our own memory: what it executes lies on a file system that may be the machine's own, which may keep the
+        // one who waits for it waiting for ever.
+        visitor::send(&visitor::Order {
+            supervisor: std::process::id() as i32,
+            leader: ProcessId::of(self.leader.pid()).context("look at", "PID 1")?.ok_or_else(|| Error::new("look at", "PID 1", "it has ended"))?,
+            cgroups: self.cgroup.map(MachineCgroup::paths).unwrap_or_default(),
+            bounding: self.confinement.bounding,
+            filter: filter.iter().map(|i| (i.code, i.jt, i.jf, i.k)).collect(),
             unfiltered,
-            streams: Streams::Given([null.as_fd(); 3]),
-        };
-        enter::enter(&self.leader, &entry).map_err(|e| Error::new("enter", "machine", e))
+            env,
+            argv,
+        })
     }
 }
 
@@ -211,6 +190,11 @@ impl StopPolicy for InitPolicy<'_> {
     fn reap(&mut self) {
         self.running.retain(|(entered, _)| matches!(clone::wait_pidfd(entered.pidfd.as_fd(), clone::WAIT_EXITED | clone::WAIT_NOHANG), Ok(None)));
     }
+}
+
+/// Writes into the first of these FIFOs that takes it.
+fn tell(root: BorrowedFd<'_>, paths: &[&str], bytes: &[u8]) -> bool {
+    aside::is_so(aside::PATIENCE, &mut || paths.iter().any(|path| write_fifo(root, path, bytes)))
 }
 
 /// Writes into a FIFO of the tree, if that is one and somebody reads it. The guest may have planted anything there:

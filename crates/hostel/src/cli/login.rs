@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+use hostel_engine::aside;
 use hostel_engine::error::{Error, Result};
 use hostel_image::inroot;
 use hostel_spec::{MachineName, OsText};
@@ -58,7 +59,8 @@ fn prompt(name: &MachineName) -> Result<Vec<OsText>> {
     let is_program = |path: &str| {
         inroot::stat(root, Path::new(path)).is_ok_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::RegularFile && s.st_mode & 0o111 != 0)
     };
-    let found = PROMPTS.iter().find(|(path, _)| is_program(path));
+    let which = aside::ask(aside::PATIENCE, &mut || PROMPTS.iter().position(|(path, _)| is_program(path)).map(|at| at as u8).into_iter().collect());
+    let found = which.as_deref().and_then(|at| PROMPTS.get(usize::from(*at.first()?)));
     let (path, arguments) = found.ok_or_else(|| {
         let error = Error::new("log in to", format!("machine {name}"), "it has none of agetty, login, getty and busybox");
         error.hint(format!("`hostel shell {name}` needs none of them"))

@@ -192,7 +192,7 @@ impl Look {
     pub(crate) fn init(&self) -> Option<String> {
         let state = self.machine.known().filter(|_| self.machine.liveness != Liveness::Dead)?;
         let first = state.init.as_ref()?;
-        let now = state.leader.and_then(|id| Leader::from_identity(id).ok()).map(|leader| Evidence::of(&leader).label());
+        let now = state.leader.and_then(|id| Leader::from_identity(id).ok()).map(|leader| Evidence::at_a_glance(&leader).label());
         Some(crate::output::clean(&now.unwrap_or_else(|| first.clone())))
     }
 
@@ -232,12 +232,15 @@ pub(crate) fn stats_json(look: &Look) -> serde_json::Value {
     serde_json::json!({
         "memory_bytes": s.memory_current,
         "memory_peak_bytes": s.memory_peak,
+        "memory_limit_bytes": s.memory_limit,
         "memory_resident_bytes": look.resident,
         "swap_bytes": s.swap_current,
         "oom_kills": s.oom_kills,
         "tasks": s.pids_current,
+        "tasks_limit": s.pids_limit,
         "tasks_refused": s.pids_refused,
         "processes": look.processes,
         "cpu_usec": s.cpu_usec,
+        "cpu_quota_usec_per_second": s.cpu_quota,
     })
 }

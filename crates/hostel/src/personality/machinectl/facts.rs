@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::path::Path;
 
+use hostel_engine::aside;
 use hostel_engine::enter::Leader;
 use hostel_engine::inside::addresses;
 use hostel_engine::network::look::cables_of;
@@ -85,7 +86,9 @@ fn state_word(look: &Look) -> &'static str {
 fn os_of(leader: &Leader) -> Os {
     let Ok(root) = leader.root() else { return Os::default() };
     let read = |path: &str| inroot::read(root, Path::new(path)).ok();
-    read("etc/os-release").or_else(|| read("usr/lib/os-release")).map(|text| Os::parse(&String::from_utf8_lossy(&text))).unwrap_or_default()
+    // A list must not wait for one machine's files.
+    let text = aside::ask(aside::PATIENCE, &mut || read("etc/os-release").or_else(|| read("usr/lib/os-release")).unwrap_or_default());
+    text.map(|text| Os::parse(&String::from_utf8_lossy(&text))).unwrap_or_default()
 }
 
 impl Os {
