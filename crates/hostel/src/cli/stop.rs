@@ -1,6 +1,7 @@
 //! `hostel stop`: end a machine cleanly, whatever its init, and return when it has really ended.
 
 use std::ffi::OsString;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use hostel_engine::enter::Leader;
@@ -8,6 +9,7 @@ use hostel_engine::error::{Context, Error};
 use hostel_engine::stop::{self, Confinement, Order, Stopped};
 use hostel_ipc::control::{CallError, Connection, Ended, Event, MAX_PACKET, Received, Request, Stop};
 use hostel_spec::MachineName;
+use hostel_sys::clone;
 use lexopt::Arg::{Long, Short, Value};
 use lexopt::ValueExt;
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -46,6 +48,7 @@ const STILL_RUNNING: u8 = 5;
 const ANSWER: Duration = Duration::from_secs(3);
 /// What an init may take.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(90);
+const SIGKILL: i32 = 9;
 /// What the supervisor may take beyond that to kill and to take everything away.
 const GRACE: Duration = Duration::from_secs(20);
 
@@ -90,7 +93,7 @@ fn run(args: &[OsString]) -> Outcome {
     let (mut pending, mut foreign) = (Vec::new(), Vec::new());
     for name in names {
         match ask(&name, how)? {
-            Some(connection) => pending.push(Pending { name, connection, since: Instant::now(), answered: false, ended: None }),
+            Some(connection) => pending.push(Pending { name, connection, since: Instant::now(), answered: false, ended: None, killed: None }),
             None => match foreign::find(&name) {
                 Some((leader, _)) => foreign.push((name, leader)),
                 None => {
@@ -158,6 +161,8 @@ struct Pending {
     /// It answers at once, whatever the machine does; one that does not hangs.
     answered: bool,
     ended: Option<Ended>,
+    /// When we killed its PID 1, because its supervisor did not in time.
+    killed: Option<Instant>,
 }
 
 /// What came of one.
@@ -209,7 +214,10 @@ fn wait_for_news(pending: &[Pending], how: How) -> std::result::Result<(), Errno
 impl Pending {
     fn deadline(&self, how: How) -> Instant {
         let limit = if how.kill { how.timeout + GRACE } else { how.timeout };
-        self.since + if self.answered { limit } else { ANSWER }
+        match self.killed {
+            Some(at) => at + GRACE,
+            None => self.since + if self.answered { limit } else { ANSWER },
+        }
     }
 
     /// Takes what its supervisor has said so far; `None`: it is still waited for.
@@ -223,15 +231,26 @@ impl Pending {
                 Ok(Received::Refused(remote)) => return Err(Error::new("stop", format!("machine {}", self.name), remote).into()),
                 Ok(Received::Reply(_) | Received::Data { .. }) => self.answered = true,
                 Err(CallError::TimedOut(_)) if Instant::now() < self.deadline(how) => return Ok(None),
-                Err(CallError::TimedOut(_)) => return Ok(Some(if self.answered { End::StillRuns } else { End::Hung })),
+                Err(CallError::TimedOut(_)) if !self.answered => return Ok(Some(End::Hung)),
+                Err(CallError::TimedOut(_)) if how.kill && self.killed.is_none() => self.kill(),
+                Err(CallError::TimedOut(_)) => return Ok(Some(End::StillRuns)),
                 Err(error) => return Err(Error::new("stop", format!("machine {}", self.name), error).into()),
             }
         }
     }
 
+    /// Its supervisor was to do this, and hangs. Nothing of the machine is looked at, which may be what it hangs on.
+    fn kill(&mut self) {
+        self.killed = Some(Instant::now());
+        let leader = machine::open_registry().ok().and_then(|registry| registry.load(&self.name).ok()).and_then(|m| m.known()?.leader);
+        if let Some(pidfd) = leader.and_then(|leader| leader.open().ok().flatten()) {
+            let _ = clone::pidfd_send_signal(pidfd.as_fd(), SIGKILL);
+        }
+    }
+
     /// It has ended, now: the status, and what there is to say.
     fn gone(&self, how: How) -> u8 {
-        let killed = self.ended.is_some_and(|e| e.killed) && !how.force;
+        let killed = (self.ended.is_some_and(|e| e.killed) || self.killed.is_some()) && !how.force;
         if killed {
             output::tell(format_args!("hostel: machine {} did not end by itself and was killed", self.name));
         } else if how.verbose {
@@ -272,7 +291,7 @@ fn without_supervisor(name: &MachineName, how: How) -> Outcome {
         "hint: its supervisor (process {}) is still there: `hostel kill {name} -s KILL --whom supervisor`, then `hostel clean`",
         state.supervisor.pid
     ));
-    Ok(stopped.exit_code(how.strict))
+    Ok(if stopped == Stopped::Killed && how.force { 0 } else { stopped.exit_code(how.strict) })
 }
 
 #[cfg(test)]
