@@ -14,6 +14,8 @@
 //!                                                           joins the machine's user namespace
 //!                                                           copies it again (machine's own, still locked)
 //!    joins that  ◄──── descriptor ── ◄───────────────────   opens it, ends
+//!    goes on           drops the others
+//!    executes    ◄──── one byte ────
 //! ```
 
 use std::io;
@@ -41,6 +43,9 @@ pub(super) fn serve(go: BorrowedFd<'_>, payload: BorrowedFd<'_>, users: Borrowed
     // Only now, while the payload goes on: a mount namespace that ends makes whoever let go of it wait for all processors.
     drop(made.between);
     drop(made.first);
+    // The first one belongs to the machine's users and is not locked: no program of theirs may run while it is to be found
+    // (NS_MNT_GET_PREV, ioctl_nsfs(2)). EPIPE: the payload died meanwhile; its report says why.
+    let _ = rustix::io::write(go, b"s");
     Ok(())
 }
 
@@ -80,6 +85,11 @@ pub(super) fn enter(go: BorrowedFd<'_>) -> io::Result<Option<()>> {
     let locked = parcel::next(&mut fds.into_iter())?;
     proc::join_namespace(locked.as_fd(), clone::NEWNS as i32)?;
     Ok(Some(()))
+}
+
+/// In the payload, before it executes a program: waits until the other mount namespaces are gone. False: the supervisor is.
+pub(super) fn settled(go: BorrowedFd<'_>) -> bool {
+    matches!(rustix::io::retry_on_intr(|| rustix::io::read(go, &mut [0u8; 1])), Ok(1))
 }
 
 /// The same terminal as `old`, found below the /dev/pts that the caller sees: ttyname(3) looks for its path.

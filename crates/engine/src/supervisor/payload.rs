@@ -34,6 +34,16 @@ pub(super) fn io_of(cause: Cause) -> io::Error {
     }
 }
 
+/// Why a mount cannot be put on `place`, if the one is a directory and the other is not.
+fn unlike(mount: BorrowedFd<'_>, place: BorrowedFd<'_>) -> Option<io::Error> {
+    let is_directory = |fd| rustix::fs::fstat(fd).map(|s| FileType::from_raw_mode(s.st_mode) == FileType::Directory).ok();
+    match (is_directory(mount)?, is_directory(place)?) {
+        (true, false) => Some(io::Error::other("a directory cannot be mounted on a file")),
+        (false, true) => Some(io::Error::other("a file cannot be mounted on a directory")),
+        _ => None,
+    }
+}
+
 fn missing_in_tree(cause: &Cause) -> bool {
     matches!(cause, Cause::Os(Errno::NOENT))
 }
@@ -53,11 +63,26 @@ pub(super) struct Payload<'a> {
     run: Option<OwnedFd>,
     proc: Option<OwnedFd>,
     sys: Option<OwnedFd>,
+    /// The mounts are locked; what they were copied from may still be there.
+    unsettled: bool,
 }
 
 impl<'a> Payload<'a> {
     pub(super) fn new(plan: &'a Plan, made: &'a Made, report: OwnedFd, go: OwnedFd) -> Self {
-        Self { plan, made, report, go, received: parcel::EMPTY, console: None, mqueue: None, root: None, run: None, proc: None, sys: None }
+        Self {
+            plan,
+            made,
+            report,
+            go,
+            received: parcel::EMPTY,
+            console: None,
+            mqueue: None,
+            root: None,
+            run: None,
+            proc: None,
+            sys: None,
+            unsettled: false,
+        }
     }
 
     /// Does everything and becomes the program; never returns.
@@ -361,7 +386,7 @@ impl<'a> Payload<'a> {
         let fd = self.slot(slot)?;
         let Some(place) = self.target(target, missing, fd)? else { return Ok(()) };
         let failed = |e: io::Error| Failure::new("attach", target.display().to_string(), e);
-        mount::attach(fd, place.as_fd(), c"").map_err(failed)?;
+        mount::attach(fd, place.as_fd(), c"").map_err(|e| failed(unlike(fd, place.as_fd()).unwrap_or(e)))?;
         if read_only {
             mount::change(fd, c"", true, Attributes::RDONLY, Attributes::NONE, Propagation::Keep, None).map_err(failed)?;
         }
@@ -378,7 +403,7 @@ impl<'a> Payload<'a> {
                 .map_err(|e| Failure::new("bind", object(), e))?;
         }
         let Some(place) = self.target(target, Missing::LikeSource, source.as_fd())? else { return Ok(()) };
-        mount::attach(fd.as_fd(), place.as_fd(), c"").map_err(|e| Failure::new("bind", object(), e))
+        mount::attach(fd.as_fd(), place.as_fd(), c"").map_err(|e| Failure::new("bind", object(), unlike(fd.as_fd(), place.as_fd()).unwrap_or(e)))
     }
 
     /// The covering nodes of /run/host; it is read-only, so they are, too.
@@ -573,11 +598,15 @@ impl<'a> Payload<'a> {
             // Hung up: the supervisor gave up or died.
             None => clone::exit_now(1),
         }
+        self.unsettled = true;
         self.console = self.console.as_ref().map(|old| mount_lock::reopen_terminal(old.as_fd())).transpose().map_err(failed)?;
         Ok(())
     }
 
     fn execute(&mut self) -> Failure {
+        if self.unsettled && !mount_lock::settled(self.go.as_fd()) {
+            clone::exit_now(1);
+        }
         rustix::process::umask(Mode::from_raw_mode(0o022));
         let process = Process {
             spec: self.plan.process(),
