@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use hostel_image::{architecture, machine_id, open};
+use hostel_image::{architecture, locks, machine_id, open};
 use hostel_spec::{Ephemeral, Hint, MachineSpec, Payload, TreeSource, Volatile};
 use rustix::fs::{AtFlags, FileType};
 
@@ -74,12 +74,16 @@ fn directory(spec: &MachineSpec, given: &Path) -> Result<Found> {
         _ => open::require_usr(root, &path).map_err(|e| Error::from(e).hint("give the top of a system tree"))?,
     }
     let given_name = std::path::absolute(given).ok().and_then(|p| Some(p.file_name()?.to_string_lossy().into_owned()));
-    let layers = spec.root.ephemeral == Ephemeral::Copy && is_for_layers(tree.as_fd());
+    let copied = spec.root.ephemeral == Ephemeral::Copy;
+    let writer = if copied && !spec.root.unlocked { locks::writer(Path::new(locks::DIRECTORY), tree.as_fd()) } else { None };
+    let writer = writer.map(|who| who.map_or_else(|| "another program".into(), |(name, _)| format!("machine {name}")));
+    // What lies below an overlay must not change.
+    let layers = copied && writer.is_none() && is_for_layers(tree.as_fd());
     // The owner is the tree's; what is in it, that of the directory which will be the root.
     let found = facts(root, path.clone())?;
     let owner = if pivot.is_some() { facts(tree.as_fd(), path)?.owner } else { found.owner };
     let users = if spec.bind_users.is_none() { None } else { Some(crate::users::taken(root)?) };
-    Ok((TreeFacts { given_name, layers, owner, users, ..found }, Some(tree)))
+    Ok((TreeFacts { given_name, layers, writer, owner, users, ..found }, Some(tree)))
 }
 
 /// The directory of the tree that becomes the root, if it is not the tree itself.
@@ -118,6 +122,7 @@ fn facts(tree: std::os::fd::BorrowedFd<'_>, path: PathBuf) -> Result<TreeFacts> 
         missing: false,
         read_only,
         layers: false,
+        writer: None,
         given_name: None,
         secondary_architecture,
         image: None,

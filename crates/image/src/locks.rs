@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use hostel_spec::MachineName;
 pub use hostel_sys::tree::Lock;
-use rustix::fs::FileType;
+use rustix::fs::{FileType, Mode, OFlags};
 
 use crate::error::On;
 use crate::lockfile::{LockFile, Taken};
@@ -53,6 +53,15 @@ pub fn take(directory: &Path, tree: BorrowedFd<'_>, name: &Path, lock: Lock, mac
         }
         Taken::Busy(file) => Err(Cause::Busy { holder: holder(&file) }.on("lock tree", name)),
     }
+}
+
+/// Who holds `tree`'s lock alone, so writes to it: `Some(None)` when nobody knows. Takes and makes nothing.
+pub fn writer(directory: &Path, tree: BorrowedFd<'_>) -> Option<Option<(String, i32)>> {
+    let flags = OFlags::RDONLY | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path(directory, tree).ok()?, flags, Mode::empty()).ok()?;
+    // Given up with the descriptor.
+    let free = hostel_sys::tree::try_lock(file.as_fd(), Lock::Shared).ok()?;
+    (!free).then(|| holder(&file))
 }
 
 /// Who holds the lock: what the file says, if that process really has it open (the note outlives a killed holder).

@@ -52,6 +52,8 @@ pub struct TreeFacts {
     /// Its file system cannot share blocks between files, but can hold the upper layer of an overlay: a throw-away copy
     /// is then better a layer over it.
     pub layers: bool,
+    /// Who writes to it while a throw-away copy of it is to be made.
+    pub writer: Option<String>,
     /// Last part of the path as it was given: the name of a link, not of what it leads to.
     pub given_name: Option<String>,
     /// Its users and groups, when users of the host are to be added to them.

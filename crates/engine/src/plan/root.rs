@@ -109,7 +109,10 @@ impl Builder<'_> {
         let root = &self.spec.root;
         let path = || self.tree.path.clone();
         let shared = root.read_only || overlay || root.ephemeral == Ephemeral::Copy || matches!(root.volatile, Volatile::Yes | Volatile::State);
-        if !root.unlocked {
+        if let Some(writer) = &self.tree.writer {
+            // As systemd-nspawn: a copy of what is there now needs nobody's leave.
+            self.notices.push(format!("{writer} writes to the tree: what is copied may be half written"));
+        } else if !root.unlocked {
             self.host.push(HostStep::LockTree { shared });
         }
         if layered {
