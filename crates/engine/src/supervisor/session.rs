@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use hostel_ipc::control::{self, Server};
 use hostel_ipc::notify::Receiver;
 use hostel_process::console::{Console, DEFAULT_LIMIT, Log, LogReader, Relay};
-use hostel_spec::{MachineSpec, Namespaces, Payload, UserNamespace};
+use hostel_spec::{MachineSpec, Namespaces, Payload, PortForward, UserNamespace};
 use hostel_sys::clone;
 use rustix::fs::{AtFlags, Mode, OFlags};
 
@@ -84,6 +84,7 @@ pub fn run(spec: &MachineSpec, mut session: Session<'_>) -> Result<u8> {
     for notice in &plan.notices {
         (session.talk)(Talk::Notice(notice));
     }
+    refuse_taken_ports(session.registry, &plan)?;
     (session.talk)(Talk::Planned(&plan));
     let mut claim = session.registry.claim(&plan.name)?;
     let mut made = Made::with_tree(plan.tree.path.clone(), tree);
@@ -129,6 +130,27 @@ pub fn run(spec: &MachineSpec, mut session: Session<'_>) -> Result<u8> {
     drop(made);
     drop(carried);
     Ok(status)
+}
+
+/// A port of this host leads to one machine: the packets of a second would go to whichever came first.
+fn refuse_taken_ports(registry: &Registry, plan: &Plan) -> Result<()> {
+    let wanted = &plan.spec.network.ports;
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    for machine in registry.list()?.into_iter().filter(|m| m.name != plan.name && m.is_alive()) {
+        let taken = machine.known().and_then(|state| state.network.as_ref()).map_or(&[][..], |n| &n.ports);
+        let same = |port: &&PortForward| taken.iter().any(|t| (t.transport, t.host) == (port.transport, port.host));
+        if let Some(port) = wanted.iter().find(same) {
+            return Err(Error::new(
+                "forward",
+                format!("port {}:{}", port.transport, port.host),
+                format!("it leads to machine {} already", machine.name),
+            )
+            .hint(format!("give another port, or `hostel stop {}`", machine.name)));
+        }
+    }
+    Ok(())
 }
 
 /// How much of a console log is kept after the end.
@@ -185,6 +207,13 @@ fn one_life(plan: &Plan, host: &Host, session: &mut Session<'_>, claim: &mut Cla
         (session.talk)(Talk::Notice(&format!("the rule for {device} has no effect: this host has no such device")));
     }
     let ended = watch_life(plan, session, claim, made, carried, &launched, desk, signals);
+    if let (Some(cgroup), true) = (&made.cgroup, plan.spec.resources.memory_max.is_some()) {
+        let stats = cgroup.stats();
+        if let Some(kills) = stats.oom_kills.filter(|n| *n > 0) {
+            let limit = stats.memory_limit.map_or_else(String::new, |bytes| format!(" of {} MiB", bytes >> 20));
+            (session.talk)(Talk::Notice(&format!("its limit{limit} of memory was reached: {kills} of its processes killed")));
+        }
+    }
     let removed = made.cgroup.take().map_or(Ok(()), |cgroup| cgroup.remove().map_err(|e| Error::new("remove", "cgroup", e)));
     made.next_life();
     let (outcome, decision) = ended?;
@@ -256,7 +285,7 @@ fn watch_life(
     if plan.spec.payload == Payload::Boot {
         // Only now is it the init that runs.
         let leader = Leader::from_parts(launched.pid, copy_of(&launched.pidfd).context("open", "leader")?);
-        state.init = Some(Evidence::of(&leader).kind().as_str().to_owned());
+        state.init = Some(Evidence::at_a_glance(&leader).kind().as_str().to_owned());
     }
     claim.write_state(&state)?;
     for notice in made.network.notices.drain(..) {

@@ -82,7 +82,8 @@ pub fn exit_status(outcome: &Outcome, lifecycle: &Lifecycle, payload: Payload) -
         End::Killed { signal: SIGHUP, .. } if is_reboot_call(outcome, lifecycle, payload) => match outcome.desired {
             // A stop that the init answers with a reboot is a stop.
             Desired::Off => Exit(0),
-            Desired::On if lifecycle.reboot_is_133 => Exit(REBOOT),
+            // A command that is to be run once is not run again for having rebooted what it thinks its system.
+            Desired::On if lifecycle.reboot_is_133 || (payload != Payload::Boot && !lifecycle.nspawn_exit_status) => Exit(REBOOT),
             Desired::On => RebootAgain,
         },
         End::Killed { .. } if lifecycle.nspawn_exit_status => Exit(1),
