@@ -99,7 +99,8 @@ pub fn run(spec: &MachineSpec, origin: Origin, log: bool, talk: &mut dyn FnMut(T
 /// Talk for people, on stderr.
 fn say(quiet: bool, event: &Talk<'_>) {
     match event {
-        Talk::Notice(text) if !quiet => output::tell(format_args!("notice: {text}")),
+        // Also with --quiet: what is not as asked is no chatter.
+        Talk::Notice(text) => output::tell(format_args!("notice: {text}")),
         Talk::Planned(plan) if !quiet && plan.console == ConsoleMode::Interactive => {
             output::tell(format_args!(
                 "Starting machine {} on {}. Press ^] three times within a second to end it.",

@@ -32,6 +32,11 @@ pub const PERSONALITIES: [Personality; 5] = [
     Personality { name: "systemctl", word: Some("ctl"), about: "unit files of a tree, as systemctl(1) with --root=", run: systemctl::run },
 ];
 
+/// What `--version` says: scripts read the number of systemd's, whose words we take, out of the first line.
+pub(crate) fn version(name: &str) -> String {
+    format!("systemd 252 (hostel {})\nhostel's {name}, with the words of systemd 252\n", env!("CARGO_PKG_VERSION"))
+}
+
 /// Picks the personality and runs it.
 pub fn main(argv: &[OsString]) -> ExitCode {
     hostel_engine::parts::play(argv);

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use hostel_engine::supervisor::session;
 use hostel_nspawn::Action;
-use hostel_spec::MachineSpec;
+use hostel_spec::{MachineSpec, Rlimit};
 
 use super::{Failure, Outcome, Verb};
 use crate::native::{self, Kind, Parsed};
@@ -134,6 +134,13 @@ fn flatten(prefix: &str, value: &serde_json::Value, out: &mut String) {
     }
 }
 
+/// The same in one line: `a.b=value c=value`.
+fn in_a_line(value: &serde_json::Value) -> String {
+    let mut lines = String::new();
+    flatten("", value, &mut lines);
+    lines.lines().map(|line| line.strip_prefix(" = ").unwrap_or(line).replacen(" = ", "=", 1)).collect::<Vec<_>>().join(" ")
+}
+
 fn plan(args: &[OsString]) -> Outcome {
     let Machine { json, spec, .. } = match compiled(args)? {
         Compiled::Machine(machine) => *machine,
@@ -149,6 +156,8 @@ fn plan(args: &[OsString]) -> Outcome {
             "tree": plan.tree.path,
             "namespaces": plan.namespaces(),
             "capabilities": plan.bounding,
+            "limits": plan.spec.resources,
+            "rlimits": plan.spec.process.rlimits,
             "system_calls": hostel_process::seccomp::summary(&plan.spec.security.syscalls, plan.bounding).unwrap_or_default(),
             "steps": steps,
         })));
@@ -156,6 +165,13 @@ fn plan(args: &[OsString]) -> Outcome {
     let mut text = format!("machine {} ({}), tree {}\n", plan.name, plan.uuid.dashed(), plan.tree.path.display());
     text.push_str(&format!("namespaces: {}\n", plan.namespaces().join(" ")));
     text.push_str(&format!("system calls: {}\n", hostel_process::seccomp::summary(&plan.spec.security.syscalls, plan.bounding).unwrap_or_default()));
+    for (label, value) in [("capabilities", serde_json::to_value(plan.bounding)), ("limits", serde_json::to_value(&plan.spec.resources))] {
+        let words = in_a_line(&value.map_err(|e| Failure::Usage(e.to_string()))?);
+        text.push_str(&format!("{label}: {}\n", if words.is_empty() { "none" } else { &words }));
+    }
+    let bound = |n: Option<u64>| n.map_or_else(|| "infinity".into(), |n| n.to_string());
+    let rlimit = |l: &Rlimit| format!("{}={}:{}", l.name.name(), bound(l.soft), bound(l.hard));
+    text.push_str(&format!("rlimits: {}\n", plan.spec.process.rlimits.iter().map(rlimit).collect::<Vec<_>>().join(" ")));
     for (number, (side, step)) in plan.describe().iter().enumerate() {
         text.push_str(&format!("{:>3} {side:<10} {step}\n", number + 1));
     }

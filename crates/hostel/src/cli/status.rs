@@ -144,8 +144,11 @@ fn figures(lines: &mut Lines, look: &Look) {
     let stats = &look.stats;
     if stats.memory_current.is_some() || look.resident.is_some() {
         let mut text = look.memory();
+        if let Some(limit) = stats.memory_limit {
+            text.push_str(&format!(" of {}", output::bytes(limit)));
+        }
         if let Some(peak) = stats.memory_peak {
-            text.push_str(&format!(", at most {}", output::bytes(peak)));
+            text.push_str(&format!(", {} at its height", output::bytes(peak)));
         }
         if let Some(kills) = stats.oom_kills.filter(|n| *n > 0) {
             text.push_str(&format!(", {kills} killed for want of it"));
@@ -153,12 +156,14 @@ fn figures(lines: &mut Lines, look: &Look) {
         lines.add("memory", &text);
     }
     if let Some(usec) = stats.cpu_usec {
-        lines.add("cpu", &format!("{}.{:03}s", usec / 1_000_000, usec / 1000 % 1000));
+        let quota = stats.cpu_quota.map_or_else(String::new, |us| format!(", at most {}.{:02} of a processor", us / 1_000_000, us / 10_000 % 100));
+        lines.add("cpu", &format!("{}.{:03}s{quota}", usec / 1_000_000, usec / 1000 % 1000));
     }
     match (stats.pids_current, look.processes) {
         (Some(tasks), _) => {
             let refused = stats.pids_refused.filter(|n| *n > 0).map_or_else(String::new, |n| format!(", {n} refused"));
-            lines.add("tasks", &format!("{tasks}{refused}"));
+            let limit = stats.pids_limit.map_or_else(String::new, |limit| format!(" of {limit}"));
+            lines.add("tasks", &format!("{tasks}{limit}{refused}"));
         }
         (None, Some(processes)) => lines.add("processes", &processes.to_string()),
         (None, None) => {}

@@ -30,8 +30,8 @@ pub(super) const VERB: Verb = Verb { name: "supervise", args: "", about: "", opt
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Report {
-    Started { name: String, leader: i32 },
-    Failed { verb: String, object: String, cause: String, hint: Option<Hint>, busy: bool },
+    Started { name: String, leader: i32, notices: Vec<String> },
+    Failed { verb: String, object: String, cause: String, hint: Option<Hint>, busy: bool, notices: Vec<String> },
 }
 
 /// What it is given besides the spec.
@@ -48,7 +48,7 @@ pub(crate) fn background(spec: &MachineSpec, origin: Origin, up: bool, started: 
     let name = launch(spec, origin)?;
     *started = true;
     if up || spec.lifecycle.notify_ready {
-        super::wait::until_up(&MachineName::new(name.as_str()).map_err(|e| Failure::Usage(e.to_string()))?)?;
+        super::wait::until_up(&MachineName::new(name.as_str()).map_err(|e| Failure::Usage(e.to_string()))?, spec.lifecycle.notify_ready)?;
     }
     Ok(crate::output::show(&format!("{name}\n")))
 }
@@ -76,9 +76,15 @@ pub(crate) fn launch(spec: &MachineSpec, origin: Origin) -> Result<String, Failu
     drop((program, order, write));
     let mut text = String::new();
     File::from(read).read_to_string(&mut text).context("read", "report of the supervisor")?;
-    match serde_json::from_str(&text) {
+    let report = serde_json::from_str(&text);
+    if let Ok(Report::Started { notices, .. } | Report::Failed { notices, .. }) = &report {
+        for notice in notices {
+            crate::output::tell(format_args!("notice: {notice}"));
+        }
+    }
+    match report {
         Ok(Report::Started { name, .. }) => Ok(name),
-        Ok(Report::Failed { verb, object, cause, hint, busy }) => {
+        Ok(Report::Failed { verb, object, cause, hint, busy, .. }) => {
             let mut error = Error::new(Box::leak(verb.into_boxed_str()), object, cause);
             error.hint = hint;
             error.busy = busy;
@@ -121,10 +127,14 @@ fn run(args: &[OsString]) -> Outcome {
             let _ = serde_json::to_writer(&mut file, what);
         }
     };
-    let result = machine::run(&order.spec, order.origin, true, &mut |event| {
-        if let Talk::Started(plan, launched) = event {
-            say(&mut report, &Report::Started { name: plan.name.as_str().to_owned(), leader: launched.pid });
+    let mut notices = Vec::new();
+    let result = machine::run(&order.spec, order.origin, true, &mut |event| match event {
+        Talk::Started(plan, launched) => {
+            say(&mut report, &Report::Started { name: plan.name.as_str().to_owned(), leader: launched.pid, notices: std::mem::take(&mut notices) });
         }
+        // Those of a later life nobody hears.
+        Talk::Notice(text) if notices.len() < 100 => notices.push(text.to_owned()),
+        _ => {}
     });
     match result {
         Ok(status) => Ok(status),
@@ -135,6 +145,7 @@ fn run(args: &[OsString]) -> Outcome {
                 cause: error.cause.clone(),
                 hint: error.hint.clone(),
                 busy: error.busy,
+                notices,
             };
             say(&mut report, &failed);
             Ok(1)

@@ -31,6 +31,8 @@ pub(super) const VERB: Verb = Verb {
 
 /// What a machine may take to be up.
 pub(super) const READY_LIMIT: Duration = Duration::from_secs(90);
+/// Inits that never say READY=1.
+const SILENT_INITS: [&str; 8] = ["busybox", "dinit", "finit", "openrc-init", "runit", "s6", "shepherd", "sysvinit"];
 /// What its supervisor may take to remove what it made.
 const TAKE_AWAY: Duration = Duration::from_secs(20);
 
@@ -78,13 +80,24 @@ fn run(args: &[OsString]) -> Outcome {
     Ok(news.until_ended(asked.timeout)?)
 }
 
-/// Waits until the machine `name`, which was just started, is up.
-pub(super) fn until_up(name: &MachineName) -> Result<()> {
+/// Waits until the machine `name`, which was just started, is up; unless `promised`, only if its init ever says so.
+pub(super) fn until_up(name: &MachineName, promised: bool) -> Result<()> {
+    if let (false, Some(init)) = (promised, silent_init(name)) {
+        output::tell(format_args!("notice: {init} does not say when it is up: machine {name} has been started"));
+        return Ok(());
+    }
     match News::of(name) {
         Ok(news) => news.until_ready(READY_LIMIT),
         Err(_) if !super::start::runs(name).unwrap_or(true) => Err(ended_early(name, None)),
         Err(error) => Err(error),
     }
+}
+
+/// The init of a machine, if it is a known one that does not speak sd_notify(3).
+fn silent_init(name: &MachineName) -> Option<String> {
+    let found = look::running(&machine::open_registry().ok()?, name).ok()?;
+    let init = found.known()?.init.clone()?;
+    SILENT_INITS.contains(&init.as_str()).then_some(init)
 }
 
 fn ended_early(name: &MachineName, ended: Option<Ended>) -> Error {

@@ -130,11 +130,14 @@ fn escape(text: &str) -> String {
     out
 }
 
-const EXIT: [(&str, &str); 7] = [
+const EXIT: [(&str, &str); 10] = [
     ("0", "Done. For a command run in a machine, its own status; 128 and a signal's number when that ended it."),
     ("1", "It could not be done; the reason and a hint are on standard error."),
     ("2", "The command line is wrong."),
-    ("3", "The machine, or its tree, is busy."),
+    ("3", "The machine, or its tree, is busy; of stop --strict: it does not run."),
+    ("4", "Of stop: the machine did not end by itself and was killed."),
+    ("5", "Of stop --no-kill: the machine still runs."),
+    ("133", "Of run: the command asked for a reboot, which a command does not get."),
     ("125", "Of run, exec, shell and enter: no command was run (in place of 1 and 3, not to be taken for a command's own)."),
     ("126", "Of the same: the command is there, but cannot be executed."),
     ("127", "Of the same: there is no such command."),

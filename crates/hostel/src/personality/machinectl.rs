@@ -155,7 +155,7 @@ pub fn run(args: &[OsString]) -> ExitCode {
     let (options, words) = match options::parse(args) {
         Ok(Asked::Verb(options, words)) => (options, words),
         Ok(Asked::Help) => return output::print(&help::text()),
-        Ok(Asked::Version) => return output::print(&format!("machinectl (hostel) {}\n", env!("CARGO_PKG_VERSION"))),
+        Ok(Asked::Version) => return output::print(&super::version("machinectl")),
         Ok(Asked::Text(text)) => return output::print(&text),
         Err(text) => return refuse(&text),
     };

@@ -31,7 +31,7 @@ pub fn run(args: &[OsString]) -> ExitCode {
             };
         }
         Ok(Action::Help) => return output::print(&help::text()),
-        Ok(Action::Version) => return output::print(&format!("systemd-nspawn (hostel) {}\n", env!("CARGO_PKG_VERSION"))),
+        Ok(Action::Version) => return output::print(&super::version("systemd-nspawn")),
         Ok(Action::Print(text)) => return output::print(&text),
         Err(error) => return refuse(&error, error.hint().or_else(|| settings::hint(&doc)).as_ref()),
     };

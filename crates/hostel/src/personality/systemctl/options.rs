@@ -179,7 +179,7 @@ impl Default for Options {
 
 /// The first line is what scripts look at.
 pub(super) fn version() -> String {
-    format!("systemd 252 (hostel {})\nhostel's systemctl, with the words of systemd 252\n", env!("CARGO_PKG_VERSION"))
+    crate::personality::version("systemctl")
 }
 
 pub(super) fn parse(args: &[OsString]) -> Result<Asked, String> {
