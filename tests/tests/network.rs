@@ -342,3 +342,18 @@ fn native_ways_to_say_it() {
     assert!(run(&["--net", "veth", "--", "/bin/sh", "-c", "ping -c1 -W2 192.0.2.2 && cat /proc/self/uid_map"]).exits(0).text().contains("65536"));
     wires.assert_back_to(&before);
 }
+
+/// Two machines, one port of the host: its packets would go to either.
+#[test]
+fn a_port_leads_to_one_machine() {
+    let Some(bed) = Bed::start() else { return };
+    let Some(wires) = Wires::start() else { return };
+    let (tree, other, name, before) = (bed.busybox(), bed.busybox(), bed.name(), wires.picture());
+    let first = start(&bed, &wires, &tree, &["-M", &name, "-n", "-p", "18080:80"], &server("one"));
+    let line = ["-n", "-p", "18080:80", "--pipe", "true"];
+    wires.run(bed.nspawn(&other, line)).run().exits(1).says(&format!("port tcp:18080: it leads to machine {name} already"));
+    wires.run(bed.nspawn(&other, ["-n", "-p", "udp:18080:80", "--pipe", "true"])).run().exits(0);
+    stop(first);
+    wires.run(bed.nspawn(&other, line)).run().exits(0);
+    wires.assert_back_to(&before);
+}
