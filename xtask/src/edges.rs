@@ -4,9 +4,10 @@ use super::Outcome;
 use super::graph::{For, Graph};
 
 /// `(crate, what it may import of ours)`, lowest last; `*` is everything.
-const EDGES: [(&str, &[&str]); 13] = [
+const EDGES: [(&str, &[&str]); 14] = [
     ("hostel", &["*"]),
     ("hostel-nspawn", &["hostel-spec", "hostel-unit"]),
+    ("hostel-oci", &["hostel-spec", "hostel-unit"]),
     ("hostel-engine", &["hostel-spec", "hostel-process", "hostel-image", "hostel-ipc", "hostel-sys"]),
     ("hostel-image", &["hostel-spec", "hostel-sys"]),
     ("hostel-process", &["hostel-spec", "hostel-sys"]),

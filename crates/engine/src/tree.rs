@@ -66,6 +66,8 @@ fn directory(spec: &MachineSpec, given: &Path) -> Result<Found> {
         open::refuse_host_root(tree.as_fd(), &path).map_err(|e| Error::from(e).hint(Hint::HostRoot))?;
     }
     match spec.payload {
+        // A bundle's root is whatever its program needs.
+        _ if spec.bundle.is_some() => {}
         Payload::Boot if spec.root.skip_os_release_check => {}
         Payload::Boot => open::require_os_release(tree.as_fd(), &path)
             .map_err(|e| Error::from(e).hint("give the top of a system tree; SYSTEMD_NSPAWN_CHECK_OS_RELEASE=0 boots it anyway"))?,

@@ -3,6 +3,7 @@
 //! Everything left of the plan speaks [`MachineSpec`]; nothing in this crate opens a file,
 //! reads the environment or asks the kernel. "Auto" is allowed: the engine decides it when it plans.
 
+mod bundle;
 mod caps;
 mod console;
 mod hint;
@@ -20,6 +21,10 @@ mod syscall_filter;
 mod text;
 mod uuid;
 
+pub use bundle::{
+    AttributeChange, Bundle, BundleMount, BundleSource, DeviceNode, ExactProcess, Hook, Hooks, IdMap, JoinedNamespace, MountIds, MountPropagation,
+    NamespaceKind, NodeKind, Scheduler, TimeOffsets,
+};
 pub use caps::{CapName, CapSet};
 pub use console::ConsoleMode;
 pub use hint::Hint;
@@ -35,7 +40,7 @@ pub use process::{ProcessSpec, UserSelector};
 pub use resources::{CpuQuota, DeviceAccess, DevicePolicy, DeviceRule, DeviceSelector, Limit, Resources};
 pub use rlimit::{Rlimit, RlimitName, RlimitValue};
 pub use signal::Signal;
-pub use syscall_filter::{SyscallFilter, SyscallRule};
+pub use syscall_filter::{ArgumentOperator, ArgumentTest, FilterAction, ProfileRule, SyscallFilter, SyscallProfile, SyscallRule};
 pub use text::OsText;
 pub use uuid::MachineUuid;
 

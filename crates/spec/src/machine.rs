@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CapSet, ConsoleMode, Hostname, ImageOptions, MachineName, MachineUuid, Mount, Network, Ownership, ProcessSpec, Resources, Signal, SyscallFilter,
+    Bundle, CapSet, ConsoleMode, Hostname, ImageOptions, MachineName, MachineUuid, Mount, Network, Ownership, ProcessSpec, Resources, Signal, SyscallFilter,
     UserNamespace,
 };
 
@@ -232,4 +232,7 @@ pub struct MachineSpec {
     pub lifecycle: Lifecycle,
     /// Things accepted that will not be acted upon, said once at start.
     pub notices: Vec<String>,
+    /// Its file systems, nodes and hooks are those of an OCI bundle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bundle: Option<Box<Bundle>>,
 }

@@ -1,6 +1,8 @@
 //! The ordered steps that make a spec true: decided from the spec, the host and the tree, changing nothing.
 
 mod api;
+mod bundle;
+pub mod bundle_steps;
 mod identity;
 pub mod image;
 mod limits;
@@ -163,6 +165,27 @@ impl Builder<'_> {
     }
 }
 
+impl Builder<'_> {
+    /// The steps of a machine that is a whole system.
+    fn system(&mut self, ids: Option<IdChoice>, console: ConsoleMode) -> Result<()> {
+        if let Some(choice) = ids {
+            self.host.push(HostStep::TakeIds(choice));
+            self.bond.push(BondStep::MapIds);
+        }
+        self.root(ids)?;
+        self.host.push(HostStep::MakeCgroup);
+        self.bond.push(BondStep::PlaceInV1);
+        self.network()?;
+        self.api_file_systems();
+        self.open_console(console);
+        self.custom_mounts()?;
+        // After the mounts, as systemd-nspawn does: what lies over /etc gets the files, and a mount that fails leaves the tree as it was.
+        self.integration()?;
+        self.finish();
+        Ok(())
+    }
+}
+
 /// Decides everything. Changes nothing, asks the kernel nothing.
 pub fn plan(spec: &MachineSpec, host: &Host, tree: &TreeFacts, caller: &Caller) -> Result<Plan> {
     let name = identity::name(spec, host, tree, std::array::from_fn(|i| caller.random[i]))?;
@@ -189,33 +212,25 @@ pub fn plan(spec: &MachineSpec, host: &Host, tree: &TreeFacts, caller: &Caller) 
     b.notices.extend(tree.image.iter().filter(|i| !i.opened).flat_map(|i| i.notices.iter().cloned()));
     let console = console(spec, caller);
     let ids = id_choice(spec, tree)?;
-    if let Some(choice) = ids {
-        b.host.push(HostStep::TakeIds(choice));
-        b.bond.push(BondStep::MapIds);
+    match &spec.bundle {
+        Some(bundle) => b.bundle(bundle, ids, console)?,
+        None => b.system(ids, console)?,
     }
-    b.root(ids)?;
-    b.host.push(HostStep::MakeCgroup);
-    b.bond.push(BondStep::PlaceInV1);
-    b.network()?;
-    b.api_file_systems();
-    b.open_console(console);
-    b.custom_mounts()?;
-    // After the mounts, as systemd-nspawn does: what lies over /etc gets the files, and a mount that fails leaves the tree as it was.
-    b.integration()?;
-    b.finish();
     let stub = b.stub();
     let bounding = bounding(spec, b.own_network(), b.user_namespace());
     let filter = filter(spec, host, tree, bounding)?;
     let program = if b.booting() { Program::Init } else { Program::Command };
     let mut spec = spec.clone();
-    spec.process.rlimits = limits::merged(&spec, host);
+    if spec.bundle.is_none() {
+        spec.process.rlimits = limits::merged(&spec, host);
+    }
     // uname(2) says i686 in an i386 tree, or its package manager and compilers take it for x86-64. systemd-nspawn looks only at images.
     spec.process.linux32 |= tree.secondary_architecture && !spec.lifecycle.nspawn_exit_status;
     let notices =
-        spec.notices.iter().cloned().chain(limits::notices(host)).chain(unknown_calls(&spec)?).chain(std::mem::take(&mut b.notices)).collect();
+        spec.notices.iter().cloned().chain(limits::notices(host).filter(|_| spec.bundle.is_none())).chain(unknown_calls(&spec)?).chain(std::mem::take(&mut b.notices)).collect();
     Ok(Plan {
         notices,
-        env: b.environment(console),
+        env: if spec.bundle.is_some() { Vec::new() } else { b.environment(console) },
         container: b.container().to_owned(),
         user_namespace: b.user_namespace(),
         own_network: b.own_network(),
@@ -359,9 +374,11 @@ impl Plan {
     /// Names of the namespaces the machine gets of its own.
     pub fn namespaces(&self) -> Vec<&'static str> {
         let n = &self.spec.namespaces;
+        let time = self.spec.bundle.as_ref().is_some_and(|b| b.time.is_some());
         [
             ("mount", true),
             ("cgroup", true),
+            ("time", time),
             ("pid", n.pid),
             ("uts", n.uts),
             ("ipc", n.ipc),

@@ -27,6 +27,7 @@ fn host() -> Host {
         tmpfs_user_attributes: true,
         init_limits: Vec::new(),
         low_limits: Vec::new(),
+        for_bundle: Default::default(),
         submounts: Vec::new(),
     }
 }

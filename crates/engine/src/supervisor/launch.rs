@@ -30,7 +30,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::payload::Payload;
 use super::prepare::{self, Made};
-use super::{overlay, parcel};
+use super::{bundle, hooks, overlay, parcel};
 use crate::cgroup::Layout;
 use crate::error::{Context, Error, Result, io_text};
 use crate::inside;
@@ -92,12 +92,20 @@ fn fork(plan: &Plan, made: &Made) -> Result<(Launched, Pipes)> {
     let cgroup = made.cgroup.as_ref().map(|c| c.payload_dir());
     let args = CloneArgs { flags: flags(plan), cgroup, ..CloneArgs::default() };
     // What a buffer of ours holds must not be written twice.
+    let visit = if made.joined.is_empty() { None } else { Some(bundle::Visit::begin(made)?) };
     match clone::clone3(&args).map_err(|e| clone_error(plan, &e))? {
         Fork::Child => {
             drop((report_read, go_write));
             Payload::new(plan, made, report_write, go_read).run()
         }
-        Fork::Parent { pid, pidfd } => Ok((Launched { pid, id: None, pidfd }, Pipes { report: report_read, go: go_write })),
+        Fork::Parent { pid, pidfd } => {
+            if let Some(Err(error)) = visit.map(bundle::Visit::end) {
+                let _ = clone::pidfd_send_signal(pidfd.as_fd(), 9);
+                let _ = clone::wait_pidfd(pidfd.as_fd(), clone::WAIT_EXITED);
+                return Err(error);
+            }
+            Ok((Launched { pid, id: None, pidfd }, Pipes { report: report_read, go: go_write }))
+        }
     }
 }
 
@@ -117,7 +125,10 @@ fn accompany(plan: &Plan, layout: &Layout, made: &mut Made, claim: &mut Claim, l
     prepare::beside(plan, layout, claim, made)?;
     parcel::send(go, plan, made).context("send", "prepared mounts to the payload")?;
     made.slots.clear();
-    Ok(())
+    match &plan.spec.bundle {
+        Some(bundle) => hooks::at_runtime(plan, bundle, launched.pid, go),
+        None => Ok(()),
+    }
 }
 
 /// The end of a launch: what goes on meanwhile, and what the payload reports.
@@ -233,6 +244,11 @@ pub(super) fn read_report(report: OwnedFd) -> Result<Report> {
 fn bond(plan: &Plan, steps: &[BondStep], made: &mut Made, claim: &mut Claim, pid: i32, users: &mut Option<OwnedFd>) -> Result<()> {
     for step in steps {
         match step {
+            BondStep::Bundle(step) => {
+                if let Some(mapped) = bundle::bond(step, made, pid, users.as_ref().map(AsFd::as_fd))? {
+                    *users = Some(mapped);
+                }
+            }
             BondStep::MapIds => *users = Some(map_ids(made, pid)?),
             BondStep::MapTree { slot, chown } => map_tree(made, *slot, *chown, users.as_ref().map(AsFd::as_fd))?,
             BondStep::MapMount { slot, mapping, target } => map_mount(made, *slot, *mapping, target, users.as_ref().map(AsFd::as_fd))?,

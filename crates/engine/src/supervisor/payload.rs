@@ -3,6 +3,8 @@
 //! The host's file tree is still visible until `Pivot`; everything that is placed goes by descriptor into the new root,
 //! which may be hostile: no path of it is ever joined to a host path.
 
+mod bundle;
+
 use std::ffi::CStr;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -92,6 +94,7 @@ impl<'a> Payload<'a> {
 
     fn step(&mut self, step: &PayloadStep) -> Step {
         match step {
+            PayloadStep::Bundle(step) => self.bundle_step(step),
             PayloadStep::Wait => self.wait(),
             PayloadStep::Keyring => keyring(),
             PayloadStep::Isolate => mount::change(rustix::fs::CWD, c"/", true, Attributes::NONE, Attributes::NONE, Propagation::Private, None)
@@ -487,6 +490,13 @@ impl<'a> Payload<'a> {
     }
 
     fn pivot(&mut self) -> Step {
+        self.to_root()?;
+        // The Container Interface: mounts made on the root are seen by what the payload unshares.
+        mount::change(rustix::fs::CWD, c"/", true, Attributes::NONE, Attributes::NONE, Propagation::Shared, None)
+            .map_err(|e| Failure::new("share", "root mounts", e))
+    }
+
+    fn to_root(&self) -> Step {
         rustix::process::fchdir(self.root()?).map_err(|e| Failure::new("enter", "root", e))?;
         mount::pivot_to_cwd().map_err(|e| Failure::new("make", "the tree the root", e))?;
         // "/.." would show what still lies over the root: nothing may.
@@ -494,13 +504,16 @@ impl<'a> Payload<'a> {
         if id(c"/")? != id(c"/..")? {
             return Err(Failure::new("drop", "the host's root", io::Error::other("it is still mounted")));
         }
-        // The Container Interface: mounts made on the root are seen by what the payload unshares.
-        mount::change(rustix::fs::CWD, c"/", true, Attributes::NONE, Attributes::NONE, Propagation::Shared, None)
-            .map_err(|e| Failure::new("share", "root mounts", e))
+        Ok(())
     }
 
     fn execute(&mut self) -> Failure {
         rustix::process::umask(Mode::from_raw_mode(0o022));
+        let hook_state = match self.start_state() {
+            Ok(state) => state,
+            Err(failure) => return failure,
+        };
+        let until_exec: Vec<_> = std::iter::once(self.report.as_fd()).chain(hook_state.as_ref().map(AsFd::as_fd)).collect();
         let process = Process {
             spec: self.plan.process(),
             program: self.plan.program,
@@ -513,8 +526,9 @@ impl<'a> Payload<'a> {
             // Also on pipes: the session of the one who started us, and its terminal, stay behind.
             new_session: true,
             keep: self.plan.listen_fds,
-            until_exec: &[self.report.as_fd()],
-            clamp_limits: true,
+            until_exec: &until_exec,
+            // A bundle's limits are what it asks for, or it does not run.
+            clamp_limits: self.plan.spec.bundle.is_none(),
             die_with_parent: true,
             // With a user namespace our file belongs to nobody of the machine.
             no_magic_links: !self.plan.user_namespace,
@@ -528,6 +542,9 @@ impl<'a> Payload<'a> {
         }
         match r#become::confine(&process) {
             Ok(ready) => {
+                if let Err(failure) = self.start_container_hooks(hook_state.as_ref()) {
+                    return failure;
+                }
                 announce(self.report.as_fd());
                 r#become::execute(&ready)
             }

@@ -24,6 +24,7 @@ use crate::plan::Plan;
 use crate::plan::steps::{HostStep, IdChoice, Node, Prepared, Slot, Source};
 use crate::registry::{Claim, Undo, remove_in};
 
+use super::bundle;
 use super::launch::record;
 
 /// What the host steps made. Dropping it closes every detached mount and releases every lock.
@@ -43,6 +44,8 @@ pub struct Made {
     pub notify: Option<OwnedFd>,
     /// The machine's cgroup.
     pub cgroup: Option<MachineCgroup>,
+    /// Namespaces that are joined: kind, descriptor.
+    pub(super) joined: Vec<(u32, OwnedFd)>,
     /// The disk image the tree is in.
     pub(super) image: Option<super::image::OpenImage>,
     ids_lock: Option<uids::Claim>,
@@ -134,6 +137,7 @@ pub(super) fn beside(plan: &Plan, layout: &Layout, claim: &mut Claim, made: &mut
 
 fn run_step(step: &HostStep, plan: &Plan, layout: &Layout, claim: &mut Claim, made: &mut Made) -> Result<()> {
     match step {
+        HostStep::Bundle(step) => bundle::host_step(step, plan, made)?,
         HostStep::CopyTemplate { from, to } => {
             copy::from_template(from, to, &copy::Options::default())?;
             made.tree = Some(open_tree_directory(to)?);
@@ -160,7 +164,7 @@ fn run_step(step: &HostStep, plan: &Plan, layout: &Layout, claim: &mut Claim, ma
         HostStep::TemporaryDirectory(_) => temporary_directory(claim, made)?,
         HostStep::MakeCgroup => make_cgroup(plan, layout, claim, made)?,
         HostStep::Prepare(slot, what) => {
-            let fd = prepare(what, claim, made).map_err(|e| if e.verb.is_empty() { Error::new("prepare", what.to_string(), e.cause) } else { e })?;
+            let fd = prepare(what, plan, claim, made).map_err(|e| if e.verb.is_empty() { Error::new("prepare", what.to_string(), e.cause) } else { e })?;
             made.slots[slot.0] = Some(fd);
         }
         HostStep::OpenConsole { pts, dev } => open_console(*pts, *dev, plan.window, made)?,
@@ -291,11 +295,13 @@ fn plain(e: impl Into<io::Error>) -> Error {
     Error::new("", "", io_text(&e.into()))
 }
 
-fn prepare(what: &Prepared, claim: &mut Claim, made: &mut Made) -> Result<OwnedFd> {
+fn prepare(what: &Prepared, plan: &Plan, claim: &mut Claim, made: &mut Made) -> Result<OwnedFd> {
     match what {
         Prepared::Clone { source, recursive, attributes } => clone(source, *recursive, *attributes, made),
         Prepared::Tmpfs { options, attributes, nodes } => tmpfs(options, *attributes, nodes, made.base()),
         Prepared::Part(index) => part(*index, made),
+        Prepared::Bind(bind) => bundle::bind(bind, made),
+        Prepared::Terminals { options, attributes } => bundle::terminals(options, *attributes, plan),
         Prepared::Devpts => devpts(made.base()).map_err(plain),
         Prepared::Sysfs { attributes } => mount::filesystem(c"sysfs", &[], *attributes).map_err(plain),
         Prepared::OwnProgram => {

@@ -11,6 +11,7 @@ use hostel_spec::{MachineSpec, Namespaces, Payload, UserNamespace};
 use hostel_sys::clone;
 use rustix::fs::{AtFlags, Mode, OFlags};
 
+use super::hooks;
 use super::launch::{self, Launched};
 use super::prepare::Made;
 use super::run::{self, End, ExitDecision, NotifyRelay, Outcome, Owner, RebootBrake, Running, Signals};
@@ -105,6 +106,7 @@ pub fn run(spec: &MachineSpec, mut session: Session<'_>) -> Result<u8> {
                 if let Err(left) = claim.release() {
                     (session.talk)(Talk::Left(&left.into()));
                 }
+                after_stop(&plan, &mut session);
                 return Err(error);
             }
         }
@@ -120,7 +122,15 @@ pub fn run(spec: &MachineSpec, mut session: Session<'_>) -> Result<u8> {
     claim.release()?;
     drop(made);
     drop(carried);
+    after_stop(&plan, &mut session);
     Ok(status)
+}
+
+/// The last that happens: hooks of a bundle that are told that all is gone.
+fn after_stop(plan: &Plan, session: &mut Session<'_>) {
+    for error in hooks::after_stop(plan) {
+        (session.talk)(Talk::Left(&error));
+    }
 }
 
 /// How much of a console log is kept after the end.
@@ -251,6 +261,9 @@ fn watch_life(
     }
     claim.write_state(&state)?;
     (session.talk)(Talk::Started(plan, launched));
+    for error in hooks::after_start(plan, launched.pid) {
+        (session.talk)(Talk::Left(&error));
+    }
     let lifecycle = &plan.spec.lifecycle;
     let leader = Leader::from_parts(launched.pid, copy_of(&launched.pidfd).context("open", "leader")?);
     let mut owner = StateOwner { claim, state: &mut state, cgroup: made.cgroup.as_ref(), leader };
@@ -318,7 +331,10 @@ fn state_of(plan: &Plan, session: &Session<'_>, made: &Made, launched: &Launched
     if plan.own_network {
         state.netns = std::fs::metadata(format!("/proc/{}/ns/net", launched.pid)).ok().map(|m| std::os::unix::fs::MetadataExt::ino(&m));
     }
-    state.namespaces = launch::flags(plan) | clone::NEWCGROUP;
+    state.namespaces = launch::flags(plan) | clone::NEWCGROUP | super::bundle::joined_flags(plan.spec.bundle.as_deref());
+    if plan.spec.bundle.as_ref().is_some_and(|b| b.time.is_some()) {
+        state.namespaces |= clone::NEWTIME;
+    }
     if let Some(cgroup) = &made.cgroup {
         state.cgroup = text(&cgroup.path().join("payload"));
         state.cgroups_v1 = cgroup.paths().iter().skip(1).map(|p| p.as_os_str().into()).collect();

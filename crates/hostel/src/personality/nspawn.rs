@@ -9,7 +9,7 @@ use hostel_nspawn::{Action, help};
 use hostel_spec::Hint;
 
 use crate::hint::{self, Voice};
-use crate::{machine, native, output, settings};
+use crate::{bundle, machine, native, output, settings};
 
 /// Runs `systemd-nspawn ARGS…`.
 pub fn run(args: &[OsString]) -> ExitCode {
@@ -21,7 +21,11 @@ pub fn run(args: &[OsString]) -> ExitCode {
     for warning in &warnings {
         output::tell(format_args!("systemd-nspawn: {warning}"));
     }
-    let spec = match hostel_nspawn::compile(&doc, &environment) {
+    let compiled = match bundle::compile(&doc, &environment) {
+        Ok(compiled) => compiled,
+        Err(error) => return refuse(&error, error.hint.as_ref()),
+    };
+    let spec = match compiled {
         Ok(Action::Run(spec)) => *spec,
         Ok(Action::Help) => return output::print(&help::text()),
         Ok(Action::Version) => return output::print(&format!("systemd-nspawn (hostel) {}\n", env!("CARGO_PKG_VERSION"))),

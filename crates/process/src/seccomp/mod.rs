@@ -12,6 +12,7 @@
 mod emit;
 mod groups;
 mod policy;
+mod profile;
 mod table;
 
 #[cfg(test)]
@@ -44,6 +45,9 @@ pub enum FilterError {
     /// Ignoring it would leave allowed what was to be denied.
     #[error("deny system calls {0}: there is no group of this name")]
     UnknownGroup(String),
+    /// A profile with more different answers than a program of ours can have, or longer than the kernel takes.
+    #[error("filter system calls: {0}")]
+    TooLong(&'static str),
     /// The tables know x86-64 and aarch64.
     #[error("filter system calls: no tables for this architecture")]
     Architecture,
@@ -77,6 +81,9 @@ pub enum Name {
 /// so are unknown groups to allow; [`unknown_names`] tells the user. An unknown group to *deny* is an error. A denied
 /// group denies all its calls (systemd-nspawn drops only groups its own list names, so `~@privileged` does nothing there).
 pub fn program(filter: &SyscallFilter, caps: CapSet) -> Result<Option<Cow<'static, [Insn]>>, FilterError> {
+    if let SyscallFilter::Profile(profile) = filter {
+        return profile::program(profile).map(|program| Some(program.into()));
+    }
     let Some((base, rules)) = parts(filter) else { return Ok(None) };
     let changes = resolve(rules)?;
     if ARCHES.is_empty() {
@@ -127,6 +134,9 @@ pub fn allowed(filter: &SyscallFilter, caps: CapSet, arch: Arch, name: &str) -> 
     if CALLS[call].numbers[column] == NONE {
         return Ok(None);
     }
+    if let SyscallFilter::Profile(profile) = filter {
+        return profile::verdict(profile, call).map(Some);
+    }
     let Some((base, rules)) = parts(filter) else { return Ok(Some(Verdict::Allow)) };
     let changes = resolve(rules)?;
     let policy = Policy::new(&CALLS, base, caps.0, &changes);
@@ -135,6 +145,9 @@ pub fn allowed(filter: &SyscallFilter, caps: CapSet, arch: Arch, name: &str) -> 
 
 /// One line for people: how many calls of the native architecture are allowed, checked, refused.
 pub fn summary(filter: &SyscallFilter, caps: CapSet) -> Result<String, FilterError> {
+    if let SyscallFilter::Profile(profile) = filter {
+        return Ok(format!("a profile of {} rules; else {:?}", profile.rules.len(), profile.default));
+    }
     let Some((base, rules)) = parts(filter) else { return Ok("none: every system call is allowed".to_owned()) };
     let changes = resolve(rules)?;
     let Some(native) = ARCHES.first() else { return Err(FilterError::Architecture) };
@@ -163,7 +176,7 @@ fn parts(filter: &SyscallFilter) -> Option<(Base, &[SyscallRule])> {
     match filter {
         SyscallFilter::Nspawn(rules) => Some((Base::Nspawn, rules)),
         SyscallFilter::Machine(rules) => Some((Base::Machine, rules)),
-        SyscallFilter::Off => None,
+        SyscallFilter::Profile(_) | SyscallFilter::Off => None,
     }
 }
 
@@ -199,5 +212,6 @@ fn verdict(policy: &Policy<'_>, call: usize, arch: Arch) -> Verdict {
         Decision::Return(RET_KILL) => Verdict::Kill,
         Decision::Return(value) => Verdict::Fail((value & !RET_ERRNO) as u16),
         Decision::Check(check) => Verdict::Checked(check.what),
+        Decision::Wide(_) => Verdict::Checked("by its arguments"),
     }
 }
