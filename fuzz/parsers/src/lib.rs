@@ -8,12 +8,14 @@ mod config;
 mod disk;
 mod files;
 mod messages;
+mod oci;
 
 pub use archives::{address, http_head, pax_records, sums, tar};
 pub use config::{capability, cpu_list, machine_name, nspawn, rlimit, settings, signal, size, syscall_filter, time_span, user_selector, uuid, words};
 pub use disk::{disk_image, image_policy, label_order, verity_signature};
 pub use files::{cgroup_layout, machine_id, os_release, process_stat, state_file, undo_journal, unit_file, users_database};
 pub use messages::{control_request, notify_message};
+pub use oci::oci_config;
 
 /// One target.
 pub struct Target {
@@ -26,9 +28,10 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 32] = [
+pub const TARGETS: [Target; 33] = [
     Target { name: "nspawn", body: nspawn, seeds: config::NSPAWN_SEEDS },
     Target { name: "settings", body: settings, seeds: config::SETTINGS_SEEDS },
+    Target { name: "oci_config", body: oci_config, seeds: oci::SEEDS },
     Target { name: "unit_file", body: unit_file, seeds: files::UNIT_SEEDS },
     Target { name: "size", body: size, seeds: &["1K", "1.5G", "18446744073709551615", "4M 12K", "infinity"] },
     Target { name: "time_span", body: time_span, seeds: &["1min 30s", "2h30.5min", "infinity", "1y 6month", "7µs", " 5 "] },

@@ -14,6 +14,12 @@ use crate::error::{Error, Result};
 const DEVICES: [(&str, u32, u32); 6] =
     [("/dev/null", 1, 3), ("/dev/zero", 1, 5), ("/dev/full", 1, 7), ("/dev/random", 1, 8), ("/dev/urandom", 1, 9), ("/dev/tty", 5, 0)];
 
+/// The size a bundle wants its terminal to have at first.
+pub(super) fn window(spec: &hostel_spec::MachineSpec) -> Option<hostel_process::pty::WindowSize> {
+    let (rows, cols) = spec.bundle.as_ref()?.console_size.filter(|(rows, cols)| *rows > 0 && *cols > 0)?;
+    Some(hostel_process::pty::WindowSize { rows, cols })
+}
+
 impl Builder<'_> {
     pub(super) fn bundle(&mut self, bundle: &Bundle, ids: Option<IdChoice>, console: ConsoleMode) -> Result<()> {
         self.check_labels(bundle)?;

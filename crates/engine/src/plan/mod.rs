@@ -226,6 +226,7 @@ pub fn plan(spec: &MachineSpec, host: &Host, tree: &TreeFacts, caller: &Caller) 
     }
     // uname(2) says i686 in an i386 tree, or its package manager and compilers take it for x86-64. systemd-nspawn looks only at images.
     spec.process.linux32 |= tree.secondary_architecture && !spec.lifecycle.nspawn_exit_status;
+    let window = bundle::window(&spec).or(caller.window);
     let notices =
         spec.notices.iter().cloned().chain(limits::notices(host).filter(|_| spec.bundle.is_none())).chain(unknown_calls(&spec)?).chain(std::mem::take(&mut b.notices)).collect();
     Ok(Plan {
@@ -251,7 +252,7 @@ pub fn plan(spec: &MachineSpec, host: &Host, tree: &TreeFacts, caller: &Caller) 
         bounding,
         filter,
         listen_fds: caller.listen_fds,
-        window: caller.window,
+        window,
     })
 }
 

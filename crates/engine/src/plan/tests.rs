@@ -11,6 +11,8 @@ use super::{Caller, Plan, TreeFacts, plan};
 use crate::cgroup::Layout;
 use crate::host::{Host, HostTimezone, ResolvConfSource};
 
+mod bundle;
+
 fn host() -> Host {
     Host {
         cgroups: Layout::parse("30 1 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n", "0::/\n"),

@@ -108,9 +108,7 @@ fn open_console(pts: Slot, plan: &Plan, made: &mut Made) -> Result<()> {
         }
         rustix::fs::fchown(&pty.slave, Some(Uid::from_raw(base)), None).context("own", "console pty")?;
     }
-    let size = plan.spec.bundle.as_ref().and_then(|b| b.console_size).filter(|(rows, cols)| *rows > 0 && *cols > 0);
-    let size = size.map(|(rows, cols)| hostel_process::pty::WindowSize { rows, cols }).or(plan.window);
-    if let Some(size) = size {
+    if let Some(size) = plan.window {
         pty.set_size(size).map_err(failed)?;
     }
     made.console = Some(pty);

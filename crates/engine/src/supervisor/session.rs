@@ -311,7 +311,7 @@ fn console(plan: &Plan, session: &Session<'_>, claim: &Claim, made: &mut Made) -
     let relay = Relay::of(plan.console, session.caller.stdin_tty, session.caller.stdout_tty);
     let (Some(relay), Some(pty)) = (relay, made.console.take()) else { return Ok(None) };
     let (stdin, stdout) = (std::io::stdin(), std::io::stdout());
-    let mut console = Console::new(pty, relay, stdin.as_fd(), stdout.as_fd(), session.caller.window).context("open", "console")?;
+    let mut console = Console::new(pty, relay, stdin.as_fd(), stdout.as_fd(), plan.window).context("open", "console")?;
     if session.log {
         console.set_log(Log::open(claim.directory(), DEFAULT_LIMIT).context("open", "console log")?);
     }
