@@ -22,10 +22,8 @@ const EDGES: [(&str, &[&str]); 14] = [
     ("hostel-floor", &["hostel-process", "hostel-spec", "hostel-sys"]),
 ];
 /// `(crate, what its tests may import besides)`, with why.
-const TEST_EDGES: [(&str, &str, &str); 2] = [
-    ("hostel-engine", "hostel-nspawn", "snapshots of plans begin with a command line"),
-    ("hostel-engine", "hostel-oci", "and with a config.json"),
-];
+const TEST_EDGES: [(&str, &str, &str); 2] =
+    [("hostel-engine", "hostel-nspawn", "snapshots of plans begin with a command line"), ("hostel-engine", "hostel-oci", "and with a config.json")];
 /// Stand alone: they look at the product from outside.
 const ALONE: [&str; 3] = ["hostel-probe", "hostel-compat", "hostel-bench"];
 /// Whom nothing may import.

@@ -42,10 +42,5 @@ fn one(key: &str, hook: &config::Hook) -> Result<Hook> {
             _ => return Err(value(format!("{key}.timeout"), format!("{seconds} is no number of seconds above 0"))),
         },
     };
-    Ok(Hook {
-        path: PathBuf::from(&hook.path),
-        args: hook.args.clone().unwrap_or_default(),
-        env: hook.env.clone().unwrap_or_default(),
-        timeout,
-    })
+    Ok(Hook { path: PathBuf::from(&hook.path), args: hook.args.clone().unwrap_or_default(), env: hook.env.clone().unwrap_or_default(), timeout })
 }

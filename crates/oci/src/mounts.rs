@@ -103,13 +103,7 @@ fn one(key: &str, mount: &config::Mount, bundle: &Path, of: &Bundle) -> Result<B
         }
         fresh(key, mount, kind, &words)?
     };
-    Ok(BundleMount {
-        target,
-        source,
-        attributes: words.attributes,
-        recursive_attributes: words.recursive,
-        propagation: words.propagation,
-    })
+    Ok(BundleMount { target, source, attributes: words.attributes, recursive_attributes: words.recursive, propagation: words.propagation })
 }
 
 impl Words {
@@ -176,7 +170,10 @@ fn bind(
     let map = match (words.map, uids.is_empty()) {
         (None, true) => None,
         (Some(_), true) if of.uids.is_empty() => {
-            return Err(value(format!("{key}.options"), "idmap without mappings of its own takes those of a user namespace, which the machine has not"));
+            return Err(value(
+                format!("{key}.options"),
+                "idmap without mappings of its own takes those of a user namespace, which the machine has not",
+            ));
         }
         (recursive, _) => Some(MountIds { uids, gids, recursive: recursive == Some(true) }),
     };

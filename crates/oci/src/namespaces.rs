@@ -2,9 +2,7 @@
 
 use std::path::PathBuf;
 
-use hostel_spec::{
-    Bundle, IdMap, IdRange, JoinedNamespace, NamespaceKind, Namespaces, Network, NetworkMode, TimeOffsets, UserNamespace,
-};
+use hostel_spec::{Bundle, IdMap, IdRange, JoinedNamespace, NamespaceKind, Namespaces, Network, NetworkMode, TimeOffsets, UserNamespace};
 
 use crate::config::{self, Linux, says};
 use crate::error::{Result, not_yet, value};
@@ -20,7 +18,8 @@ pub(crate) fn compile(linux: &Linux) -> Result<(Namespaces, Network, Bundle)> {
     refuse("linux.memoryPolicy", says(&linux.memory_policy), "")?;
     refuse("linux.mountLabel", linux.mount_label.as_deref().filter(|l| !l.is_empty()), "SELinux contexts of mounts wait")?;
     refuse("linux.cgroupsPath", linux.cgroups_path.as_deref().filter(|p| !p.is_empty()), "a machine's cgroup is hostel/NAME; leave the key out")?;
-    let mut out = Wanted { namespaces: Namespaces { pid: false, ipc: false, uts: false, ownership: OWNERSHIP, ..Namespaces::default() }, ..Wanted::default() };
+    let mut out =
+        Wanted { namespaces: Namespaces { pid: false, ipc: false, uts: false, ownership: OWNERSHIP, ..Namespaces::default() }, ..Wanted::default() };
     for (at, namespace) in linux.namespaces.iter().flatten().enumerate() {
         out.add(&format!("linux.namespaces[{at}]"), namespace)?;
     }
@@ -159,9 +158,8 @@ pub(crate) fn id_maps(key: &str, given: Option<&[config::IdMap]>) -> Result<Vec<
         if map.size == 0 {
             return Err(value(key, "a range is empty"));
         }
-        let overlaps = |m: &IdMap| {
-            (m.inside < inside_end && map.container_id < m.inside + m.count) || (m.host < host_end && map.host_id < m.host + m.count)
-        };
+        let overlaps =
+            |m: &IdMap| (m.inside < inside_end && map.container_id < m.inside + m.count) || (m.host < host_end && map.host_id < m.host + m.count);
         if out.iter().any(overlaps) {
             return Err(value(key, "two ranges overlap"));
         }

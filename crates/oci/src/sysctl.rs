@@ -7,16 +7,8 @@ use crate::error::{Result, value};
 use crate::quoted;
 
 /// Parameters of the IPC namespace.
-const IPC: [&str; 8] = [
-    "kernel/msgmax",
-    "kernel/msgmnb",
-    "kernel/msgmni",
-    "kernel/sem",
-    "kernel/shmall",
-    "kernel/shmmax",
-    "kernel/shmmni",
-    "kernel/shm_rmid_forced",
-];
+const IPC: [&str; 8] =
+    ["kernel/msgmax", "kernel/msgmnb", "kernel/msgmni", "kernel/sem", "kernel/shmall", "kernel/shmmax", "kernel/shmmni", "kernel/shm_rmid_forced"];
 
 pub(crate) fn compile(linux: &Linux, namespaces: &Namespaces, network: &Network) -> Result<Vec<(String, String)>> {
     linux.sysctl.iter().flatten().map(|(name, text)| Ok((path(name, namespaces, network)?, text.clone()))).collect()

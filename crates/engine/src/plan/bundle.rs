@@ -27,7 +27,7 @@ impl Builder<'_> {
         self.hold_tree(false, false);
         if let Some(choice) = ids {
             self.host.push(HostStep::TakeIds(choice));
-            self.bond.push(BondStep::Bundle(BundleBond::MapIds { uids: bundle.uids.clone(), gids: bundle.gids.clone() }));
+            self.bond.push(BondStep::Bundle(Box::new(BundleBond::MapIds { uids: bundle.uids.clone(), gids: bundle.gids.clone() })));
             self.payload.push(PayloadStep::Wait);
         }
         if !bundle.join.is_empty() {
@@ -56,7 +56,7 @@ impl Builder<'_> {
         // Without /run/host there is nothing to cover them with but what masks are made of.
         for step in &mut self.payload {
             if let PayloadStep::Inaccessible(target) = step {
-                *step = PayloadStep::Bundle(BundleStep::Mask(vec![std::mem::take(target)]));
+                *step = PayloadStep::Bundle(Box::new(BundleStep::Mask(vec![std::mem::take(target)])));
             }
         }
         self.devices(bundle);
@@ -73,10 +73,9 @@ impl Builder<'_> {
 
     fn check_labels(&self, bundle: &Bundle) -> Result<()> {
         let facts = &self.host_facts.for_bundle;
-        for (asked, here, what, module) in [
-            (&bundle.apparmor, facts.apparmor, "AppArmor profile", "AppArmor"),
-            (&bundle.selinux, facts.selinux, "SELinux label", "SELinux"),
-        ] {
+        for (asked, here, what, module) in
+            [(&bundle.apparmor, facts.apparmor, "AppArmor profile", "AppArmor"), (&bundle.selinux, facts.selinux, "SELinux label", "SELinux")]
+        {
             if let (Some(label), false) = (asked, here) {
                 return Err(Error::new("set", format!("{what} {label}"), format!("this host has no {module}")));
             }
@@ -95,7 +94,7 @@ impl Builder<'_> {
     }
 
     fn step(&mut self, step: BundleStep) {
-        self.payload.push(PayloadStep::Bundle(step));
+        self.payload.push(PayloadStep::Bundle(Box::new(step)));
     }
 
     fn bind(&mut self, bind: Bind) -> Slot {
@@ -138,7 +137,7 @@ impl Builder<'_> {
             propagation: mount.propagation.unwrap_or((MountPropagation::Private, true)),
         });
         if let Some(ids) = map {
-            self.bond.push(BondStep::Bundle(BundleBond::MapMount { slot, ids: ids.clone(), target: mount.target.clone() }));
+            self.bond.push(BondStep::Bundle(Box::new(BundleBond::MapMount { slot, ids: ids.clone(), target: mount.target.clone() })));
         }
         let read_only = (mount.attributes.set | mount.recursive_attributes.set) & 1 != 0;
         if read_only && self.user_namespace() {
@@ -161,8 +160,7 @@ impl Builder<'_> {
             uid: 0,
             gid: 0,
         };
-        let nodes: Vec<DeviceNode> =
-            defaults.iter().filter(|(path, ..)| !given(path)).map(node).chain(bundle.devices.iter().cloned()).collect();
+        let nodes: Vec<DeviceNode> = defaults.iter().filter(|(path, ..)| !given(path)).map(node).chain(bundle.devices.iter().cloned()).collect();
         if !nodes.is_empty() {
             self.step(BundleStep::Devices(nodes));
         }
@@ -201,6 +199,9 @@ impl Builder<'_> {
         }
         if self.own_network() {
             self.payload.push(PayloadStep::Loopback);
+        }
+        if let Some(score) = self.spec.process.oom_score_adjust {
+            self.step(BundleStep::OomScore(score));
         }
         if bundle.apparmor.is_some() || bundle.selinux.is_some() {
             self.step(BundleStep::Labels { apparmor: bundle.apparmor.clone(), selinux: bundle.selinux.clone() });

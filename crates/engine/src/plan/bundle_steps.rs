@@ -83,6 +83,8 @@ pub enum BundleStep {
     Pivot(MountPropagation),
     /// NIS domain name.
     Domainname(String),
+    /// /proc/self/oom_score_adj, wherever the machine has its /proc, if it has one.
+    OomScore(i32),
     /// Labels of security modules that the program gets.
     Labels {
         /// AppArmor.
@@ -184,6 +186,7 @@ impl fmt::Display for BundleStep {
             BundleStep::ReadOnly(list) => write!(f, "read-only: {}", paths(list)),
             BundleStep::Pivot(p) => write!(f, "pivot into the root, drop the host's; {}", propagation(*p)),
             BundleStep::Domainname(name) => write!(f, "domain name {name}"),
+            BundleStep::OomScore(score) => write!(f, "OOM score {score}"),
             BundleStep::Labels { .. } => f.write_str("label of the program"),
         }
     }

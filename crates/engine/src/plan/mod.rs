@@ -223,12 +223,21 @@ pub fn plan(spec: &MachineSpec, host: &Host, tree: &TreeFacts, caller: &Caller) 
     let mut spec = spec.clone();
     if spec.bundle.is_none() {
         spec.process.rlimits = limits::merged(&spec, host);
+    } else {
+        // A step of its own: the machine's /proc may be anything.
+        spec.process.oom_score_adjust = None;
     }
     // uname(2) says i686 in an i386 tree, or its package manager and compilers take it for x86-64. systemd-nspawn looks only at images.
     spec.process.linux32 |= tree.secondary_architecture && !spec.lifecycle.nspawn_exit_status;
     let window = bundle::window(&spec).or(caller.window);
-    let notices =
-        spec.notices.iter().cloned().chain(limits::notices(host).filter(|_| spec.bundle.is_none())).chain(unknown_calls(&spec)?).chain(std::mem::take(&mut b.notices)).collect();
+    let notices = spec
+        .notices
+        .iter()
+        .cloned()
+        .chain(limits::notices(host).filter(|_| spec.bundle.is_none()))
+        .chain(unknown_calls(&spec)?)
+        .chain(std::mem::take(&mut b.notices))
+        .collect();
     Ok(Plan {
         notices,
         env: if spec.bundle.is_some() { Vec::new() } else { b.environment(console) },

@@ -182,7 +182,7 @@ pub enum HostStep {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BondStep {
     /// Of a machine of an OCI bundle.
-    Bundle(BundleBond),
+    Bundle(Box<BundleBond>),
     /// Writes uid_map and gid_map.
     MapIds,
     /// Gives the tree's mount the machine's id map; when its file system cannot, `chown` says whether files may be changed on disk instead.
@@ -279,7 +279,7 @@ pub enum Missing {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PayloadStep {
     /// Of a machine of an OCI bundle.
-    Bundle(BundleStep),
+    Bundle(Box<BundleStep>),
     /// Waits until the supervisor has done its bond steps.
     Wait,
     /// Cuts mount propagation to the host.

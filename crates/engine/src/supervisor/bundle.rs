@@ -88,7 +88,8 @@ pub(super) fn host_step(step: &BundleHost, plan: &Plan, made: &mut Made) -> Resu
 
 fn open_namespace(join: &JoinedNamespace) -> Result<(u32, OwnedFd)> {
     let object = || format!("{} namespace {}", join.kind.name(), join.path.display());
-    let fd = rustix::fs::open(&join.path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()).context("open", object())?;
+    let fd = rustix::fs::open(&join.path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())
+        .context("open", object())?;
     match proc::namespace_kind(fd.as_fd()) {
         Ok(kind) if kind == join.kind.flag() => Ok((kind, fd)),
         Ok(_) => Err(Error::new("join", object(), "it is a namespace of another kind")),
@@ -149,8 +150,7 @@ fn map_mount(made: &Made, slot: Slot, ids: &MountIds, target: &Path, users: Opti
         None => return Err(Error::new("map", format!("ids of the mount on {}", target.display()), "the machine has no user namespace")),
     };
     mount::change(fd, c"", ids.recursive, Attributes::NONE, Attributes::NONE, Propagation::Keep, Some(map)).map_err(|e| {
-        Error::new("map", format!("ids of the mount on {}", target.display()), io_text(&e))
-            .hint("its file system may not support idmapped mounts")
+        Error::new("map", format!("ids of the mount on {}", target.display()), io_text(&e)).hint("its file system may not support idmapped mounts")
     })
 }
 

@@ -126,7 +126,10 @@ fn accompany(plan: &Plan, layout: &Layout, made: &mut Made, claim: &mut Claim, l
     parcel::send(go, plan, made).context("send", "prepared mounts to the payload")?;
     made.slots.clear();
     match &plan.spec.bundle {
-        Some(bundle) => hooks::at_runtime(plan, bundle, launched.pid, go),
+        Some(bundle) => {
+            made.hooked = true;
+            hooks::at_runtime(plan, bundle, launched.pid, go)
+        }
         None => Ok(()),
     }
 }

@@ -44,6 +44,8 @@ pub struct Made {
     pub notify: Option<OwnedFd>,
     /// The machine's cgroup.
     pub cgroup: Option<MachineCgroup>,
+    /// Hooks may have run: those of the end have to, too.
+    pub(super) hooked: bool,
     /// Namespaces that are joined: kind, descriptor.
     pub(super) joined: Vec<(u32, OwnedFd)>,
     /// The disk image the tree is in.
@@ -164,7 +166,8 @@ fn run_step(step: &HostStep, plan: &Plan, layout: &Layout, claim: &mut Claim, ma
         HostStep::TemporaryDirectory(_) => temporary_directory(claim, made)?,
         HostStep::MakeCgroup => make_cgroup(plan, layout, claim, made)?,
         HostStep::Prepare(slot, what) => {
-            let fd = prepare(what, plan, claim, made).map_err(|e| if e.verb.is_empty() { Error::new("prepare", what.to_string(), e.cause) } else { e })?;
+            let fd =
+                prepare(what, plan, claim, made).map_err(|e| if e.verb.is_empty() { Error::new("prepare", what.to_string(), e.cause) } else { e })?;
             made.slots[slot.0] = Some(fd);
         }
         HostStep::OpenConsole { pts, dev } => open_console(*pts, *dev, plan.window, made)?,

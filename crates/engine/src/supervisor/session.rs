@@ -106,7 +106,9 @@ pub fn run(spec: &MachineSpec, mut session: Session<'_>) -> Result<u8> {
                 if let Err(left) = claim.release() {
                     (session.talk)(Talk::Left(&left.into()));
                 }
-                after_stop(&plan, &mut session);
+                if made.hooked {
+                    after_stop(&plan, &mut session);
+                }
                 return Err(error);
             }
         }

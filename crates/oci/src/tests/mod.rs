@@ -163,7 +163,11 @@ fn refusals_name_their_key() {
         ("/linux/resources", json!({"unified": {"../x": "1"}}), "no file of a cgroup"),
         ("/linux/resources", json!({"unified": {"cgroup.procs": "1"}}), "unified"),
         ("/linux/resources", json!({"devices": [{"allow": true, "access": "x"}]}), "linux.resources.devices[0].access"),
-        ("/linux/resources", json!({"devices": [{"allow": true}, {"allow": false, "type": "c", "major": 8, "access": "r"}]}), "devices[1]: not implemented yet"),
+        (
+            "/linux/resources",
+            json!({"devices": [{"allow": true}, {"allow": false, "type": "c", "major": 8, "access": "r"}]}),
+            "devices[1]: not implemented yet",
+        ),
         ("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_NOTIFY"}), "linux.seccomp.defaultAction: SCMP_ACT_NOTIFY: not implemented yet"),
         ("/linux/seccomp", json!({"defaultAction": "ALLOW"}), "no action"),
         ("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "defaultErrnoRet": 1}), "errnoRet"),
@@ -172,7 +176,11 @@ fn refusals_name_their_key() {
         ("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "flags": ["SECCOMP_FILTER_FLAG_LOG"]}), "not implemented yet"),
         ("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["x86"]}), "no architecture"),
         ("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": [], "action": "SCMP_ACT_ALLOW"}]}), "names"),
-        ("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["a"], "action": "SCMP_ACT_ALLOW", "args": [{"index": 6, "value": 0, "op": "SCMP_CMP_EQ"}]}]}), "args.index"),
+        (
+            "/linux/seccomp",
+            json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["a"], "action": "SCMP_ACT_ALLOW", "args": [{"index": 6, "value": 0, "op": "SCMP_CMP_EQ"}]}]}),
+            "args.index",
+        ),
     ] {
         let said_so = refused(&with(pointer, value.clone()));
         assert!(said_so.contains(said), "{pointer} {value}: {said_so}");
@@ -198,14 +206,18 @@ fn hostile_texts() {
 #[test]
 fn mount_options() {
     let mount = |value: Value| compiled(&with("/mounts", json!([value]))).bundle.unwrap().mounts.remove(0);
-    let made = mount(json!({"destination": "/a/../b//c", "type": "tmpfs", "source": "t", "options": ["ro", "rw", "nosuid", "noatime", "size=1m", "huge"]}));
+    let made =
+        mount(json!({"destination": "/a/../b//c", "type": "tmpfs", "source": "t", "options": ["ro", "rw", "nosuid", "noatime", "size=1m", "huge"]}));
     assert_eq!(made.target, Path::new("/a/../b/c"), "what `..` means is found out in the root");
     assert_eq!((made.attributes.set, made.attributes.clear & 1), (0x2 | 0x10, 1));
-    assert_eq!(made.source, BundleSource::Fresh {
-        file_system: "tmpfs".into(),
-        source: "t".into(),
-        options: vec![("size".into(), "1m".into()), ("huge".into(), String::new())]
-    });
+    assert_eq!(
+        made.source,
+        BundleSource::Fresh {
+            file_system: "tmpfs".into(),
+            source: "t".into(),
+            options: vec![("size".into(), "1m".into()), ("huge".into(), String::new())]
+        }
+    );
     let bound = mount(json!({"destination": "rel", "source": "sub", "options": ["rbind", "ro", "rnoexec", "rshared", "strictatime"]}));
     assert_eq!(bound.target, Path::new("/rel"));
     assert_eq!(bound.source, BundleSource::Bind { path: "/srv/bundle/sub".into(), recursive: true, map: None });
@@ -254,16 +266,25 @@ fn device_rules_in_order() {
     let has = |rules: Value, line: &str| of(rules).iter().any(|l| l == line);
     assert!(has(json!([{"allow": true, "type": "c", "major": 10, "minor": 229, "access": "rw"}]), "c 10:229 rw"));
     assert!(!has(json!([{"allow": true, "type": "c", "major": 10, "minor": 229, "access": "rw"}, {"allow": false}]), "c 10:229 rw"));
-    assert!(has(json!([{"allow": true, "type": "b", "major": 8, "minor": -1}, {"allow": false, "type": "b", "major": 8, "access": "w"}]), "b 8:* rm"));
+    assert!(has(
+        json!([{"allow": true, "type": "b", "major": 8, "minor": -1}, {"allow": false, "type": "b", "major": 8, "access": "w"}]),
+        "b 8:* rm"
+    ));
     // What every container may use it may use whatever is denied, as with runc.
     assert!(has(json!([{"allow": false, "type": "c", "major": 1, "minor": 3}]), "c 1:3 rwm"));
 }
 
 #[test]
 fn process_sets_and_joined_namespaces() {
-    let spec = compiled(&with("/process/capabilities", json!({"permitted": ["CAP_KILL", "CAP_CHOWN"], "inheritable": ["CAP_KILL"], "ambient": ["CAP_KILL", "CAP_CHOWN"]})));
+    let spec = compiled(&with(
+        "/process/capabilities",
+        json!({"permitted": ["CAP_KILL", "CAP_CHOWN"], "inheritable": ["CAP_KILL"], "ambient": ["CAP_KILL", "CAP_CHOWN"]}),
+    ));
     assert_eq!(spec.process.ambient, CapSet::of(&[CapName::KILL]), "only what is inheritable can be ambient");
-    let spec = compiled(&with("/linux/namespaces", json!([{"type": "mount"}, {"type": "uts"}, {"type": "network", "path": "/run/netns/a"}, {"type": "cgroup"}])));
+    let spec = compiled(&with(
+        "/linux/namespaces",
+        json!([{"type": "mount"}, {"type": "uts"}, {"type": "network", "path": "/run/netns/a"}, {"type": "cgroup"}]),
+    ));
     assert_eq!(spec.network.mode, NetworkMode::Host, "nothing new");
     let bundle = spec.bundle.unwrap();
     assert_eq!(bundle.join.len(), 1);

@@ -53,14 +53,8 @@ fn user(process: &Process<'_>, exact: &ExactProcess) -> Result<User, Failure> {
     if process.spec.user.is_some() {
         return find_user(process.spec);
     }
-    let plain = User {
-        name: exact.uid.to_string(),
-        uid: exact.uid,
-        gid: exact.gid,
-        groups: exact.groups.clone(),
-        home: "/".into(),
-        shell: "/bin/sh".into(),
-    };
+    let plain =
+        User { name: exact.uid.to_string(), uid: exact.uid, gid: exact.gid, groups: exact.groups.clone(), home: "/".into(), shell: "/bin/sh".into() };
     if process.spec.env.iter().any(|entry| name_of(entry.as_bytes()) == b"HOME") {
         return Ok(plain);
     }

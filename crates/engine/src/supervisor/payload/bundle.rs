@@ -39,6 +39,12 @@ impl Payload<'_> {
             BundleStep::ReadOnly(paths) => paths.iter().try_for_each(|path| self.read_only(path)),
             BundleStep::Pivot(p) => self.bundle_pivot(*p),
             BundleStep::Domainname(name) => proc::set_domainname(name.as_bytes()).map_err(|e| Failure::new("set", "domain name", e)),
+            BundleStep::OomScore(score) => {
+                let failed = |e: Errno| Failure::new("write", "/proc/self/oom_score_adj", e);
+                let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV;
+                let file = rustix::fs::openat2(own_proc()?, "self/oom_score_adj", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty(), resolve);
+                rustix::io::write(file.map_err(failed)?, score.to_string().as_bytes()).map(drop).map_err(failed)
+            }
             BundleStep::Labels { apparmor, selinux } => self.labels(apparmor.as_deref(), selinux.as_deref()),
         }
     }
@@ -189,7 +195,8 @@ impl Payload<'_> {
 
     fn create_container_hooks(&self) -> Step {
         let Some(bundle) = &self.plan.spec.bundle else { return Ok(()) };
-        let state = hooks::state(self.plan, bundle, "creating", Some(std::process::id() as i32)).map_err(|e| Failure::new("write", "state for hooks", e))?;
+        let state =
+            hooks::state(self.plan, bundle, "creating", Some(std::process::id() as i32)).map_err(|e| Failure::new("write", "state for hooks", e))?;
         hooks::run("createContainer", &bundle.hooks.create_container, state.as_fd(), Path::new("/"))
             .map_err(|e| Failure::new("run", e.object, io::Error::other(e.cause)))
     }
