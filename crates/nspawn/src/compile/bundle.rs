@@ -74,9 +74,10 @@ impl Draft<'_> {
         }
         match self.spec.bundle {
             Some(_) => Ok(()),
-            None => Err(UsageError::NotYet {
-                what: entry.row.name(),
-                reason: "systemd-nspawn's own command line has it: `hostel nspawn --oci-bundle=PATH`",
+            None => Err(UsageError::Request {
+                what: "use --oci-bundle= here",
+                why: "only systemd-nspawn's own command line has it",
+                hint: Some("`hostel nspawn --oci-bundle=PATH` runs it".into()),
             }),
         }
     }
