@@ -21,16 +21,21 @@ base() {
   local dir=$BASES/$1
   exec 7>"$BASES/$1.lock"; flock 7
   if [ ! -d "$dir" ]; then
-    rm -rf "$dir.new"; mkdir "$dir.new"; chmod 755 "$dir.new"
-    flock "$LOCK" mmdebstrap --quiet --variant=minbase --format=directory --skip=cleanup/apt/lists \
-      --aptopt='Acquire::Check-Valid-Until "false"' --aptopt='Acquire::Languages "none"' --aptopt='Apt::Install-Recommends "false"' \
-      --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
-      --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/info/*' --dpkgopt=force-unsafe-io \
-      "$1" "$dir.new" "$MIRROR" </dev/null >&2 || { rm -rf "$dir.new"; return 1; }
+    # A mirror may fail once. Without our descriptor: mmdebstrap names one of its own in a script for dash, which knows ten.
+    minimal "$1" "$dir.new" 7>&- || { echo "bootstrap $1: once more" >&2; minimal "$1" "$dir.new" 7>&-; } || { rm -rf "$dir.new"; return 1; }
     mv "$dir.new" "$dir"
   fi
   exec 7>&-
   echo "$dir"
+}
+minimal() { # SUITE DIR
+  rm -rf "$2"; mkdir "$2"; chmod 755 "$2"
+  flock -o "$LOCK" mmdebstrap --quiet --variant=minbase --format=directory --skip=cleanup/apt/lists \
+    --aptopt='Acquire::Check-Valid-Until "false"' --aptopt='Acquire::Retries "3"' \
+    --aptopt='Acquire::Languages "none"' --aptopt='Apt::Install-Recommends "false"' \
+    --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
+    --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/info/*' --dpkgopt=force-unsafe-io \
+    "$1" "$2" "$MIRROR" </dev/null >&2
 }
 
 # bootstrap TARGET SUITE PACKAGE,PACKAGE: a copy of the base with these packages in it
@@ -144,7 +149,7 @@ build_tini() { # a stub as PID 1, a shell below it
 }
 
 ALL="busybox bbinit debian sysvinit openrc runit tini s6 finit openrc-init trixie sysvinit3 sid"
-recipe() { { declare -f "build_$1" base bootstrap systemd_up inittab_up; [ "$1" = bbinit ] && declare -f build_busybox; echo "$UP"; } | sha256sum | cut -d' ' -f1; }
+recipe() { { declare -f "build_$1" base minimal bootstrap systemd_up inittab_up; [ "$1" = bbinit ] && declare -f build_busybox; echo "$UP"; } | sha256sum | cut -d' ' -f1; }
 made() { [ -d "$TREES/$1" ] && [ "$(cat "$TREES/.$1.recipe" 2>/dev/null)" = "$(recipe "$1")" ]; }
 
 # our own second half: a process of its own, as bash ignores `set -e` inside an `if`

@@ -6,6 +6,7 @@
 #   scripts/vm.sh [--verbose] systemd        on the host run by systemd, pure cgroup v2
 #   scripts/vm.sh [--verbose] sysvinit       on the host run by sysvinit, no cgroup mounted
 #   scripts/vm.sh systemd memory devices     some cases of tests/vm/cases
+#   scripts/vm.sh --build                    nothing but the set-up
 set -euo pipefail
 cd "$(dirname "$0")/.."
 skip() { echo "virtual machines: skipped: $*"; exit 0; }
@@ -38,5 +39,6 @@ if [ -n "$missing$qemu" ]; then
   [ -n "$installed" ] || skip "apt-get cannot install:$missing $qemu"
 fi
 scripts/trees.sh busybox debian
+[ "${1:-}" != --build ] || exec tests/vm/build.sh systemd sysvinit
 hostel=${HOSTEL_BIN:-$(scripts/build.sh | sed -n 1p)}
 exec tests/vm/suite.sh "$hostel" "$@"

@@ -1,4 +1,4 @@
-//! Where measuring happens: static programs, a small tree, a mount namespace whose /run is its own.
+//! Where measuring happens: static programs, a small tree, a mount namespace whose /run is its own, a network of its own.
 //!
 //! Everything made here vanishes at the end: the mounts with the namespace, the work directory and the cgroups by `Drop`.
 
@@ -38,11 +38,11 @@ pub(crate) fn is_inside() -> bool {
     std::env::var_os(PROGRAMS).is_some()
 }
 
-/// Runs this program again in a mount namespace of its own.
+/// Runs this program again in a mount and a network namespace of its own.
 pub(crate) fn enter(args: &[String], options: &Options, programs: &Path) -> Result<()> {
     let own = std::env::current_exe().map_err(|e| format!("find this program: {e}"))?;
     let mut command = Command::new("unshare");
-    command.args(["--mount", "--propagation", "private"]);
+    command.args(["--mount", "--net", "--propagation", "private"]);
     if options.realtime {
         command.args(["chrt", "--fifo", "1"]);
     }

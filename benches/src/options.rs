@@ -6,7 +6,7 @@ use crate::Result;
 pub(crate) const HELP: &str = "\
 hostel-bench SCENARIO [OPTIONS]
 
-scenarios: start variants exec parse density size all
+scenarios: start variants network exec parse density size all
 
 options:
   --rounds N        samples of each command (40)
@@ -27,15 +27,17 @@ options:
 pub(crate) enum Scenario {
     Start,
     Variants,
+    Network,
     Exec,
     Parse,
     Density,
     Size,
 }
 
-const SCENARIOS: [(&str, Scenario); 6] = [
+const SCENARIOS: [(&str, Scenario); 7] = [
     ("start", Scenario::Start),
     ("variants", Scenario::Variants),
+    ("network", Scenario::Network),
     ("exec", Scenario::Exec),
     ("parse", Scenario::Parse),
     ("density", Scenario::Density),

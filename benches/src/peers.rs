@@ -9,6 +9,9 @@ use crate::Result;
 use crate::bed::Bed;
 use crate::runner::Row;
 
+/// The bridge LXC's cable leads to: as lxcbr0, but of the bench's own network.
+const BRIDGE: &str = "benchbr0";
+
 /// Name of the peers' cgroups.
 const GROUP: &str = "hostel-bench";
 
@@ -17,9 +20,12 @@ pub(crate) fn configure(bed: &Bed) -> Result<()> {
     for program in ["true", "sleep"] {
         let bundle = bed.work.join(format!("oci-{program}"));
         write(&bundle, "config.json", &oci(&bed.tree, program))?;
-        write(&bed.work.join("lxc").join(program), "config", &lxc(&bed.tree, program))?;
+        write(&bed.work.join("lxc").join(program), "config", &lxc(&bed.tree, program, "lxc.net.0.type = none"))?;
     }
-    Ok(())
+    let bridged = format!(
+        "lxc.net.0.type = veth\nlxc.net.0.link = {BRIDGE}\nlxc.net.0.flags = up\nlxc.net.0.ipv4.address = 10.0.3.2/24\nlxc.net.0.ipv4.gateway = 10.0.3.1"
+    );
+    write(&bed.work.join("lxc/bridged"), "config", &lxc(&bed.tree, "true", &bridged))
 }
 
 fn write(dir: &Path, name: &str, text: &str) -> Result<()> {
@@ -75,9 +81,9 @@ fn oci(tree: &str, program: &str) -> String {
     .to_string()
 }
 
-fn lxc(tree: &str, program: &str) -> String {
+fn lxc(tree: &str, program: &str, network: &str) -> String {
     format!(
-        "lxc.rootfs.path = dir:{tree}\nlxc.uts.name = bench\nlxc.net.0.type = none\nlxc.mount.auto = proc:mixed sys:ro\nlxc.autodev = 1\n\
+        "lxc.rootfs.path = dir:{tree}\nlxc.uts.name = bench\n{network}\nlxc.mount.auto = proc:mixed sys:ro\nlxc.autodev = 1\n\
          lxc.pty.max = 1024\nlxc.tty.max = 0\nlxc.apparmor.profile = unconfined\nlxc.init.cmd = /bin/{program}\nlxc.cgroup.dir = {GROUP}/lxc-{program}\n"
     )
 }
@@ -95,6 +101,14 @@ fn viewed_row(bed: &Bed, name: &'static str, words: &[&str]) -> Row {
         row.argv = bed.v1_view.iter().cloned().chain(argv).collect();
     }
     row
+}
+
+/// LXC with a cable to a bridge and an address given in its configuration; what lxc-net does for a whole host is done once here.
+pub(crate) fn bridged(bed: &Bed) -> Row {
+    let script = format!("ip link add {BRIDGE} type bridge && ip addr add 10.0.3.1/24 dev {BRIDGE} && ip link set {BRIDGE} up");
+    quietly(&["sh", "-c", &script]);
+    let place = bed.at("lxc");
+    viewed_row(bed, "lxc-execute on a bridge", &["lxc-execute", "-P", &place, "-n", "bridged", "--", "/bin/true"])
 }
 
 /// One start of each peer, the job as near to `hostel nspawn -q -D TREE /bin/true` as each does it.

@@ -12,6 +12,7 @@ pub(crate) fn run(scenario: Scenario, bed: &Bed, options: &Options) -> Result<Re
     match scenario {
         Scenario::Start => rows(scenario, start(bed, options), options),
         Scenario::Variants => rows(scenario, variants(bed), options),
+        Scenario::Network => network(bed, options),
         Scenario::Parse => rows(scenario, parse(bed), options),
         Scenario::Exec => exec(bed, options),
         Scenario::Density => density::run(bed, options),
@@ -92,6 +93,28 @@ fn variants(bed: &Bed) -> Vec<Row> {
         )
         .against("floor +net"),
     ]
+}
+
+/// What a network costs: links, then address, translation and names, then a zone in which another machine is already.
+fn network(bed: &Bed, options: &Options) -> Result<Report> {
+    let other =
+        Machine::start(bed, "bench-zone", &["nspawn", "-q", "-M", "bench-zone", "--network-zone=bench", "-D", &bed.other_tree, "/bin/sleep"])?;
+    let ours = |name, words: &[&str]| {
+        let all: Vec<&str> = [bed.hostel.as_str(), "nspawn", "-q", "-D", &bed.tree].iter().chain(words).chain(&["/bin/true"]).copied().collect();
+        Row::new(name, &all)
+    };
+    let list = vec![
+        ours("hostel --private-network", &["--private-network"]),
+        ours("hostel -n, no addresses", &["-n", "--network-config=none"]),
+        ours("hostel -n", &["-n"]),
+        ours("hostel --network-zone", &["--network-zone=bench"]),
+        ours("hostel --network-zone -p", &["--network-zone=bench", "-p", "18080:80"]),
+        peers::bridged(bed),
+        Row::of_peer("systemd-nspawn -n", &["systemd-nspawn", "-q", "--register=no", "--keep-unit", "-n", "-D", &bed.tree, "/bin/true"]),
+    ];
+    let report = rows(Scenario::Network, list, options);
+    drop(other);
+    report
 }
 
 /// What a command line costs before anything is done.

@@ -47,6 +47,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.first().map(String::as_str) {
         Some("in-groups") => in_groups(),
+        Some("with-udev") => with_udev(),
         Some("inside") => report::run(&args[1..]),
         Some("--list") => {
             table::all().iter().for_each(|s| println!("{}", s.name));
@@ -95,4 +96,26 @@ fn in_groups() -> ExitCode {
     let error = error.unwrap_or_else(|| Command::new(&program).args(words).exec().to_string());
     eprintln!("in-groups: {}: {error}", program.display());
     ExitCode::from(125)
+}
+
+/// `with-udev PROGRAM ARGS…`: in the mount namespace that this process has for itself, /run gets a socket on which udev would
+/// listen, and the program is run. systemd-nspawn only looks whether somebody is there.
+fn with_udev() -> ExitCode {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
+    let run = || -> std::io::Result<std::process::ExitStatus> {
+        rustix::mount::mount("run", "/run", "tmpfs", rustix::mount::MountFlags::empty(), Some(c"mode=755"))?;
+        std::fs::create_dir("/run/udev")?;
+        let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        bind(&socket, &SocketAddrUnix::new("/run/udev/control")?)?;
+        listen(&socket, 100)?;
+        let words: Vec<_> = std::env::args_os().skip(2).collect();
+        Command::new(words.first().ok_or(std::io::ErrorKind::InvalidInput)?).args(&words[1..]).status()
+    };
+    match run() {
+        Ok(status) => ExitCode::from(status.code().and_then(|c| u8::try_from(c).ok()).unwrap_or(125)),
+        Err(e) => {
+            eprintln!("with-udev: {e}");
+            ExitCode::from(125)
+        }
+    }
 }

@@ -133,6 +133,11 @@ fn command_line(side: Side, scenario: &Scenario, programs: &Programs, place: &Pl
         words.extend(["unshare", "-m", "--", "sh", "-ec", "mount --bind \"$1\" /etc/systemd; shift; exec \"$@\"", "sh"].map(OsString::from));
         words.push(settings_dir(place).into());
     }
+    if scenario.udev {
+        words.extend(["unshare", "-m", "--"].map(OsString::from));
+        words.extend(std::env::current_exe().map(OsString::from));
+        words.push("with-udev".into());
+    }
     words.extend(programs.call(side));
     if scenario.usual {
         words.extend(["-q", "--register=no", "--keep-unit", "-D"].map(OsString::from));

@@ -77,6 +77,8 @@ pub(crate) struct Scenario {
     pub(crate) env: Vec<(&'static str, &'static str)>,
     /// In a network namespace made for it.
     pub(crate) own_network: bool,
+    /// In a mount namespace with a fresh /run in which something listens where udev does: the original wants that for images.
+    pub(crate) udev: bool,
     /// What /etc/systemd/nspawn/NAME.nspawn says, in a mount namespace where nothing else is below /etc/systemd.
     pub(crate) settings: Option<&'static str>,
     pub(crate) limit: Duration,
@@ -97,6 +99,7 @@ impl Scenario {
             after: "",
             env: Vec::new(),
             own_network: false,
+            udev: false,
             settings: None,
             limit: Duration::from_secs(30),
         }
@@ -167,6 +170,12 @@ impl Scenario {
     /// In a network namespace of its own, with loopback down.
     pub(crate) fn own_network(mut self) -> Self {
         self.own_network = true;
+        self
+    }
+
+    /// With an udev that does nothing.
+    pub(crate) fn udev(mut self) -> Self {
+        self.udev = true;
         self
     }
 

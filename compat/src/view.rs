@@ -170,9 +170,11 @@ fn terminal(tty: &Value, put: &mut impl FnMut(String, String)) {
     }
 }
 
-/// The topmost mount at each place, and where it comes from when it is no fresh file system.
+/// The topmost mount at each place, and where it comes from when it is no fresh file system. The list is in the order in which
+/// mounts were made (since Linux 6.8), not attached; what lies on another at the same place has that one for its parent.
 fn mounts(list: &Value, put: &mut impl FnMut(String, String)) {
-    for mount in array(list) {
+    let covered = |mount: &Value| array(list).iter().any(|m| m["parent"] == mount["id"] && m["target"] == mount["target"] && m["id"] != mount["id"]);
+    for mount in array(list).iter().filter(|m| !covered(m)) {
         let target = word(&mount["target"]);
         let sorted = |v: &Value| {
             let mut words: Vec<String> = array(v).iter().map(word).collect();

@@ -1,19 +1,23 @@
 //! One test's place on the machine, and its cleaning up.
 
+use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::fs::FlockOperation;
 use rustix::process::Pid;
 
-use crate::leftovers::Leftovers;
+use crate::leftovers::{Leftovers, forget_kept_groups};
 use crate::{Invocation, Tree};
 
 /// A scratch directory, a state directory and names that no other test has.
 pub struct Bed {
     id: String,
     dir: PathBuf,
+    /// Its lock says that the bed is in use.
+    _held: File,
     next: AtomicU32,
     pub(crate) undo: std::sync::Mutex<Vec<Undo>>,
     allow_leftovers: std::cell::Cell<bool>,
@@ -50,13 +54,19 @@ impl Bed {
         // What a killed supervisor leaves behind becomes our child instead of PID 1's: seen, killed, reaped.
         let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
         reap_machines_orphans();
+        own_network();
         let id = format!("t{}{}", base36(std::process::id()), base36(BEDS.fetch_add(1, Ordering::Relaxed)));
         let top = std::env::var_os("HOSTEL_TEST_DIR").map_or_else(|| PathBuf::from("/var/tmp/hostel-tests"), PathBuf::from);
         let dir = top.join(&id);
-        let _ = std::fs::remove_dir_all(&dir);
+        let _ = std::fs::create_dir_all(&top);
+        // Nobody sweeps a bed that is not locked yet.
+        let all = hold(&top, FlockOperation::LockExclusive);
+        sweep(&top);
         std::fs::create_dir_all(dir.join("run")).unwrap_or_else(|e| panic!("make {}: {e}", dir.display()));
         let _ = std::fs::set_permissions(dir.join("run"), std::fs::Permissions::from_mode(0o700));
-        let bed = Bed { id, dir, next: AtomicU32::new(0), undo: Default::default(), allow_leftovers: Default::default() };
+        let held = hold(&dir, FlockOperation::NonBlockingLockExclusive).unwrap_or_else(|| panic!("lock {}: it is in use", dir.display()));
+        drop(all);
+        let bed = Bed { id, dir, _held: held, next: AtomicU32::new(0), undo: Default::default(), allow_leftovers: Default::default() };
         Some(bed)
     }
 
@@ -162,8 +172,11 @@ impl Drop for Bed {
             let _ = rustix::mount::unmount(path, rustix::mount::UnmountFlags::DETACH);
         }
         Leftovers::of(&self.id, &self.dir).remove();
+        forget_kept_groups();
         if std::env::var_os("HOSTEL_TEST_KEEP").is_none() {
             remove_tree(&self.dir);
+        } else {
+            let _ = std::fs::write(self.dir.join(KEPT), "");
         }
         if !left.is_empty() && !std::thread::panicking() {
             panic!("the test left over: {left:#?}");
@@ -171,8 +184,33 @@ impl Drop for Bed {
     }
 }
 
+/// In beds that are there to be looked at.
+const KEPT: &str = "kept";
+
+/// Locks a directory for as long as the file is open.
+fn hold(dir: &Path, how: FlockOperation) -> Option<File> {
+    let file = File::open(dir).ok()?;
+    rustix::io::retry_on_intr(|| rustix::fs::flock(&file, how)).ok()?;
+    Some(file)
+}
+
+/// Takes away what tests left that were killed (by a time limit, by hand) and so could not clean up.
+fn sweep(top: &Path) {
+    for entry in std::fs::read_dir(top).into_iter().flatten().flatten() {
+        let (dir, id) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+        // Others have directories here, too: a bed has a state directory.
+        if !id.starts_with('t') || !dir.join("run").is_dir() || dir.join(KEPT).exists() {
+            continue;
+        }
+        if let Some(_held) = hold(&dir, FlockOperation::NonBlockingLockExclusive) {
+            Leftovers::of(&id, &dir).remove();
+            remove_tree(&dir);
+        }
+    }
+}
+
 /// Removes a directory even when a machine made files in it immutable or the like; never crosses into a mount.
-fn remove_tree(dir: &Path) {
+pub(crate) fn remove_tree(dir: &Path) {
     if std::fs::remove_dir_all(dir).is_err() {
         let _ = std::process::Command::new("chattr").args(["-R", "-f", "-i", "-a"]).arg(dir).stderr(std::process::Stdio::null()).status();
         if let Err(e) = std::fs::remove_dir_all(dir) {
@@ -202,6 +240,17 @@ fn reap_machines_orphans() {
             }
         });
     });
+}
+
+/// Gives this thread, and what it starts, a network of its own: machines with addresses change forwarding and nftables of
+/// their host, and that must not be this machine.
+fn own_network() {
+    use rustix::thread::UnshareFlags;
+    // Deprecated for the sake of flags that part threads from descriptors; this one does not.
+    #[allow(deprecated)]
+    if rustix::thread::unshare(UnshareFlags::NEWNET).is_ok() {
+        let _ = std::process::Command::new("ip").args(["link", "set", "lo", "up"]).status();
+    }
 }
 
 fn base36(mut n: u32) -> String {

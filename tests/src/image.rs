@@ -90,8 +90,11 @@ impl Bed {
         let total: u64 = parts.iter().map(length).sum::<u64>() + 2;
         let disk = self.zeros(&format!("{}.raw", self.name()), total << 20);
         let mut script = format!("label: {label}\n");
+        // With their places: on a disk of up to 4 MiB sfdisk would begin at sector 34.
+        let mut at = 1u64;
         for part in parts {
-            script.push_str(&format!("size={}MiB, {}\n", length(part), part.script));
+            script.push_str(&format!("start={at}MiB, size={}MiB, {}\n", length(part), part.script));
+            at += length(part);
         }
         run("sfdisk", &["-q", disk.to_str().unwrap_or_default()], &script);
         let mut at = 1u64;

@@ -1,4 +1,5 @@
-//! What a test left on the machine: found by the test's own word, which is in every name it used.
+//! What a test left on the machine: found by the test's own word, which is in every name it used, and by the names that hostel
+//! gave to machines of its state directory.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,7 +20,11 @@ pub(crate) struct Leftovers {
 impl Leftovers {
     /// Looks for `id`, below and outside of the scratch directory `dir`.
     pub(crate) fn of(id: &str, dir: &Path) -> Leftovers {
-        Leftovers { processes: processes(id), cgroups: cgroups(id), mounts: mounts(id), links: links(id), loops: loops(dir), state: state(id, dir) }
+        let mut words = vec![id.to_owned()];
+        words.extend(list(&dir.join("run/machines")).iter().filter_map(|p| Some(p.file_name()?.to_string_lossy().into_owned())));
+        let ours = |text: &str| words.iter().any(|word| text.contains(word.as_str()));
+        let (processes, cgroups, mounts, links) = (processes(&ours), cgroups(&ours), mounts(&ours), links(&ours));
+        Leftovers { processes, cgroups, mounts, links, loops: loops(dir), state: state(id, dir) }
     }
 
     /// One line each.
@@ -62,11 +67,18 @@ impl Leftovers {
         for device in &self.loops {
             let _ = std::process::Command::new("losetup").arg("-d").arg(device).status();
         }
+        // Elsewhere a name that has our word in it may be somebody's by chance.
+        for path in self.state.iter().filter(|path| ["/run/hostel", "/var/lib/hostel"].iter().any(|ours| path.starts_with(ours))) {
+            match path.symlink_metadata() {
+                Ok(meta) if meta.is_dir() => crate::bed::remove_tree(path),
+                _ => drop(std::fs::remove_file(path)),
+            }
+        }
     }
 }
 
 /// Our children that no command of the test owns (a killed supervisor's payload comes to us), and whoever is in a cgroup of ours.
-fn processes(id: &str) -> Vec<(i32, String)> {
+fn processes(ours: &dyn Fn(&str) -> bool) -> Vec<(i32, String)> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse::<i32>().ok()) else { continue };
@@ -74,7 +86,7 @@ fn processes(id: &str) -> Vec<(i32, String)> {
             continue;
         }
         let read = |name: &str| String::from_utf8_lossy(&std::fs::read(entry.path().join(name)).unwrap_or_default()).replace('\0', " ");
-        let of_ours = read("cgroup").lines().any(|l| l.rsplit(':').next().is_some_and(|path| path.contains(id)));
+        let of_ours = read("cgroup").lines().any(|l| l.rsplit(':').next().is_some_and(ours));
         let command = read("cmdline");
         let stat = read("stat");
         let mut after = stat.rsplit(')').next().unwrap_or("").split_whitespace();
@@ -87,14 +99,14 @@ fn processes(id: &str) -> Vec<(i32, String)> {
             }
             continue;
         }
-        if of_ours || command.contains(id) || (adopted && !command.is_empty()) {
+        if of_ours || ours(&command) || (adopted && !command.is_empty()) {
             found.push((pid, format!("({condition}) {}", command.trim())));
         }
     }
     found
 }
 
-fn cgroups(id: &str) -> Vec<PathBuf> {
+fn cgroups(ours: &dyn Fn(&str) -> bool) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut todo = vec![(PathBuf::from("/sys/fs/cgroup"), 0)];
     while let Some((dir, depth)) = todo.pop() {
@@ -103,7 +115,7 @@ fn cgroups(id: &str) -> Vec<PathBuf> {
                 continue;
             }
             let path = entry.path();
-            if path.to_string_lossy().contains(id) {
+            if ours(&path.to_string_lossy()) {
                 found.push(path.clone());
             }
             if depth < 6 {
@@ -115,17 +127,27 @@ fn cgroups(id: &str) -> Vec<PathBuf> {
     found
 }
 
-fn mounts(id: &str) -> Vec<PathBuf> {
-    let text = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    text.lines().filter(|l| l.contains(id)).filter_map(|l| l.split(' ').nth(4)).map(PathBuf::from).collect()
+/// Takes away what hostel keeps between machines, as `hostel clean` does: nobody in use of it loses anything.
+pub(crate) fn forget_kept_groups() {
+    let hierarchies = list(Path::new("/sys/fs/cgroup"));
+    for hierarchy in std::iter::once(PathBuf::from("/sys/fs/cgroup")).chain(hierarchies) {
+        for kept in ["hostel/.devices-1", "hostel"] {
+            let _ = std::fs::remove_dir(hierarchy.join(kept));
+        }
+    }
 }
 
-fn links(id: &str) -> Vec<String> {
-    let all = std::fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
-    let alias = |e: &std::fs::DirEntry| std::fs::read_to_string(e.path().join("ifalias")).unwrap_or_default();
-    all.filter(|e| e.file_name().to_string_lossy().contains(id) || alias(e).contains(id))
-        .map(|e| e.file_name().to_string_lossy().into_owned())
-        .collect()
+fn mounts(ours: &dyn Fn(&str) -> bool) -> Vec<PathBuf> {
+    let text = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    text.lines().filter(|l| ours(l)).filter_map(|l| l.split(' ').nth(4)).map(PathBuf::from).collect()
+}
+
+/// Of the test's own network, which /sys does not show.
+fn links(ours: &dyn Fn(&str) -> bool) -> Vec<String> {
+    let out = std::process::Command::new("ip").args(["-o", "link"]).output().map(|o| o.stdout).unwrap_or_default();
+    let text = String::from_utf8_lossy(&out).into_owned();
+    let name = |line: &str| line.split(": ").nth(1).map(|n| n.split('@').next().unwrap_or(n).to_string());
+    text.lines().filter(|line| ours(line)).filter_map(name).collect()
 }
 
 fn loops(dir: &Path) -> Vec<PathBuf> {
@@ -134,11 +156,28 @@ fn loops(dir: &Path) -> Vec<PathBuf> {
     all.filter(|e| backing(e).starts_with(&*dir.to_string_lossy())).map(|e| Path::new("/dev").join(e.file_name())).collect()
 }
 
+fn list(dir: &Path) -> Vec<PathBuf> {
+    std::fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path()).collect()
+}
+
+/// Where things with a machine's name are made.
+const PLACES: [&str; 10] = [
+    "/run/hostel",
+    "/run/hostel/machines",
+    "/run/hostel/logs",
+    "/var/lib/machines",
+    "/var/lib/hostel",
+    "/var/lib/hostel/machines",
+    "/run/netns",
+    "/dev/shm",
+    "/tmp",
+    "/var/tmp",
+];
+
 /// State directories, temporary directories and snapshots. The scratch directory itself is the test's.
 fn state(id: &str, dir: &Path) -> Vec<PathBuf> {
-    let list = |d: &Path| std::fs::read_dir(d).into_iter().flatten().flatten().map(|e| e.path()).collect::<Vec<_>>();
     let mut found: Vec<PathBuf> = list(&dir.join("run/machines"));
-    for place in ["/run/hostel", "/run/hostel/machines", "/var/lib/machines", "/var/lib/hostel", "/run/netns", "/dev/shm", "/tmp", "/var/tmp"] {
+    for place in PLACES {
         found.extend(list(Path::new(place)).into_iter().filter(|p| p.file_name().is_some_and(|n| n.to_string_lossy().contains(id))));
     }
     found.extend(list(dir).into_iter().filter(|p| {

@@ -15,6 +15,7 @@ mod terminal;
 mod trap;
 mod tree;
 mod view;
+mod wires;
 
 pub use bed::{Bed, eventually};
 pub use image::{Part, has};
@@ -23,6 +24,7 @@ pub use terminal::Terminal;
 pub use trap::Trap;
 pub use tree::Tree;
 pub use view::{Attempts, View};
+pub use wires::Wires;
 
 pub use rustix::process::Signal;
 pub use serde_json::Value;

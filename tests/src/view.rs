@@ -41,9 +41,11 @@ impl View {
     pub fn env(&self, name: &str) -> Option<String> {
         self.strings("/env").into_iter().find_map(|e| e.strip_prefix(name)?.strip_prefix('=').map(str::to_string))
     }
-    /// The topmost mount at exactly this path.
+    /// The topmost mount at exactly this path: the one that is not what another one at this path lies on. (Since Linux 6.8 the
+    /// list is in the order in which mounts were made, not attached.)
     pub fn mount(&self, target: &str) -> Option<&Value> {
-        self.0["mounts"].as_array()?.iter().rev().find(|m| m["target"] == target)
+        let here: Vec<&Value> = self.0["mounts"].as_array()?.iter().filter(|m| m["target"] == target).collect();
+        here.iter().rev().find(|m| !here.iter().any(|other| other["parent"] == m["id"] && other["id"] != m["id"])).copied()
     }
     /// Whether the topmost mount at this path has an option (`ro`, `nosuid`), of the mount or of its file system.
     pub fn mount_has(&self, target: &str, option: &str) -> bool {

@@ -75,6 +75,36 @@ impl<'a> Booted<'a> {
     }
 }
 
+/// The command that asks for the end is no zombie that keeps the machine from ending (it was, until the supervisor woke up).
+#[test]
+fn the_asking_command_is_reaped_at_once() {
+    let Some(bed) = Bed::start() else { return };
+    let Some(machine) = Booted::start(&bed, &OPENRC) else { return };
+    machine.wait_up();
+    std::thread::sleep(Duration::from_secs(3));
+    let supervisor = machine.row().and_then(|m| m["supervisor"].as_i64()).expect("a supervisor");
+    let stopping = bed.hostel(["stop", &machine.name]).start();
+    // A zombie of the supervisor's is seen at two looks in a row only if nobody reaps it.
+    let mut before: Vec<i64> = Vec::new();
+    let ended = eventually(LONG, || {
+        let now = zombies_of(supervisor);
+        let both: Vec<&i64> = now.iter().filter(|pid| before.contains(pid)).collect();
+        assert!(both.is_empty(), "not reaped: {both:?}");
+        before = now;
+        std::thread::sleep(Duration::from_millis(700));
+        stopping.has_ended()
+    });
+    assert!(ended, "it still runs");
+    stopping.finish(LONG).exits(0);
+    machine.assert_gone();
+}
+
+fn zombies_of(parent: i64) -> Vec<i64> {
+    let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+    let is_zombie = |pid: &i64| std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|s| s.contains(") Z "));
+    children.split_whitespace().filter_map(|c| c.parse().ok()).filter(is_zombie).collect()
+}
+
 #[track_caller]
 fn boots_and_stops(init: &'static Init) {
     let Some(bed) = Bed::start() else { return };

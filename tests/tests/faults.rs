@@ -483,3 +483,12 @@ fn a_thousand_binds() {
     let binds: Vec<String> = (0..1000).map(|n| format!("--bind-ro=/etc/hostname:/mnt/f{n}")).collect();
     bed.nspawn(&tree, &binds).args(["sh", "-c", "ls /mnt | wc -l"]).run().exits(0).prints("1000").within(Duration::from_secs(10));
 }
+
+#[test]
+fn more_read_only_binds_than_one_message_holds_with_ids_of_its_own() {
+    let Some(bed) = Bed::start() else { return };
+    let tree = bed.busybox();
+    let binds: Vec<String> = (0..300).map(|n| format!("--bind-ro=/etc/hostname:/mnt/f{n}")).collect();
+    let script = "ls /mnt | wc -l; grep -c ' /mnt/f[0-9]* ro,' /proc/self/mountinfo; mount -o remount,bind,rw /mnt/f299 2>/dev/null || echo locked";
+    bed.nspawn(&tree, ["-U"]).args(&binds).args(["sh", "-c", script]).run().exits(0).prints("300\n300\nlocked").within(Duration::from_secs(10));
+}

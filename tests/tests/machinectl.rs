@@ -214,7 +214,10 @@ fn a_list_of_what_starts_with_the_host() {
     assert!(status.contains(&format!("{}  running", one.name)) && status.contains(&format!("{}  -", two.name)), "{status}");
     // A third whose tree has gone keeps no other from starting.
     std::fs::write(bed.dir().join("etc/autostart/gone-away"), "").expect("write");
-    let outcome = autostart(&[]).exits(1);
+    let shown = autostart(&[]).exits(0).text();
+    let line = shown.lines().find(|line| line.starts_with(&two.name)).unwrap_or_default();
+    assert!(line.ends_with(" -"), "without a word it shows, and starts nothing: {shown}");
+    let outcome = autostart(&["start"]).exits(1);
     assert!(outcome.errors().contains("gone-away"), "{}", outcome.describe());
     wait_up(&bed, &two.name);
     run(&bed, &["disable", "gone-away", &one.name, "--now"]).exits(0);
@@ -318,6 +321,11 @@ fn copies_in_and_out() {
         bed.hostel(["cp", "hostname", &format!("{name}:/root/copy/")]).run().exits(0);
         sh(&bed, &name, "test -f /root/copy/hostname").exits(0);
         bed.hostel(["cp", &format!("{name}:/no/such"), "."]).run().exits(1);
+        // A file that says that it is empty.
+        bed.hostel(["cp", &format!("{name}:/proc/version"), "."]).run().exits(0);
+        let version = std::fs::read_to_string(bed.dir().join("version")).expect("copied");
+        assert_eq!(version, std::fs::read_to_string("/proc/version").expect("read"));
+        std::fs::remove_file(bed.dir().join("version")).expect("remove");
         std::fs::remove_file(bed.dir().join("hostname")).expect("remove");
         bed.hostel(["stop", &name]).run().exits(0);
     }
@@ -440,25 +448,32 @@ fn machines_of_systemd_nspawn() {
         println!("skipped: systemd-nspawn is not installed");
         return;
     }
-    let tree = bed.copy("bbinit");
-    let name = tree.name();
-    let original = Invocation::new("systemd-nspawn").args(["-q", "--register=no", "--keep-unit", "--console=pipe", "-bD"]).arg(tree.path());
-    let running = original.open_input().limit(Duration::from_secs(60)).through_shell(&in_groups(bed.id())).start();
-    let up = || bed.hostel(["enter", &name, "--", "test", "-e", "/run/hostel-test-up"]).run().code == Some(0);
-    assert!(eventually(SOON, up), "{}", bed.hostel(["enter", &name, "--", "true"]).run().describe());
-    bed.hostel(["exec", &name, "sh", "-c", "cat /proc/1/comm; exit 6"]).run().exits(6).prints("init");
-    bed.hostel(["nspawn-enter", &name]).input("exit 8\n").run().exits(8);
-    std::fs::write(bed.dir().join("file"), "in").expect("write");
-    bed.hostel(["cp", "file", &format!("{name}:/root/file")]).run().exits(0);
-    assert_eq!(std::fs::read_to_string(tree.at("/root/file")).expect("copied"), "in");
-    let outcome = bed.hostel(["nspawn-stop", "-v", "-t", "20", &name]).run().exits(0);
-    assert!(outcome.text().starts_with("Stopped machine"), "{}", outcome.describe());
-    // The leader has ended; the original notices by itself.
-    let ended = running.finish(Duration::from_secs(10));
-    assert!(!ended.timed_out, "{}", ended.describe());
-    bed.hostel(["nspawn-stop", &name]).run().exits(0);
-    remove_groups(bed.id());
-    let _ = std::fs::remove_dir_all(format!("/run/systemd/nspawn/propagate/{name}"));
+    // With the host's ids, and with its own.
+    for users in [&[][..], &["--private-users=1234567168:65536", "--private-users-ownership=chown"]] {
+        let tree = bed.copy("bbinit");
+        let name = tree.name();
+        let original =
+            Invocation::new("systemd-nspawn").args(["-q", "--register=no", "--keep-unit", "--console=pipe"]).args(users).arg("-bD").arg(tree.path());
+        let running = original.open_input().limit(Duration::from_secs(60)).through_shell(&in_groups(bed.id())).start();
+        let up = || bed.hostel(["enter", &name, "--", "test", "-e", "/run/hostel-test-up"]).run().code == Some(0);
+        assert!(eventually(SOON, up), "{}", bed.hostel(["enter", &name, "--", "true"]).run().describe());
+        bed.hostel(["exec", &name, "sh", "-c", "cat /proc/1/comm; exit 6"]).run().exits(6).prints("init");
+        bed.hostel(["nspawn-enter", &name]).input("exit 8\n").run().exits(8);
+        std::fs::write(bed.dir().join("file"), "in").expect("write");
+        bed.hostel(["cp", "file", &format!("{name}:/root/file")])
+            .run()
+            .exits(0)
+            .says(&format!("{name} is a machine of others (systemd-nspawn, process "));
+        assert_eq!(std::fs::read_to_string(tree.at("/root/file")).expect("copied"), "in");
+        let outcome = bed.hostel(["nspawn-stop", "-v", "-t", "20", &name]).run().exits(0);
+        assert!(outcome.text().starts_with("Stopped machine"), "{}", outcome.describe());
+        // The leader has ended; the original notices by itself.
+        let ended = running.finish(Duration::from_secs(10));
+        assert!(!ended.timed_out, "{}", ended.describe());
+        bed.hostel(["nspawn-stop", &name]).run().exits(0);
+        remove_groups(bed.id());
+        let _ = std::fs::remove_dir_all(format!("/run/systemd/nspawn/propagate/{name}"));
+    }
     bed.assert_clean();
 }
 
@@ -469,29 +484,51 @@ fn machines_of_lxc() {
         println!("skipped: lxc is not installed");
         return;
     }
+    for base in [None, Some("1234567168")] {
+        lxc_machine(&bed, base);
+    }
+    bed.assert_clean();
+}
+
+/// One whose ids are the host's, or begin at `base`.
+fn lxc_machine(bed: &Bed, base: Option<&str>) {
     let tree = bed.copy("bbinit");
     let (name, top) = (bed.name(), bed.fresh("lxc"));
     std::fs::create_dir_all(top.join(&name)).expect("mkdir");
-    let config = format!(
-        "lxc.rootfs.path = dir:{}\nlxc.uts.name = {name}\nlxc.net.0.type = none\nlxc.mount.auto = proc:mixed sys:ro\nlxc.autodev = 1\n\
+    // Its root may mount a sysfs only of a network of its own.
+    let network = if base.is_some() { "empty" } else { "none" };
+    let mut config = format!(
+        "lxc.rootfs.path = dir:{}\nlxc.uts.name = {name}\nlxc.net.0.type = {network}\nlxc.mount.auto = proc:mixed sys:ro\nlxc.autodev = 1\n\
          lxc.pty.max = 64\nlxc.tty.max = 0\nlxc.apparmor.profile = unconfined\nlxc.init.cmd = /sbin/init\nlxc.cgroup.dir = {}-lxc\n",
         tree.path().display(),
         bed.id()
     );
+    if let Some(base) = base {
+        config.push_str(&format!("lxc.idmap = u 0 {base} 65536\nlxc.idmap = g 0 {base} 65536\n"));
+        let owner = format!("{base}:{base}");
+        let given = std::process::Command::new("chown").args(["-hR", &owner]).arg(tree.path()).status();
+        assert!(given.is_ok_and(|s| s.success()), "chown");
+    }
     std::fs::write(top.join(&name).join("config"), config).expect("write");
-    let start = Invocation::new("lxc-start").args(["-P"]).arg(&top).args(["-n", &name, "-d"]).limit(Duration::from_secs(30));
+    let start = Invocation::new("lxc-start")
+        .args(["-P"])
+        .arg(&top)
+        .args(["-n", &name, "-d", "-l", "INFO", "-o"])
+        .arg(top.join("log"))
+        .limit(Duration::from_secs(30));
     let started = start.through_shell(&in_groups(bed.id())).run();
     if started.code != Some(0) {
-        println!("skipped: lxc-start does not start here: {}", started.describe());
+        println!("skipped: lxc-start does not start here: {}{}", started.describe(), std::fs::read_to_string(top.join("log")).unwrap_or_default());
         remove_groups(bed.id());
         return;
     }
     let up = || bed.hostel(["enter", &name, "--", "test", "-e", "/run/hostel-test-up"]).run().code == Some(0);
     assert!(eventually(SOON, up), "{}", bed.hostel(["enter", &name, "--", "true"]).run().describe());
     bed.hostel(["nspawn-enter", &name, "--no-network"]).input("exit 5\n").run().exits(5);
+    let own_ids = bed.hostel(["exec", &name, "cat", "/proc/self/uid_map"]).run().exits(0).text();
+    assert_eq!(own_ids.split_whitespace().nth(1), Some(base.unwrap_or("0")));
     bed.hostel(["nspawn-stop", &name, "-t", "20"]).run().exits(0);
     let gone = || bed.hostel(["enter", &name, "--", "true"]).run().code == Some(125);
     assert!(eventually(SOON, gone), "it is still found");
     remove_groups(bed.id());
-    bed.assert_clean();
 }

@@ -24,6 +24,18 @@ fn interactive_is_a_terminal_both_ways() {
     assert!(terminal.is_sane(), "the caller's terminal was left raw");
 }
 
+/// Whose mounts are locked has its terminal opened anew: ttyname(3) must find it.
+#[test]
+fn with_users_of_its_own_the_terminal_has_its_name() {
+    let Some(bed) = Bed::start() else { return };
+    let tree = bed.busybox();
+    let mut terminal = Terminal::start(bed.nspawn(&tree, ["-U", "sh", "-c", "tty; readlink /proc/self/fd/0; echo x >/dev/tty; exit 5"]));
+    terminal.expect("/dev/pts/0");
+    terminal.expect("/dev/pts/0");
+    terminal.expect("x");
+    assert_eq!(terminal.wait(SOON), 5);
+}
+
 #[test]
 fn the_console_is_the_machines_controlling_terminal() {
     let Some(bed) = Bed::start() else { return };

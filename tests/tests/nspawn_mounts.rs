@@ -33,6 +33,43 @@ fn bind_ro_is_not_made_writable_by_root_of_a_user_namespace() {
     }
 }
 
+/// Root of a machine with users of its own is root over its mounts, too, but for those that its options made.
+#[test]
+fn what_options_mount_cannot_be_undone_by_root_of_a_user_namespace() {
+    let Some(bed) = Bed::start() else { return };
+    let tree = bed.busybox();
+    let shared = bed.fresh("shared");
+    std::fs::create_dir(shared.join("sub")).expect("mkdir");
+    std::fs::create_dir_all(tree.at("/hidden")).expect("mkdir");
+    std::fs::write(tree.at("/hidden/secret"), "secret\n").expect("write");
+    let (below, over) = (format!("--bind={}:/mnt:idmap", shared.display()), format!("--bind-ro={}/sub:/mnt/sub:idmap", shared.display()));
+    for (options, script) in [
+        (vec!["--read-only"], "mount -o remount,bind,rw /; mount -o remount,rw /; echo x >/written"),
+        (vec!["--volatile=state"], "mount -o remount,bind,rw /; echo x >/written"),
+        (vec!["--volatile=yes"], "mount -o remount,bind,rw /usr; echo x >/usr/written"),
+        (vec!["--inaccessible=/hidden"], "umount /hidden; umount -l /hidden; cat /hidden/secret"),
+        (vec!["--tmpfs=/hidden"], "umount /hidden; umount -l /hidden; cat /hidden/secret"),
+        (vec![below.as_str(), over.as_str()], "umount /mnt/sub; umount -l /mnt/sub; echo x >/mnt/sub/written"),
+        (vec![], "umount /proc/kallsyms && echo unmounted"),
+        (vec![], "umount /sys/firmware && echo unmounted"),
+        (vec![], "mount -o remount,bind,rw /proc/sys && echo remounted"),
+        (vec![], "umount -l /proc/sys && echo unmounted"),
+        (vec![], "mount -o remount,bind,rw /run/host && echo remounted"),
+        (vec![], "mount -o remount,bind,suid,dev,exec /proc && echo remounted"),
+    ] {
+        let shown = format!("{options:?}: {script}");
+        let script = format!("({script}) 2>/dev/null; echo end");
+        let outcome = bed.nspawn(&tree, ["-U"].into_iter().chain(options).chain(["sh", "-c", script.as_str()])).run().exits(0);
+        assert_eq!(outcome.text().trim(), "end", "{shown}: {}", outcome.describe());
+        for written in [tree.at("/written"), tree.at("/usr/written"), shared.join("sub/written")] {
+            assert!(!written.exists(), "{shown}: {}", written.display());
+        }
+    }
+    // What root mounts itself it may unmount.
+    let own = "mount -t tmpfs x /mnt && umount /mnt && mount -o remount,bind,ro / && mount -o remount,bind,rw / && echo own";
+    bed.nspawn(&tree, ["-U", "sh", "-c", own]).run().exits(0).prints("own");
+}
+
 #[test]
 fn bind_ro_cannot_be_written_nor_what_is_mounted_below() {
     let Some(bed) = Bed::start() else { return };

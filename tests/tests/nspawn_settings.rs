@@ -245,7 +245,7 @@ fn what_is_not_built_is_not_ignored() {
     let outcome = place.within(bed.nspawn(&tree, ["/bin/touch", "/ran"]), None).run().exits(1);
     outcome
         .says(&format!("{path}:2: ignore Bogus=: section Exec has no such key"))
-        .says(&format!("{path}:3: PrivateUsersDelegate= is not implemented yet"));
+        .says(&format!("{path}:3: PrivateUsersDelegate= is not supported"));
     assert!(!tree.at("/ran").exists());
     place.within(bed.nspawn(&tree, ["-U", "true"]), None).run().exits(0);
 }
@@ -287,4 +287,123 @@ fn native_machines_by_name() {
     // an error without advice of its own: the file may be why
     place.write(&format!("etc/nspawn/{name}.nspawn"), "[Exec]\nBoot=yes\n");
     refused(&["boot", &name, "--share-system"]).says("hint: ").says(&format!("{file}:2 counts too; --settings=no leaves it out"));
+}
+
+/// The service's defaults, and over them what the machine's settings files say.
+#[test]
+fn start_reads_them() {
+    let Some(bed) = Bed::start() else { return };
+    let (tree, place, name) = (bed.copy("bbinit"), Place::new(&bed), bed.name());
+    let machine = || place.within(bed.hostel(["start", &name]), Some((&tree, &name)));
+    let file = format!("etc/nspawn/{name}.nspawn");
+    let path = place.write(&file, "[Exec]\nDropCapability=CAP_SYS_CHROOT\nNo such line\n");
+    place.write(&format!("run/{name}.nspawn.d/host.conf"), "[Exec]\nHostname=from-a-drop-in\n");
+    machine().run().exits(0).says(&format!("warning: /etc/systemd/nspawn/{name}.nspawn:3: ignore the line"));
+    let up = || bed.hostel(["exec", &name, "test", "-e", "/run/hostel-test-up"]).run().code == Some(0);
+    assert!(hostel_tests::eventually(Duration::from_secs(20), up));
+    let shown = bed.hostel(["exec", &name, "sh", "-c", "grep CapBnd /proc/1/status; hostname"]).run().exits(0).text();
+    let bounding = shown.split_whitespace().nth(1).and_then(|word| u64::from_str_radix(word, 16).ok()).expect("a set");
+    assert!(bounding & 1 << 18 == 0 && bounding & 1 << 21 != 0, "{shown}");
+    assert!(shown.contains("from-a-drop-in"), "{shown}");
+    bed.hostel(["stop", &name]).run().exits(0);
+    std::fs::remove_file(&path).and_then(|()| std::fs::create_dir(&path)).expect("a directory instead");
+    machine().run().exits(1).says(&format!("read /etc/systemd/nspawn/{name}.nspawn: it is no regular file"));
+    assert!(!bed.state_of(&name).exists());
+    bed.assert_clean();
+}
+
+/// `hostel cat` shows the files that `hostel start` reads, in the order in which they count, and no other.
+#[test]
+fn cat_prints_what_counts() {
+    let Some(bed) = Bed::start() else { return };
+    let (place, name) = (Place::new(&bed), bed.name());
+    let cat = || place.within(bed.hostel(["cat", &name]), None).run();
+    cat().exits(1).says(&format!("find settings of {name}"));
+    std::fs::create_dir_all(place.dir.join(format!("machines/{name}"))).expect("mkdir");
+    place.write(&format!("machines/{name}.nspawn"), "beside");
+    place.write(&format!("machines/{name}.nspawn.d/never.conf"), "never");
+    let d = |top: &str, file: &str| place.write(&format!("{top}/{name}.nspawn.d/{file}"), &format!("# in {top}\n"));
+    d("run", "10-a.conf");
+    d("run", "20-b.conf");
+    d("etc/nspawn", "20-b.conf");
+    d("etc/nspawn", "notes.txt");
+    let (etc, run) = (format!("/etc/systemd/nspawn/{name}.nspawn"), format!("/run/systemd/nspawn/{name}.nspawn"));
+    let drop_ins = format!("\n# {run}.d/10-a.conf\n# in run\n\n# {etc}.d/20-b.conf\n# in etc/nspawn\n");
+    assert_eq!(cat().exits(0).text(), format!("# /var/lib/machines/{name}.nspawn\nbeside\n{drop_ins}"));
+    place.write(&format!("run/{name}.nspawn"), "runtime\n");
+    assert_eq!(cat().exits(0).text(), format!("# {run}\nruntime\n{drop_ins}"));
+    // A vendor's drop-ins count, too.
+    let vendor = place.dir.join("vendor");
+    std::fs::create_dir_all(vendor.join(format!("nspawn/{name}.nspawn.d"))).expect("mkdir");
+    std::fs::write(vendor.join(format!("nspawn/{name}.nspawn.d/05-vendor.conf")), "vendor\n").expect("write");
+    let bind = format!("mount --bind {} /usr/lib/systemd; exec \"$@\"", vendor.display());
+    if Path::new("/usr/lib/systemd").is_dir() {
+        let shown = place.within(bed.hostel(["cat", &name]).through_shell(&bind), None).run().exits(0).text();
+        assert!(shown.contains(&format!("\n# /usr/lib/systemd/nspawn/{name}.nspawn.d/05-vendor.conf\nvendor\n")), "{shown}");
+    }
+    bed.assert_clean();
+}
+
+/// What is edited stays what it was: its owner's, its mode, and the file that a link leads to.
+#[test]
+fn edit_keeps_the_file() {
+    use std::os::unix::fs::{MetadataExt, symlink};
+    let Some(bed) = Bed::start() else { return };
+    let (place, name) = (Place::new(&bed), bed.name());
+    let editor = bed.dir().join("editor");
+    std::fs::write(&editor, "#!/bin/sh\nstat -c %a \"$1\"\necho '# edited' >>\"$1.new\"; mv \"$1.new\" \"$1\"\n").expect("write");
+    std::fs::set_permissions(&editor, std::fs::Permissions::from_mode(0o755)).expect("chmod");
+    let edit = || place.within(bed.hostel(["edit", &name]).env("SYSTEMD_EDITOR", &editor), None).run();
+    let mode = |path: &Path| std::fs::metadata(path).map(|m| (m.uid(), m.gid(), m.mode() & 0o7777)).expect("stat");
+
+    let file = place.dir.join(format!("etc/nspawn/{name}.nspawn"));
+    edit().exits(0).prints("600");
+    assert_eq!(mode(&file), (0, 0, 0o644));
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).expect("chmod");
+    std::os::unix::fs::chown(&file, Some(3), Some(12)).expect("chown");
+    std::fs::write(&file, "# before\n").expect("write");
+    edit().exits(0).prints("600");
+    assert_eq!((mode(&file), std::fs::read_to_string(&file).expect("read")), ((3, 12, 0o600), "# edited\n".into()));
+
+    // A link stays one.
+    let target = place.write("etc/shared.conf", "# shared\n");
+    std::fs::set_permissions(&target, std::fs::Permissions::from_mode(0o640)).expect("chmod");
+    std::fs::remove_file(&file).expect("remove");
+    symlink("../shared.conf", &file).expect("link");
+    edit().exits(0);
+    assert!(std::fs::symlink_metadata(&file).expect("stat").is_symlink());
+    assert_eq!((mode(&target), std::fs::read_to_string(&target).expect("read")), ((0, 0, 0o640), "# edited\n".into()));
+
+    // Not one that leads into somebody else's directory, to nothing, or to the null device.
+    let theirs = bed.fresh("theirs");
+    std::fs::write(theirs.join("file"), "# theirs\n").expect("write");
+    std::os::unix::fs::chown(&theirs, Some(65534), None).expect("chown");
+    for (to, why) in [
+        (theirs.join("file"), "in a directory that not only root can write"),
+        ("/nowhere/at-all".into(), "No such file"),
+        ("/dev/null".into(), "it is no regular file"),
+    ] {
+        std::fs::remove_file(&file).expect("remove");
+        symlink(&to, &file).expect("link");
+        edit().exits(1).says(why);
+        assert_eq!(std::fs::read_link(&file).expect("link"), to);
+    }
+    assert_eq!(std::fs::read_dir(&theirs).expect("list").count(), 1);
+    let left: Vec<_> = std::fs::read_dir(place.dir.join("etc/nspawn")).expect("list").flatten().map(|e| e.file_name()).collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+    bed.assert_clean();
+}
+
+/// Machine mode's set is smaller than systemd-nspawn's; what a trusted file asks for by name is in it.
+#[test]
+fn a_trusted_file_gives_capabilities_in_machine_mode() {
+    let Some(bed) = Bed::start() else { return };
+    let (place, name) = (Place::new(&bed), bed.name());
+    std::fs::create_dir_all(place.dir.join(format!("machines/{name}"))).expect("mkdir");
+    let bounding = |text: &str| {
+        place.write(&format!("etc/nspawn/{name}.nspawn"), text);
+        place.within(bed.hostel(["spec", "boot", &name]), None).run().exits(0).text()
+    };
+    assert!(!bounding("").contains("cap_audit_control"));
+    assert!(bounding("[Exec]\nCapability=CAP_AUDIT_CONTROL\n").contains("cap_audit_control"));
 }

@@ -31,7 +31,7 @@ fn serde(text: &str) -> hostel_tests::Value {
 }
 
 fn host_namespace(kind: &str) -> hostel_tests::Value {
-    let link = std::fs::read_link(format!("/proc/self/ns/{kind}")).expect("read namespace");
+    let link = std::fs::read_link(format!("/proc/thread-self/ns/{kind}")).expect("read namespace");
     serde(link.to_string_lossy().split(['[', ']']).nth(1).expect("a number"))
 }
 

@@ -255,3 +255,29 @@ fn the_callers_terminal_is_out_of_reach() {
         assert_eq!(value["rows"]["stdin_is_a_host_terminal"]["verdict"], "denied", "{line:?}");
     }
 }
+
+/// What is asked for by name is given in machine mode, too: also what systemd-nspawn's own set has and machine mode's has not.
+#[test]
+fn capabilities_that_were_asked_for() {
+    let Some(bed) = Bed::start() else { return };
+    let tree = bed.busybox();
+    let run = |options: &[&str], set: &str| {
+        let command = ["--", "/bin/busybox", "grep", set, "/proc/self/status"];
+        let outcome = bed.hostel(["run", "--tree"]).arg(tree.path()).args(options).args(command).run().exits(0);
+        u64::from_str_radix(outcome.text().trim_start_matches(set).trim_start_matches(':').trim(), 16)
+            .unwrap_or_else(|e| panic!("{e}: {}", outcome.describe()))
+    };
+    let (audit_control, lease, sys_time, chown) = (1u64 << 30, 1 << 28, 1 << 25, 1);
+    let plain = run(&[], "CapBnd");
+    assert_eq!(plain & (audit_control | sys_time | chown), chown, "{plain:x}");
+    let more = run(&["--capability=CAP_AUDIT_CONTROL,CAP_SYS_TIME"], "CapBnd");
+    assert_eq!(more, plain | audit_control | sys_time, "{more:x}");
+    let less = run(&["--capability=CAP_AUDIT_CONTROL,CAP_LEASE", "--drop-capability=CAP_AUDIT_CONTROL,CAP_CHOWN"], "CapBnd");
+    assert_eq!(less, (plain | lease) & !chown, "{less:x}");
+    // What a command without root's rights would not get is not asked for in vain.
+    let ambient = ["--capability=CAP_AUDIT_CONTROL", "--ambient-capability=CAP_AUDIT_CONTROL", "--uid=1000"];
+    assert_eq!(run(&ambient, "CapAmb"), audit_control);
+    let refused = bed.hostel(["run", "--tree"]).arg(tree.path()).args(&ambient[1..]).args(["--", "true"]).run().fails();
+    refused.says("give --ambient-capability=cap_audit_control: that is outside of the machine's bounding set");
+    bed.assert_clean();
+}

@@ -118,6 +118,26 @@ fn changing() {
 }
 
 #[test]
+fn what_starts_with_the_host_follows_its_image() {
+    let Some(bed) = Bed::start() else { return };
+    let images = Images::new(&bed);
+    images.tree("a");
+    let etc = bed.fresh("etc");
+    let hostel = |words: &[&str]| images.hostel(words).env("HOSTEL_CONFIG_DIR", &etc).run().exits(0);
+    let enabled = || sh("ls \"$1\"", &[&etc.join("autostart")]).trim().to_owned();
+    hostel(&["enable", "a"]);
+    hostel(&["clone", "a", "b"]);
+    assert_eq!(enabled(), "a");
+    hostel(&["rename", "a", "c"]);
+    assert_eq!(enabled(), "c");
+    hostel(&["remove", "c"]);
+    assert_eq!(enabled(), "");
+    hostel(&["enable", "b"]);
+    hostel(&["rm", "b", "--tree", "--yes"]);
+    assert_eq!(enabled(), "");
+}
+
+#[test]
 fn archives_in_and_out() {
     let Some(bed) = Bed::start() else { return };
     let images = Images::new(&bed);
@@ -152,6 +172,9 @@ fn archives_in_and_out() {
     images.hostel(["import-raw", "--read-only"]).arg(work.join("d.img.zst")).run().exits(0);
     images.hostel(["export-raw", "d"]).arg(work.join("out")).run().exits(0);
     sh(r#"cmp "$1"/d.img "$1"/out"#, &[&work]);
+    images.hostel(["export-tar", "d"]).arg(work.join("no")).run().exits(1).says("hostel export-raw d");
+    images.hostel(["export-raw", "a"]).arg(work.join("no")).run().exits(1).says("hostel export-tar a");
+    assert!(!work.join("no").exists());
     assert_eq!(images.listed(), "a b c d e");
     assert!(std::fs::read_dir(bed.runtime_dir().join("transfers")).expect("list").next().is_none(), "no transfer is left");
 }

@@ -108,7 +108,6 @@ fn values_that_are_none() {
         "--console=x",
         "--volatile=x",
         "--nosuch",
-        "-Z",
     ] {
         refused(bed.hostel(["run", option, "--", "true"]).run(), 2);
     }

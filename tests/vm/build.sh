@@ -111,7 +111,7 @@ once() {
   exec 9>"$VMS/.$name.lock"; flock 9
   if [ "$(cat "$VMS/$name/recipe" 2>/dev/null)" != "$recipe" ]; then
     dir=$VMS/.new-$name; rm -rf "$dir"; mkdir "$dir"
-    "$@" "$dir"
+    "$@" "$dir" 9>&-
     echo "$recipe" > "$dir/recipe"; rm -rf "${VMS:?}/$name"; mv "$dir" "$VMS/$name"
     echo "vm $name: built in $((SECONDS - start)) s, $(du -sm "$VMS/$name" | cut -f1) MB" >&2
   fi
@@ -136,7 +136,8 @@ for kind; do declare -f "root_$kind" >/dev/null || die "build VM $kind: there is
 mkdir -p "$VMS"
 once kernel "$(recipe kernel uncompressed initrd)" kernel
 once trees "$(cat "$TREES"/.{busybox,debian}.recipe 2>/dev/null | sha256sum | cut -d' ' -f1)" trees
-# side by side, on one base system
-HOSTEL_BASES=$(mktemp -d "$VMS/.bases.XXXXXX"); export HOSTEL_BASES; trap 'rm -rf "$HOSTEL_BASES"' EXIT
+# side by side, on one base system, which may be there already
+if [ -z "${HOSTEL_BASES:-}" ]; then HOSTEL_BASES=$(mktemp -d "$VMS/.bases.XXXXXX"); export HOSTEL_BASES; trap 'rm -rf "$HOSTEL_BASES"' EXIT; fi
 built=(); for kind; do once "$kind" "$(cat "$VMS/kernel/recipe") $(recipe debian "root_$kind" vm)" vm "$kind" & built+=($!); done
-for job in "${built[@]}"; do wait "$job"; done
+status=0; for job in "${built[@]}"; do wait "$job" || status=$?; done
+exit $status

@@ -35,6 +35,7 @@ pub(super) fn rows() -> Vec<Scenario> {
         new("boot-view-user", &["-b", "-u", "alice"]).before(init!("json")).look(Look::View),
         new("boot-arguments", &["-b", "say", "hello", "--flag", "a=b"]).before("rm -f $T/usr/sbin/init; cp $T/probe $T/usr/sbin/init"),
         new("boot-exit-3", &["-b"]).before(init!("exit 3")),
+        new("boot-long", &["--boot"]).before(init!("exit 3")),
         new("boot-exit-133", &["-b"]).before(init!("exit 133")),
         new("boot-poweroff", &["-b"]).before(init!("poweroff")),
         new("boot-halt", &["-b"]).before(init!("halt")),

@@ -26,7 +26,7 @@ fn contents() -> Vec<Scenario> {
         ),
         Scenario::view("file-files", &[])
             .settings("[Files]\nReadOnly=yes\nBind={dir}/a:/mnt\nBindReadOnly={dir}/a:/srv\nTemporaryFileSystem=/opt:mode=0700\n")
-            .before("mkdir $D/a $T/opt"),
+            .before("mkdir $D/a"),
         Scenario::view("file-network", &[]).settings("[Network]\nPrivate=yes\n"),
         Scenario::new("file-parameters", &[]).settings("[Exec]\nBoot=no\nParameters=printf \"%%s|\" \"a b\" 'c' d\\\\e \"\"\nParameters=more\n"),
         Scenario::new("file-process-two", &[]).settings("[Exec]\nProcessTwo=yes\nParameters=sh -c 'echo $$; exit 3'\n"),

@@ -6,12 +6,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hostel_spec::{CapName, MachineSpec, MachineUuid, NetworkMode, ResolvConf, Rlimit, RlimitName, Timezone, TreeSource, UserNamespace};
+use hostel_spec::{Cable, CapName, MachineSpec, MachineUuid, NetworkMode, ResolvConf, Rlimit, RlimitName, Timezone, TreeSource, UserNamespace};
 use hostel_sys::{caps, proc};
 use rustix::fs::{Mode, OFlags};
 
 use crate::cgroup::Layout;
+use crate::credentials::{self, Loaded};
 use crate::error::{Context, Error, Result};
+use crate::journal::JournalFacts;
+use crate::users::{self, HostUser};
 
 /// The host as the plan sees it.
 #[derive(Debug, Clone)]
@@ -30,6 +33,8 @@ pub struct Host {
     pub timezone: Option<HostTimezone>,
     /// The host's machine id, needed for stable hardware addresses.
     pub machine_id: Option<MachineUuid>,
+    /// systemd-networkd gives addresses on the machine's cable.
+    pub networkd: bool,
     /// Kernel has user namespaces.
     pub user_namespaces: bool,
     /// A tmpfs keeps `user.*` attributes (Linux 6.6).
@@ -48,6 +53,12 @@ pub struct Host {
     pub for_bundle: BundleFacts,
     /// Real file systems mounted below `/` (for machines made of the host): path and type.
     pub submounts: Vec<(PathBuf, String)>,
+    /// What there is of the machine's journal; filled in when its id is known.
+    pub journal: Option<JournalFacts>,
+    /// The users asked for.
+    pub users: Vec<HostUser>,
+    /// The credentials asked for.
+    pub credentials: Vec<Loaded>,
 }
 
 /// Facts for machines of OCI bundles.
@@ -102,10 +113,22 @@ pub fn require_root() -> Result<()> {
     Err(Error::new("start", "machine", "Need to be root.").hint("run it with sudo; machines without root come later"))
 }
 
+/// A label that cannot be applied stops the start.
+fn require_selinux(spec: &MachineSpec) -> Result<()> {
+    let wanted = spec.process.selinux_label.as_ref().or(spec.security.selinux_files.as_ref());
+    match wanted {
+        Some(label) if !Path::new("/sys/fs/selinux/enforce").exists() => {
+            Err(Error::new("apply", format!("SELinux label {label:?}"), "SELinux is not enabled on this host"))
+        }
+        _ => Ok(()),
+    }
+}
+
 impl Host {
     /// Captures what planning `spec` needs.
     pub fn capture(spec: &MachineSpec) -> Result<Host> {
         require_root()?;
+        require_selinux(spec)?;
         let cgroups = Layout::detect_for(&spec.resources).map_err(|e| Error::new("find", "cgroups", e))?;
         let (os_release_content, os_release) = os_release();
         let private = spec.network.mode == NetworkMode::Private;
@@ -117,7 +140,8 @@ impl Host {
             os_release_content,
             resolv_conf: wants_resolver(spec).then(|| resolver(spec.integration.resolv_conf, private)).flatten(),
             timezone: (spec.integration.timezone != Timezone::Off).then(timezone),
-            machine_id: if spec.network.veth.is_empty() { None } else { machine_id() },
+            machine_id: if spec.network.has_links() { machine_id() } else { None },
+            networkd: spec.network.is_addressed() && crate::network::networkd_serves(matches!(spec.network.cable, Some(Cable::Zone(_)))),
             user_namespaces: spec.namespaces.user == UserNamespace::Host || Path::new("/proc/self/ns/user").exists(),
             tmpfs_user_attributes: kernel_at_least(6, 6),
             seccomp: true,
@@ -131,6 +155,9 @@ impl Host {
             } else {
                 Vec::new()
             },
+            journal: None,
+            users: users::of_host(&spec.bind_users.names)?,
+            credentials: credentials::load(&spec.credentials)?,
         })
     }
 }

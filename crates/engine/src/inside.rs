@@ -24,7 +24,7 @@ use hostel_sys::proc;
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::enter::Leader;
-use crate::error::{Context, Error, Result, io_text};
+use crate::error::{Context, Error, Result};
 
 pub use bind::{Bind, bind};
 pub use lock::lock;
@@ -110,19 +110,14 @@ fn told(error: hostel_image::Error) -> Error {
     error.into()
 }
 
-/// Runs `body` in a child with new namespaces that shares our descriptors and waits for it; what it opens, we have.
-fn with_descriptors<T>(flags: u64, what: &'static str, body: &mut dyn FnMut() -> std::io::Result<T>) -> Result<T> {
+/// Runs `body` in a child with new namespaces, in our memory and with our descriptors: what it opens, we have.
+pub(crate) fn helped<T>(flags: u64, body: &mut dyn FnMut() -> std::io::Result<T>) -> std::io::Result<T> {
     let mut result = None;
     let args = CloneArgs { flags: clone::FILES | flags, cgroup: None, exit_signal: 0 };
     let (_, pidfd) = clone::vfork_exec(&args, &mut || {
         result = Some(body());
         0
-    })
-    .context("clone", what)?;
-    clone::wait_pidfd(pidfd.as_fd(), clone::WAIT_EXITED).context("wait for", what)?;
-    match result {
-        Some(Ok(value)) => Ok(value),
-        Some(Err(e)) => Err(Error::new("make", what, io_text(&e))),
-        None => Err(Error::new("make", what, "the process that makes it ended early")),
-    }
+    })?;
+    clone::wait_pidfd(pidfd.as_fd(), clone::WAIT_EXITED)?;
+    result.unwrap_or_else(|| Err(std::io::Error::other("the process that makes it ended early")))
 }

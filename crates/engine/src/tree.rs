@@ -65,17 +65,30 @@ fn directory(spec: &MachineSpec, given: &Path) -> Result<Found> {
     if !throw_away {
         open::refuse_host_root(tree.as_fd(), &path).map_err(|e| Error::from(e).hint(Hint::HostRoot))?;
     }
+    let pivot = pivoted(spec, tree.as_fd(), &path)?;
+    let root = pivot.as_ref().map_or(tree.as_fd(), AsFd::as_fd);
     match spec.payload {
         // A bundle's root is whatever its program needs.
         _ if spec.bundle.is_some() => {}
         Payload::Boot if spec.root.skip_os_release_check => {}
-        Payload::Boot => open::require_os_release(tree.as_fd(), &path)
+        Payload::Boot => open::require_os_release(root, &path)
             .map_err(|e| Error::from(e).hint("give the top of a system tree; SYSTEMD_NSPAWN_CHECK_OS_RELEASE=0 boots it anyway"))?,
-        _ => open::require_usr(tree.as_fd(), &path).map_err(|e| Error::from(e).hint("give the top of a system tree"))?,
+        _ => open::require_usr(root, &path).map_err(|e| Error::from(e).hint("give the top of a system tree"))?,
     }
     let given_name = std::path::absolute(given).ok().and_then(|p| Some(p.file_name()?.to_string_lossy().into_owned()));
     let layers = spec.root.ephemeral == Ephemeral::Copy && is_for_layers(tree.as_fd());
-    Ok((TreeFacts { given_name, layers, ..facts(tree.as_fd(), path)? }, Some(tree)))
+    // The owner is the tree's; what is in it, that of the directory which will be the root.
+    let found = facts(root, path.clone())?;
+    let owner = if pivot.is_some() { facts(tree.as_fd(), path)?.owner } else { found.owner };
+    let users = if spec.bind_users.is_none() { None } else { Some(crate::users::taken(root)?) };
+    Ok((TreeFacts { given_name, layers, owner, users, ..found }, Some(tree)))
+}
+
+/// The directory of the tree that becomes the root, if it is not the tree itself.
+fn pivoted(spec: &MachineSpec, tree: std::os::fd::BorrowedFd<'_>, path: &Path) -> Result<Option<OwnedFd>> {
+    let Some(pivot) = &spec.root.pivot else { return Ok(None) };
+    let opened = hostel_image::inroot::directory(tree, &pivot.new);
+    opened.map(Some).map_err(|e| Error::new("open", format!("{} of tree {}", pivot.new.display(), path.display()), e))
 }
 
 /// The tree will be a copy of the template; its facts are the template's where that matters.
@@ -110,5 +123,6 @@ fn facts(tree: std::os::fd::BorrowedFd<'_>, path: PathBuf) -> Result<TreeFacts> 
         given_name: None,
         secondary_architecture,
         image: None,
+        users: None,
     })
 }

@@ -80,6 +80,7 @@ pub fn words(hint: &Hint, voice: Voice) -> Cow<'_, str> {
         Hint::GiveIds => "chown the top directory to BASE:BASE, or give --private-users=BASE".into(),
         Hint::OtherVolatile => "use --volatile=state or --volatile=overlay".into(),
         Hint::OwnNetwork => either("add --private-network", "add --net private"),
+        Hint::OtherAddresses => "name other networks with --network-pool= or in /etc/hostel/network-pool, or use --network-config=none".into(),
         Hint::AlsoCapability => "add it with --capability= too".into(),
         Hint::MendSettings => "mend it, or leave settings files out with --settings=no".into(),
         Hint::AlsoSettings(from) => format!("{from} counts too; --settings=no leaves it out").into(),

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use hostel_engine::error::{Error, Result};
 use hostel_engine::plan::Caller;
@@ -20,7 +21,12 @@ pub fn runtime_dir() -> PathBuf {
 
 /// Opens the registry.
 pub fn open_registry() -> Result<Registry> {
-    Ok(Registry::open(&runtime_dir())?)
+    let directory = runtime_dir();
+    if !directory.is_absolute() {
+        // Every working directory would have other machines.
+        return Err(Error::new("use", format!("HOSTEL_RUNTIME_DIR={}", directory.display()), "it takes an absolute path"));
+    }
+    Ok(Registry::open(&directory)?)
 }
 
 /// What this process knows of itself.
@@ -74,13 +80,20 @@ pub fn foreground(spec: &MachineSpec, origin: Origin, started: &mut bool) -> Res
     run(spec, origin, false, &mut talk)
 }
 
+/// How often our service manager wants a sign of life (sd_watchdog_enabled(3)).
+fn watchdog() -> Option<Duration> {
+    let number = |name: &str| std::env::var(name).ok().and_then(|v| v.parse::<u64>().ok());
+    let ours = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
+    number("WATCHDOG_USEC").filter(|us| ours && *us > 0).map(Duration::from_micros)
+}
+
 /// Runs a machine with somebody listening.
 pub fn run(spec: &MachineSpec, origin: Origin, log: bool, talk: &mut dyn FnMut(Talk<'_>)) -> Result<u8> {
     // Before the state directory, which others may not use either, is looked at.
     hostel_engine::host::require_root()?;
     let registry = open_registry()?;
     let notify_socket = std::env::var("NOTIFY_SOCKET").ok().filter(|s| !s.is_empty());
-    session::run(spec, Session { registry: &registry, caller: caller(), origin, notify_socket, log, talk })
+    session::run(spec, Session { registry: &registry, caller: caller(), origin, notify_socket, watchdog: watchdog(), log, talk })
 }
 
 /// Talk for people, on stderr.

@@ -1,5 +1,6 @@
 //! `hostel run` and `hostel boot`: systemd-nspawn's option rows, a few of our own, and stricter defaults.
 
+mod contradictions;
 pub mod defaults;
 pub mod kept;
 
@@ -12,7 +13,7 @@ use hostel_engine::registry::Origin;
 use hostel_nspawn::options::{self, OptionId, Takes};
 use hostel_nspawn::settings::{Lookup, Mode};
 use hostel_nspawn::{Action, Doc, Environment};
-use hostel_spec::{Ephemeral, MachineName, MachineSpec, TreeSource, Volatile};
+use hostel_spec::{Ephemeral, MachineName, MachineSpec, Network, NetworkMode, TreeSource, Volatile};
 
 use crate::cli::{self, Failure};
 use crate::{hint, output, settings};
@@ -34,12 +35,13 @@ const fn row(short: Option<u8>, long: &'static str, value: Option<&'static str>,
 }
 
 /// Options of our own, besides those of `systemd-nspawn` (see `hostel nspawn --help`).
-pub const ROWS: [NativeRow; 8] = [
+pub const ROWS: [NativeRow; 9] = [
     row(None, "tree", Some("DIR|IMAGE"), "this tree instead of the host's /; `run` leaves its files as they are"),
     row(None, "keep", Some("NAME"), "keep what changes, and the machine, under this name"),
     row(None, "name", Some("NAME"), "the machine's name"),
     row(Some(b'd'), "detach", None, "in the background: console to a log, see `hostel console` and `hostel logs`"),
-    row(None, "net", Some("host|private|veth"), "network: the host's, loopback only, or a cable (ve-NAME to host0)"),
+    row(None, "wait", None, "with -d: return when it says READY=1 (systemd does when it has booted), after 90 s at most"),
+    row(None, "net", Some("host|private|veth|zone:NAME|bridge:IF"), "network: the host's, loopback only, a cable with an address, a zone, a bridge"),
     row(None, "nest", Some("N"), "how many user namespaces may be made inside (default 0)"),
     row(None, "privileged-users", Some("host"), "no user namespace: root inside is root on the host"),
     row(None, "json", None, "for `spec` and `plan`: print JSON"),
@@ -63,6 +65,8 @@ pub struct Request {
     pub spec: MachineSpec,
     /// In the background.
     pub detach: bool,
+    /// Wait until it is up.
+    pub wait: bool,
     /// JSON output wanted (`spec`, `plan`).
     pub json: bool,
     /// Kept overlay to use or make.
@@ -80,12 +84,15 @@ pub(crate) struct Own {
     pub(crate) keep: Option<MachineName>,
     pub(crate) name: Option<MachineName>,
     pub(crate) detach: bool,
+    pub(crate) wait: bool,
     pub(crate) json: bool,
-    pub(crate) net: Option<String>,
+    pub(crate) net: Option<Network>,
     pub(crate) nest: Option<u32>,
     pub(crate) host_users: bool,
     pub(crate) target: Option<String>,
     pub(crate) directory: bool,
+    /// Ports were forwarded and no network option of systemd-nspawn's was given.
+    pub(crate) cable_for_ports: bool,
     /// Where a command over the host's own files begins: here, if the overlay has it.
     pub(crate) cwd: Option<PathBuf>,
 }
@@ -114,7 +121,8 @@ pub fn parse(kind: Kind, args: &[OsString]) -> Result<Parsed, Failure> {
     let (own, rest) = split(kind, args)?;
     let env = environment();
     let mut doc = hostel_nspawn::fold(&rest);
-    let own = Own { directory: given(&doc, &[OptionId::Directory, OptionId::Image]), cwd: shared_directory(&env.cwd), ..own };
+    let mut own = Own { directory: given(&doc, &[OptionId::Directory, OptionId::Image]), cwd: shared_directory(&env.cwd), ..own };
+    contradictions::check(&mut own, &doc)?;
     if !own.directory {
         // The dialect would take the working directory; `defaults` puts the real tree in its place.
         doc.entries.extend(options::by_id(OptionId::Directory).map(|row| hostel_nspawn::Entry {
@@ -123,17 +131,16 @@ pub fn parse(kind: Kind, args: &[OsString]) -> Result<Parsed, Failure> {
             origin: hostel_nspawn::Origin::Argv(0),
         }));
     }
-    if matches!(own.net.as_deref(), Some("private" | "veth")) {
-        // The dialect checks what goes together, and a network of the machine's own matters there.
-        doc.entries.extend(options::by_id(OptionId::PrivateNetwork).map(|row| hostel_nspawn::Entry {
-            row,
-            value: None,
-            origin: hostel_nspawn::Origin::Argv(0),
-        }));
+    own_network(&own, &mut doc);
+    let (mut doc, mut warnings) = merge_settings(kind, &own, doc, &env)?;
+    if given(&doc, &[OptionId::Port]) && !given(&doc, &defaults::LINKS) {
+        // A port needs something to lead to; `defaults` puts what --net says in its place.
+        own.cable_for_ports = true;
+        add(&mut doc, OptionId::NetworkVeth);
     }
-    let (doc, mut warnings) = merge_settings(kind, &own, doc, &env)?;
     let mut spec = match hostel_nspawn::compile(&doc, &env) {
         Ok(Action::Run(spec)) => *spec,
+        Ok(Action::Cleanup(_)) => return Err(usage("clean up a machine: `hostel clean` does it")),
         Ok(Action::Print(text)) => return Ok(Parsed::Shown(output::show(&text))),
         Ok(Action::Version) => return Ok(Parsed::Shown(output::show(&cli::version()))),
         Ok(Action::Help) => return Ok(Parsed::Shown(output::show(&cli::help_of(kind)))),
@@ -142,12 +149,29 @@ pub fn parse(kind: Kind, args: &[OsString]) -> Result<Parsed, Failure> {
     if let Some(option) = own.keep.as_ref().and_then(|_| beside_keep(&doc, &spec)) {
         return Err(usage(format!("combine --keep and {option}: what changes is either kept or not")));
     }
+    contradictions::users(&own, &doc, &spec)?;
     warnings.extend(defaults::apply(kind, &own, &doc, &mut spec)?);
     if kind == Kind::Run && spec.process.argv.is_empty() && spec.payload == hostel_spec::Payload::Command && own.detach {
         return Err(usage("run: a machine in the background needs a command"));
     }
+    if own.wait && !own.detach {
+        return Err(usage("--wait is for a machine in the background: add -d"));
+    }
     let settings = doc.settings();
-    Ok(Parsed::Machine(Box::new(Request { kind, spec, detach: own.detach, json: own.json, keep: own.keep, warnings, settings })))
+    Ok(Parsed::Machine(Box::new(Request { kind, spec, detach: own.detach, wait: own.wait, json: own.json, keep: own.keep, warnings, settings })))
+}
+
+/// An option without a value, as if it had been typed.
+fn add(doc: &mut Doc, id: OptionId) {
+    doc.entries.extend(options::by_id(id).map(|row| hostel_nspawn::Entry { row, value: None, origin: hostel_nspawn::Origin::Argv(0) }));
+}
+
+/// Says `--net` in the dialect's words: it checks what goes together, and a settings file's network loses to a typed one.
+fn own_network(own: &Own, doc: &mut Doc) {
+    let Some(net) = &own.net else { return };
+    if net.mode == NetworkMode::Private {
+        add(doc, if net.cable.is_some() { OptionId::NetworkVeth } else { OptionId::PrivateNetwork });
+    }
 }
 
 /// The settings files of a machine that is booted by its name count as with systemd-nspawn; of any other only with `--settings=`.
@@ -244,12 +268,10 @@ impl Own {
             "keep" => self.keep = Some(machine(&text)?),
             "name" => self.name = Some(machine(&text)?),
             "detach" => self.detach = true,
+            "wait" => self.wait = true,
             "json" => self.json = true,
-            "net" if !matches!(text.as_str(), "host" | "private" | "veth") => {
-                return Err(usage(format!("parse --net={text}: it takes host, private or veth")));
-            }
-            "net" => self.net = Some(text),
-            "nest" => self.nest = Some(text.parse().map_err(|_| usage(format!("parse --nest={text}: it takes a number")))?),
+            "net" => self.net = Some(defaults::network_of(&text).map_err(|why| usage(format!("parse --net={text}: {why}")))?),
+            "nest" => self.nest = Some(text.parse().map_err(|_| usage(format!("parse --nest={text}: it takes a number, 0 to 4294967295")))?),
             "privileged-users" if text != "host" => return Err(usage(format!("parse --privileged-users={text}: it takes `host`"))),
             "privileged-users" => self.host_users = true,
             _ => {}
@@ -292,16 +314,18 @@ pub(crate) fn tree_of(text: &str) -> Result<TreeSource, Failure> {
     MachineName::new(text).map(TreeSource::Named).map_err(|e| usage(e.to_string()))
 }
 
-/// Help lines of the native rows.
-pub fn options_help() -> String {
+/// Help lines of the native rows, for the verb `verb`.
+pub fn options_help(verb: &str) -> String {
     let mut out = String::new();
-    for row in &ROWS {
+    let prints = matches!(verb, "spec" | "plan");
+    for row in ROWS.iter().filter(|row| prints || row.long != "json") {
         let mut name = row.short.map_or_else(String::new, |s| format!("-{}, ", s as char));
         name.push_str(&format!("--{}", row.long));
         if let Some(value) = row.value {
             name.push_str(&format!(" {value}"));
         }
-        out.push_str(&format!("  {name:<28} {}\n", row.help));
+        let help = if verb == "boot" && row.long == "tree" { "the tree, in place of the word TREE" } else { row.help };
+        out.push_str(&format!("  {name:<28} {help}\n"));
     }
     out.push_str("  and every option of `hostel nspawn --help`: --bind, --setenv, --memory, --cpus, --pids, --private-users, …\n");
     out
@@ -332,26 +356,44 @@ impl Request {
     }
 }
 
+/// A command over this host begins here, unless here is a place of the machine's own: that is told.
+fn say_where(request: &Request) {
+    let spec = &request.spec;
+    let begins_in_root = request.kind == Kind::Run && spec.root.tree == TreeSource::Host && spec.process.cwd.is_none();
+    if begins_in_root
+        && !spec.lifecycle.quiet
+        && let Ok(here) = std::env::current_dir()
+        && here != Path::new("/")
+    {
+        output::tell(format_args!("notice: it begins in /: what is in {} is not in the machine", here.display()));
+    }
+}
+
+/// Whether the machine's name, and not its tree, is in use.
+fn name_is_busy(error: &Error) -> bool {
+    error.busy && error.hint != Some(hostel_spec::Hint::TreeInUse)
+}
+
 /// Starts what was asked for.
 pub fn start(mut request: Request, origin: Origin) -> cli::Outcome {
     for warning in &request.warnings {
         output::tell(format_args!("warning: {warning}"));
     }
     let made = request.find_kept(true)?;
+    say_where(&request);
     let mut started = false;
     let outcome = if request.detach {
         // The supervisor has no working directory: what can be said of the tree is said here.
         let found = hostel_engine::tree::find(&request.spec).map_err(Failure::from);
-        let outcome = found.and_then(|_| cli::supervise::background(&request.spec, origin));
-        started = outcome.is_ok();
-        outcome
+        found.and_then(|_| cli::supervise::background(&request.spec, origin, request.wait, &mut started))
     } else {
         crate::machine::foreground(&request.spec, origin, &mut started).map_err(Failure::from)
     };
     // Nothing ran that could have changed anything. Unless somebody else is about to use what we made.
     if let (true, false, Some(name)) = (made, started, &request.keep)
-        && !matches!(&outcome, Err(Failure::Engine(error)) if error.busy)
+        && !matches!(&outcome, Err(Failure::Engine(error)) if name_is_busy(error))
         && let Err(error) = cli::rm::forget(name)
+        && !error.busy
     {
         output::tell(format_args!("warning: {error}"));
     }

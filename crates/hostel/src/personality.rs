@@ -4,6 +4,7 @@ pub mod machinectl;
 pub mod nspawn;
 pub mod nspawn_enter;
 pub mod nspawn_stop;
+pub mod systemctl;
 
 use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;
@@ -23,11 +24,12 @@ pub struct Personality {
 }
 
 /// Every personality but hostel itself. `hostel link DIR` makes a link for each.
-pub const PERSONALITIES: [Personality; 4] = [
+pub const PERSONALITIES: [Personality; 5] = [
     Personality { name: "systemd-nspawn", word: Some("nspawn"), about: "run an OS tree in namespaces, as systemd-nspawn(1)", run: nspawn::run },
     Personality { name: "machinectl", word: Some("machinectl"), about: "machines, as machinectl(1)", run: machinectl::run },
     Personality { name: "nspawn-enter", word: Some("nspawn-enter"), about: "enter a machine, as nspawn-tools", run: nspawn_enter::run },
     Personality { name: "nspawn-stop", word: Some("nspawn-stop"), about: "end a machine, as nspawn-tools", run: nspawn_stop::run },
+    Personality { name: "systemctl", word: Some("ctl"), about: "unit files of a tree, as systemctl(1) with --root=", run: systemctl::run },
 ];
 
 /// Picks the personality and runs it.

@@ -54,6 +54,16 @@ pub fn merge(doc: Doc, env: &Environment, lookup: &Lookup, default: Mode) -> Res
     })
 }
 
+/// The files that count when machine `name` is started by its name: the main one, if there is one, then its drop-ins.
+pub fn of_machine(name: &MachineName) -> Result<Vec<SettingsFile>> {
+    find(name, &TreeSource::Named(name.clone()))
+}
+
+/// Where the administrator's file for `name` is.
+pub fn of_administrator(name: &MachineName) -> PathBuf {
+    Path::new(DIRECTORIES[0]).join(format!("{name}.nspawn"))
+}
+
 /// What to do about a machine that cannot be compiled where the error has no advice of its own: it may be a settings file's fault.
 pub fn hint(doc: &Doc) -> Option<Hint> {
     doc.settings().into_iter().next().map(|(from, _)| Hint::AlsoSettings(from.into()))
@@ -189,7 +199,7 @@ fn contents(fd: OwnedFd) -> std::io::Result<Vec<u8>> {
 }
 
 /// Whether nobody but root can change it. Root's own group counts as root.
-fn roots_alone(stat: &Stat) -> bool {
+pub(crate) fn roots_alone(stat: &Stat) -> bool {
     let others = if stat.st_gid == 0 { 0o002 } else { 0o022 };
     stat.st_uid == 0 && stat.st_mode & others == 0
 }

@@ -8,13 +8,12 @@ mod contents;
 mod file;
 mod snapshot;
 
+use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use hostel_spec::MachineName;
-use hostel_sys::tree::random_u64;
-use rustix::fs::{AtFlags, RenameFlags, StatxAttributes, StatxFlags};
+use rustix::fs::{AtFlags, RenameFlags};
 use rustix::io::Errno;
 
 pub(crate) use file::{Means, contents};
@@ -24,6 +23,8 @@ pub(crate) use snapshot::snapshot;
 use crate::error::On;
 use crate::inroot::{Durable, sync_directory};
 use crate::{Cause, Result, partial, remove, walk};
+
+const VERB: &str = "create tree";
 
 /// How far a copy is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -77,42 +78,51 @@ pub struct Copied {
 ///
 /// `target` appears when the copy is whole, or not at all. Left-overs of killed copies beside it are swept first.
 pub fn copy_tree(source: BorrowedFd<'_>, name: &Path, target: &Path, options: &Options<'_>) -> Result<Copied> {
-    const VERB: &str = "create tree";
     let (parent, target_name) = remove::open_parent(target).on(VERB, target)?;
-    match rustix::fs::statat(&parent, &*target_name, AtFlags::SYMLINK_NOFOLLOW) {
+    copy_into(source, name, (parent.as_fd(), &target_name, target), options)
+}
+
+/// [`copy_tree`] to a name in a directory (readable); the third is its path in messages.
+pub(crate) fn copy_into(
+    source: BorrowedFd<'_>,
+    name: &Path,
+    (parent, target_name, target): (BorrowedFd<'_>, &CStr, &Path),
+    options: &Options<'_>,
+) -> Result<Copied> {
+    match rustix::fs::statat(parent, target_name, AtFlags::SYMLINK_NOFOLLOW) {
         Err(Errno::NOENT) => {}
         Err(e) => return Err(Cause::Os(e).on(VERB, target)),
         Ok(_) => return Err(Cause::Os(Errno::EXIST).on(VERB, target)),
     }
-    partial::sweep_in(parent.as_fd()).on(VERB, target)?;
+    partial::sweep_in(parent).on(VERB, target)?;
     let source = walk::readable(source).on("open tree", name)?;
     let counter = Counter::new(options.progress);
 
-    let made = match snapshot(source.as_fd(), parent.as_fd()) {
+    let made = match snapshot(source.as_fd(), parent) {
         Ok(Some((partial, dir))) => Ok((partial, dir, Method::Snapshot)),
-        Ok(None) => partial::make(parent.as_fd(), partial::PARTIAL).on(VERB, target).and_then(|(partial, dir)| {
+        Ok(None) => partial::make(parent, partial::PARTIAL).on(VERB, target).and_then(|(partial, dir)| {
             match contents::copy(source.as_fd(), name, dir.as_fd(), options, &counter) {
                 Ok(method) => Ok((partial, dir, method)),
-                Err(e) => Err(clean_up(e, parent.as_fd(), &partial, dir, target, &counter)),
+                Err(e) => Err(clean_up(e, parent, &partial, dir, target, &counter)),
             }
         }),
         Err(e) => Err(e.on("snapshot tree", name)),
     };
     let (partial_name, dir, method) = made?;
 
-    let named = publish(parent.as_fd(), &partial_name, dir.as_fd(), &target_name, options.durable);
+    let named = publish(parent, &partial_name, dir.as_fd(), target_name, options.durable);
     match named {
         Ok(()) => Ok(Copied { dir, method, progress: counter.now() }),
-        Err(e) => Err(clean_up(e.on(VERB, target), parent.as_fd(), &partial_name, dir, target, &counter)),
+        Err(e) => Err(clean_up(e.on(VERB, target), parent, &partial_name, dir, target, &counter)),
     }
 }
 
 /// Gives a whole copy its name.
 pub(crate) fn publish(
     parent: BorrowedFd<'_>,
-    partial: &std::ffi::CStr,
+    partial: &CStr,
     dir: BorrowedFd<'_>,
-    target: &std::ffi::CStr,
+    target: &CStr,
     durable: Durable,
 ) -> std::result::Result<(), Cause> {
     if durable == Durable::Yes {
@@ -130,26 +140,14 @@ pub(crate) fn publish(
 }
 
 /// [`publish`] over what has the name `target`: that is then `partial`. Both names are in `parent`.
-pub(crate) fn exchange(
-    parent: BorrowedFd<'_>,
-    partial: &std::ffi::CStr,
-    made: BorrowedFd<'_>,
-    target: &std::ffi::CStr,
-) -> std::result::Result<(), Cause> {
+pub(crate) fn exchange(parent: BorrowedFd<'_>, partial: &CStr, made: BorrowedFd<'_>, target: &CStr) -> std::result::Result<(), Cause> {
     rustix::fs::syncfs(made)?;
     rustix::fs::renameat_with(parent, partial, parent, target, RenameFlags::EXCHANGE)?;
     Ok(sync_directory(parent)?)
 }
 
 /// Removes what was made and tells what stopped it; a full disk is told with its figures, taken before the removal.
-fn clean_up(
-    mut error: crate::Error,
-    parent: BorrowedFd<'_>,
-    partial: &std::ffi::CStr,
-    dir: OwnedFd,
-    target: &Path,
-    counter: &Counter<'_>,
-) -> crate::Error {
+fn clean_up(mut error: crate::Error, parent: BorrowedFd<'_>, partial: &CStr, dir: OwnedFd, target: &Path, counter: &Counter<'_>) -> crate::Error {
     if matches!(error.cause, Cause::Os(Errno::NOSPC | Errno::DQUOT)) {
         let free = rustix::fs::fstatvfs(&dir).map_or(0, |s| s.f_bavail * s.f_frsize);
         let place = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
@@ -182,20 +180,6 @@ pub fn from_template(template: &Path, target: &Path, options: &Options<'_>) -> R
         Err(e) if e.cause == Cause::Os(Errno::EXIST) && rustix::fs::stat(target).is_ok() => Ok(None),
         Err(e) => Err(e),
     }
-}
-
-/// Where a throw-away copy of `tree` goes: beside it, or in it when it is a mount point, because a copy on the same file
-/// system can share its blocks. Nothing is made yet, so that the path can be recorded first.
-pub fn ephemeral_place(tree: BorrowedFd<'_>, name: &Path, machine: &MachineName) -> Result<PathBuf> {
-    const VERB: &str = "place copy of tree";
-    let path = remove::real_path(tree).on(VERB, name)?;
-    let status = rustix::fs::statx(tree, c"", AtFlags::EMPTY_PATH, StatxFlags::empty()).on(VERB, name)?;
-    let parent = match path.parent() {
-        Some(parent) if !status.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) => parent,
-        _ => &path,
-    };
-    let random = random_u64().on(VERB, name)?;
-    Ok(parent.join(format!(".#hostel-{}-{}-{random:016x}", partial::EPHEMERAL, machine.as_str())))
 }
 
 /// Counts and tells progress, for all threads.

@@ -173,11 +173,8 @@ impl Place {
     fn prepare(options: &Options<'_>, name: &MachineName, target: &Path) -> Result<Place> {
         const VERB: &str = "create image";
         let old = if options.force {
-            match images::find(name, options.places.search) {
-                // Held to the end: nobody starts what is about to be replaced.
-                Ok(image) => Some((images::lock(&options.places, &image)?, image)).map(|(lock, image)| (image, lock)),
-                Err(_) => None,
-            }
+            // Held to the end: nobody starts what is about to be replaced.
+            images::replaceable(&options.places, name)?.map(|image| images::lock(&options.places, &image).map(|lock| (image, lock))).transpose()?
         } else {
             images::refuse_taken(&options.places, name)?;
             None

@@ -1,4 +1,5 @@
-//! Kept machines: a directory with an upper layer (`upper`, `work`) and a note (`machine.json`) of what it lies over.
+//! Kept machines: a directory with an upper layer (`upper`, `work`) and a note (`machine.json`) of what it lies over. File
+//! systems below the root (a disk image's /home) have layers of their own, `parts/NAME/{upper,work}`.
 //!
 //! The directory appears whole, under its name, or not at all: a crash leaves at most one that [`crate::sweep`] removes.
 
@@ -6,24 +7,79 @@ use std::collections::HashSet;
 use std::ffi::{CStr, CString};
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
 use hostel_spec::MachineName;
 use hostel_sys::tree::read_regular;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, Uid};
 use rustix::io::Errno;
 
 use crate::error::On;
 use crate::walk::{self, OpenDirectories, Queue};
-use crate::{Cause, Result, partial, remove};
+use crate::{Cause, Result, inroot, partial, remove};
 
 /// The note's name.
 pub const NOTE: &str = "machine.json";
+/// Where layers of file systems below the root are.
+const PARTS: &str = "parts";
 /// A note is a path and a little around it.
 const NOTE_LIMIT: usize = 64 << 10;
+
+/// The directory of the layer `name` (`upper` and `work` in it) of the kept machine at `dir`.
+pub fn part_path(dir: &Path, name: &str) -> PathBuf {
+    dir.join(PARTS).join(name)
+}
+
+/// Opens the layer `name` (O_PATH) of the kept machine `dir`; `path`, its path, is for messages.
+pub fn open_part(dir: BorrowedFd<'_>, path: &Path, name: &str) -> Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY;
+    inroot::open_beneath_no_symlinks(dir, &part_path(Path::new(""), name), flags).on("open layer", &part_path(path, name))
+}
+
+/// Makes the layer `name` of the kept machine `dir` (its path is for messages) when it is missing: empty, its top like the
+/// directory `like`, which it will lie over.
+pub fn make_part(dir: BorrowedFd<'_>, path: &Path, name: &str, like: BorrowedFd<'_>) -> Result<()> {
+    let path = part_path(path, name);
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let make = || -> std::result::Result<(), Errno> {
+        let mut at = rustix::fs::openat(dir, c".", flags, Mode::empty())?;
+        for part in [PARTS, name] {
+            // Only root looks in.
+            exists_now(rustix::fs::mkdirat(&at, part, Mode::from_raw_mode(0o700)))?;
+            at = rustix::fs::openat(&at, part, flags, Mode::empty())?;
+        }
+        if rustix::fs::statat(&at, c"upper", AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+            return Ok(());
+        }
+        // The upper layer gets its name last: where there is one it is as it should be.
+        let top = rustix::fs::fstat(like)?;
+        exists_now(rustix::fs::mkdirat(&at, c"work", Mode::from_raw_mode(0o755)))?;
+        exists_now(rustix::fs::mkdirat(&at, c"new", Mode::from_raw_mode(0o700)))?;
+        rustix::fs::chownat(&at, c"new", Some(Uid::from_raw(top.st_uid)), Some(Gid::from_raw(top.st_gid)), AtFlags::SYMLINK_NOFOLLOW)?;
+        // Changing the owner clears setuid and setgid.
+        rustix::fs::chmodat(&at, c"new", Mode::from_raw_mode(top.st_mode & 0o7777), AtFlags::empty())?;
+        rustix::fs::renameat(&at, c"new", &at, c"upper")
+    };
+    make().on("make layer", &path)
+}
+
+fn exists_now(made: std::result::Result<(), Errno>) -> std::result::Result<(), Errno> {
+    if made == Err(Errno::EXIST) { Ok(()) } else { made }
+}
+
+/// What the upper layers of the kept machine at `dir` hold, all together.
+pub fn all_contents(dir: &Path) -> Result<Contents> {
+    let root = contents(&dir.join("upper"))?;
+    let parts = dir.join(PARTS);
+    if std::fs::symlink_metadata(&parts).is_err() {
+        return Ok(root);
+    }
+    let parts = contents(&parts)?;
+    Ok(Contents { bytes: root.bytes + parts.bytes, files: root.files + parts.files })
+}
 
 /// Makes the kept machine `name` in the directory `kept` (made when missing), with an empty upper layer and this note.
 /// `false`: there is one of that name, or something else.

@@ -27,6 +27,7 @@ pub mod remove;
 pub mod shift;
 pub mod stream;
 pub mod tar;
+pub mod throwaway;
 pub mod uids;
 mod walk;
 pub mod watch;

@@ -53,10 +53,15 @@ pub(crate) fn hold(parent: BorrowedFd<'_>, name: &CStr, dir: BorrowedFd<'_>) -> 
         Err(e) => return Err(e),
     }
     // A sweeper may have renamed or removed it between our open and our lock.
+    Ok(is_named(parent, name, dir)?.then_some(()))
+}
+
+/// Whether `parent`/`name` is `dir`.
+pub(crate) fn is_named(parent: BorrowedFd<'_>, name: &CStr, dir: BorrowedFd<'_>) -> std::result::Result<bool, Errno> {
     let held = rustix::fs::fstat(dir)?;
     match rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(named) if (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino) => Ok(Some(())),
-        Ok(_) | Err(Errno::NOENT) => Ok(None),
+        Ok(named) => Ok((named.st_dev, named.st_ino) == (held.st_dev, held.st_ino)),
+        Err(Errno::NOENT) => Ok(false),
         Err(e) => Err(e),
     }
 }
@@ -65,17 +70,38 @@ pub(crate) fn hold(parent: BorrowedFd<'_>, name: &CStr, dir: BorrowedFd<'_>) -> 
 pub(crate) fn make(parent: BorrowedFd<'_>, kind: &str) -> std::result::Result<(CString, OwnedFd), Cause> {
     for _ in 0..16 {
         let name = fresh_name(kind)?;
-        rustix::fs::mkdirat(parent, &*name, Mode::from_raw_mode(0o700))?;
-        match take(parent, &name) {
-            Ok(Some(dir)) => return Ok((name, dir)),
-            Ok(None) => {}
-            Err(e) => {
-                let _ = rustix::fs::unlinkat(parent, &*name, AtFlags::REMOVEDIR);
-                return Err(e.into());
-            }
+        if let Some(dir) = make_named(parent, &name)? {
+            return Ok((name, dir));
         }
     }
     Err(Cause::Os(Errno::AGAIN))
+}
+
+/// Makes the new directory `parent`/`name` for root alone, and holds it. `None`: a sweeper was quicker.
+///
+/// Whoever may write in `parent` can exchange it before it is opened: then this is an error.
+pub(crate) fn make_named(parent: BorrowedFd<'_>, name: &CStr) -> std::result::Result<Option<OwnedFd>, Cause> {
+    rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o700))?;
+    let made = match take(parent, name) {
+        Ok(Some(dir)) if is_fresh(dir.as_fd())? => return Ok(Some(dir)),
+        Ok(None) => return Ok(None),
+        Ok(Some(_)) | Err(Errno::LOOP | Errno::NOTDIR | Errno::XDEV) => Cause::Why("somebody put something else in its place"),
+        Err(e) => e.into(),
+    };
+    let _ = rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR);
+    Err(made)
+}
+
+/// Whether a directory is ours and empty, as one that was just made is.
+pub(crate) fn is_fresh(dir: BorrowedFd<'_>) -> std::result::Result<bool, Errno> {
+    let mut empty = true;
+    walk::entries(dir, |_, _| -> std::result::Result<(), Errno> {
+        empty = false;
+        Ok(())
+    })?;
+    // For the next who reads it.
+    rustix::fs::seek(dir, rustix::fs::SeekFrom::Start(0))?;
+    Ok(empty && rustix::fs::fstat(dir)?.st_uid == rustix::process::geteuid().as_raw())
 }
 
 /// Opens and holds `parent`/`name`, for whoever just made it.

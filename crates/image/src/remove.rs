@@ -144,6 +144,18 @@ pub(crate) fn delete(parent: BorrowedFd<'_>, name: &CStr, dir: OwnedFd) -> std::
     }
 }
 
+/// Removes all that is in `dir`, whatever it is called now.
+pub(crate) fn empty_all(dir: BorrowedFd<'_>) -> std::result::Result<(), Cause> {
+    for _ in 0..ROUNDS {
+        match walk::readable(dir).map_err(Cause::from).and_then(empty) {
+            Ok(true) => return Ok(()),
+            Ok(false) | Err(Cause::Os(Errno::NOENT)) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
 fn gone(parent: BorrowedFd<'_>, name: &CStr) -> bool {
     matches!(rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW), Err(Errno::NOENT))
 }

@@ -3,7 +3,7 @@
 //! ```text
 //!  sender (sees the source)                     receiver (sees the target)
 //!    D name meta xattrs          a directory begins
-//!    F name meta xattrs size     a file; its contents follow: d offset length bytes … e
+//!    F name meta xattrs size     a file; its contents follow: d offset length bytes … e end
 //!    L name meta target          a symbolic link
 //!    P name meta                 a FIFO
 //!    U                           the directory ends
@@ -40,6 +40,8 @@ const NAME_MAX: usize = 255;
 const TARGET_MAX: usize = 4096;
 /// Bytes moved at a time.
 const PIECE: usize = 128 << 10;
+/// Most bytes of a file that says it has none, as the files of /proc do.
+const UNSIZED_MAX: u64 = 64 << 20;
 /// An extended attribute's value and all names of a file have at most 64 KiB each (xattr(7)).
 const ATTRIBUTE_MAX: usize = 64 << 10;
 

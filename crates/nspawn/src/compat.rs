@@ -8,7 +8,7 @@ use crate::options::{Compat, GROUPS, OptionRow, Status, rows};
 use crate::settings;
 
 /// How settings files differ from those of systemd-nspawn: what, there, here.
-const SETTINGS: [(&str, &str, &str); 12] = [
+const SETTINGS: [(&str, &str, &str); 13] = [
     (
         "drop-ins",
         "none",
@@ -25,6 +25,7 @@ const SETTINGS: [(&str, &str, &str); 12] = [
         "in drop-ins and in sections of hostel's own: `%i` machine, `%H` host name, `%l` its first part, `%m` machine id, `%b` boot id, `%v` kernel, `%a` architecture, `%t` `%S` `%C` `%L` `%E` `%T` `%V` directories, `%%`; in NAME.nspawn `%` is a character",
     ),
     ("`[X-Hostel-Resources]`", "ignored", "`Memory=`, `Cpus=`, `Pids=`, `Property=` as the options; trusted files only"),
+    ("`[X-Hostel-Network]`", "ignored", "`Config=`, `Pool=` as `--network-config=`, `--network-pool=`; trusted files only"),
     ("trust", "by directory", "by directory, and the file must be root's and nobody else may write it; else it counts as one beside the tree does"),
     ("a file beside the tree", "links are followed, of any size", "a link only in a directory that root alone can write; regular, at most 1 MiB"),
     (
@@ -49,7 +50,12 @@ pub fn tally() -> (usize, usize, usize) {
         Status::Built => (built + 1, partly, not_yet),
         Status::Partly(_) => (built, partly + 1, not_yet),
         Status::NotYet(_) => (built, partly, not_yet + 1),
+        Status::Never(_) => (built, partly, not_yet),
     })
+}
+
+fn never() -> usize {
+    rows().filter(|row| matches!(row.status, Status::Never(_))).count()
 }
 
 /// Markdown: one table per group of options, then the environment.
@@ -59,8 +65,9 @@ pub fn markdown() -> String {
     // writing to a String cannot fail
     let _ = writeln!(
         out,
-        "## systemd-nspawn\n\nCompared with systemd 262. Of {} options {built} are built, {partly} partly, {not_yet} refused by name as not implemented yet.\n",
-        built + partly + not_yet
+        "## systemd-nspawn\n\nCompared with systemd 262. Of {} options {built} are built, {partly} partly, {not_yet} refused by name as not implemented yet, {} for good.\n",
+        built + partly + not_yet + never(),
+        never()
     );
     for group in &GROUPS {
         let _ = writeln!(out, "### {}\n\n| option | `.nspawn` key | since | state | compared |\n|---|---|---|---|---|", group.title);
@@ -113,6 +120,7 @@ fn line(row: &OptionRow, out: &mut String) {
     let state = match row.status {
         Status::Built => "built".to_owned(),
         Status::Partly(text) => format!("partly: {text}"),
+        Status::Never(_) => "refused".to_owned(),
         Status::NotYet(text) => format!("not yet: {text}"),
     };
     let compared = match row.compat {

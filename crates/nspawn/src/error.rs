@@ -71,6 +71,14 @@ pub enum UsageError {
         /// Why it waits or what does it.
         reason: &'static str,
     },
+    /// Known, and not going to be built.
+    #[error("{what} is not supported")]
+    Never {
+        /// The option.
+        what: String,
+        /// Why, or what to do instead.
+        reason: &'static str,
+    },
     /// What a settings file says and cannot be done.
     #[error("{origin}: {error}")]
     Setting {
@@ -115,6 +123,7 @@ impl UsageError {
                 let value = entry.value.as_deref().filter(|_| !matches!(entry.row.status, Status::NotYet(_))).unwrap_or_default();
                 Self::NotYet { what: format!("{key}={}", if value.is_empty() { value.to_owned() } else { printable(value) }), reason }
             }
+            Self::Never { reason, .. } => Self::Never { what: format!("{key}="), reason },
             other => other,
         };
         Self::Setting { origin: entry.origin.clone(), error: Box::new(error) }
@@ -150,7 +159,7 @@ impl UsageError {
             Self::Value { hint, .. } | Self::Request { hint, .. } => hint.clone(),
             Self::Property { .. } => Some(format!("known are {}", crate::compile::KNOWN_PROPERTIES.join(", ")).into()),
             Self::Conflict { .. } | Self::BesideBundle { .. } => None,
-            Self::NotYet { reason, .. } => Some((*reason).into()),
+            Self::NotYet { reason, .. } | Self::Never { reason, .. } => Some((*reason).into()),
             Self::Setting { error, .. } => error.hint_among(more),
             Self::SettingsFile { .. } => Some(Hint::MendSettings),
         }

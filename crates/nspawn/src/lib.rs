@@ -32,6 +32,8 @@ pub use getopt::fold;
 pub enum Action {
     /// Run this machine.
     Run(Box<MachineSpec>),
+    /// Take away what a killed supervisor of this machine left, and exit 0.
+    Cleanup(Box<MachineSpec>),
     /// Print [`help::text`] and exit 0.
     Help,
     /// Print the version and exit 0.

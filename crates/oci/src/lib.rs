@@ -22,8 +22,8 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 use hostel_spec::{
-    Bundle, CapSet, ConsoleMode, Ephemeral, Hostname, Identity, ImageOptions, Integration, Lifecycle, MachineName, MachineSpec, MountPropagation,
-    Ownership, Payload, ResolvConf, Root, Security, SyscallFilter, Timezone, TreeSource, Volatile,
+    BindUsers, Bundle, CapSet, ConsoleMode, Ephemeral, Hostname, Identity, ImageOptions, Integration, Lifecycle, LinkJournal, MachineName,
+    MachineSpec, MountPropagation, Ownership, Payload, ResolvConf, Root, Security, SyscallFilter, Timezone, TreeSource, Volatile,
 };
 
 use config::Config;
@@ -79,14 +79,26 @@ pub fn compile(text: &[u8], bundle: &Path) -> Result<MachineSpec> {
         },
         root: self::root(root, bundle)?,
         payload: Payload::Command,
-        security: Security { bounding: process.bounding, adjust_net_caps: false, dropped: CapSet::EMPTY, syscalls, api_writable: false },
+        security: Security {
+            bounding: process.bounding,
+            added: CapSet::EMPTY,
+            adjust_net_caps: false,
+            dropped: CapSet::EMPTY,
+            syscalls,
+            api_writable: false,
+            suppress_sync: false,
+            address_families: None,
+            selinux_files: None,
+        },
         process: process.spec,
         namespaces,
         network,
         mounts: Vec::new(),
         resources,
         console: if terminal { ConsoleMode::Interactive } else { ConsoleMode::Pipe },
-        integration: Integration { resolv_conf: ResolvConf::Off, timezone: Timezone::Off },
+        integration: Integration { resolv_conf: ResolvConf::Off, timezone: Timezone::Off, journal: LinkJournal::No },
+        bind_users: BindUsers::default(),
+        credentials: Vec::new(),
         // A machine that reboots would have to go through its hooks again: whoever started it does.
         lifecycle: Lifecycle { nspawn_exit_status: true, quiet: !terminal, reboot_is_133: true, ..Lifecycle::default() },
         notices,
@@ -156,6 +168,8 @@ fn root(root: &config::Root, bundle: &Path) -> Result<Root> {
         upper: None,
         keep_tmp: true,
         skip_os_release_check: true,
+        unlocked: false,
+        pivot: None,
         image: ImageOptions::default(),
     })
 }

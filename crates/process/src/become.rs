@@ -188,6 +188,10 @@ fn limits(process: &Process<'_>) -> Result<(), Failure> {
     if let Some(cpus) = &spec.cpu_affinity {
         proc::set_affinity(cpus).map_err(|e| Failure::new("set", "CPU affinity", e))?;
     }
+    if let Some(label) = &spec.selinux_label {
+        // Takes effect at the exec.
+        std::fs::write("/proc/self/attr/exec", label).map_err(|e| Failure::new("apply", format!("SELinux label {label:?}"), e))?;
+    }
     if spec.linux32 {
         proc::set_personality_linux32().map_err(|e| Failure::new("set", "personality", e))?;
     }

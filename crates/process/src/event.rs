@@ -64,6 +64,13 @@ pub struct Poller<T> {
     sources: Vec<Source<T>>,
 }
 
+impl<T> AsFd for Poller<T> {
+    /// Readable while one of its descriptors is ready: a loop can be a descriptor of another loop.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
+    }
+}
+
 impl<T: Copy + PartialEq> Poller<T> {
     /// An empty set.
     pub fn new() -> io::Result<Self> {

@@ -152,6 +152,40 @@ fn read(root: BorrowedFd<'_>, file: &'static str) -> Result<Vec<u8>, UserError> 
     }
 }
 
+/// Every name and id of a tree's users and groups.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Names {
+    /// (name, uid)
+    pub users: Vec<(String, u32)>,
+    /// (name, gid)
+    pub groups: Vec<(String, u32)>,
+}
+
+/// The users and groups of the tree `root`.
+pub fn names<Fd: AsFd>(root: Fd) -> Result<Names, UserError> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let passwd = read(root.as_fd(), "/etc/passwd")?;
+    let users = lines(&passwd).filter_map(Passwd::parse).map(|entry| (text(entry.name), entry.uid)).collect();
+    let group = read(root.as_fd(), "/etc/group")?;
+    let groups = lines(&group).filter_map(|line| {
+        let mut fields = line.split(|b| *b == b':');
+        let name = fields.next().filter(|name| !name.is_empty())?;
+        Some((text(name), parse_id(fields.nth(1)?)?))
+    });
+    Ok(Names { users, groups: groups.collect() })
+}
+
+/// The hashed password of a user (shadow(5)); none when it is locked, empty, or no hash of crypt(5).
+pub fn password<Fd: AsFd>(root: Fd, name: &str) -> Result<Option<String>, UserError> {
+    let shadow = read(root.as_fd(), "/etc/shadow")?;
+    let entry = lines(&shadow).find_map(|line| {
+        let mut fields = line.split(|b| *b == b':');
+        (fields.next() == Some(name.as_bytes())).then(|| fields.next().unwrap_or_default().to_vec())
+    });
+    let is_hash = |hash: &String| hash.starts_with('$') && hash.bytes().all(|b| b.is_ascii_graphic());
+    Ok(entry.and_then(|hash| String::from_utf8(hash).ok()).filter(is_hash))
+}
+
 /// [`lookup`] in the bytes of passwd(5) and group(5).
 pub fn resolve(passwd: &[u8], group: &[u8], who: &UserSelector) -> Result<User, UserError> {
     let wanted = |entry: &Passwd<'_>| match who {

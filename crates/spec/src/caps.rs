@@ -126,6 +126,10 @@ impl CapSet {
     pub const fn and(self, other: CapSet) -> Self {
         Self(self.0 & other.0)
     }
+    /// Whether nothing is in it.
+    pub const fn is_empty(&self) -> bool {
+        self.0 == 0
+    }
     /// The known capabilities in the set, in kernel order.
     pub fn iter(self) -> impl Iterator<Item = CapName> {
         CapName::known().filter(move |c| self.has(*c))

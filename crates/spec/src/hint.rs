@@ -38,6 +38,8 @@ pub enum Hint {
     OtherVolatile,
     /// Give the machine a network of its own.
     OwnNetwork,
+    /// Take addresses from elsewhere, or none.
+    OtherAddresses,
     /// Put the capability into the bounding set, too.
     AlsoCapability,
     /// Mend the settings file, or do without settings files.

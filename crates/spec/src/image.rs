@@ -335,6 +335,9 @@ pub struct ImageOptions {
     pub root_hash_sig: Option<RootHashSignature>,
     /// The hash tree, when it is not in the image.
     pub verity_data: Option<PathBuf>,
+    /// Nobody is asked for a passphrase (`--no-ask-password`): an image that needs one is refused.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_ask_password: bool,
 }
 
 /// Decodes base64 (RFC 4648) with padding.

@@ -3,12 +3,16 @@
 //! Everything left of the plan speaks [`MachineSpec`]; nothing in this crate opens a file,
 //! reads the environment or asks the kernel. "Auto" is allowed: the engine decides it when it plans.
 
+mod bind_user;
 mod bundle;
 mod caps;
 mod console;
+mod credential;
+mod families;
 mod hint;
 mod ids;
 mod image;
+mod journal;
 mod machine;
 mod mount;
 mod name;
@@ -21,21 +25,28 @@ mod syscall_filter;
 mod text;
 mod uuid;
 
+pub use bind_user::{BindUsers, BoundShell};
 pub use bundle::{
     AttributeChange, Bundle, BundleMount, BundleSource, DeviceNode, ExactProcess, Hook, Hooks, IdMap, JoinedNamespace, MountIds, MountPropagation,
     NamespaceKind, NodeKind, Scheduler, TimeOffsets,
 };
 pub use caps::{CapName, CapSet};
 pub use console::ConsoleMode;
+pub use credential::{Credential, CredentialSource};
+pub use families::AddressFamilies;
 pub use hint::Hint;
 pub use ids::{IdRange, Ownership, UserNamespace};
 pub use image::{Designator, FILE_SYSTEMS, ImageOptions, ImagePolicy, RootHash, RootHashSignature, Rule, Uses, base64};
+pub use journal::LinkJournal;
 pub use machine::{
-    Ephemeral, Identity, Integration, Lifecycle, MachineSpec, Namespaces, Payload, ResolvConf, Root, Security, Timezone, TreeSource, Volatile,
+    Ephemeral, Identity, Integration, Lifecycle, MachineSpec, Namespaces, Payload, PivotRoot, ResolvConf, Root, Security, Timezone, TreeSource,
+    Volatile,
 };
 pub use mount::{BindOptions, IdMapping, Mount, MountSource};
 pub use name::{Hostname, MachineName, NameError};
-pub use network::{Network, NetworkMode, VethPair};
+pub use network::{
+    AddressPool, Cable, LinkPair, Network, NetworkConfig, NetworkMode, PortForward, Transport, VethPair, is_alternative_name, is_interface_name,
+};
 pub use process::{ProcessSpec, UserSelector};
 pub use resources::{CpuQuota, DeviceAccess, DevicePolicy, DeviceRule, DeviceSelector, Limit, Resources};
 pub use rlimit::{Rlimit, RlimitName, RlimitValue};

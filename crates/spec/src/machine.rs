@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Bundle, CapSet, ConsoleMode, Hostname, ImageOptions, MachineName, MachineUuid, Mount, Network, Ownership, ProcessSpec, Resources, Signal,
-    SyscallFilter, UserNamespace,
+    AddressFamilies, BindUsers, Bundle, CapSet, ConsoleMode, Credential, Hostname, ImageOptions, LinkJournal, MachineName, MachineUuid, Mount,
+    Network, Ownership, ProcessSpec, Resources, Signal, SyscallFilter, UserNamespace,
 };
 
 /// Where the root file tree comes from.
@@ -72,9 +72,24 @@ pub struct Root {
     /// Boot a tree that has no os-release file (`SYSTEMD_NSPAWN_CHECK_OS_RELEASE=0`).
     #[serde(default)]
     pub skip_os_release_check: bool,
+    /// The tree is used without a lock on it: somebody else sees to it (`SYSTEMD_NSPAWN_LOCK=0`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unlocked: bool,
+    /// A directory of the tree that becomes `/`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pivot: Option<PivotRoot>,
     /// How a disk image is used, if it is one.
     #[serde(default)]
     pub image: ImageOptions,
+}
+
+/// A directory of the tree becomes the root (`--pivot-root=`), as OSTree deployments want it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PivotRoot {
+    /// Absolute path in the tree.
+    pub new: PathBuf,
+    /// Where the whole tree is seen in the new root; `None`: nowhere.
+    pub old: Option<PathBuf>,
 }
 
 /// What runs as PID 1.
@@ -132,6 +147,9 @@ pub struct Security {
     /// Bounding set. The engine adds CAP_NET_ADMIN with an own network and takes CAP_NET_BIND_SERVICE from a
     /// user namespace on the host's network when `adjust_net_caps` is set.
     pub bounding: CapSet,
+    /// What of it was asked for by name (`--capability=`): it stays whatever else the set is made of.
+    #[serde(default, skip_serializing_if = "CapSet::is_empty")]
+    pub added: CapSet,
     /// See `bounding`.
     pub adjust_net_caps: bool,
     /// Never in the bounding set, whatever `bounding` and `adjust_net_caps` say (`--drop-capability=`).
@@ -140,6 +158,15 @@ pub struct Security {
     pub syscalls: SyscallFilter,
     /// `SYSTEMD_NSPAWN_API_VFS_WRITABLE`: /sys and /proc/sys writable, nothing masked.
     pub api_writable: bool,
+    /// sync(2) and its like do nothing, and O_SYNC is refused.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub suppress_sync: bool,
+    /// Which sockets may be made; `None` = whatever the filter lets through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address_families: Option<AddressFamilies>,
+    /// SELinux label of the file systems made for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selinux_files: Option<String>,
 }
 
 /// What happens to /etc/resolv.conf (`--resolv-conf=`).
@@ -186,6 +213,9 @@ pub struct Integration {
     pub resolv_conf: ResolvConf,
     /// /etc/localtime.
     pub timezone: Timezone,
+    /// The machine's journal.
+    #[serde(default, skip_serializing_if = "LinkJournal::is_no")]
+    pub journal: LinkJournal,
 }
 
 /// How it ends, and who watches.
@@ -228,6 +258,12 @@ pub struct MachineSpec {
     pub console: ConsoleMode,
     /// Host files brought in.
     pub integration: Integration,
+    /// Users of the host that exist inside.
+    #[serde(default, skip_serializing_if = "BindUsers::is_none")]
+    pub bind_users: BindUsers,
+    /// Secrets passed on, each name once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub credentials: Vec<Credential>,
     /// End and watch.
     pub lifecycle: Lifecycle,
     /// Things accepted that will not be acted upon, said once at start.

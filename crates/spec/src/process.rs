@@ -38,6 +38,9 @@ pub struct ProcessSpec {
     pub oom_score_adjust: Option<i32>,
     /// CPUs allowed, by number.
     pub cpu_affinity: Option<Vec<u32>>,
+    /// SELinux label it is executed with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selinux_label: Option<String>,
     /// personality(2) `PER_LINUX32`.
     pub linux32: bool,
     /// Ids (unless `user` is given) and capability sets by number.

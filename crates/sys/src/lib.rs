@@ -18,4 +18,5 @@ pub mod netlink;
 pub mod peer;
 pub mod proc;
 pub mod seccomp;
+pub mod socket;
 pub mod tree;

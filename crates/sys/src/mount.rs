@@ -79,6 +79,7 @@ const FSCONFIG_SET_FLAG: libc::c_long = 0;
 const FSCONFIG_SET_STRING: libc::c_long = 1;
 const FSCONFIG_SET_FD: libc::c_long = 5;
 const FSCONFIG_CMD_CREATE: libc::c_long = 6;
+const FSCONFIG_CMD_RECONFIGURE: libc::c_long = 7;
 
 /// Opens a file system context (fsopen(2)) to be configured and created.
 pub fn open_context(kind: &CStr) -> io::Result<OwnedFd> {
@@ -113,6 +114,16 @@ pub fn create(context: BorrowedFd<'_>, attributes: Attributes) -> io::Result<Own
     check(unsafe { libc::syscall(libc::SYS_fsconfig, fd, FSCONFIG_CMD_CREATE, null, null, 0 as libc::c_long) })?;
     // SAFETY: plain integers.
     owned(unsafe { libc::syscall(libc::SYS_fsmount, fd, 1 as libc::c_long, attributes.0 as libc::c_long) })
+}
+
+/// Applies what was configured since to the file system that [`create`] made of this context.
+pub fn reconfigure(context: BorrowedFd<'_>) -> io::Result<()> {
+    let null = std::ptr::null::<libc::c_char>();
+    // SAFETY: plain integers and null pointers, as fsconfig(2) wants for CMD_RECONFIGURE.
+    check(unsafe {
+        libc::syscall(libc::SYS_fsconfig, libc::c_long::from(context.as_raw_fd()), FSCONFIG_CMD_RECONFIGURE, null, null, 0 as libc::c_long)
+    })
+    .map(drop)
 }
 
 /// A new file system instance of `kind` as a detached mount.

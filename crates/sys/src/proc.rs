@@ -242,6 +242,13 @@ pub fn unshare_cgroup() -> io::Result<()> {
     check(unsafe { libc::unshare(libc::CLONE_NEWCGROUP) }).map(drop)
 }
 
+/// Gives the calling thread a copy of its mount namespace, owned by its user namespace. The copy's mounts are locked, each
+/// to the one below it and with its flags, if the original belongs to another user namespace (mount_namespaces(7)).
+pub fn unshare_mounts() -> io::Result<()> {
+    // SAFETY: integer flag; affects this thread's namespaces only.
+    check(unsafe { libc::unshare(libc::CLONE_NEWNS) }).map(drop)
+}
+
 /// Joins the namespace `fd` of kind `flag` (a `CLONE_NEW*` value).
 pub fn join_namespace(fd: BorrowedFd<'_>, flag: i32) -> io::Result<()> {
     // SAFETY: an open namespace descriptor and an integer.

@@ -1,13 +1,16 @@
 //! The systemd file language: files of sections, specifiers, the order of drop-ins; and values: booleans, sizes, time spans,
-//! percentages, CPU lists, words and quoting. Pure.
+//! percentages, CPU lists, words and quoting; names of units, exit statuses, calendar expressions and time zones. Pure.
 //!
 //! Every parser takes the text as a person wrote it and returns either the value or a [`SyntaxError`] that
 //! names the text and the cause; a file comes as bytes, and what it says keeps its line. Grammar: systemd.syntax(7),
 //! systemd.time(7), systemd.resource-control(5).
 
+mod calendar;
 mod cpus;
 pub mod dropin;
+mod exit;
 pub mod file;
+mod name;
 mod number;
 mod quote;
 mod scalar;
@@ -16,14 +19,18 @@ mod size;
 mod span;
 pub mod specifier;
 mod words;
+pub mod zone;
 
+pub use calendar::{Calendar, CalendarZone};
 pub use cpus::{CPU_MAX, cpu_list, show_cpus};
+pub use exit::{exit_status, exit_status_name};
+pub use name::{Kind, UnitName, escape_name, escape_path, unescape_name, unescape_path};
 pub use number::{integer, unsigned};
-pub use quote::{printable, quote, unescape};
+pub use quote::{printable, quote, unescape, unescape_bytes};
 pub use scalar::boolean;
 pub use share::{percent_unbounded, permyriad};
 pub use size::{show_size, size};
-pub use span::{Span, TimeUnit, time_span};
+pub use span::{Span, TimeUnit, show_span, time_span};
 pub use words::{Escapes, WordRules, first_word, words};
 
 /// A text that is not what was expected there.

@@ -58,6 +58,40 @@ pub fn unescape(text: &str) -> Result<String, SyntaxError> {
     Ok(out)
 }
 
+/// Resolves every C escape of `text` into bytes: `\\x00` and `\\xff` are bytes like others.
+pub fn unescape_bytes(text: &str) -> Result<Vec<u8>, SyntaxError> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        out.extend_from_slice(&rest.as_bytes()[..at]);
+        rest = &rest[at + 1..];
+        let used = match byte_escape(rest) {
+            Some((byte, used)) => {
+                out.push(byte);
+                used
+            }
+            None => {
+                let (c, used) = escape_at(rest).map_err(|why| SyntaxError::new("escaped text", text, why))?;
+                out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+                used
+            }
+        };
+        rest = &rest[used..];
+    }
+    out.extend_from_slice(rest.as_bytes());
+    Ok(out)
+}
+
+/// `xHH` or three octal digits after a backslash, and how many bytes of `text` it took.
+fn byte_escape(text: &str) -> Option<(u8, usize)> {
+    let (skip, len, radix) = if text.starts_with('x') { (1, 2, 16) } else { (0, 3, 8) };
+    let digits = text.get(skip..skip + len)?;
+    if !digits.bytes().all(|b| (b as char).is_digit(radix)) {
+        return None;
+    }
+    u8::from_str_radix(digits, radix).ok().map(|byte| (byte, skip + len))
+}
+
 /// Writes `text` so that [`words`](crate::words) with [`WordRules::UNIT`](crate::WordRules::UNIT) reads it back as one word.
 pub fn quote(text: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "-_./:=@+,%~^".contains(c);

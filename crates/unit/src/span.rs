@@ -123,3 +123,34 @@ fn scaled(whole: &str, fraction: &str, weight: u64) -> Option<u64> {
     }
     Some(value)
 }
+
+/// Writes a time span as systemd does: `1min 30s`, `100ms`, `2min 3.5s`; steps below `accuracy` microseconds are left out.
+/// Zero is `0`.
+pub fn show_span(micros: u64, accuracy: u64) -> String {
+    const STEPS: [(&str, u64); 9] =
+        [("y", YEAR), ("month", MONTH), ("w", 7 * DAY), ("d", DAY), ("h", HOUR), ("min", MINUTE), ("s", SECOND), ("ms", 1_000), ("us", 1)];
+    let accuracy = accuracy.max(1);
+    let mut parts: Vec<String> = Vec::new();
+    let mut left = micros;
+    for (name, weight) in STEPS {
+        if left == 0 || left < accuracy && !parts.is_empty() {
+            break;
+        }
+        if left < weight {
+            continue;
+        }
+        let (whole, rest) = (left / weight, left % weight);
+        // below a minute the rest is a fraction of this step, as far as the accuracy goes
+        if left < MINUTE && rest > 0 {
+            let digits = weight.ilog10().saturating_sub(accuracy.ilog10());
+            if digits > 0 {
+                let shown = rest / 10u64.pow(weight.ilog10() - digits);
+                parts.push(format!("{whole}.{shown:0width$}{name}", width = digits as usize));
+                break;
+            }
+        }
+        parts.push(format!("{whole}{name}"));
+        left = rest;
+    }
+    if parts.is_empty() { "0".to_owned() } else { parts.join(" ") }
+}

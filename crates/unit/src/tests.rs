@@ -259,3 +259,89 @@ proptest! {
         prop_assert_eq!(specifier::expand(&doubled, |_| Err("never asked")).unwrap(), text.replace('a', "%"));
     }
 }
+
+#[test]
+fn escapes_as_bytes() {
+    for (text, bytes) in [
+        ("", &b""[..]),
+        ("plain \u{e4}", "plain \u{e4}".as_bytes()),
+        (r"a\nb\x00\xff\000\377", b"a\nb\0\xff\0\xff"),
+        (r"\u00e4\\", "\u{e4}\\".as_bytes()),
+    ] {
+        assert_eq!(unescape_bytes(text).unwrap(), bytes, "{text}");
+    }
+    for text in ["\\", r"\q", r"\x1", r"\xgg", r"\777", r"\ud800"] {
+        assert!(unescape_bytes(text).is_err(), "{text}");
+    }
+}
+
+/// As systemd 252's `systemd-analyze timespan` says.
+#[test]
+fn spans_shown() {
+    #[rustfmt::skip]
+    let table = [(0, 1, "0"), (5, 1, "5us"), (1_500_000, 1, "1.500000s"), (100_000, 1, "100ms"), (90_000_000, 1, "1min 30s"), (90_500_000, 1, "1min 30.500000s"),
+        (123_456, 1, "123.456ms"), (61_000_000, 1, "1min 1s"), (3_661_500_000, 1, "1h 1min 1.500000s"), (31_557_600_000_000, 1, "1y"),
+        (1_500_000, 1_000, "1.500s"), (123_456, 1_000, "123ms"), (90_000_000, 1_000_000, "1min 30s")];
+    for (micros, accuracy, text) in table {
+        assert_eq!(show_span(micros, accuracy), text);
+    }
+}
+
+#[test]
+fn names_of_units() {
+    for (text, kind, prefix, instance) in [
+        ("a.service", Kind::Service, "a", None),
+        ("getty@.service", Kind::Service, "getty", Some("")),
+        ("getty@tty1.service", Kind::Service, "getty", Some("tty1")),
+        ("a.b@c@d.e.socket", Kind::Socket, "a.b", Some("c@d.e")),
+        ("-.mount", Kind::Mount, "-", None),
+        (r"dev-disk-by\x2dlabel-x.swap", Kind::Swap, r"dev-disk-by\x2dlabel-x", None),
+    ] {
+        let name = UnitName::parse(text).unwrap();
+        assert_eq!((name.kind(), name.prefix(), name.instance()), (kind, prefix, instance), "{text}");
+    }
+    for bad in ["", "a", ".service", "@x.service", "a.b", "a/b.service", "a b.service", "ä.service", &format!("{}.service", "a".repeat(250))] {
+        assert!(UnitName::parse(bad).is_err(), "{bad}");
+    }
+    let instance = UnitName::parse("a-b-c@i.service").unwrap();
+    assert_eq!(instance.template().unwrap().as_str(), "a-b-c@.service");
+    assert_eq!(
+        instance.dropin_names(),
+        ["service", "a-@.service", "a-@i.service", "a-b-@.service", "a-b-@i.service", "a-b-c@.service", "a-b-c@i.service"]
+    );
+    assert_eq!(UnitName::parse("foo-bar.service").unwrap().dropin_names(), ["service", "foo-.service", "foo-bar.service"]);
+    for (typed, name, escaped) in [
+        ("a", "a.service", false),
+        ("a.timer", "a.timer", false),
+        ("/srv/my data", r"srv-my\x20data.mount", false),
+        ("/dev/sda", "dev-sda.device", false),
+        ("a*", r"a\x2a.service", true),
+        ("a.b", "a.b.service", false),
+        ("/", "-.mount", false),
+    ] {
+        let (found, was) = UnitName::mangle(typed, Kind::Service).unwrap();
+        assert_eq!((found.as_str(), was), (name, escaped), "{typed}");
+    }
+}
+
+/// As systemd-escape(1).
+#[test]
+fn names_escaped() {
+    for (text, escaped) in [("Hallöchen, Meister", r"Hall\xc3\xb6chen\x2c\x20Meister"), ("a-b/c", r"a\x2db-c"), (".x", r"\x2ex"), ("", "")] {
+        assert_eq!(escape_name(text), escaped);
+        assert_eq!(unescape_name(escaped).unwrap(), text);
+    }
+    for (path, escaped) in [("/", "-"), ("//srv//web/", "srv-web"), ("/.x/-", r"\x2ex-\x2d"), ("/a/./b", "a-b")] {
+        assert_eq!(escape_path(path).unwrap(), escaped);
+    }
+    assert_eq!(unescape_path("srv-web").unwrap(), "/srv/web");
+    assert_eq!(unescape_path("-").unwrap(), "/");
+    assert!(escape_path("/a/../b").is_err());
+    for bad in ["a--b", r"\x2", r"\xzz", r"a\", r"\xff"] {
+        assert!(unescape_path(bad).is_err(), "{bad}");
+    }
+    assert_eq!(exit_status("USAGE"), Ok(64));
+    assert_eq!(exit_status("255"), Ok(255));
+    assert_eq!(exit_status_name(203), Some("EXEC"));
+    assert!(exit_status("256").is_err() && exit_status("usage").is_err());
+}

@@ -9,13 +9,15 @@ mod disk;
 mod files;
 mod messages;
 mod oci;
+mod units;
 
 pub use archives::{address, http_head, pax_records, sums, tar};
 pub use config::{capability, cpu_list, machine_name, nspawn, rlimit, settings, signal, size, syscall_filter, time_span, user_selector, uuid, words};
 pub use disk::{disk_image, image_policy, label_order, verity_signature};
 pub use files::{cgroup_layout, machine_id, os_release, process_stat, state_file, undo_journal, unit_file, users_database};
-pub use messages::{control_request, notify_message};
+pub use messages::{control_request, dhcp_query, dns_message, notify_message, resolv_conf};
 pub use oci::oci_config;
+pub use units::{calendar, command_line, presets, script_header, time_zone, unit_name};
 
 /// One target.
 pub struct Target {
@@ -28,13 +30,19 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 33] = [
+pub const TARGETS: [Target; 42] = [
     Target { name: "nspawn", body: nspawn, seeds: config::NSPAWN_SEEDS },
     Target { name: "settings", body: settings, seeds: config::SETTINGS_SEEDS },
     Target { name: "oci_config", body: oci_config, seeds: oci::SEEDS },
     Target { name: "unit_file", body: unit_file, seeds: files::UNIT_SEEDS },
     Target { name: "size", body: size, seeds: &["1K", "1.5G", "18446744073709551615", "4M 12K", "infinity"] },
     Target { name: "time_span", body: time_span, seeds: &["1min 30s", "2h30.5min", "infinity", "1y 6month", "7µs", " 5 "] },
+    Target { name: "calendar", body: calendar, seeds: units::CALENDAR_SEEDS },
+    Target { name: "time_zone", body: time_zone, seeds: &["CET-1CEST,M3.5.0,M10.5.0/3", "<-03>3<-02>,J60/-1,365/25", "TZif2"] },
+    Target { name: "unit_name", body: unit_name, seeds: &["a@b.service", "/srv/x y", "/dev/sda", "a*b", r"x\x2dy-z.mount", "foo-bar-baz@.socket"] },
+    Target { name: "script_header", body: script_header, seeds: units::SCRIPT_SEEDS },
+    Target { name: "command_line", body: command_line, seeds: &["-@/bin/a b 'c d' ; +/bin/e \\;", "!!/x \\q", ":|sh"] },
+    Target { name: "presets", body: presets, seeds: &["enable t@.service x y\ndisable *\n", "ignore [a-c]?*\n# x\n"] },
     Target { name: "words", body: words, seeds: &["a 'b c' \"d\\\"e\" f\\x41", "\\u00e9\\101", "a:b\\:c::", "'open", ""] },
     Target { name: "cpu_list", body: cpu_list, seeds: &["0-3,7", "1 2 3", "0-8191", "3-1", ""] },
     Target { name: "signal", body: signal, seeds: &["TERM", "SIGRTMIN+4", "RTMAX-2", "64", "sigusr1"] },
@@ -60,6 +68,9 @@ pub const TARGETS: [Target; 33] = [
     },
     Target { name: "label_order", body: label_order, seeds: &["os_1\0os_2~rc1", "a-1.2^3\0a-1.2", "\0", "10\x009"] },
     Target { name: "control_request", body: control_request, seeds: messages::REQUEST_SEEDS },
+    Target { name: "dhcp_query", body: dhcp_query, seeds: &["\x35\x01\x01\u{7f}", "5\x01\x032\x04abcd6\x04efgh", "5\x01\x08"] },
+    Target { name: "dns_message", body: dns_message, seeds: messages::DNS_SEEDS },
+    Target { name: "resolv_conf", body: resolv_conf, seeds: &["nameserver 1.2.3.4\nnameserver ::1\n", "search a\n"] },
     Target { name: "notify_message", body: notify_message, seeds: &["READY=1\nSTATUS=up\nERRNO=2", "EXIT_STATUS=300", "STATUS=\u{202e}x\n=\n"] },
     Target { name: "tar", body: tar, seeds: archives::TAR_SEEDS },
     Target { name: "pax_records", body: pax_records, seeds: archives::PAX_SEEDS },

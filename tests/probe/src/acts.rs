@@ -258,6 +258,58 @@ pub fn notify(text: &str) {
     }
 }
 
+/// To `$NOTIFY_SOCKET`: what is too long, has NULs, no line, no name; many at once; and with descriptors.
+pub fn notify_badly() {
+    use std::os::fd::AsRawFd;
+    let socket = std::os::unix::net::UnixDatagram::unbound().expect("socket");
+    let to = std::env::var("NOTIFY_SOCKET").unwrap_or_default();
+    socket.connect(&to).expect("connect");
+    let long = [b"READY=1\nX=".as_slice(), &[b'x'; 60_000]].concat();
+    for message in [&long[..], b"READY=1\0", b"READY=1\0\nSTATUS", b"", b"\0\0\0", b"=", b"\n\n\n", b"READY=11", b" READY=1", &[0xff; 4000]] {
+        let _ = socket.send(message);
+    }
+    let text = b"STATUS=with descriptors";
+    let files: Vec<_> = (0..60).filter_map(|_| std::fs::File::open("/dev/null").ok()).collect();
+    let mut control = [0u64; 64];
+    let mut iov = libc::iovec { iov_base: text.as_ptr() as *mut _, iov_len: text.len() };
+    let sent = unsafe {
+        let mut header: libc::msghdr = std::mem::zeroed();
+        header.msg_iov = &mut iov;
+        header.msg_iovlen = 1;
+        header.msg_control = control.as_mut_ptr().cast();
+        header.msg_controllen = libc::CMSG_SPACE(4 * files.len() as u32) as _;
+        let first = libc::CMSG_FIRSTHDR(&header);
+        (*first).cmsg_level = libc::SOL_SOCKET;
+        (*first).cmsg_type = libc::SCM_RIGHTS;
+        (*first).cmsg_len = libc::CMSG_LEN(4 * files.len() as u32) as _;
+        for (i, file) in files.iter().enumerate() {
+            libc::CMSG_DATA(first).cast::<i32>().add(i).write_unaligned(file.as_raw_fd());
+        }
+        (0..3).filter(|_| libc::sendmsg(socket.as_raw_fd(), &header, 0) >= 0).count()
+    };
+    print(&format!("sent {} with {} descriptors\n", if sent > 0 { "some" } else { "none" }, files.len()));
+}
+
+/// fsync(2) of no file, and opens that want every write to be on disk.
+pub fn syncs() {
+    let say = |ret: i32| if ret < 0 { errno_name(errno()) } else { "done".to_string() };
+    let mut seen = vec![say(unsafe { libc::fsync(-1) }), say(unsafe { libc::fdatasync(-1) }), say(unsafe { libc::syncfs(-1) })];
+    for flags in [libc::O_SYNC, libc::O_DSYNC, 0] {
+        seen.push(say(unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_WRONLY | flags) }));
+    }
+    print(&format!("{}\n", seen.join(" ")));
+}
+
+/// A datagram socket of each family.
+pub fn sockets(families: &[String]) {
+    let open = |family: &String| {
+        let family = family.parse().unwrap_or(-1);
+        let kind = if family == 16 { libc::SOCK_RAW } else { libc::SOCK_DGRAM };
+        if unsafe { libc::socket(family, kind, 0) } < 0 { errno_name(errno()) } else { "done".to_string() }
+    };
+    print(&format!("{}\n", families.iter().map(open).collect::<Vec<_>>().join(" ")));
+}
+
 /// Opens /dev/null again and again.
 pub fn many_fds(n: i64) {
     let mut held = Vec::new();
@@ -268,6 +320,15 @@ pub fn many_fds(n: i64) {
         }
     }
     print(&format!("opened {}\n", held.len()));
+}
+
+/// Sends back every datagram, for ever.
+pub fn udp_echo(port: u16) {
+    let Ok(socket) = std::net::UdpSocket::bind(("0.0.0.0", port)) else { std::process::exit(1) };
+    let mut buffer = [0u8; 2048];
+    while let Ok((length, from)) = socket.recv_from(&mut buffer) {
+        let _ = socket.send_to(&buffer[..length], from);
+    }
 }
 
 /// Counts `backwards`, turned round, in all memory of a process that can be read: the text itself is in nobody's arguments.
@@ -335,5 +396,40 @@ pub fn visitor(backwards: &str) {
             }
         }
         reap();
+    }
+}
+
+/// Poses as somebody who runs a machine: says nothing with its arguments, has a child in namespaces of its own, prints `posed`.
+/// Set-uid root, it is root altogether first. `socket`: the name of an abstract one to listen at.
+pub fn pose(socket: &str) {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixListener};
+    let address = SocketAddr::from_abstract_name(socket).ok().filter(|_| socket.starts_with('/'));
+    let _listener = address.map(|address| UnixListener::bind_addr(&address).unwrap_or_else(|e| panic!("listen at {socket}: {e}")));
+    unsafe {
+        if libc::geteuid() == 0 {
+            libc::setresgid(0, 0, 0);
+            libc::setresuid(0, 0, 0);
+        }
+        if libc::fork() == 0 {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+            let (uid, gid) = (libc::getuid(), libc::getgid());
+            if libc::unshare(libc::CLONE_NEWPID | libc::CLONE_NEWNS) != 0 {
+                if libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWPID | libc::CLONE_NEWNS) != 0 {
+                    print(&format!("not posed: {}\n", std::io::Error::last_os_error()));
+                    std::process::exit(1);
+                }
+                let _ = std::fs::write("/proc/self/uid_map", format!("0 {uid} 1"));
+                let _ = std::fs::write("/proc/self/setgroups", "deny");
+                let _ = std::fs::write("/proc/self/gid_map", format!("0 {gid} 1"));
+            }
+            if libc::fork() == 0 {
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                print("posed\n");
+            }
+        }
+        loop {
+            libc::pause();
+        }
     }
 }

@@ -98,8 +98,19 @@ fn remounted(path: &str) -> Result<(), i32> {
 
 fn unmasked(path: &str, flags: i32) -> Result<(), i32> {
     own_mounts()?;
-    check(i64::from(unsafe { libc::umount2(c(path).as_ptr(), libc::MNT_DETACH) }))?;
+    match check(i64::from(unsafe { libc::umount2(c(path).as_ptr(), libc::MNT_DETACH) })) {
+        // A locked mount; or no mount at all, then there is nothing in the way.
+        Err(libc::EINVAL) if is_mount(path) => return Err(libc::EPERM),
+        Err(libc::EINVAL) => {}
+        other => drop(other?),
+    }
     can_open(path, flags)
+}
+
+fn is_mount(path: &str) -> bool {
+    let mut seen: libc::statx = unsafe { std::mem::zeroed() };
+    let found = unsafe { libc::statx(libc::AT_FDCWD, c(path).as_ptr(), libc::AT_NO_AUTOMOUNT, 0, &raw mut seen) };
+    found == 0 && seen.stx_attributes & libc::STATX_ATTR_MOUNT_ROOT as u64 != 0
 }
 
 /// Tries to take each mask off in the mount namespace as it is, in children that see the effect; says what then opens.

@@ -2,7 +2,8 @@
 //!
 //! `hostel-probe json` prints the view, `attempts` tries dangerous acts in harmless ways, the rest are small
 //! payloads (sleep, exit, signals, reboot, load). Several run one after the other with `then` between them.
-//! As `/sbin/init` its words come from /etc/probe-init, or it idles.
+//! As `/sbin/init` its words come from /etc/probe-init, or it idles. With `HOSTEL_PROBE_POSE` set its words are for whoever
+//! reads its command line.
 
 mod acts;
 mod attempts;
@@ -31,6 +32,10 @@ const USAGE: &str = "usage: hostel-probe WORDS [then WORDS]...
   flood BYTES            write this much to stdout
   orphan                 leave an orphan, print whether PID 1 reaped it within two seconds
   notify TEXT            send TEXT to $NOTIFY_SOCKET
+  udp-echo PORT          send back every datagram that comes to this port
+  notify-badly           send it what no honest program would
+  syncs                  print what a bad fsync and an open with O_SYNC and O_DSYNC give
+  sockets N…             print what socket(N, SOCK_DGRAM) gives
   scan PID TXET          look for TEXT, given backwards, in the memory of a process
   visitor TXET           wait for a process that comes from outside, tell what can be had of it, power off (as PID 1)
   thaw FILE              try to make the mount a file is on writable, and to clone it
@@ -39,6 +44,9 @@ const USAGE: &str = "usage: hostel-probe WORDS [then WORDS]...
 
 fn main() {
     let mut args: Vec<String> = std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect();
+    if let Ok(socket) = std::env::var("HOSTEL_PROBE_POSE") {
+        acts::pose(&socket);
+    }
     let me = args.remove(0);
     if me.rsplit('/').next() == Some("init") && args.first().is_none_or(|a| !is_word(a)) {
         let script = std::fs::read_to_string("/etc/probe-init").unwrap_or_else(|_| "sleep".into());
@@ -92,6 +100,10 @@ fn run(words: &[String]) {
         "flood" => acts::flood(number(words, 1, 1 << 20) as u64),
         "orphan" => acts::orphan(),
         "notify" => acts::notify(text(1)),
+        "udp-echo" => acts::udp_echo(number(words, 1, 7) as u16),
+        "notify-badly" => acts::notify_badly(),
+        "syncs" => acts::syncs(),
+        "sockets" => acts::sockets(&words[1..]),
         "scan" => acts::scan(text(1), text(2)),
         "thaw" => acts::thaw(text(1)),
         "visitor" => acts::visitor(text(1)),

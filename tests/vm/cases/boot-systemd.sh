@@ -13,7 +13,7 @@ for users in '--privileged-users host' '--private-users=pick'; do
   if [ "$users" = --private-users=pick ]; then
     first=$(leader deb)
     hostel exec deb -T -- systemctl reboot || :
-    within 60 sh -c 'l=$(hostel status deb | sed -n "s/^ *leader: \([0-9]*\).*/\1/p"); [ -n "$l" ] && [ "$l" != '$first' ]'
+    within 150 sh -c 'l=$(hostel status deb | sed -n "s/^ *leader: \([0-9]*\).*/\1/p"); [ -n "$l" ] && [ "$l" != '$first' ]'
     booted deb
   fi
   status 0 hostel stop deb

@@ -9,7 +9,7 @@ for how in clean start; do
   not runs victim || fail 'a dead machine is listed as running'
   if [ $how = clean ]; then
     status 0 hostel clean
-    [ -z "$(hostel ps -a -q)" ] || fail "after clean: $(hostel ps -a)"
+    ! hostel ps -a -q | grep -qx victim || fail "after clean: $(hostel ps -a)"
     ! ip link show ve-victim >/dev/null 2>&1 || fail 've-victim is left'
     [ ! -e /sys/fs/cgroup/hostel/victim ] || fail 'its cgroup is left'
   else

@@ -1,11 +1,11 @@
 # hosts: systemd
 # A memory limit kills, the status says so, and the host sees it.
-eat='head -c 100000000 /dev/zero | tail >/dev/null; exit $?'
-status 137 hostel run --memory 40M -- sh -c "$eat"
-status 137 nspawn -D $BOX --property=MemoryMax=32M --property=MemorySwapMax=0 /bin/sh -c "$eat"
-status 0 hostel run --memory 300M -- sh -c "$eat"
+eat='head -c 50000000 /dev/zero | tail >/dev/null; exit $?'
+status 137 hostel run --memory 24M -- sh -c "$eat"
+status 137 nspawn -D $BOX --property=MemoryMax=24M --property=MemorySwapMax=0 /bin/sh -c "$eat"
+status 0 hostel run --memory 200M -- sh -c "$eat"
 # a command that came in later is held too, and alone dies of it
-hostel boot $BOX -d --name small --memory 40M
+hostel boot $BOX -d --name small --memory 24M
 booted small
 status 137 hostel exec small -T -- sh -c "$eat"
 runs small || fail 'the machine died with it'

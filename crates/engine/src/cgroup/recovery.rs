@@ -38,14 +38,18 @@ pub fn remove_paths(paths: &[PathBuf]) -> Result<(), CgroupError> {
 ///
 /// Running machines lose nothing; the next start takes 0.3 ms longer.
 pub fn forget(layout: &Layout) -> Result<(), CgroupError> {
-    let base = Base::of(&layout.v2)?;
-    for below in [Path::new(OURS).join(CLOSED_MARKER), OURS.into()] {
-        match base.rmdir(&below) {
-            Ok(()) | Err(Errno::NOENT | Errno::BUSY | Errno::NOTEMPTY) => {}
-            Err(errno) => return Err(CgroupError::sys("remove cgroup", &base.path.join(below))(errno)),
-        }
+    let v2 = Base::of(&layout.v2)?;
+    take_away(&v2, &Path::new(OURS).join(CLOSED_MARKER))?;
+    take_away(&v2, Path::new(OURS))?;
+    layout.v1.iter().try_for_each(|hierarchy| take_away(&Base::mounted(&hierarchy.base), Path::new(OURS)))
+}
+
+/// Removes a group unless there is none, or it is in use.
+fn take_away(base: &Base, below: &Path) -> Result<(), CgroupError> {
+    match base.rmdir(below) {
+        Ok(()) | Err(Errno::NOENT | Errno::BUSY | Errno::NOTEMPTY) => Ok(()),
+        Err(errno) => Err(CgroupError::sys("remove cgroup", &base.path.join(below))(errno)),
     }
-    Ok(())
 }
 
 /// A recorded path as the directory above `hostel` and the machine's name.

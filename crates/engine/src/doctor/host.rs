@@ -40,16 +40,24 @@ pub(super) fn state_finding(state: &Path, kind: &str) -> Finding {
 struct Peer {
     name: &'static str,
     path: &'static str,
+    /// What it means that the path exists.
+    found: &'static str,
     means: &'static str,
 }
 
 const PEERS: [Peer; 4] = [
-    Peer { name: "systemd as PID 1", path: "/run/systemd/system", means: "a peer, not a need: readiness and status go to it when it started hostel" },
-    Peer { name: "D-Bus", path: "/run/dbus/system_bus_socket", means: "a peer, not a need: nothing is asked of it yet" },
-    Peer { name: "journald", path: "/run/systemd/journal/socket", means: "a peer, not a need: console logs are hostel's own" },
+    Peer {
+        name: "systemd as PID 1",
+        path: "/run/systemd/system",
+        found: "there",
+        means: "a peer, not a need: readiness and status go to it when it started hostel",
+    },
+    Peer { name: "D-Bus", path: "/run/dbus/system_bus_socket", found: "there", means: "a peer, not a need: nothing is asked of it yet" },
+    Peer { name: "journald", path: "/run/systemd/journal/socket", found: "there", means: "a peer, not a need: console logs are hostel's own" },
     Peer {
         name: "systemd-machined",
         path: "/usr/share/dbus-1/system-services/org.freedesktop.machine1.service",
+        found: "installed",
         means: "a peer, not a need: `hostel ps` is the list of machines",
     },
 ];
@@ -57,7 +65,7 @@ const PEERS: [Peer; 4] = [
 impl Peer {
     fn finding(&self) -> Finding {
         let there = Path::new(self.path).exists();
-        Finding::new(self.name, if there { State::Ok } else { State::Missing }, if there { "there" } else { "not there" }, self.means)
+        Finding::new(self.name, if there { State::Ok } else { State::Missing }, if there { self.found } else { "not there" }, self.means)
     }
 }
 

@@ -77,7 +77,8 @@ fn run_with(
     signals: &SignalFd,
 ) -> std::result::Result<WaitStatus, RunError> {
     if tty {
-        let size = ours.iter().find_map(terminal::size);
+        // A terminal that is shown in none has the size that terminals always had.
+        let size = ours.iter().find_map(terminal::size).or(Some(pty::WindowSize { rows: 24, cols: 80 }));
         let entered = super::enter(leader, &Entry { streams: Streams::Terminal(size), ..entry }).map_err(RunError::Enter)?;
         return on_terminal(entered, ours, signals, escape).map_err(RunError::Here);
     }

@@ -26,24 +26,17 @@ pub fn of(leader: &Leader) -> Result<Vec<IpAddr>> {
 }
 
 fn in_order(mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
-    addresses.sort_by_key(|address| match address {
-        IpAddr::V4(v4) => {
-            if v4.is_link_local() {
-                2
-            } else {
-                0
-            }
-        }
-        IpAddr::V6(v6) => {
-            if v6.is_unicast_link_local() {
-                3
-            } else {
-                1
-            }
-        }
-    });
+    addresses.sort_by_key(|address| (is_link_local(address), address.is_ipv6()));
     addresses.dedup();
     addresses
+}
+
+/// Whether it is of use on its own link only.
+pub fn is_link_local(address: &IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    }
 }
 
 #[cfg(test)]

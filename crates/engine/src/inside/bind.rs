@@ -47,7 +47,11 @@ fn detached(leader: &Leader, bind: &Bind<'_>, source: BorrowedFd<'_>, shown: &st
     }
     if bind.map_ids {
         let path = format!("/proc/{}/ns/user", leader.pid());
-        let users = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).context("open", path)?;
+        let users = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).context("open", path.clone())?;
+        let opened = rustix::fs::fstat(&users).context("look at", path)?;
+        if leader.namespace("user")? != (opened.st_dev, opened.st_ino) {
+            return Err(Error::new("map", format!("ids of {shown}"), "the machine has ended, or is changing its user namespace"));
+        }
         // A submount that cannot be mapped shows its files as nobody's.
         let map = |recursive| mount::change(tree.as_fd(), c"", recursive, Attributes::NONE, Attributes::NONE, Propagation::Keep, Some(users.as_fd()));
         map(true).or_else(|_| map(false)).map_err(|e| {

@@ -12,9 +12,9 @@
 
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
-use hostel_sys::clone::{self, CloneArgs, NEWNS, NEWUSER};
+use hostel_sys::clone::{NEWNS, NEWUSER};
 use hostel_sys::mount::{self, Attributes, Propagation};
 use rustix::fs::{CWD, FileType};
 
@@ -31,20 +31,14 @@ const FILE: &CStr = c"/proc/version";
 pub fn lock(mount: BorrowedFd<'_>) -> Result<OwnedFd> {
     let kind = FileType::from_raw_mode(rustix::fs::fstat(mount).context("look at", "mount")?.st_mode);
     let place = if kind == FileType::Directory { DIRECTORY } else { FILE };
-    super::with_descriptors(NEWNS, "locked mount", &mut || {
+    super::helped(NEWNS, &mut || {
         mount::change(CWD, c"/", true, Attributes::NONE, Attributes::NONE, Propagation::Private, None)?;
         mount::attach(mount, CWD, place)?;
         locked_copy(place)
     })
+    .context("make", "locked mount")
 }
 
 fn locked_copy(place: &CStr) -> io::Result<OwnedFd> {
-    let mut copy = None;
-    let args = CloneArgs { flags: clone::FILES | NEWUSER | NEWNS, cgroup: None, exit_signal: 0 };
-    let (_, pidfd) = clone::vfork_exec(&args, &mut || {
-        copy = Some(mount::clone_tree(CWD, place, true));
-        0
-    })?;
-    clone::wait_pidfd(pidfd.as_fd(), clone::WAIT_EXITED)?;
-    copy.unwrap_or_else(|| Err(io::Error::other("the process that makes it ended early")))
+    super::helped(NEWUSER | NEWNS, &mut || mount::clone_tree(CWD, place, true))
 }

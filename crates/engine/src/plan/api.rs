@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, CString};
 
-use hostel_spec::{ConsoleMode, SyscallFilter};
+use hostel_spec::{ConsoleMode, Payload, SyscallFilter, UserSelector};
 use hostel_sys::mount::Attributes;
 
 use super::Builder;
@@ -34,6 +34,17 @@ impl Builder<'_> {
         matches!(self.spec.security.syscalls, SyscallFilter::Machine(_))
     }
 
+    fn label(&self) -> Option<CString> {
+        self.spec.security.selinux_files.as_ref().and_then(|label| CString::new(label.as_str()).ok())
+    }
+
+    /// Options of a tmpfs, and its SELinux label.
+    fn options(&self, list: &[(&str, &str)]) -> Vec<(CString, CString)> {
+        let mut out = options(list);
+        out.extend(self.label().map(|label| (c"context".into(), label)));
+        out
+    }
+
     fn prepare(&mut self, what: Prepared) -> super::Slot {
         let slot = self.slot();
         self.beside.push(HostStep::Prepare(slot, what));
@@ -49,7 +60,7 @@ impl Builder<'_> {
         self.run();
         if !self.spec.root.keep_tmp {
             let tmp = self.prepare(Prepared::Tmpfs {
-                options: options(&[("mode", "1777"), ("size", "10%"), ("nr_inodes", "400k")]),
+                options: self.options(&[("mode", "1777"), ("size", "10%"), ("nr_inodes", "400k")]),
                 attributes: NOSUID_NODEV.or(Attributes::STRICTATIME),
                 nodes: Vec::new(),
             });
@@ -63,16 +74,16 @@ impl Builder<'_> {
 
     fn dev(&mut self) -> super::Slot {
         let dev = self.prepare(Prepared::Tmpfs {
-            options: options(&[("mode", "0755"), ("size", "4m"), ("nr_inodes", "64k")]),
+            options: self.options(&[("mode", "0755"), ("size", "4m"), ("nr_inodes", "64k")]),
             attributes: Attributes::NOSUID.or(Attributes::STRICTATIME),
             nodes: self.device_nodes(),
         });
         self.payload.push(PayloadStep::AttachApi(dev, c"dev"));
-        let pts = self.prepare(Prepared::Devpts);
+        let pts = self.prepare(Prepared::Devpts { label: self.label() });
         self.console_slots = Some((pts, dev));
         self.payload.push(PayloadStep::AttachIn(dev, pts, c"pts"));
         let shm = self.prepare(Prepared::Tmpfs {
-            options: options(&[("mode", "1777"), ("size", "10%"), ("nr_inodes", "400k")]),
+            options: self.options(&[("mode", "1777"), ("size", "10%"), ("nr_inodes", "400k")]),
             attributes: NOSUID_NODEV.or(Attributes::STRICTATIME),
             nodes: Vec::new(),
         });
@@ -142,14 +153,34 @@ impl Builder<'_> {
         if let Some(content) = &self.host_facts.os_release_content {
             nodes.push(Node::File(c"host/os-release".into(), 0o444, content.clone()));
         }
+        nodes.extend(self.user_records());
+        let credentials = self.credentials();
+        if credentials.is_some() {
+            nodes.push(Node::Dir(c"host/credentials".into(), 0o500));
+        }
         let run = self.prepare(Prepared::Tmpfs {
-            options: options(&[("mode", "0755"), ("size", "20%"), ("nr_inodes", "800k")]),
+            options: self.options(&[("mode", "0755"), ("size", "20%"), ("nr_inodes", "800k")]),
             attributes: NOSUID_NODEV.or(Attributes::STRICTATIME),
             nodes,
         });
         self.beside.push(HostStep::OpenNotify(run));
         self.payload.push(PayloadStep::AttachApi(run, c"run"));
         self.payload.push(PayloadStep::SealRunHost(run));
+        if let Some(slot) = credentials {
+            self.payload.push(PayloadStep::AttachIn(run, slot, c"host/credentials"));
+        }
+    }
+
+    fn credentials(&mut self) -> Option<super::Slot> {
+        let files = self.host_facts.credentials.clone();
+        if files.is_empty() {
+            return None;
+        }
+        // A command that runs as another user and never becomes root could not read what is root's.
+        let process = &self.spec.process;
+        let other_user = !matches!(process.user, None | Some(UserSelector::Id(0)));
+        let readable = other_user && process.no_new_privileges && self.spec.payload == Payload::Command;
+        Some(self.prepare(Prepared::Credentials { files, readable }))
     }
 
     fn proc(&mut self) {
@@ -178,7 +209,8 @@ impl Builder<'_> {
     fn sys(&mut self) {
         let attributes = if self.spec.security.api_writable { API } else { API.or(Attributes::RDONLY) };
         let host_sys = self.prepare(Prepared::Sysfs { attributes });
-        if self.own_network() {
+        // Of the network that the payload is in, not of the supervisor's.
+        if self.spec.network.mode != hostel_spec::NetworkMode::Host {
             self.payload.push(PayloadStep::Sysfs { fallback: host_sys, attributes });
         } else {
             self.payload.push(PayloadStep::AttachApi(host_sys, c"sys"));
@@ -206,11 +238,16 @@ impl Builder<'_> {
             self.payload.push(PayloadStep::RootReadOnly);
         }
         self.payload.push(PayloadStep::Pivot);
+        if self.user_namespace() {
+            self.payload.push(PayloadStep::LockMounts);
+        }
+        self.payload.push(PayloadStep::ShareMounts);
         if self.spec.namespaces.uts {
             self.payload.push(PayloadStep::Hostname(self.hostname.clone()));
         }
         if self.own_network() {
             self.payload.push(PayloadStep::Loopback);
         }
+        self.await_network();
     }
 }

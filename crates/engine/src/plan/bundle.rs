@@ -20,6 +20,15 @@ pub(super) fn window(spec: &hostel_spec::MachineSpec) -> Option<hostel_process::
     Some(hostel_process::pty::WindowSize { rows, cols })
 }
 
+fn is_devpts(mount: &BundleMount) -> bool {
+    matches!(&mount.source, BundleSource::Fresh { file_system, .. } if file_system == "devpts")
+}
+
+/// The mount in which the terminal is made.
+pub(super) fn terminals(bundle: &Bundle) -> Option<&Path> {
+    bundle.mounts.iter().find(|mount| is_devpts(mount)).map(|mount| mount.target.as_path())
+}
+
 impl Builder<'_> {
     pub(super) fn bundle(&mut self, bundle: &Bundle, ids: Option<IdChoice>, console: ConsoleMode) -> Result<()> {
         self.check_labels(bundle)?;
@@ -38,7 +47,8 @@ impl Builder<'_> {
             recursive: true,
             attributes: AttributeChange::default(),
             recursive_attributes: AttributeChange::default(),
-            propagation: (bundle.root_propagation, true),
+            // Nothing shared can become the root (pivot_root(2)): that comes last.
+            propagation: (if bundle.root_propagation == MountPropagation::Slave { MountPropagation::Slave } else { MountPropagation::Private }, true),
         });
         self.host.push(HostStep::MakeCgroup);
         self.payload.extend([PayloadStep::Keyring, PayloadStep::Isolate]);
@@ -110,9 +120,7 @@ impl Builder<'_> {
             match &mount.source {
                 BundleSource::Bind { path, recursive, map } => self.bundle_bind(mount, path, *recursive, map.as_ref()),
                 // The supervisor opens the pty, and so makes the file system it is in.
-                BundleSource::Fresh { file_system, options, .. }
-                    if file_system == "devpts" && console != ConsoleMode::Pipe && terminals.is_none() =>
-                {
+                BundleSource::Fresh { options, .. } if is_devpts(mount) && console != ConsoleMode::Pipe && terminals.is_none() => {
                     let slot = self.slot();
                     let text = |t: &str| CString::new(t).unwrap_or_default();
                     let options = options.iter().map(|(k, v)| (text(k), text(v))).collect();
@@ -138,10 +146,6 @@ impl Builder<'_> {
         });
         if let Some(ids) = map {
             self.bond.push(BondStep::Bundle(Box::new(BundleBond::MapMount { slot, ids: ids.clone(), target: mount.target.clone() })));
-        }
-        let read_only = (mount.attributes.set | mount.recursive_attributes.set) & 1 != 0;
-        if read_only && self.user_namespace() {
-            self.bond.push(BondStep::Lock(slot));
         }
         self.payload.push(PayloadStep::Attach { slot, target: mount.target.clone(), missing: Missing::LikeSource, read_only: false });
     }
@@ -169,6 +173,21 @@ impl Builder<'_> {
         }
     }
 
+    /// What can only be said when the machine has its root, and, with users of its own, its locked mounts: those are slaves of what
+    /// was shared.
+    fn late_propagation(&self, bundle: &Bundle) -> Vec<(PathBuf, MountPropagation, bool)> {
+        let root = matches!(bundle.root_propagation, MountPropagation::Shared | MountPropagation::Unbindable);
+        let root = root.then(|| (PathBuf::from("/"), bundle.root_propagation, false));
+        let later = |at: usize| bundle.mounts.iter().skip(at + 1);
+        let mounts = bundle.mounts.iter().enumerate().filter(|_| self.user_namespace()).filter_map(|(at, mount)| match mount.propagation {
+            Some((MountPropagation::Shared, all)) if !later(at).any(|m| mount.target.starts_with(&m.target)) => {
+                Some((mount.target.clone(), MountPropagation::Shared, all))
+            }
+            _ => None,
+        });
+        root.into_iter().chain(mounts).collect()
+    }
+
     /// From the hooks on: what comes when all is in its place.
     fn last(&mut self, bundle: &Bundle) {
         let hooks = &bundle.hooks;
@@ -190,7 +209,21 @@ impl Builder<'_> {
         if self.spec.root.read_only {
             self.payload.push(PayloadStep::RootReadOnly);
         }
-        self.step(BundleStep::Pivot(bundle.root_propagation));
+        // Before the pivot: without the host's /proc in sight the kernel gives a user namespace no other.
+        if let Some(score) = self.spec.process.oom_score_adjust {
+            self.step(BundleStep::OomScore(score));
+        }
+        if bundle.apparmor.is_some() || bundle.selinux.is_some() {
+            self.step(BundleStep::Labels { apparmor: bundle.apparmor.clone(), selinux: bundle.selinux.clone() });
+        }
+        self.payload.push(PayloadStep::Pivot);
+        if self.user_namespace() {
+            self.payload.push(PayloadStep::LockMounts);
+        }
+        let changes = self.late_propagation(bundle);
+        if !changes.is_empty() {
+            self.step(BundleStep::Propagation(changes));
+        }
         if self.spec.namespaces.uts && self.spec.identity.hostname.is_some() {
             self.payload.push(PayloadStep::Hostname(self.hostname.clone()));
         }
@@ -199,12 +232,6 @@ impl Builder<'_> {
         }
         if self.own_network() {
             self.payload.push(PayloadStep::Loopback);
-        }
-        if let Some(score) = self.spec.process.oom_score_adjust {
-            self.step(BundleStep::OomScore(score));
-        }
-        if bundle.apparmor.is_some() || bundle.selinux.is_some() {
-            self.step(BundleStep::Labels { apparmor: bundle.apparmor.clone(), selinux: bundle.selinux.clone() });
         }
     }
 }

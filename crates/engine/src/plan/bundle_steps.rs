@@ -79,8 +79,8 @@ pub enum BundleStep {
     Mask(Vec<PathBuf>),
     /// Makes paths that exist read-only.
     ReadOnly(Vec<PathBuf>),
-    /// As `Pivot`, with the propagation that is asked for.
-    Pivot(MountPropagation),
+    /// How mount events travel, of mounts in the machine's root: path, which, and whether of all below, too.
+    Propagation(Vec<(PathBuf, MountPropagation, bool)>),
     /// NIS domain name.
     Domainname(String),
     /// /proc/self/oom_score_adj, wherever the machine has its /proc, if it has one.
@@ -184,7 +184,10 @@ impl fmt::Display for BundleStep {
             }
             BundleStep::Mask(list) => write!(f, "masked: {}", paths(list)),
             BundleStep::ReadOnly(list) => write!(f, "read-only: {}", paths(list)),
-            BundleStep::Pivot(p) => write!(f, "pivot into the root, drop the host's; {}", propagation(*p)),
+            BundleStep::Propagation(list) => {
+                f.write_str("propagation:")?;
+                list.iter().try_for_each(|(path, p, all)| write!(f, " {} {}{}", path.display(), if *all { "r" } else { "" }, propagation(*p)))
+            }
             BundleStep::Domainname(name) => write!(f, "domain name {name}"),
             BundleStep::OomScore(score) => write!(f, "OOM score {score}"),
             BundleStep::Labels { .. } => f.write_str("label of the program"),

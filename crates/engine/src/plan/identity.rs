@@ -48,6 +48,9 @@ impl Builder<'_> {
         }
         env.push(format!("container_uuid={}", self.uuid.dashed()).into());
         env.push("NOTIFY_SOCKET=/run/host/notify".into());
+        if !self.host_facts.credentials.is_empty() {
+            env.push("CREDENTIALS_DIRECTORY=/run/host/credentials".into());
+        }
         if !self.booting() {
             env.push("LANG=C.UTF-8".into());
         }
@@ -68,7 +71,9 @@ impl Builder<'_> {
 
     /// resolv.conf and localtime.
     pub(super) fn integration(&mut self) -> Result<()> {
-        if let Some(change) = self.resolv_conf()? {
+        if self.own_resolver() {
+            // Written from the address the machine gets.
+        } else if let Some(change) = self.resolv_conf()? {
             self.payload.push(PayloadStep::ResolvConf(change));
         }
         if let Some(change) = self.timezone() {

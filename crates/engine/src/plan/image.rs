@@ -139,7 +139,7 @@ pub(super) fn steps(spec: &MachineSpec, image: &ImageFacts, caller: &Caller) -> 
     }
     steps.push(ImageStep::Confirm);
     for (index, part) in image.parts.iter().enumerate().filter(|(_, p)| wanted(spec, p.designator)) {
-        can_be_opened(part, &image.mapper, caller)?;
+        can_be_opened(part, &image.mapper, spec.root.image.no_ask_password, caller)?;
         let read_only = read_only || part.read_only;
         steps.push(ImageStep::Device { part: index, read_only });
         if !read_only && matches!(part.content, Content::Ext(_) | Content::Vfat | Content::Luks(_)) {
@@ -163,13 +163,16 @@ fn wanted(spec: &MachineSpec, designator: Designator) -> bool {
     }
 }
 
-fn can_be_opened(part: &Part, mapper: &Mapper, caller: &Caller) -> Result<()> {
+fn can_be_opened(part: &Part, mapper: &Mapper, no_ask_password: bool, caller: &Caller) -> Result<()> {
     let (verb, tool, name) = match part.protection {
         Protection::None => return Ok(()),
         Protection::Luks => ("decrypt", &mapper.cryptsetup, "cryptsetup"),
         Protection::Verity { .. } => ("verify", &mapper.veritysetup, "veritysetup"),
     };
     let object = format!("{} of the image", part.designator);
+    if part.protection == Protection::Luks && no_ask_password {
+        return Err(Error::new(verb, object, "its passphrase has to be asked for, which --no-ask-password forbids"));
+    }
     if !mapper.present {
         let error = Error::new(verb, object, "this kernel has no device-mapper (/dev/mapper/control is missing)");
         return Err(match part.protection {

@@ -1,10 +1,12 @@
 //! The ordered steps that make a spec true: decided from the spec, the host and the tree, changing nothing.
 
 mod api;
+pub mod bind_user;
 mod bundle;
 pub mod bundle_steps;
 mod identity;
 pub mod image;
+mod journal;
 mod limits;
 mod mounts;
 mod network;
@@ -14,7 +16,7 @@ pub mod steps;
 mod tests;
 
 use std::borrow::Cow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hostel_process::r#become::Program;
 use hostel_process::pty::WindowSize;
@@ -27,6 +29,9 @@ use hostel_sys::seccomp::Insn;
 
 use crate::error::{Error, Result};
 use crate::host::Host;
+use crate::network::NetworkPlan;
+use crate::users::Taken;
+use bind_user::BoundUser;
 use steps::{BondStep, HostStep, IdChoice, PayloadStep, Prepared, Slot};
 
 /// What is known of the tree before anything changes.
@@ -51,6 +56,8 @@ pub struct TreeFacts {
     pub layers: bool,
     /// Last part of the path as it was given: the name of a link, not of what it leads to.
     pub given_name: Option<String>,
+    /// Its users and groups, when users of the host are to be added to them.
+    pub users: Option<Taken>,
     /// It is a disk image.
     pub image: Option<image::ImageFacts>,
 }
@@ -101,8 +108,12 @@ pub struct Plan {
     pub stub: Option<Slot>,
     /// Own user namespace.
     pub user_namespace: bool,
+    /// Users of the host inside.
+    pub bound: Vec<BoundUser>,
     /// Own network.
     pub own_network: bool,
+    /// Links, address, ports.
+    pub network: NetworkPlan,
     /// Console after `auto` was decided.
     pub console: ConsoleMode,
     /// Program kind.
@@ -140,6 +151,8 @@ struct Builder<'a> {
     temporaries: usize,
     notices: Vec<String>,
     console_slots: Option<(Slot, Slot)>,
+    network: NetworkPlan,
+    bound: Vec<BoundUser>,
 }
 
 impl Builder<'_> {
@@ -179,17 +192,24 @@ impl Builder<'_> {
         self.api_file_systems();
         self.open_console(console);
         self.custom_mounts()?;
+        self.bound_homes();
         // After the mounts, as systemd-nspawn does: what lies over /etc gets the files, and a mount that fails leaves the tree as it was.
         self.integration()?;
+        self.journal()?;
         self.finish();
         Ok(())
     }
 }
 
+/// The machine's id: the tree's, else the one given, else a random one.
+pub fn uuid(spec: &MachineSpec, tree: &TreeFacts, caller: &Caller) -> MachineUuid {
+    tree.machine_id.or(spec.identity.uuid).unwrap_or_else(|| MachineUuid::from_random(caller.random))
+}
+
 /// Decides everything. Changes nothing, asks the kernel nothing.
 pub fn plan(spec: &MachineSpec, host: &Host, tree: &TreeFacts, caller: &Caller) -> Result<Plan> {
     let name = identity::name(spec, host, tree, std::array::from_fn(|i| caller.random[i]))?;
-    let uuid = tree.machine_id.or(spec.identity.uuid).unwrap_or_else(|| MachineUuid::from_random(caller.random));
+    let uuid = uuid(spec, tree, caller);
     let hostname = spec.identity.hostname.as_ref().map_or_else(|| name.as_str().to_string(), |h| h.as_str().to_string());
     let mut b = Builder {
         spec,
@@ -207,11 +227,14 @@ pub fn plan(spec: &MachineSpec, host: &Host, tree: &TreeFacts, caller: &Caller) 
         temporaries: 0,
         notices: Vec::new(),
         console_slots: None,
+        network: NetworkPlan::default(),
+        bound: bind_user::bind(&host.users, tree)?,
     };
     let image_steps = tree.image.as_ref().map_or(Ok(Vec::new()), |facts| image::steps(spec, facts, caller))?;
     b.notices.extend(tree.image.iter().filter(|i| !i.opened).flat_map(|i| i.notices.iter().cloned()));
     let console = console(spec, caller);
     let ids = id_choice(spec, tree)?;
+    check_bound(&b.bound, ids)?;
     match &spec.bundle {
         Some(bundle) => b.bundle(bundle, ids, console)?,
         None => b.system(ids, console)?,
@@ -221,6 +244,7 @@ pub fn plan(spec: &MachineSpec, host: &Host, tree: &TreeFacts, caller: &Caller) 
     let filter = filter(spec, host, tree, bounding)?;
     let program = if b.booting() { Program::Init } else { Program::Command };
     let mut spec = spec.clone();
+    bind_user::become_bound(&mut spec.process, &b.bound);
     if spec.bundle.is_none() {
         spec.process.rlimits = limits::merged(&spec, host);
     } else {
@@ -244,6 +268,8 @@ pub fn plan(spec: &MachineSpec, host: &Host, tree: &TreeFacts, caller: &Caller) 
         container: b.container().to_owned(),
         user_namespace: b.user_namespace(),
         own_network: b.own_network(),
+        network: b.network,
+        bound: b.bound.clone(),
         name: b.name,
         hostname: b.hostname,
         uuid: b.uuid,
@@ -263,6 +289,22 @@ pub fn plan(spec: &MachineSpec, host: &Host, tree: &TreeFacts, caller: &Caller) 
         listen_fds: caller.listen_fds,
         window,
     })
+}
+
+/// What is the host's of a user must not be one of the machine's ids as well: nothing could be told apart.
+fn check_bound(bound: &[BoundUser], ids: Option<IdChoice>) -> Result<()> {
+    let Some(IdChoice::Fixed(range)) = ids else { return Ok(()) };
+    let within = |id: u32| id >= range.base && id - range.base < range.count;
+    for BoundUser { user, uid, .. } in bound {
+        let refuse = |why: &str| Err(Error::new("bind", format!("user {:?}", user.name), why).hint(Hint::GiveIds));
+        if *uid >= range.count {
+            return refuse("the machine has too few ids; it takes 65536");
+        }
+        if within(user.uid) || within(user.gid) {
+            return refuse("its id on the host is one of the machine's own");
+        }
+    }
+    Ok(())
 }
 
 fn console(spec: &MachineSpec, caller: &Caller) -> ConsoleMode {
@@ -354,7 +396,8 @@ fn filter(spec: &MachineSpec, host: &Host, tree: &TreeFacts, bounding: CapSet) -
         let socketcall = SyscallRule { allow: true, names: vec!["socketcall".to_owned()] };
         syscalls = Cow::Owned(SyscallFilter::Machine(std::iter::once(socketcall).chain(rules.iter().cloned()).collect()));
     }
-    seccomp::program(&syscalls, bounding).map_err(|e| Error::new("build", "system call filter", e))
+    let refinements = seccomp::Refinements { suppress_sync: spec.security.suppress_sync, families: spec.security.address_families.as_ref() };
+    seccomp::refined(&syscalls, bounding, &refinements).map_err(|e| Error::new("build", "system call filter", e))
 }
 
 /// The process of the payload as the plan has it.
@@ -362,6 +405,11 @@ impl Plan {
     /// The process asked for.
     pub fn process(&self) -> &ProcessSpec {
         &self.spec.process
+    }
+    /// Where the devpts is that has its console, once the root is the machine's.
+    pub fn terminals(&self) -> &Path {
+        let of_bundle = self.spec.bundle.as_deref().and_then(bundle::terminals);
+        of_bundle.unwrap_or(Path::new("/dev/pts"))
     }
     /// The steps as text, one a line, in the order they run.
     pub fn describe(&self) -> Vec<(&'static str, String)> {

@@ -40,9 +40,6 @@ impl Builder<'_> {
                     self.bond.push(BondStep::MapMount { slot, mapping: options.mapping, target: target.clone() });
                     self.must_wait();
                 }
-                if *read_only {
-                    self.lock(slot);
-                }
                 self.attach(slot, target, Missing::LikeSource);
             }
             Mount::Tmpfs { target, options } => {
@@ -55,11 +52,7 @@ impl Builder<'_> {
                 let lower = lower.iter().map(|l| self.source(l)).collect();
                 let upper = upper.as_ref().map(|u| self.source(u));
                 let slot = self.slot();
-                let read_only = upper.is_none();
                 self.host.push(HostStep::Prepare(slot, Prepared::Overlay { lower, upper }));
-                if read_only {
-                    self.lock(slot);
-                }
                 self.attach(slot, target, Missing::MakeDir);
             }
             Mount::Inaccessible { target } => self.payload.push(PayloadStep::Inaccessible(target.clone())),
@@ -71,17 +64,14 @@ impl Builder<'_> {
         self.payload.push(PayloadStep::Attach { slot, target: target.into(), missing, read_only: false });
     }
 
-    /// In a user namespace of its own the machine owns what is attached there: root could mount it again, writable.
-    fn lock(&mut self, slot: Slot) {
-        if self.user_namespace() {
-            self.bond.push(BondStep::Lock(slot));
-        }
-    }
-
     fn source(&mut self, source: &MountSource) -> Source {
         match source {
             MountSource::Host(path) => Source::Path(path.clone()),
-            MountSource::Tree(path) => Source::InTree(path.clone()),
+            // What the machine's root will be, not what the tree's is.
+            MountSource::Tree(path) => Source::InTree(match &self.spec.root.pivot {
+                Some(pivot) => pivot.new.join(path.strip_prefix("/").unwrap_or(path)),
+                None => path.clone(),
+            }),
             MountSource::Temporary => {
                 self.temporaries += 1;
                 let number = self.temporaries - 1;

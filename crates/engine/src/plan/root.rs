@@ -1,5 +1,7 @@
 //! The root file system: tree, copy, overlay, volatile.
 
+use std::path::{Path, PathBuf};
+
 use hostel_spec::{Designator, Ephemeral, Hint, TreeSource, Volatile};
 use hostel_sys::mount::Attributes;
 
@@ -48,8 +50,9 @@ impl Builder<'_> {
         if let Some(dir) = &root.upper {
             self.host.push(HostStep::LockUpper(dir.clone()));
         }
-        let upper = root.upper.clone().map(Source::Path).or(layered.then_some(Source::Layer)).map(|source| self.upper(source, map));
-        if self.user_namespace() || !self.spec.network.veth.is_empty() {
+        let kept = root.upper.clone().map(|dir| Source::Kept { dir, part: None });
+        let upper = kept.or(layered.then_some(Source::Layer)).map(|source| self.upper(source, map));
+        if self.user_namespace() {
             self.payload.push(PayloadStep::Wait);
         }
         self.payload.push(PayloadStep::Keyring);
@@ -70,7 +73,20 @@ impl Builder<'_> {
         if stacked {
             self.bond.push(BondStep::StackRoot { lower: tree, submounts });
         } else {
-            self.payload.extend(submounts.into_iter().map(|(lower, target)| PayloadStep::OverlaySubmount { lower, target }));
+            for (lower, target) in submounts {
+                let upper = self.spec.root.upper.clone().map(|dir| self.kept_part(dir, lower, &target, map));
+                self.payload.push(PayloadStep::OverlaySubmount { lower, upper, target });
+            }
+        }
+        if let Some(pivot) = &root.pivot {
+            if root.volatile != Volatile::No || image.is_some() || of_host {
+                return Err(Error::new(
+                    "make",
+                    format!("{} the root", pivot.new.display()),
+                    "that is possible in a directory tree only, without --volatile=",
+                ));
+            }
+            self.payload.push(PayloadStep::PivotTree { pivot: pivot.clone(), read_only: root.read_only });
         }
         self.base_directories();
         if root.volatile == Volatile::State {
@@ -93,7 +109,9 @@ impl Builder<'_> {
         let root = &self.spec.root;
         let path = || self.tree.path.clone();
         let shared = root.read_only || overlay || root.ephemeral == Ephemeral::Copy || matches!(root.volatile, Volatile::Yes | Volatile::State);
-        self.host.push(HostStep::LockTree { shared });
+        if !root.unlocked {
+            self.host.push(HostStep::LockTree { shared });
+        }
         if layered {
             self.host.push(HostStep::MakeLayer { of: path() });
         } else if root.ephemeral == Ephemeral::Copy {
@@ -125,6 +143,15 @@ impl Builder<'_> {
             self.bond.push(BondStep::MapTree { slot, chown: false });
         }
         slot
+    }
+
+    /// What a kept machine keeps of a file system below its root.
+    fn kept_part(&mut self, dir: PathBuf, lower: super::Slot, target: &Path, map: bool) -> super::Slot {
+        let path = target.to_string_lossy();
+        let name = path.trim_start_matches('/').replace('%', "%25").replace('/', "%2f");
+        let source = Source::Kept { dir: dir.clone(), part: Some(name.clone()) };
+        self.host.push(HostStep::KeptPart { dir, name, like: lower });
+        self.upper(source, map)
     }
 
     /// tmpfs as root, the tree's /usr in it.

@@ -9,8 +9,12 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::bundle_steps::{Bind, BundleBond, BundleHost, BundleStep};
-use hostel_spec::{IdMapping, IdRange};
+use hostel_spec::{IdMapping, IdRange, PivotRoot};
 use hostel_sys::mount::Attributes;
+
+use crate::credentials::Loaded;
+use crate::network::lease::AddressChoice;
+use crate::network::wire::Wiring;
 
 /// Number of a prepared mount; the payload inherits its descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +43,13 @@ pub enum Source {
     InTree(PathBuf),
     /// A fresh temporary directory (by its number in the plan).
     Temporary(usize),
+    /// The layer of the kept machine at `dir`, or that of a file system below its root.
+    Kept {
+        /// Its directory.
+        dir: PathBuf,
+        /// Name of that layer.
+        part: Option<String>,
+    },
     /// The layer over the tree that is thrown away.
     Layer,
 }
@@ -50,6 +61,8 @@ impl fmt::Display for Source {
             Source::Tree => f.write_str("the tree"),
             Source::InTree(p) => write!(f, "{} of the tree", p.display()),
             Source::Temporary(n) => write!(f, "temporary directory {n}"),
+            Source::Kept { dir, part: None } => write!(f, "{}", dir.display()),
+            Source::Kept { dir, part: Some(part) } => write!(f, "{}", hostel_image::kept::part_path(dir, part).display()),
             Source::Layer => f.write_str("the throw-away layer"),
         }
     }
@@ -107,13 +120,23 @@ pub enum Prepared {
         attributes: Attributes,
     },
     /// A devpts instance of its own; slaves belong to the machine's group 5.
-    Devpts,
+    Devpts {
+        /// SELinux label.
+        label: Option<CString>,
+    },
     /// An overlay of host directories, in host ids.
     Overlay {
         /// Lowest first.
         lower: Vec<Source>,
         /// Upper layer; its work directory is made beside it and removed at the end.
         upper: Option<Source>,
+    },
+    /// Credentials on a file system in memory that is never swapped and cannot be written.
+    Credentials {
+        /// What is in it.
+        files: Vec<Loaded>,
+        /// Every user of the machine may read them, not only its root.
+        readable: bool,
     },
     /// Not a mount to attach: the file of this program, for a process of the machine that nothing can be written through.
     OwnProgram,
@@ -155,6 +178,15 @@ pub enum HostStep {
     },
     /// Keeps others from using a kept upper layer meanwhile.
     LockUpper(PathBuf),
+    /// Makes the kept upper layer of a file system below the root, when it is missing.
+    KeptPart {
+        /// The kept machine's directory.
+        dir: PathBuf,
+        /// What the layer is called there.
+        name: String,
+        /// The layer below it, whose mode and owner it gets.
+        like: Slot,
+    },
     /// Holds a write descriptor on the tree's file system, so that a guest's shutdown cannot make it read-only.
     PinFileSystem,
     /// Takes an id range and holds its lock.
@@ -163,6 +195,17 @@ pub enum HostStep {
     ShiftTree,
     /// Makes a directory under /var/tmp, removed at the end.
     TemporaryDirectory(usize),
+    /// Makes the host's directory of the machine's journal.
+    JournalDirectory(PathBuf),
+    /// Makes the host's link to the machine's journal, which stays.
+    LinkJournal {
+        /// Where.
+        link: PathBuf,
+        /// Where it leads.
+        target: PathBuf,
+        /// That it cannot be made is no error.
+        attempt: bool,
+    },
     /// Makes the machine's cgroup.
     MakeCgroup,
     /// Makes a mount.
@@ -176,6 +219,8 @@ pub enum HostStep {
     },
     /// Opens the socket at which the payload may say that it is ready.
     OpenNotify(Slot),
+    /// Takes an address for the machine.
+    TakeAddress(AddressChoice),
 }
 
 /// A step of the supervisor while the payload waits.
@@ -201,8 +246,6 @@ pub enum BondStep {
         /// Where it will be, for `owneridmap`.
         target: PathBuf,
     },
-    /// Makes a read-only mount one that the machine's root cannot make writable again.
-    Lock(Slot),
     /// Makes the root, an overlay with its upper layer on a tmpfs, with the host's rights, and puts it on top of the payload's "/".
     StackRoot {
         /// The lower layer.
@@ -212,19 +255,8 @@ pub enum BondStep {
     },
     /// Moves the payload into v1 cgroups that have limits.
     PlaceInV1,
-    /// Makes a virtual cable.
-    AddVeth {
-        /// Name on the host.
-        host: String,
-        /// Its full name if that was too long.
-        altname: Option<String>,
-        /// Hardware address on the host.
-        host_mac: Option<[u8; 6]>,
-        /// Name inside.
-        inside: String,
-        /// Hardware address inside.
-        inside_mac: Option<[u8; 6]>,
-    },
+    /// Makes the machine's links, in one send.
+    Wire(Wiring),
 }
 
 /// How the root file system comes together.
@@ -286,13 +318,24 @@ pub enum PayloadStep {
     Isolate,
     /// Puts the root together and stands in it.
     AssembleRoot(RootAssembly),
-    /// Own overlay for a disk file system mounted below the host's `/`.
+    /// Own overlay for a disk file system mounted below the host's `/`, or for a part of a disk image.
     OverlaySubmount {
         /// Its clone.
         lower: Slot,
+        /// What is kept of it; otherwise a fresh tmpfs.
+        upper: Option<Slot>,
         /// Where.
         target: PathBuf,
     },
+    /// A directory of the root becomes the root.
+    PivotTree {
+        /// Which.
+        pivot: PivotRoot,
+        /// The old root, where it stays, cannot be written.
+        read_only: bool,
+    },
+    /// Makes the directory of the machine's journal, if the tree takes one.
+    JournalDirectory(PathBuf),
     /// Makes a base directory if it is missing; it must not be a link.
     BaseDirectory(&'static str, u32),
     /// Makes a link if there is nothing.
@@ -369,10 +412,22 @@ pub enum PayloadStep {
     Timezone(FileChange),
     /// Becomes root of the mount namespace; the host's tree is gone.
     Pivot,
+    /// Moves to a copy of the mount namespace in which root inside can undo no mount. What was opened before leads nowhere any more.
+    LockMounts,
+    /// Mounts made on the root are seen by what the payload unshares, as the Container Interface wants it.
+    ShareMounts,
     /// Sets the host name.
     Hostname(String),
     /// Loopback up.
     Loopback,
+    /// Waits until the supervisor serves the machine's network, and sets this interface up with the machine's address, if
+    /// there is one.
+    Network(Option<String>),
+    /// /etc/resolv.conf names the supervisor as name server; a link there is left alone unless it is to be replaced.
+    Resolver {
+        /// Replace links, too: the tree's own file stays as it is below.
+        replace: bool,
+    },
     /// How many user namespaces may be nested.
     LimitNesting(u32),
     /// A fresh session keyring.
@@ -405,7 +460,7 @@ impl fmt::Display for Prepared {
             Prepared::Part(index) => write!(f, "part {index} of the image"),
             Prepared::Bind(bind) => bind.fmt(f),
             Prepared::Terminals { .. } => f.write_str("devpts for the terminal"),
-            Prepared::Devpts => f.write_str("devpts, own instance"),
+            Prepared::Devpts { .. } => f.write_str("devpts, own instance"),
             Prepared::Overlay { lower, upper } => {
                 f.write_str("overlay of")?;
                 for source in lower {
@@ -415,6 +470,10 @@ impl fmt::Display for Prepared {
                     Some(upper) => write!(f, ", upper layer {upper}"),
                     None => f.write_str(", read-only"),
                 }
+            }
+            Prepared::Credentials { files, readable } => {
+                let names = files.iter().map(|file| file.id.to_string_lossy()).collect::<Vec<_>>().join(" ");
+                write!(f, "ramfs ro with credentials {names}{}", if *readable { ", for every user" } else { "" })
             }
             Prepared::OwnProgram => f.write_str("hostel's own program, read-only, as stub init"),
             Prepared::Sysfs { attributes } => write!(f, "sysfs{}", words(attributes)),
@@ -431,14 +490,21 @@ impl fmt::Display for HostStep {
             HostStep::MakeLayer { of } => write!(f, "make a layer for this run, over {}", of.display()),
             HostStep::LockTree { shared } => write!(f, "lock the tree{}", if *shared { " (shared)" } else { "" }),
             HostStep::LockUpper(dir) => write!(f, "lock the kept layer {}", dir.display()),
+            HostStep::KeptPart { dir, name, like } => {
+                write!(f, "make layer {name} of {} if it is missing, as the top of mount {}", dir.display(), like.0)
+            }
             HostStep::PinFileSystem => f.write_str("pin the tree's file system writable"),
             HostStep::TakeIds(IdChoice::Pick { .. }) => f.write_str("pick a free range of 65536 ids"),
             HostStep::TakeIds(IdChoice::Fixed(r)) => write!(f, "use ids {}..{}", r.base, u64::from(r.base) + u64::from(r.count) - 1),
             HostStep::ShiftTree => f.write_str("give the tree's files to the id range, on disk"),
             HostStep::TemporaryDirectory(n) => write!(f, "make temporary directory {n} in /var/tmp"),
+            HostStep::JournalDirectory(path) => write!(f, "make {}", path.display()),
+            HostStep::LinkJournal { link, target, .. } => write!(f, "link {} -> {}", link.display(), target.display()),
             HostStep::MakeCgroup => f.write_str("make the machine's cgroup with its limits and device policy"),
             HostStep::Prepare(slot, what) => write!(f, "prepare mount {}: {what}", slot.0),
             HostStep::OpenConsole { pts, .. } => write!(f, "open console pty in mount {}", pts.0),
+            HostStep::TakeAddress(AddressChoice { zone: Some(zone), .. }) => write!(f, "take an address in zone {zone}"),
+            HostStep::TakeAddress(_) => f.write_str("take an address"),
             HostStep::OpenNotify(slot) => write!(f, "open notify socket in mount {}", slot.0),
         }
     }
@@ -458,9 +524,8 @@ impl fmt::Display for BondStep {
                 }
                 f.write_str("; upper layers on tmpfs, with the host's rights (Linux before 6.6)")
             }
-            BondStep::Lock(slot) => write!(f, "lock mount {} read-only", slot.0),
             BondStep::PlaceInV1 => f.write_str("place into v1 cgroups"),
-            BondStep::AddVeth { host, inside, .. } => write!(f, "add veth {host} - {inside}"),
+            BondStep::Wire(wiring) => write!(f, "{wiring}"),
         }
     }
 }
@@ -484,9 +549,18 @@ impl fmt::Display for PayloadStep {
                     None => f.write_str(", upper layer on a tmpfs"),
                 }
             }
-            PayloadStep::OverlaySubmount { lower, target } => {
-                write!(f, "overlay of mount {} on {}, upper layer on a tmpfs", lower.0, target.display())
+            PayloadStep::OverlaySubmount { lower, upper, target } => {
+                write!(f, "overlay of mount {} on {}, upper layer ", lower.0, target.display())?;
+                match upper {
+                    Some(slot) => write!(f, "in mount {}", slot.0),
+                    None => f.write_str("on a tmpfs"),
+                }
             }
+            PayloadStep::PivotTree { pivot: PivotRoot { new, old }, read_only } => {
+                write!(f, "root = {} of the root", new.display())?;
+                old.as_ref().map_or(Ok(()), |old| write!(f, ", the old one on {}{}", old.display(), ro(read_only)))
+            }
+            PayloadStep::JournalDirectory(path) => write!(f, "directory {} (if missing)", path.display()),
             PayloadStep::BaseDirectory(path, mode) => write!(f, "directory /{path} (mode {mode:04o} if missing)"),
             PayloadStep::BaseLink(path, target) => write!(f, "link /{path} -> {target} (if missing)"),
             PayloadStep::AttachUsr(slot) => write!(f, "attach usr of mount {} on /usr read-only", slot.0),
@@ -513,8 +587,15 @@ impl fmt::Display for PayloadStep {
             PayloadStep::ResolvConf(change) => write!(f, "/etc/resolv.conf: {}", change_word(change)),
             PayloadStep::Timezone(change) => write!(f, "/etc/localtime: {}", change_word(change)),
             PayloadStep::Pivot => f.write_str("pivot into the root, drop the host's"),
+            PayloadStep::LockMounts => f.write_str("lock all mounts against root inside"),
+            PayloadStep::ShareMounts => f.write_str("share mounts with what is unshared inside"),
             PayloadStep::Hostname(name) => write!(f, "host name {name}"),
             PayloadStep::Loopback => f.write_str("loopback up"),
+            PayloadStep::Network(Some(link)) => write!(f, "wait for the network; {link} up with address and default route"),
+            PayloadStep::Network(None) => f.write_str("wait for the network"),
+            PayloadStep::Resolver { replace } => {
+                write!(f, "/etc/resolv.conf: name server is the supervisor{}", if *replace { "" } else { ", unless it is a link" })
+            }
             PayloadStep::LimitNesting(n) => write!(f, "at most {n} nested user namespaces"),
             PayloadStep::Keyring => f.write_str("fresh session keyring"),
         }

@@ -9,7 +9,9 @@ use hostel_spec::{CapName, ConsoleMode, Designator, MachineSpec, MachineUuid, Ro
 use super::image::{ImageFacts, Mapper};
 use super::{Caller, Plan, TreeFacts, plan};
 use crate::cgroup::Layout;
+use crate::credentials::Loaded;
 use crate::host::{Host, HostTimezone, ResolvConfSource};
+use crate::journal::{JournalFacts, Place};
 
 mod bundle;
 
@@ -22,6 +24,7 @@ fn host() -> Host {
         resolv_conf: Some(ResolvConfSource { path: "/etc/resolv.conf".into(), content: b"nameserver 192.0.2.1\n".to_vec(), stub: false }),
         timezone: Some(HostTimezone::Zone("Europe/Berlin".into())),
         machine_id: MachineUuid::parse("0123456789abcdef0123456789abcdef").ok(),
+        networkd: false,
         user_namespaces: true,
         seccomp: true,
         tun: Some(0o600),
@@ -31,6 +34,9 @@ fn host() -> Host {
         low_limits: Vec::new(),
         for_bundle: Default::default(),
         submounts: Vec::new(),
+        journal: None,
+        users: Vec::new(),
+        credentials: Vec::new(),
     }
 }
 
@@ -67,6 +73,79 @@ fn snapshots() {
         ("pipe_as_pid2", "-D /srv/debian -P -a sh"),
     ] {
         insta::assert_snapshot!(name, text(&planned(line)));
+    }
+}
+
+/// The steps a plan has beyond those of the same machine without `option`.
+fn more(option: &str, line: &str, host: &Host, facts: &TreeFacts) -> String {
+    let steps = |line: &str| text(&plan(&spec(line), host, facts, &Caller::default()).unwrap_or_else(|e| panic!("{line}: {e}")));
+    let without = steps(line);
+    steps(&format!("{option} {line}")).lines().filter(|step| !without.lines().any(|other| other == *step)).map(|step| format!("{step}\n")).collect()
+}
+
+#[test]
+fn credentials() {
+    let loaded = vec![Loaded { id: c"tls".into(), content: b"secret".to_vec() }];
+    let with = Host { credentials: loaded, ..host() };
+    let plan = |line: &str| plan(&spec(line), &with, &tree("/srv/d"), &Caller::default()).unwrap();
+    let steps = text(&plan("-D /srv/d true"));
+    assert!(steps.contains("ramfs ro with credentials tls\n"), "{steps}");
+    let (sealed, attached) = (steps.find("/run/host read-only").unwrap(), steps.find("on /host/credentials of mount").unwrap());
+    assert!(sealed < attached, "{steps}");
+    assert!(plan("-D /srv/d true").env.contains(&"CREDENTIALS_DIRECTORY=/run/host/credentials".into()));
+    // Whoever never becomes root could not read root's.
+    assert!(text(&plan("-D /srv/d -u bob --no-new-privileges=yes true")).contains("credentials tls, for every user"));
+    for line in ["-D /srv/d -u bob true", "-D /srv/d --no-new-privileges=yes true", "-D /srv/d -a -u bob --no-new-privileges=yes true"] {
+        assert!(!text(&plan(line)).contains("for every user"), "{line}");
+    }
+}
+
+#[test]
+fn pivot_root() {
+    let steps = more("--pivot-root=/ostree/deploy:/sysroot", "-D /srv/d true", &host(), &tree("/srv/d"));
+    assert_eq!(steps, "payload    root = /ostree/deploy of the root, the old one on /sysroot\n");
+    let steps = text(&planned("-D /srv/d --pivot-root=/new --overlay=+/a:/b:/c true"));
+    assert!(steps.contains("/new/a of the tree"), "{steps}");
+    for line in ["-D /srv/d --pivot-root=/new --volatile=overlay true", "-x -D / --pivot-root=/new true"] {
+        assert!(plan(&spec(line), &host(), &tree("/srv/d"), &Caller::default()).is_err(), "{line}");
+    }
+}
+
+#[test]
+fn locks() {
+    assert!(text(&planned("-D /srv/d true")).contains("lock the tree"));
+    let mut unlocked = spec("-D /srv/d true");
+    unlocked.root.unlocked = true;
+    assert!(!text(&plan(&unlocked, &host(), &tree("/srv/d"), &Caller::default()).unwrap()).contains("lock the tree"));
+}
+
+#[test]
+fn journals() {
+    let id = "0123456789abcdef0123456789abcdef";
+    let facts = TreeFacts { machine_id: MachineUuid::parse(id).ok(), ..tree("/srv/d") };
+    let found = |place: Place| JournalFacts { place, mounted: false, persistent: true, same_id: false };
+    let with = |facts: JournalFacts| Host { journal: Some(facts), ..host() };
+    let refuse = |line: &str, journal: JournalFacts| plan(&spec(line), &with(journal), &facts, &Caller::default()).map(|p| p.notices);
+    let at = format!("/var/log/journal/{id}");
+    let text_of = |line: &str, journal: JournalFacts| text(&plan(&spec(line), &with(journal), &facts, &Caller::default()).unwrap());
+    let guest = text_of("-D /srv/d --link-journal=guest true", found(Place::Missing));
+    assert!(guest.contains(&format!("link {at} -> /srv/d{at}\n")) && guest.contains(&format!("directory {at} (if missing)\n")), "{guest}");
+    let linked = text_of("-D /srv/d --link-journal=guest true", found(Place::Link(format!("/srv/d{at}").into())));
+    assert!(!linked.contains("link /var/log") && linked.contains(&format!("directory {at} (if missing)")), "{linked}");
+    let hosted = text_of("-D /srv/d --link-journal=host -U true", found(Place::Missing));
+    assert!(hosted.contains(&format!("make {at}\n")) && hosted.contains("(Rootidmap)"), "{hosted}");
+    let thrown_away = text_of("-D /srv/d -x --link-journal=try-host true", found(Place::Directory));
+    assert!(!thrown_away.contains("journal"), "{thrown_away}");
+    for (facts, why) in [
+        (JournalFacts { same_id: true, ..found(Place::Missing) }, "have the same id"),
+        (JournalFacts { mounted: true, ..found(Place::Directory) }, "is a mount point"),
+        (JournalFacts { persistent: false, ..found(Place::Missing) }, "the host has no /var/log/journal"),
+        (found(Place::Other), "is neither a link nor a directory"),
+    ] {
+        let error = refuse("-D /srv/d --link-journal=host true", facts.clone()).unwrap_err().to_string();
+        assert!(error.starts_with("link the machine's journal: ") && error.ends_with(why), "{error}");
+        let notices = refuse("-D /srv/d --link-journal=try-host true", facts.clone()).unwrap();
+        assert_eq!(!notices.is_empty(), facts.same_id, "{notices:?}");
     }
 }
 
@@ -175,14 +254,15 @@ fn what_cannot_be_decrypted_or_verified_is_refused_before_anything_starts() {
     let verity = Protection::Verity { hashes: Hashes::File("/v".into()), root_hash: hash, signature: None };
     let tool = |name: &str| Some(PathBuf::from(format!("/usr/sbin/{name}")));
     let whole = Mapper { present: true, cryptsetup: tool("cryptsetup"), veritysetup: tool("veritysetup") };
-    let said = |protection: &Protection, mapper: &Mapper, stdin_tty| {
+    let said_of = |line: &str, protection: &Protection, mapper: &Mapper, stdin_tty| {
         let mut facts = disk(false, protection.clone());
         if let Some(image) = &mut facts.image {
             image.mapper = mapper.clone();
         }
         let caller = Caller { stdin_tty, ..Caller::default() };
-        plan(&spec("-i /srv/disk.raw true"), &host(), &facts, &caller).map(|_| ()).map_err(|e| e.to_string())
+        plan(&spec(line), &host(), &facts, &caller).map(|_| ()).map_err(|e| e.to_string())
     };
+    let said = |protection: &Protection, mapper: &Mapper, tty| said_of("-i /srv/disk.raw true", protection, mapper, tty);
     let without = Mapper::default();
     let bare = Mapper { present: true, ..Mapper::default() };
     assert_eq!(said(&verity, &whole, false), Ok(()));
@@ -197,6 +277,9 @@ fn what_cannot_be_decrypted_or_verified_is_refused_before_anything_starts() {
         let error = said(protection, mapper, tty).unwrap_err();
         assert!(error.contains(want), "{error}");
     }
+    let silent = |protection: &Protection| said_of("--no-ask-password -i /srv/disk.raw true", protection, &whole, true);
+    assert!(silent(&Protection::Luks).unwrap_err().contains("--no-ask-password forbids"));
+    assert_eq!(silent(&verity), Ok(()));
 }
 
 #[test]

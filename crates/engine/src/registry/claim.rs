@@ -150,6 +150,11 @@ impl Claim {
         &self.path
     }
 
+    /// The state directory it is registered in.
+    pub fn root(&self) -> &std::path::Path {
+        &self.state
+    }
+
     /// Its directory (`O_PATH`): where the control socket and the console log go.
     pub fn directory(&self) -> BorrowedFd<'_> {
         self.dir.as_fd()

@@ -1,6 +1,6 @@
 //! Taking back what a dead supervisor left: its journal, last record first.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -8,15 +8,16 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 
 use hostel_spec::MachineName;
 use hostel_sys::clone::pidfd_send_signal;
 
-use super::identity::{boot_id, read_small};
+use super::identity::boot_id;
 use super::remove::remove_tree;
 use super::undo::{Journal, Undo};
+use crate::network::{firewall, forwarding, wire};
 
 const SIGKILL: i32 = 9;
 /// How long killed processes and their cgroups are waited for.
@@ -77,7 +78,12 @@ pub fn execute(record: &Undo, state: &Path) -> Result<(), String> {
         Undo::File { path } => remove_file(Path::new(path.as_os_str()), state),
         Undo::Mount { path } => detach(Path::new(path.as_os_str())),
         Undo::Mapping { name } => hostel_sys::mapper::remove(name),
-        Undo::Link { name, alias } => delete_link(name, alias),
+        Undo::Link { name, alias } => wire::delete_link(name, alias),
+        Undo::Interface { host, inside, mac } => wire::rename_back(host, inside, *mac),
+        Undo::Zone { zone } => wire::remove_zone(zone, state, None),
+        Undo::Address { link, address } => wire::remove_address(link, *address),
+        Undo::Firewall { machine } => firewall::take_back(machine),
+        Undo::Forwarding { path, link } => forwarding::release(Path::new(path.as_os_str()), link),
     };
     done.map_err(|error| format!("{}: {}", record.describe(), crate::error::io_text(&error)))
 }
@@ -91,7 +97,9 @@ pub(crate) fn is_pending(record: &Undo) -> bool {
         // A relative path is below a hierarchy that is not mounted here.
         Undo::Cgroup { path } => !Path::new(path.as_os_str()).is_absolute() || exists(path),
         Undo::Directory { path } | Undo::Work { path } | Undo::File { path } => exists(path),
+        Undo::Forwarding { path, .. } => exists(path),
         Undo::Mount { .. } | Undo::Mapping { .. } | Undo::Link { .. } => true,
+        Undo::Interface { .. } | Undo::Zone { .. } | Undo::Address { .. } | Undo::Firewall { .. } => true,
     }
 }
 
@@ -105,13 +113,18 @@ fn kill_and_wait(pidfd: BorrowedFd<'_>) -> io::Result<()> {
 
 /// Waits until a process has ended; `false` after `limit`.
 pub(crate) fn wait_for_end(pidfd: BorrowedFd<'_>, limit: Duration) -> io::Result<bool> {
+    Ok(!wait_for_any(&[pidfd], limit)?.is_empty())
+}
+
+/// Waits until one of these processes has ended; which of them have, by their place; none: the time is over.
+pub(crate) fn wait_for_any(pidfds: &[BorrowedFd<'_>], limit: Duration) -> io::Result<Vec<usize>> {
     let deadline = Instant::now() + limit;
+    let mut polled: Vec<PollFd<'_>> = pidfds.iter().map(|pidfd| PollFd::new(pidfd, PollFlags::IN)).collect();
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
-        match poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&timeout)) {
-            Ok(0) => return Ok(false),
-            Ok(_) => return Ok(true),
+        match poll(&mut polled, Some(&timeout)) {
+            Ok(_) => return Ok((0..polled.len()).filter(|at| !polled[*at].revents().is_empty()).collect()),
             Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
@@ -133,8 +146,10 @@ fn parent_of(path: &Path) -> io::Result<Option<(OwnedFd, CString)>> {
 }
 
 fn remove_directory(path: &Path) -> io::Result<()> {
-    let Some((parent, name)) = parent_of(path)? else { return Ok(()) };
-    Ok(remove_tree(parent.as_fd(), &name)?)
+    match parent_of(path)? {
+        Some((parent, name)) => remove_made(parent.as_fd(), &name),
+        None => Ok(()),
+    }
 }
 
 /// What lies behind a link now is not what was made there.
@@ -142,8 +157,24 @@ fn remove_work(path: &Path) -> io::Result<()> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(io::Error::from(io::ErrorKind::InvalidInput)) };
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     match openat2(rustix::fs::CWD, parent, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS) {
-        Ok(parent) => Ok(remove_tree(parent.as_fd(), &c_string(name.as_bytes())?)?),
+        Ok(parent) => remove_made(parent.as_fd(), &c_string(name.as_bytes())?),
         Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Removes a directory that was made there; a link or a file in its place is not that.
+fn remove_made(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
+    match remove_tree(parent, name) {
+        Err(Errno::LOOP | Errno::NOTDIR) if !is_directory(parent, name)? => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+fn is_directory(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<bool> {
+    match rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(FileType::from_raw_mode(stat.st_mode) == FileType::Directory),
+        Err(Errno::NOENT) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }
@@ -183,21 +214,6 @@ fn detach(path: &Path) -> io::Result<()> {
         }
     }
     Err(io::Error::from(io::ErrorKind::ResourceBusy))
-}
-
-fn delete_link(name: &str, alias: &str) -> io::Result<()> {
-    let mut buffer = [0u8; 512];
-    match read_small(&format!("/sys/class/net/{name}/ifalias"), &mut buffer) {
-        Ok(found) if found.trim_ascii_end() == alias.as_bytes() => {}
-        // Another link that has the name now.
-        Ok(_) => return Ok(()),
-        Err(Errno::NOENT | Errno::NODEV) => return Ok(()),
-        Err(error) => return Err(error.into()),
-    }
-    match hostel_sys::netlink::Routing::open()?.delete(name) {
-        Err(e) if Errno::from_io_error(&e) == Some(Errno::NODEV) => Ok(()),
-        other => other,
-    }
 }
 
 /// Kills all that is in a cgroup and removes it, with all below it. That it is missing is success.

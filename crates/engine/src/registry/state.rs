@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use hostel_spec::{CapSet, ConsoleMode, IdRange, MachineName, MachineUuid, OsText, Signal};
 
 use super::identity::ProcessId;
+use crate::network::NetworkState;
 
 /// The layout of the file; a higher number in a file means a newer hostel wrote it.
 pub const VERSION: u32 = 1;
@@ -135,6 +136,9 @@ pub struct MachineState {
     /// Addresses, as text.
     #[serde(default)]
     pub addresses: Vec<String>,
+    /// Its network, when that is its own.
+    #[serde(default)]
+    pub network: Option<NetworkState>,
     /// Console mode.
     #[serde(default)]
     pub console: ConsoleMode,
@@ -206,6 +210,7 @@ impl MachineState {
             cgroup_exec: None,
             cgroups_v1: Vec::new(),
             addresses: Vec::new(),
+            network: None,
             console: ConsoleMode::Auto,
             uuid: None,
             container: None,

@@ -425,10 +425,17 @@ fn records_that_are_not_ours_touch_nothing() {
         std::fs::remove_file(registry.path_of(&name("m")).join("undo")).unwrap();
     }
     assert!(precious.join("f").exists());
-    // A temporary name that is a link to somewhere else.
+    // A temporary name that is a link to somewhere else, or a file: not what was made there, and nothing that stops a start.
     let link = temp.0.join(".#hostel-x");
     symlink(&precious, &link).unwrap();
-    assert!(recover::execute(&Undo::Directory { path: link.into_os_string().into() }, &temp.root()).is_err());
+    let file = temp.0.join(".#hostel-file");
+    std::fs::write(&file, "x").unwrap();
+    for path in [link, file, temp.0.join(".#hostel-none")] {
+        let text = || path.clone().into_os_string().into();
+        assert_eq!(recover::execute(&Undo::Directory { path: text() }, &temp.root()), Ok(()), "{}", path.display());
+        assert_eq!(recover::execute(&Undo::Work { path: text() }, &temp.root()), Ok(()), "{}", path.display());
+    }
+    assert!(temp.0.join(".#hostel-file").exists());
     // Below the state directory, but through a link out of it.
     symlink(&precious, temp.root().join("out")).unwrap();
     assert!(recover::execute(&Undo::File { path: temp.root().join("out/f").into_os_string().into() }, &temp.root()).is_err());

@@ -5,11 +5,12 @@
 //! boot are gone by themselves. A last line without its end was never acted upon and is ignored. Records are data from a
 //! file: each is checked against what hostel makes before anything is touched, and taking back twice is success.
 
+use std::net::Ipv4Addr;
 use std::path::{Component, Path};
 
 use serde::{Deserialize, Serialize};
 
-use hostel_spec::OsText;
+use hostel_spec::{MachineName, OsText, is_interface_name};
 
 use super::identity::ProcessId;
 
@@ -41,7 +42,8 @@ pub enum Undo {
         /// Absolute path.
         path: OsText,
     },
-    /// The same for a directory in a tree that a machine could change: a link on the way to it is not followed.
+    /// The same for a directory where others can put something else in its place: a link, in its place or on the way to it, is
+    /// not followed, and means that it is gone.
     Work {
         /// Absolute path.
         path: OsText,
@@ -67,6 +69,39 @@ pub enum Undo {
         name: String,
         /// `hostel:MACHINE`.
         alias: String,
+    },
+    /// Give an interface that was in the machine its name back, if the kernel gave it back under the one it had there.
+    Interface {
+        /// Its name on the host.
+        host: String,
+        /// Its name in the machine.
+        inside: String,
+        /// Its hardware address.
+        mac: Option<[u8; 6]>,
+    },
+    /// Remove a zone's bridge, if it has no ports.
+    Zone {
+        /// The zone.
+        zone: String,
+    },
+    /// Remove the host's address towards a machine from a zone's bridge.
+    Address {
+        /// The bridge.
+        link: String,
+        /// The address.
+        address: Ipv4Addr,
+    },
+    /// Remove a machine's nftables table, and its rules in those of others.
+    Firewall {
+        /// The machine.
+        machine: MachineName,
+    },
+    /// Switch forwarding off on an interface, if no other machine needs it.
+    Forwarding {
+        /// The file that all who need it have locked.
+        path: OsText,
+        /// The interface.
+        link: String,
     },
 }
 
@@ -121,7 +156,11 @@ impl Undo {
 
     /// Whether what it names is gone after a reboot of the host.
     pub fn ends_with_boot(&self) -> bool {
-        matches!(self, Undo::Leader { .. } | Undo::Cgroup { .. } | Undo::Mount { .. } | Undo::Mapping { .. } | Undo::Link { .. })
+        match self {
+            Undo::Leader { .. } | Undo::Cgroup { .. } | Undo::Mount { .. } | Undo::Mapping { .. } | Undo::Link { .. } => true,
+            Undo::Interface { .. } | Undo::Zone { .. } | Undo::Address { .. } | Undo::Firewall { .. } | Undo::Forwarding { .. } => true,
+            Undo::Boot { .. } | Undo::Directory { .. } | Undo::Work { .. } | Undo::File { .. } => false,
+        }
     }
 
     /// Checks that this is something hostel makes. `state` is the registry's directory (/run/hostel).
@@ -181,14 +220,32 @@ impl Undo {
                 Ok(())
             }
             Undo::Link { name, alias } => {
-                if name.is_empty() || name.len() > 15 || matches!(name.as_str(), "." | "..") || name.bytes().any(|b| b == b'/' || b <= b' ') {
-                    return refuse("link", &name, "it is no interface name");
+                if !is_interface_name(name) {
+                    return refuse("link", &name, NO_INTERFACE);
                 }
                 if alias.strip_prefix("hostel:").is_none_or(str::is_empty) {
                     return refuse("link", &name, "its alias is not one that hostel gives");
                 }
                 Ok(())
             }
+            Undo::Interface { host, inside, .. } if !is_interface_name(host) || !is_interface_name(inside) => {
+                refuse("interface", &host, NO_INTERFACE)
+            }
+            Undo::Zone { zone } if zone.is_empty() || !is_interface_name(&format!("vz-{zone}")) => refuse("zone", &zone, NO_INTERFACE),
+            Undo::Address { link, .. } if !link.starts_with("vz-") || !is_interface_name(link) => {
+                refuse("address on", &link, "it is no zone's bridge")
+            }
+            Undo::Forwarding { path, link } => {
+                let path = Path::new(path.as_os_str());
+                if !is_interface_name(link) {
+                    return refuse("forwarding on", &link, NO_INTERFACE);
+                }
+                if !is_normal(path) || path.parent() != Some(&state.join("network")) {
+                    return refuse("forwarding on", &link, "its file is not below the state directory");
+                }
+                Ok(())
+            }
+            Undo::Interface { .. } | Undo::Zone { .. } | Undo::Address { .. } | Undo::Firewall { .. } => Ok(()),
         }
     }
 
@@ -203,9 +260,16 @@ impl Undo {
             Undo::Mount { path } => format!("unmount {}", path.to_string_lossy()),
             Undo::Mapping { name } => format!("remove mapped device {name}"),
             Undo::Link { name, .. } => format!("delete link {name}"),
+            Undo::Interface { host, .. } => format!("rename interface {host} back"),
+            Undo::Zone { zone } => format!("remove bridge vz-{zone}"),
+            Undo::Address { link, address } => format!("remove address {address} from {link}"),
+            Undo::Firewall { machine } => format!("remove firewall rules of machine {machine}"),
+            Undo::Forwarding { link, .. } => format!("switch forwarding off on {link}"),
         }
     }
 }
+
+const NO_INTERFACE: &str = "it is no interface name";
 
 fn is_temporary(name: &std::ffi::OsStr) -> bool {
     use std::os::unix::ffi::OsStrExt;
@@ -299,6 +363,17 @@ mod tests {
         assert!(link("ve-a", "hostel:a"));
         assert!(!link("ve-a", "hostel:") && !link("eth0", "") && !link("", "hostel:a") && !link("a/b", "hostel:a") && !link("..", "hostel:a"));
         assert!(!link("sixteen-letters-", "hostel:a"));
+        let ok = |record: Undo| record.check(state).is_ok();
+        let interface = |host: &str, inside: &str| Undo::Interface { host: host.into(), inside: inside.into(), mac: None };
+        assert!(ok(interface("eth1", "net0")) && !ok(interface("a/b", "net0")) && !ok(interface("eth1", "")));
+        assert!(ok(Undo::Zone { zone: "lan".into() }) && !ok(Undo::Zone { zone: "".into() }) && !ok(Undo::Zone { zone: "a/b".into() }));
+        let address = |link: &str| Undo::Address { link: link.into(), address: Ipv4Addr::new(10, 1, 2, 3) };
+        assert!(ok(address("vz-lan")) && !ok(address("eth0")) && !ok(address("vz-/")));
+        let forwarding = |path: &str, link: &str| Undo::Forwarding { path: text(path), link: link.into() };
+        assert!(ok(forwarding("/run/hostel/network/forwarding 7 eth0", "eth0")));
+        for (path, link) in [("/run/hostel/network/x", "../x"), ("/etc/x", "eth0"), ("/run/hostel/network/../x", "eth0"), ("/run/hostel/x", "eth0")] {
+            assert!(!ok(forwarding(path, link)), "{path} {link}");
+        }
         assert!(leader(2) && !leader(1) && !leader(0) && !leader(-1));
     }
 

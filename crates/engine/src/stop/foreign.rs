@@ -1,7 +1,7 @@
 //! Stopping a machine without its supervisor: because that hangs, or because the machine is one of systemd-nspawn, LXC or
 //! unshare(1).
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use hostel_spec::{CapSet, Signal};
@@ -10,8 +10,8 @@ use hostel_sys::clone::{WaitStatus, pidfd_open, pidfd_send_signal};
 use super::{Confinement, InitPolicy};
 use crate::cgroup::MachineCgroup;
 use crate::enter::Leader;
-use crate::error::Result;
-use crate::registry::recover::wait_for_end;
+use crate::error::{Context, Result};
+use crate::registry::recover::wait_for_any;
 use crate::supervisor::run::{Goal, Next, StopPolicy, pause_after};
 
 const SIGTERM: i32 = 15;
@@ -65,6 +65,12 @@ pub fn stop(leader: Leader, cgroup: Option<&MachineCgroup>, confinement: Option<
     if !leader.is_alive() {
         return Ok(Stopped::Before);
     }
+    if order.kill && order.timeout.is_zero() {
+        // No time to ask for anything.
+        leader.signal(SIGKILL)?;
+        let ended = wait_for_any(&[leader.pidfd()], KILL_LIMIT).context("wait for", "PID 1 of the machine")?;
+        return Ok(if ended.is_empty() { Stopped::StillRuns } else { Stopped::Killed });
+    }
     let begun = Instant::now();
     let kill_at = begun + order.timeout;
     let end_others_at = if order.kill { kill_at - LAST_CHANCE.min(order.timeout / 4) } else { kill_at };
@@ -94,7 +100,7 @@ pub fn stop(leader: Leader, cgroup: Option<&MachineCgroup>, confinement: Option<
             Next::Halted => pause_after(round),
         };
         let left = end_others_at.saturating_duration_since(Instant::now());
-        if ended_within(&policy, pause.min(left))? {
+        if ended_within(&mut policy, pause.min(left))? {
             return Ok(Stopped::Cleanly(policy.leader().end()));
         }
         if pause >= left {
@@ -105,16 +111,26 @@ pub fn stop(leader: Leader, cgroup: Option<&MachineCgroup>, confinement: Option<
         return Ok(Stopped::StillRuns);
     }
     signal_others(policy.leader(), SIGTERM);
-    if ended_within(&policy, kill_at.saturating_duration_since(Instant::now()))? {
+    if ended_within(&mut policy, kill_at.saturating_duration_since(Instant::now()))? {
         return Ok(Stopped::Cleanly(policy.leader().end()));
     }
     policy.leader().signal(SIGKILL)?;
-    Ok(if ended_within(&policy, KILL_LIMIT)? { Stopped::Killed } else { Stopped::StillRuns })
+    Ok(if ended_within(&mut policy, KILL_LIMIT)? { Stopped::Killed } else { Stopped::StillRuns })
 }
 
-fn ended_within(policy: &InitPolicy<'_>, limit: Duration) -> Result<bool> {
-    use crate::error::Context;
-    wait_for_end(policy.leader().pidfd(), limit).context("wait for", "PID 1 of the machine")
+/// Waits for PID 1, and reaps the commands sent into the machine meanwhile: it cannot end before they have.
+fn ended_within(policy: &mut InitPolicy<'_>, limit: Duration) -> Result<bool> {
+    let deadline = Instant::now() + limit;
+    loop {
+        let commands = policy.commands();
+        let pidfds: Vec<BorrowedFd<'_>> = std::iter::once(policy.leader().pidfd()).chain(commands).collect();
+        let ended = wait_for_any(&pidfds, deadline.saturating_duration_since(Instant::now())).context("wait for", "PID 1 of the machine")?;
+        match ended.first() {
+            None => return Ok(false),
+            Some(0) => return Ok(true),
+            Some(_) => policy.reap(),
+        }
+    }
 }
 
 /// Sends `signal` to every process of the leader's pid namespace but the leader itself. The one look through /proc.

@@ -78,13 +78,11 @@ impl<'a> InitPolicy<'a> {
         &self.leader
     }
 
-    fn reap(&mut self) {
-        self.running.retain(|(entered, since)| {
-            if since.elapsed() > RUN_LIMIT {
-                let _ = clone::pidfd_send_signal(entered.pidfd.as_fd(), 9);
-            }
-            matches!(clone::wait_pidfd(entered.pidfd.as_fd(), clone::WAIT_EXITED | clone::WAIT_NOHANG), Ok(None))
-        });
+    /// One that hangs is killed, and reaped as any other.
+    fn kill_slow_commands(&self) {
+        for (entered, _) in self.running.iter().filter(|(_, since)| since.elapsed() > RUN_LIMIT) {
+            let _ = clone::pidfd_send_signal(entered.pidfd.as_fd(), 9);
+        }
     }
 
     /// Whether nothing but PID 1 has been left for a while: it has ended everything and cannot end itself.
@@ -190,7 +188,7 @@ impl<'a> InitPolicy<'a> {
 
 impl StopPolicy for InitPolicy<'_> {
     fn request(&mut self, goal: Goal, round: u32) -> Next {
-        self.reap();
+        self.kill_slow_commands();
         let evidence = Evidence { booted: self.booted, ..Evidence::of(&self.leader) };
         let kind = evidence.kind();
         if goal == Goal::PowerOff && self.halted(&evidence) {
@@ -204,6 +202,14 @@ impl StopPolicy for InitPolicy<'_> {
         }
         self.asked = Some((method.clone(), evidence.program));
         if *method == Method::Kill { Next::Wait } else { Next::AskAgain(pause_after(round)) }
+    }
+
+    fn commands(&self) -> Vec<BorrowedFd<'_>> {
+        self.running.iter().map(|(entered, _)| entered.pidfd.as_fd()).collect()
+    }
+
+    fn reap(&mut self) {
+        self.running.retain(|(entered, _)| matches!(clone::wait_pidfd(entered.pidfd.as_fd(), clone::WAIT_EXITED | clone::WAIT_NOHANG), Ok(None)));
     }
 }
 

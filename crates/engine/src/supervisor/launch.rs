@@ -6,9 +6,12 @@
 //!    clone3(pidfd, into cgroup) ───────────►  dies with the supervisor from here on
 //!    bond steps: id maps, idmapped tree       (waits, if the plan has a Wait)
 //!    one byte on `go` ─────────────────────►  first steps: root, /proc     (both at work)
-//!    v1 cgroups, veth; steps beside:
+//!    v1 cgroups, links; steps beside:
 //!    /dev, /run, … as detached mounts
 //!    their descriptors on `go` ────────────►  (Receive) API mounts, pivot  (both at work)
+//!    the locked mounts on `go` ◄───────────►  (LockMounts) moves there
+//!    (Network) what serves its network, then
+//!    one byte on `go` ─────────────────────►  (Network) interface up
 //!    control socket, console, state text
 //!    read `report` until it hangs up  ◄─────  one byte, then the exec closes it: success; or verb/object/cause: failure;
 //!                                             or hung up without a word: it was killed
@@ -22,7 +25,7 @@ use hostel_image::inroot;
 use hostel_spec::{Hint, IdMapping};
 use hostel_sys::clone::{self, CloneArgs, Fork, WaitStatus};
 use hostel_sys::mount::{self, Attributes, Propagation};
-use hostel_sys::netlink::{Routing, VethEnd};
+use hostel_sys::netlink;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
@@ -30,11 +33,11 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::payload::Payload;
 use super::prepare::{self, Made};
-use super::{bundle, hooks, overlay, parcel};
+use super::{bundle, hooks, mount_lock, overlay, parcel};
 use crate::cgroup::Layout;
 use crate::error::{Context, Error, Result, io_text};
-use crate::inside;
 use crate::plan::Plan;
+use crate::plan::bind_user::{BoundUser, id_map};
 use crate::plan::steps::{BondStep, PayloadStep, Slot};
 use crate::registry::{Claim, ProcessId, Undo};
 
@@ -91,6 +94,8 @@ fn fork(plan: &Plan, made: &Made) -> Result<(Launched, Pipes)> {
         rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).context("make", "socket pair")?;
     let cgroup = made.cgroup.as_ref().map(|c| c.payload_dir());
     let args = CloneArgs { flags: flags(plan), cgroup, ..CloneArgs::default() };
+    // The payload is born into the network it joins; we are back in ours when `_network` goes.
+    let _network = plan.spec.network.namespace.as_deref().map(join).transpose()?;
     // What a buffer of ours holds must not be written twice.
     let visit = if made.joined.is_empty() { None } else { Some(bundle::Visit::begin(made)?) };
     match clone::clone3(&args).map_err(|e| clone_error(plan, &e))? {
@@ -116,22 +121,30 @@ fn accompany(plan: &Plan, layout: &Layout, made: &mut Made, claim: &mut Claim, l
     let first = plan.bond.iter().position(|step| *step == BondStep::PlaceInV1).unwrap_or(plan.bond.len());
     let (ids, rest) = plan.bond.split_at(first);
     let mut users = None;
-    bond(plan, ids, made, claim, launched.pid, &mut users)?;
+    bond(ids, plan, made, claim, launched.pid, &mut users)?;
     if plan.payload.contains(&PayloadStep::Wait) {
         // EPIPE: it died meanwhile; the report says why.
         let _ = rustix::io::write(go, b"g");
     }
-    bond(plan, rest, made, claim, launched.pid, &mut users)?;
+    bond(rest, plan, made, claim, launched.pid, &mut users)?;
     prepare::beside(plan, layout, claim, made)?;
     parcel::send(go, plan, made).context("send", "prepared mounts to the payload")?;
     made.slots.clear();
-    match &plan.spec.bundle {
-        Some(bundle) => {
-            made.hooked = true;
-            hooks::at_runtime(plan, bundle, launched.pid, go)
-        }
-        None => Ok(()),
+    if let Some(bundle) = &plan.spec.bundle {
+        made.hooked = true;
+        hooks::at_runtime(plan, bundle, launched.pid, go)?;
     }
+    let network = plan.payload.iter().any(|step| matches!(step, PayloadStep::Network(_)));
+    if network {
+        made.network.serve(&plan.network, &plan.hostname, open_namespace(launched.pid, "net")?, claim)?;
+    }
+    if let Some(users) = users.as_ref().filter(|_| plan.payload.contains(&PayloadStep::LockMounts)) {
+        mount_lock::serve(go, launched.pidfd.as_fd(), users.as_fd())?;
+    }
+    if network {
+        let _ = rustix::io::write(go, b"n");
+    }
+    Ok(())
 }
 
 /// The end of a launch: what goes on meanwhile, and what the payload reports.
@@ -244,7 +257,7 @@ pub(super) fn read_report(report: OwnedFd) -> Result<Report> {
 }
 
 /// Runs bond steps; `users`: the machine's user namespace, once its ids are mapped.
-fn bond(plan: &Plan, steps: &[BondStep], made: &mut Made, claim: &mut Claim, pid: i32, users: &mut Option<OwnedFd>) -> Result<()> {
+fn bond(steps: &[BondStep], plan: &Plan, made: &mut Made, claim: &mut Claim, pid: i32, users: &mut Option<OwnedFd>) -> Result<()> {
     for step in steps {
         match step {
             BondStep::Bundle(step) => {
@@ -252,13 +265,9 @@ fn bond(plan: &Plan, steps: &[BondStep], made: &mut Made, claim: &mut Claim, pid
                     *users = Some(mapped);
                 }
             }
-            BondStep::MapIds => *users = Some(map_ids(made, pid)?),
+            BondStep::MapIds => *users = Some(map_ids(made, pid, &plan.bound)?),
             BondStep::MapTree { slot, chown } => map_tree(made, *slot, *chown, users.as_ref().map(AsFd::as_fd))?,
             BondStep::MapMount { slot, mapping, target } => map_mount(made, *slot, *mapping, target, users.as_ref().map(AsFd::as_fd))?,
-            BondStep::Lock(slot) => {
-                let locked = inside::lock(made.slot(*slot).context("use", "bind mount")?)?;
-                made.slots[slot.0] = Some(locked);
-            }
             BondStep::StackRoot { lower, submounts } => overlay::stack_for(made, pid, *lower, submounts)?,
             BondStep::PlaceInV1 => {
                 if let Some(cgroup) = &made.cgroup {
@@ -267,43 +276,29 @@ fn bond(plan: &Plan, steps: &[BondStep], made: &mut Made, claim: &mut Claim, pid
                         .map_err(|e| Error::new("place", "payload into v1 cgroups", e))?;
                 }
             }
-            BondStep::AddVeth { host, altname, host_mac, inside, inside_mac } => {
-                let alias = format!("hostel:{}", plan.name);
-                record(claim, Undo::Link { name: host.clone(), alias: alias.clone() })?;
-                let netns = open_namespace(pid, "net")?;
-                let ends =
-                    (VethEnd { name: host, mac: *host_mac, altname: altname.as_deref() }, VethEnd { name: inside, mac: *inside_mac, altname: None });
-                add_veth(ends, netns.as_fd(), &alias)?;
-            }
+            BondStep::Wire(wiring) => made.network.wire(wiring, open_namespace(pid, "net")?, claim)?,
         }
     }
     Ok(())
 }
 
-/// Makes a cable. A link of that name and alias is one of a former life of this machine: the kernel takes some 20 ms to
-/// remove it after the machine's end, for which nobody waits but a start that comes too early.
-fn add_veth(ends: (VethEnd<'_>, VethEnd<'_>), netns: BorrowedFd<'_>, alias: &str) -> Result<()> {
-    let name = ends.0.name;
-    let failed = |e: std::io::Error| Error::new("add", format!("veth {name}"), io_text(&e));
-    let mut routing = Routing::open().map_err(failed)?;
-    for _ in 0..20 {
-        match routing.add_veth(ends.0, ends.1, netns, alias) {
-            Ok(()) => return Ok(()),
-            Err(e) if e.raw_os_error() != Some(Errno::EXIST.raw_os_error()) => return Err(failed(e)),
-            Err(e) => match std::fs::read_to_string(format!("/sys/class/net/{name}/ifalias")) {
-                Ok(found) if found.trim() != alias => {
-                    return Err(failed(e).hint(format!("an interface of that name exists and is not this machine's: ip link delete {name}")));
-                }
-                // Ours, or gone by now.
-                _ => match routing.delete(name) {
-                    Ok(()) => {}
-                    Err(e) if e.raw_os_error() == Some(Errno::NODEV.raw_os_error()) => {}
-                    Err(e) => return Err(failed(e)),
-                },
-            },
-        }
+/// A stay in another network namespace.
+struct Visit(OwnedFd);
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        // Entering one's own again takes the same right as leaving it did.
+        let _ = netlink::enter(self.0.as_fd());
     }
-    Err(Error::new("add", format!("veth {name}"), "an old link of that name does not go away"))
+}
+
+fn join(path: &Path) -> Result<Visit> {
+    let object = || format!("network namespace {}", path.display());
+    let open = |path: &Path| rustix::fs::open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty());
+    let own = open(Path::new("/proc/thread-self/ns/net")).context("open", "own network namespace")?;
+    let other = open(path).context("open", object())?;
+    netlink::enter(other.as_fd()).context("join", object())?;
+    Ok(Visit(own))
 }
 
 fn open_namespace(pid: i32, kind: &str) -> Result<OwnedFd> {
@@ -311,12 +306,13 @@ fn open_namespace(pid: i32, kind: &str) -> Result<OwnedFd> {
     rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).context("open", path)
 }
 
-fn map_ids(made: &Made, pid: i32) -> Result<OwnedFd> {
+fn map_ids(made: &Made, pid: i32, bound: &[BoundUser]) -> Result<OwnedFd> {
     let range = made.ids.ok_or_else(|| Error::new("map", "ids", "no range was taken"))?;
-    let map = format!("0 {} {}\n", range.base, range.count);
-    for file in ["uid_map", "gid_map"] {
+    let users: Vec<_> = bound.iter().map(|b| (b.uid, b.user.uid)).collect();
+    let groups: Vec<_> = bound.iter().map(|b| (b.gid, b.user.gid)).collect();
+    for (file, singles) in [("uid_map", users), ("gid_map", groups)] {
         let path = format!("/proc/{pid}/{file}");
-        std::fs::write(&path, &map).context("write", path)?;
+        std::fs::write(&path, id_map(range.base, range.count, &singles)).context("write", path)?;
     }
     open_namespace(pid, "user")
 }

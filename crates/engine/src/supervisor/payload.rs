@@ -13,6 +13,7 @@ use std::path::Path;
 use hostel_image::Cause;
 use hostel_image::inroot;
 use hostel_process::r#become::{self, Failure, Process, Program};
+use hostel_spec::PivotRoot;
 use hostel_sys::mount::{self, Attributes, FsOption, Propagation};
 use hostel_sys::{clone, netlink, proc};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
@@ -20,9 +21,10 @@ use rustix::io::Errno;
 
 use super::launch::READY;
 use super::prepare::Made;
-use super::{overlay, parcel, stub};
+use super::{mount_lock, overlay, parcel, stub};
+use crate::network::inside;
 use crate::plan::Plan;
-use crate::plan::steps::{Missing, PayloadStep, RootAssembly, Slot};
+use crate::plan::steps::{FileChange, Missing, PayloadStep, RootAssembly, Slot};
 
 pub(super) type Step = Result<(), Failure>;
 
@@ -47,6 +49,7 @@ pub(super) struct Payload<'a> {
     /// One byte when the supervisor has done what the first steps need; then what it has prepared. Hung up when it is dead.
     pub(super) go: OwnedFd,
     received: &'a parcel::Parcel,
+    console: Option<OwnedFd>,
     mqueue: Option<OwnedFd>,
     root: Option<OwnedFd>,
     run: Option<OwnedFd>,
@@ -56,7 +59,7 @@ pub(super) struct Payload<'a> {
 
 impl<'a> Payload<'a> {
     pub(super) fn new(plan: &'a Plan, made: &'a Made, report: OwnedFd, go: OwnedFd) -> Self {
-        Self { plan, made, report, go, received: parcel::EMPTY, mqueue: None, root: None, run: None, proc: None, sys: None }
+        Self { plan, made, report, go, received: parcel::EMPTY, console: None, mqueue: None, root: None, run: None, proc: None, sys: None }
     }
 
     /// Does everything and becomes the program; never returns.
@@ -100,7 +103,9 @@ impl<'a> Payload<'a> {
             PayloadStep::Isolate => mount::change(rustix::fs::CWD, c"/", true, Attributes::NONE, Attributes::NONE, Propagation::Private, None)
                 .map_err(|e| Failure::new("cut", "mount propagation", e)),
             PayloadStep::AssembleRoot(assembly) => self.assemble(assembly),
-            PayloadStep::OverlaySubmount { lower, target } => self.overlay_submount(*lower, target),
+            PayloadStep::OverlaySubmount { lower, upper, target } => self.overlay_submount(*lower, *upper, target),
+            PayloadStep::PivotTree { pivot, read_only } => self.pivot_tree(pivot, *read_only),
+            PayloadStep::JournalDirectory(path) => self.journal_directory(path),
             PayloadStep::BaseDirectory(path, mode) => self.base_directory(path, *mode),
             PayloadStep::BaseLink(path, target) => self.base_link(path, target),
             PayloadStep::AttachUsr(tree) => self.attach_usr(*tree),
@@ -108,7 +113,7 @@ impl<'a> Payload<'a> {
                 .map_err(|e| Failure::new("make", "root read-only", e)),
             PayloadStep::AttachApi(slot, target) => self.attach_api(self.slot(*slot)?, target),
             PayloadStep::AttachIn(outer, inner, path) => mount::attach(self.slot(*inner)?, self.slot(*outer)?, path)
-                .map_err(|e| Failure::new("attach", format!("/dev/{}", path.to_string_lossy()), e)),
+                .map_err(|e| Failure::new("attach", format!("{} of mount {}", path.to_string_lossy(), outer.0), e)),
             PayloadStep::AttachTmp(slot) => self.attach_tmp(*slot),
             PayloadStep::Attach { slot, target, missing, read_only } => self.attach(*slot, target, *missing, *read_only),
             PayloadStep::BindInside { from, target, read_only, recursive } => self.bind_inside(from, target, *read_only, *recursive),
@@ -127,8 +132,14 @@ impl<'a> Payload<'a> {
             PayloadStep::ResolvConf(change) => self.change_file(c"resolv.conf", change),
             PayloadStep::Timezone(change) => self.change_file(c"localtime", change),
             PayloadStep::Pivot => self.pivot(),
+            PayloadStep::LockMounts => self.lock_mounts(),
+            // The Container Interface: mounts made on the root are seen by what the payload unshares.
+            PayloadStep::ShareMounts => mount::change(rustix::fs::CWD, c"/", true, Attributes::NONE, Attributes::NONE, Propagation::Shared, None)
+                .map_err(|e| Failure::new("share", "root mounts", e)),
             PayloadStep::Hostname(name) => proc::set_hostname(name.as_bytes()).map_err(|e| Failure::new("set", "host name", e)),
             PayloadStep::Loopback => netlink::loopback_up().map_err(|e| Failure::new("raise", "loopback interface", e)),
+            PayloadStep::Network(link) => self.network(link.as_deref()),
+            PayloadStep::Resolver { replace } => self.resolver(*replace),
             PayloadStep::LimitNesting(levels) => self.limit_nesting(*levels),
         }
     }
@@ -146,6 +157,25 @@ impl<'a> Payload<'a> {
             self.start()?;
         }
         Ok(())
+    }
+
+    /// The supervisor serves our network from here on.
+    fn network(&self, link: Option<&str>) -> Step {
+        let mut byte = [0u8; 1];
+        match rustix::io::read(&self.go, &mut byte) {
+            Ok(1) => {}
+            _ => clone::exit_now(1),
+        }
+        match (link, &self.made.network.addressing) {
+            (Some(link), Some(addressing)) => inside::configure(link, addressing).map_err(|e| Failure::new("set up", format!("interface {link}"), e)),
+            _ => Ok(()),
+        }
+    }
+
+    fn resolver(&self, replace: bool) -> Step {
+        let Some(addressing) = &self.made.network.addressing else { return Ok(()) };
+        let content = inside::resolv_conf(addressing);
+        self.change_file(c"resolv.conf", &if replace { FileChange::Replace(content) } else { FileChange::Copy(content) })
     }
 
     fn assemble(&mut self, assembly: &RootAssembly) -> Step {
@@ -169,16 +199,51 @@ impl<'a> Payload<'a> {
         Ok(())
     }
 
+    /// A directory of the root, with what is mounted below, becomes the root on top of it.
+    fn pivot_tree(&mut self, pivot: &PivotRoot, read_only: bool) -> Step {
+        let object = |path: &Path| format!("{} of the tree", path.display());
+        let directory = |root: BorrowedFd<'_>, path: &Path| inroot::directory(root, path).map_err(|e| Failure::new("open", object(path), io_of(e)));
+        let failed = |e: io::Error| Failure::new("make", format!("{} the root", object(&pivot.new)), e);
+        let root = self.root()?;
+        let place = directory(root, &pivot.new)?;
+        let fd = mount::clone_tree(place.as_fd(), c"", true).map_err(failed)?;
+        let old = match &pivot.old {
+            Some(path) => Some((path, mount::clone_tree(root, c"", true).map_err(failed)?)),
+            None => None,
+        };
+        // It takes the tree's place: of two on top of "/" only the upper one would be gone with the host's root.
+        mount::detach(c"/").map_err(failed)?;
+        mount::attach(fd.as_fd(), rustix::fs::CWD, c"/").map_err(failed)?;
+        if let Some((path, clone)) = old {
+            if read_only {
+                mount::change(clone.as_fd(), c"", true, Attributes::RDONLY, Attributes::NONE, Propagation::Keep, None).map_err(failed)?;
+            }
+            mount::attach(clone.as_fd(), directory(fd.as_fd(), path)?.as_fd(), c"").map_err(failed)?;
+        }
+        rustix::process::fchdir(&fd).map_err(|e| Failure::new("enter", "root", e))?;
+        self.root = Some(fd);
+        Ok(())
+    }
+
+    fn journal_directory(&self, path: &Path) -> Step {
+        match inroot::make_directories(self.root()?, path, Mode::from_raw_mode(0o755)) {
+            // A tree that cannot be written keeps its journal to itself.
+            Ok(_) | Err(Cause::Os(Errno::ROFS | Errno::ACCESS | Errno::PERM)) => Ok(()),
+            Err(e) => Err(Failure::new("make", format!("{} in the tree", path.display()), io_of(e))),
+        }
+    }
+
     fn overlay(&self, lower: &[BorrowedFd<'_>], upper: Option<BorrowedFd<'_>>) -> Result<OwnedFd, Failure> {
         let owner = if self.plan.user_namespace { overlay::Maker::UserNamespace } else { overlay::Maker::Host };
         overlay::make(lower, upper, owner)
     }
 
-    fn overlay_submount(&self, lower: Slot, target: &Path) -> Step {
+    fn overlay_submount(&self, lower: Slot, upper: Option<Slot>, target: &Path) -> Step {
         let object = || format!("overlay on {}", target.display());
         let place =
             inroot::make_directories(self.root()?, target, Mode::from_raw_mode(0o755)).map_err(|e| Failure::new("open", object(), io_of(e)))?;
-        let overlay = self.overlay(&[self.slot(lower)?], None)?;
+        let upper = upper.map(|slot| self.slot(slot)).transpose()?;
+        let overlay = self.overlay(&[self.slot(lower)?], upper)?;
         mount::attach(overlay.as_fd(), place.as_fd(), c"").map_err(|e| Failure::new("attach", object(), e))
     }
 
@@ -402,7 +467,10 @@ impl<'a> Payload<'a> {
     fn receive(&mut self) -> Step {
         match parcel::receive(self.go.as_fd(), self.plan) {
             // This process ends by an exec or at once: what it has is never dropped.
-            Ok(Some(parcel)) => self.received = Box::leak(Box::new(parcel)),
+            Ok(Some(mut parcel)) => {
+                self.console = parcel.console.take();
+                self.received = Box::leak(Box::new(parcel));
+            }
             // Hung up: the supervisor gave up or died.
             Ok(None) => clone::exit_now(1),
             Err(e) => return Err(Failure::new("receive", "prepared mounts", e)),
@@ -490,13 +558,6 @@ impl<'a> Payload<'a> {
     }
 
     fn pivot(&mut self) -> Step {
-        self.to_root()?;
-        // The Container Interface: mounts made on the root are seen by what the payload unshares.
-        mount::change(rustix::fs::CWD, c"/", true, Attributes::NONE, Attributes::NONE, Propagation::Shared, None)
-            .map_err(|e| Failure::new("share", "root mounts", e))
-    }
-
-    fn to_root(&self) -> Step {
         rustix::process::fchdir(self.root()?).map_err(|e| Failure::new("enter", "root", e))?;
         mount::pivot_to_cwd().map_err(|e| Failure::new("make", "the tree the root", e))?;
         // "/.." would show what still lies over the root: nothing may.
@@ -504,6 +565,19 @@ impl<'a> Payload<'a> {
         if id(c"/")? != id(c"/..")? {
             return Err(Failure::new("drop", "the host's root", io::Error::other("it is still mounted")));
         }
+        Ok(())
+    }
+
+    fn lock_mounts(&mut self) -> Step {
+        let failed = |e: io::Error| Failure::new("lock", "mounts", e);
+        (self.root, self.run, self.proc, self.sys, self.mqueue) = (None, None, None, None, None);
+        match mount_lock::enter(self.go.as_fd()).map_err(failed)? {
+            Some(()) => {}
+            // Hung up: the supervisor gave up or died.
+            None => clone::exit_now(1),
+        }
+        let terminals = self.plan.terminals();
+        self.console = self.console.as_ref().map(|old| mount_lock::reopen_terminal(old.as_fd(), terminals)).transpose().map_err(failed)?;
         Ok(())
     }
 
@@ -520,9 +594,9 @@ impl<'a> Payload<'a> {
             env: &self.plan.env,
             bounding: self.plan.bounding,
             filter: self.plan.filter.as_deref(),
-            stdio: self.received.console(),
+            stdio: self.console.as_ref().map(AsFd::as_fd),
             // An init gives its console to a getty, which takes it as its own controlling terminal.
-            controlling: self.received.console().is_some() && self.plan.program == Program::Command,
+            controlling: self.console.is_some() && self.plan.program == Program::Command,
             // Also on pipes: the session of the one who started us, and its terminal, stay behind.
             new_session: true,
             keep: self.plan.listen_fds,

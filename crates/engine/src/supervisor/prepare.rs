@@ -7,25 +7,28 @@ use std::path::{Path, PathBuf};
 
 use hostel_image::Cause;
 use hostel_image::inroot::Durable;
-use hostel_image::{copy, inroot, locks, pin, shift, uids};
+use hostel_image::throwaway::{Place, Throwaway};
+use hostel_image::{copy, inroot, kept, locks, pin, shift, uids};
 use hostel_process::r#become::Program;
 use hostel_process::pty::{Pty, WindowSize};
 use hostel_spec::{Hint, IdRange, MachineUuid, Resources};
 use hostel_sys::mount::{self, Attributes, FsOption, Propagation};
 use hostel_sys::tree;
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, makedev};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Gid, Mode, OFlags, ResolveFlags, Uid, makedev};
 use rustix::io::Errno;
 
 use crate::cgroup::{self, CgroupError, Layout, MachineCgroup};
+use crate::credentials::Loaded;
 use crate::enter::shield;
 use crate::error::{Context, Error, Result, io_text};
+use crate::network;
 use crate::parts;
 use crate::plan::Plan;
 use crate::plan::steps::{HostStep, IdChoice, Node, Prepared, Slot, Source};
 use crate::registry::{Claim, Undo, remove_in};
 
-use super::bundle;
 use super::launch::record;
+use super::{bundle, journal};
 
 /// What the host steps made. Dropping it closes every detached mount and releases every lock.
 #[derive(Debug, Default)]
@@ -48,15 +51,19 @@ pub struct Made {
     pub(super) hooked: bool,
     /// Namespaces that are joined: kind, descriptor.
     pub(super) joined: Vec<(u32, OwnedFd)>,
+    /// Its network.
+    pub network: network::Made,
     /// The disk image the tree is in.
     pub(super) image: Option<super::image::OpenImage>,
     ids_lock: Option<uids::Claim>,
     tree_lock: Option<locks::TreeLock>,
-    upper_lock: Option<locks::TreeLock>,
+    /// The kept layer, and the lock on it.
+    upper: Option<(OwnedFd, locks::TreeLock)>,
     pin: Option<OwnedFd>,
-    temporaries: Vec<PathBuf>,
+    temporaries: Vec<Throwaway>,
     works: Vec<Work>,
-    copy: Option<PathBuf>,
+    /// The copy of the tree, or the layer over it, that this run writes to.
+    throwaway: Option<Throwaway>,
 }
 
 /// A work directory beside an upper layer, perhaps in a tree that the machine changes: held by its parent's descriptor.
@@ -64,6 +71,8 @@ pub struct Made {
 struct Work {
     parent: OwnedFd,
     name: CString,
+    /// Held, or who cleans a directory of images would take it for a left-over.
+    _held: OwnedFd,
 }
 
 impl Work {
@@ -89,24 +98,30 @@ impl Made {
     pub fn tree(&self) -> Result<BorrowedFd<'_>> {
         self.tree.as_ref().map(AsFd::as_fd).ok_or_else(|| Error::new("use", "tree", "it was not opened"))
     }
+    /// The kept layer's descriptor.
+    fn upper(&self) -> Result<BorrowedFd<'_>> {
+        self.upper.as_ref().map(|(dir, _)| dir.as_fd()).ok_or_else(|| Error::new("use", "kept layer", "it was not opened"))
+    }
     /// Gives up what belongs to one life of PID 1; tree, copy, locks and ids stay for the next.
     pub fn next_life(&mut self) {
         self.slots.clear();
         self.console = None;
         self.notify = None;
         self.cgroup = None;
+        // What did not come back is in the journal.
+        let _ = self.network.end_of_life();
         // What cannot be removed is in the journal.
         for work in self.works.drain(..) {
             let _ = work.remove();
         }
-        for path in self.temporaries.drain(..) {
-            let _ = hostel_image::remove::remove_tree(&path);
+        for temporary in self.temporaries.drain(..) {
+            let _ = temporary.remove();
         }
     }
     /// Removes what only this run needed: temporary directories, work directories, the copy of an ephemeral tree.
     /// Returns what could not be removed.
     pub fn remove_temporary(&mut self) -> Vec<Error> {
-        let mut failed = Vec::new();
+        let mut failed = self.network.take_down();
         // Locks inside the copy must be gone before it is.
         self.slots.clear();
         self.tree = None;
@@ -116,11 +131,7 @@ impl Made {
                 failed.push(Error::new("remove", format!("work directory {}", work.name.to_string_lossy()), e));
             }
         }
-        for path in self.temporaries.drain(..).chain(self.copy.take()) {
-            if let Err(e) = hostel_image::remove::remove_tree(&path) {
-                failed.push(Error::new("remove", path.display().to_string(), e));
-            }
-        }
+        failed.extend(self.temporaries.drain(..).chain(self.throwaway.take()).filter_map(|made| made.remove().err()).map(Error::from));
         failed
     }
 }
@@ -141,19 +152,27 @@ fn run_step(step: &HostStep, plan: &Plan, layout: &Layout, claim: &mut Claim, ma
     match step {
         HostStep::Bundle(step) => bundle::host_step(step, plan, made)?,
         HostStep::CopyTemplate { from, to } => {
-            copy::from_template(from, to, &copy::Options::default())?;
-            made.tree = Some(open_tree_directory(to)?);
+            let copied = copy::from_template(from, to, &copy::Options::default())?;
+            made.tree = Some(match copied {
+                // Opened again, it is not held as a copy that is being made is.
+                Some(copied) => open_directory_in(copied.dir.as_fd(), c".").context("open", format!("tree {}", to.display()))?,
+                None => open_tree_directory(to)?,
+            });
         }
-        HostStep::CopyTree { .. } | HostStep::MakeLayer { .. } if made.copy.is_some() => {}
+        HostStep::CopyTree { .. } | HostStep::MakeLayer { .. } if made.throwaway.is_some() => {}
         HostStep::MakeLayer { of } => layer_for_this_run(plan, of, claim, made)?,
         HostStep::CopyTree { from } => copy_for_this_run(plan, from, claim, made)?,
         HostStep::LockTree { .. } if made.tree_lock.is_some() => {}
         HostStep::LockTree { shared } => made.tree_lock = Some(lock_tree(plan, made, *shared)?),
-        HostStep::LockUpper(_) if made.upper_lock.is_some() => {}
+        HostStep::LockUpper(_) if made.upper.is_some() => {}
         HostStep::LockUpper(dir) => {
-            let layer = rustix::fs::open(dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
-                .context("open", format!("kept layer {}", dir.display()))?;
-            made.upper_lock = Some(take_lock(plan, layer.as_fd(), dir, locks::Lock::Exclusive)?);
+            let layer = open_directory_in(rustix::fs::CWD, dir).context("open", format!("kept layer {}", dir.display()))?;
+            let lock = take_lock(plan, layer.as_fd(), dir, locks::Lock::Exclusive)?;
+            made.upper = Some((layer, lock));
+        }
+        HostStep::KeptPart { dir, name, like } => {
+            let like = made.slot(*like).context("use", "layer below")?;
+            kept::make_part(made.upper()?, dir, name, like)?;
         }
         HostStep::PinFileSystem if made.pin.is_some() => {}
         HostStep::PinFileSystem => {
@@ -164,6 +183,9 @@ fn run_step(step: &HostStep, plan: &Plan, layout: &Layout, claim: &mut Claim, ma
         HostStep::TakeIds(choice) => take_ids(*choice, plan, made)?,
         HostStep::ShiftTree => shift_tree(made)?,
         HostStep::TemporaryDirectory(_) => temporary_directory(claim, made)?,
+        HostStep::TakeAddress(choice) => made.network.take_address(choice, claim)?,
+        HostStep::JournalDirectory(path) => journal::directory(path)?,
+        HostStep::LinkJournal { link, target, attempt } => journal::link(link, target, *attempt)?,
         HostStep::MakeCgroup => make_cgroup(plan, layout, claim, made)?,
         HostStep::Prepare(slot, what) => {
             let fd =
@@ -193,33 +215,45 @@ fn take_lock(plan: &Plan, tree: BorrowedFd<'_>, name: &Path, lock: locks::Lock) 
     })
 }
 
+/// Opens a directory, not a link to one.
+fn open_directory_in<P: rustix::path::Arg>(parent: BorrowedFd<'_>, path: P) -> rustix::io::Result<OwnedFd> {
+    rustix::fs::openat(parent, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// Where what this run throws away goes; its path is in the journal before it is there.
+fn throwaway_place(plan: &Plan, of: &Path, claim: &mut Claim, made: &Made) -> Result<Place> {
+    let place = Place::beside(made.tree()?, of, &plan.name)?;
+    record(claim, Undo::Work { path: place.path().as_os_str().into() })?;
+    Ok(place)
+}
+
 fn copy_for_this_run(plan: &Plan, from: &Path, claim: &mut Claim, made: &mut Made) -> Result<()> {
-    let to = copy::ephemeral_place(made.tree()?, from, &plan.name)?;
-    record(claim, Undo::Directory { path: to.clone().into_os_string().into() })?;
-    made.copy = Some(to.clone());
+    let place = throwaway_place(plan, from, claim, made)?;
     let options = copy::Options { durable: Durable::No, ..Default::default() };
-    let copied = copy::copy_tree(made.tree()?, from, &to, &options)?;
-    made.tree = Some(copied.dir);
-    made.tree_path = to;
+    let copied = place.copy(made.tree()?, from, &options)?;
+    made.tree_path = copied.path().to_path_buf();
+    let tree = open_directory_in(copied.dir(), c".").context("open", format!("tree {}", made.tree_path.display()));
+    made.throwaway = Some(copied);
+    made.tree = Some(tree?);
     Ok(())
 }
 
 /// A directory with `upper` and `work` in it, on the tree's own file system; the upper layer's top is as the tree's.
 fn layer_for_this_run(plan: &Plan, of: &Path, claim: &mut Claim, made: &mut Made) -> Result<()> {
-    let to = copy::ephemeral_place(made.tree()?, of, &plan.name)?;
-    record(claim, Undo::Directory { path: to.clone().into_os_string().into() })?;
-    let failed = |e: rustix::io::Errno| Error::new("make", format!("layer over {}", of.display()), io_text(&e.into()));
-    rustix::fs::mkdir(&to, Mode::from_raw_mode(0o700)).map_err(failed)?;
-    made.copy = Some(to.clone());
-    let stat = rustix::fs::fstat(made.tree()?).map_err(failed)?;
-    let dir = open_tree_directory(&to)?;
-    for name in [c"upper", c"work"] {
-        rustix::fs::mkdirat(&dir, name, Mode::from_raw_mode(0o700)).map_err(failed)?;
-        rustix::fs::chownat(&dir, name, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)), AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(failed)?;
-        rustix::fs::chmodat(&dir, name, Mode::from_raw_mode(stat.st_mode & 0o7777), AtFlags::empty()).map_err(failed)?;
-    }
-    Ok(())
+    let layer = throwaway_place(plan, of, claim, made)?.make(Mode::from_raw_mode(0o700))?;
+    let layer = made.throwaway.insert(layer);
+    let tree = made.tree.as_ref().ok_or_else(|| Error::new("use", "tree", "it was not opened"))?;
+    let fill = || {
+        let stat = rustix::fs::fstat(tree)?;
+        let dir = layer.dir();
+        for name in [c"upper", c"work"] {
+            rustix::fs::mkdirat(dir, name, Mode::from_raw_mode(0o700))?;
+            rustix::fs::chownat(dir, name, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)), AtFlags::SYMLINK_NOFOLLOW)?;
+            rustix::fs::chmodat(dir, name, Mode::from_raw_mode(stat.st_mode & 0o7777), AtFlags::empty())?;
+        }
+        Ok::<_, Errno>(())
+    };
+    fill().context("make", format!("layer over {}", of.display()))
 }
 
 fn take_ids(choice: IdChoice, plan: &Plan, made: &mut Made) -> Result<()> {
@@ -244,14 +278,14 @@ pub(super) fn shift_tree(made: &Made) -> Result<()> {
 }
 
 fn temporary_directory(claim: &mut Claim, made: &mut Made) -> Result<()> {
-    let path = PathBuf::from(format!("/var/tmp/.#hostel-{:016x}", random_u64()));
-    record(claim, Undo::Directory { path: path.clone().into_os_string().into() })?;
-    rustix::fs::mkdir(&path, Mode::from_raw_mode(0o755)).context("make", path.display().to_string())?;
-    if made.base() != 0 {
-        own(rustix::fs::CWD, &path, made.base()).context("own", path.display().to_string())?;
-    }
-    made.temporaries.push(path);
-    Ok(())
+    let place = Place::temporary(Path::new("/var/tmp"))?;
+    record(claim, Undo::Work { path: place.path().as_os_str().into() })?;
+    let temporary = place.make(Mode::from_raw_mode(0o755))?;
+    let base = made.base();
+    let owned = if base == 0 { Ok(()) } else { rustix::fs::fchown(temporary.dir(), Some(Uid::from_raw(base)), Some(Gid::from_raw(base))) };
+    let shown = temporary.path().display().to_string();
+    made.temporaries.push(temporary);
+    owned.context("own", shown)
 }
 
 /// 64 random bits for names.
@@ -305,14 +339,41 @@ fn prepare(what: &Prepared, plan: &Plan, claim: &mut Claim, made: &mut Made) -> 
         Prepared::Part(index) => part(*index, made),
         Prepared::Bind(bind) => bundle::bind(bind, made),
         Prepared::Terminals { options, attributes } => bundle::terminals(options, *attributes, plan),
-        Prepared::Devpts => devpts(made.base()).map_err(plain),
+        Prepared::Devpts { label } => devpts(made.base(), label.as_deref()).map_err(plain),
         Prepared::Sysfs { attributes } => mount::filesystem(c"sysfs", &[], *attributes).map_err(plain),
         Prepared::OwnProgram => {
             parts::demand("stub init")?;
             if made.ids.is_some() { shield::own_program_for_others() } else { shield::own_program() }
         }
+        Prepared::Credentials { files, readable } => credentials(files, *readable, made.base()).map_err(plain),
         Prepared::Overlay { lower, upper } => overlay(lower, upper.as_ref(), claim, made),
     }
+}
+
+/// The file system, not only its mount, is read-only in the end, and it is the host's: root of a user namespace cannot change that.
+fn credentials(files: &[Loaded], readable: bool, owner: u32) -> io::Result<OwnedFd> {
+    let (directory, file) = if readable { (c"0555", 0o444) } else { (c"0500", 0o400) };
+    let attributes = Attributes::NOSUID.or(Attributes::NODEV).or(Attributes::NOEXEC).or(Attributes::NOSYMFOLLOW);
+    let context = mount::open_context(c"ramfs")?;
+    mount::configure(context.as_fd(), FsOption::Text(c"source", c"ramfs"))?;
+    mount::configure(context.as_fd(), FsOption::Text(c"mode", directory))?;
+    let fd = mount::create(context.as_fd(), attributes)?;
+    for Loaded { id, content } in files {
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut target = std::fs::File::from(rustix::fs::openat(&fd, id, flags, Mode::from_raw_mode(file))?);
+        io::Write::write_all(&mut target, content)?;
+        if owner != 0 {
+            own(fd.as_fd(), id, owner)?;
+        }
+    }
+    if owner != 0 {
+        let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH;
+        rustix::fs::chownat(&fd, c"", Some(Uid::from_raw(owner)), Some(Gid::from_raw(owner)), flags)?;
+    }
+    mount::configure(context.as_fd(), FsOption::Flag(c"ro"))?;
+    mount::reconfigure(context.as_fd())?;
+    mount::change(fd.as_fd(), c"", false, Attributes::RDONLY, Attributes::NONE, Propagation::Private, None)?;
+    Ok(fd)
 }
 
 fn part(index: usize, made: &mut Made) -> Result<OwnedFd> {
@@ -331,15 +392,21 @@ pub(super) fn open_source(source: &Source, made: &Made) -> Result<OwnedFd> {
         Source::Path(path) => rustix::fs::open(path, flags, Mode::empty()).context("open", path.display().to_string()),
         Source::Tree => Ok(rustix::io::fcntl_dupfd_cloexec(made.tree()?, 3).context("open", "tree")?),
         Source::InTree(path) => inroot::open(made.tree()?, path, flags).map_err(|e| Error::new("open", format!("{} in the tree", path.display()), e)),
+        Source::Kept { part: None, .. } => again(made.upper()?, source),
+        Source::Kept { dir, part: Some(part) } => Ok(kept::open_part(made.upper()?, dir, part)?),
         Source::Layer => {
-            let path = made.copy.as_ref().ok_or_else(|| Error::new("use", "throw-away layer", "it was not made"))?;
-            rustix::fs::open(path, flags, Mode::empty()).context("open", path.display().to_string())
+            let layer = made.throwaway.as_ref().ok_or_else(|| Error::new("use", "throw-away layer", "it was not made"))?;
+            again(layer.dir(), source)
         }
         Source::Temporary(n) => {
-            let path = made.temporaries.get(*n).ok_or_else(|| Error::new("use", "temporary directory", "it was not made"))?;
-            rustix::fs::open(path, flags, Mode::empty()).context("open", path.display().to_string())
+            let temporary = made.temporaries.get(*n).ok_or_else(|| Error::new("use", "temporary directory", "it was not made"))?;
+            again(temporary.dir(), source)
         }
     }
+}
+
+fn again(dir: BorrowedFd<'_>, source: &Source) -> Result<OwnedFd> {
+    open_directory_in(dir, c".").context("open", source.to_string())
 }
 
 fn clone(source: &Source, recursive: bool, attributes: Attributes, made: &Made) -> Result<OwnedFd> {
@@ -441,9 +508,10 @@ fn make_node(root: BorrowedFd<'_>, node: &Node, owner: u32) -> rustix::io::Resul
     Ok(())
 }
 
-fn devpts(base: u32) -> io::Result<OwnedFd> {
+fn devpts(base: u32, label: Option<&CStr>) -> io::Result<OwnedFd> {
     let gid = CString::new((base + 5).to_string()).unwrap_or_default();
-    let options = [FsOption::Text(c"ptmxmode", c"0666"), FsOption::Text(c"mode", c"0620"), FsOption::Text(c"gid", &gid)];
+    let mut options = vec![FsOption::Text(c"ptmxmode", c"0666"), FsOption::Text(c"mode", c"0620"), FsOption::Text(c"gid", &gid)];
+    options.extend(label.map(|label| FsOption::Text(c"context", label)));
     mount::filesystem(c"devpts", &options, Attributes::NOSUID.or(Attributes::NOEXEC))
 }
 
@@ -501,9 +569,16 @@ fn work_directory(upper: &Source, layer: BorrowedFd<'_>, claim: &mut Claim, made
     record(claim, Undo::Work { path: place.clone().into_os_string().into() })?;
     let name = CString::new(name).unwrap_or_default();
     rustix::fs::mkdirat(&parent, &*name, Mode::from_raw_mode(0o755)).context("make", shown())?;
-    let work = tree::openat2(parent.as_fd(), &*name, flags, Mode::empty(), resolve).context("open", shown());
-    made.works.push(Work { parent, name });
-    work
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+    let opened = tree::openat2(parent.as_fd(), &*name, flags, Mode::empty(), resolve).context("open", shown());
+    let work = opened.inspect_err(|_| {
+        let _ = remove_in(parent.as_fd(), &name);
+    })?;
+    // File systems without locks have no sweepers either.
+    let _ = rustix::fs::flock(&work, FlockOperation::NonBlockingLockExclusive);
+    let held = rustix::io::fcntl_dupfd_cloexec(&work, 3).context("open", shown());
+    made.works.push(Work { parent, name, _held: work });
+    held
 }
 
 /// Creates an overlay and turns the kernel's own message into the cause.

@@ -22,7 +22,7 @@ mod stopping;
 #[cfg(test)]
 mod tests;
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use hostel_ipc::control::{Desired, Event, Server};
@@ -40,6 +40,7 @@ use stopping::{Due, Phase};
 pub use stopping::{Goal, Next, pause_after};
 
 use crate::error::{Context, Result};
+use crate::network;
 
 const SIGHUP: i32 = 1;
 const SIGQUIT: i32 = 3;
@@ -64,6 +65,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 pub trait StopPolicy {
     /// Asks for `goal`, for the `round`th time (from 0).
     fn request(&mut self, goal: Goal, round: u32) -> Next;
+    /// Descriptors that become readable when a command which was sent into the machine has ended. Until such a one is reaped
+    /// its pid namespace, and with that PID 1, cannot end.
+    fn commands(&self) -> Vec<BorrowedFd<'_>> {
+        Vec::new()
+    }
+    /// Reaps commands that have ended, which closes their descriptors.
+    fn reap(&mut self) {}
 }
 
 /// What the loop tells the rest of the supervisor, and asks of it. Implementations never block.
@@ -122,6 +130,8 @@ pub struct NotifyRelay {
     pub receiver: Option<Receiver>,
     /// Our own `$NOTIFY_SOCKET`.
     pub upstream: Option<String>,
+    /// How long it waits for a sign of life.
+    pub watchdog: Option<Duration>,
 }
 
 impl NotifyRelay {
@@ -162,6 +172,8 @@ pub struct Running<'a> {
     pub signals: Signals,
     /// Reap every child, as a subreaper must. Only for a process whose children are all the machine's.
     pub reap_orphans: bool,
+    /// What serves its network.
+    pub network: Option<&'a mut network::Made>,
     /// The rest of the supervisor.
     pub owner: &'a mut dyn Owner,
 }
@@ -174,6 +186,9 @@ enum Token {
     Listener,
     Client(u32),
     Notify,
+    Network,
+    /// A command sent into the machine has ended.
+    Command(RawFd),
 }
 
 /// Watches over the machine until PID 1 is dead and its output shown. The terminal is back as it was by then.
@@ -207,6 +222,8 @@ struct Watch<'w, 'a> {
     /// Set when reaping orphans met PID 1.
     reaped: Option<WaitStatus>,
     accept_again: Option<Instant>,
+    /// When the next sign of life is due.
+    alive_again: Option<Instant>,
 }
 
 impl<'w, 'a> Watch<'w, 'a> {
@@ -220,6 +237,8 @@ impl<'w, 'a> Watch<'w, 'a> {
         if let Some(console) = &mut machine.console {
             console.begin().context("change", "mode of the terminal")?;
         }
+        // The first one at once, then twice as often as asked for.
+        let alive_again = machine.notify.watchdog.filter(|_| machine.notify.upstream.is_some()).map(|_| Instant::now());
         Ok(Watch {
             machine,
             poller,
@@ -233,6 +252,7 @@ impl<'w, 'a> Watch<'w, 'a> {
             status_text: String::new(),
             reaped: None,
             accept_again: None,
+            alive_again,
         })
     }
 
@@ -242,7 +262,9 @@ impl<'w, 'a> Watch<'w, 'a> {
         self.machine.notify.tell(&format!("{ready}STATUS=Machine running.\nX_NSPAWN_LEADER_PID={pid}"));
         let status = loop {
             self.declare().context("watch", "descriptors of the machine")?;
-            let deadline = [self.phase.deadline(), self.accept_again, self.machine.console.as_ref().and_then(Console::deadline)];
+            let services = self.machine.network.as_ref().and_then(|n| n.services()).and_then(|s| s.deadline());
+            let console = self.machine.console.as_ref().and_then(Console::deadline);
+            let deadline = [self.phase.deadline(), self.accept_again, services, self.alive_again, console];
             let deadline = deadline.into_iter().flatten().min();
             let mut dead = false;
             for ready in self.poller.wait(deadline).context("wait for", "the machine")? {
@@ -256,9 +278,9 @@ impl<'w, 'a> Watch<'w, 'a> {
         };
         let outcome = self.outcome(status);
         self.drain();
-        let reboots = exit_status(&outcome, &self.machine.lifecycle, self.machine.payload) == ExitDecision::RebootAgain;
+        let decision = exit_status(&outcome, &self.machine.lifecycle, self.machine.payload);
         if let Some(control) = &mut self.machine.control {
-            control.announce(&Event::Ended(outcome.ended(reboots)));
+            control.announce(&Event::Ended(outcome.ended(decision)));
         }
         Ok(outcome)
     }
@@ -272,6 +294,12 @@ impl<'w, 'a> Watch<'w, 'a> {
         }
         if self.accept_again.is_some_and(|at| at <= Instant::now()) {
             self.accept_again = None;
+        }
+        if let Some(services) = self.machine.network.as_ref().and_then(|n| n.services()) {
+            self.poller.want(Token::Network, services, Interest::READ)?;
+        }
+        for command in self.machine.stop.iter().flat_map(|policy| policy.commands()) {
+            self.poller.want(Token::Command(command.as_raw_fd()), command, Interest::READ)?;
         }
         let Some(control) = &self.machine.control else { return Ok(()) };
         let accept = if self.accept_again.is_none() { Interest::READ } else { Interest::NONE };
@@ -292,7 +320,18 @@ impl<'w, 'a> Watch<'w, 'a> {
             Token::Listener => self.accept(),
             Token::Client(id) => self.serve(id),
             Token::Notify => self.take_notifications(),
+            Token::Network => self.serve_network(),
+            Token::Command(_) => self.reap_commands(),
         }
+    }
+
+    /// Those that still run are watched again from the next turn on.
+    fn reap_commands(&mut self) {
+        let Some(policy) = &mut self.machine.stop else { return };
+        for command in policy.commands() {
+            self.poller.forget(Token::Command(command.as_raw_fd()), command);
+        }
+        policy.reap();
     }
 
     fn take_signals(&mut self) {
@@ -394,8 +433,23 @@ impl<'w, 'a> Watch<'w, 'a> {
         }
     }
 
+    fn serve_network(&mut self) {
+        if let Some(network) = &mut self.machine.network {
+            network.turn();
+        }
+    }
+
     fn act_on_time(&mut self) {
         let now = Instant::now();
+        if self.machine.network.as_ref().and_then(|n| n.services()).and_then(|s| s.deadline()).is_some_and(|at| at <= now) {
+            self.serve_network();
+        }
+        if let (Some(due), Some(interval)) = (self.alive_again, self.machine.notify.watchdog)
+            && due <= now
+        {
+            self.machine.notify.tell("WATCHDOG=1");
+            self.alive_again = Some(now + interval / 2);
+        }
         while let Some(due) = self.phase.due(now) {
             match due {
                 Due::Ask(goal, round) => {
@@ -456,6 +510,9 @@ impl<'w, 'a> Watch<'w, 'a> {
         if message.ready {
             self.ready = true;
             self.machine.owner.ready();
+            if let Some(control) = &mut self.machine.control {
+                control.announce(&Event::Ready);
+            }
             if self.machine.lifecycle.notify_ready {
                 lines.push_str("READY=1\n");
             }
@@ -528,6 +585,9 @@ impl<'w, 'a> Watch<'w, 'a> {
                 // Readable for ever now.
                 self.poller.forget(Token::Leader, &self.machine.leader);
                 forget_control(&mut self.poller, self.machine.control.as_ref());
+                if let Some(services) = self.machine.network.as_ref().and_then(|n| n.services()) {
+                    self.poller.forget(Token::Network, services);
+                }
                 self.poller.wait(None)
             });
             let Ok(ready) = ready else { return };

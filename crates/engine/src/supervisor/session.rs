@@ -19,6 +19,8 @@ use crate::cgroup::MachineCgroup;
 use crate::enter::Leader;
 use crate::error::{Context, Error, Result};
 use crate::host::Host;
+use crate::journal;
+use crate::network;
 use crate::plan::{self, Caller, Plan};
 use crate::registry::{Claim, Desired, MachineState, Origin, Phase, ProcessId, Registry};
 use crate::stop::{Confinement, Evidence, InitPolicy};
@@ -34,6 +36,8 @@ pub struct Session<'a> {
     pub origin: Origin,
     /// The caller's own `$NOTIFY_SOCKET`.
     pub notify_socket: Option<String>,
+    /// How often our service manager wants to hear that we live (`$WATCHDOG_USEC`).
+    pub watchdog: Option<Duration>,
     /// Keep a console log (machines in the background, and booted ones).
     pub log: bool,
     /// Told what happens, to be printed or not.
@@ -57,7 +61,7 @@ pub enum Talk<'a> {
 
 /// Finds everything out and plans; changes nothing.
 pub fn plan_of(spec: &MachineSpec, caller: &Caller) -> Result<(Plan, Host, Option<OwnedFd>)> {
-    let host = Host::capture(spec)?;
+    let mut host = Host::capture(spec)?;
     let without;
     let spec = match spec.namespaces.user {
         // As systemd-nspawn -U: a wish, not a demand. Native machines demand it.
@@ -68,6 +72,7 @@ pub fn plan_of(spec: &MachineSpec, caller: &Caller) -> Result<(Plan, Host, Optio
         _ => spec,
     };
     let (facts, tree) = tree::find(spec)?;
+    host.journal = journal::look(spec.integration.journal, plan::uuid(spec, &facts, caller));
     let plan = plan::plan(spec, &host, &facts, caller)?;
     Ok((plan, host, tree))
 }
@@ -122,6 +127,9 @@ pub fn run(spec: &MachineSpec, mut session: Session<'_>) -> Result<u8> {
     // Clients that wait for the end are told by the socket closing, when everything is taken away and every lock is free.
     claim.forget();
     claim.release()?;
+    if plan.network.addressed {
+        let _ = network::hosts::write(session.registry);
+    }
     drop(made);
     drop(carried);
     after_stop(&plan, &mut session);
@@ -239,6 +247,7 @@ impl Desk {
             notify: NotifyRelay {
                 receiver: made.notify.take().map(Receiver::from_socket).transpose().context("open", "notify socket")?,
                 upstream: session.notify_socket.clone(),
+                watchdog: session.watchdog,
             },
         })
     }
@@ -262,9 +271,16 @@ fn watch_life(
         state.init = Some(Evidence::of(&leader).kind().as_str().to_owned());
     }
     claim.write_state(&state)?;
+    for notice in made.network.notices.drain(..) {
+        (session.talk)(Talk::Notice(&notice));
+    }
     (session.talk)(Talk::Started(plan, launched));
     for error in hooks::after_start(plan, launched.pid) {
         (session.talk)(Talk::Left(&error));
+    }
+    if plan.network.addressed {
+        // A convenience of the host's: the machine runs without.
+        let _ = network::hosts::write(session.registry);
     }
     let lifecycle = &plan.spec.lifecycle;
     let leader = Leader::from_parts(launched.pid, copy_of(&launched.pidfd).context("open", "leader")?);
@@ -289,6 +305,7 @@ fn watch_life(
         stop_timeout: native.then_some(STOP_TIMEOUT),
         signals,
         reap_orphans: false,
+        network: Some(&mut made.network),
         owner: &mut owner,
     };
     let outcome = run::watch(&mut running)?;
@@ -325,7 +342,8 @@ fn state_of(plan: &Plan, session: &Session<'_>, made: &Made, launched: &Launched
     let supervisor = ProcessId::current().context("read", "identity of the supervisor")?;
     let mut state = MachineState::new(plan.name.clone(), supervisor);
     state.stamp().context("read", "clocks")?;
-    state.phase = Phase::Running;
+    // Who asked to hear of it when the machine is ready is not told before.
+    state.phase = if plan.spec.lifecycle.notify_ready { Phase::Starting } else { Phase::Running };
     state.leader = launched.id;
     state.origin = session.origin;
     state.tree = text(&plan.tree.path);
@@ -334,6 +352,14 @@ fn state_of(plan: &Plan, session: &Session<'_>, made: &Made, launched: &Launched
         state.netns = std::fs::metadata(format!("/proc/{}/ns/net", launched.pid)).ok().map(|m| std::os::unix::fs::MetadataExt::ino(&m));
     }
     state.namespaces = launch::flags(plan) | clone::NEWCGROUP | super::bundle::joined_flags(plan.spec.bundle.as_deref());
+    if plan.own_network {
+        let network = network::state_of(&plan.network, &made.network);
+        state.addresses = network.address.iter().map(ToString::to_string).collect();
+        state.network = Some(network);
+    }
+    if plan.spec.network.namespace.is_some() {
+        state.namespaces |= clone::NEWNET;
+    }
     if plan.spec.bundle.as_ref().is_some_and(|b| b.time.is_some()) {
         state.namespaces |= clone::NEWTIME;
     }
@@ -359,6 +385,13 @@ struct StateOwner<'a> {
 }
 
 impl Owner for StateOwner<'_> {
+    fn ready(&mut self) {
+        if self.state.phase == Phase::Starting {
+            self.state.phase = Phase::Running;
+            // The machine does not end because its state could not be written.
+            let _ = self.claim.write_state(self.state);
+        }
+    }
     fn desired_changed(&mut self, desired: control::Desired) {
         self.state.desired = match desired {
             control::Desired::On => Desired::On,

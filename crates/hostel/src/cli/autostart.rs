@@ -12,13 +12,13 @@ use crate::{machine, output};
 /// The verb.
 pub(super) const VERB: Verb = Verb {
     name: "autostart",
-    args: "[start|stop|status] [--install[=INIT]]",
-    about: "start the enabled machines, or stop them, or show them; called by this host's init",
+    args: "[status|start|stop] [--install[=INIT]]",
+    about: "show the enabled machines, start them (as this host's init does), or stop them",
     options: &[("--install[=systemd|openrc|runit|s6|sysvinit|cron]", "print the commands that make this host's init call it")],
     examples: &[
         ("hostel autostart --install", "look at what it would do"),
         ("hostel autostart --install | sh", "do it"),
-        ("hostel autostart status", "which machines are enabled, and which of them run"),
+        ("hostel autostart", "which machines are enabled, and which of them run"),
     ],
     run,
 };
@@ -107,7 +107,7 @@ fn parse(args: &[OsString]) -> Result<Order, Failure> {
             return Err(Failure::Usage("one of start, stop, status and --install".into()));
         }
     }
-    Ok(order.unwrap_or(Order::Start))
+    Ok(order.unwrap_or(Order::Status))
 }
 
 fn run(args: &[OsString]) -> Outcome {
@@ -150,6 +150,9 @@ fn status() -> Outcome {
     let registry = machine::open_registry()?;
     let state = |name| registry.load(name).map_or("-", |found| look::Look::at(found).state());
     let rows: Vec<Vec<String>> = enable::list()?.iter().map(|name| vec![name.to_string(), state(name).to_owned()]).collect();
+    if rows.is_empty() {
+        output::tell(format_args!("No machines start with this host: `hostel enable NAME` puts one on the list."));
+    }
     Ok(if rows.is_empty() { 0 } else { output::show(&output::table(&["NAME", "STATE"], &rows)) })
 }
 
@@ -164,6 +167,11 @@ fn install(init: Option<&str>) -> Outcome {
     })?;
     let own = std::env::current_exe().map_or_else(|_| "/usr/bin/hostel".into(), |p| p.display().to_string());
     Ok(output::show(&script(glue, &own)))
+}
+
+/// Whether one of the inits we know is told to start machines.
+pub(super) fn is_installed() -> bool {
+    GLUE.iter().flat_map(|glue| glue.files).any(|(path, ..)| Path::new(path).exists())
 }
 
 /// A script for sh(1), to be read first.
@@ -185,7 +193,7 @@ mod tests {
     #[test]
     fn command_lines() {
         let parse = |line: &str| parse(&line.split_whitespace().map(Into::into).collect::<Vec<_>>());
-        assert_eq!(parse("").unwrap(), Order::Start);
+        assert_eq!(parse("").unwrap(), Order::Status);
         assert_eq!(parse("--install=runit").unwrap(), Order::Install(Some("runit".into())));
         assert_eq!(parse("--install").unwrap(), Order::Install(None));
         for bad in ["stop start", "web", "--now", "--install status"] {

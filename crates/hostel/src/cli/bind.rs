@@ -66,7 +66,7 @@ fn run(args: &[OsString]) -> Outcome {
 
 /// Shows it.
 pub(crate) fn bind(order: &Order) -> Outcome {
-    let leader = foreign::leader(&order.name)?;
+    let leader = foreign::leader_for_files(&order.name)?;
     let same;
     let target: &Path = match &order.target {
         Some(target) => target,

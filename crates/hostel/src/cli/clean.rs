@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+use hostel_engine::cgroup::{self, Layout};
 use hostel_engine::registry::Registry;
 use hostel_image::open::KEPT;
 use hostel_spec::MachineName;
@@ -84,6 +85,10 @@ fn run(args: &[OsString]) -> Outcome {
     }
     if options.logs {
         remove_logs(&registry, &mut done);
+    }
+    // Nothing that anybody misses: not told.
+    if let Err(e) = Layout::detect().and_then(|layout| cgroup::forget(&layout)) {
+        done.failures.push(e.to_string());
     }
     let status = if options.json { output::show_json(&done) } else { output::show(&text(&done)) };
     for failure in &done.failures {

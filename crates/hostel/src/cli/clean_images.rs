@@ -2,11 +2,11 @@
 
 use std::ffi::OsString;
 
-use hostel_image::images::{self, Places};
+use hostel_image::images;
 use lexopt::Arg::{Long, Short};
 use serde_json::json;
 
-use super::image::told;
+use super::image::{told, with_places};
 use super::{Outcome, Verb};
 use crate::output;
 
@@ -31,7 +31,7 @@ fn run(args: &[OsString]) -> Outcome {
             other => return Err(other.unexpected().into()),
         }
     }
-    let done = told(images::clean(&Places::host(), all))?;
+    let done = told(with_places(|places| images::clean(places, all)))?;
     let failures: Vec<String> = done.failed.iter().map(ToString::to_string).collect();
     let status = if as_json {
         output::show_json(&json!({ "removed": done.removed, "failures": failures }))

@@ -40,6 +40,9 @@ fn end(word: &OsStr) -> Result<End, Failure> {
     match bytes.iter().position(|b| matches!(b, b':' | b'/')) {
         Some(at) if bytes[at] == b':' => {
             let name = look::name(OsStr::from_bytes(&bytes[..at]))?;
+            if bytes.len() == at + 1 {
+                return Err(Failure::Usage(format!("the path in machine {name} is empty; `{name}:/` is its root")));
+            }
             let path = Path::new("/").join(OsString::from_vec(bytes[at + 1..].to_vec()));
             Ok(End::There(name, path))
         }
@@ -90,13 +93,13 @@ fn run(args: &[OsString]) -> Outcome {
 
 /// Into a machine.
 pub(crate) fn copy_to(name: &MachineName, transfer: &Transfer<'_>) -> Outcome {
-    inside::copy_to(&foreign::leader(name)?, transfer)?;
+    inside::copy_to(&foreign::leader_for_files(name)?, transfer)?;
     Ok(0)
 }
 
 /// Out of a machine; says what did not come along.
 pub(crate) fn copy_from(name: &MachineName, transfer: &Transfer<'_>) -> Outcome {
-    let received = inside::copy_from(&foreign::leader(name)?, transfer)?;
+    let received = inside::copy_from(&foreign::leader_for_files(name)?, transfer)?;
     if received.left_out > 0 {
         output::tell(format_args!("notice: {} devices and sockets were left out", received.left_out));
     }
@@ -117,7 +120,7 @@ mod tests {
         let order = parse("-f web:etc/hosts ./a:b").unwrap().unwrap();
         assert_eq!((order.from, order.to, order.force), (there("/etc/hosts"), End::Here("./a:b".into()), true));
         assert_eq!(parse("x web:/y").unwrap().unwrap().to, there("/y"));
-        for bad in ["", "a", "a b", "web:/a web:/b", "web:/a b c", "..:/a b", ":/a b", "web:/a b --odd"] {
+        for bad in ["", "a", "a b", "web:/a web:/b", "web:/a b c", "..:/a b", ":/a b", "web:/a b --odd", "web: b", "a web:"] {
             assert!(matches!(parse(bad), Err(Failure::Usage(_))), "{bad}");
         }
     }

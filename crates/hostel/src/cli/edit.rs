@@ -1,16 +1,19 @@
 //! `hostel edit`, `hostel cat`: the settings file of a machine, NAME.nspawn.
 
 use std::ffi::OsString;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{File, Permissions};
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use hostel_engine::error::{Context, Error, Result};
 use hostel_spec::MachineName;
+use rustix::fs::{FileType, Mode, OFlags, Stat};
 
 use super::{Failure, Outcome, Verb, start};
-use crate::output;
+use crate::{output, settings};
 
 /// `hostel edit`.
 pub(super) const EDIT: Verb = Verb {
@@ -32,8 +35,6 @@ pub(super) const CAT: Verb = Verb {
     run: |args| run(args, &CAT, |name| Ok(output::show(&text(name)?))),
 };
 
-/// Where settings are, best first.
-const SEARCH: [&str; 3] = ["/etc/systemd/nspawn", "/run/systemd/nspawn", "/var/lib/machines"];
 /// When no variable names one.
 const EDITORS: [&str; 4] = ["editor", "nano", "vim", "vi"];
 
@@ -46,25 +47,16 @@ fn run(args: &[OsString], verb: &Verb, each: fn(&MachineName) -> Outcome) -> Out
     Ok(status)
 }
 
-/// The settings of a machine as they are found, each file under its path.
+/// The settings of a machine that count, each file under its path.
 pub(crate) fn text(name: &MachineName) -> std::result::Result<String, Failure> {
-    let file = format!("{name}.nspawn");
-    let mut files: Vec<PathBuf> = SEARCH.iter().map(|dir| Path::new(dir).join(&file)).filter(|p| p.is_file()).take(1).collect();
-    for dir in SEARCH {
-        let mut drop_ins: Vec<PathBuf> =
-            std::fs::read_dir(Path::new(dir).join(format!("{file}.d"))).into_iter().flatten().flatten().map(|e| e.path()).collect();
-        drop_ins.retain(|p| p.extension().is_some_and(|e| e == "conf"));
-        drop_ins.sort();
-        files.extend(drop_ins);
-    }
+    let files = settings::of_machine(name)?;
     if files.is_empty() {
-        let error = Error::new("find", format!("settings of {name}"), format!("there is no {file} in /etc/systemd/nspawn and its like"));
+        let error = Error::new("find", format!("settings of {name}"), format!("there is no {name}.nspawn in /etc/systemd/nspawn and its like"));
         return Err(error.hint(format!("`hostel edit {name}` makes one")).into());
     }
     let mut out = String::new();
-    for (n, path) in files.iter().enumerate() {
-        let text = std::fs::read(path).context("read", path.display().to_string())?;
-        out.push_str(&format!("{}# {}\n{}", if n > 0 { "\n" } else { "" }, path.display(), String::from_utf8_lossy(&text)));
+    for (n, file) in files.iter().enumerate() {
+        out.push_str(&format!("{}# {}\n{}", if n > 0 { "\n" } else { "" }, file.path, String::from_utf8_lossy(&file.text)));
         if !out.ends_with('\n') {
             out.push('\n');
         }
@@ -72,34 +64,89 @@ pub(crate) fn text(name: &MachineName) -> std::result::Result<String, Failure> {
     Ok(out)
 }
 
-/// Lets a person change the file: a copy is edited, and takes its place when it is done.
+/// Lets a person change the file: a copy is edited, and takes its place, with its mode and owner, when it is done.
 pub(crate) fn edit(name: &MachineName) -> Outcome {
-    let path = Path::new(SEARCH[0]).join(format!("{name}.nspawn"));
-    let old = match std::fs::read(&path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
-        other => other.context("read", path.display().to_string())?,
-    };
-    std::fs::create_dir_all(SEARCH[0]).context("make directory", SEARCH[0])?;
-    let copy = Path::new(SEARCH[0]).join(format!(".#{name}.nspawn{:016x}", hostel_engine::supervisor::random_u64()));
-    let written = write(&copy, &old).and_then(|()| run_editor(&copy)).and_then(|()| std::fs::read(&copy).context("read", copy.display().to_string()));
-    let placed = written.and_then(|new| {
-        if new == old || (new.iter().all(u8::is_ascii_whitespace) && old.is_empty()) {
-            return Ok(false);
-        }
-        std::fs::rename(&copy, &path).context("write", path.display().to_string()).map(|()| true)
-    });
+    let named = settings::of_administrator(name);
+    if let Some(directory) = named.parent() {
+        std::fs::create_dir_all(directory).context("make directory", directory.display().to_string())?;
+    }
+    let old = Original::find(named)?;
+    let copy = old.path.with_file_name(format!(".#{name}.nspawn{:016x}", hostel_engine::supervisor::random_u64()));
+    let placed = write(&copy, &old.text).and_then(|()| run_editor(&copy)).and_then(|()| old.replace_by(&copy));
     if !matches!(placed, Ok(true)) {
         // Best effort: what went wrong is told below.
         let _ = std::fs::remove_file(&copy);
     }
     if !placed? {
-        output::tell(format_args!("hostel: {} was not changed", path.display()));
+        output::tell(format_args!("hostel: {} was not changed", old.path.display()));
     }
     Ok(0)
 }
 
+/// The file that is edited, as it is before: where a link leads, not the link.
+struct Original {
+    path: PathBuf,
+    text: Vec<u8>,
+    /// `None`: there is none yet.
+    stat: Option<Stat>,
+}
+
+impl Original {
+    fn find(named: PathBuf) -> Result<Self> {
+        let shown = named.display().to_string();
+        let path = match std::fs::symlink_metadata(&named) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Self { path: named, text: Vec::new(), stat: None }),
+            Err(e) => return Err(e).context("read", shown),
+            Ok(found) if found.is_symlink() => std::fs::canonicalize(&named).context("follow", shown.clone())?,
+            Ok(_) => named.clone(),
+        };
+        // What is made beside it, under a name, would be in somebody else's hands.
+        let roots = |directory: &Path| rustix::fs::stat(directory).is_ok_and(|stat| settings::roots_alone(&stat));
+        if path != named && !path.ancestors().skip(1).all(roots) {
+            let why = format!("it is a link to {}, in a directory that not only root can write", path.display());
+            return Err(Error::new("edit", shown, why).hint("edit that file itself, or replace the link by a file"));
+        }
+        let (fd, stat) = regular(&path)?;
+        let mut text = Vec::new();
+        File::from(fd).read_to_end(&mut text).context("read", path.display().to_string())?;
+        Ok(Self { path, text, stat: Some(stat) })
+    }
+
+    /// Puts the edited copy in its place. `false`: nothing was changed in it.
+    fn replace_by(&self, copy: &Path) -> Result<bool> {
+        let shown = || copy.display().to_string();
+        // Editors, too, put a new file in an old one's place.
+        let (fd, _) = regular(copy)?;
+        let mut file = File::from(fd);
+        let mut new = Vec::new();
+        file.read_to_end(&mut new).context("read", shown())?;
+        if new == self.text || (new.iter().all(u8::is_ascii_whitespace) && self.text.is_empty()) {
+            return Ok(false);
+        }
+        if let Some(stat) = &self.stat {
+            fchown(&file, Some(stat.st_uid), Some(stat.st_gid)).context("give away", shown())?;
+        }
+        let mode = self.stat.as_ref().map_or(0o644, |stat| stat.st_mode & 0o7777);
+        file.set_permissions(Permissions::from_mode(mode)).context("change the mode of", shown())?;
+        std::fs::rename(copy, &self.path).context("write", self.path.display().to_string())?;
+        Ok(true)
+    }
+}
+
+fn regular(path: &Path) -> Result<(OwnedFd, Stat)> {
+    let shown = path.display().to_string();
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let fd = rustix::fs::open(path, flags, Mode::empty()).context("read", shown.clone())?;
+    let stat = rustix::fs::fstat(&fd).context("read", shown.clone())?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => Ok((fd, stat)),
+        _ => Err(Error::new("edit", shown, "it is no regular file").hint("a link to /dev/null masks the file: remove the link first")),
+    }
+}
+
+/// Only root's until it is done: the settings may be.
 fn write(path: &Path, text: &[u8]) -> Result<()> {
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(path).context("make", path.display().to_string())?;
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).context("make", path.display().to_string())?;
     file.write_all(text).context("write", path.display().to_string())
 }
 

@@ -41,6 +41,9 @@ fn run(enable: bool, args: &[OsString]) -> Outcome {
     for name in &names {
         set(name, enable, now)?;
     }
+    if enable && !super::autostart::is_installed() {
+        output::tell(format_args!("notice: nothing on this host starts them yet: `hostel autostart --install` prints what makes its init do so"));
+    }
     Ok(0)
 }
 

@@ -45,11 +45,13 @@ pub(crate) struct Order {
     pub(crate) selection: Selection,
     /// On a terminal, `^]` three times within a second ends it.
     pub(crate) escape: bool,
+    /// What is no fault of the command's is an error as any other, and no status of its own.
+    pub(crate) as_error: bool,
 }
 
 impl Order {
     pub(crate) fn new(name: MachineName) -> Self {
-        Self { name, process: ProcessSpec::default(), tty: None, selection: Selection::default(), escape: false }
+        Self { name, process: ProcessSpec::default(), tty: None, selection: Selection::default(), escape: false, as_error: false }
     }
 }
 
@@ -60,12 +62,13 @@ pub(crate) fn user(text: &str) -> Result<UserSelector, Failure> {
 
 /// `NAME=VALUE`, or `NAME` with the value it has here.
 pub(crate) fn variable(word: OsString) -> Result<Option<OsText>, Failure> {
+    let name = word.as_encoded_bytes().split(|b| *b == b'=').next().unwrap_or_default();
+    if !is_variable_name(name) {
+        let name = String::from_utf8_lossy(name);
+        return Err(Failure::Usage(format!("parse --setenv: {name:?} is no name of a variable: letters, digits and _, no digit first")));
+    }
     if word.as_encoded_bytes().contains(&b'=') {
-        return if word.as_encoded_bytes().starts_with(b"=") {
-            Err(Failure::Usage("parse --setenv: the name is missing".into()))
-        } else {
-            Ok(Some(word.into()))
-        };
+        return Ok(Some(word.into()));
     }
     Ok(std::env::var_os(&word).map(|value| {
         let mut entry = word;
@@ -73,6 +76,10 @@ pub(crate) fn variable(word: OsString) -> Result<Option<OsText>, Failure> {
         entry.push(value);
         entry.into()
     }))
+}
+
+fn is_variable_name(name: &[u8]) -> bool {
+    name.first().is_some_and(|b| !b.is_ascii_digit()) && name.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_')
 }
 
 fn parse(args: &[OsString]) -> Result<Option<Order>, Failure> {
@@ -164,12 +171,9 @@ fn run_in_foreign(order: &Order, leader: &Leader, kind: foreign::Kind) -> Outcom
     }
     hostel_sys::proc::set_dumpable(false).context("protect", "this process")?;
     let placement = Placement::beside(leader)?;
-    let container = match kind {
-        foreign::Kind::Nspawn => "systemd-nspawn",
-        foreign::Kind::Lxc => "lxc",
-    };
     // As nsenter and machinectl do it with machines of others: held by the leader's capabilities, not by a filter nobody can read.
-    let place = Place { placement: Some(&placement), container: Some(container), bounding: None, known: None, filter: &[], unfiltered: true };
+    // It is none of ours, nor in one of ours, whose filter it would have to get: see `foreign::supervisor::leader`.
+    let place = Place { placement: Some(&placement), container: Some(kind.name()), bounding: None, known: None, filter: &[], unfiltered: true };
     run_at(order, leader, &place)
 }
 
@@ -205,6 +209,9 @@ fn run_at(order: &Order, leader: &Leader, place: &Place<'_>) -> Outcome {
     let run = if order.escape { relay::session } else { relay::run };
     match run(leader, entry, tty) {
         Ok(status) => Ok(status.shell_code() as u8),
+        Err(RunError::Enter(error)) if order.as_error && error.cause == Cause::Other => {
+            Err(Error::new("enter", format!("machine {}", order.name), error).into())
+        }
         Err(RunError::Enter(error)) => {
             let status = match error.cause {
                 Cause::NotFound => 127,
@@ -245,7 +252,7 @@ mod tests {
         assert_eq!(order.process.user, Some(UserSelector::Id(5)));
         let order = parse(&words("m ls -l -u x")).unwrap().unwrap();
         assert_eq!(order.process.argv.len(), 4);
-        for bad in ["", "m", "m --", "-u", "../m ls", "m -C relative ls", "m --nope ls", "m -u= ls"] {
+        for bad in ["", "m", "m --", "-u", "../m ls", "m -C relative ls", "m --nope ls", "m -u= ls", "m -E 1x=b ls", "m -E =b ls", "m -E a-b ls"] {
             assert!(parse(&words(bad)).is_err(), "{bad}");
         }
     }

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
-use hostel_engine::error::Context;
+use hostel_engine::error::{Context, Error};
 use hostel_image::compress::Format;
 use hostel_image::export::{self, Output};
 use hostel_image::images::Image;
@@ -13,10 +13,9 @@ use hostel_image::watch::Watch;
 use lexopt::Arg::{Long, Short, Value};
 
 use super::image::{named, told};
-use super::progress::Bar;
+use super::progress::Work;
 use super::{Failure, Outcome, Verb, look};
 use crate::output;
-use crate::transfers::Transfer;
 
 const OPTIONS: &[(&str, &str)] = &[
     ("--format FORMAT", "uncompressed, gzip, xz, zstd or bzip2; else as the file's name says"),
@@ -82,8 +81,20 @@ fn parse(verb: &Verb, args: &[OsString]) -> Result<Option<Request>, Failure> {
     Ok(Some(Request { image: named(&name)?, file, format, force, quiet }))
 }
 
+/// Trees become archives, disk images stay what they are.
+fn suits(verb: &Verb, image: &Image) -> Result<(), Error> {
+    let is_disk = matches!(image.type_word(), "raw" | "block");
+    let (cause, other) = match (verb.name == TAR.name, is_disk) {
+        (true, true) => ("it is a disk image", &RAW),
+        (false, false) => ("it is a tree", &TAR),
+        _ => return Ok(()),
+    };
+    Err(Error::new("export", format!("image {}", image.name), cause).hint(format!("`hostel {} {}` exports it", other.name, image.name)))
+}
+
 fn run(verb: &Verb, args: &[OsString]) -> Outcome {
     let Some(request) = parse(verb, args)? else { return Ok(0) };
+    suits(verb, &request.image)?;
     let stdout;
     let to = if request.file == Path::new("-") {
         if std::io::stdout().is_terminal() {
@@ -94,19 +105,15 @@ fn run(verb: &Verb, args: &[OsString]) -> Outcome {
     } else {
         Output::File(&request.file, request.force)
     };
-    let transfer = Transfer::begin(verb.name, &request.file.display().to_string(), &request.image.name)?;
-    let bar = Bar::new(&format!("{} {}", verb.name, request.image.name), request.image.usage);
-    let progress = |done: u64| {
-        bar.set(done);
-        transfer.set(done, request.image.usage);
-    };
-    let watch = Watch { progress: &progress, stop: transfer.stop() };
+    let work = Work::begin(verb, &request.file.display().to_string(), &request.image.name, request.image.usage)?;
+    let progress = |done| work.set(done);
+    let watch = Watch { progress: &progress, stop: work.stop() };
     let left_out = if verb.name == TAR.name {
         export::tar(&request.image, &to, request.format, watch).map(|written| written.left_out)
     } else {
         export::raw(&request.image, &to, request.format, watch).map(|_| 0)
     };
-    bar.end();
+    work.end();
     let left_out = match left_out {
         // A reader that went away has what it wanted.
         Err(e) if e.cause == hostel_image::Cause::Os(rustix::io::Errno::PIPE) => return Ok(0),

@@ -10,11 +10,11 @@ use super::{Failure, Outcome, Verb};
 use crate::generate::{self, Shell};
 use crate::output;
 
-/// The verb; without a description it is not listed.
+/// The verb.
 pub(super) const VERB: Verb = Verb {
     name: "generate",
     args: "completions bash|zsh|fish | man DIR",
-    about: "",
+    about: "print completions for shells, write manual pages",
     options: &[],
     examples: &[
         ("hostel generate completions bash > /usr/share/bash-completion/completions/hostel", "print completions"),

@@ -8,7 +8,7 @@ use hostel_image::images::{Image, Places, find};
 use hostel_spec::MachineName;
 use lexopt::Arg::{Long, Short, Value};
 
-use super::{Failure, Verb, look};
+use super::{Failure, Verb, enable, look};
 use crate::output;
 
 /// The names a verb takes, at least `least` and at most `most`. `None`: its help was asked for, and has been printed.
@@ -29,6 +29,12 @@ pub(super) fn names(verb: &Verb, args: &[OsString], least: usize, most: usize) -
         return Err(Failure::Usage(format!("{} {}: a name is missing", verb.name, verb.args)));
     }
     Ok(Some(found))
+}
+
+/// Runs `work` with the places of this host, where machines on the list of those to start follow their image.
+pub(super) fn with_places<T>(work: impl FnOnce(&Places<'_>) -> T) -> T {
+    let autostart = enable::directory();
+    work(&Places { autostart: Some(&autostart), ..Places::host() })
 }
 
 /// The image of that name on this host.

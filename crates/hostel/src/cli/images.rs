@@ -46,9 +46,14 @@ fn run(args: &[OsString]) -> Outcome {
     } else if images.is_empty() {
         0
     } else {
-        let text = output::table(&HEAD, &images.iter().map(row).collect::<Vec<_>>());
+        let text = table(&images);
         output::show(if legend { &text } else { text.split_once('\n').map_or("", |(_, rest)| rest) })
     })
+}
+
+/// With its heading.
+pub(crate) fn table(images: &[Image]) -> String {
+    output::table(&HEAD, &images.iter().map(row).collect::<Vec<_>>())
 }
 
 const HEAD: [&str; 6] = ["NAME", "TYPE", "RO", "USAGE", "CREATED", "MODIFIED"];

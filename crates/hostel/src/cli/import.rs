@@ -1,6 +1,6 @@
 //! `hostel import-tar`, `import-raw`, `import-fs`: images from files and directories.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -12,10 +12,9 @@ use hostel_spec::MachineName;
 use lexopt::Arg::{Long, Short, Value};
 
 use super::image::told;
-use super::progress::Bar;
+use super::progress::Work;
 use super::{Failure, Outcome, Verb, look};
 use crate::output;
-use crate::transfers::Transfer;
 
 const OPTIONS: &[(&str, &str)] = &[
     ("--read-only", "mark the image read-only"),
@@ -56,7 +55,7 @@ pub(super) const FS: Verb = Verb {
     run: fs,
 };
 
-/// What all three take.
+/// What these, and the verbs that download, are to do.
 pub(super) struct Request {
     pub(super) from: PathBuf,
     pub(super) name: MachineName,
@@ -65,7 +64,20 @@ pub(super) struct Request {
     pub(super) quiet: bool,
 }
 
-fn parse(verb: &Verb, args: &[OsString]) -> Result<Option<Request>, Failure> {
+impl Request {
+    pub(super) fn options<'a>(&self, watch: Watch<'a>) -> Options<'a> {
+        Options { places: Places::host(), force: self.force, read_only: self.read_only, watch }
+    }
+}
+
+/// Reads a command line; `own` takes the options that only this verb has, and says whether it did. `None`: the help was shown.
+pub(super) fn parse(
+    verb: &Verb,
+    args: &[OsString],
+    what: &str,
+    mut own: impl FnMut(&str, &mut lexopt::Parser) -> Result<bool, Failure>,
+    name_of: impl FnOnce(&OsStr) -> Result<Option<MachineName>, Failure>,
+) -> Result<Option<Request>, Failure> {
     let mut words = lexopt::Parser::from_args(args);
     let (mut read_only, mut force, mut quiet, mut given) = (false, false, false, Vec::new());
     while let Some(arg) = words.next()? {
@@ -78,33 +90,35 @@ fn parse(verb: &Verb, args: &[OsString]) -> Result<Option<Request>, Failure> {
                 return Ok(None);
             }
             Value(word) if given.len() < 2 => given.push(word),
+            Long(long) => {
+                let long = long.to_owned();
+                if !own(&long, &mut words)? {
+                    return Err(Long(&long).unexpected().into());
+                }
+            }
             other => return Err(other.unexpected().into()),
         }
     }
-    let Some(from) = given.first() else { return Err(Failure::Usage(format!("{} {}: what to import?", verb.name, verb.args))) };
+    let Some(from) = given.first() else { return Err(Failure::Usage(format!("{} {}: what to {what}?", verb.name, verb.args))) };
+    // The source is looked at first, also when the name is given.
+    let derived = name_of(from)?;
     let name = match given.get(1) {
         Some(word) => look::name(word)?,
-        None => from.to_str().and_then(import::name_from).ok_or_else(|| Failure::Usage(format!("{}: a name for the image is needed", verb.name)))?,
+        None => derived.ok_or_else(|| Failure::Usage(format!("{}: a name for the image is needed", verb.name)))?,
     };
     Ok(Some(Request { from: from.into(), name, read_only, force, quiet }))
 }
 
+fn parse_local(verb: &Verb, args: &[OsString]) -> Result<Option<Request>, Failure> {
+    parse(verb, args, "import", |_, _| Ok(false), |from| Ok(from.to_str().and_then(import::name_from)))
+}
+
 /// Runs one with its bar and its entry among the transfers.
-pub(super) fn transfer<T>(
-    verb: &Verb,
-    request: &Request,
-    total: Option<u64>,
-    work: impl FnOnce(&Options<'_>) -> hostel_image::Result<T>,
-) -> Result<T, Failure> {
-    let transfer = Transfer::begin(verb.name, &request.from.display().to_string(), request.name.as_str())?;
-    let bar = Bar::new(&format!("{} {}", verb.name, request.name), total);
-    let progress = |done: u64| {
-        bar.set(done);
-        transfer.set(done, total);
-    };
-    let watch = Watch { progress: &progress, stop: transfer.stop() };
-    let done = work(&Options { places: Places::host(), force: request.force, read_only: request.read_only, watch });
-    bar.end();
+fn transfer<T>(verb: &Verb, request: &Request, total: Option<u64>, make: impl FnOnce(&Options<'_>) -> hostel_image::Result<T>) -> Result<T, Failure> {
+    let work = Work::begin(verb, &request.from.display().to_string(), request.name.as_str(), total)?;
+    let progress = |done| work.set(done);
+    let done = make(&request.options(Watch { progress: &progress, stop: work.stop() }));
+    work.end();
     told(done)
 }
 
@@ -124,7 +138,7 @@ fn open(from: &Path) -> Result<(File, Option<u64>), Error> {
 }
 
 fn tar(args: &[OsString]) -> Outcome {
-    let Some(request) = parse(&TAR, args)? else { return Ok(0) };
+    let Some(request) = parse_local(&TAR, args)? else { return Ok(0) };
     let (file, size) = open(&request.from)?;
     let report = transfer(&TAR, &request, size, |options| import::tar(file, &request.from, &request.name, options))?;
     say_unpacked(&request, &report);
@@ -148,8 +162,19 @@ pub(super) fn say_made(request: &Request) {
     }
 }
 
+/// `.tar`, also compressed.
+fn is_archive(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    let whole = [".tar", ".tgz", ".txz", ".tzst", ".tbz2"].iter().any(|end| name.ends_with(end));
+    whole || name.rsplit_once('.').is_some_and(|(stem, _)| stem.ends_with(".tar"))
+}
+
 fn raw(args: &[OsString]) -> Outcome {
-    let Some(request) = parse(&RAW, args)? else { return Ok(0) };
+    let Some(request) = parse_local(&RAW, args)? else { return Ok(0) };
+    if is_archive(&request.from) {
+        let error = Error::new("import", request.from.display().to_string(), "by its name it is an archive, not a disk image");
+        return Err(error.hint("`hostel import-tar` imports archives").into());
+    }
     let (file, size) = open(&request.from)?;
     transfer(&RAW, &request, size, |options| import::raw(file, &request.from, &request.name, options))?;
     say_made(&request);
@@ -157,7 +182,7 @@ fn raw(args: &[OsString]) -> Outcome {
 }
 
 fn fs(args: &[OsString]) -> Outcome {
-    let Some(request) = parse(&FS, args)? else { return Ok(0) };
+    let Some(request) = parse_local(&FS, args)? else { return Ok(0) };
     transfer(&FS, &request, None, |options| import::directory(&request.from, &request.name, options))?;
     say_made(&request);
     Ok(0)

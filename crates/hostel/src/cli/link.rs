@@ -11,7 +11,7 @@ use lexopt::Arg::{Long, Short, Value};
 
 use super::{Failure, Outcome, Verb};
 use crate::output;
-use crate::personality::PERSONALITIES;
+use crate::personality::{PERSONALITIES, systemctl};
 
 /// The verb.
 pub(super) const VERB: Verb = Verb {
@@ -63,7 +63,9 @@ fn parse(args: &[OsString]) -> Result<Option<Request>, Failure> {
 fn run(args: &[OsString]) -> Outcome {
     let Some(request) = parse(args)? else { return Ok(output::show(&super::verb_help(&VERB))) };
     let own = std::env::current_exe().context("find", "the hostel binary")?;
-    let names: Vec<&str> = PERSONALITIES.iter().map(|p| p.name).collect();
+    // where systemd is the manager, its own systemctl must not have another before it
+    let shadows = systemctl::systemd_runs();
+    let names: Vec<&str> = PERSONALITIES.iter().map(|p| p.name).filter(|name| !shadows || *name != "systemctl").collect();
     let made = link(&own, &request, &names)?;
     Ok(output::show(&made.iter().map(|(path, what)| format!("{} {what}\n", path.display())).collect::<String>()))
 }

@@ -71,12 +71,15 @@ fn run(args: &[OsString]) -> Outcome {
     let Some(request) = parse(args)? else { return Ok(output::show(&super::verb_help(&VERB))) };
     let registry = machine::open_registry()?;
     let (mut source, machine) = open(&registry, &request.name)?;
-    let mut out = Out { tame: (!request.raw && io::stdout().is_terminal()).then(output::Tame::default) };
+    let mut out = Out { tame: (!request.raw && io::stdout().is_terminal()).then(output::Tame::default), failed: false };
     let object = || format!("console log of machine {}", request.name);
-    let reading = |e: io::Error| Error::new("read", object(), hostel_engine::error::io_text(&e));
-    let mut read_on = source.print(request.lines, &mut out).map_err(reading)?;
+    let failed = |e: io::Error, out: &Out| {
+        let (verb, what) = if out.failed { ("write", "standard output".to_owned()) } else { ("read", object()) };
+        Error::new(verb, what, hostel_engine::error::io_text(&e))
+    };
+    let mut read_on = source.print(request.lines, &mut out).map_err(|e| failed(e, &out))?;
     if let (true, true, Some(machine)) = (read_on, request.follow, &machine) {
-        read_on = follow(machine, &mut source, &mut out).map_err(reading)?;
+        read_on = follow(machine, &mut source, &mut out).map_err(|e| failed(e, &out))?;
     }
     out.end();
     if request.follow && read_on {
@@ -117,15 +120,19 @@ pub(super) fn directory(registry: &Registry) -> PathBuf {
 /// Standard output.
 struct Out {
     tame: Option<output::Tame>,
+    /// It could not be written to.
+    failed: bool,
 }
 
 impl Out {
     /// `false`: nobody reads any more.
     fn write(&mut self, bytes: &[u8]) -> io::Result<bool> {
-        match &mut self.tame {
+        let written = match &mut self.tame {
             Some(tame) => output::write(&tame.filter(bytes)),
             None => output::write(bytes),
-        }
+        };
+        self.failed |= written.is_err();
+        written
     }
 
     fn end(&self) {

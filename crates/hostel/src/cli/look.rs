@@ -7,6 +7,7 @@ use std::time::Duration;
 use hostel_engine::cgroup::{MachineCgroup, Stats};
 use hostel_engine::enter::Leader;
 use hostel_engine::error::{Error, Result};
+use hostel_engine::inside::addresses;
 use hostel_engine::registry::{Liveness, Machine, MachineState, Registry, RegistryError};
 use hostel_engine::stop::Evidence;
 use hostel_ipc::control::{CallError, Connection};
@@ -118,12 +119,15 @@ pub(crate) struct Look {
     pub(crate) processes: Option<u64>,
     /// Its cgroup is frozen.
     pub(crate) frozen: bool,
+    /// The addresses it has now; those it was given, when they cannot be looked at.
+    pub(crate) addresses: Vec<String>,
 }
 
 impl Look {
     /// Looks at `machine`.
     pub(crate) fn at(machine: Machine) -> Self {
-        let mut look = Self { machine, stats: Stats::default(), resident: None, processes: None, frozen: false };
+        let mut look = Self { machine, stats: Stats::default(), resident: None, processes: None, frozen: false, addresses: Vec::new() };
+        look.addresses = look.ask_addresses();
         let group = match look.machine.known() {
             Some(state) if look.machine.liveness != Liveness::Dead => cgroup(state).and_then(std::result::Result::ok),
             _ => None,
@@ -139,6 +143,17 @@ impl Look {
             }
         }
         look
+    }
+
+    fn ask_addresses(&self) -> Vec<String> {
+        let Some(state) = self.machine.known().filter(|_| self.machine.liveness != Liveness::Dead) else { return Vec::new() };
+        let given = || state.addresses.iter().map(|a| crate::output::clean(a)).collect();
+        // Only a network of its own has addresses of its own.
+        let Some(leader) = state.netns.and(state.leader).and_then(|id| Leader::from_identity(id).ok()) else { return given() };
+        match addresses::of(&leader) {
+            Ok(found) => found.iter().filter(|a| !addresses::is_link_local(a)).map(ToString::to_string).collect(),
+            Err(_) => given(),
+        }
     }
 
     /// One word: starting, running, paused, stopping, rebooting, dead, damaged.

@@ -17,7 +17,7 @@ mod export;
 mod generate;
 mod image;
 mod image_status;
-mod images;
+pub(crate) mod images;
 mod import;
 mod inspect;
 pub(crate) mod kill;
@@ -25,6 +25,7 @@ mod link;
 pub(crate) mod login;
 mod logs;
 pub(crate) mod look;
+mod net;
 mod pause;
 mod plan;
 mod progress;
@@ -46,7 +47,8 @@ mod stored;
 pub(crate) mod supervise;
 #[cfg(test)]
 mod tests;
-mod transfers;
+pub(crate) mod transfers;
+mod wait;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -68,7 +70,7 @@ pub enum Failure {
     Usage(String),
     /// A word of systemd-nspawn's, on our command line or in a settings file, is wrong: status 2. The hint is for an error without one.
     Dialect(Box<UsageError>, Option<Hint>),
-    /// It could not be done: status 1, or 3 when the machine is busy; 125 of a verb that passes on the status of a command.
+    /// It could not be done: status 1, or 3 when the machine is busy; always 125 of a verb that passes on the status of a command.
     Engine(Error),
 }
 
@@ -122,6 +124,7 @@ pub const VERBS: &[&Verb] = &[
     &bind::VERB,
     &logs::VERB,
     &stop::VERB,
+    &wait::VERB,
     &reboot::VERB,
     &kill::VERB,
     &pause::PAUSE,
@@ -152,6 +155,8 @@ pub const VERBS: &[&Verb] = &[
     &transfers::CANCEL,
     &plan::SPEC,
     &plan::PLAN,
+    &net::NET,
+    &net::PORT,
     &doctor::VERB,
     &clean::VERB,
     &link::VERB,
@@ -172,7 +177,7 @@ pub fn run(args: &[OsString]) -> ExitCode {
             if let Some(p) = crate::personality::PERSONALITIES.iter().find(|p| asked.is_some_and(|a| p.name == a || p.word == Some(a))) {
                 return (p.run)(&["--help".into()]);
             }
-            if let Some(unknown) = asked.filter(|a| find(a).is_none() && !a.starts_with('-')) {
+            if let Some(unknown) = asked.filter(|a| find(a).is_none() && !a.starts_with('-') && !matches!(*a, "help" | "version")) {
                 output::tell(format_args!("hostel: there is no verb {unknown:?}"));
                 output::tell(format_args!("hint: `hostel help` lists the verbs"));
                 return ExitCode::from(2);
@@ -222,9 +227,9 @@ pub fn finish(voice: Voice, outcome: Outcome) -> ExitCode {
         Err(Failure::Engine(error)) => {
             hint::tell("hostel", &error, error.hint.as_ref(), voice);
             ExitCode::from(match voice {
-                _ if error.busy => 3,
                 // Not to be taken for the command's own.
-                Voice::Run("run") | Voice::Verb("exec" | "shell" | "enter") => NOTHING_RUN,
+                Voice::Run("run") | Voice::Verb("exec" | "shell" | "enter" | "wait") => NOTHING_RUN,
+                _ if error.busy => 3,
                 _ => 1,
             })
         }
@@ -280,7 +285,7 @@ pub fn verb_help(verb: &Verb) -> String {
         }
     }
     if native {
-        out.push_str(&native::options_help());
+        out.push_str(&native::options_help(verb.name));
     }
     if !verb.examples.is_empty() {
         out.push_str("\nexamples:\n");

@@ -69,6 +69,7 @@ fn compiled(args: &[OsString]) -> Result<Compiled, Failure> {
             warn(&warnings);
             match bundle::compile(&doc, &environment)? {
                 Ok(Action::Run(spec)) => machine(json, *spec, doc.settings()),
+                Ok(Action::Cleanup(_)) => Err(Failure::Usage("plan: --cleanup starts no machine".into())),
                 Ok(Action::Help) => Ok(Compiled::Shown(output::show(&hostel_nspawn::help::text()))),
                 Ok(Action::Version) => Ok(Compiled::Shown(output::show(&super::version()))),
                 Ok(Action::Print(text)) => Ok(Compiled::Shown(output::show(&text))),

@@ -2,9 +2,14 @@
 
 use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use hostel_engine::error::Result;
+
+use super::Verb;
 use crate::output;
+use crate::transfers::Transfer;
 
 /// How often the line is drawn anew.
 const EVERY: Duration = Duration::from_millis(120);
@@ -37,6 +42,10 @@ impl Bar {
         }
     }
 
+    fn total(&self) -> Option<u64> {
+        self.state.lock().ok().and_then(|state| state.total)
+    }
+
     /// So many bytes are done.
     pub(super) fn set(&self, done: u64) {
         if !self.shown {
@@ -65,6 +74,41 @@ impl Bar {
             let _ = write!(std::io::stderr(), "\r{}\r", " ".repeat(state.width));
             let _ = std::io::stderr().flush();
         }
+    }
+}
+
+/// A verb's work on one image: its line, and its entry among the transfers.
+pub(super) struct Work {
+    transfer: Transfer,
+    bar: Bar,
+}
+
+impl Work {
+    /// Begins what `verb` does with `image` and `remote`, a file or an address. From here on signals ask it to stop.
+    pub(super) fn begin(verb: &Verb, remote: &str, image: &str, total: Option<u64>) -> Result<Work> {
+        let transfer = Transfer::begin(verb.name, remote, image)?;
+        Ok(Work { transfer, bar: Bar::new(&format!("{} {image}", verb.name), total) })
+    }
+
+    /// The total, when it becomes known.
+    pub(super) fn expect(&self, total: Option<u64>) {
+        self.bar.expect(total);
+    }
+
+    /// So many bytes are done.
+    pub(super) fn set(&self, done: u64) {
+        self.bar.set(done);
+        self.transfer.set(done, self.bar.total());
+    }
+
+    /// Becomes true when it shall stop.
+    pub(super) fn stop(&self) -> &'static AtomicBool {
+        self.transfer.stop()
+    }
+
+    /// Takes the line away: there is something to be said.
+    pub(super) fn end(&self) {
+        self.bar.end();
     }
 }
 

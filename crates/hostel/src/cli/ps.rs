@@ -131,8 +131,8 @@ const HEAD: [&str; 7] = ["NAME", "STATE", "INIT", "LEADER", "UPTIME", "ADDRESS",
 
 fn row(look: &Look) -> Vec<String> {
     let dash = || "-".to_string();
-    let state = look.machine.known();
-    let address = state.map(|s| s.addresses.iter().map(|a| output::clean(a)).collect::<Vec<_>>().join(" ")).filter(|a| !a.is_empty());
+    // One is enough for people; --json has them all.
+    let address = look.addresses.first().cloned();
     vec![
         look.machine.name.to_string(),
         look.state().to_owned(),
@@ -154,7 +154,7 @@ pub(super) fn row_json(look: &Look) -> Value {
         "leader": look.leader(),
         "supervisor": look.supervisor(),
         "uptime_seconds": look.uptime(),
-        "addresses": state.map_or(&[][..], |s| &s.addresses),
+        "addresses": look.addresses,
         "memory_bytes": look.stats.memory_current,
         "memory_resident_bytes": look.resident,
         "tree": state.and_then(|s| s.tree.as_ref()),

@@ -1,25 +1,21 @@
 //! `hostel pull-tar`, `pull-raw`: images from servers.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hostel_engine::error::Error;
-use hostel_image::images::Places;
-use hostel_image::import::{self, Options};
+use hostel_image::import;
 use hostel_image::pull::http::Agent;
 use hostel_image::pull::url::Url;
 use hostel_image::pull::verify::{KEYRINGS, Verify};
 use hostel_image::pull::{self, Order};
 use hostel_image::watch::Watch;
-use lexopt::Arg::{Long, Short, Value};
 
 use super::image::hinted;
-use super::import::{Request, say_made, say_unpacked};
-use super::progress::Bar;
-use super::{Failure, Outcome, Verb, look};
-use crate::output;
-use crate::transfers::Transfer;
+use super::import::{self as import_verb, Request, say_made, say_unpacked};
+use super::progress::Work;
+use super::{Failure, Outcome, Verb};
 
 const OPTIONS: &[(&str, &str)] = &[
     ("--verify no|checksum|signature", "signature (default): SHA256SUMS signed by a key in /etc/systemd/import-pubring.gpg"),
@@ -60,69 +56,49 @@ struct Pull {
 }
 
 fn parse(verb: &Verb, args: &[OsString]) -> Result<Option<Pull>, Failure> {
-    let mut words = lexopt::Parser::from_args(args);
-    let (mut verify, mut keyrings, mut given) = (Verify::Signature, Vec::new(), Vec::new());
-    let (mut read_only, mut force, mut quiet) = (false, false, false);
-    while let Some(arg) = words.next()? {
-        match arg {
-            Long("verify") => {
+    let (mut verify, mut keyrings, mut address) = (Verify::Signature, Vec::new(), None);
+    let own = |long: &str, words: &mut lexopt::Parser| {
+        match long {
+            "verify" => {
                 let word = words.value()?.to_string_lossy().into_owned();
                 verify =
                     Verify::of_word(&word).ok_or_else(|| Failure::Usage(format!("parse --verify={word}: it takes no, checksum or signature")))?;
             }
-            Long("keyring") => keyrings.push(words.value()?.into()),
-            Long("read-only") => read_only = true,
-            Long("force") => force = true,
-            Short('q') | Long("quiet") => quiet = true,
-            Short('h') | Long("help") => {
-                output::print(&super::verb_help(verb));
-                return Ok(None);
-            }
-            Value(word) if given.len() < 2 => given.push(word),
-            other => return Err(other.unexpected().into()),
+            "keyring" => keyrings.push(PathBuf::from(words.value()?)),
+            _ => return Ok(false),
         }
-    }
-    let Some(text) = given.first().map(|w| w.to_string_lossy().into_owned()) else {
-        return Err(Failure::Usage(format!("{} {}: what to download?", verb.name, verb.args)));
+        Ok(true)
     };
-    let url = Url::parse(&text).map_err(|why| Failure::Usage(format!("use address {text}: {why}")))?;
-    let name = match given.get(1) {
-        Some(word) => look::name(word)?,
-        None => import::name_from(&url.path).ok_or_else(|| Failure::Usage(format!("{}: a name for the image is needed", verb.name)))?,
+    let name_of = |word: &OsStr| {
+        let text = word.to_string_lossy();
+        let url = Url::parse(&text).map_err(|why| Failure::Usage(format!("use address {text}: {why}")))?;
+        let name = import::name_from(&url.path);
+        address = Some(url);
+        Ok(name)
     };
+    let request = import_verb::parse(verb, args, "download", own, name_of)?;
+    let Some((request, url)) = request.zip(address) else { return Ok(None) };
     if keyrings.is_empty() {
         keyrings = KEYRINGS.iter().map(PathBuf::from).collect();
     }
-    Ok(Some(Pull { url, request: Request { from: text.into(), name, read_only, force, quiet }, verify, keyrings }))
+    Ok(Some(Pull { url, request, verify, keyrings }))
 }
 
 fn run(verb: &Verb, args: &[OsString]) -> Outcome {
     let Some(Pull { url, request, verify, keyrings }) = parse(verb, args)? else { return Ok(0) };
-    let transfer = Transfer::begin(verb.name, &url.to_string(), request.name.as_str())?;
-    let bar = Bar::new(&format!("{} {}", verb.name, request.name), None);
-    let total = std::sync::Mutex::new(None);
-    let expect = |n: Option<u64>| {
-        bar.expect(n);
-        if let Ok(mut total) = total.lock() {
-            *total = n;
-        }
-    };
-    let progress = |done: u64| {
-        bar.set(done);
-        transfer.set(done, total.lock().ok().and_then(|t| *t));
-    };
+    let work = Work::begin(verb, &url.to_string(), request.name.as_str(), None)?;
+    let progress = |done| work.set(done);
     let keyrings: Vec<&Path> = keyrings.iter().map(PathBuf::as_path).collect();
     let authorities = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
-    let agent = Agent { authorities: authorities.as_deref(), proxies: proxies(&url)?, idle: idle(), stop: transfer.stop() };
-    let order = Order { agent, verify, keyrings: &keyrings, total: &expect };
-    let watch = Watch { progress: &progress, stop: transfer.stop() };
-    let options = Options { places: Places::host(), force: request.force, read_only: request.read_only, watch };
+    let agent = Agent { authorities: authorities.as_deref(), proxies: proxies(&url)?, idle: idle(), stop: work.stop() };
+    let order = Order { agent, verify, keyrings: &keyrings, total: &|n| work.expect(n) };
+    let options = request.options(Watch { progress: &progress, stop: work.stop() });
     let done = if verb.name == TAR.name {
         pull::tar(&url, &request.name, &order, &options).map(Some)
     } else {
         pull::raw(&url, &request.name, &order, &options).map(|_| None)
     };
-    bar.end();
+    work.end();
     match done.map_err(|e| Failure::Engine(with_hint(hinted(e.into()))))? {
         Some(report) => say_unpacked(&request, &report),
         None => say_made(&request),

@@ -2,9 +2,9 @@
 
 use std::ffi::OsString;
 
-use hostel_image::images::{self, Places};
+use hostel_image::images;
 
-use super::image::{hinted, names};
+use super::image::{hinted, names, with_places};
 use super::{Failure, Outcome, Verb};
 use crate::output;
 
@@ -23,7 +23,7 @@ fn run(args: &[OsString]) -> Outcome {
     // All that can be are removed; the last failure is the verb's, those before it are told here.
     let mut failed: Option<hostel_engine::error::Error> = None;
     for name in &names {
-        if let Err(error) = images::remove(&Places::host(), name)
+        if let Err(error) = with_places(|places| images::remove(places, name))
             && let Some(earlier) = failed.replace(hinted(error.into()))
         {
             output::tell(format_args!("hostel: {earlier}"));

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use hostel_engine::error::Error;
 use hostel_engine::registry::{Registry, RegistryError};
 use hostel_image::open::KEPT;
-use hostel_image::{locks, remove};
+use hostel_image::{images, locks, remove};
 use hostel_spec::MachineName;
 use lexopt::Arg::{Long, Short, Value};
 
+use super::image::with_places;
 use super::look;
 use super::{Failure, Outcome, Verb};
 use crate::{machine, output};
@@ -61,6 +62,10 @@ fn run(args: &[OsString]) -> Outcome {
         return Ok(1);
     }
     place.delete(&registry, &request.name, &path)?;
+    hostel_engine::network::lease::forget(registry.root(), &request.name);
+    if hostel_image::open::find(&request.name).is_err() {
+        with_places(|places| images::forget(places, &request.name, request.tree));
+    }
     Ok(0)
 }
 
@@ -89,6 +94,11 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
+    /// Where a disk image of this name is.
+    fn image(&self, name: &MachineName) -> PathBuf {
+        self.trees.join(format!("{name}.raw"))
+    }
+
     /// What is meant, if it is there and may be deleted.
     fn find(&self, name: &MachineName, tree: bool) -> Result<PathBuf, Error> {
         let kind = |path: &Path| std::fs::symlink_metadata(path).ok().map(|m| m.file_type());
@@ -98,9 +108,15 @@ impl Place<'_> {
                 Some(kind) if kind.is_dir() => Ok(in_trees),
                 Some(_) => {
                     Err(Error::new("remove", format!("tree {}", in_trees.display()), "it is not a directory")
-                        .hint("delete links and images with rm(1)"))
+                        .hint("delete links and files with rm(1)"))
                 }
-                None => Err(Error::new("remove", format!("tree {}", in_trees.display()), "there is none")),
+                None => {
+                    let error = Error::new("remove", format!("tree {}", in_trees.display()), "there is none");
+                    Err(match kind(&self.image(name)) {
+                        Some(_) => error.hint(format!("there is an image {}; `hostel remove {name}` deletes that", self.image(name).display())),
+                        None => error,
+                    })
+                }
             };
         }
         match kind(&kept) {
@@ -110,6 +126,8 @@ impl Place<'_> {
                 let error = Error::new("remove", format!("machine {name}"), "no machine is kept under this name");
                 Err(if kind(&in_trees).is_some() {
                     error.hint(format!("there is a tree {}; --tree deletes that", in_trees.display()))
+                } else if kind(&self.image(name)).is_some() {
+                    error.hint(format!("there is an image {}; `hostel remove {name}` deletes that", self.image(name).display()))
                 } else {
                     error.hint(format!("kept machines are in {}", self.kept.display()))
                 })
@@ -173,6 +191,12 @@ mod tests {
         assert_eq!(place.find(&name("both"), false).unwrap(), kept.join("both"));
         assert_eq!(place.find(&name("both"), true).unwrap(), trees.join("both"));
         assert!(place.find(&name("a"), true).is_err() && place.find(&name("link"), true).is_err() && place.find(&name("no"), false).is_err());
+
+        std::fs::write(trees.join("disk.raw"), "").unwrap();
+        for tree in [false, true] {
+            let error = place.find(&name("disk"), tree).unwrap_err();
+            assert!(matches!(&error.hint, Some(Hint::Say(text)) if text.contains("hostel remove disk")), "an image: {error:?}");
+        }
 
         // Running: refused, and nothing is touched.
         let claim = registry.claim(&name("a")).unwrap();

@@ -10,7 +10,7 @@ use hostel_spec::{ConsoleMode, MachineName, MachineSpec};
 use lexopt::Arg::{Long, Short, Value};
 
 use super::{Failure, Outcome, Verb, look, supervise};
-use crate::{machine, native, output};
+use crate::{machine, native, output, settings};
 
 /// The verb.
 pub(super) const VERB: Verb = Verb {
@@ -60,12 +60,21 @@ pub(crate) fn start(name: &MachineName) -> Result<bool, Failure> {
     if native::kept::is_kept(name) {
         let request = native::parse(native::Kind::Boot, &[name.as_str().into(), "--detach".into()])?;
         let native::Parsed::Machine(request) = request else { return Ok(false) };
+        warn(&request.warnings);
         let spec = request.with_kept()?;
         supervise::launch(&spec, Origin::Boot)?;
         return Ok(true);
     }
-    supervise::launch(&spec(name)?, Origin::Nspawn)?;
+    let (spec, warnings) = spec(name)?;
+    warn(&warnings);
+    supervise::launch(&spec, Origin::Nspawn)?;
     Ok(true)
+}
+
+fn warn(warnings: &[String]) {
+    for warning in warnings {
+        output::tell(format_args!("warning: {warning}"));
+    }
 }
 
 /// Whether a machine of this name runs, or is being started.
@@ -78,19 +87,21 @@ pub(crate) fn runs(name: &MachineName) -> Result<bool, Failure> {
     }
 }
 
-/// The spec of the service for this name.
-fn spec(name: &MachineName) -> Result<MachineSpec, Failure> {
+/// The spec of the service for this name, with what its settings files say; and what to warn about.
+fn spec(name: &MachineName) -> Result<(MachineSpec, Vec<String>), Failure> {
     let mut args: Vec<OsString> =
         SERVICE.iter().filter(|word| row(word).is_some_and(|r| matches!(r.status, Status::Built))).map(Into::into).collect();
     args.extend([TASKS.into(), "--machine".into(), name.as_str().into()]);
+    let env = native::environment();
+    let (doc, warnings) = settings::with_files(&args, &env)?;
     let failed = |why: &dyn std::fmt::Display| Error::new("start", format!("machine {name}"), why);
-    match hostel_nspawn::parse(&args, &native::environment()) {
+    match hostel_nspawn::compile(&doc, &env) {
         Ok(Action::Run(mut spec)) => {
             spec.console = ConsoleMode::Passive;
-            Ok(*spec)
+            Ok((*spec, warnings))
         }
         Ok(_) => Err(failed(&"its command line starts no machine").into()),
-        Err(error) => Err(failed(&error).into()),
+        Err(error) => Err(Error { hint: error.hint().or_else(|| settings::hint(&doc)), ..failed(&error) }.into()),
     }
 }
 
@@ -112,10 +123,11 @@ mod tests {
         for word in SERVICE.iter().chain([&TASKS]) {
             assert!(row(word).is_some(), "{word}");
         }
-        let spec = spec(&MachineName::new("web").unwrap()).unwrap();
+        let (spec, warnings) = spec(&MachineName::new("web").unwrap()).unwrap();
+        assert!(warnings.is_empty(), "{warnings:?}");
         assert_eq!(spec.payload, hostel_spec::Payload::Boot);
         assert_eq!(spec.root.tree, hostel_spec::TreeSource::Named(MachineName::new("web").unwrap()));
-        assert_eq!(spec.network.veth.len(), 1);
+        assert_eq!(spec.network.cable, Some(hostel_spec::Cable::Alone));
         assert_eq!(spec.namespaces.user, hostel_spec::UserNamespace::Pick);
         assert_eq!(spec.console, ConsoleMode::Passive);
         assert!(spec.resources.tasks_max.is_some());

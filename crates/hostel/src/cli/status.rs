@@ -129,8 +129,11 @@ fn facts(lines: &mut Lines, look: &Look, state: &MachineState) {
             None => "the host's".into(),
         },
     );
-    if !state.addresses.is_empty() {
-        lines.add("address", &output::clean(&state.addresses.join(" ")));
+    if !look.addresses.is_empty() {
+        lines.add("address", &look.addresses.join(" "));
+    }
+    if let Some(ports) = state.network.as_ref().map(|n| &n.ports).filter(|p| !p.is_empty()) {
+        lines.add("ports", &ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "));
     }
     for path in state.cgroup.iter().chain(&state.cgroups_v1) {
         lines.add("cgroup", &output::clean(&path.to_string_lossy()));

@@ -10,6 +10,8 @@ use hostel_ipc::control::{CallError, Connection, Ended, Event, MAX_PACKET, Recei
 use hostel_spec::MachineName;
 use lexopt::Arg::{Long, Short, Value};
 use lexopt::ValueExt;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
 
 use super::look;
 use super::{Failure, Outcome, Verb};
@@ -62,12 +64,7 @@ fn parse(args: &[OsString]) -> Result<Option<(Vec<MachineName>, How)>, Failure> 
     let mut how = How { timeout: DEFAULT_TIMEOUT, kill: true, force: false, strict: false, verbose: false };
     while let Some(arg) = words.next()? {
         match arg {
-            Short('t') | Long("timeout") => {
-                let text = words.value()?.string()?;
-                let seconds = text.parse::<f64>().ok().filter(|s| s.is_finite() && (0.0..=1e6).contains(s));
-                how.timeout =
-                    Duration::from_secs_f64(seconds.ok_or_else(|| Failure::Usage(format!("parse --timeout={text}: it takes a number of seconds")))?);
-            }
+            Short('t') | Long("timeout") => how.timeout = super::wait::seconds(&words.value()?.string()?)?,
             Long("no-kill") => how.kill = false,
             Long("force") => how.force = true,
             Long("strict") => how.strict = true,
@@ -90,30 +87,32 @@ fn run(args: &[OsString]) -> Outcome {
     let Some((names, how)) = parse(args)? else { return Ok(output::show(&super::verb_help(&VERB))) };
     let mut worst = 0;
     // All are asked first, then all are waited for: they end side by side.
-    let mut pending = Vec::new();
+    let (mut pending, mut foreign) = (Vec::new(), Vec::new());
     for name in names {
         match ask(&name, how)? {
-            Some(connection) => pending.push((name, connection, Instant::now())),
-            None if foreign::find(&name).is_some() => worst = worst.max(stop_foreign(&name, how)?),
-            None => {
-                output::tell(format_args!("hostel: machine {name} does not run"));
-                worst = worst.max(if how.strict { NOT_RUNNING } else { 0 });
-            }
+            Some(connection) => pending.push(Pending { name, connection, since: Instant::now(), answered: false, ended: None }),
+            None => match foreign::find(&name) {
+                Some((leader, _)) => foreign.push((name, leader)),
+                None => {
+                    output::tell(format_args!("hostel: machine {name} does not run"));
+                    worst = worst.max(if how.strict { NOT_RUNNING } else { 0 });
+                }
+            },
         }
     }
-    for (name, connection, since) in pending {
-        let status = match wait(&name, &connection, since, how)? {
-            Some(status) => status,
-            None => without_supervisor(&name, how)?,
-        };
-        worst = worst.max(status);
+    let (status, hung) = wait(pending, how)?;
+    worst = worst.max(status);
+    for name in hung {
+        worst = worst.max(without_supervisor(&name, how)?);
+    }
+    for (name, leader) in foreign {
+        worst = worst.max(stop_foreign(&name, leader, how)?);
     }
     Ok(worst)
 }
 
 /// A machine that others run: its init is asked as its kind wants to be asked.
-fn stop_foreign(name: &MachineName, how: How) -> Outcome {
-    let Some((leader, _)) = foreign::find(name) else { return Ok(0) };
+fn stop_foreign(name: &MachineName, leader: Leader, how: How) -> Outcome {
     let since = Instant::now();
     let order = Order { timeout: if how.force { Duration::ZERO } else { how.timeout }, signal: None, kill: how.kill };
     let stopped = stop::stop(leader, None, None, &order)?;
@@ -151,36 +150,95 @@ fn ask(name: &MachineName, how: How) -> Result<Option<Connection>, Failure> {
     }
 }
 
-/// Waits for the end: of PID 1, and then of the supervisor, which closes the connection when everything is taken away.
-/// `None`: the supervisor hangs.
-fn wait(name: &MachineName, connection: &Connection, since: Instant, how: How) -> Result<Option<u8>, Failure> {
-    let limit = if how.kill { how.timeout + GRACE } else { how.timeout };
-    let mut buffer = [0u8; MAX_PACKET];
-    let mut ended: Option<Ended> = None;
-    // It answers at once, whatever the machine does.
-    let mut answered = false;
-    loop {
-        let until = if answered { since + limit } else { Instant::now() + ANSWER };
-        match connection.receive(&mut buffer, Some(until)) {
-            Ok(Received::Event(Event::Ended(how))) => ended = Some(how),
-            Ok(Received::Closed) | Err(CallError::Closed) => break,
-            Ok(Received::Refused(remote)) => return Err(Error::new("stop", format!("machine {name}"), remote).into()),
-            Ok(Received::Reply(_) | Received::Data { .. }) => answered = true,
-            Err(CallError::TimedOut(_)) if !answered => return Ok(None),
-            Err(CallError::TimedOut(_)) => {
-                output::tell(format_args!("hostel: machine {name} still runs after {} s", since.elapsed().as_secs()));
-                return Ok(Some(STILL_RUNNING));
+/// A machine that was asked for its end.
+struct Pending {
+    name: MachineName,
+    connection: Connection,
+    since: Instant,
+    /// It answers at once, whatever the machine does; one that does not hangs.
+    answered: bool,
+    ended: Option<Ended>,
+}
+
+/// What came of one.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    /// Its supervisor closed the connection: everything is taken away.
+    Gone,
+    /// Its time is over.
+    StillRuns,
+    /// Its supervisor hangs.
+    Hung,
+}
+
+/// Waits for the end of all, whichever comes first: of PID 1, and then of the supervisor, which closes the connection when
+/// everything is taken away. Returns the worst status, and those whose supervisor hangs.
+fn wait(mut pending: Vec<Pending>, how: How) -> Result<(u8, Vec<MachineName>), Failure> {
+    let (mut worst, mut hung) = (0, Vec::new());
+    while !pending.is_empty() {
+        let mut left = Vec::new();
+        for mut machine in pending {
+            match machine.look(how)? {
+                None => left.push(machine),
+                Some(End::Gone) => worst = worst.max(machine.gone(how)),
+                Some(End::StillRuns) => {
+                    output::tell(format_args!("hostel: machine {} still runs after {} s", machine.name, machine.since.elapsed().as_secs()));
+                    worst = worst.max(STILL_RUNNING);
+                }
+                Some(End::Hung) => hung.push(machine.name),
             }
-            Err(error) => return Err(Error::new("stop", format!("machine {name}"), error).into()),
+        }
+        pending = left;
+        wait_for_news(&pending, how).context("wait for", "machines")?;
+    }
+    Ok((worst, hung))
+}
+
+/// Until one of them says something, or the time of one is over.
+fn wait_for_news(pending: &[Pending], how: How) -> std::result::Result<(), Errno> {
+    let Some(next) = pending.iter().map(|machine| machine.deadline(how)).min() else { return Ok(()) };
+    let limit = next.saturating_duration_since(Instant::now());
+    let limit = Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: limit.subsec_nanos().into() };
+    let mut polled: Vec<PollFd<'_>> = pending.iter().map(|machine| PollFd::new(&machine.connection, PollFlags::IN)).collect();
+    match rustix::event::poll(&mut polled, Some(&limit)) {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+impl Pending {
+    fn deadline(&self, how: How) -> Instant {
+        let limit = if how.kill { how.timeout + GRACE } else { how.timeout };
+        self.since + if self.answered { limit } else { ANSWER }
+    }
+
+    /// Takes what its supervisor has said so far; `None`: it is still waited for.
+    fn look(&mut self, how: How) -> Result<Option<End>, Failure> {
+        let mut buffer = [0u8; MAX_PACKET];
+        loop {
+            match self.connection.receive(&mut buffer, Some(Instant::now())) {
+                Ok(Received::Event(Event::Ended(ended))) => self.ended = Some(ended),
+                Ok(Received::Event(Event::Ready)) => {}
+                Ok(Received::Closed) | Err(CallError::Closed) => return Ok(Some(End::Gone)),
+                Ok(Received::Refused(remote)) => return Err(Error::new("stop", format!("machine {}", self.name), remote).into()),
+                Ok(Received::Reply(_) | Received::Data { .. }) => self.answered = true,
+                Err(CallError::TimedOut(_)) if Instant::now() < self.deadline(how) => return Ok(None),
+                Err(CallError::TimedOut(_)) => return Ok(Some(if self.answered { End::StillRuns } else { End::Hung })),
+                Err(error) => return Err(Error::new("stop", format!("machine {}", self.name), error).into()),
+            }
         }
     }
-    let killed = ended.is_some_and(|e| e.killed) && !how.force;
-    if killed {
-        output::tell(format_args!("hostel: machine {name} did not end by itself and was killed"));
-    } else if how.verbose {
-        output::tell(format_args!("hostel: machine {name} ended after {:.1} s", since.elapsed().as_secs_f64()));
+
+    /// It has ended, now: the status, and what there is to say.
+    fn gone(&self, how: How) -> u8 {
+        let killed = self.ended.is_some_and(|e| e.killed) && !how.force;
+        if killed {
+            output::tell(format_args!("hostel: machine {} did not end by itself and was killed", self.name));
+        } else if how.verbose {
+            output::tell(format_args!("hostel: machine {} ended after {:.1} s", self.name, self.since.elapsed().as_secs_f64()));
+        }
+        if killed { KILLED } else { 0 }
     }
-    Ok(Some(if killed { KILLED } else { 0 }))
 }
 
 /// Does what the supervisor should do: asks the machine's init, waits, kills.

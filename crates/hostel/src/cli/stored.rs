@@ -90,7 +90,7 @@ impl Stored {
     fn upper(&self) -> Option<(PathBuf, Result<Contents>)> {
         matches!(self.kind, Kind::Kept(_)).then(|| {
             let path = self.directory().join("upper");
-            let contents = kept::contents(&path).map_err(Error::from);
+            let contents = kept::all_contents(&self.directory()).map_err(Error::from);
             (path, contents)
         })
     }

@@ -16,7 +16,7 @@ use std::process::{Command, Stdio};
 use hostel_engine::error::{Context, Error};
 use hostel_engine::registry::Origin;
 use hostel_engine::supervisor::session::Talk;
-use hostel_spec::{Hint, MachineSpec, TreeSource};
+use hostel_spec::{Hint, MachineName, MachineSpec, TreeSource};
 use rustix::fs::{MemfdFlags, SealFlags};
 use serde::{Deserialize, Serialize};
 
@@ -41,10 +41,15 @@ struct Order {
     spec: MachineSpec,
 }
 
-/// Starts a supervisor of its own for `spec`, returns when PID 1 has been executed, and prints the machine's name.
-pub(crate) fn background(spec: &MachineSpec, origin: Origin) -> Outcome {
+/// Starts a supervisor of its own for `spec`, returns when PID 1 has been executed, or, if that is asked (`up`, or the spec
+/// says so), when the machine says that it is up; and prints the machine's name. `started`: PID 1 has been executed.
+pub(crate) fn background(spec: &MachineSpec, origin: Origin, up: bool, started: &mut bool) -> Outcome {
     // The machine runs, whether anybody reads its name or not.
     let name = launch(spec, origin)?;
+    *started = true;
+    if up || spec.lifecycle.notify_ready {
+        super::wait::until_up(&MachineName::new(name.as_str()).map_err(|e| Failure::Usage(e.to_string()))?)?;
+    }
     Ok(crate::output::show(&format!("{name}\n")))
 }
 

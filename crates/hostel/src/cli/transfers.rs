@@ -40,7 +40,6 @@ fn list(args: &[OsString]) -> Outcome {
         }
     }
     let found = transfers::list();
-    let percent = |s: &transfers::State| s.total.filter(|t| *t > 0).map(|t| (s.done.min(t) as f64 / t as f64 * 100.0) as u64);
     if as_json {
         let value = |s: &transfers::State| {
             json!({ "id": s.id, "pid": s.process.pid, "type": s.verb, "remote": s.remote, "local": s.local,
@@ -51,12 +50,22 @@ fn list(args: &[OsString]) -> Outcome {
     if found.is_empty() {
         return Ok(0);
     }
+    let text = table(&found);
+    Ok(output::show(if legend { &text } else { text.split_once('\n').map_or("", |(_, rest)| rest) }))
+}
+
+/// How much of it is done, where its size is known.
+pub(crate) fn percent(state: &transfers::State) -> Option<u64> {
+    state.total.filter(|t| *t > 0).map(|t| (state.done.min(t) as f64 / t as f64 * 100.0) as u64)
+}
+
+/// With its heading.
+pub(crate) fn table(found: &[transfers::State]) -> String {
     let row = |s: &transfers::State| {
         let percent = percent(s).map_or_else(|| output::bytes(s.done), |p| format!("{p}%"));
         vec![s.id.to_string(), percent, s.verb.clone(), output::clean(&s.local), output::clean(&s.remote)]
     };
-    let text = output::table(&["ID", "PROGRESS", "TYPE", "LOCAL", "REMOTE"], &found.iter().map(row).collect::<Vec<_>>());
-    Ok(output::show(if legend { &text } else { text.split_once('\n').map_or("", |(_, rest)| rest) }))
+    output::table(&["ID", "PROGRESS", "TYPE", "LOCAL", "REMOTE"], &found.iter().map(row).collect::<Vec<_>>())
 }
 
 fn cancel(args: &[OsString]) -> Outcome {

@@ -124,11 +124,14 @@ fn escape(text: &str) -> String {
     out
 }
 
-const EXIT: [(&str, &str); 4] = [
-    ("0", "Done. For a command run in a machine, its own status."),
+const EXIT: [(&str, &str); 7] = [
+    ("0", "Done. For a command run in a machine, its own status; 128 and a signal's number when that ended it."),
     ("1", "It could not be done; the reason and a hint are on standard error."),
     ("2", "The command line is wrong."),
     ("3", "The machine, or its tree, is busy."),
+    ("125", "Of run, exec, shell and enter: no command was run (in place of 1 and 3, not to be taken for a command's own)."),
+    ("126", "Of the same: the command is there, but cannot be executed."),
+    ("127", "Of the same: there is no such command."),
 ];
 
 const ENVIRONMENT: [(&str, &str); 2] =
@@ -251,7 +254,7 @@ fn description(row: &OptionRow) -> String {
         text.push_str(&format!(" In .nspawn files: {key}{}.", if row.trusted_only { " (trusted ones only)" } else { "" }));
     }
     match row.status {
-        Status::Built => {}
+        Status::Built | Status::Never(_) => {}
         Status::Partly(refused) => text.push_str(&format!(" In part: {refused}.")),
         Status::NotYet(_) => text.push_str(" Not implemented yet: refused."),
     }

@@ -11,7 +11,7 @@ use hostel_nspawn::options::{self, OptionRow, Status, Takes};
 
 use crate::cli::{VERBS, Verb};
 use crate::native;
-use crate::personality::{PERSONALITIES, machinectl};
+use crate::personality::{PERSONALITIES, machinectl, systemctl};
 
 pub use man::{Page, pages};
 
@@ -103,6 +103,7 @@ pub(crate) fn words() -> Vec<Word> {
         let (options, then) = match p.name {
             "systemd-nspawn" => (nspawn_options().collect(), vec![Argument::Command]),
             "machinectl" => (machinectl_options().collect(), vec![Argument::OneOf(machinectl::verbs()), Argument::Machine]),
+            "systemctl" => (systemctl_options().collect(), vec![Argument::OneOf(systemctl::verbs())]),
             _ => (Vec::new(), vec![Argument::Machine]),
         };
         Some(Word { name: p.word?, about: p.about, options, then })
@@ -191,9 +192,19 @@ pub(crate) fn machinectl_options() -> impl Iterator<Item = Opt> {
     })
 }
 
+/// Those that do something without a manager.
+fn systemctl_options() -> impl Iterator<Item = Opt> {
+    use systemctl::options::State;
+    let rows = systemctl::options::ROWS.iter().filter(|row| matches!(row.state, State::Built | State::Own) && row.long != "property-value");
+    rows.map(|row| {
+        let flags = row.short.map(|s| format!("-{s}")).into_iter().chain([format!("--{}", row.long)]).collect();
+        Opt { flags, value: row.value.map_or(Value::None, |v| Value::Needed(v.into())), help: row.help.into() }
+    })
+}
+
 /// Those that do something.
 fn nspawn_options() -> impl Iterator<Item = Opt> {
-    options::rows().filter(|row| !row.hidden && !matches!(row.status, Status::NotYet(_))).map(nspawn_option)
+    options::rows().filter(|row| !row.hidden && !matches!(row.status, Status::NotYet(_) | Status::Never(_))).map(nspawn_option)
 }
 
 pub(crate) fn nspawn_option(row: &OptionRow) -> Opt {
@@ -207,10 +218,11 @@ pub(crate) fn nspawn_option(row: &OptionRow) -> Opt {
     Opt { flags, value, help: row.help.into() }
 }
 
-/// Values that are known beforehand: `host|private|veth`.
+/// Values that are known beforehand: `host|private|zone:NAME`, of the last as far as it is known.
 pub(crate) fn alternatives(value: &str) -> Vec<&str> {
-    let parts: Vec<&str> = value.split('|').collect();
-    let plain = |p: &&str| !p.is_empty() && p.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+    let known = |part: &'_ str| part.find(':').map_or(part.len(), |at| at + 1);
+    let parts: Vec<&str> = value.split('|').map(|part| &part[..known(part)]).collect();
+    let plain = |p: &&str| !p.is_empty() && p.bytes().all(|b| b.is_ascii_lowercase() || matches!(b, b'-' | b':'));
     if parts.iter().all(plain) { parts } else { Vec::new() }
 }
 

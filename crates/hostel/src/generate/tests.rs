@@ -23,7 +23,7 @@ fn options_as_typed() {
     ] {
         assert_eq!(option(typed), (flags.into(), value), "{typed}");
     }
-    assert_eq!(alternatives("host|private|veth"), ["host", "private", "veth"]);
+    assert_eq!(alternatives("host|private|zone:NAME"), ["host", "private", "zone:"]);
     assert!(alternatives("NAME").is_empty() && alternatives("A|b").is_empty());
 }
 

@@ -1,6 +1,6 @@
 use super::*;
 
-const EVERY: [Hint; 16] = [
+const EVERY: [Hint; 17] = [
     Hint::Options,
     Hint::GiveTree,
     Hint::GiveCopy,
@@ -13,6 +13,7 @@ const EVERY: [Hint; 16] = [
     Hint::GiveIds,
     Hint::OtherVolatile,
     Hint::OwnNetwork,
+    Hint::OtherAddresses,
     Hint::AlsoCapability,
     Hint::MendSettings,
     Hint::AlsoSettings(Cow::Borrowed("/etc/systemd/nspawn/m.nspawn:3")),

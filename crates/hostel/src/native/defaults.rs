@@ -3,8 +3,8 @@
 use hostel_nspawn::Doc;
 use hostel_nspawn::options::OptionId as Id;
 use hostel_spec::{
-    CapSet, ConsoleMode, Ephemeral, Limit, MachineSpec, Network, NetworkMode, Ownership, Payload, SyscallFilter, Timezone, TreeSource, UserNamespace,
-    VethPair, Volatile,
+    Cable, CapName, CapSet, ConsoleMode, Ephemeral, Limit, LinkJournal, MachineSpec, Network, NetworkMode, Ownership, Payload, SyscallFilter,
+    Timezone, TreeSource, UserNamespace, Volatile, is_interface_name,
 };
 
 use super::{Kind, Own, given, tree_of, typed};
@@ -21,7 +21,8 @@ pub(crate) fn apply(kind: Kind, own: &Own, doc: &Doc, spec: &mut MachineSpec) ->
     tree(kind, own, doc, spec)?;
     users(own, doc, spec, &mut warnings)?;
     security(spec);
-    network(kind, own, doc, spec);
+    network(kind, own, doc, spec)?;
+    ambient(spec)?;
     limits(spec);
     if spec.console == ConsoleMode::Auto && kind == Kind::Run {
         // Pipes stay pipes: `hostel run -- cmd | other` sees what cmd wrote, not what a terminal made of it.
@@ -29,6 +30,9 @@ pub(crate) fn apply(kind: Kind, own: &Own, doc: &Doc, spec: &mut MachineSpec) ->
     }
     if own.detach {
         spec.console = ConsoleMode::Passive;
+    }
+    if !given(doc, &[Id::LinkJournal, Id::LinkJournalShort]) {
+        spec.integration.journal = LinkJournal::No;
     }
     if kind == Kind::Boot && !given(doc, &[Id::Timezone]) {
         spec.integration.timezone = Timezone::Off;
@@ -120,22 +124,78 @@ fn users(own: &Own, doc: &Doc, spec: &mut MachineSpec, warnings: &mut Vec<String
 }
 
 fn security(spec: &mut MachineSpec) {
-    let added = spec.security.bounding.without(CapSet::NSPAWN);
-    spec.security.bounding = CapSet::MACHINE.or(added);
+    // What was asked for, also what systemd-nspawn's own set has anyway.
+    spec.security.bounding = CapSet::MACHINE.or(spec.security.added);
     if let SyscallFilter::Nspawn(rules) = &spec.security.syscalls {
         spec.security.syscalls = SyscallFilter::Machine(rules.clone());
     }
 }
 
-fn network(kind: Kind, own: &Own, doc: &Doc, spec: &mut MachineSpec) {
-    let private = Network { mode: NetworkMode::Private, veth: Vec::new() };
-    match own.net.as_deref() {
-        Some("host") => spec.network = Network::default(),
-        Some("private") => spec.network = private,
-        Some("veth") => spec.network = Network { mode: NetworkMode::Private, veth: vec![VethPair { host: None, inside: "host0".into() }] },
-        _ if kind == Kind::Boot && !given(doc, &[Id::PrivateNetwork, Id::NetworkVeth]) => spec.network = private,
-        _ => {}
+/// What machine mode's bounding set lacks would be taken away without a word.
+fn ambient(spec: &MachineSpec) -> Result<(), Failure> {
+    let security = &spec.security;
+    // As `adjust_net_caps` will have it.
+    let reachable = match (spec.network.mode, &spec.namespaces.user) {
+        (NetworkMode::Private, _) => security.bounding.or(CapSet::of(&[CapName::NET_ADMIN])),
+        (_, UserNamespace::Host) => security.bounding,
+        _ => security.bounding.without(CapSet::of(&[CapName::NET_BIND_SERVICE])),
+    };
+    let missing = spec.process.ambient.without(reachable.without(security.dropped));
+    if missing.is_empty() {
+        return Ok(());
     }
+    let names: Vec<String> = missing.iter().map(CapName::name).collect();
+    let names = names.join(",");
+    Err(Failure::Usage(format!(
+        "give --ambient-capability={names}: that is outside of the machine's bounding set; --capability={names} puts it there"
+    )))
+}
+
+/// What `--net` means.
+pub(crate) fn network_of(text: &str) -> Result<Network, &'static str> {
+    let private = Network { mode: NetworkMode::Private, ..Network::default() };
+    Ok(match text.split_once(':').unwrap_or((text, "")) {
+        ("host", "") => Network::default(),
+        ("private", "") => private,
+        ("veth", "") => Network::with_cable(Cable::Alone),
+        ("zone", zone) if !zone.is_empty() && is_interface_name(&format!("vz-{zone}")) => Network::with_cable(Cable::Zone(zone.to_owned())),
+        ("zone", _) => return Err("a zone's name has 1 to 12 characters, no slash, colon or space"),
+        ("bridge", bridge) if is_interface_name(bridge) => Network::with_cable(Cable::Bridge(bridge.to_owned())),
+        ("bridge", _) => return Err("name a bridge of this host: bridge:br0"),
+        _ => return Err("it takes host, private, veth, zone:NAME or bridge:INTERFACE"),
+    })
+}
+
+/// Options that give a machine links, or another network.
+pub(crate) const LINKS: [Id; 9] = [
+    Id::PrivateNetwork,
+    Id::NetworkVeth,
+    Id::NetworkVethExtra,
+    Id::NetworkBridge,
+    Id::NetworkZone,
+    Id::NetworkMacvlan,
+    Id::NetworkIpvlan,
+    Id::NetworkInterface,
+    Id::NetworkNamespacePath,
+];
+
+fn network(kind: Kind, own: &Own, doc: &Doc, spec: &mut MachineSpec) -> Result<(), Failure> {
+    let asked = given(doc, &LINKS) && !own.cable_for_ports;
+    let ports = !spec.network.ports.is_empty();
+    let base = match &own.net {
+        Some(net) => net.clone(),
+        None if asked => return Ok(()),
+        // A port needs something to lead to.
+        None if ports => Network::with_cable(Cable::Alone),
+        None if kind == Kind::Boot => Network { mode: NetworkMode::Private, ..Network::default() },
+        None => return Ok(()),
+    };
+    if ports && base.mode != NetworkMode::Private {
+        return Err(Failure::Usage("a port cannot be forwarded to a machine on the host's network: use --net=veth".into()));
+    }
+    let old = std::mem::take(&mut spec.network);
+    spec.network = Network { ports: old.ports, config: old.config, pool: old.pool, mac: old.mac, ..base };
+    Ok(())
 }
 
 fn limits(spec: &mut MachineSpec) {

@@ -4,9 +4,10 @@ use std::ffi::OsString;
 use std::fmt::Display;
 use std::process::ExitCode;
 
+use hostel_engine::error::Error;
 use hostel_engine::registry::Origin;
 use hostel_nspawn::{Action, help};
-use hostel_spec::Hint;
+use hostel_spec::{Hint, MachineName, MachineSpec, TreeSource};
 
 use crate::hint::{self, Voice};
 use crate::{bundle, machine, native, output, settings};
@@ -27,6 +28,12 @@ pub fn run(args: &[OsString]) -> ExitCode {
     };
     let spec = match compiled {
         Ok(Action::Run(spec)) => *spec,
+        Ok(Action::Cleanup(spec)) => {
+            return match clean_up(&spec) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => refuse(&error, error.hint.as_ref()),
+            };
+        }
         Ok(Action::Help) => return output::print(&help::text()),
         Ok(Action::Version) => return output::print(&format!("systemd-nspawn (hostel) {}\n", env!("CARGO_PKG_VERSION"))),
         Ok(Action::Print(text)) => return output::print(&text),
@@ -36,6 +43,21 @@ pub fn run(args: &[OsString]) -> ExitCode {
         Ok(status) => ExitCode::from(status),
         Err(error) => refuse(&error, error.hint.as_ref()),
     }
+}
+
+/// Takes back what a killed supervisor of the machine left: as a start of its name does, without the start.
+fn clean_up(spec: &MachineSpec) -> Result<(), Error> {
+    hostel_engine::host::require_root()?;
+    let name = match (&spec.identity.name, &spec.root.tree) {
+        (Some(name), _) => name.clone(),
+        (None, TreeSource::Directory(path) | TreeSource::Image(path)) => {
+            let text = path.file_name().unwrap_or_default().to_string_lossy();
+            let failed = |_| Error::new("derive", "machine name", format!("nothing of {text:?} can be used")).hint(Hint::GiveName);
+            MachineName::derive(text.strip_suffix(".raw").unwrap_or(&text)).map_err(failed)?
+        }
+        (None, _) => return Err(Error::new("clean up", "machine", "nothing says which").hint(Hint::GiveName)),
+    };
+    Ok(machine::open_registry()?.claim(&name)?.release()?)
 }
 
 fn refuse(error: &dyn Display, hint: Option<&Hint>) -> ExitCode {

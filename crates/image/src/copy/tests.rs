@@ -137,32 +137,6 @@ fn templates() {
 }
 
 #[test]
-fn ephemeral_places() {
-    let Some(fs) = FileSystem::new("ext4", 60) else { return };
-    let machine = MachineName::new("web").unwrap();
-    std::fs::create_dir(fs.at.join("tree")).unwrap();
-    for (tree, parent) in [(fs.at.join("tree"), &fs.at), (fs.at.clone(), &fs.at)] {
-        let fd = crate::open::directory(&tree).unwrap();
-        let place = ephemeral_place(fd.as_fd(), &tree, &machine).unwrap();
-        assert_eq!(place.parent().unwrap(), parent.canonicalize().unwrap());
-        let name = place.file_name().unwrap().to_str().unwrap();
-        assert!(name.starts_with(".#hostel-ephemeral-web-") && name.len() == 23 + 16, "{name}");
-        let copied = copy_tree(fd.as_fd(), &tree, &place, &Options::default()).unwrap();
-        assert_eq!(crate::sweep(&fs.at).unwrap(), 0);
-        assert!(place.is_dir());
-        drop(copied);
-        // A child that another test is just starting may have its descriptor for a moment.
-        for _ in 0..100 {
-            if crate::sweep(&fs.at).unwrap() == 1 {
-                break;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
-        assert!(!place.exists());
-    }
-}
-
-#[test]
 fn a_full_file_system_is_told_and_left_clean() {
     let scratch = Scratch::new("enospc");
     let from = scratch.path().join("from");

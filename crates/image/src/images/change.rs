@@ -23,8 +23,10 @@ pub struct Places<'a> {
     pub search: &'a [&'a Path],
     /// Where they are made.
     pub home: &'a Path,
-    /// Where settings files are, besides beside the image.
+    /// Where settings files and their drop-ins are, besides beside the image.
     pub settings: &'a [&'a Path],
+    /// Where a file of its name means that a machine starts with the host, if that is to follow its image.
+    pub autostart: Option<&'a Path>,
     /// Where the locks of trees are.
     pub locks: &'a Path,
 }
@@ -39,6 +41,7 @@ impl Places<'static> {
             search: PATHS.get_or_init(|| SEARCH.iter().map(Path::new).collect()),
             home: Path::new(HOME),
             settings: SETTINGS.get_or_init(|| [Path::new("/etc/systemd/nspawn"), Path::new("/run/systemd/nspawn")]),
+            autostart: None,
             locks: Path::new(locks::DIRECTORY),
         }
     }
@@ -62,6 +65,21 @@ pub fn refuse_taken(places: &Places<'_>, name: &MachineName) -> Result<()> {
     }
 }
 
+/// The image that a new one of this name in [`Places::home`] takes the place of. What is found after that stays: it has its
+/// name no more, and is perhaps the host's packages'.
+pub(crate) fn replaceable(places: &Places<'_>, name: &MachineName) -> Result<Option<Image>> {
+    let image = match find(name, places.search) {
+        Err(e) if matches!(e.cause, Cause::Said(_)) => return Ok(None),
+        other => other?,
+    };
+    let at = |directory: &Path| places.search.iter().position(|d| *d == directory);
+    if matches!((image.path.parent().and_then(at), at(places.home)), (Some(its), Some(home)) if its > home) {
+        return Ok(None);
+    }
+    refuse_vendor(&image, "replace image")?;
+    Ok(Some(image))
+}
+
 fn refuse_vendor(image: &Image, verb: &'static str) -> Result<()> {
     if image.path.starts_with("/usr") { Err(Cause::Why("what is below /usr is the host's packages'").on(verb, &image.path)) } else { Ok(()) }
 }
@@ -75,7 +93,7 @@ pub fn clone(places: &Places<'_>, old: &MachineName, new: &MachineName, progress
     }
     make_home(places.home)?;
     // Before the image: it must never be there without its settings.
-    let with = sidecars::copy(&sidecars::of(&image, places.settings), new.as_str())?;
+    let with = sidecars::copy(&sidecars::of(&image, places), new.as_str(), places.home)?;
     let options = Options { progress, ..Options::default() };
     let made = if image.is_directory() {
         let source = open::directory(&image.path)?;
@@ -141,12 +159,12 @@ pub fn rename(places: &Places<'_>, old: &MachineName, new: &MachineName) -> Resu
     refuse_vendor(&image, VERB)?;
     refuse_taken(places, new)?;
     let _lock = lock(places, &image)?;
-    let with = sidecars::of(&image, places.settings);
+    let with = sidecars::of(&image, places);
     sidecars::refuse_taken(&with, new.as_str())?;
     let extension = if image.path.extension().is_some_and(|e| e == "raw") && !image.is_directory() { ".raw" } else { "" };
     let target = image.path.with_file_name(format!("{new}{extension}"));
     // Both names of the settings, then the image, then one name less: whenever this is killed, the image has them.
-    sidecars::link(&with, new.as_str())?;
+    let linked = sidecars::link(&with, new.as_str())?;
     let movable = Movable::of(&image.path);
     let moved = match rustix::fs::renameat_with(CWD, &image.path, CWD, &target, RenameFlags::NOREPLACE) {
         // A file system without that flag; what is there now was asked above.
@@ -154,7 +172,10 @@ pub fn rename(places: &Places<'_>, old: &MachineName, new: &MachineName) -> Resu
         other => other,
     };
     drop(movable);
-    sidecars::unlink(&with, if moved.is_ok() { old.as_str() } else { new.as_str() });
+    match moved {
+        Ok(()) => sidecars::unlink(&with, old.as_str()),
+        Err(_) => sidecars::unlink(&linked, new.as_str()),
+    }
     match moved {
         Err(Errno::BUSY) => Err(Cause::Why("something is mounted on it").on(VERB, &image.path)),
         other => other.on(VERB, &image.path),
@@ -171,7 +192,7 @@ fn remove_image(places: &Places<'_>, image: &Image) -> Result<()> {
     const VERB: &str = "remove image";
     refuse_vendor(image, VERB)?;
     let _lock = lock(places, image)?;
-    let with = if image.is_hidden() { Vec::new() } else { sidecars::of(image, places.settings) };
+    let with = if image.is_hidden() { Vec::new() } else { sidecars::of(image, places) };
     let kind = FileType::from_raw_mode(rustix::fs::lstat(&image.path).on(VERB, &image.path)?.st_mode);
     if kind == FileType::Directory {
         if let Ok(dir) = usage::open(&image.path) {
@@ -190,6 +211,13 @@ fn remove_image(places: &Places<'_>, image: &Image) -> Result<()> {
     rustix::fs::unlink(&image.path).on(VERB, &image.path)?;
     sidecars::unlink(&with, &image.name);
     Ok(())
+}
+
+/// Forgets a name that nothing has any more: it starts with the host no longer, and with `settings` those go, too. The next of
+/// this name is another one.
+pub fn forget(places: &Places<'_>, name: &MachineName, settings: bool) {
+    let places = if settings { *places } else { Places { settings: &[], ..*places } };
+    sidecars::unlink(&sidecars::of_name(name.as_str(), &places), name.as_str());
 }
 
 /// Limits what the subvolume `name` may take; `None`: no limit.

@@ -24,8 +24,8 @@ use crate::error::On;
 use crate::open::{self, Kind};
 use crate::{Cause, Result};
 
-pub use change::{Cleaned, Places, clean, clone, lock, refuse_taken, remove, rename, set_limit};
-pub(crate) use change::{full, make_home};
+pub use change::{Cleaned, Places, clean, clone, forget, lock, refuse_taken, remove, rename, set_limit};
+pub(crate) use change::{full, make_home, replaceable};
 pub use read_only::set_read_only;
 pub use usage::of_tree;
 

@@ -1,3 +1,4 @@
+use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
@@ -21,7 +22,7 @@ impl Own {
     }
     fn with<T>(&self, home: &Path, run: impl FnOnce(&Places<'_>) -> T) -> T {
         let [_, vendor, etc, locks] = &self.paths;
-        run(&Places { search: &[home, vendor], home, settings: &[etc], locks })
+        run(&Places { search: &[home, vendor], home, settings: &[etc], autostart: Some(&etc.join("autostart")), locks })
     }
     fn run<T>(&self, run: impl FnOnce(&Places<'_>) -> T) -> T {
         self.with(&self.paths[0].clone(), run)
@@ -140,6 +141,58 @@ fn renames_with_everything_that_goes_along() {
     });
     assert!(own.scratch.path().join("precious/f").exists() && names(home).is_empty());
     assert_eq!(names(etc), ["blocked.nspawn"]);
+}
+
+#[test]
+fn dropins_and_the_list_of_those_to_start_follow_their_image() {
+    if !is_root() {
+        return;
+    }
+    let own = Own::new("dropins");
+    let [home, vendor, etc, _] = &own.paths;
+    sh(
+        r#"mkdir "$1"/a "$3"/v; cd "$2"; mkdir a.nspawn.d a.nspawn.d/sub autostart; echo x > a.nspawn.d/1.conf; chmod 600 a.nspawn.d/1.conf
+           ln -s /dev/null a.nspawn.d/2.conf; mkfifo a.nspawn.d/pipe; echo theirs > a.nspawn.d/3.conf; chown 65534:65533 a.nspawn.d/3.conf
+           touch autostart/a; echo v > "$3"/v.nspawn"#,
+        &[home, etc, vendor],
+    );
+    let files = |name: &str| names(&etc.join(format!("{name}.nspawn.d")));
+    own.run(|places| {
+        clone(places, &name("a"), &name("b"), None).unwrap();
+        assert_eq!(files("b"), ["1.conf", "2.conf", "3.conf"]);
+        let of = |file: &str| std::fs::symlink_metadata(etc.join("b.nspawn.d").join(file)).unwrap();
+        assert_eq!((of("1.conf").mode() & 0o7777, of("1.conf").uid()), (0o600, 0));
+        assert!(of("2.conf").is_symlink());
+        assert_eq!((of("3.conf").uid(), of("3.conf").gid()), (65534, 65533), "what was not trusted is not now");
+        assert_eq!(names(&etc.join("autostart")), ["a"], "a clone starts when it is told to");
+        // Not beside the original, where nobody looks for it.
+        clone(places, &name("v"), &name("w"), None).unwrap();
+        assert_eq!((std::fs::read(home.join("w.nspawn")).unwrap(), names(vendor)), (b"v\n".into(), vec!["v".into(), "v.nspawn".into()]));
+        remove(places, &name("w")).unwrap();
+        // What is in the way is not merged with.
+        std::fs::create_dir(etc.join("c.nspawn.d")).unwrap();
+        std::fs::write(etc.join("c.nspawn.d/1.conf"), "own").unwrap();
+        assert_eq!(rename(places, &name("a"), &name("c")).unwrap_err().cause, Cause::Os(Errno::EXIST));
+        assert_eq!((files("a").len(), files("c"), home.join("a").exists()), (5, vec!["1.conf".into()], true));
+        // A killed rename left second names; one killed earlier, half of them.
+        sh(r#"cd "$1"; mkdir d.nspawn.d .#hostel-import-d.nspawn.d; ln a.nspawn.d/* d.nspawn.d 2>/dev/null || :; touch .#hostel-import-d.nspawn.d/x"#, &[etc]);
+        rename(places, &name("a"), &name("d")).unwrap();
+        assert_eq!((files("d"), names(&etc.join("autostart"))), (vec!["1.conf".into(), "2.conf".into(), "3.conf".into(), "pipe".into()], vec!["d".into()]));
+        // A directory is no drop-in: it is somebody's own.
+        assert_eq!(files("a"), ["sub"]);
+        // The new name is on the list already.
+        std::fs::write(etc.join("autostart/e"), "").unwrap();
+        rename(places, &name("d"), &name("e")).unwrap();
+        assert_eq!((names(&etc.join("autostart")), files("e").len()), (vec!["e".into()], 4));
+        remove(places, &name("e")).unwrap();
+        remove(places, &name("b")).unwrap();
+        sh(r#"cd "$1"; touch autostart/x x.nspawn"#, &[etc]);
+        forget(places, &name("x"), false);
+        assert!(names(&etc.join("autostart")).is_empty() && etc.join("x.nspawn").exists());
+        forget(places, &name("x"), true);
+    });
+    assert_eq!((names(&etc.join("autostart")), names(home)), (vec![], vec![]));
+    assert_eq!(names(etc), ["a.nspawn.d", "autostart", "c.nspawn.d"]);
 }
 
 #[test]

@@ -14,7 +14,7 @@ fn with<T>(home: &Path, force: bool, run: impl FnOnce(&Options<'_>) -> T) -> T {
     let stop = AtomicBool::new(false);
     let locks = home.with_file_name("locks");
     let search: [&Path; 1] = [home];
-    let places = Places { search: &search, home, settings: &[], locks: &locks };
+    let places = Places { search: &search, home, settings: &[], autostart: None, locks: &locks };
     run(&Options { places, force, read_only: false, watch: Watch { progress: &|_| (), stop: &stop } })
 }
 
@@ -238,6 +238,30 @@ fn what_is_there_stays_until_there_is_something_in_its_place() {
 }
 
 #[test]
+fn what_is_only_hidden_by_the_new_one_stays() {
+    let scratch = Scratch::new("vendor");
+    let at = |name: &str| scratch.path().join(name);
+    let (first, home, vendor, dir) = (at("first"), at("home"), at("vendor"), at("dir"));
+    sh(
+        r#"mkdir -p "$1" "$2" "$3"/os "$4" "${1%/*}"/locks; echo vendor > "$3"/os/f; truncate -s 1M "$3"/disk.raw; echo new > "$4"/f; truncate -s 2M "$4".raw"#,
+        &[&first, &home, &vendor, &dir],
+    );
+    let (search, locks, stop) = ([first.as_path(), &home, &vendor], at("locks"), AtomicBool::new(false));
+    let places = Places { search: &search, home: &home, settings: &[], autostart: None, locks: &locks };
+    let options = Options { places, force: true, read_only: false, watch: Watch { progress: &|_| (), stop: &stop } };
+    directory(&dir, &name("os"), &options).unwrap();
+    raw(File::open(at("dir.raw")).unwrap(), &dir, &name("disk"), &options).unwrap();
+    assert_eq!(std::fs::read_to_string(vendor.join("os/f")).unwrap(), "vendor\n");
+    assert!(vendor.join("disk.raw").exists());
+    assert_eq!((std::fs::read_to_string(home.join("os/f")).unwrap(), names(&home)), ("new\n".into(), vec!["disk.raw".into(), "os".into()]));
+    // One that would hide the new one goes.
+    sh(r#"mkdir "$1"/os"#, &[&first]);
+    sh(r#"rm -r "$1"/os"#, &[&home]);
+    directory(&dir, &name("os"), &options).unwrap();
+    assert!(names(&first).is_empty() && home.join("os/f").exists());
+}
+
+#[test]
 fn full_disks_and_stops_leave_nothing() {
     let scratch = Scratch::new("fullimport");
     let archive = scratch.path().join("a.tar");
@@ -262,7 +286,7 @@ fn full_disks_and_stops_leave_nothing() {
     let home = fs.at.join("home");
     let stop = AtomicBool::new(false);
     let search: [&Path; 1] = [&home];
-    let places = Places { search: &search, home: &home, settings: &[], locks: &fs.at };
+    let places = Places { search: &search, home: &home, settings: &[], autostart: None, locks: &fs.at };
     let progress = |done: u64| stop.store(done > 3_000_000, std::sync::atomic::Ordering::Relaxed);
     let options = Options { places, force: false, read_only: false, watch: Watch { progress: &progress, stop: &stop } };
     let error = tar(File::open(&archive).unwrap(), &archive, &name("x"), &options).unwrap_err();

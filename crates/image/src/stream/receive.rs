@@ -1,6 +1,6 @@
 //! The end that writes a tree.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -10,7 +10,7 @@ use hostel_sys::tree::openat2;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
-use super::{ATTRIBUTE_MAX, DATA, DATA_END, DEPTH, DIRECTORY, END, FIFO, FILE, LINK, Meta, NAME_MAX, PIECE, TARGET_MAX, UP, cut};
+use super::{ATTRIBUTE_MAX, DATA, DATA_END, DEPTH, DIRECTORY, END, FIFO, FILE, LINK, Meta, NAME_MAX, PIECE, TARGET_MAX, UNSIZED_MAX, UP, cut};
 use crate::error::On;
 use crate::{Cause, Result, partial, remove, walk};
 
@@ -258,14 +258,18 @@ impl Receiver<'_> {
     }
 
     fn contents(&mut self, file: BorrowedFd<'_>, size: u64) -> Outcome<()> {
+        let most = if size == 0 { UNSIZED_MAX } else { size };
         loop {
             match self.byte()? {
-                DATA_END => return Ok(rustix::fs::ftruncate(file, size)?),
+                DATA_END => match self.number()? {
+                    end if end <= most => return Ok(rustix::fs::ftruncate(file, end)?),
+                    _ => return Err(DAMAGED),
+                },
                 DATA => {}
                 _ => return Err(DAMAGED),
             }
             let (mut at, length) = (self.number()?, self.length(PIECE)?);
-            if at.checked_add(length as u64).is_none_or(|end| end > size) {
+            if at.checked_add(length as u64).is_none_or(|end| end > most) {
                 return Err(DAMAGED);
             }
             let mut buffer = std::mem::take(&mut self.buffer);
@@ -293,13 +297,7 @@ impl Receiver<'_> {
         self.placed(name, |this, name| {
             let dir = this.here().0;
             rustix::fs::symlinkat(&target, dir, name)?;
-            let own = |id: u32| (id != u32::MAX).then_some(id);
-            match rustix::fs::chownat(dir, name, own(meta.uid).map(Uid::from_raw), own(meta.gid).map(Gid::from_raw), AtFlags::SYMLINK_NOFOLLOW) {
-                // No such id here: a link's owner hardly matters.
-                Err(Errno::INVAL | Errno::OVERFLOW) => {}
-                other => other?,
-            }
-            Ok(rustix::fs::utimensat(dir, name, &times(&meta), AtFlags::SYMLINK_NOFOLLOW)?)
+            finish_link(dir, name, &target, &meta)
         })
     }
 
@@ -366,6 +364,25 @@ fn open_directory(dir: BorrowedFd<'_>, name: &CString) -> Outcome<OwnedFd> {
         Err(Errno::LOOP | Errno::NOTDIR) => Err(Cause::Why("something that is no directory is in its place")),
         other => Ok(other?),
     }
+}
+
+/// Gives a link that was just made its owner and time, by descriptor: who may write in `dir` can have exchanged it.
+pub(super) fn finish_link(dir: BorrowedFd<'_>, name: &CStr, target: &CStr, meta: &Meta) -> Outcome<()> {
+    let link = rustix::fs::openat(dir, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    let stat = rustix::fs::fstat(&link)?;
+    let is_made = FileType::from_raw_mode(stat.st_mode) == FileType::Symlink
+        && stat.st_nlink == 1
+        && rustix::fs::readlinkat(&link, c"", Vec::new())?.as_c_str() == target;
+    if !is_made {
+        return Err(Cause::Why("somebody put something else in its place"));
+    }
+    let own = |id: u32| (id != u32::MAX).then_some(id);
+    match rustix::fs::chownat(&link, c"", own(meta.uid).map(Uid::from_raw), own(meta.gid).map(Gid::from_raw), AtFlags::EMPTY_PATH) {
+        // No such id here: a link's owner hardly matters.
+        Err(Errno::INVAL | Errno::OVERFLOW) => {}
+        other => other?,
+    }
+    Ok(rustix::fs::utimensat(&link, c"", &times(meta), AtFlags::EMPTY_PATH)?)
 }
 
 /// Owner and group. An id that there is not here becomes root's.

@@ -10,7 +10,7 @@ use hostel_sys::tree::openat2;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, SeekFrom, Stat};
 use rustix::io::Errno;
 
-use super::{ATTRIBUTE_MAX, DATA, DATA_END, DEPTH, DIRECTORY, END, FIFO, FILE, LINK, Meta, NAME_MAX, PIECE, UP, cut};
+use super::{ATTRIBUTE_MAX, DATA, DATA_END, DEPTH, DIRECTORY, END, FIFO, FILE, LINK, Meta, NAME_MAX, PIECE, UNSIZED_MAX, UP, cut};
 use crate::error::On;
 use crate::{Cause, Error, Result, inroot, walk};
 
@@ -198,40 +198,60 @@ impl Sender<'_> {
             this.attributes(file.as_fd())?;
             let size = u64::try_from(stat.st_size).unwrap_or(0);
             this.raw(&size.to_le_bytes())?;
-            this.contents(file.as_fd(), size)?;
-            this.raw(&[DATA_END])
+            let end = if size == 0 { this.unsized_contents(file.as_fd()) } else { this.contents(file.as_fd(), size) }?;
+            this.raw(&[DATA_END])?;
+            this.raw(&end.to_le_bytes())
         };
         send(self).on("read", &self.path)
     }
 
-    /// Its data without its holes, up to the size it had: a file that goes on growing is not followed.
-    fn contents(&mut self, file: BorrowedFd<'_>, size: u64) -> std::result::Result<(), Cause> {
+    /// Its data without its holes, up to the size it had: a file that goes on growing is not followed. Returns where it ends:
+    /// one that was cut short meanwhile, or that says a page and has a word (sysfs), earlier than it said.
+    fn contents(&mut self, file: BorrowedFd<'_>, size: u64) -> std::result::Result<u64, Cause> {
         let mut at = 0;
         while at < size {
             let (start, end) = match rustix::fs::seek(file, SeekFrom::Data(at)) {
                 Ok(start) => (start, rustix::fs::seek(file, SeekFrom::Hole(start))?.min(size)),
-                Err(Errno::NXIO) => return Ok(()),
-                // A file system that knows no holes, and the files of /proc.
+                Err(Errno::NXIO) => return Ok(size),
+                // A file system that knows no holes.
                 Err(_) => (at, size),
             };
             at = start;
             while at < end {
-                self.buffer.resize(PIECE, 0);
-                let wanted = usize::try_from(end - at).unwrap_or(PIECE).min(PIECE);
-                let n = match rustix::io::pread(file, &mut self.buffer[..wanted], at) {
-                    Ok(0) => return Ok(()),
-                    Ok(n) => n,
-                    Err(Errno::INTR) => continue,
-                    Err(e) => return Err(e.into()),
-                };
-                self.raw(&[DATA])?;
-                self.raw(&at.to_le_bytes())?;
-                self.raw(&(n as u32).to_le_bytes())?;
-                self.out.write_all(&self.buffer[..n]).map_err(|e| cut(&e))?;
-                at += n as u64;
+                match self.piece(file, at, end)? {
+                    0 => return Ok(at),
+                    n => at += n,
+                }
             }
         }
-        Ok(())
+        Ok(size)
+    }
+
+    /// All there is in a file that says it is empty, as those of /proc do that are made when they are read.
+    fn unsized_contents(&mut self, file: BorrowedFd<'_>) -> std::result::Result<u64, Cause> {
+        let mut at = 0;
+        while at < UNSIZED_MAX {
+            match self.piece(file, at, UNSIZED_MAX)? {
+                0 => return Ok(at),
+                n => at += n,
+            }
+        }
+        // One that was empty and is being written is cut somewhere in any case.
+        if rustix::fs::fstat(file)?.st_size > 0 { Ok(at) } else { Err(Cause::Why("it does not say how large it is, and has no end")) }
+    }
+
+    /// Sends what can be read at once between `at` and `end`; returns how much that was.
+    fn piece(&mut self, file: BorrowedFd<'_>, at: u64, end: u64) -> std::result::Result<u64, Cause> {
+        self.buffer.resize(PIECE, 0);
+        let wanted = usize::try_from(end - at).unwrap_or(PIECE).min(PIECE);
+        let n = rustix::io::retry_on_intr(|| rustix::io::pread(file, &mut self.buffer[..wanted], at))?;
+        if n > 0 {
+            self.raw(&[DATA])?;
+            self.raw(&at.to_le_bytes())?;
+            self.raw(&(n as u32).to_le_bytes())?;
+            self.out.write_all(&self.buffer[..n]).map_err(|e| cut(&e))?;
+        }
+        Ok(n as u64)
     }
 
     fn link(&mut self, dir: BorrowedFd<'_>, name: &CStr, told: &CStr) -> std::result::Result<(), Cause> {

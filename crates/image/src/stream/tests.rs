@@ -1,4 +1,4 @@
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -162,5 +162,65 @@ fn cut_and_damaged_streams() {
         assert!(error.to_string().contains("damaged"), "{evil:?}: {error}");
     }
     assert_eq!(std::fs::read_dir(&top).unwrap().count(), 2);
+    std::fs::remove_dir_all(top).unwrap();
+}
+
+#[test]
+fn files_that_lie_about_their_size_arrive_whole() {
+    let top = scratch("lies");
+    std::fs::write(top.join("empty"), "").unwrap();
+    // Without a size; a page by its word, and less in it; really empty.
+    let honest = top.join("empty");
+    let mut paths = vec![Path::new("/proc/version"), Path::new("/proc/self/limits"), &honest];
+    paths.extend([Path::new("/sys/kernel/mm/transparent_hugepage/enabled"), Path::new("/sys/power/state")].into_iter().filter(|p| p.exists()));
+    for (n, path) in paths.into_iter().enumerate() {
+        got(&sent(path), &top, &format!("copy{n}"), false, true).unwrap();
+        assert_eq!(std::fs::read(top.join(format!("copy{n}"))).unwrap(), std::fs::read(path).unwrap(), "{}", path.display());
+    }
+    assert!(!std::fs::read(top.join("copy1")).unwrap().is_empty());
+    // Without a size and without an end.
+    let endless = Path::new("/proc/self/pagemap");
+    let error = send(&Source::open(endless, false).unwrap(), endless, &mut std::io::sink()).unwrap_err();
+    assert!(error.to_string().ends_with("it does not say how large it is, and has no end"), "{error}");
+    // The receiver believes no end that is beyond what the size allows.
+    let text = top.join("text");
+    std::fs::write(&text, "1234").unwrap();
+    let bytes = sent(&text);
+    let end = bytes.len() - 9 - 8;
+    assert_eq!(bytes[end..end + 8], 4u64.to_le_bytes());
+    for (told, fine) in [(2u64, true), (4, true), (5, false), (u64::MAX, false)] {
+        let mut forged = bytes.clone();
+        forged[end..end + 8].copy_from_slice(&told.to_le_bytes());
+        let done = got(&forged, &top, "forged", true, true);
+        assert_eq!(done.is_ok(), fine, "{told}: {done:?}");
+    }
+    std::fs::remove_dir_all(top).unwrap();
+}
+
+#[test]
+fn what_takes_the_place_of_a_new_link_keeps_its_owner() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let top = scratch("linkswap");
+    let dir = open::directory(&top).unwrap();
+    let meta = Meta { mode: 0o777, uid: 65534, gid: 65534, seconds: 1, nanoseconds: 0 };
+    let finish = |name: &CStr| receive::finish_link(dir.as_fd(), name, c"target", &meta);
+    symlink("target", top.join("own")).unwrap();
+    finish(c"own").unwrap();
+    let own = std::fs::symlink_metadata(top.join("own")).unwrap();
+    assert_eq!((own.uid(), own.gid(), own.mtime()), (65534, 65534, 1));
+    // A file, a directory, another link, a link that has another name, too.
+    std::fs::write(top.join("file"), "x").unwrap();
+    std::fs::create_dir(top.join("dir")).unwrap();
+    symlink("elsewhere", top.join("other")).unwrap();
+    symlink("target", top.join("first")).unwrap();
+    std::fs::hard_link(top.join("first"), top.join("second")).unwrap();
+    for name in [c"file", c"dir", c"other", c"second"] {
+        assert!(finish(name).is_err(), "{name:?}");
+        let stat = std::fs::symlink_metadata(top.join(name.to_str().unwrap())).unwrap();
+        assert!(stat.uid() == 0 && stat.mtime() > 1, "{name:?}");
+    }
+    assert!(finish(c"none").is_err());
     std::fs::remove_dir_all(top).unwrap();
 }

@@ -298,7 +298,7 @@ fn hostile_archives() {
     let stop = AtomicBool::new(false);
     let search: [&Path; 1] = [&home];
     let options = Options {
-        places: Places { search: &search, home: &home, settings: &[], locks: &locks },
+        places: Places { search: &search, home: &home, settings: &[], autostart: None, locks: &locks },
         force: false,
         read_only: false,
         watch: Watch { progress: &|_| (), stop: &stop },

@@ -5,7 +5,7 @@
 //! ```text
 //!   {   JSON, as in varlink:   {"method":"io.hostel.Machine.Stop","parameters":{…}}            client → supervisor
 //!                              {"parameters":{…}}  {"error":"io.hostel.Machine.…","parameters":{"message":…}}   ←
-//!                              {"continues":true,"parameters":{"event":{…}}}  later news, after Console or Stop ←
+//!                              {"continues":true,"parameters":{"event":{…}}}  later news, after Console, Stop or Listen ←
 //!   D   the rest is console data                                                               both ways
 //!   L   8 bytes, big-endian: how many bytes of console data this client was too slow for; then as D     ←
 //! ```
@@ -76,6 +76,8 @@ pub enum Request {
     Resize(Window),
     /// `SetDesired`: only note what should become of it.
     SetDesired(SetDesired),
+    /// `Listen`: answered with [`Status`]; every [`Event`] from now on follows.
+    Listen,
 }
 
 /// Parameters of `Stop`.
@@ -148,13 +150,14 @@ impl Request {
             Request::Console(_) => "Console",
             Request::Resize(_) => "Resize",
             Request::SetDesired(_) => "SetDesired",
+            Request::Listen => "Listen",
         };
         format!("{INTERFACE}{name}")
     }
 
     fn to_json(&self) -> Vec<u8> {
         let parameters = match self {
-            Request::Ping | Request::Status | Request::Reboot => Ok(Value::Object(serde_json::Map::new())),
+            Request::Ping | Request::Status | Request::Reboot | Request::Listen => Ok(Value::Object(serde_json::Map::new())),
             Request::Stop(p) => serde_json::to_value(p),
             Request::Kill(p) => serde_json::to_value(p),
             Request::Console(p) => serde_json::to_value(p),
@@ -188,6 +191,7 @@ impl Request {
             "Console" => Request::Console(read(parameters)?),
             "Resize" => Request::Resize(read(parameters)?),
             "SetDesired" => Request::SetDesired(read(parameters)?),
+            "Listen" => Request::Listen,
             _ => return Err(Refusal::new(Refusal::NO_METHOD, "there is no such method")),
         })
     }
@@ -264,6 +268,8 @@ pub enum State {
 pub enum Event {
     /// PID 1 is dead.
     Ended(Ended),
+    /// The payload said `READY=1`.
+    Ready,
 }
 
 /// How a machine ended.
@@ -282,4 +288,6 @@ pub struct Ended {
     pub timed_out: bool,
     /// It is started again.
     pub reboots: bool,
+    /// What the supervisor's own exit status is, unless the machine is started again: as a shell says it.
+    pub status: Option<u8>,
 }

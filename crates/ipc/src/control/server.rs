@@ -22,7 +22,7 @@ const BACKLOG: i32 = 16;
 struct Client {
     id: u32,
     fd: OwnedFd,
-    /// Wants [`Event::Ended`].
+    /// Wants every [`Event`].
     listens: bool,
     console: Option<Visit>,
 }
@@ -158,8 +158,8 @@ impl Server {
         }
     }
 
-    /// From now on client `id` hears how the machine ends.
-    pub fn listen_for_end(&mut self, id: u32) {
+    /// From now on client `id` hears what happens to the machine, its end above all.
+    pub fn listen(&mut self, id: u32) {
         if let Some(client) = self.client(id) {
             client.listens = true;
         }

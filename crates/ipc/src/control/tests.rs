@@ -249,7 +249,7 @@ fn the_end_is_announced_to_who_asked() {
     let mut server = Server::bind(dir.1.as_fd()).unwrap();
     let (asked, other) = (Connection::connect(dir.1.as_fd(), LONG).unwrap(), Connection::connect(dir.1.as_fd(), LONG).unwrap());
     serve(&mut server);
-    server.listen_for_end(0);
+    server.listen(0);
     let event = Event::Ended(Ended { code: Some(3), timed_out: true, ..Ended::default() });
     server.announce(&event);
     assert_eq!(receive(&asked).unwrap(), format!("{:?}", Received::Event(event)));

@@ -94,7 +94,7 @@ impl Draft<'_> {
     pub(super) fn bundle_privileges(&mut self) {
         let Some(exact) = self.spec.process.exact.as_mut().filter(|_| self.spec.bundle.is_some()) else { return };
         for set in [&mut exact.effective, &mut exact.permitted] {
-            *set = set.or(self.added).without(self.spec.security.dropped);
+            *set = set.or(self.spec.security.added).without(self.spec.security.dropped);
         }
         exact.inheritable = exact.inheritable.or(self.spec.process.ambient).without(self.spec.security.dropped);
         exact.permitted = exact.permitted.or(self.spec.process.ambient).without(self.spec.security.dropped);

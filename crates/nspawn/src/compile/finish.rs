@@ -30,9 +30,12 @@ impl Draft<'_> {
 
     pub(super) fn finish(mut self, payload: &[OsString]) -> Result<MachineSpec, UsageError> {
         self.environment()?;
+        self.check_cleanup()?;
         self.decide_payload(payload)?;
         self.decide_tree()?;
+        self.decide_network()?;
         self.decide_users()?;
+        self.check_bound_users()?;
         self.decide_privileges()?;
         if let Some(slice) = self.slice.take() {
             self.notice(format!("--slice={slice} has no effect: the machine has a cgroup of its own"));
@@ -56,25 +59,35 @@ impl Draft<'_> {
         }
         self.spec.root.keep_tmp = env.flag("SYSTEMD_NSPAWN_TMPFS_TMP")? == Some(false);
         self.spec.root.skip_os_release_check = env.flag("SYSTEMD_NSPAWN_CHECK_OS_RELEASE")? == Some(false);
-        if env.flag("SYSTEMD_SECCOMP")? == Some(false) {
-            self.spec.security.syscalls = SyscallFilter::Off;
-        }
+        self.spec.root.unlocked = env.flag("SYSTEMD_NSPAWN_LOCK")? == Some(false);
+        self.spec.security.suppress_sync |= env.flag("SYSTEMD_SUPPRESS_SYNC")? == Some(true);
+        self.without_filter()?;
         self.api_writable()?;
-        if env.text("SYSTEMD_NSPAWN_NETWORK_MAC")?.is_some() && !self.spec.network.veth.is_empty() {
-            return Err(UsageError::NotYet {
-                what: "$SYSTEMD_NSPAWN_NETWORK_MAC".to_owned(),
-                reason: "unset it: the address is derived from the machine's name",
-            });
-        }
+        self.hardware_address()?;
         for (name, when, text) in [
             ("SYSTEMD_NSPAWN_USE_CGNS", false, "the machine has its own cgroup namespace all the same"),
-            ("SYSTEMD_NSPAWN_LOCK", false, "the tree is locked all the same"),
             ("SYSTEMD_LOG_SECCOMP", true, "violations are not logged yet"),
-            ("SYSTEMD_SUPPRESS_SYNC", true, "sync(2) and its like still write"),
         ] {
             if env.flag(name)? == Some(when) {
                 self.notice(format!("${name} has no effect: {text}"));
             }
+        }
+        Ok(())
+    }
+
+    fn check_cleanup(&self) -> Result<(), UsageError> {
+        if !self.cleanup {
+            return Ok(());
+        }
+        if self.ephemeral {
+            return Err(UsageError::Conflict {
+                first: "--cleanup",
+                second: "--ephemeral",
+                why: "a throw-away machine has a name of its own each time",
+            });
+        }
+        if self.spec.identity.name.is_none() && self.directory.is_none() && self.image.is_none() {
+            return Err(UsageError::Request { what: "clean up", why: "nothing says which machine", hint: Some(Hint::GiveName) });
         }
         Ok(())
     }
@@ -93,6 +106,23 @@ impl Draft<'_> {
             if env.flag(name)? == Some(true) {
                 *own = false;
             }
+        }
+        Ok(())
+    }
+
+    fn without_filter(&mut self) -> Result<(), UsageError> {
+        const NAME: &str = "SYSTEMD_SECCOMP";
+        if self.env.flag(NAME)? != Some(false) {
+            return Ok(());
+        }
+        let security = &mut self.spec.security;
+        security.syscalls = SyscallFilter::Off;
+        if security.address_families.is_some() {
+            // a restriction must not be ignored
+            return Err(UsageError::variable(NAME, "0", "--restrict-address-families= needs a filter"));
+        }
+        if std::mem::take(&mut security.suppress_sync) {
+            self.notice("--suppress-sync=yes has no effect: it needs a system call filter".to_owned());
         }
         Ok(())
     }
@@ -249,7 +279,7 @@ impl Draft<'_> {
 
     fn decide_privileges(&mut self) -> Result<(), UsageError> {
         let security = &mut self.spec.security;
-        security.bounding = security.bounding.or(self.added);
+        security.bounding = security.bounding.or(security.added);
         self.bundle_privileges();
         let security = &self.spec.security;
         if !self.ambient_given {
@@ -265,8 +295,8 @@ impl Draft<'_> {
         // as `adjust_net_caps` will have it
         let reachable = match (self.spec.network.mode, self.spec.namespaces.user) {
             (NetworkMode::Private, _) => security.bounding.or(CapSet::of(&[CapName::NET_ADMIN])),
-            (NetworkMode::Host, UserNamespace::Host) => security.bounding,
-            (NetworkMode::Host, _) => security.bounding.without(CapSet::of(&[CapName::NET_BIND_SERVICE])),
+            (_, UserNamespace::Host) => security.bounding,
+            _ => security.bounding.without(CapSet::of(&[CapName::NET_BIND_SERVICE])),
         }
         .without(security.dropped);
         if self.spec.process.ambient.without(reachable) != CapSet::EMPTY {

@@ -1,6 +1,6 @@
 //! /etc/resolv.conf, /etc/localtime, the journal and the console.
 
-use hostel_spec::{ConsoleMode, ResolvConf, Timezone};
+use hostel_spec::{ConsoleMode, LinkJournal, ResolvConf, Timezone};
 
 use super::{Choice, Draft, choose};
 use crate::Action;
@@ -73,15 +73,26 @@ impl Draft<'_> {
         self.spec.console = ConsoleMode::Pipe;
     }
 
-    /// `no` is what happens; `auto` and `try-…` allow for it; `guest` and `host` insist on what is not built.
     pub(super) fn link_journal(&mut self, row: &OptionRow, value: &str) -> Result<(), UsageError> {
-        match value {
-            "no" => {}
-            "auto" | "try-guest" | "try-host" => self.notice(format!("--link-journal={value} has no effect yet: the journal stays in the machine")),
-            "guest" | "host" => {
-                return Err(UsageError::NotYet { what: format!("--link-journal={value}"), reason: "try-guest and try-host go on without" });
-            }
+        self.spec.integration.journal = match value {
+            "no" => LinkJournal::No,
+            "auto" => LinkJournal::Auto,
+            "guest" => LinkJournal::Guest,
+            "try-guest" => LinkJournal::TryGuest,
+            "host" => LinkJournal::Host,
+            "try-host" => LinkJournal::TryHost,
             _ => return Err(UsageError::value(row, value, "it is none of no, auto, guest, try-guest, host, try-host")),
+        };
+        Ok(())
+    }
+
+    /// Parameters of an escape sequence that sets a background, as `44` or `48;2;0;0;90`.
+    pub(super) fn background(&mut self, row: &OptionRow, value: &str) -> Result<(), UsageError> {
+        if value.len() > 64 || !value.bytes().all(|b| b.is_ascii_digit() || b == b';') {
+            return Err(UsageError::value(row, value, "it is no colour as in 44 or 48;2;0;0;90"));
+        }
+        if !value.is_empty() {
+            self.notice(format!("--background={value} has no effect: the terminal keeps its colours"));
         }
         Ok(())
     }

@@ -1,10 +1,13 @@
 //! From what was written to what the machine should be: each option checked in order, then all of them together.
 
+mod bind_user;
 mod bundle;
+mod credentials;
 mod finish;
 mod image;
 mod integration;
 mod mounts;
+mod network;
 mod process;
 mod resources;
 mod security;
@@ -14,8 +17,8 @@ mod users;
 use std::path::PathBuf;
 
 use hostel_spec::{
-    CapSet, ConsoleMode, Ephemeral, Identity, Integration, Lifecycle, MachineSpec, Namespaces, Network, NetworkMode, Ownership, Payload, ProcessSpec,
-    ResolvConf, Resources, Root, Security, SyscallFilter, Timezone, TreeSource, Volatile,
+    CapSet, ConsoleMode, Ephemeral, Identity, Integration, Lifecycle, LinkJournal, MachineSpec, Namespaces, Network, NetworkMode, Ownership, Payload,
+    ProcessSpec, ResolvConf, Resources, Root, Security, SyscallFilter, Timezone, TreeSource, Volatile,
 };
 use hostel_unit::boolean;
 
@@ -54,7 +57,9 @@ pub fn compile_over(doc: &Doc, env: &Environment, base: Option<MachineSpec>) -> 
     if let Some(error) = &doc.stopped {
         return Err(error.clone());
     }
-    draft.finish(&doc.payload).map(|spec| Action::Run(Box::new(spec)))
+    let cleanup = draft.cleanup;
+    let spec = Box::new(draft.finish(&doc.payload)?);
+    Ok(if cleanup { Action::Cleanup(spec) } else { Action::Run(spec) })
 }
 
 /// The machine of a bare `systemd-nspawn` in `tree`: what every option starts from.
@@ -70,6 +75,8 @@ pub fn default_spec(tree: TreeSource) -> MachineSpec {
             upper: None,
             keep_tmp: false,
             skip_os_release_check: false,
+            unlocked: false,
+            pivot: None,
             image: hostel_spec::ImageOptions::default(),
         },
         payload: Payload::Command,
@@ -78,15 +85,21 @@ pub fn default_spec(tree: TreeSource) -> MachineSpec {
         network: Network::default(),
         security: Security {
             bounding: CapSet::NSPAWN,
+            added: CapSet::EMPTY,
             adjust_net_caps: true,
             dropped: CapSet::EMPTY,
             syscalls: SyscallFilter::Nspawn(Vec::new()),
             api_writable: false,
+            suppress_sync: false,
+            address_families: None,
+            selinux_files: None,
         },
         mounts: Vec::new(),
         resources: Resources::default(),
         console: ConsoleMode::Auto,
-        integration: Integration { resolv_conf: ResolvConf::Auto, timezone: Timezone::Auto },
+        integration: Integration { resolv_conf: ResolvConf::Auto, timezone: Timezone::Auto, journal: LinkJournal::Auto },
+        bind_users: hostel_spec::BindUsers::default(),
+        credentials: Vec::new(),
         lifecycle: Lifecycle { nspawn_exit_status: true, ..Lifecycle::default() },
         notices: Vec::new(),
         bundle: None,
@@ -103,11 +116,11 @@ pub(crate) struct Draft<'e> {
     ephemeral: bool,
     boot: bool,
     as_pid2: bool,
-    added: CapSet,
     ambient_given: bool,
     ownership: Option<Ownership>,
     slice: Option<String>,
     settings: Option<Mode>,
+    cleanup: bool,
 }
 
 impl<'e> Draft<'e> {
@@ -121,27 +134,30 @@ impl<'e> Draft<'e> {
             ephemeral: false,
             boot: false,
             as_pid2: false,
-            added: CapSet::EMPTY,
             ambient_given: false,
             ownership: None,
             slice: None,
             settings: None,
+            cleanup: false,
         }
     }
 
     /// One option. `Some` when it asks for something to be shown instead of a machine.
     pub(crate) fn apply(&mut self, entry: &Entry) -> Result<Option<Action>, UsageError> {
         let row = entry.row;
-        if let Status::NotYet(reason) = row.status {
-            return Err(UsageError::NotYet { what: row.name(), reason });
+        match row.status {
+            Status::NotYet(reason) => return Err(UsageError::NotYet { what: row.name(), reason }),
+            Status::Never(reason) => return Err(UsageError::Never { what: row.name(), reason }),
+            Status::Built | Status::Partly(_) => {}
         }
         self.beside_bundle(entry)?;
         let value = entry.value.as_deref().unwrap_or_default();
         match row.id {
             Id::Help => return Ok(Some(Action::Help)),
             Id::Version => return Ok(Some(Action::Version)),
-            Id::NoPager | Id::NoAskPassword | Id::System | Id::DumpDoc => {}
+            Id::NoPager | Id::System | Id::DumpDoc => {}
             Id::Quiet => self.spec.lifecycle.quiet = true,
+            Id::Cleanup => self.cleanup = true,
             Id::Settings => self.settings = Some(settings(row, value)?),
 
             Id::Directory => self.directory = self.tree_path(row, value)?,
@@ -149,10 +165,12 @@ impl<'e> Draft<'e> {
             Id::Ephemeral => self.ephemeral = switch(entry)?,
             Id::Image => self.image(row, value)?,
             Id::OciBundle => self.oci_bundle(entry, value)?,
+            Id::NoAskPassword => self.spec.root.image.no_ask_password = true,
             Id::ImagePolicy => self.image_policy(row, value)?,
             Id::RootHash => self.root_hash(row, value)?,
             Id::RootHashSig => self.root_hash_sig(row, value)?,
             Id::VerityData => self.verity_data(row, value)?,
+            Id::PivotRoot => self.spec.root.pivot = tree::pivot_root(row, value)?,
             Id::ReadOnly => self.spec.root.read_only = switch(entry)?,
             Id::Volatile => return self.volatile(row, entry.value.as_deref()),
 
@@ -163,7 +181,7 @@ impl<'e> Draft<'e> {
             Id::Uid | Id::UserScope => self.spec.process.user = Some(process::user(row, entry.value.as_deref())?),
             Id::KillSignal => return self.kill_signal(row, value),
             Id::NotifyReady => self.spec.lifecycle.notify_ready = yes_no(row, value)?,
-            Id::SuppressSync => refuse_yes(row, value, "sync(2) and its like still write")?,
+            Id::SuppressSync => self.spec.security.suppress_sync = yes_no(row, value)?,
             Id::Rlimit => return self.rlimit(row, value),
             Id::OomScoreAdjust => self.spec.process.oom_score_adjust = Some(process::oom_score(row, value)?),
             Id::CpuAffinity => self.spec.process.cpu_affinity = process::cpu_affinity(row, value)?,
@@ -188,10 +206,21 @@ impl<'e> Draft<'e> {
             Id::PrivateNetwork | Id::NetworkVeth if !switch(entry)? => {}
             Id::PrivateNetwork => self.spec.network.mode = NetworkMode::Private,
             Id::NetworkVeth => self.network_veth(),
+            Id::NetworkVethExtra => self.network_veth_extra(row, value)?,
+            Id::NetworkBridge => self.network_bridge(row, value)?,
+            Id::NetworkZone => self.network_zone(row, value)?,
+            Id::NetworkMacvlan | Id::NetworkIpvlan | Id::NetworkInterface => self.network_link(row, value)?,
+            Id::NetworkNamespacePath => self.network_namespace(row, value)?,
+            Id::Port => self.port(row, value)?,
+            Id::NetworkConfig => return self.network_config(row, value),
+            Id::NetworkPool => self.network_pool(row, value)?,
 
             Id::Capability | Id::DropCapability | Id::AmbientCapability => return self.capability(row, value),
             Id::NoNewPrivileges => self.spec.process.no_new_privileges = yes_no(row, value)?,
             Id::SystemCallFilter => self.system_call_filter(row, value)?,
+            Id::RestrictAddressFamilies => self.address_families(row, value)?,
+            Id::SelinuxContext => self.spec.process.selinux_label = security::label(row, value)?,
+            Id::SelinuxApifsContext => self.spec.security.selinux_files = security::label(row, value)?,
 
             Id::Bind | Id::BindRo => self.spec.mounts.push(mounts::bind(row, value, &self.env.cwd)?),
             Id::Inaccessible => self.spec.mounts.push(mounts::inaccessible(row, value)?),
@@ -204,7 +233,13 @@ impl<'e> Draft<'e> {
             Id::LinkJournalShort => self.link_journal(row, "try-guest")?,
             Id::Console => return self.console(row, value),
             Id::Pipe => self.pipe(),
+            Id::Background => self.background(row, value)?,
             Id::ShareSystem => self.share_system(),
+            Id::BindUser => self.bind_user(row, value)?,
+            Id::BindUserShell => self.bind_user_shell(row, value)?,
+            Id::BindUserGroup => self.bind_user_group(row, value)?,
+            Id::SetCredential => self.set_credential(row, value)?,
+            Id::LoadCredential => self.load_credential(row, value)?,
 
             // every other row is NotYet, which a test checks; a row whose arm was forgotten is refused, not ignored
             _ => return Err(UsageError::NotYet { what: row.name(), reason: "it has no arm in the compiler" }),
@@ -235,14 +270,6 @@ fn switch(entry: &Entry) -> Result<bool, UsageError> {
 
 fn yes_no(row: &OptionRow, value: &str) -> Result<bool, UsageError> {
     boolean(value).map_err(|e| UsageError::value(row, value, e.why))
-}
-
-/// For switches whose `no` is what happens anyway and whose `yes` is not built.
-fn refuse_yes(row: &OptionRow, value: &str, reason: &'static str) -> Result<(), UsageError> {
-    match yes_no(row, value)? {
-        false => Ok(()),
-        true => Err(UsageError::NotYet { what: format!("{}{value}", row.name()), reason }),
-    }
 }
 
 /// A value out of a table of words; `help` prints them.

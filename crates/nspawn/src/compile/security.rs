@@ -1,6 +1,6 @@
 //! Capabilities and system calls.
 
-use hostel_spec::{CapName, CapSet, Hint, SyscallFilter, SyscallRule};
+use hostel_spec::{AddressFamilies, CapName, CapSet, Hint, SyscallFilter, SyscallRule};
 use hostel_unit::{WordRules, first_word, words};
 
 use super::{Draft, lines};
@@ -29,7 +29,7 @@ impl Draft<'_> {
             }
         }
         let target = match row.id {
-            OptionId::Capability => &mut self.added,
+            OptionId::Capability => &mut self.spec.security.added,
             OptionId::DropCapability => &mut self.spec.security.dropped,
             _ => {
                 self.ambient_given = true;
@@ -38,6 +38,34 @@ impl Draft<'_> {
         };
         *target = target.or(set);
         Ok(None)
+    }
+
+    /// As systemd: the first value says whether the list allows or forbids, later ones of the other kind take out of it.
+    pub(super) fn address_families(&mut self, row: &OptionRow, value: &str) -> Result<(), UsageError> {
+        let current = &mut self.spec.security.address_families;
+        if value.is_empty() {
+            *current = None;
+            return Ok(());
+        }
+        if value == "none" {
+            *current = Some(AddressFamilies { allow: true, families: Vec::new() });
+            return Ok(());
+        }
+        let (allow, list) = value.strip_prefix('~').map_or((true, value), |list| (false, list));
+        let names = words(list, WordRules::UNIT).map_err(|e| UsageError::value(row, value, e.why))?;
+        let mut numbers = Vec::with_capacity(names.len());
+        for name in &names {
+            let known = AddressFamilies::number(name);
+            numbers.push(known.ok_or_else(|| UsageError::value(row, value, format!("there is no address family {}", hostel_unit::printable(name))))?);
+        }
+        let current = current.get_or_insert(AddressFamilies { allow, families: Vec::new() });
+        for number in numbers {
+            current.families.retain(|n| *n != number);
+            if current.allow == allow {
+                current.families.push(number);
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn system_call_filter(&mut self, row: &OptionRow, value: &str) -> Result<(), UsageError> {
@@ -58,6 +86,15 @@ impl Draft<'_> {
         }
         Ok(())
     }
+}
+
+/// A label of SELinux; empty text takes an earlier one back.
+pub(super) fn label(row: &OptionRow, value: &str) -> Result<Option<String>, UsageError> {
+    // a comma or quote would end it among the options of a mount
+    if value.len() > 4095 || value.bytes().any(|b| b.is_ascii_control() || matches!(b, b'"' | b' ')) {
+        return Err(UsageError::value(row, value, "it is no label of SELinux"));
+    }
+    Ok((!value.is_empty()).then(|| value.to_owned()))
 }
 
 fn is_syscall_word(word: &str) -> bool {

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use hostel_spec::{Hostname, MachineName, MachineUuid, Volatile};
+use hostel_spec::{Hostname, MachineName, MachineUuid, PivotRoot, Volatile};
+use hostel_unit::{WordRules, first_word};
 
 use super::{Choice, Draft, choose};
 use crate::Action;
@@ -68,6 +69,31 @@ impl Draft<'_> {
         self.spec.identity.uuid = Some(MachineUuid::parse(value).map_err(|e| UsageError::value(row, value, e.why))?);
         Ok(())
     }
+}
+
+/// `NEW[:OLD]`; empty text takes an earlier one back.
+pub(super) fn pivot_root(row: &OptionRow, value: &str) -> Result<Option<PivotRoot>, UsageError> {
+    let mut rest = Some(value);
+    let mut word = || first_word(&mut rest, WordRules::PATHS).map_err(|e| UsageError::value(row, value, e.why));
+    let (new, old) = (word()?.unwrap_or_default(), word()?);
+    if value.is_empty() {
+        return Ok(None);
+    }
+    if rest.is_some() {
+        return Err(UsageError::value(row, value, "it has more than two paths"));
+    }
+    if value.split(['/', ':']).any(|part| part == ".") {
+        return Err(UsageError::value(row, value, "a path in it is not normalized"));
+    }
+    let new = inside(row, value, &new)?;
+    let old = old.map(|old| inside(row, value, &old)).transpose()?;
+    if old.as_ref() == Some(&new) {
+        return Err(UsageError::value(row, value, "the old root would be where the new one was"));
+    }
+    if new == Path::new("/") || old.as_deref() == Some(Path::new("/")) {
+        return Err(UsageError::value(row, value, "it is the root already"));
+    }
+    Ok(Some(PivotRoot { new, old }))
 }
 
 /// `path` from `cwd`, with `.` and doubled slashes gone; `..` stays, because what is before it may be a link.

@@ -1,6 +1,6 @@
-//! User namespaces, private networks, shared namespaces.
+//! User namespaces, shared namespaces.
 
-use hostel_spec::{IdRange, NetworkMode, Ownership, UserNamespace, VethPair};
+use hostel_spec::{IdRange, Ownership, UserNamespace};
 use hostel_unit::{boolean, unsigned};
 
 use super::process::id;
@@ -32,13 +32,6 @@ impl Draft<'_> {
     pub(super) fn pick_users(&mut self) {
         self.spec.namespaces.user = UserNamespace::Pick;
         self.ownership = Some(Ownership::Auto);
-    }
-
-    pub(super) fn network_veth(&mut self) {
-        self.spec.network.mode = NetworkMode::Private;
-        if self.spec.network.veth.is_empty() {
-            self.spec.network.veth.push(VethPair { host: None, inside: "host0".to_owned() });
-        }
     }
 
     pub(super) fn share_system(&mut self) {

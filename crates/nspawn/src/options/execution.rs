@@ -26,9 +26,7 @@ pub(super) const EXECUTION: &[OptionRow] = &[
         .key("[Exec] NotifyReady="),
     OptionRow::new(Id::SuppressSync, "", &["suppress-sync"], Value("BOOL"), "Make sync(2) and its like do nothing")
         .since(250)
-        .key("[Exec] SuppressSync=")
-        .partly("only no, the default")
-        .differs("yes is refused for now"),
+        .key("[Exec] SuppressSync="),
 ];
 
 pub(super) const IDENTITY: &[OptionRow] = &[
@@ -70,7 +68,6 @@ pub(super) const USERS: &[OptionRow] = &[
     OptionRow::new(Id::PrivateUsersDelegate, "", &["private-users-delegate"], Value("COUNT"), "Further id ranges for nested machines")
         .since(260)
         .trusted_key("[Exec] PrivateUsersDelegate=")
-        .not_yet("needs managed user namespaces")
-        .refused("needs systemd-nsresourced, a daemon"),
+        .never("it needs managed user namespaces, which systemd-nsresourced, a daemon, gives"),
     OptionRow::new(Id::PickUsers, "U", &[], Nothing, "Same as --private-users=pick --private-users-ownership=auto").since(230),
 ];

@@ -14,8 +14,8 @@ pub(super) const GENERAL: &[OptionRow] = &[
         .better("drop-ins, and sections of hostel's own: see Settings files"),
     OptionRow::new(Id::Cleanup, "", &["cleanup"], Nothing, "Remove what a killed machine left behind, start nothing")
         .since(257)
-        .not_yet("`hostel clean` does it"),
-    OptionRow::new(Id::NoAskPassword, "", &["no-ask-password"], Nothing, "Accepted: hostel never asks for a password").since(258),
+        .differs("of a killed machine: its cgroup, mounts, links, temporary directories and locks; refused while it runs"),
+    OptionRow::new(Id::NoAskPassword, "", &["no-ask-password"], Nothing, "Ask for no passphrase: an encrypted image is refused").since(258),
     OptionRow::new(Id::System, "", &["system"], Nothing, "Act for the whole system (always so)").since(261),
     OptionRow::new(Id::UserScope, "", &["user"], MaybeNext("NAME"), "With NAME: the old spelling of --uid=")
         .since(30)
@@ -37,7 +37,9 @@ pub(super) const IMAGE: &[OptionRow] = &[
         .better("needs neither udev nor the kernel's partition tables, works in any network namespace; ext4 never panics the host")
         .partly("versioned `PATH.v/` directories are refused"),
     OptionRow::new(Id::ImagePolicy, "", &["image-policy"], Value("POLICY"), "Which partitions of an image may be used and how").since(254),
-    OptionRow::new(Id::Mstack, "", &["mstack"], Value("PATH"), "Directory of layers to stack").since(260).not_yet("stacked layers are a later issue"),
+    OptionRow::new(Id::Mstack, "", &["mstack"], Value("PATH"), "Directory of layers to stack")
+        .since(260)
+        .never("say its layers with --overlay= and --bind=, or stack them with mount(8)"),
     OptionRow::new(Id::OciBundle, "", &["oci-bundle"], Value("PATH"), "Directory with an OCI config.json")
         .since(242)
         .differs("better: hooks run, resources need no D-Bus, seccomp with arguments, id-mapped mounts, time namespaces, versions such as 1.0.2-dev; what config.json wants and is not built is refused by its key, and so are options that change file systems, namespaces or system calls beside it; a cgroup mount shows v2; without linux.seccomp the default filter counts")
@@ -54,5 +56,5 @@ pub(super) const IMAGE: &[OptionRow] = &[
     OptionRow::new(Id::PivotRoot, "", &["pivot-root"], Value("NEW[:OLD]"), "A directory of the tree becomes /")
         .since(233)
         .key("[Exec] PivotRoot=")
-        .not_yet("rarely used: for OSTree deployments"),
+        .partly("not with --volatile=, --ephemeral of / or disk images"),
 ];

@@ -4,9 +4,7 @@ use super::OptionId as Id;
 use super::OptionRow;
 use super::Takes::{Nothing, Value};
 
-const JOURNAL: &str = "there is no journal forwarding yet";
-const BIND_USER: &str = "binding users of the host is a later issue";
-const CREDENTIAL: &str = "credentials are a later issue";
+const JOURNAL: &str = "it needs systemd-journal-remote, which is not run yet";
 
 pub(super) const INTEGRATION: &[OptionRow] = &[
     OptionRow::new(Id::ResolvConf, "", &["resolv-conf"], Value("MODE"), "What /etc/resolv.conf becomes").since(239).key("[Exec] ResolvConf="),
@@ -14,9 +12,8 @@ pub(super) const INTEGRATION: &[OptionRow] = &[
     OptionRow::new(Id::LinkJournal, "", &["link-journal"], Value("MODE"), "Share the journal: no, auto, try-guest, try-host, guest, host")
         .since(187)
         .trusted_key("[Exec] LinkJournal=")
-        .partly("guest and host are refused; auto, try-guest and try-host give a notice")
-        .differs("journals are not linked yet"),
-    OptionRow::new(Id::LinkJournalShort, "j", &[], Nothing, "Same as --link-journal=try-guest").since(187).differs("accepted with a notice"),
+        .differs("guest is refused for disk images, whose journal has no path on the host"),
+    OptionRow::new(Id::LinkJournalShort, "j", &[], Nothing, "Same as --link-journal=try-guest").since(187),
     OptionRow::new(Id::ForwardJournal, "", &["forward-journal"], Value("PATH"), "Receive the machine's journal into a file or directory")
         .since(261)
         .not_yet(JOURNAL),
@@ -58,24 +55,26 @@ pub(super) const MOUNTS: &[OptionRow] = &[
     OptionRow::new(Id::BindUser, "", &["bind-user"], Value("NAME"), "A user of the host exists inside")
         .since(249)
         .trusted_key("[Files] BindUser=")
-        .not_yet(BIND_USER),
-    OptionRow::new(Id::BindUserShell, "", &["bind-user-shell"], Value("BOOL|PATH"), "Its shell")
-        .since(258)
-        .trusted_key("[Files] BindUserShell=")
-        .not_yet(BIND_USER),
-    OptionRow::new(Id::BindUserGroup, "", &["bind-user-group"], Value("GROUP"), "A group it is in").since(259).not_yet(BIND_USER),
+        .partly("not in disk images or trees that are yet to be copied from a template")
+        .differs("the host's /etc/passwd, group and shadow are read, no name service; system users are refused; the home is nosuid, nodev"),
+    OptionRow::new(Id::BindUserShell, "", &["bind-user-shell"], Value("BOOL|PATH"), "Its shell").since(258).trusted_key("[Files] BindUserShell="),
+    OptionRow::new(Id::BindUserGroup, "", &["bind-user-group"], Value("GROUP"), "A group of the machine it is in").since(259),
 ];
 
 pub(super) const CONSOLE: &[OptionRow] = &[
     OptionRow::new(Id::Console, "", &["console"], Value("MODE"), "interactive, read-only, passive, pipe or autopipe").since(242),
     OptionRow::new(Id::Pipe, "P", &["pipe"], Nothing, "Same as --console=pipe").since(242),
-    OptionRow::new(Id::Background, "", &["background"], Value("COLOR"), "Tint of the terminal").since(256).not_yet("a decoration"),
+    OptionRow::new(Id::Background, "", &["background"], Value("COLOR"), "Accepted: the terminal keeps its colours")
+        .since(256)
+        .differs("a decoration; a colour gives a notice"),
     OptionRow::new(Id::ShareSystem, "", &["share-system"], Nothing, "Share IPC, processes and host name with the host").since(209).hidden(),
 ];
 
 pub(super) const CREDENTIALS: &[OptionRow] = &[
-    OptionRow::new(Id::SetCredential, "", &["set-credential"], Value("ID:VALUE"), "Pass this credential").since(247).not_yet(CREDENTIAL),
-    OptionRow::new(Id::LoadCredential, "", &["load-credential"], Value("ID:PATH"), "Pass a credential from a file or socket")
+    OptionRow::new(Id::SetCredential, "", &["set-credential"], Value("ID:VALUE"), "Pass this credential; VALUE may have C escapes")
         .since(247)
-        .not_yet(CREDENTIAL),
+        .differs("at most 1 MiB each, 16 MiB together"),
+    OptionRow::new(Id::LoadCredential, "", &["load-credential"], Value("ID:PATH"), "Pass a credential from a file, socket, directory or by name")
+        .since(247)
+        .better("directories; a bare name is also looked for in /etc/credstore, /run/credstore and /usr/lib/credstore; sizes as --set-credential="),
 ];

@@ -66,6 +66,8 @@ pub enum OptionId {
     NetworkZone,
     NetworkNamespacePath,
     Port,
+    NetworkConfig,
+    NetworkPool,
     Capability,
     DropCapability,
     AmbientCapability,
@@ -127,6 +129,8 @@ pub enum Status {
     Built,
     /// Some values; the text says which are refused.
     Partly(&'static str),
+    /// Refused by name for good; the text says why, or what to do instead.
+    Never(&'static str),
     /// Refused by name as "not implemented yet"; the text says what will do it or why it waits.
     NotYet(&'static str),
 }
@@ -197,16 +201,17 @@ impl OptionRow {
         self.status = Status::NotYet(reason);
         self
     }
+    const fn never(mut self, reason: &'static str) -> Self {
+        self.status = Status::Never(reason);
+        self.compat = Compat::Refused(reason);
+        self
+    }
     const fn better(mut self, how: &'static str) -> Self {
         self.compat = Compat::Better(how);
         self
     }
     const fn differs(mut self, how: &'static str) -> Self {
         self.compat = Compat::Differs(how);
-        self
-    }
-    const fn refused(mut self, why: &'static str) -> Self {
-        self.compat = Compat::Refused(why);
         self
     }
     const fn hidden(mut self) -> Self {

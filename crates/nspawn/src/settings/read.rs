@@ -174,7 +174,7 @@ impl<'e> Reader<'e> {
             Ok(None) => Ok(()),
             Ok(Some(_)) => Err("a file cannot ask for help".to_owned()),
             Err(error) => match error.root() {
-                UsageError::NotYet { .. } => Ok(()),
+                UsageError::NotYet { .. } | UsageError::Never { .. } => Ok(()),
                 UsageError::Value { why, .. } => Err(why.clone()),
                 other => Err(other.to_string()),
             },

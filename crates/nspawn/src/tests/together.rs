@@ -112,7 +112,23 @@ fn payloads() {
 
 #[test]
 fn network_and_repeats() {
-    assert_eq!(spec(&["-n", "-n", "--private-network"]).network.veth.len(), 1);
+    assert_eq!(spec(&["-n", "-n", "--private-network"]).network.cable, Some(hostel_spec::Cable::Alone));
+    for both in [["-n", "--network-zone=a"], ["--network-zone=a", "-n"]] {
+        assert_eq!(spec(&both).network.cable, Some(hostel_spec::Cable::Zone("a".into())));
+    }
+    let s = spec(&["-n", "-p", "80", "-p", "udp:80", "--port=tcp:81:8081"]);
+    assert_eq!(s.network.ports.iter().map(ToString::to_string).collect::<Vec<_>>(), ["tcp:80:80", "udp:80:80", "tcp:81:8081"]);
+    for (words, expected) in [
+        (&["-p", "80"][..], "forward ports: the machine has no network of its own"),
+        (&["-n", "-p", "80", "-p", "80:81"], "parse --port=80:81: this port of the host leads somewhere already"),
+        (&["--network-bridge=a", "--network-zone=b"], "combine --network-bridge= and --network-zone=: the cable has one end on the host"),
+        (
+            &["-n", "--network-namespace-path=/x"],
+            "combine --network-namespace-path= and other network options: the links of that network are its owner's",
+        ),
+    ] {
+        assert_eq!(with_env(&[], words).unwrap_err().to_string(), expected);
+    }
     let s = spec(&["-q", "-q", "--chdir=/a", "--chdir=/b", "-EA=1", "-EA=2"]);
     assert_eq!(s.process.cwd, Some("/b".into()));
     assert_eq!(s.process.env, ["A=1", "A=2"].map(Into::into));
@@ -144,10 +160,15 @@ fn variables() {
     assert!(!n.ipc && !n.pid && !n.uts);
     // NixOS still exports it
     assert_eq!(ok("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1", &[]).notices, [""; 0]);
+    assert_eq!(ok("SYSTEMD_NSPAWN_NETWORK_MAC", "02:00:00:00:00:01", &[]).network.mac, None);
+    assert_eq!(ok("SYSTEMD_NSPAWN_NETWORK_MAC", "02:00:00:00:00:0A", &["-n"]).network.mac, Some([2, 0, 0, 0, 0, 10]));
     assert_eq!(ok("SYSTEMD_NSPAWN_NETWORK_MAC", "02:00:00:00:00:01", &[]).notices, [""; 0]);
-    for (name, value) in
-        [("SYSTEMD_NSPAWN_USE_CGNS", "0"), ("SYSTEMD_NSPAWN_LOCK", "0"), ("SYSTEMD_LOG_SECCOMP", "1"), ("SYSTEMD_SUPPRESS_SYNC", "1")]
-    {
+    assert!(ok("SYSTEMD_NSPAWN_LOCK", "0", &[]).root.unlocked && !ok("SYSTEMD_NSPAWN_LOCK", "1", &[]).root.unlocked);
+    assert!(ok("SYSTEMD_SUPPRESS_SYNC", "1", &[]).security.suppress_sync);
+    assert!(ok("SYSTEMD_SUPPRESS_SYNC", "0", &["--suppress-sync=yes"]).security.suppress_sync);
+    let unfiltered = ok("SYSTEMD_SECCOMP", "0", &["--suppress-sync=yes"]);
+    assert!(!unfiltered.security.suppress_sync && unfiltered.notices.len() == 1);
+    for (name, value) in [("SYSTEMD_NSPAWN_USE_CGNS", "0"), ("SYSTEMD_LOG_SECCOMP", "1")] {
         assert_eq!(ok(name, value, &[]).notices.len(), 1, "{name}");
     }
     for (name, value, words, expected) in [
@@ -157,6 +178,7 @@ fn variables() {
             &["-U"][..],
             "combine --private-users= and $SYSTEMD_NSPAWN_API_VFS_WRITABLE: inside a user namespace they cannot be written",
         ),
+        ("SYSTEMD_SECCOMP", "0", &["--restrict-address-families=none"], "parse $SYSTEMD_SECCOMP=0: --restrict-address-families= needs a filter"),
         (
             "SYSTEMD_NSPAWN_API_VFS_WRITABLE",
             "network",
@@ -165,7 +187,7 @@ fn variables() {
         ),
         ("SYSTEMD_NSPAWN_API_VFS_WRITABLE", "x", &[], "parse $SYSTEMD_NSPAWN_API_VFS_WRITABLE=x: it is neither yes nor no"),
         ("SYSTEMD_NSPAWN_SHARE_NS_PID", "1", &["-b"], "combine --boot and shared namespaces: an init needs process ids and a host name of its own"),
-        ("SYSTEMD_NSPAWN_NETWORK_MAC", "02:00:00:00:00:01", &["-n"], "$SYSTEMD_NSPAWN_NETWORK_MAC is not implemented yet"),
+        ("SYSTEMD_NSPAWN_NETWORK_MAC", "1", &["-n"], "parse $SYSTEMD_NSPAWN_NETWORK_MAC=1: it is no hardware address such as 02:00:00:00:00:01"),
         ("SYSTEMD_NSPAWN_CONTAINER_SERVICE", "a\nb", &[], "parse $SYSTEMD_NSPAWN_CONTAINER_SERVICE=\"a\\nb\": it is no short word"),
         ("SYSTEMD_SECCOMP", "maybe", &[], "parse $SYSTEMD_SECCOMP=maybe: it is neither yes nor no"),
     ] {

@@ -122,6 +122,14 @@ fn process() {
         ("--notify-ready=yes", "/lifecycle/notify_ready", "true"),
         ("--notify-ready=0", "/lifecycle/notify_ready", "false"),
         ("--suppress-sync=no", "/notices", "[]"),
+        ("--suppress-sync=yes", "/security/suppress_sync", "true"),
+        ("--restrict-address-families=AF_INET AF_UNIX", "/security/address_families", r#"{"allow":true,"families":[2,1]}"#),
+        ("--restrict-address-families=~AF_INET6", "/security/address_families", r#"{"allow":false,"families":[10]}"#),
+        ("--restrict-address-families=none", "/security/address_families", r#"{"allow":true,"families":[]}"#),
+        ("--pivot-root=/a", "/root/pivot", r#"{"new":"/a","old":null}"#),
+        ("--pivot-root=/a/b:/c", "/root/pivot", r#"{"new":"/a/b","old":"/c"}"#),
+        ("-Zs:r:t", "/process/selinux_label", r#""s:r:t""#),
+        ("-Ls:r:t", "/security/selinux_files", r#""s:r:t""#),
         ("--oom-score-adjust=-1000", "/process/oom_score_adjust", "-1000"),
         ("--oom-score-adjust=+1000", "/process/oom_score_adjust", "1000"),
         ("--oom-score-adjust=0x10", "/process/oom_score_adjust", "16"),
@@ -163,6 +171,13 @@ fn process() {
         ("--notify-ready=x", "it is neither yes nor no"),
         ("--notify-ready=", "it is neither yes nor no"),
         ("--suppress-sync=x", "it is neither yes nor no"),
+        ("--restrict-address-families=AF_INETT", "there is no address family AF_INETT"),
+        ("--pivot-root=/a/./b", "a path in it is not normalized"),
+        ("--pivot-root=a", "the path inside the machine is not absolute"),
+        ("--pivot-root=/a:/a", "the old root would be where the new one was"),
+        ("--pivot-root=/a:/b:/c", "it has more than two paths"),
+        ("--pivot-root=/", "it is the root already"),
+        ("--background=red", "it is no colour as in 44 or 48;2;0;0;90"),
         ("--oom-score-adjust=", "there are no digits"),
         ("--oom-score-adjust=1001", "it is not between -1000 and 1000"),
         ("--oom-score-adjust=-1001", "it is not between -1000 and 1000"),
@@ -222,6 +237,40 @@ fn rlimits() {
 }
 
 #[test]
+fn networks() {
+    good(&[
+        ("--private-network", "/network", r#"{"mode":"private"}"#),
+        ("-n", "/network", r#"{"cable":"alone","mode":"private"}"#),
+        ("--network-bridge=br0", "/network", r#"{"cable":{"bridge":"br0"},"mode":"private"}"#),
+        ("--network-zone=lan", "/network", r#"{"cable":{"zone":"lan"},"mode":"private"}"#),
+        ("--network-veth-extra=a", "/network/veth", r#"[{"host":"a","inside":"a"}]"#),
+        ("--network-veth-extra=a:", "/network/veth", r#"[{"host":"a","inside":"a"}]"#),
+        ("--network-veth-extra=a:b", "/network/veth", r#"[{"host":"a","inside":"b"}]"#),
+        ("--network-macvlan=eth0", "/network/macvlan", r#"[{"host":"eth0","inside":"mv-eth0"}]"#),
+        ("--network-macvlan=eth0:x y", "/network/macvlan", r#"[{"host":"eth0","inside":"x"},{"host":"y","inside":"mv-y"}]"#),
+        ("--network-ipvlan=eth0", "/network/ipvlan", r#"[{"host":"eth0","inside":"iv-eth0"}]"#),
+        ("--network-interface=eth0:lan0", "/network/interfaces", r#"[{"host":"eth0","inside":"lan0"}]"#),
+        ("--network-namespace-path=/run/netns/a", "/network", r#"{"mode":"joined","namespace":"/run/netns/a"}"#),
+        ("--network-namespace-path=x", "/network/namespace", r#""/work/x""#),
+        ("--network-config=none", "/network/config", r#""none""#),
+        ("--network-pool=10.0.0.0/12", "/network/pool", r#"{"network":"10.0.0.0","prefix":12}"#),
+    ]);
+    let name = "it is no interface name (1 to 15 characters, no slash, colon or space)";
+    bad(&[
+        ("--network-bridge=", name),
+        ("--network-bridge=a/b", name),
+        ("--network-zone=thirteen-long", "it is no zone name (1 to 12 characters, no slash, colon or space)"),
+        ("--network-zone=", "it is no zone name (1 to 12 characters, no slash, colon or space)"),
+        ("--network-veth-extra=a:b:c", name),
+        ("--network-interface=", "it names no interface"),
+        ("--network-interface=eth0:sixteen-letters-", name),
+        ("--port=0", "a port is a number from 1 to 65535"),
+        ("--network-config=x", "it is none of auto, none, dhcp, static"),
+        ("--network-pool=8.8.8.0/22", "these are no private addresses (10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10)"),
+    ]);
+}
+
+#[test]
 fn users() {
     good(&[
         ("--private-users", "/namespaces/user", r#""from-tree""#),
@@ -242,8 +291,6 @@ fn users() {
         ("--private-users-chown", "/namespaces/ownership", r#""chown""#),
         ("--private-users-ownership=map", "/namespaces/ownership", r#""map""#),
         ("--private-users-ownership=off", "/namespaces/ownership", r#""off""#),
-        ("--private-network", "/network", r#"{"mode":"private","veth":[]}"#),
-        ("-n", "/network", r#"{"mode":"private","veth":[{"host":null,"inside":"host0"}]}"#),
     ]);
     let id = "the first id is no plain number below 4294967295";
     bad(&[
@@ -426,6 +473,9 @@ fn integration_and_console() {
         ("-P", "/lifecycle/quiet", "true"),
         ("--console=autopipe", "/lifecycle/quiet", "false"),
         ("--link-journal=no", "/notices", "[]"),
+        ("--link-journal=host", "/integration/journal", r#""host""#),
+        ("-j", "/integration/journal", r#""try-guest""#),
+        ("-q", "/integration/journal", r#""auto""#),
         ("--register=no", "/notices", "[]"),
         ("--register=auto", "/notices", "[]"),
         ("--settings=no", "/notices", "[]"),
@@ -433,11 +483,11 @@ fn integration_and_console() {
         ("--settings=override", "/notices", "[]"),
         ("--settings=trusted", "/notices", "[]"),
         ("--system", "/notices", "[]"),
-        ("--no-ask-password", "/notices", "[]"),
+        ("--no-ask-password", "/root/image/no_ask_password", "true"),
         ("--no-pager", "/notices", "[]"),
         ("--share-system", "/namespaces/pid", "false"),
     ]);
-    for option in ["-j", "--link-journal=auto", "--link-journal=try-guest", "--register=yes", "-Smachine.slice", "--slice=a-b"] {
+    for option in ["--background=44", "--register=yes", "-Smachine.slice", "--slice=a-b"] {
         assert_eq!(spec(&[option]).notices.len(), 1, "{option}");
     }
     bad(&[
@@ -564,4 +614,75 @@ fn limits() {
         ("--pids=0", "nothing runs without a process"),
         ("--pids=x", "it is not a whole number"),
     ]);
+}
+
+#[test]
+fn credentials() {
+    good(&[
+        ("--set-credential=a:b:c", "/credentials/0", r#"{"id":"a","source":{"bytes":[98,58,99]}}"#),
+        ("--set-credential=a:", "/credentials/0/source", r#"{"bytes":[]}"#),
+        (r"--set-credential=a.b:\x00\xff\n", "/credentials/0/source", r#"{"bytes":[0,255,10]}"#),
+        ("--load-credential=a:/etc/x", "/credentials/0/source", r#"{"path":"/etc/x"}"#),
+        ("--load-credential=a:./x", "/credentials/0/source", r#"{"path":"/work/x"}"#),
+        ("--load-credential=a:x", "/credentials/0/source/stored/name", r#""x""#),
+    ]);
+    bad(&[
+        ("--set-credential=a", "it has no ':' between name and value"),
+        ("--set-credential=:x", "it is no credential's name: a file name of ASCII letters, digits and punctuation"),
+        ("--set-credential=a/b:x", "it is no credential's name: a file name of ASCII letters, digits and punctuation"),
+        (r"--set-credential=a:\q", "it has an unknown escape after a backslash"),
+        ("--load-credential=a", "it has no ':' between name and path"),
+        ("--load-credential=a:", "it names neither a path nor a credential"),
+    ]);
+    let twice = error(&["--set-credential=a:1", "--load-credential=a:/x"]).to_string();
+    assert_eq!(twice, "parse --load-credential=a: there is a credential of this name already");
+    let environment = environment(&[("CREDENTIALS_DIRECTORY", "/run/credentials/x")]);
+    let Ok(Action::Run(spec)) = parse(&args(&["--load-credential=a:b"]), &environment) else { panic!() };
+    let json = serde_json::to_string(&spec.credentials).unwrap();
+    assert!(json.contains(r#"["/run/credentials/x","/etc/credstore","/run/credstore","/usr/local/lib/credstore","/usr/lib/credstore"]"#), "{json}");
+}
+
+#[test]
+fn address_families_add_up() {
+    let families = |words: &[&str]| serde_json::to_string(&spec(words).security.address_families).unwrap();
+    let option = |value: &str| format!("--restrict-address-families={value}");
+    let all = |values: &[&str]| {
+        let words: Vec<String> = values.iter().map(|v| option(v)).collect();
+        families(&words.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    assert_eq!(all(&["AF_INET AF_UNIX", "AF_INET6"]), r#"{"allow":true,"families":[2,1,10]}"#);
+    assert_eq!(all(&["AF_INET AF_UNIX", "~AF_INET"]), r#"{"allow":true,"families":[1]}"#);
+    assert_eq!(all(&["~AF_INET AF_UNIX", "AF_INET"]), r#"{"allow":false,"families":[1]}"#);
+    assert_eq!(all(&["AF_INET", ""]), "null");
+    assert_eq!(all(&["~AF_INET", "none"]), r#"{"allow":true,"families":[]}"#);
+}
+
+#[test]
+fn cleanup_names_a_machine() {
+    assert!(matches!(run(&["--cleanup", "-Mx"]), Ok(Action::Cleanup(_))));
+    assert!(matches!(run(&["--cleanup", "-D/x"]), Ok(Action::Cleanup(_))));
+    assert_eq!(error(&["--cleanup"]).to_string(), "clean up: nothing says which machine");
+    assert!(error(&["--cleanup", "-xMx"]).to_string().starts_with("combine --cleanup and --ephemeral"));
+}
+
+#[test]
+fn users_of_the_host() {
+    let with = |option: &str| serde_json::to_string(&spec(&["-U", "--bind-user=bob", option]).bind_users).unwrap();
+    assert_eq!(with("--bind-user=bob"), r#"{"names":["bob"],"shell":"default","groups":[]}"#);
+    assert_eq!(with("--bind-user=al"), r#"{"names":["bob","al"],"shell":"default","groups":[]}"#);
+    assert_eq!(with("--bind-user-shell=yes"), r#"{"names":["bob"],"shell":"host","groups":[]}"#);
+    assert_eq!(with("--bind-user-shell=/bin/fish"), r#"{"names":["bob"],"shell":{"path":"/bin/fish"},"groups":[]}"#);
+    assert_eq!(with("--bind-user-group=wheel"), r#"{"names":["bob"],"shell":"default","groups":["wheel"]}"#);
+    assert!(error(&["--bind-user=bob"]).to_string().starts_with("combine --bind-user= and --private-users=no"));
+    for (option, why) in [
+        ("--bind-user=", "it is empty"),
+        ("--bind-user=root", "every machine has its own root and nobody"),
+        ("--bind-user=nobody", "every machine has its own root and nobody"),
+        ("--bind-user=1000", "it is no name"),
+        ("--bind-user=a/b", "it is no user name"),
+        ("--bind-user-shell=x", "the path inside the machine is not absolute"),
+        ("--bind-user-group=a b", "it is no name"),
+    ] {
+        assert_eq!(error(&["-U", option]).to_string().rsplit(": ").next().unwrap(), why, "{option}");
+    }
 }

@@ -5,9 +5,9 @@
 //!  table.rs  (numbers) ──► one decision per call   ──────► one BPF program for all architectures
 //! ```
 //! The programs of the default rules are made by `build.rs` and cost nothing here. With changes by the user the same
-//! code runs at the start, in some tens of microseconds. Later refinements (`--suppress-sync`, address families) are
-//! more `emit::Check`s or a return of errno 0 in `policy::Policy`, not another program: every program stacked on
-//! top of another costs the payload time at each call that is not plainly allowed.
+//! code runs at the start, in some tens of microseconds. Refinements (`--suppress-sync`, address families) are more
+//! `emit::Check`s or a return of errno 0 in `policy::Policy`, not another program: every program stacked on top of
+//! another costs the payload time at each call that is not plainly allowed.
 
 mod emit;
 mod groups;
@@ -22,7 +22,7 @@ mod tests;
 
 use std::borrow::Cow;
 
-use hostel_spec::{CapSet, SyscallFilter, SyscallRule};
+use hostel_spec::{AddressFamilies, CapSet, SyscallFilter, SyscallRule};
 pub use hostel_sys::seccomp::Insn;
 
 use emit::{Decision, RET_ALLOW, RET_ERRNO, RET_KILL};
@@ -81,11 +81,27 @@ pub enum Name {
 /// so are unknown groups to allow; [`unknown_names`] tells the user. An unknown group to *deny* is an error. A denied
 /// group denies all its calls (systemd-nspawn drops only groups its own list names, so `~@privileged` does nothing there).
 pub fn program(filter: &SyscallFilter, caps: CapSet) -> Result<Option<Cow<'static, [Insn]>>, FilterError> {
+    refined(filter, caps, &Refinements::default())
+}
+
+/// What a filter does besides saying which calls there are.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Refinements<'a> {
+    /// sync(2) and its like succeed without doing anything; O_SYNC and O_DSYNC are refused (EINVAL) by open(2) and openat(2).
+    pub suppress_sync: bool,
+    /// Families of sockets that socket(2) makes, among those the filter lets through.
+    pub families: Option<&'a AddressFamilies>,
+}
+
+/// [`program`] with refinements. A profile has none: whoever writes one says all of it.
+pub fn refined(filter: &SyscallFilter, caps: CapSet, refinements: &Refinements<'_>) -> Result<Option<Cow<'static, [Insn]>>, FilterError> {
     if let SyscallFilter::Profile(profile) = filter {
         return profile::program(profile).map(|program| Some(program.into()));
     }
     let Some((base, rules)) = parts(filter) else { return Ok(None) };
-    let changes = resolve(rules)?;
+    let mut changes = resolve(rules)?;
+    changes.suppress_sync = refinements.suppress_sync;
+    changes.families = refinements.families.map(|f| (f.allow, f.families.clone()));
     if ARCHES.is_empty() {
         return Err(FilterError::Architecture);
     }

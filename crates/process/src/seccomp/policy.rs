@@ -28,10 +28,15 @@ pub(crate) struct Changes {
     pub(crate) deny_groups: u64,
     /// Calls to deny, as indices.
     pub(crate) deny: Vec<usize>,
+    /// sync(2) and its like succeed without doing anything.
+    pub(crate) suppress_sync: bool,
+    /// Families of sockets: these and no others, or all but these.
+    pub(crate) families: Option<(bool, Vec<u32>)>,
 }
 
 const EPERM: u32 = RET_ERRNO | 1;
 const ENOSYS: u32 = RET_ERRNO | 38;
+const EINVAL: u32 = RET_ERRNO | 22;
 const EAFNOSUPPORT: u32 = RET_ERRNO | 97;
 
 // Fixed places in `Policy::decisions`.
@@ -137,6 +142,35 @@ fn machine_check(name: &str) -> Option<Check> {
     Some(Check { what, rules, otherwise, unseen: EPERM })
 }
 
+/// Narrows what sockets may be made to the families asked for.
+fn restrict(mut check: Check, (allow, families): &(bool, Vec<u32>)) -> Check {
+    check.what = "only the families asked for (else EAFNOSUPPORT)";
+    check.unseen = EPERM;
+    let listed = |values: &[u32]| rule(vec![test(0, ANY, values)], if *allow { RET_ALLOW } else { EAFNOSUPPORT });
+    match (allow, check.otherwise) {
+        (false, _) if families.is_empty() => {}
+        (false, _) => check.rules.insert(0, listed(families)),
+        // All were allowed: now these are.
+        (true, RET_ALLOW) => {
+            check.rules.push(listed(families));
+            check.otherwise = EAFNOSUPPORT;
+        }
+        // Some were: now those of them that are on both lists.
+        (true, _) => {
+            for rule in check.rules.iter_mut().filter(|rule| rule.then == RET_ALLOW) {
+                rule.tests[0].values.retain(|family| families.contains(family));
+            }
+        }
+    }
+    check.rules.retain(|rule| rule.tests.iter().all(|test| !test.values.is_empty()));
+    check
+}
+
+/// Calls that write what is cached to disk.
+const SYNC: [&str; 7] = ["sync", "fsync", "fdatasync", "syncfs", "sync_file_range", "sync_file_range2", "arm_sync_file_range"];
+/// Part of O_SYNC, too; the same number on every architecture of ours.
+const O_DSYNC: u32 = 0o10000;
+
 /// An i386 call that stands for many: the first argument chooses, the rest lies in memory.
 struct Multiplexer {
     name: &'static str,
@@ -195,21 +229,45 @@ impl<'a> Policy<'a> {
         }
         let fixed = [RET_ALLOW, EPERM, ENOSYS, RET_KILL];
         let mut policy = Self { calls, base, decisions: fixed.map(Decision::Return).to_vec(), of_call, of_i386: Vec::new() };
-        policy.check_arguments(&changes.allow);
+        policy.check_arguments(changes);
+        if changes.suppress_sync {
+            policy.suppress_sync();
+        }
         policy.open_multiplexers(&changes.allow);
         policy
     }
 
     /// Puts checks on allowed calls; a call the user allows by its own name keeps only what nspawn checks.
-    fn check_arguments(&mut self, by_name: &[usize]) {
+    fn check_arguments(&mut self, changes: &Changes) {
         for name in ["socket", "socketpair", "ioctl", "personality"] {
             let Some(i) = find(self.calls, name).filter(|i| self.of_call[*i] == ALLOW) else { continue };
             let check = match self.base {
-                Base::Machine if !by_name.contains(&i) => machine_check(name),
+                Base::Machine if !changes.allow.contains(&i) => machine_check(name),
                 _ => nspawn_check(name),
+            };
+            let check = match &changes.families {
+                Some(families) if name == "socket" => check.map(|check| restrict(check, families)),
+                _ => check,
             };
             if let Some(check) = check {
                 self.of_call[i] = self.add(Decision::Check(check));
+            }
+        }
+    }
+
+    /// What is written may be lost at a crash, and takes less time; who opens a file for synchronous writing is told that it cannot.
+    fn suppress_sync(&mut self) {
+        let nothing = self.add(Decision::Return(RET_ERRNO));
+        for name in SYNC {
+            if let Some(i) = find(self.calls, name).filter(|i| self.of_call[*i] == ALLOW) {
+                self.of_call[i] = nothing;
+            }
+        }
+        for (name, argument) in [("open", 1), ("openat", 2)] {
+            if let Some(i) = find(self.calls, name).filter(|i| self.of_call[*i] == ALLOW) {
+                let rules = vec![rule(vec![test(argument, O_DSYNC, &[O_DSYNC])], EINVAL)];
+                self.of_call[i] =
+                    self.add(Decision::Check(Check { what: "no O_SYNC, O_DSYNC (EINVAL)", rules, otherwise: RET_ALLOW, unseen: RET_ALLOW }));
             }
         }
     }

@@ -37,7 +37,7 @@ impl Payload<'_> {
             BundleStep::Sysctl(list) => self.sysctl(list),
             BundleStep::Mask(paths) => self.bundle_mask(paths),
             BundleStep::ReadOnly(paths) => paths.iter().try_for_each(|path| self.read_only(path)),
-            BundleStep::Pivot(p) => self.bundle_pivot(*p),
+            BundleStep::Propagation(list) => list.iter().try_for_each(|(path, p, all)| propagate(path, *p, *all)),
             BundleStep::Domainname(name) => proc::set_domainname(name.as_bytes()).map_err(|e| Failure::new("set", "domain name", e)),
             BundleStep::OomScore(score) => {
                 let failed = |e: Errno| Failure::new("write", "/proc/self/oom_score_adj", e);
@@ -170,7 +170,7 @@ impl Payload<'_> {
     /// The terminal, out of the devpts it was opened in; not by any name of the tree.
     fn bundle_console(&self, pts: Slot) -> Step {
         let failed = |e: io::Error| Failure::new("bind", "/dev/console", e);
-        let Some(slave) = self.received.console() else { return Err(Failure::new("use", "terminal", Errno::BADF)) };
+        let Some(slave) = self.console.as_ref().map(AsFd::as_fd) else { return Err(Failure::new("use", "terminal", Errno::BADF)) };
         let name = rustix::fs::readlinkat(rustix::fs::CWD, format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&slave)), Vec::new());
         let number = name.ok().and_then(|n| n.to_string_lossy().rsplit('/').next().map(str::to_owned)).unwrap_or_default();
         let number = CString::new(number).unwrap_or_default();
@@ -272,16 +272,6 @@ impl Payload<'_> {
         mount::attach(fd.as_fd(), place.as_fd(), c"").map_err(failed)
     }
 
-    fn bundle_pivot(&mut self, p: MountPropagation) -> Step {
-        self.to_root()?;
-        match p {
-            // As it came: private, or with its master outside.
-            MountPropagation::Private | MountPropagation::Slave => Ok(()),
-            _ => mount::change(rustix::fs::CWD, c"/", false, Attributes::NONE, Attributes::NONE, bundle::propagation(p), None)
-                .map_err(|e| Failure::new("change", "propagation of the root", e)),
-        }
-    }
-
     fn labels(&self, apparmor: Option<&str>, selinux: Option<&str>) -> Step {
         let proc = own_proc()?;
         let write = |path: &str, text: &str| -> Result<(), Errno> {
@@ -300,6 +290,16 @@ impl Payload<'_> {
         }
         Ok(())
     }
+}
+
+/// The machine's root is ours already.
+fn propagate(path: &Path, p: MountPropagation, all: bool) -> Step {
+    let object = || format!("propagation of {}", path.display());
+    let root =
+        rustix::fs::open(c"/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map_err(|e| Failure::new("open", "root", e))?;
+    let place = inroot::open(root.as_fd(), path, OFlags::PATH).map_err(|e| Failure::new("change", object(), io_of(e)))?;
+    mount::change(place.as_fd(), c"", all, Attributes::NONE, Attributes::NONE, bundle::propagation(p), None)
+        .map_err(|e| Failure::new("change", object(), e))
 }
 
 /// A procfs that is attached nowhere: nothing of the machine can be mounted over its files.

@@ -44,12 +44,16 @@ pub struct Outcome {
 
 impl Outcome {
     /// For those who wait for it.
-    pub fn ended(&self, reboots: bool) -> Ended {
+    pub fn ended(&self, decision: ExitDecision) -> Ended {
         let (code, signal, core) = match self.end {
             End::Exited(code) => (Some(code), None, false),
             End::Killed { signal, core } => (None, Some(signal), core),
         };
-        Ended { code, signal, core, killed: self.killed_by_us && !self.halted, timed_out: self.timed_out, reboots }
+        let status = match decision {
+            ExitDecision::Exit(status) => Some(status),
+            ExitDecision::RebootAgain => None,
+        };
+        Ended { code, signal, core, killed: self.killed_by_us && !self.halted, timed_out: self.timed_out, reboots: status.is_none(), status }
     }
 }
 

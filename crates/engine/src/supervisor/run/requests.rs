@@ -4,6 +4,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use hostel_ipc::control::{Console as Visit, Desired, Incoming, Kill, MAX_REQUEST, Refusal, Request, State, Status, Stop, Whom, Window};
+use hostel_process::console::Log;
 use hostel_process::pty::WindowSize;
 use hostel_sys::clone;
 use serde_json::json;
@@ -13,6 +14,22 @@ use super::{ACCEPT_PAUSE, Goal, Phase, SIGKILL, STOP_TIMEOUT, Token, Watch};
 /// The most a visitor types in one packet; as much room there must be before one is read.
 pub(super) const TYPED_AT_ONCE: usize = 1 << 10;
 const MAX_REPLAY: u32 = 64 << 10;
+
+/// The last `wanted` bytes of the log, from the beginning of a line on, unless that is all there is.
+pub(super) fn replay(log: &Log, wanted: u32) -> Vec<u8> {
+    // One more: whether that is there says if something was left out.
+    let Ok(mut reader) = log.tail(u64::from(wanted) + 1) else { return Vec::new() };
+    let mut text = Vec::new();
+    let mut buf = [0u8; 4 << 10];
+    while let Ok(n @ 1..) = reader.read(&mut buf) {
+        text.extend_from_slice(&buf[..n]);
+    }
+    if text.len() > wanted as usize {
+        let begin = text.iter().position(|b| *b == b'\n').map_or(1, |at| at + 1);
+        text.drain(..begin);
+    }
+    text
+}
 
 impl Watch<'_, '_> {
     pub(super) fn accept(&mut self) {
@@ -71,7 +88,10 @@ impl Watch<'_, '_> {
     fn answer(&mut self, id: u32, request: Request) -> Result<bool, Refusal> {
         match request {
             Request::Ping => {}
-            Request::Status => {
+            Request::Status | Request::Listen => {
+                if let (Request::Listen, Some(control)) = (&request, &mut self.machine.control) {
+                    control.listen(id);
+                }
                 let status = self.status();
                 return Ok(self.machine.control.as_mut().is_some_and(|c| c.reply(id, &status)));
             }
@@ -109,7 +129,7 @@ impl Watch<'_, '_> {
 
     fn answer_stop(&mut self, id: u32, stop: Stop) {
         if let Some(control) = &mut self.machine.control {
-            control.listen_for_end(id);
+            control.listen(id);
         }
         let asks = self.machine.lifecycle.kill_signal.is_some() || self.machine.stop.is_some();
         if stop.force || !asks {
@@ -153,12 +173,9 @@ impl Watch<'_, '_> {
         }
         control.attach(id, visit.read_only);
         // The log has everything up to now, and nothing is read in between: no byte is lost or shown twice.
-        if let (Some(log), 1..) = (console.log(), visit.replay)
-            && let Ok(mut reader) = log.tail(visit.replay.min(MAX_REPLAY).into())
-        {
-            let mut buf = [0u8; 4 << 10];
-            while let Ok(n @ 1..) = reader.read(&mut buf) {
-                control.send_data(id, &buf[..n]);
+        if let (Some(log), wanted @ 1..) = (console.log(), visit.replay.min(MAX_REPLAY)) {
+            for packet in replay(log, wanted).chunks(4 << 10) {
+                control.send_data(id, packet);
             }
         }
         if let (Some(window), false) = (visit.window, visit.read_only) {

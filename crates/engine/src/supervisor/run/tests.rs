@@ -232,7 +232,7 @@ fn supervisor_role() {
         started: Instant::now(),
         console: Some(console),
         control: Some(control),
-        notify: NotifyRelay { receiver: Some(receiver), upstream: std::env::var("UPSTREAM").ok() },
+        notify: NotifyRelay { receiver: Some(receiver), upstream: std::env::var("UPSTREAM").ok(), watchdog: None },
         lifecycle: Lifecycle {
             kill_signal: std::env::var("KILL_SIGNAL").ok().map(|s| Signal::parse(&s).unwrap()),
             notify_ready: env("NOTIFY_READY") == "true",
@@ -243,13 +243,14 @@ fn supervisor_role() {
         stop_timeout: env("TIMEOUT").parse().ok().map(Duration::from_millis),
         signals,
         reap_orphans: env("REAP") == "true",
+        network: None,
         owner: &mut owner,
     };
     fs::write(dir.join("up"), "").unwrap();
     let start = Instant::now();
     let outcome = watch(&mut running).unwrap();
-    let Ended { code, signal, killed, timed_out, .. } = outcome.ended(false);
     let decision = exit_status(&outcome, &running.lifecycle, running.payload);
+    let Ended { code, signal, killed, timed_out, .. } = outcome.ended(decision);
     let text = format!(
         "code={} signal={} killed={killed} timed_out={timed_out} halted={} desired={:?} exit={} ms={} orphans={}",
         code.map_or("-".into(), |c| c.to_string()),
@@ -376,7 +377,7 @@ fn control_requests() {
     let owner = fs::read_to_string(dir.join("owner")).unwrap();
     let (_, outcome) = supervisor.finish();
     assert_eq!(owner, "desired Off\nall 10\n");
-    assert_eq!(ended, Some(Ended { code: Some(5), ..Ended::default() }));
+    assert_eq!(ended, Some(Ended { code: Some(5), status: Some(5), ..Ended::default() }));
     check(&outcome, "code=5 desired=Off killed=false");
 }
 
@@ -405,6 +406,25 @@ fn stop_over_the_socket_has_a_deadline() {
 }
 
 #[test]
+fn a_replay_begins_with_a_line() {
+    let dir = std::env::temp_dir().join(format!("hostel-replay-{}", std::process::id()));
+    fs::create_dir_all(&dir).unwrap();
+    let mut log = Log::open(open_dir(&dir).as_fd(), DEFAULT_LIMIT).unwrap();
+    log.append(b"first\nsecond\nthird\n$ ");
+    for (wanted, shown) in [
+        (100, "first\nsecond\nthird\n$ "),
+        (21, "first\nsecond\nthird\n$ "),
+        (20, "second\nthird\n$ "),
+        (15, "second\nthird\n$ "),
+        (14, "third\n$ "),
+        (2, "$ "),
+    ] {
+        assert_eq!(String::from_utf8_lossy(&super::requests::replay(&log, wanted)), shown, "{wanted}");
+    }
+    fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
 fn visitors_see_and_type() {
     let script = "stty -echo; echo hello; while read line; do case $line in size) stty size;; bye) exit 3;; *) echo \"got $line\";; esac; done";
     let supervisor = Supervisor::start("visit", &Setup { script, ..Setup::default() });
@@ -429,7 +449,7 @@ fn visitors_see_and_type() {
     assert_eq!(lines.next().unwrap(), "11 22");
     typing.write_all(b"bye\n").unwrap();
     let end = visitor.join().unwrap().unwrap();
-    assert_eq!(end, VisitEnd::Ended(Some(Ended { code: Some(3), ..Ended::default() })));
+    assert_eq!(end, VisitEnd::Ended(Some(Ended { code: Some(3), status: Some(3), ..Ended::default() })));
     let (text, outcome) = supervisor.finish();
     check(&outcome, "code=3");
     assert_eq!(text, "hello\ngot one\n11 22\n");
@@ -593,6 +613,8 @@ fn notifications_are_passed_on() {
         let setup = Setup { script, notify_ready, upstream: Some(dir.join("upstream").to_str().unwrap().into()), ..Setup::default() };
         let supervisor = Supervisor::start(name, &setup);
         let state = supervisor.dir.clone();
+        let mut listener = supervisor.connect();
+        let before: Status = listener.call(&Request::Listen).unwrap();
         let receive = || {
             let mut buf = [0; 1000];
             let n = upstream.recv(&mut buf).unwrap();
@@ -604,6 +626,14 @@ fn notifications_are_passed_on() {
         assert_eq!(receive(), "ERRNO=5\n");
         let owner = fs::read_to_string(state.join("owner")).unwrap();
         assert_eq!(owner, "ready\n");
+        // Who listens is told, if it did not see so at once.
+        let mut buf = [0; control::MAX_PACKET];
+        let mut news = Vec::new();
+        while let Ok(Received::Event(event)) = listener.receive(&mut buf, Some(Instant::now() + Duration::from_secs(10))) {
+            news.push(event);
+        }
+        let ended = Event::Ended(Ended { code: Some(0), status: Some(0), ..Ended::default() });
+        assert_eq!(news, if before.ready { vec![ended] } else { vec![Event::Ready, ended] });
         let (_, outcome) = supervisor.finish();
         check(&outcome, "code=0");
         fs::remove_dir_all(dir).unwrap();

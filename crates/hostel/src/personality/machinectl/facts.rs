@@ -5,6 +5,7 @@ use std::path::Path;
 
 use hostel_engine::enter::Leader;
 use hostel_engine::inside::addresses;
+use hostel_engine::network::look::cables_of;
 use hostel_engine::registry::{Origin, Phase};
 use hostel_image::inroot;
 
@@ -54,7 +55,7 @@ impl Facts {
         facts.supervisor = look.supervisor();
         facts.uptime = look.uptime();
         facts.init = look.init();
-        facts.interfaces = interfaces(&facts.name);
+        facts.interfaces = cables_of(&facts.name).unwrap_or_default();
         let Some(state) = look.machine.known() else { return facts };
         facts.id = state.uuid.map(|u| u.plain()).unwrap_or_default();
         facts.since = state.started_realtime;
@@ -110,19 +111,6 @@ fn unquote(raw: &str) -> String {
         out.extend(if letter == '\\' { letters.next() } else { Some(letter) });
     }
     out
-}
-
-/// The host's ends of a machine's cables carry its name as alias.
-fn interfaces(name: &str) -> Vec<(u32, String)> {
-    let alias = format!("hostel:{name}");
-    let Ok(entries) = std::fs::read_dir("/sys/class/net") else { return Vec::new() };
-    let mut found: Vec<_> = entries
-        .flatten()
-        .filter(|e| std::fs::read_to_string(e.path().join("ifalias")).is_ok_and(|text| text.trim() == alias))
-        .filter_map(|e| Some((std::fs::read_to_string(e.path().join("ifindex")).ok()?.trim().parse().ok()?, e.file_name().into_string().ok()?)))
-        .collect();
-    found.sort();
-    found
 }
 
 /// `Thu 2026-11-26 20:05:42 UTC`.

@@ -239,8 +239,8 @@ impl Options {
     fn take(&mut self, row: &'static Row, value: Option<OsString>) -> Result<Option<Asked>, String> {
         if row.id == Id::Setenv {
             let value = value.unwrap_or_default();
-            let variable =
-                crate::cli::exec::variable(value.clone()).map_err(|_| format!("parse --setenv={}: the name is missing", value.display()))?;
+            let variable = crate::cli::exec::variable(value.clone())
+                .map_err(|_| format!("parse --setenv={}: that is no name of a variable", value.display()))?;
             self.env.extend(variable);
             return Ok(None);
         }

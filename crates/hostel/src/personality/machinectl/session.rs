@@ -42,6 +42,7 @@ pub(super) fn shell(options: &Options, words: &[OsString]) -> Outcome {
     order.process.env = options.env.clone();
     order.process.argv = words[1..].iter().cloned().map(OsText::from).collect();
     order.escape = true;
+    order.as_error = true;
     announced(options, name, || exec::run_in(&order))
 }
 

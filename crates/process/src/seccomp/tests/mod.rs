@@ -250,3 +250,64 @@ fn words_for_people() {
     assert_eq!(see(&machine(&[]), "socketcall"), None);
     assert_eq!(allowed(&machine(&[]), CapSet::MACHINE, Arch::X32, "read"), Ok(Some(Verdict::Kill)));
 }
+
+/// What the program of `filter` and `refinements` returns for a call by name.
+fn refined_to(filter: &SyscallFilter, refinements: &Refinements<'_>, arch: Arch, name: &str, args: [u64; 6]) -> u32 {
+    let column = ARCHES.iter().position(|a| *a == arch).unwrap();
+    let nr = CALLS[find(&CALLS, name).unwrap()].numbers[column];
+    let program = refined(filter, CapSet::NSPAWN, refinements).unwrap().unwrap();
+    run(&program, &Data { nr, arch: arch.audit(), args }).0
+}
+
+#[test]
+fn syncs_succeed_and_do_nothing() {
+    let suppressed = Refinements { suppress_sync: true, families: None };
+    let arch = ARCHES[0];
+    for filter in [nspawn(&[]), machine(&[])] {
+        let returned = |name: &str, args| refined_to(&filter, &suppressed, arch, name, args);
+        for name in ["sync", "fsync", "fdatasync", "syncfs", "sync_file_range"] {
+            assert_eq!(returned(name, [0; 6]), RET_ERRNO, "{name}");
+        }
+        let (o_sync, o_dsync, o_creat) = (0o4010000, 0o10000, 0o100);
+        for (flags, expected) in [(0, RET_ALLOW), (o_creat, RET_ALLOW), (o_sync, RET_ERRNO | 22), (o_dsync | o_creat, RET_ERRNO | 22)] {
+            assert_eq!(returned("openat", [0, 0, flags, 0, 0, 0]), expected, "{flags:o}");
+        }
+        assert_eq!(returned("msync", [0; 6]), RET_ALLOW);
+    }
+    let denied = nspawn(&[rule(false, &["fsync"])]);
+    assert_eq!(refined_to(&denied, &suppressed, arch, "fsync", [0; 6]), EPERM, "what is denied stays denied");
+}
+
+#[test]
+fn families_of_sockets() {
+    let (unix, inet, inet6, netlink, vsock) = (1, 2, 10, 16, 40);
+    let allow = AddressFamilies { allow: true, families: vec![1, 2, 40] };
+    let none = AddressFamilies { allow: true, families: Vec::new() };
+    let deny = AddressFamilies { allow: false, families: vec![2] };
+    let deny_nothing = AddressFamilies { allow: false, families: Vec::new() };
+    let open = |filter: &SyscallFilter, families: &AddressFamilies, family: u64| {
+        let refinements = Refinements { suppress_sync: false, families: Some(families) };
+        refined_to(filter, &refinements, ARCHES[0], "socket", [family, 1, 0, 0, 0, 0]) == RET_ALLOW
+    };
+    for (families, base, opened) in [
+        (&allow, nspawn(&[]), vec![unix, inet, vsock]),
+        (&none, nspawn(&[]), vec![]),
+        (&deny, nspawn(&[]), vec![unix, inet6, netlink, vsock]),
+        (&deny_nothing, nspawn(&[]), vec![unix, inet, inet6, netlink, vsock]),
+        // What the machine's own list does not have is not given back.
+        (&allow, machine(&[]), vec![unix, inet]),
+        (&none, machine(&[]), vec![]),
+        (&deny, machine(&[]), vec![unix, inet6, netlink]),
+        (&allow, machine(&[rule(true, &["socket"])]), vec![unix, inet, vsock]),
+    ] {
+        let seen: Vec<u64> = [unix, inet, inet6, netlink, vsock].into_iter().filter(|f| open(&base, families, *f)).collect();
+        assert_eq!(seen, opened, "{families:?} {base:?}");
+    }
+    let refinements = Refinements { suppress_sync: false, families: Some(&deny) };
+    let refused = refined_to(&nspawn(&[]), &refinements, ARCHES[0], "socket", [2, 1, 0, 0, 0, 0]);
+    assert_eq!(refused, EAFNOSUPPORT);
+    let audit = refined_to(&nspawn(&[]), &refinements, ARCHES[0], "socket", [16, 3, 9, 0, 0, 0]);
+    assert_eq!(audit, EAFNOSUPPORT, "still no audit");
+    #[cfg(target_arch = "x86_64")]
+    assert_eq!(refined_to(&nspawn(&[]), &refinements, Arch::I386, "socketcall", [1, 0, 0, 0, 0, 0]), EPERM, "what cannot be seen is refused");
+}

@@ -1,0 +1,80 @@
+//! Mounts that hold against a machine that is root over its own mount namespace.
+//!
+//! What the payload mounts in a namespace of its own user namespace belongs to it: its root could unmount a mask, make the
+//! read-only writable, look below a tmpfs. The kernel locks mounts, each to the one below it and with its flags, when a
+//! namespace is copied into one of *another* user namespace (mount_namespaces(7)). So the finished namespace takes a way
+//! through the host's:
+//!
+//! ```text
+//!  payload (machine's users)        supervisor             helper, in the supervisor's memory
+//!    all mounted, pivoted
+//!    one byte ─────────────────────►
+//!                                     vfork ─────────────►  joins the payload's mount namespace
+//!                                                           copies it (host's users: all is locked)
+//!                                                           joins the machine's user namespace
+//!                                                           copies it again (machine's own, still locked)
+//!    joins that  ◄──── descriptor ── ◄───────────────────   opens it, ends
+//! ```
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use hostel_sys::{clone, proc};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use super::parcel;
+use crate::error::{Context, Result};
+use crate::inside;
+
+/// Waits until the payload has mounted all, and gives it the locked copy. A payload that is gone is no error: its report says why.
+pub(super) fn serve(go: BorrowedFd<'_>, payload: BorrowedFd<'_>, users: BorrowedFd<'_>) -> Result<()> {
+    match rustix::io::retry_on_intr(|| rustix::io::read(go, &mut [0u8; 1])) {
+        Ok(1) => {}
+        _ => return Ok(()),
+    }
+    let locked = match locked_copy(payload, users) {
+        Err(e) if e.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => return Ok(()),
+        other => other.context("lock", "mounts of the machine")?,
+    };
+    parcel::send_descriptors(go, &[locked.as_fd()]).context("send", "locked mounts to the payload")
+}
+
+fn locked_copy(payload: BorrowedFd<'_>, users: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    // Ours: the payload's has no entry of the helper, which is in our pid namespace.
+    let proc = rustix::fs::open(c"/proc", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    inside::helped(0, &mut || copy_twice(payload, users, proc.as_fd()))
+}
+
+fn copy_twice(payload: BorrowedFd<'_>, users: BorrowedFd<'_>, proc: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    clone::setns_pidfd(payload, clone::NEWNS)?;
+    proc::unshare_mounts()?;
+    proc::join_namespace(users, clone::NEWUSER as i32)?;
+    proc::unshare_mounts()?;
+    Ok(rustix::fs::openat(proc, c"self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+/// In the payload: moves into the locked copy of its mount namespace, to its root. `None`: the supervisor is gone.
+///
+/// What it opened before lies in the old one and leads nowhere any more.
+pub(super) fn enter(go: BorrowedFd<'_>) -> io::Result<Option<()>> {
+    rustix::io::write(go, b"l")?;
+    let Some(fds) = parcel::receive_descriptors(go)? else { return Ok(None) };
+    let locked = parcel::next(&mut fds.into_iter())?;
+    proc::join_namespace(locked.as_fd(), clone::NEWNS as i32)?;
+    Ok(Some(()))
+}
+
+/// The same terminal as `old`, found in the devpts that the caller sees at `terminals`: ttyname(3) looks for its path.
+pub(super) fn reopen_terminal(old: BorrowedFd<'_>, terminals: &Path) -> io::Result<OwnedFd> {
+    let seen = rustix::fs::fstat(old)?;
+    let path = terminals.join(rustix::fs::minor(seen.st_rdev).to_string());
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let new = rustix::fs::open(path, flags, Mode::empty())?;
+    let now = rustix::fs::fstat(&new)?;
+    if (now.st_dev, now.st_ino) != (seen.st_dev, seen.st_ino) {
+        return Err(io::Error::other("another file is there"));
+    }
+    Ok(new)
+}

@@ -1,0 +1,188 @@
+//! `hostel wait`: return when a machine is up, or when it has ended, and then with its exit status.
+
+use std::ffi::OsString;
+use std::time::{Duration, Instant};
+
+use hostel_engine::error::{Error, Result};
+use hostel_ipc::control::{CallError, Connection, Ended, Event, MAX_PACKET, Received, Request, Status};
+use hostel_spec::MachineName;
+use lexopt::Arg::{Long, Short, Value};
+use lexopt::ValueExt;
+
+use super::{Failure, Outcome, Verb, look};
+use crate::{machine, output};
+
+/// The verb.
+pub(super) const VERB: Verb = Verb {
+    name: "wait",
+    args: "NAME [--ready] [-t SECONDS]",
+    about: "wait until a machine has ended, and end with its exit status; or until it is up",
+    options: &[
+        ("--ended", "until it has ended for good, reboots included (default)"),
+        ("--ready", "until it says READY=1, as systemd does when it has booted: status 0; ended before: 125"),
+        ("-t, --timeout SECONDS", "no longer than this, then status 125 (without limit; for --ready 90)"),
+    ],
+    examples: &[
+        ("hostel run -d --name job -- make; hostel wait job", "status 2 if make had it; the machine must still run when it is called"),
+        ("hostel boot debian -d; hostel wait debian --ready", "as `hostel boot debian -d --wait`"),
+    ],
+    run,
+};
+
+/// What a machine may take to be up.
+pub(super) const READY_LIMIT: Duration = Duration::from_secs(90);
+/// What its supervisor may take to remove what it made.
+const TAKE_AWAY: Duration = Duration::from_secs(20);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Asked {
+    name: MachineName,
+    ready: bool,
+    timeout: Option<Duration>,
+}
+
+/// `None`: the help was asked for.
+fn parse(args: &[OsString]) -> std::result::Result<Option<Asked>, Failure> {
+    let mut words = lexopt::Parser::from_args(args);
+    let (mut name, mut what, mut timeout) = (None, None, None);
+    while let Some(arg) = words.next()? {
+        match arg {
+            Long(long @ ("ready" | "ended")) => {
+                let ready = long == "ready";
+                if what.replace(ready).is_some_and(|other| other != ready) {
+                    return Err(Failure::Usage("combine --ready and --ended: wait for one of them".into()));
+                }
+            }
+            Short('t') | Long("timeout") => timeout = Some(seconds(&words.value()?.string()?)?),
+            Short('h') | Long("help") => return Ok(None),
+            Value(word) => look::one(&mut name, &word)?,
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(Some(Asked { name: look::required(name)?, ready: what.unwrap_or(false), timeout }))
+}
+
+/// A time as typed: seconds, also with a fraction.
+pub(super) fn seconds(text: &str) -> std::result::Result<Duration, Failure> {
+    let number = text.parse::<f64>().ok().filter(|s| s.is_finite() && (0.0..=1e6).contains(s));
+    number.map(Duration::from_secs_f64).ok_or_else(|| Failure::Usage(format!("parse --timeout={text}: it takes a number of seconds")))
+}
+
+fn run(args: &[OsString]) -> Outcome {
+    let Some(asked) = parse(args)? else { return Ok(output::show(&super::verb_help(&VERB))) };
+    let news = News::of(&asked.name)?;
+    if asked.ready {
+        news.until_ready(asked.timeout.unwrap_or(READY_LIMIT))?;
+        return Ok(0);
+    }
+    Ok(news.until_ended(asked.timeout)?)
+}
+
+/// Waits until the machine `name`, which was just started, is up.
+pub(super) fn until_up(name: &MachineName) -> Result<()> {
+    match News::of(name) {
+        Ok(news) => news.until_ready(READY_LIMIT),
+        Err(_) if !super::start::runs(name).unwrap_or(true) => Err(ended_early(name, None)),
+        Err(error) => Err(error),
+    }
+}
+
+fn ended_early(name: &MachineName, ended: Option<Ended>) -> Error {
+    let status = ended.and_then(|e| e.status).map_or_else(String::new, |status| format!(" with status {status}"));
+    Error::new("wait for", format!("machine {name}"), format!("it ended{status} before it was ready"))
+        .hint(format!("`hostel logs {name}` shows what it wrote to its console"))
+}
+
+/// A machine that is listened to.
+struct News {
+    name: MachineName,
+    connection: Connection,
+    /// It was ready when the listening began.
+    ready: bool,
+}
+
+impl News {
+    fn of(name: &MachineName) -> Result<News> {
+        let found = look::running(&machine::open_registry()?, name)?;
+        look::state(&found)?;
+        let mut connection = look::connect(&found, look::PATIENCE).map_err(|e| failed(name, e))?;
+        let status: Status = connection.call(&Request::Listen).map_err(|e| failed(name, e))?;
+        Ok(News { name: name.clone(), connection, ready: status.ready })
+    }
+
+    fn until_ready(&self, limit: Duration) -> Result<()> {
+        if self.ready {
+            return Ok(());
+        }
+        let deadline = Instant::now() + limit;
+        loop {
+            match self.next(Some(deadline)) {
+                Ok(Some(Event::Ready)) => return Ok(()),
+                // It is up when it is up again.
+                Ok(Some(Event::Ended(ended))) if ended.reboots => {}
+                Ok(Some(Event::Ended(ended))) => return Err(ended_early(&self.name, Some(ended))),
+                Ok(None) => return Err(ended_early(&self.name, None)),
+                Err(CallError::TimedOut(_)) => {
+                    let error = Error::new("wait for", format!("machine {}", self.name), format!("it has not said READY=1 for {limit:.0?}"));
+                    return Err(error.hint("it goes on running; inits other than systemd may never say it"));
+                }
+                Err(other) => return Err(failed(&self.name, other)),
+            }
+        }
+    }
+
+    /// Its exit status, when everything it had is taken away.
+    fn until_ended(&self, limit: Option<Duration>) -> Result<u8> {
+        let mut deadline = limit.map(|limit| Instant::now() + limit);
+        let mut status = None;
+        loop {
+            match self.next(deadline) {
+                Ok(Some(Event::Ended(ended))) if !ended.reboots => {
+                    status = ended.status;
+                    deadline = Some(Instant::now() + TAKE_AWAY);
+                }
+                Ok(Some(_)) => {}
+                Ok(None) | Err(CallError::TimedOut(_)) if status.is_some() => return Ok(status.unwrap_or_default()),
+                Ok(None) => return Err(Error::new("wait for", format!("machine {}", self.name), "its supervisor ended without a word")),
+                Err(CallError::TimedOut(_)) => {
+                    return Err(Error::new("wait for", format!("machine {}", self.name), "it still runs after that time"));
+                }
+                Err(other) => return Err(failed(&self.name, other)),
+            }
+        }
+    }
+
+    /// What happens next; `None`: its supervisor has ended.
+    fn next(&self, deadline: Option<Instant>) -> std::result::Result<Option<Event>, CallError> {
+        let mut buffer = [0u8; MAX_PACKET];
+        loop {
+            match self.connection.receive(&mut buffer, deadline) {
+                Ok(Received::Event(event)) => return Ok(Some(event)),
+                Ok(Received::Closed) | Err(CallError::Closed) => return Ok(None),
+                Ok(_) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+fn failed(name: &MachineName, why: CallError) -> Error {
+    Error::new("wait for", format!("machine {name}"), why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn command_lines() {
+        let parse = |line: &str| parse(&line.split_whitespace().map(Into::into).collect::<Vec<OsString>>());
+        let web = || MachineName::new("web").unwrap();
+        assert_eq!(parse("web").unwrap(), Some(Asked { name: web(), ready: false, timeout: None }));
+        assert_eq!(parse("--ready -t 0.5 web").unwrap(), Some(Asked { name: web(), ready: true, timeout: Some(Duration::from_millis(500)) }));
+        assert_eq!(parse("web --help").unwrap(), None);
+        for bad in ["", "a b", "web --ready --ended", "web -t x", "web -t -1", "web --nonsense", "a/b"] {
+            assert!(matches!(parse(bad), Err(Failure::Usage(_))), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! systemctl(1) of a tree at rest: `systemctl --root=DIR VERB`, also `hostel ctl`. No manager runs here yet.
+//!
+//! One row per verb and per option; the help and COMPATIBILITY.md are made of them. Verbs that change or list unit files do so
+//! as systemd's own; verbs that need a manager are refused by name. Words and exit statuses are those of 252, or of 262 with
+//! `--compat=262`.
+
+mod edit;
+mod files;
+pub mod help;
+mod list;
+mod live;
+pub(crate) mod options;
+mod plan;
+mod say;
+mod show;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod verify;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::sync::LazyLock;
+
+use hostel_init::catalogue::Catalogue;
+use hostel_init::root::Root;
+use hostel_init::search::{Scope, SearchPath};
+pub(crate) use live::systemd_runs;
+use options::{Asked, Options};
+
+use crate::output;
+
+/// What a verb returns: its exit status, or what to say with status 1.
+type Outcome = Result<u8, String>;
+
+/// One verb.
+pub(crate) struct Row {
+    pub(crate) name: &'static str,
+    pub(crate) args: &'static str,
+    pub(crate) help: &'static str,
+    /// How many words it takes at least and at most.
+    words: (usize, usize),
+    pub(crate) kind: Kind,
+    /// How it differs from the original's `--root`; empty: it does not.
+    pub(crate) differs: &'static str,
+}
+
+/// What a verb needs.
+#[derive(Clone, Copy)]
+pub(crate) enum Kind {
+    /// Unit files only.
+    Files(fn(&Options, &[String]) -> Outcome),
+    /// A manager that runs: not implemented yet.
+    Live,
+}
+
+const MANY: usize = usize::MAX;
+
+const fn row(name: &'static str, args: &'static str, words: (usize, usize), run: fn(&Options, &[String]) -> Outcome, help: &'static str) -> Row {
+    Row { name, args, help, words, kind: Kind::Files(run), differs: "" }
+}
+
+const fn live(name: &'static str, args: &'static str, words: (usize, usize), help: &'static str) -> Row {
+    Row { name, args, help, words, kind: Kind::Live, differs: "" }
+}
+
+impl Row {
+    const fn differs(mut self, how: &'static str) -> Row {
+        self.differs = how;
+        self
+    }
+}
+
+/// Groups of verbs, in help order.
+pub(crate) const GROUPS: [(&str, &[Row]); 3] =
+    [("Unit files", FILES), ("Units of a tree at rest", UNITS), ("Need a manager that runs (not implemented yet)", LIVE)];
+
+const NOT_THERE: &str = "refused with --root= there";
+
+const FILES: &[Row] = &[
+    row("list-unit-files", "[PATTERN...]", (0, MANY), list::list_unit_files, "Unit files with their states"),
+    row("enable", "[UNIT...|PATH...]", (1, MANY), files::enable, "Make the links that [Install] asks for"),
+    row("disable", "UNIT...", (1, MANY), files::disable, "Remove every link to units"),
+    row("reenable", "UNIT...", (1, MANY), files::reenable, "Remove them and make them anew"),
+    row("preset", "UNIT...", (1, MANY), files::preset, "Enable and disable units as presets want"),
+    row("preset-all", "", (0, 0), files::preset_all, "The same for all units"),
+    row("is-enabled", "UNIT...", (1, MANY), files::is_enabled, "The states of unit files"),
+    row("mask", "UNIT...", (1, MANY), files::mask, "Make units lead to nothing"),
+    row("unmask", "UNIT...", (1, MANY), files::unmask, "Take that back"),
+    row("link", "PATH...", (1, MANY), files::link, "Link unit files of other directories"),
+    row("revert", "UNIT...", (1, MANY), files::revert, "Back to what the vendor shipped"),
+    row("add-wants", "TARGET UNIT...", (2, MANY), files::add_wants, "Make a target want units"),
+    row("add-requires", "TARGET UNIT...", (2, MANY), files::add_requires, "Make a target require units"),
+    row("get-default", "", (0, 0), files::get_default, "The target that is started at boot"),
+    row("set-default", "TARGET", (1, 1), files::set_default, "Set it"),
+    row("edit", "UNIT...", (1, MANY), edit::edit, "Write a drop-in, or with --full a file, from standard input")
+        .differs("refused with --root= there; here only with --stdin, as of 256; no editor is run yet"),
+    row("daemon-reload", "", (0, 0), live::daemon_reload, "With --root= no effect: nothing is loaded").differs(NOT_THERE),
+    row("is-system-running", "", (0, 0), live::is_system_running, "Always offline, status 1"),
+];
+
+const UNITS: &[Row] = &[
+    row("cat", "UNIT...", (1, MANY), show::cat, "Unit files and their drop-ins").differs(NOT_THERE),
+    row("show", "[UNIT...]", (1, MANY), show::show, "Properties that a file gives")
+        .differs("refused with --root= there; only what files say, no run-time properties"),
+    row("list-dependencies", "[UNIT...]", (0, MANY), tree::list_dependencies, "What units want and require, as a tree").differs(NOT_THERE),
+    row("verify", "UNIT...|PATH...", (1, MANY), verify::verify, "Faults of unit files, with file and line")
+        .differs("not systemctl's: as `systemd-analyze verify`"),
+    row("calendar", "EXPRESSION...", (1, MANY), verify::calendar, "The normal form and next moment of calendar expressions")
+        .differs("not systemctl's: as `systemd-analyze calendar`"),
+    row("start", "UNIT...", (1, MANY), plan::start, "Only with --dry-run: the jobs that it would be")
+        .differs("--dry-run prints the transaction; without it: needs a manager"),
+    row("is-active", "UNIT...", (1, MANY), live::is_active, "Always inactive: nothing runs")
+        .differs("fails there without a manager; here `inactive`, status 3, or 4 for an unknown unit"),
+];
+
+const LIVE: &[Row] = &[
+    live("list-units", "[PATTERN...]", (0, MANY), "Units in memory"),
+    live("list-automounts", "[PATTERN...]", (0, MANY), "Automounts in memory"),
+    live("list-paths", "[PATTERN...]", (0, MANY), "Path units in memory"),
+    live("list-sockets", "[PATTERN...]", (0, MANY), "Sockets in memory"),
+    live("list-timers", "[PATTERN...]", (0, MANY), "Timers in memory"),
+    live("list-jobs", "[PATTERN...]", (0, MANY), "Jobs that wait"),
+    live("list-machines", "[PATTERN...]", (0, MANY), "Machines"),
+    live("is-failed", "[UNIT...]", (0, MANY), "Whether units have failed"),
+    live("status", "[UNIT...]", (0, MANY), "How units are"),
+    live("help", "UNIT...", (0, MANY), "Manual pages of units"),
+    live("stop", "UNIT...", (1, MANY), "Stop units"),
+    live("condstop", "UNIT...", (1, MANY), "Stop units"),
+    live("reload", "UNIT...", (1, MANY), "Reload units"),
+    live("restart", "UNIT...", (1, MANY), "Restart units"),
+    live("try-restart", "UNIT...", (1, MANY), "Restart units that run"),
+    live("condrestart", "UNIT...", (1, MANY), "Restart units that run"),
+    live("condreload", "UNIT...", (1, MANY), "Reload units that run"),
+    live("force-reload", "UNIT...", (1, MANY), "Reload or restart units"),
+    live("reload-or-restart", "UNIT...", (1, MANY), "Reload or restart units"),
+    live("try-reload-or-restart", "UNIT...", (1, MANY), "Reload or restart units that run"),
+    live("reload-or-try-restart", "UNIT...", (1, MANY), "Reload or restart units that run"),
+    live("isolate", "UNIT", (1, 1), "Start one unit and stop all others"),
+    live("kill", "UNIT...", (1, MANY), "Send a signal"),
+    live("clean", "UNIT...", (1, MANY), "Remove what units keep"),
+    live("freeze", "UNIT...", (1, MANY), "Freeze units"),
+    live("thaw", "UNIT...", (1, MANY), "Let them go on"),
+    live("set-property", "UNIT PROPERTY=VALUE...", (2, MANY), "Change limits"),
+    live("bind", "UNIT PATH [PATH]", (2, 3), "Show a path in a service"),
+    live("mount-image", "UNIT PATH [PATH]", (2, MANY), "Mount an image in a service"),
+    live("service-log-level", "SERVICE [LEVEL]", (1, 2), "A service's log level"),
+    live("service-log-target", "SERVICE [TARGET]", (1, 2), "A service's log target"),
+    live("reset-failed", "[UNIT...]", (0, MANY), "Forget failures"),
+    live("whoami", "[PID...]", (0, MANY), "The unit of a process"),
+    live("enqueue-marked", "", (0, 0), "Restart units that are marked"),
+    live("cancel", "[JOB...]", (0, MANY), "Cancel jobs"),
+    live("show-environment", "", (0, 0), "The manager's environment"),
+    live("set-environment", "NAME=VALUE...", (1, MANY), "Change it"),
+    live("unset-environment", "NAME...", (1, MANY), "Change it"),
+    live("import-environment", "[NAME...]", (0, MANY), "Take over this one"),
+    live("daemon-reexec", "", (0, 0), "Execute the manager anew"),
+    live("log-level", "[LEVEL]", (0, 1), "The manager's log level"),
+    live("log-target", "[TARGET]", (0, 1), "The manager's log target"),
+    live("service-watchdogs", "[BOOL]", (0, 1), "Whether watchdogs count"),
+    live("default", "", (0, 0), "Enter the default target"),
+    live("rescue", "", (0, 0), "Enter rescue mode"),
+    live("emergency", "", (0, 0), "Enter emergency mode"),
+    live("halt", "", (0, 0), "Halt"),
+    live("poweroff", "", (0, 0), "Power off"),
+    live("reboot", "[ARGUMENT]", (0, 1), "Reboot"),
+    live("kexec", "", (0, 0), "Reboot by kexec"),
+    live("soft-reboot", "", (0, 0), "Reboot user space"),
+    live("exit", "[STATUS]", (0, 1), "End the manager"),
+    live("switch-root", "[ROOT [INIT]]", (0, 2), "Change to another root"),
+    live("sleep", "", (0, 0), "Sleep"),
+    live("suspend", "", (0, 0), "Suspend"),
+    live("hibernate", "", (0, 0), "Hibernate"),
+    live("hybrid-sleep", "", (0, 0), "Hibernate and suspend"),
+    live("suspend-then-hibernate", "", (0, 0), "Suspend, later hibernate"),
+];
+
+fn find(name: &str) -> Option<&'static Row> {
+    GROUPS.iter().flat_map(|(_, rows)| rows.iter()).find(|row| row.name == name)
+}
+
+/// Every verb's name that does something, for completions.
+pub(crate) fn verbs() -> &'static [&'static str] {
+    static NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
+        let rows = GROUPS.iter().flat_map(|(_, rows)| rows.iter());
+        rows.filter(|row| matches!(row.kind, Kind::Files(_))).map(|row| row.name).collect()
+    });
+    &NAMES
+}
+
+/// Runs `systemctl ARGS…`.
+pub fn run(args: &[OsString]) -> ExitCode {
+    let (options, words) = match options::parse(args) {
+        Ok(Asked::Verb(options, words)) => (options, words),
+        Ok(Asked::Help) => return output::print(&help::text()),
+        Ok(Asked::Version) => return output::print(&options::version()),
+        Ok(Asked::Text(text)) => return output::print(&text),
+        Err(text) => return refuse(&text),
+    };
+    match dispatch(&options, &words) {
+        Ok(status) => ExitCode::from(status),
+        Err(text) => refuse(&text),
+    }
+}
+
+/// As the original: what it says has no name before it.
+fn refuse(why: &str) -> ExitCode {
+    if !why.is_empty() {
+        output::tell(format_args!("{why}"));
+    }
+    ExitCode::FAILURE
+}
+
+fn dispatch(options: &Options, words: &[String]) -> Outcome {
+    if options.root.is_none() && systemd_runs() {
+        return Err(live::point_to_systemd());
+    }
+    let verb = words.first().map_or("list-units", String::as_str);
+    let row = find(verb).ok_or_else(|| format!("Unknown command verb {verb}."))?;
+    let rest = words.get(1..).unwrap_or_default();
+    if options.root.is_some() && matches!(row.kind, Kind::Live) {
+        return Err(format!("Verb '{verb}' cannot be used with --root= or --image=."));
+    }
+    if rest.len() < row.words.0 {
+        return Err("Too few arguments.".to_owned());
+    }
+    if rest.len() > row.words.1 {
+        return Err("Too many arguments.".to_owned());
+    }
+    match row.kind {
+        Kind::Files(run) => run(options, rest),
+        Kind::Live => Err(live::no_manager(verb)),
+    }
+}
+
+/// The tree that is meant.
+fn root(options: &Options) -> Result<Root, String> {
+    let opened = options.root.as_ref().map_or_else(Root::host, |path| Root::open(path));
+    opened.map_err(|e| format!("Failed to open root directory: {e}"))
+}
+
+/// Its unit files.
+fn catalogue<'r>(options: &Options, root: &'r Root) -> Result<Catalogue<'r>, String> {
+    let scope = if options.global { Scope::User } else { Scope::System };
+    let given = std::env::var("SYSTEMD_UNIT_PATH").ok();
+    let search = SearchPath::new(root, scope, given.as_deref(), options.release == options::Release::V252);
+    Catalogue::scan(root, search).map_err(|e| format!("Failed to read unit files: {e}"))
+}

@@ -1,0 +1,67 @@
+//! The help text, and systemctl's part of COMPATIBILITY.md.
+
+use std::fmt::Write as _;
+
+use super::options::{ROWS, State};
+use super::{GROUPS, Kind};
+
+/// `systemctl --help`.
+pub fn text() -> String {
+    let mut out = String::from("systemctl [OPTIONS...] COMMAND ...\n\nUnit files of a tree at rest; no manager runs here yet.\n");
+    for (title, rows) in GROUPS {
+        if rows.iter().all(|row| matches!(row.kind, Kind::Live)) {
+            let names: Vec<&str> = rows.iter().map(|row| row.name).collect();
+            let _ = writeln!(out, "\n{title}:\n  {}", crate::output::wrap(&names.join(" "), 2, 100));
+            continue;
+        }
+        let _ = writeln!(out, "\n{title}:");
+        for row in rows {
+            let _ = writeln!(out, "  {:<32} {}", format!("{} {}", row.name, row.args).trim_end(), row.help);
+        }
+    }
+    out.push_str("\nOptions:\n");
+    for row in ROWS.iter().filter(|row| !matches!(row.state, State::Refused(_) | State::Live)) {
+        let short = row.short.map_or_else(|| "   ".to_owned(), |s| format!("-{s} "));
+        let long = if row.long == "property-value" { String::new() } else { format!("--{}", row.long) };
+        let value = row.value.map_or_else(String::new, |v| format!("={v}"));
+        let _ = writeln!(out, "  {:<32} {}", format!("{short}{long}{value}"), row.help);
+    }
+    out
+}
+
+/// Markdown: a table of verbs, a table of options.
+pub fn markdown() -> String {
+    let mut out = String::from(
+        "## systemctl\n\nCalled as `systemctl` or `hostel ctl`: unit files of a tree at rest (`--root=`), or of this system while no manager runs. Compared \
+         with `systemctl --root=` of 252 (the default) and 262 (`--compat=262`): the same commands run on both (`tests/tests/systemctl.rs`), \
+         statuses, output and links are compared. Where systemd is the manager of this system, every verb without `--root=` is refused and \
+         points to systemd's own.\n\n| verb | compared |\n|---|---|\n",
+    );
+    let cell = |text: &str| text.replace('|', "\\|");
+    for row in GROUPS.iter().flat_map(|(_, rows)| rows.iter()).filter(|row| matches!(row.kind, Kind::Files(_))) {
+        let compared = if row.differs.is_empty() { "same".to_owned() } else { format!("differs: {}", row.differs) };
+        let _ = writeln!(out, "| `{}` | {} |", row.name, cell(&compared));
+    }
+    let live = GROUPS.iter().flat_map(|(_, rows)| rows.iter()).filter(|row| matches!(row.kind, Kind::Live)).map(|row| format!("`{}`", row.name));
+    let _ = writeln!(
+        out,
+        "\nNot implemented yet, refused with status 1 and the reason, because they need a manager that runs: {}.\n\n| option | compared |\n|---|---|",
+        live.collect::<Vec<_>>().join(", ")
+    );
+    for row in ROWS {
+        let short = row.short.map(|s| format!("-{s} ")).unwrap_or_default();
+        let compared = match row.state {
+            State::Built => "same".to_owned(),
+            State::Always => format!("without effect: {}", row.help),
+            State::Live => "only of verbs that need a manager; without effect on others, as there".to_owned(),
+            State::Refused(why) => format!("refused: {why}"),
+            State::Own => "hostel's own".to_owned(),
+        };
+        let _ = writeln!(out, "| `{short}--{}` | {} |", row.long, cell(&compared));
+    }
+    out.push_str(
+        "\nDiffers besides: the note that there is nothing to enable has other words; a link is never made through a link that leads out of the tree; \
+         files of a drop-in directory count for `[Install]` too; `--now` with `--root=` is refused before anything changes.\n",
+    );
+    out
+}

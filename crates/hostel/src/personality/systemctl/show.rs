@@ -1,0 +1,157 @@
+//! `cat` and `show`: what files say.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use hostel_init::catalogue::Catalogue;
+use hostel_init::depend::{Relation, dependencies};
+use hostel_init::install::Installer;
+use hostel_init::load::{LoadState, Setting, Unit, load};
+use hostel_init::preset::{Presets, Wanted};
+use hostel_init::root::Root;
+use hostel_init::value::{Memory, Value};
+use hostel_unit::{Span, UnitName, show_span};
+
+use super::options::Options;
+use super::say::names;
+use super::{Outcome, catalogue, root};
+use crate::output;
+
+pub(super) fn cat(options: &Options, words: &[String]) -> Outcome {
+    let root = root(options)?;
+    let catalogue = catalogue(options, &root)?;
+    let mut first = true;
+    for name in names("cat", words)? {
+        let unit = load(&catalogue, &name);
+        let Some(fragment) = unit.fragment.as_ref().filter(|_| unit.state != LoadState::NotFound) else {
+            return Err(format!("No files found for {name}."));
+        };
+        if unit.state == LoadState::Masked {
+            output::tell(format_args!("# Unit {name} is masked."));
+            continue;
+        }
+        for path in std::iter::once(fragment).chain(&unit.dropins) {
+            let bytes = root.read(path).map_err(|e| format!("Failed to cat {}: {}", root.shown(path), e.cause))?;
+            let gap = if first { "" } else { "\n" };
+            first = false;
+            let text = String::from_utf8_lossy(&bytes);
+            let end = if text.ends_with('\n') { "" } else { "\n" };
+            output::show(&format!("{gap}# {}\n{text}{end}", root.shown(path)));
+        }
+    }
+    Ok(0)
+}
+
+pub(super) fn show(options: &Options, words: &[String]) -> Outcome {
+    let root = root(options)?;
+    let catalogue = catalogue(options, &root)?;
+    let presets = Presets::read(&root, &catalogue.search);
+    let mut text = String::new();
+    for (i, name) in names("show", words)?.iter().enumerate() {
+        if i > 0 {
+            text.push('\n');
+        }
+        let all = properties(&root, &catalogue, &presets, name);
+        let wanted: Vec<(&str, &str)> = if options.properties.is_empty() {
+            all.iter().map(|(key, value)| (key.as_str(), value.as_str())).filter(|(_, value)| options.all || !value.is_empty()).collect()
+        } else {
+            options.properties.iter().filter_map(|key| Some((key.as_str(), all.get(key)?.as_str()))).collect()
+        };
+        for (key, value) in wanted {
+            // writing to a String cannot fail
+            let _ = if options.value { writeln!(text, "{value}") } else { writeln!(text, "{key}={value}") };
+        }
+    }
+    Ok(output::show(&text))
+}
+
+/// Properties as systemd names them, sorted; of a unit at rest.
+fn properties(root: &Root, catalogue: &Catalogue<'_>, presets: &Presets, name: &UnitName) -> BTreeMap<String, String> {
+    let unit = load(catalogue, name);
+    let mut all: BTreeMap<String, String> = BTreeMap::new();
+    let mut set = |key: &str, value: String| {
+        all.insert(key.to_owned(), value);
+    };
+    let state = match &unit.state {
+        LoadState::Loaded => "loaded",
+        LoadState::Masked => "masked",
+        LoadState::NotFound => "not-found",
+        LoadState::Error(_) => "error",
+        LoadState::BadSetting(_) => "bad-setting",
+    };
+    set("Id", unit.name.to_string());
+    let names: Vec<&str> = std::iter::once(&unit.name).chain(&unit.aliases).map(UnitName::as_str).collect();
+    set("Names", names.join(" "));
+    set("LoadState", state.to_owned());
+    if let LoadState::Error(why) | LoadState::BadSetting(why) = &unit.state {
+        set("LoadError", why.clone());
+    }
+    set("ActiveState", "inactive".to_owned());
+    set("SubState", "dead".to_owned());
+    set("NeedDaemonReload", "no".to_owned());
+    set("Description", unit.description().to_owned());
+    let fragment = unit.fragment.as_deref().map(|p| root.shown(p)).unwrap_or_default();
+    // a script's unit file is made up
+    set("FragmentPath", if unit.is_script { String::new() } else { fragment });
+    set("DropInPaths", unit.dropins.iter().map(|p| root.shown(p)).collect::<Vec<_>>().join(" "));
+    let installer = Installer { catalogue, runtime: false, force: false };
+    if let Ok(state) = installer.state(&unit.name, &mut Vec::new()) {
+        set("UnitFileState", state.word().to_owned());
+        let preset = match presets.query(&unit.name) {
+            Wanted::Enabled(_) => "enabled",
+            Wanted::Disabled => "disabled",
+            Wanted::Ignored => "ignored",
+        };
+        set("UnitFilePreset", preset.to_owned());
+    }
+    if unit.is_loaded() {
+        let found = dependencies(&unit, catalogue.search.scope, &|n| catalogue.has(n.as_str()));
+        for (relation, key) in Relation::ALL {
+            let mut list: Vec<&str> = found.iter().filter(|d| d.relation == relation).map(|d| d.to.as_str()).collect();
+            list.sort_unstable();
+            set(key, list.join(" "));
+        }
+        settings(&unit, &mut set);
+    }
+    all
+}
+
+/// What the files set, a line for each property.
+fn settings(unit: &Unit, set: &mut dyn FnMut(&str, String)) {
+    let mut by_key: BTreeMap<String, Vec<&Setting>> = BTreeMap::new();
+    for setting in unit.settings.iter().filter(|s| s.section != "Install" && !matches!(s.value, Value::Units(_))) {
+        let key = match setting.key.strip_suffix("Sec") {
+            Some(stem) if matches!(setting.value, Value::Span(_)) => format!("{stem}USec"),
+            _ => setting.key.clone(),
+        };
+        by_key.entry(key).or_default().push(setting);
+    }
+    for (key, list) in by_key {
+        let lasting =
+            matches!(list[0].value, Value::Commands(_) | Value::Words(_) | Value::Condition { .. } | Value::Calendar(_) | Value::Statuses(_));
+        let shown: Vec<String> = if lasting { list.iter().map(|s| shown(s)).collect() } else { list.last().map(|s| shown(s)).into_iter().collect() };
+        set(&key, shown.join(" "));
+    }
+}
+
+fn shown(setting: &Setting) -> String {
+    match &setting.value {
+        Value::Bool(value) => if *value { "yes" } else { "no" }.to_owned(),
+        Value::Span(Span::Micros(micros)) => show_span(*micros, 1000),
+        Value::Span(Span::Infinity) | Value::Memory(Memory::Infinity) => "infinity".to_owned(),
+        Value::Memory(Memory::Bytes(bytes)) => bytes.to_string(),
+        Value::FileMode(mode) => format!("{mode:04o}"),
+        Value::Signal(signal) => signal.raw().to_string(),
+        Value::Number(number) => number.to_string(),
+        Value::Text(text) => text.clone(),
+        Value::Words(words) => words.iter().map(|w| hostel_unit::quote(w)).collect::<Vec<_>>().join(" "),
+        Value::Calendar(calendar) => format!("{{ OnCalendar={calendar} }}"),
+        Value::Commands(commands) => {
+            let one = |c: &hostel_init::command::Command| {
+                format!("{{ path={} ; argv[]={} ; ignore_errors={} }}", c.program, c.argv.join(" "), if c.ignore_failure { "yes" } else { "no" })
+            };
+            commands.iter().map(one).collect::<Vec<_>>().join(" ; ")
+        }
+        _ => setting.text.clone(),
+    }
+}

@@ -1,0 +1,250 @@
+//! Every unit file of a search path by name, and what a name leads to.
+//!
+//! The directories are listed once. A name is then followed without I/O as far as links go between them; only links to files
+//! elsewhere, and whether a file is empty (masked), are looked up in the tree.
+
+use std::collections::BTreeMap;
+
+use hostel_unit::UnitName;
+
+use crate::root::{Entry, Root, RootError};
+use crate::search::{Place, SearchPath};
+
+/// How many links are followed from one name to another.
+const LINKS_MAX: usize = 40;
+
+/// The directories of a search path, listed.
+#[derive(Debug)]
+pub struct Catalogue<'r> {
+    /// The tree.
+    pub root: &'r Root,
+    /// Where it was looked.
+    pub search: SearchPath,
+    /// For each place its names.
+    listings: Vec<BTreeMap<String, Entry>>,
+}
+
+/// Where a name leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// To a file.
+    File {
+        /// The name that the file has, which the name asked for is an alias of, or the same, or its template.
+        name: UnitName,
+        /// Its path.
+        path: String,
+    },
+    /// To nothing on purpose.
+    Masked {
+        /// The link or empty file.
+        path: String,
+    },
+    /// To a link whose target is not there.
+    Dangling {
+        /// The link.
+        path: String,
+    },
+    /// To a link that leads in a circle, or to a unit that it may not be an alias of.
+    Wrong {
+        /// The link.
+        path: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// There is none.
+    Missing,
+}
+
+impl<'r> Catalogue<'r> {
+    /// Lists the directories. Those that are not there are empty.
+    pub fn scan(root: &'r Root, search: SearchPath) -> Result<Catalogue<'r>, RootError> {
+        let listing = |place: &Place| Ok(root.list(&place.path)?.unwrap_or_default().into_iter().collect());
+        let listings = search.places.iter().map(listing).collect::<Result<_, RootError>>()?;
+        Ok(Catalogue { root, search, listings })
+    }
+
+    /// The places with their names.
+    pub fn places(&self) -> impl Iterator<Item = (&Place, &BTreeMap<String, Entry>)> {
+        self.search.places.iter().zip(&self.listings)
+    }
+
+    /// Every name of a unit that has a file or link, each once, with its most important path.
+    pub fn names(&self) -> BTreeMap<UnitName, String> {
+        let mut names = BTreeMap::new();
+        for (place, listing) in self.places() {
+            for (name, entry) in listing {
+                if !matches!(entry, Entry::File | Entry::Link(_)) {
+                    continue;
+                }
+                if let Ok(unit) = UnitName::parse(name) {
+                    names.entry(unit).or_insert_with(|| format!("{}/{name}", place.path));
+                }
+            }
+        }
+        names
+    }
+
+    /// Whether there is a file or link of exactly this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.first(name).is_some()
+    }
+
+    fn first(&self, name: &str) -> Option<(&Place, &Entry)> {
+        let fits = |listing: &'_ BTreeMap<String, Entry>| listing.get(name).is_some_and(|e| matches!(e, Entry::File | Entry::Link(_)));
+        self.places().find(|(_, listing)| fits(listing)).and_then(|(place, listing)| Some((place, listing.get(name)?)))
+    }
+
+    /// Follows a name; of an instance without a file of its own, that of its template.
+    pub fn find(&self, name: &UnitName) -> Found {
+        let mut wanted = name.clone();
+        for _ in 0..LINKS_MAX {
+            let mut asked = wanted.clone();
+            let first = match self.first(wanted.as_str()) {
+                Some(first) => Some(first),
+                None => wanted.template().and_then(|template| {
+                    let found = self.first(template.as_str());
+                    asked = template;
+                    found
+                }),
+            };
+            let Some((place, entry)) = first else { return Found::Missing };
+            let path = format!("{}/{asked}", place.path);
+            let target = match entry {
+                Entry::Link(target) => target,
+                _ if self.root.is_null_or_empty(&path) => return Found::Masked { path },
+                _ => return Found::File { name: wanted, path },
+            };
+            let absolute = if target.starts_with('/') { target.clone() } else { format!("{}/{target}", place.path) };
+            let led = self.root.chase(&absolute);
+            // one step at a time: the link says a name, which may be overridden in a more important place
+            let stepped = clean(&absolute);
+            match self.alias(&wanted, &stepped) {
+                Step::Alias(next) if next != wanted && next != asked => {
+                    wanted = next;
+                    continue;
+                }
+                Step::Wrong(why) => return Found::Wrong { path, why },
+                _ => {}
+            }
+            if led == "/dev/null" || self.root.is_null_or_empty(&path) {
+                return Found::Masked { path };
+            }
+            if !self.root.exists(&path) {
+                return Found::Dangling { path };
+            }
+            // a link to a file of the same name elsewhere: that file, where it is
+            let path = if self.search.place_of(&stepped).is_some() { stepped } else { led };
+            return Found::File { name: wanted, path };
+        }
+        Found::Wrong { path: name.to_string(), why: "its links lead in a circle" }
+    }
+
+    /// Whether the target of a link is another unit of the search path.
+    fn alias(&self, from: &UnitName, target: &str) -> Step {
+        if self.search.place_of(target).is_none() {
+            return Step::Elsewhere;
+        }
+        let Some(Ok(to)) = target.rsplit_once('/').map(|(_, base)| UnitName::parse(base)) else { return Step::Elsewhere };
+        match alias_fault(from, &to) {
+            Some(why) => Step::Wrong(why),
+            // the instance of an alias of a template is the instance of that template
+            None if to.is_template() && from.is_instance() => Step::Alias(to.with_instance(from.instance().unwrap_or_default()).unwrap_or(to)),
+            None => Step::Alias(to),
+        }
+    }
+
+    /// Every other name that leads to `name`.
+    pub fn aliases(&self, name: &UnitName) -> Vec<UnitName> {
+        let links = self.places().flat_map(|(_, listing)| listing).filter(|(_, entry)| matches!(entry, Entry::Link(_)));
+        let mut found: Vec<UnitName> = links
+            .filter_map(|(alias, _)| UnitName::parse(alias).ok())
+            .filter(|alias| alias != name && alias.kind() == name.kind())
+            .filter_map(|alias| if alias.is_template() && name.is_instance() { alias.with_instance(name.instance()?).ok() } else { Some(alias) })
+            .filter(|alias| alias != name && matches!(self.find(alias), Found::File { name: led, .. } if led == *name))
+            .collect();
+        found.sort();
+        found.dedup();
+        found
+    }
+
+    /// Entries of `NAME.wants` and the like in every place: `(path of the link, its name)`. Of several of one name the first counts.
+    pub fn directory_links(&self, directory: &str) -> Vec<(String, UnitName)> {
+        let mut seen: BTreeMap<UnitName, (String, bool)> = BTreeMap::new();
+        for (place, listing) in self.places() {
+            if !matches!(listing.get(directory), Some(Entry::Directory | Entry::Link(_))) {
+                continue;
+            }
+            let path = format!("{}/{directory}", place.path);
+            let Ok(Some(entries)) = self.root.list(&path) else { continue };
+            for (name, entry) in entries {
+                let Ok(unit) = UnitName::parse(&name) else { continue };
+                let masked = matches!(&entry, Entry::Link(target) if target == "/dev/null") || entry == Entry::Other;
+                seen.entry(unit).or_insert((format!("{path}/{name}"), masked));
+            }
+        }
+        seen.into_iter().filter(|(_, (_, masked))| !masked).map(|(name, (path, _))| (path, name)).collect()
+    }
+
+    /// Drop-ins of a name: paths in the order in which they are read.
+    pub fn dropins(&self, names: &[UnitName]) -> Vec<String> {
+        let mut directories: Vec<String> = Vec::new();
+        for name in names {
+            // the most particular directories win
+            for directory in name.dropin_names().into_iter().rev() {
+                if !directories.contains(&directory) {
+                    directories.push(directory);
+                }
+            }
+        }
+        let mut paths = Vec::new();
+        let mut listings = Vec::new();
+        for directory in &directories {
+            let directory = format!("{directory}.d");
+            for (place, listing) in self.places() {
+                if matches!(listing.get(&directory), Some(Entry::Directory | Entry::Link(_))) {
+                    let path = format!("{}/{directory}", place.path);
+                    let entries = self.root.list(&path).ok().flatten().unwrap_or_default();
+                    listings.push(entries.into_iter().map(|(name, _)| name).collect::<Vec<_>>());
+                    paths.push(path);
+                }
+            }
+        }
+        hostel_unit::dropin::order(&listings).into_iter().map(|(place, name)| format!("{}/{name}", paths[place])).collect()
+    }
+}
+
+enum Step {
+    Alias(UnitName),
+    Wrong(&'static str),
+    Elsewhere,
+}
+
+/// Why `from` may not be a link to `to`.
+pub fn alias_fault(from: &UnitName, to: &UnitName) -> Option<&'static str> {
+    if from.kind() != to.kind() {
+        return Some("it leads to a unit of another type");
+    }
+    match (from.instance(), to.instance()) {
+        (None, None) => None,
+        // an alias of a template is a template, or one instance of it
+        (Some(""), Some("")) => None,
+        (Some(_), Some("")) => None,
+        (Some(a), Some(b)) if a == b => None,
+        _ => Some("it leads to a unit with another instance"),
+    }
+}
+
+/// Takes `.`, `..` and doubled slashes out of an absolute path, without looking at links.
+fn clean(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            other => parts.push(other),
+        }
+    }
+    format!("/{}", parts.join("/"))
+}

@@ -1,0 +1,169 @@
+//! Units that hang together, as nodes of a graph: what a transaction is made of.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use hostel_unit::{Kind, UnitName};
+
+use super::{Because, Dependency, Relation, dependencies};
+use crate::load::{LoadState, Unit};
+use crate::search::Scope;
+
+/// Most units of one graph.
+const NODES_MAX: usize = 50_000;
+
+/// One unit of a [`Graph`].
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// How loading ended.
+    pub state: LoadState,
+    /// What it depends on.
+    pub dependencies: Vec<Dependency>,
+    /// Whether it is running, or otherwise up.
+    pub is_active: bool,
+    /// `AllowIsolate=`
+    pub allow_isolate: bool,
+    /// `IgnoreOnIsolate=`
+    pub ignore_on_isolate: bool,
+    /// `RefuseManualStart=`
+    pub refuse_start: bool,
+    /// `RefuseManualStop=`
+    pub refuse_stop: bool,
+    /// It has an ExecReload=, or is reloaded otherwise.
+    pub can_reload: bool,
+    /// A job of it that waits already, and whether nothing may take its place.
+    pub job: Option<(crate::transaction::JobType, bool)>,
+    /// `DefaultDependencies=`
+    pub has_defaults: bool,
+}
+
+/// Units and how they hang together. Aliases are gone: every name is the unit's own.
+#[derive(Debug, Clone, Default)]
+pub struct Graph {
+    nodes: BTreeMap<UnitName, Node>,
+    own_names: BTreeMap<UnitName, UnitName>,
+    /// For each unit, who depends on it, and how.
+    reverse: BTreeMap<UnitName, Vec<(Relation, UnitName)>>,
+}
+
+impl Graph {
+    /// Loads `from` and everything that it leads to.
+    pub fn of(from: &[UnitName], scope: Scope, load: &mut dyn FnMut(&UnitName) -> Unit, known: &dyn Fn(&UnitName) -> bool) -> Graph {
+        let mut graph = Graph::default();
+        let mut queue: VecDeque<UnitName> = from.iter().cloned().collect();
+        let mut seen: BTreeSet<UnitName> = BTreeSet::new();
+        while let Some(asked) = queue.pop_front() {
+            if !seen.insert(asked.clone()) || graph.nodes.len() >= NODES_MAX {
+                continue;
+            }
+            let unit = load(&asked);
+            graph.own_names.insert(asked, unit.name.clone());
+            seen.insert(unit.name.clone());
+            graph.own_names.insert(unit.name.clone(), unit.name.clone());
+            if graph.nodes.contains_key(&unit.name) {
+                continue;
+            }
+            let dependencies = if unit.is_loaded() { dependencies(&unit, scope, known) } else { Vec::new() };
+            queue.extend(dependencies.iter().map(|d| d.to.clone()));
+            let set = |key, default| unit.settings.bool("Unit", key, default);
+            let node = Node {
+                is_active: false,
+                allow_isolate: set("AllowIsolate", false),
+                ignore_on_isolate: set(
+                    "IgnoreOnIsolate",
+                    !matches!(unit.name.kind(), Kind::Service | Kind::Target | Kind::Socket | Kind::Timer | Kind::Path),
+                ),
+                refuse_start: set("RefuseManualStart", false),
+                refuse_stop: set("RefuseManualStop", false),
+                can_reload: unit.settings.of("Service", "ExecReload").next().is_some() || unit.name.kind() == Kind::Mount,
+                job: None,
+                has_defaults: set("DefaultDependencies", true),
+                state: unit.state,
+                dependencies,
+            };
+            graph.nodes.insert(unit.name, node);
+        }
+        graph.finish();
+        graph
+    }
+
+    /// A graph of given nodes.
+    pub fn from_nodes(nodes: impl IntoIterator<Item = (UnitName, Node)>) -> Graph {
+        let mut graph = Graph { nodes: nodes.into_iter().collect(), ..Graph::default() };
+        graph.finish();
+        graph
+    }
+
+    /// Names become the units' own, targets come after what they pull in, and every dependency is known from its other end.
+    fn finish(&mut self) {
+        let own = self.own_names.clone();
+        for (name, node) in &mut self.nodes {
+            for dependency in &mut node.dependencies {
+                if let Some(real) = own.get(&dependency.to) {
+                    dependency.to = real.clone();
+                }
+            }
+            let mut seen = BTreeSet::new();
+            node.dependencies.retain(|d| d.to != *name && seen.insert((d.relation, d.to.clone())));
+        }
+        self.order_targets();
+        for (name, node) in &self.nodes {
+            for dependency in &node.dependencies {
+                self.reverse.entry(dependency.to.clone()).or_default().push((dependency.relation, name.clone()));
+            }
+        }
+    }
+
+    fn order_targets(&mut self) {
+        let mut more: Vec<(UnitName, UnitName)> = Vec::new();
+        for (name, node) in self.nodes.iter().filter(|(name, node)| name.kind() == Kind::Target && node.has_defaults) {
+            for dependency in node.dependencies.iter().filter(|d| d.relation.pulls_in() || d.relation == Relation::Requisite) {
+                let Some(other) = self.nodes.get(&dependency.to) else { continue };
+                let ordered = |a: &Node, b: &UnitName, relation| a.dependencies.iter().any(|d| d.relation == relation && d.to == *b);
+                let loose = other.has_defaults && other.state == LoadState::Loaded;
+                // somebody has ordered the two the other way round
+                let against = ordered(node, &dependency.to, Relation::Before) || ordered(other, name, Relation::After);
+                if loose && !against && !ordered(node, &dependency.to, Relation::After) {
+                    more.push((name.clone(), dependency.to.clone()));
+                }
+            }
+        }
+        for (target, to) in more {
+            if let Some(node) = self.nodes.get_mut(&target) {
+                node.dependencies.push(Dependency { relation: Relation::After, to, because: Because::Default });
+            }
+        }
+    }
+
+    /// The unit of a name.
+    pub fn node(&self, name: &UnitName) -> Option<&Node> {
+        self.nodes.get(self.own(name))
+    }
+
+    /// Changes a unit, to say that it runs or has a job.
+    pub fn node_mut(&mut self, name: &UnitName) -> Option<&mut Node> {
+        let own = self.own(name).clone();
+        self.nodes.get_mut(&own)
+    }
+
+    /// The own name of a unit.
+    pub fn own<'n>(&'n self, name: &'n UnitName) -> &'n UnitName {
+        self.own_names.get(name).unwrap_or(name)
+    }
+
+    /// Every unit.
+    pub fn iter(&self) -> impl Iterator<Item = (&UnitName, &Node)> {
+        self.nodes.iter()
+    }
+
+    /// Units that `name` has this relation to.
+    pub fn to<'g>(&'g self, name: &'g UnitName, relation: Relation) -> impl Iterator<Item = &'g UnitName> {
+        let dependencies = self.node(name).map_or(&[][..], |node| &node.dependencies);
+        dependencies.iter().filter(move |d| d.relation == relation).map(|d| &d.to)
+    }
+
+    /// Units that have this relation to `name`.
+    pub fn from<'g>(&'g self, name: &'g UnitName, relation: Relation) -> impl Iterator<Item = &'g UnitName> {
+        let list = self.reverse.get(self.own(name)).map_or(&[][..], Vec::as_slice);
+        list.iter().filter(move |(r, _)| *r == relation).map(|(_, from)| from)
+    }
+}

@@ -1,0 +1,348 @@
+//! Every key of a unit file that is known, with the shape of its value; from `systemd --dump-configuration-items` of 262.
+
+/// What a value looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// Not looked into here.
+    Text,
+    /// Words, with quotes.
+    Words,
+    /// yes, no and their like.
+    Bool,
+    /// A whole number.
+    Number,
+    /// A time span, seconds without a unit.
+    Span,
+    /// Bytes, a percentage or infinity.
+    Memory,
+    /// One limit, or a soft and a hard one.
+    Rlimit,
+    /// A signal.
+    Signal,
+    /// Octal permissions.
+    FileMode,
+    /// Names of units; an empty value takes nothing back.
+    Units,
+    /// Names of units in [Install]; an empty value takes all back.
+    Names,
+    /// A command line.
+    Command,
+    /// A calendar expression.
+    Calendar,
+    /// Exit statuses and signals.
+    Statuses,
+    /// A condition: `|` and `!` may stand before it.
+    Condition,
+    /// `NAME=VALUE` words.
+    Environment,
+    /// How jobs of a transaction meet others.
+    JobMode,
+    /// Type= of services.
+    ServiceType,
+    /// Restart= of services.
+    Restart,
+    /// KillMode=.
+    KillMode,
+    /// NotifyAccess=.
+    NotifyAccess,
+    /// What follows a failure.
+    Action,
+}
+
+/// Keys by shape.
+type Group = &'static [(Shape, &'static str)];
+
+/// Groups of a section.
+fn groups(section: &str) -> &'static [Group] {
+    match section {
+        "Unit" => &[UNIT],
+        "Install" => &[INSTALL],
+        "Service" => &[SERVICE, EXEC, KILL, RESOURCE],
+        "Socket" => &[SOCKET, EXEC, KILL, RESOURCE],
+        "Mount" => &[MOUNT, EXEC, KILL, RESOURCE],
+        "Swap" => &[SWAP, EXEC, KILL, RESOURCE],
+        "Automount" => &[AUTOMOUNT],
+        "Timer" => &[TIMER],
+        "Path" => &[PATH],
+        "Slice" => &[SLICE, RESOURCE],
+        "Scope" => &[SCOPE, KILL, RESOURCE],
+        _ => &[],
+    }
+}
+
+/// The shape of a key; `None` when it is unknown.
+pub fn shape(section: &str, key: &str) -> Option<Shape> {
+    let rows = groups(section).iter().flat_map(|group| group.iter());
+    rows.filter(|(_, keys)| keys.split_ascii_whitespace().any(|known| known == key)).map(|(shape, _)| *shape).next()
+}
+
+/// Every known key of a section.
+pub fn known(section: &str) -> impl Iterator<Item = (&'static str, Shape)> {
+    groups(section).iter().flat_map(|group| group.iter()).flat_map(|(shape, keys)| keys.split_ascii_whitespace().map(|key| (key, *shape)))
+}
+
+/// What becomes of a key here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// Dependencies, installation, listing: it counts already.
+    Counts,
+    /// Its value is checked and kept; acting on it needs a manager that runs, which is not implemented yet.
+    Kept,
+    /// systemd has taken it out, and says so; why it does nothing.
+    Obsolete(&'static str),
+}
+
+/// Keys that systemd took out: `(key, why)`. They are in files of packages.
+const OBSOLETE: [(&str, &str); 14] = [
+    ("MemoryLimit", "of cgroup v1; MemoryMax= is its successor"),
+    ("CPUShares", "of cgroup v1; CPUWeight= is its successor"),
+    ("StartupCPUShares", "of cgroup v1; StartupCPUWeight= is its successor"),
+    ("CPUAccounting", "always on in cgroup v2"),
+    ("BlockIOAccounting", "of cgroup v1; IOAccounting= is its successor"),
+    ("BlockIOWeight", "of cgroup v1; IOWeight= is its successor"),
+    ("StartupBlockIOWeight", "of cgroup v1; StartupIOWeight= is its successor"),
+    ("BlockIODeviceWeight", "of cgroup v1; IODeviceWeight= is its successor"),
+    ("BlockIOReadBandwidth", "of cgroup v1; IOReadBandwidthMax= is its successor"),
+    ("BlockIOWriteBandwidth", "of cgroup v1; IOWriteBandwidthMax= is its successor"),
+    ("SysVStartPriority", "SysV scripts have no order of their own any more"),
+    ("FsckPassNo", "the table of file systems says it"),
+    ("TCPWrapName", "without TCP wrappers"),
+    ("Capabilities", "AmbientCapabilities= and CapabilityBoundingSet= are its successors"),
+];
+
+/// What becomes of a known or obsolete key.
+pub fn usage(section: &str, key: &str) -> Option<Use> {
+    if let Some(shape) = shape(section, key) {
+        let counts = match section {
+            "Install" => true,
+            "Unit" => {
+                matches!(shape, Shape::Units)
+                    || [
+                        "Description",
+                        "Documentation",
+                        "DefaultDependencies",
+                        "AllowIsolate",
+                        "RefuseManualStart",
+                        "RefuseManualStop",
+                        "IgnoreOnIsolate",
+                    ]
+                    .contains(&key)
+                    || key.ends_with("MountsFor")
+            }
+            "Service" => ["Type", "Sockets", "BusName"].contains(&key),
+            "Socket" => ["Service", "Accept"].contains(&key),
+            "Timer" | "Path" => key == "Unit" || key == "OnCalendar",
+            _ => false,
+        };
+        return Some(if counts || key == "Slice" { Use::Counts } else { Use::Kept });
+    }
+    OBSOLETE.iter().find(|(old, _)| *old == key).map(|(_, why)| Use::Obsolete(why))
+}
+
+/// Another spelling of a key becomes its usual one, in its usual section.
+pub fn usual<'k>(section: &'k str, key: &'k str) -> (&'k str, &'k str) {
+    match (section, key) {
+        ("Unit", "BindTo") => ("Unit", "BindsTo"),
+        ("Unit", "PropagateReloadTo") => ("Unit", "PropagatesReloadTo"),
+        ("Unit", "PropagateReloadFrom") => ("Unit", "ReloadPropagatedFrom"),
+        ("Unit" | "Service", "StartLimitInterval") => ("Unit", "StartLimitIntervalSec"),
+        ("Service", "StartLimitBurst" | "StartLimitAction" | "FailureAction" | "RebootArgument") => ("Unit", key),
+        (_, "ReadWriteDirectories") => (section, "ReadWritePaths"),
+        (_, "ReadOnlyDirectories") => (section, "ReadOnlyPaths"),
+        (_, "InaccessibleDirectories") => (section, "InaccessiblePaths"),
+        _ => (section, key),
+    }
+}
+
+#[rustfmt::skip]
+const UNIT: Group = &[
+    (Shape::Action, "JobTimeoutAction StartLimitAction FailureAction SuccessAction"),
+    (Shape::Bool, "StopWhenUnneeded RefuseManualStart RefuseManualStop AllowIsolate DefaultDependencies SurviveFinalKillSignal \
+        OnFailureIsolate IgnoreOnIsolate"),
+    (Shape::Condition, "ConditionPathExists ConditionPathExistsGlob ConditionPathIsDirectory ConditionPathIsSymbolicLink \
+        ConditionPathIsMountPoint ConditionPathIsReadWrite ConditionPathIsEncrypted ConditionPathIsSocket \
+        ConditionDirectoryNotEmpty ConditionFileNotEmpty ConditionFileIsExecutable ConditionNeedsUpdate ConditionFirstBoot \
+        ConditionArchitecture ConditionFirmware ConditionVirtualization ConditionHost ConditionFraction \
+        ConditionKernelCommandLine ConditionKernelVersion ConditionVersion ConditionCredential ConditionSecurity \
+        ConditionCapability ConditionACPower ConditionMemory ConditionCPUFeature ConditionCPUs ConditionEnvironment \
+        ConditionUser ConditionGroup ConditionControlGroupController ConditionOSRelease ConditionMachineTag \
+        ConditionMemoryPressure ConditionCPUPressure ConditionIOPressure ConditionKernelModuleLoaded AssertPathExists \
+        AssertPathExistsGlob AssertPathIsDirectory AssertPathIsSymbolicLink AssertPathIsMountPoint AssertPathIsReadWrite \
+        AssertPathIsEncrypted AssertPathIsSocket AssertDirectoryNotEmpty AssertFileNotEmpty AssertFileIsExecutable \
+        AssertNeedsUpdate AssertFirstBoot AssertArchitecture AssertVirtualization AssertHost AssertFraction \
+        AssertKernelCommandLine AssertKernelVersion AssertVersion AssertCredential AssertSecurity AssertCapability \
+        AssertACPower AssertMemory AssertCPUFeature AssertCPUs AssertEnvironment AssertUser AssertGroup \
+        AssertControlGroupController AssertOSRelease AssertMachineTag AssertMemoryPressure AssertCPUPressure AssertIOPressure \
+        AssertKernelModuleLoaded"),
+    (Shape::JobMode, "OnSuccessJobMode OnFailureJobMode"),
+    (Shape::Number, "StartLimitBurst"),
+    (Shape::Span, "JobTimeoutSec JobRunningTimeoutSec StartLimitIntervalSec StartLimitInterval"),
+    (Shape::Text, "Description Documentation SourcePath RequiresOverridable RequisiteOverridable RequiresMountsFor WantsMountsFor \
+        JobTimeoutRebootArgument FailureActionExitStatus SuccessActionExitStatus RebootArgument CollectMode"),
+    (Shape::Units, "Requires Requisite Wants BindsTo BindTo Upholds Conflicts Before After OnSuccess OnFailure PropagatesReloadTo \
+        PropagateReloadTo ReloadPropagatedFrom PropagateReloadFrom PropagatesStopTo StopPropagatedFrom PartOf JoinsNamespaceOf"),
+];
+
+#[rustfmt::skip]
+const INSTALL: Group = &[
+    (Shape::Names, "Alias WantedBy RequiredBy UpheldBy Also"),
+    (Shape::Text, "DefaultInstance"),
+];
+
+#[rustfmt::skip]
+const SERVICE: Group = &[
+    (Shape::Action, "StartLimitAction FailureAction"),
+    (Shape::Bool, "PermissionsStartOnly RootDirectoryStartOnly RemainAfterExit GuessMainPID NonBlocking"),
+    (Shape::Command, "ExecCondition ExecStartPre ExecStart ExecStartPost ExecReload ExecReloadPost ExecStop ExecStopPost"),
+    (Shape::NotifyAccess, "NotifyAccess"),
+    (Shape::Number, "RestartSteps StartLimitBurst FileDescriptorStoreMax"),
+    (Shape::Restart, "Restart"),
+    (Shape::ServiceType, "Type"),
+    (Shape::Signal, "ReloadSignal"),
+    (Shape::Span, "RestartSec RestartMaxDelaySec RestartRandomizedDelaySec TimeoutSec TimeoutStartSec TimeoutStopSec TimeoutAbortSec \
+        RuntimeMaxSec RuntimeRandomizedExtraSec WatchdogSec StartLimitInterval"),
+    (Shape::Statuses, "RestartPreventExitStatus RestartForceExitStatus SuccessExitStatus"),
+    (Shape::Text, "PIDFile TimeoutStartFailureMode TimeoutStopFailureMode RebootArgument ExitType RestartMode BusName \
+        FileDescriptorStorePreserve LUOSession USBFunctionDescriptors USBFunctionStrings OOMPolicy OpenFile RefreshOnReload"),
+    (Shape::Units, "Sockets"),
+];
+
+#[rustfmt::skip]
+const SOCKET: Group = &[
+    (Shape::Bool, "Accept FlushPending Writable KeepAlive NoDelay FreeBind Transparent Broadcast PassCredentials PassPIDFD PassSecurity \
+        PassPacketInfo AcceptFileDescriptors ReusePort RemoveOnStop PassFileDescriptorsToExec SELinuxContextFromNet"),
+    (Shape::Command, "ExecStartPre ExecStartPost ExecStopPre ExecStopPost"),
+    (Shape::FileMode, "SocketMode DirectoryMode"),
+    (Shape::Memory, "ReceiveBuffer SendBuffer PipeSize"),
+    (Shape::Number, "Backlog MaxConnections MaxConnectionsPerSource KeepAliveProbes Priority IPTTL Mark TriggerLimitBurst PollLimitBurst"),
+    (Shape::Span, "KeepAliveTimeSec KeepAliveIntervalSec DeferAcceptSec TriggerLimitIntervalSec PollLimitIntervalSec DeferTriggerMaxSec"),
+    (Shape::Text, "ListenStream ListenDatagram ListenSequentialPacket ListenFIFO ListenNetlink ListenSpecial ListenMessageQueue \
+        ListenUSBFunction SocketProtocol BindIPv6Only BindToDevice TimeoutSec SocketUser SocketGroup IPTOS Timestamping \
+        TCPCongestion MessageQueueMaxMessages MessageQueueMessageSize Symlinks FileDescriptorName DeferTrigger XAttrEntryPoint \
+        XAttrListen XAttrAccept SmackLabel SmackLabelIPIn SmackLabelIPOut"),
+    (Shape::Units, "Service"),
+];
+
+#[rustfmt::skip]
+const MOUNT: Group = &[
+    (Shape::Bool, "SloppyOptions LazyUnmount ForceUnmount ReadWriteOnly"),
+    (Shape::FileMode, "DirectoryMode"),
+    (Shape::Text, "Type What Where Options TimeoutSec"),
+];
+
+#[rustfmt::skip]
+const SWAP: Group = &[
+    (Shape::Text, "What Priority Options TimeoutSec"),
+];
+
+#[rustfmt::skip]
+const AUTOMOUNT: Group = &[
+    (Shape::FileMode, "DirectoryMode"),
+    (Shape::Span, "TimeoutIdleSec"),
+    (Shape::Text, "Where ExtraOptions"),
+];
+
+#[rustfmt::skip]
+const TIMER: Group = &[
+    (Shape::Bool, "OnClockChange OnTimezoneChange Persistent WakeSystem RemainAfterElapse FixedRandomDelay DeferReactivation"),
+    (Shape::Calendar, "OnCalendar"),
+    (Shape::Span, "OnActiveSec OnBootSec OnStartupSec OnUnitActiveSec OnUnitInactiveSec AccuracySec RandomizedDelaySec \
+        RandomizedOffsetSec"),
+    (Shape::Units, "Unit"),
+];
+
+#[rustfmt::skip]
+const PATH: Group = &[
+    (Shape::Bool, "MakeDirectory"),
+    (Shape::FileMode, "DirectoryMode"),
+    (Shape::Number, "TriggerLimitBurst"),
+    (Shape::Span, "TriggerLimitIntervalSec"),
+    (Shape::Text, "PathExists PathExistsGlob PathChanged PathModified DirectoryNotEmpty"),
+    (Shape::Units, "Unit"),
+];
+
+#[rustfmt::skip]
+const SLICE: Group = &[
+    (Shape::Text, "ConcurrencySoftMax ConcurrencyHardMax ActivatingConcurrencyMax"),
+];
+
+#[rustfmt::skip]
+const SCOPE: Group = &[
+    (Shape::Span, "RuntimeMaxSec RuntimeRandomizedExtraSec TimeoutStopSec"),
+    (Shape::Text, "OOMPolicy"),
+];
+
+#[rustfmt::skip]
+const EXEC: Group = &[
+    (Shape::Bool, "RootEphemeral CPUSchedulingResetOnFork DynamicUser RemoveIPC TTYReset TTYVHangup TTYVTDisallocate SyslogLevelPrefix \
+        NoNewPrivileges MemoryDenyWriteExecute RestrictRealtime RestrictSUIDSGID LockPersonality PrivateDevices \
+        ProtectKernelTunables ProtectKernelModules ProtectKernelLogs ProtectClock PrivateNetwork PrivateIPC \
+        StateDirectoryAccounting CacheDirectoryAccounting LogsDirectoryAccounting IgnoreSIGPIPE"),
+    (Shape::Environment, "Environment"),
+    (Shape::FileMode, "UMask RuntimeDirectoryMode StateDirectoryMode CacheDirectoryMode LogsDirectoryMode ConfigurationDirectoryMode"),
+    (Shape::Number, "LogRateLimitBurst"),
+    (Shape::Rlimit, "LimitCPU LimitFSIZE LimitDATA LimitSTACK LimitCORE LimitRSS LimitNOFILE LimitAS LimitNPROC LimitMEMLOCK LimitLOCKS \
+        LimitSIGPENDING LimitMSGQUEUE LimitNICE LimitRTPRIO LimitRTTIME"),
+    (Shape::Span, "LogRateLimitIntervalSec TimeoutCleanSec"),
+    (Shape::Text, "WorkingDirectory RootDirectory RootImage RootImageOptions RootImagePolicy RootHash RootHashSignature RootVerity \
+        RootMStack ExtensionDirectories ExtensionImages ExtensionImagePolicy MountImages MountImagePolicy User Group \
+        SetLoginEnvironment Nice OOMScoreAdjust CoredumpFilter IOSchedulingClass IOSchedulingPriority CPUSchedulingPolicy \
+        CPUSchedulingPriority CPUAffinity NUMAPolicy NUMAMask EnvironmentFile StandardInput StandardOutput StandardError \
+        StandardInputText StandardInputData TTYPath TTYRows TTYColumns SyslogIdentifier SyslogFacility SyslogLevel LogLevelMax \
+        LogExtraFields LogFilterPatterns SecureBits CapabilityBoundingSet AmbientCapabilities TimerSlackNSec KeyringMode \
+        ProtectProc ProcSubset PrivateBPF BPFDelegateCommands BPFDelegateMaps BPFDelegatePrograms BPFDelegateAttachments \
+        SystemCallFilter SystemCallArchitectures SystemCallErrorNumber SystemCallLog RestrictNamespaces \
+        RestrictAddressFamilies DelegateNamespaces RestrictFileSystems ReadWriteDirectories ReadOnlyDirectories \
+        InaccessibleDirectories ReadWritePaths ReadOnlyPaths InaccessiblePaths ExecPaths NoExecPaths ExecSearchPath BindPaths \
+        BindReadOnlyPaths TemporaryFileSystem PrivateTmp ProtectControlGroups UserNamespacePath NetworkNamespacePath \
+        IPCNamespacePath LogNamespace PrivateUsers PrivateMounts PrivatePIDs ProtectSystem ProtectHome MountFlags MountAPIVFS \
+        BindLogSockets Personality RuntimeDirectoryPreserve StateDirectoryQuota CacheDirectoryQuota LogsDirectoryQuota \
+        SetCredential SetCredentialEncrypted LoadCredential LoadCredentialEncrypted ImportCredential PAMName UtmpIdentifier \
+        UtmpMode SELinuxContext AppArmorProfile SmackProcessLabel ProtectHostname MemoryKSM MemoryTHP"),
+    (Shape::Words, "SupplementaryGroups PassEnvironment UnsetEnvironment RuntimeDirectory StateDirectory CacheDirectory LogsDirectory \
+        ConfigurationDirectory"),
+];
+
+#[rustfmt::skip]
+const KILL: Group = &[
+    (Shape::Bool, "SendSIGKILL SendSIGHUP"),
+    (Shape::KillMode, "KillMode"),
+    (Shape::Signal, "KillSignal RestartKillSignal FinalKillSignal WatchdogSignal"),
+];
+
+#[rustfmt::skip]
+const RESOURCE: Group = &[
+    (Shape::Bool, "MemoryAccounting MemoryZSwapWriteback IOAccounting TasksAccounting IPAccounting CoredumpReceive"),
+    (Shape::Memory, "MemoryMin MemoryLow StartupMemoryLow MemoryHigh StartupMemoryHigh MemoryMax StartupMemoryMax MemorySwapMax \
+        StartupMemorySwapMax MemoryZSwapMax StartupMemoryZSwapMax"),
+    (Shape::Span, "CPUQuotaPeriodSec ManagedOOMMemoryPressureDurationSec MemoryPressureThresholdSec CPUPressureThresholdSec \
+        IOPressureThresholdSec"),
+    (Shape::Text, "AllowedCPUs StartupAllowedCPUs AllowedMemoryNodes StartupAllowedMemoryNodes CPUSetPartition CPUWeight StartupCPUWeight \
+        CPUQuota DeviceAllow DevicePolicy IOWeight StartupIOWeight IODeviceWeight IOReadBandwidthMax IOWriteBandwidthMax \
+        IOReadIOPSMax IOWriteIOPSMax IODeviceLatencyTargetSec TasksMax Delegate DelegateSubgroup DisableControllers \
+        IPAddressAllow IPAddressDeny IPIngressFilterPath IPEgressFilterPath ManagedOOMSwap ManagedOOMMemoryPressure \
+        ManagedOOMMemoryPressureLimit ManagedOOMPreference OOMRules BPFProgram SocketBindAllow SocketBindDeny \
+        RestrictNetworkInterfaces MemoryPressureWatch CPUPressureWatch IOPressureWatch NFTSet BindNetworkInterface"),
+    (Shape::Units, "Slice"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_once() {
+        for section in ["Unit", "Install", "Service", "Socket", "Mount", "Swap", "Automount", "Timer", "Path", "Slice", "Scope"] {
+            let mut seen = std::collections::BTreeSet::new();
+            for (key, _) in known(section) {
+                assert!(seen.insert(key), "{section} {key}");
+                assert!(usage(section, key).is_some());
+            }
+            assert!(seen.len() > 3, "{section}");
+        }
+        assert_eq!(shape("Service", "ExecStart"), Some(Shape::Command));
+        assert_eq!(shape("Timer", "OnCalendar"), Some(Shape::Calendar));
+        assert_eq!(shape("Service", "OnCalendar"), None);
+        assert!(matches!(usage("Service", "MemoryLimit"), Some(Use::Obsolete(_))));
+    }
+}
