@@ -66,6 +66,17 @@ impl Bundle {
         let list: Vec<Value> = kinds.iter().map(|kind| json!({"type": kind})).collect();
         self.set("/linux/namespaces", list.into())
     }
+    /// A user namespace with the ids from 700000 on, which the tree has, and the right to mount in it.
+    fn own_users(self) -> Bundle {
+        let map = json!([{"containerID": 0, "hostID": 700_000, "size": 65536}]);
+        let chown = Command::new("chown").args(["-R", "700000:700000"]).arg(self.at("")).status().expect("chown");
+        assert!(chown.success());
+        let caps = json!(["CAP_SYS_ADMIN", "CAP_SETUID", "CAP_SETGID", "CAP_DAC_OVERRIDE"]);
+        self.namespaces(&["pid", "network", "ipc", "uts", "mount", "cgroup", "user"])
+            .set("/linux/uidMappings", map.clone())
+            .set("/linux/gidMappings", map)
+            .set("/process/capabilities", json!({"bounding": caps, "effective": caps, "permitted": caps}))
+    }
     fn write(&self) {
         std::fs::write(self.path.join("config.json"), serde_json::to_vec_pretty(&self.config).expect("JSON")).expect("write config.json");
     }
@@ -348,10 +359,72 @@ fn user_namespace_with_several_ranges() {
     assert!(text.ends_with("\n0\n"), "{text}");
 }
 
+/// Root of a user namespace may mount, and yet takes nothing away of what the bundle mounted (mount_namespaces(7)).
+#[test]
+fn mounts_are_locked_with_own_users() {
+    let Some(bed) = Bed::start() else { return };
+    let data = bed.fresh("data").display().to_string();
+    let bundle = Bundle::new(&bed)
+        .set("/mounts/-", json!({"destination": "/ro", "type": "bind", "source": data, "options": ["rbind", "ro", "nosuid"]}))
+        .set("/mounts/-", json!({"destination": "/hidden", "type": "tmpfs", "source": "tmpfs", "options": ["ro"]}))
+        .set("/process/oomScoreAdj", json!(77))
+        .sh("for p in /proc/keys /sys/firmware /proc/sys /ro /hidden /dev /proc; do umount $p 2>/dev/null && echo \"$p unmounted\"; done
+             for p in /ro /hidden /proc/sys /sys; do mount -o remount,bind,rw $p 2>/dev/null && echo \"$p writable\"; done
+             mount -o remount,bind,ro,suid /ro 2>/dev/null && echo suid; touch /ro/x /hidden/x 2>/dev/null && echo written
+             [ -e /hidden/secret ] && echo seen; mkdir /mnt/proc; mount -t proc proc /mnt/proc 2>/dev/null && echo 'proc without masks'
+             mount -t tmpfs t /mnt && touch /mnt/x && umount /mnt && echo may mount; cat /proc/self/oom_score_adj; wc -c </proc/keys");
+    std::fs::create_dir_all(bundle.at("hidden")).expect("mkdir");
+    std::fs::write(bundle.at("hidden/secret"), "s").expect("write");
+    let bundle = bundle.own_users();
+    bundle.run(&bed, []).run().exits(0).prints("may mount\n77\n0");
+}
+
+#[test]
+fn terminal_of_a_machine_with_own_users() {
+    let Some(bed) = Bed::start() else { return };
+    for pts in ["/dev/pts", "/terminals"] {
+        let bundle = Bundle::new(&bed)
+            .set("/process/terminal", json!(true))
+            .set("/mounts/2/destination", json!(pts))
+            .sh("tty; stat -c '%t %u' /dev/console; [ -t 0 ] && echo terminal")
+            .own_users();
+        let text = bundle.run(&bed, []).run().exits(0).text().replace('\r', "");
+        assert!(text.ends_with("88 700000\nterminal\n") || text.ends_with("88 0\nterminal\n"), "{pts}: {text:?}");
+        assert!(!text.contains("not a tty"), "{pts}: {text:?}");
+    }
+}
+
+#[test]
+fn propagation_of_the_root_and_of_mounts() {
+    let Some(bed) = Bed::start() else { return };
+    let data = bed.fresh("data").display().to_string();
+    // Fields of mountinfo between the options and the dash (proc_pid_mountinfo(5)).
+    let script = "for p in / /in; do awk -v p=$p '$5 == p {l = \"\"; for (i = 7; $i != \"-\"; i++) {sub(/:.*/, \"\", $i); l = l \" \" $i}} END {print p l}' /proc/self/mountinfo; done";
+    for own_users in [false, true] {
+        for (root, mount, seen) in [
+            ("private", "rprivate", "/\n/in"),
+            ("shared", "private", "/ shared\n/in"),
+            ("unbindable", "rprivate", "/ unbindable\n/in"),
+            ("private", "rshared", "/\n/in shared"),
+            ("rprivate", "unbindable", "/\n/in unbindable"),
+        ] {
+            let bundle = Bundle::new(&bed)
+                .set("/linux/rootfsPropagation", json!(root))
+                .set("/mounts/-", json!({"destination": "/in", "type": "bind", "source": data, "options": ["rbind", mount]}))
+                .sh(script);
+            let bundle = if own_users { bundle.own_users() } else { bundle };
+            let text = bundle.run(&bed, []).run().exits(0).text();
+            // What is a slave besides, the host decides.
+            assert_eq!(text.trim_end().replace(" master", ""), seen, "own users {own_users}, root {root}, mount {mount}");
+        }
+    }
+}
+
 #[test]
 fn namespaces_are_shared_joined_or_new() {
     let Some(bed) = Bed::start() else { return };
-    let own = |kind: &str| std::fs::read_link(format!("/proc/self/ns/{kind}")).expect("readlink").display().to_string();
+    // Of this thread: the bed has a network of its own.
+    let own = |kind: &str| std::fs::read_link(format!("/proc/thread-self/ns/{kind}")).expect("readlink").display().to_string();
     let script = "for n in pid net ipc uts mnt cgroup time; do readlink /proc/self/ns/$n; done";
     let mut bundle = Bundle::new(&bed).namespaces(&["mount"]).sh(script);
     if let Some(map) = bundle.config.as_object_mut() {
@@ -438,10 +511,11 @@ fn terminal() {
 fn mounts_of_the_host_travel_into_a_slave() {
     let Some(bed) = Bed::start() else { return };
     let shared = bed.fresh("shared").display().to_string();
-    for (option, seen) in [("rslave", "seen"), ("rprivate", "nothing")] {
+    for (option, seen, own_users) in [("rslave", "seen", false), ("rslave", "seen", true), ("rprivate", "nothing", false)] {
         let bundle = Bundle::new(&bed)
             .set("/mounts/-", json!({"destination": "/in", "type": "bind", "source": shared, "options": ["rbind", option]}))
             .sh("touch /in/started; for i in 1 2 3 4 5 6 7 8 9 10; do [ -e /in/mounted ] && break; sleep 0.2; done; ls /in/sub; [ -e /in/sub/seen ] || echo nothing");
+        let bundle = if own_users { bundle.own_users() } else { bundle };
         // In a mount namespace of this one command, whose mounts go with it.
         let host = format!(
             "mount -t tmpfs t {shared} && mkdir {shared}/sub && mount --make-shared {shared} && \
@@ -491,6 +565,111 @@ fn hostile_trees_do_not_lead_out() {
         let out = bundle.run(&bed, []).through_shell("exec 9</; exec \"$@\"").run();
         assert_ne!(out.code, Some(0), "{}", out.describe());
     }
+}
+
+/// Nothing is made, run or mounted for a configuration that is refused.
+#[test]
+fn hostile_configurations_change_nothing() {
+    let Some(bed) = Bed::start() else { return };
+    let ran = bed.fresh("hooks").join("ran");
+    let hook = script(&ran.with_file_name("hook"), &format!("touch {}", ran.display()));
+    let base = || Bundle::new(&bed).set("/hooks", json!({"prestart": [{"path": hook, "env": ["PATH=/bin"]}], "poststop": [{"path": hook, "env": ["PATH=/bin"]}]}));
+    let refuses = |bundle: &Bundle, text: Option<&[u8]>, said: &str| {
+        let before = entries(&bundle.path);
+        bundle.write();
+        if let Some(text) = text {
+            std::fs::write(bundle.path.join("config.json"), text).expect("write");
+        }
+        let out = bed.hostel(["nspawn", "--register=no"]).arg(format!("--oci-bundle={}", bundle.path.display())).run().exits(1).says(said).prints("");
+        assert!(out.errors().len() < 2000, "{}", out.describe());
+        assert!(!ran.exists(), "{said}: a hook has run");
+        let after = entries(&bundle.path);
+        assert_eq!(before, after.into_iter().filter(|e| e != "config.json").collect::<Vec<_>>(), "{said}");
+    };
+    let bundle = base();
+    let deep = format!("{{\"x\":{}{}}}", "[".repeat(1 << 20), "]".repeat(1 << 20));
+    refuses(&bundle, Some(deep.as_bytes()), "recursion limit");
+    let huge = format!("{{\"ociVersion\":\"{}\"}}", "1".repeat(5 << 20));
+    refuses(&bundle, Some(huge.as_bytes()), "larger than 4 MiB");
+    refuses(&bundle, Some(b"[1, 2"), "read config.json");
+    refuses(&bundle, Some(b"\xff\xfe\x00"), "read config.json");
+    refuses(&bundle, Some(b""), "read config.json");
+    for (pointer, value, said) in [
+        ("/root", Value::Null, "config.json: root: it is missing"),
+        ("/root/path", json!(""), "config.json: root.path: it is empty"),
+        ("/root/path", json!({}), "config.json: root.path: it is no text"),
+        ("/root/path", json!("no/such/tree"), "No such file"),
+        ("/root/path", json!("config.json"), "Not a directory"),
+        ("/root/path", json!("rootfs/../../../../../../../../.."), "host"),
+        ("/root/path", json!("/"), "host"),
+        ("/process/args", json!("sh"), "config.json: process.args: it is no list"),
+        ("/process/cwd", json!("rel"), "config.json: process.cwd"),
+        ("/mounts/-", json!({"destination": "/x", "type": 7}), "config.json: mounts[7].type: it is no text"),
+        ("/mounts/-", json!({"destination": "/x", "source": "/no/such/source", "options": ["bind"]}), "/no/such/source"),
+        ("/linux/maskedPaths", json!(["../proc/keys"]), "config.json: linux.maskedPaths"),
+        ("/linux/readonlyPaths", json!([[]]), "config.json: linux.readonlyPaths[0]: it is no text"),
+        ("/linux/sysctl", json!({"net/../kernel/hostname": "x"}), "config.json: linux.sysctl"),
+    ] {
+        refuses(&base().set(pointer, value), None, said);
+    }
+    // Not waited for, not read for ever.
+    let bundle = base();
+    let config = bundle.path.join("config.json");
+    let made = Command::new("mkfifo").arg(&config).status().expect("mkfifo");
+    assert!(made.success());
+    let run = || bed.hostel(["nspawn"]).arg(format!("--oci-bundle={}", bundle.path.display())).run().exits(1);
+    run().says("it is no regular file");
+    std::fs::remove_file(&config).expect("remove");
+    std::os::unix::fs::symlink("/dev/zero", &config).expect("symlink");
+    run().says("it is no regular file");
+    assert!(!ran.exists());
+}
+
+/// Every file of a directory tree, by its path in it.
+fn entries(top: &Path) -> Vec<String> {
+    let found = Command::new("find").arg(".").current_dir(top).output().expect("find");
+    let mut list: Vec<String> = String::from_utf8_lossy(&found.stdout).lines().map(|l| l.trim_start_matches("./").to_owned()).collect();
+    list.retain(|e| e != "config.json");
+    list.sort();
+    list
+}
+
+/// What a bundle mounts lies in its tree, wherever links and `..` of its targets lead.
+#[test]
+fn targets_stay_in_the_tree() {
+    let Some(bed) = Bed::start() else { return };
+    let trap = bed.fresh("trap");
+    let data = bed.fresh("data");
+    std::fs::write(data.join("file"), "data\n").expect("write");
+    let up = format!("{}{}", "/..".repeat(12), trap.display());
+    let source = data.display().to_string();
+    for users in [false, true] {
+        let bundle = Bundle::new(&bed);
+        std::os::unix::fs::symlink(&trap, bundle.at("absolute")).expect("symlink");
+        std::os::unix::fs::symlink(format!("..{up}"), bundle.at("relative")).expect("symlink");
+        let bundle = bundle
+            .set("/mounts/-", json!({"destination": up, "type": "tmpfs", "source": "tmpfs"}))
+            .set("/mounts/-", json!({"destination": "/absolute/a", "type": "bind", "source": source, "options": ["bind"]}))
+            .set("/mounts/-", json!({"destination": "/relative/b", "type": "tmpfs", "source": "tmpfs"}))
+            .set("/mounts/-", json!({"destination": "absolute/../absolute/c", "type": "bind", "source": format!("{source}/file"), "options": ["bind", "ro"]}))
+            .set("/linux/maskedPaths", json!(["/relative/b", "/absolute/c", up]))
+            .set("/linux/readonlyPaths", json!(["/absolute/a", format!("{up}/a")]))
+            .set("/linux/devices", json!([{"path": "/relative/null", "type": "c", "major": 1, "minor": 3}, {"path": "/absolute/pipe", "type": "p"}]))
+            .sh("true");
+        let bundle = if users { bundle.set("/linux/devices", json!([])).own_users() } else { bundle };
+        bundle.run(&bed, []).run();
+        assert_eq!(std::fs::read_dir(&trap).expect("read").count(), 0);
+        assert_eq!(entries(&data), [".", "file"]);
+    }
+    // /proc and what belongs there cannot be put elsewhere or be faked: kernel parameters are written to the kernel.
+    let bundle = Bundle::new(&bed)
+        .set("/mounts/-", json!({"destination": "/proc", "type": "tmpfs", "source": "tmpfs"}))
+        .set("/mounts/-", json!({"destination": "/proc/sys/kernel", "type": "bind", "source": source, "options": ["bind"]}))
+        .set("/linux/sysctl", json!({"kernel.msgmax": "4243"}))
+        .set("/linux/readonlyPaths", json!([]))
+        .sh("umount /proc/sys/kernel 2>/dev/null; ls /proc /proc/sys/kernel | tr '\\n' ' '");
+    bundle.run(&bed, []).run().exits(0).prints_with("sys");
+    assert_eq!(entries(&data), [".", "file"], "nothing is written where the tree says /proc/sys is");
 }
 
 #[test]

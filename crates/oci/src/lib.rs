@@ -26,7 +26,7 @@ use hostel_spec::{
     MachineSpec, MountPropagation, Ownership, Payload, ResolvConf, Root, Security, SyscallFilter, Timezone, TreeSource, Volatile,
 };
 
-use config::Config;
+use config::{Config, Part, Place};
 pub use error::Error;
 use error::{Result, not_yet, value};
 
@@ -113,7 +113,11 @@ fn parse(text: &[u8]) -> Result<Config> {
     if let Some(line) = nul_line(text) {
         return Err(Error::Json(format!("a text in line {line} has a NUL character")));
     }
-    serde_json::from_slice(text).map_err(|e| Error::Json(e.to_string().replace('\n', " ")))
+    let given: serde_json::Value = serde_json::from_slice(text).map_err(|e| Error::Json(e.to_string().replace('\n', " ")))?;
+    if !given.is_object() {
+        return Err(Error::Json("it is no object".to_owned()));
+    }
+    Config::read(&given, Place::Top)
 }
 
 /// The line of the first escaped NUL: the only way there is to write one, and the kernel's strings end there.

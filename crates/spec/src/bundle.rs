@@ -1,11 +1,19 @@
 //! What only an OCI bundle says of a machine: things its `config.json` has words for and no command line of ours has.
+//!
+//! Printed as JSON with its machine, and not read back: whoever starts a machine of a bundle reads the bundle.
 
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserializer, Serialize};
+
+/// Refuses what is of a bundle in the JSON of a machine: a deserializer that nobody needs is much code.
+pub(crate) fn refuse<'de, D: Deserializer<'de>, T>(_given: D) -> Result<Option<T>, D::Error> {
+    Err(D::Error::custom("a machine of an OCI bundle is not started from its spec"))
+}
 
 /// A machine whose file systems are those of a bundle, mount by mount, and nothing else.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Bundle {
     /// The bundle's directory on the host, absolute.
     pub path: PathBuf,
@@ -46,7 +54,7 @@ pub struct Bundle {
 }
 
 /// Consecutive ids of a map.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct IdMap {
     /// First id inside (of a mount: on disk).
     pub inside: u32,
@@ -57,7 +65,7 @@ pub struct IdMap {
 }
 
 /// The kinds of namespaces that can be joined; the discriminant is the kernel's `CLONE_NEW…` flag.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[repr(u32)]
 #[allow(missing_docs)] // namespaces(7)
@@ -89,7 +97,7 @@ impl NamespaceKind {
 }
 
 /// A namespace that exists.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct JoinedNamespace {
     /// What it must be.
     pub kind: NamespaceKind,
@@ -98,7 +106,7 @@ pub struct JoinedNamespace {
 }
 
 /// Offsets of the clocks of a time namespace: (seconds, nanoseconds).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct TimeOffsets {
     /// CLOCK_MONOTONIC.
     pub monotonic: Option<(i64, u32)>,
@@ -107,7 +115,7 @@ pub struct TimeOffsets {
 }
 
 /// How mount events travel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[allow(missing_docs)] // mount_namespaces(7)
 pub enum MountPropagation {
@@ -119,7 +127,7 @@ pub enum MountPropagation {
 }
 
 /// Attributes of a mount: bits of `MOUNT_ATTR_…` to set and to clear.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct AttributeChange {
     /// Set.
     pub set: u64,
@@ -128,7 +136,7 @@ pub struct AttributeChange {
 }
 
 /// What a mount of a bundle is of.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
 pub enum BundleSource {
     /// A path of the host.
@@ -152,7 +160,7 @@ pub enum BundleSource {
 }
 
 /// Id map of a mount.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct MountIds {
     /// uids; empty (with `gids`): the machine's own map.
     pub uids: Vec<IdMap>,
@@ -163,7 +171,7 @@ pub struct MountIds {
 }
 
 /// A mount of a bundle.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BundleMount {
     /// Where, resolved inside the root.
     pub target: PathBuf,
@@ -178,7 +186,7 @@ pub struct BundleMount {
 }
 
 /// Types of nodes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[allow(missing_docs)]
 pub enum NodeKind {
@@ -188,7 +196,7 @@ pub enum NodeKind {
 }
 
 /// A device node (or FIFO) to make.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DeviceNode {
     /// Where.
     pub path: PathBuf,
@@ -207,7 +215,7 @@ pub struct DeviceNode {
 }
 
 /// A program run at some point of a machine's life.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Hook {
     /// Absolute path.
     pub path: PathBuf,
@@ -220,7 +228,7 @@ pub struct Hook {
 }
 
 /// Hooks by their place.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Hooks {
     /// On the host, as `create_runtime`, before them.
     pub prestart: Vec<Hook>,
@@ -237,7 +245,7 @@ pub struct Hooks {
 }
 
 /// A process whose ids and capabilities are given by number, whatever the machine's user database says.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct ExactProcess {
     /// User.
     pub uid: u32,
@@ -260,7 +268,7 @@ pub struct ExactProcess {
 }
 
 /// Scheduling policy and its parameters, as sched_setattr(2) takes them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Scheduler {
     /// `SCHED_…`.
     pub policy: u32,

@@ -269,6 +269,6 @@ pub struct MachineSpec {
     /// Things accepted that will not be acted upon, said once at start.
     pub notices: Vec<String>,
     /// Its file systems, nodes and hooks are those of an OCI bundle.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::bundle::refuse")]
     pub bundle: Option<Box<Bundle>>,
 }

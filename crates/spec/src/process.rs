@@ -44,6 +44,6 @@ pub struct ProcessSpec {
     /// personality(2) `PER_LINUX32`.
     pub linux32: bool,
     /// Ids (unless `user` is given) and capability sets by number.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::bundle::refuse")]
     pub exact: Option<Box<ExactProcess>>,
 }

@@ -20,6 +20,7 @@ pub enum SyscallFilter {
     /// hostel's stricter machine policy (spec/security.md 4) with changes.
     Machine(Vec<SyscallRule>),
     /// A profile that says what happens to each call (`linux.seccomp` of OCI).
+    #[serde(skip_deserializing)]
     Profile(SyscallProfile),
     /// No filter at all.
     #[default]
@@ -27,7 +28,7 @@ pub enum SyscallFilter {
 }
 
 /// What happens to each call of a machine.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SyscallProfile {
     /// To calls that no rule is about.
     pub default: FilterAction,
@@ -38,7 +39,7 @@ pub struct SyscallProfile {
 }
 
 /// One rule of a profile.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ProfileRule {
     /// Names of calls; those that no table has are left out.
     pub names: Vec<String>,
@@ -49,7 +50,7 @@ pub struct ProfileRule {
 }
 
 /// What happens to a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FilterAction {
     /// It is made.
@@ -69,7 +70,7 @@ pub enum FilterAction {
 }
 
 /// How an argument is compared, as unsigned 64-bit numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[allow(missing_docs)] // seccomp_rule_add(3)
 pub enum ArgumentOperator {
@@ -84,7 +85,7 @@ pub enum ArgumentOperator {
 }
 
 /// A test of one argument.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct ArgumentTest {
     /// Which, from 0 to 5.
     pub index: u8,

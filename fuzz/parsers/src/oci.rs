@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use hostel_spec::MachineSpec;
-
 use crate::one_line;
 
 pub(crate) const SEEDS: &[&str] = &[
@@ -13,12 +11,11 @@ pub(crate) const SEEDS: &[&str] = &[
     r#"{"ociVersion":"1.0.0","hooks":{"prestart":[{"path":"/h","args":["h"],"timeout":3}]},"root":{"path":"\u0000"}}"#,
 ];
 
-/// A bundle's configuration: what compiles survives a round trip through JSON, its filter can be built or is refused.
+/// A bundle's configuration: what compiles is JSON, its filter can be built or is refused.
 pub fn oci_config(data: &[u8]) {
     match hostel_oci::compile(data, Path::new("/srv/bundle")) {
         Ok(spec) => {
-            let said = serde_json::to_string(&spec).unwrap_or_default();
-            assert_eq!(serde_json::from_str::<MachineSpec>(&said).ok().as_ref(), Some(&spec));
+            let said = serde_json::to_string(&spec).expect("every spec is JSON");
             assert!(!said.contains("\\u0000"), "a NUL came through");
             if let Err(error) = hostel_process::seccomp::program(&spec.security.syscalls, spec.security.bounding) {
                 one_line(&error);

@@ -174,14 +174,15 @@ impl Builder<'_> {
     }
 
     /// What can only be said when the machine has its root, and, with users of its own, its locked mounts: those are slaves of what
-    /// was shared.
+    /// was shared, and no longer unbindable.
     fn late_propagation(&self, bundle: &Bundle) -> Vec<(PathBuf, MountPropagation, bool)> {
         let root = matches!(bundle.root_propagation, MountPropagation::Shared | MountPropagation::Unbindable);
         let root = root.then(|| (PathBuf::from("/"), bundle.root_propagation, false));
         let later = |at: usize| bundle.mounts.iter().skip(at + 1);
         let mounts = bundle.mounts.iter().enumerate().filter(|_| self.user_namespace()).filter_map(|(at, mount)| match mount.propagation {
-            Some((MountPropagation::Shared, all)) if !later(at).any(|m| mount.target.starts_with(&m.target)) => {
-                Some((mount.target.clone(), MountPropagation::Shared, all))
+            Some((p @ (MountPropagation::Shared | MountPropagation::Unbindable), all)) => {
+                let covered = later(at).any(|m| mount.target.starts_with(&m.target));
+                (!covered).then(|| (mount.target.clone(), p, all))
             }
             _ => None,
         });
@@ -210,9 +211,6 @@ impl Builder<'_> {
             self.payload.push(PayloadStep::RootReadOnly);
         }
         // Before the pivot: without the host's /proc in sight the kernel gives a user namespace no other.
-        if let Some(score) = self.spec.process.oom_score_adjust {
-            self.step(BundleStep::OomScore(score));
-        }
         if bundle.apparmor.is_some() || bundle.selinux.is_some() {
             self.step(BundleStep::Labels { apparmor: bundle.apparmor.clone(), selinux: bundle.selinux.clone() });
         }

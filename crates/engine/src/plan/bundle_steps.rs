@@ -83,8 +83,6 @@ pub enum BundleStep {
     Propagation(Vec<(PathBuf, MountPropagation, bool)>),
     /// NIS domain name.
     Domainname(String),
-    /// /proc/self/oom_score_adj, wherever the machine has its /proc, if it has one.
-    OomScore(i32),
     /// Labels of security modules that the program gets.
     Labels {
         /// AppArmor.
@@ -189,7 +187,6 @@ impl fmt::Display for BundleStep {
                 list.iter().try_for_each(|(path, p, all)| write!(f, " {} {}{}", path.display(), if *all { "r" } else { "" }, propagation(*p)))
             }
             BundleStep::Domainname(name) => write!(f, "domain name {name}"),
-            BundleStep::OomScore(score) => write!(f, "OOM score {score}"),
             BundleStep::Labels { .. } => f.write_str("label of the program"),
         }
     }

@@ -247,10 +247,8 @@ pub fn plan(spec: &MachineSpec, host: &Host, tree: &TreeFacts, caller: &Caller) 
     bind_user::become_bound(&mut spec.process, &b.bound);
     if spec.bundle.is_none() {
         spec.process.rlimits = limits::merged(&spec, host);
-    } else {
-        // A step of its own: the machine's /proc may be anything.
-        spec.process.oom_score_adjust = None;
     }
+    b.bond.extend(spec.process.oom_score_adjust.take().map(BondStep::OomScore));
     // uname(2) says i686 in an i386 tree, or its package manager and compilers take it for x86-64. systemd-nspawn looks only at images.
     spec.process.linux32 |= tree.secondary_architecture && !spec.lifecycle.nspawn_exit_status;
     let window = bundle::window(&spec).or(caller.window);

@@ -257,6 +257,8 @@ pub enum BondStep {
     PlaceInV1,
     /// Makes the machine's links, in one send.
     Wire(Wiring),
+    /// The payload's OOM score: in a user namespace of its own it may not set it itself while we protect it from being looked into.
+    OomScore(i32),
 }
 
 /// How the root file system comes together.
@@ -526,6 +528,7 @@ impl fmt::Display for BondStep {
             }
             BondStep::PlaceInV1 => f.write_str("place into v1 cgroups"),
             BondStep::Wire(wiring) => write!(f, "{wiring}"),
+            BondStep::OomScore(score) => write!(f, "OOM score {score}"),
         }
     }
 }

@@ -276,6 +276,10 @@ fn bond(steps: &[BondStep], plan: &Plan, made: &mut Made, claim: &mut Claim, pid
                         .map_err(|e| Error::new("place", "payload into v1 cgroups", e))?;
                 }
             }
+            BondStep::OomScore(score) => {
+                let path = format!("/proc/{pid}/oom_score_adj");
+                std::fs::write(&path, score.to_string()).context("write", path)?;
+            }
             BondStep::Wire(wiring) => made.network.wire(wiring, open_namespace(pid, "net")?, claim)?,
         }
     }

@@ -50,7 +50,8 @@ fn a_small_bundle() {
     assert_eq!(spec.security.syscalls, SyscallFilter::Nspawn(Vec::new()));
     assert!(!spec.process.no_new_privileges);
     let said = serde_json::to_string(&spec).unwrap();
-    assert_eq!(serde_json::from_str::<MachineSpec>(&said).unwrap(), spec);
+    let read_back = serde_json::from_str::<MachineSpec>(&said).map(|_| ()).unwrap_err().to_string();
+    assert!(read_back.contains("OCI bundle"), "{read_back}");
 }
 
 #[test]
@@ -96,8 +97,21 @@ fn refusals_name_their_key() {
         ("/process/scheduler", json!({"policy": "SCHED_OTHER", "runtime": 5}), "SCHED_DEADLINE"),
         ("/process/user", json!({"uid": 4_294_967_295u32, "gid": 0}), "process.user"),
         ("/process/user", json!({"uid": 0, "gid": 0, "umask": 512}), "process.user.umask"),
-        ("/process/user", json!({"uid": -1, "gid": 0}), "read config.json"),
-        ("/process/user", json!({"uid": 4_294_967_296u64, "gid": 0}), "read config.json"),
+        ("/process/user", json!({"uid": -1, "gid": 0}), "config.json: process.user.uid: it is no whole number"),
+        ("/process/user", json!({"uid": 4_294_967_296u64, "gid": 0}), "config.json: process.user.uid: it is no whole number"),
+        ("/process/user", json!([]), "config.json: process.user: it is no object"),
+        ("/process/args", json!("sh -c true"), "config.json: process.args: it is no list"),
+        ("/process/args", json!(["sh", 7]), "config.json: process.args[1]: it is no text"),
+        ("/process/cwd", Value::Null, "config.json: process.cwd: it is no text"),
+        ("/process/terminal", json!("yes"), "config.json: process.terminal: it is no true or false"),
+        ("/process/oomScoreAdj", json!(1.5), "config.json: process.oomScoreAdj: it is no whole number"),
+        ("/process/rlimits", json!([{"type": "RLIMIT_CPU", "soft": 18_446_744_073_709_551_616f64, "hard": 1}]), "process.rlimits[0].soft"),
+        ("/root", json!("rootfs"), "config.json: root: it is no object"),
+        ("/root", json!({"path": ["rootfs"]}), "config.json: root.path: it is no text"),
+        ("/mounts", json!({"destination": "/x"}), "config.json: mounts: it is no list"),
+        ("/mounts", json!([null]), "config.json: mounts[0]: it is no object"),
+        ("/annotations", json!({"a\nb": 1}), "config.json: annotations.a\\nb: it is no text"),
+        ("/hooks", json!({"poststop": [{"path": "/x", "timeout": "1"}]}), "config.json: hooks.poststop[0].timeout: it is no whole number"),
         ("/hostname", json!("not a name!"), "hostname"),
         ("/linux/namespaces", json!([{"type": "pid"}]), "no mount namespace"),
         ("/linux/namespaces", json!([{"type": "mount"}]), "hostname"),

@@ -39,12 +39,6 @@ impl Payload<'_> {
             BundleStep::ReadOnly(paths) => paths.iter().try_for_each(|path| self.read_only(path)),
             BundleStep::Propagation(list) => list.iter().try_for_each(|(path, p, all)| propagate(path, *p, *all)),
             BundleStep::Domainname(name) => proc::set_domainname(name.as_bytes()).map_err(|e| Failure::new("set", "domain name", e)),
-            BundleStep::OomScore(score) => {
-                let failed = |e: Errno| Failure::new("write", "/proc/self/oom_score_adj", e);
-                let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV;
-                let file = rustix::fs::openat2(own_proc()?, "self/oom_score_adj", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty(), resolve);
-                rustix::io::write(file.map_err(failed)?, score.to_string().as_bytes()).map(drop).map_err(failed)
-            }
             BundleStep::Labels { apparmor, selinux } => self.labels(apparmor.as_deref(), selinux.as_deref()),
         }
     }
