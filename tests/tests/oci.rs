@@ -257,6 +257,35 @@ fn hooks_run_in_their_order_and_places() {
 }
 
 #[test]
+fn hooks_of_a_machine_with_own_users() {
+    use std::os::unix::fs::MetadataExt;
+    let Some(bed) = Bed::start() else { return };
+    let told = bed.fresh("hooks").join("told");
+    let tell = script(&told.with_file_name("tell"), &format!("cat >{}", told.display()));
+    let bundle = Bundle::new(&bed);
+    script(&bundle.at("hook"), "cat >/told; readlink /proc/self/ns/user /proc/self/ns/mnt >/where; umount /proc/keys");
+    let bundle = bundle
+        .set(
+            "/hooks",
+            json!({
+                "createRuntime": [{"path": tell, "env": ["PATH=/usr/bin:/bin"]}],
+                // The last status is that of an unmounting that has to fail: what follows the lock is behind it.
+                "startContainer": [{"path": "/bin/sh", "args": ["sh", "-c", "! /hook 2>/dev/null"], "env": ["PATH=/usr/bin:/bin"]}],
+            }),
+        )
+        .sh("readlink /proc/self/ns/user /proc/self/ns/mnt | cmp - /where && echo same")
+        .own_users();
+    bundle.run(&bed, []).run().exits(0).prints("same");
+    let read = |path: &Path| -> Value { serde_json::from_slice(&std::fs::read(path).expect("read state")).expect("JSON") };
+    let (outside, inside) = (read(&told), read(&bundle.at("told")));
+    assert_eq!((outside["status"].as_str(), inside["status"].as_str()), (Some("creating"), Some("created")));
+    assert!(outside["pid"].as_i64().is_some_and(|pid| pid > 1), "{outside}");
+    assert_eq!(inside["pid"], 1, "{inside}");
+    assert_eq!(inside["bundle"], json!(bundle.path.display().to_string()));
+    assert_eq!(std::fs::metadata(bundle.at("told")).expect("stat").uid(), 700_000);
+}
+
+#[test]
 fn a_hook_that_fails_stops_the_start() {
     let Some(bed) = Bed::start() else { return };
     let dir = bed.fresh("hooks");
@@ -573,7 +602,10 @@ fn hostile_configurations_change_nothing() {
     let Some(bed) = Bed::start() else { return };
     let ran = bed.fresh("hooks").join("ran");
     let hook = script(&ran.with_file_name("hook"), &format!("touch {}", ran.display()));
-    let base = || Bundle::new(&bed).set("/hooks", json!({"prestart": [{"path": hook, "env": ["PATH=/bin"]}], "poststop": [{"path": hook, "env": ["PATH=/bin"]}]}));
+    let base = || {
+        Bundle::new(&bed)
+            .set("/hooks", json!({"prestart": [{"path": hook, "env": ["PATH=/bin"]}], "poststop": [{"path": hook, "env": ["PATH=/bin"]}]}))
+    };
     let refuses = |bundle: &Bundle, text: Option<&[u8]>, said: &str| {
         let before = entries(&bundle.path);
         bundle.write();
@@ -651,7 +683,10 @@ fn targets_stay_in_the_tree() {
             .set("/mounts/-", json!({"destination": up, "type": "tmpfs", "source": "tmpfs"}))
             .set("/mounts/-", json!({"destination": "/absolute/a", "type": "bind", "source": source, "options": ["bind"]}))
             .set("/mounts/-", json!({"destination": "/relative/b", "type": "tmpfs", "source": "tmpfs"}))
-            .set("/mounts/-", json!({"destination": "absolute/../absolute/c", "type": "bind", "source": format!("{source}/file"), "options": ["bind", "ro"]}))
+            .set(
+                "/mounts/-",
+                json!({"destination": "absolute/../absolute/c", "type": "bind", "source": format!("{source}/file"), "options": ["bind", "ro"]}),
+            )
             .set("/linux/maskedPaths", json!(["/relative/b", "/absolute/c", up]))
             .set("/linux/readonlyPaths", json!(["/absolute/a", format!("{up}/a")]))
             .set("/linux/devices", json!([{"path": "/relative/null", "type": "c", "major": 1, "minor": 3}, {"path": "/absolute/pipe", "type": "p"}]))
