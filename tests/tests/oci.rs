@@ -303,8 +303,11 @@ fn a_hook_that_fails_stops_the_start() {
     }
     let bundle = Bundle::new(&bed).set("/hooks", json!({"createRuntime": [{"path": hang, "timeout": 1, "env": ["PATH=/bin"]}]})).sh("echo ran");
     bundle.run(&bed, []).run().exits(1).says("longer than 1 s").prints("");
-    let bundle = Bundle::new(&bed).set("/hooks", json!({"startContainer": [{"path": "/bin/false"}]})).sh("echo ran");
+    let _ = std::fs::remove_file(&stopped);
+    let hooks = json!({"startContainer": [{"path": "/bin/false"}], "poststop": [{"path": stop, "env": ["PATH=/bin"]}]});
+    let bundle = Bundle::new(&bed).set("/hooks", hooks).sh("echo ran");
     bundle.run(&bed, []).run().exits(1).says("startContainer hook /bin/false").prints("");
+    assert!(stopped.exists(), "startContainer: poststop hooks run all the same");
     let bundle = Bundle::new(&bed).set("/hooks", json!({"createContainer": [{"path": "/no/such/hook"}]})).sh("echo ran");
     bundle.run(&bed, []).run().exits(1).says("No such file").prints("");
     // After the start they only warn.
