@@ -245,9 +245,7 @@ pub fn plan(spec: &MachineSpec, host: &Host, tree: &TreeFacts, caller: &Caller) 
     let program = if b.booting() { Program::Init } else { Program::Command };
     let mut spec = spec.clone();
     bind_user::become_bound(&mut spec.process, &b.bound);
-    if spec.bundle.is_none() {
-        spec.process.rlimits = limits::merged(&spec, host);
-    }
+    spec.process.rlimits = limits::merged(&spec, host);
     b.bond.extend(spec.process.oom_score_adjust.take().map(BondStep::OomScore));
     // uname(2) says i686 in an i386 tree, or its package manager and compilers take it for x86-64. systemd-nspawn looks only at images.
     spec.process.linux32 |= tree.secondary_architecture && !spec.lifecycle.nspawn_exit_status;
