@@ -8,6 +8,7 @@
 //! (default /var/tmp/hostel-trees), `HOSTEL_TEST_DIR` (default /var/tmp/hostel-tests), `HOSTEL_QUICK` (no Debian trees).
 
 mod bed;
+pub mod bundle;
 mod image;
 mod invocation;
 mod leftovers;

@@ -295,6 +295,8 @@ fn user_directory_and_limits() {
     assert_eq!(view["rlimits"]["core"], serde("[0,0]"));
     assert_eq!(view["rlimits"]["nproc"], serde("[50,50]"));
     assert_eq!(view.text("/oom_score_adj"), "500");
+    // Who is root of other users only may not write it of itself, as nobody may look into it.
+    assert_eq!(seen(&bed, &["-U", "--oom-score-adjust=500"]).text("/oom_score_adj"), "500");
     assert_eq!(view["affinity"], serde("[0]"));
     let view = seen(&bed, &["--personality=x86"]);
     assert_eq!(view.number("/personality") & 0xff, 8);

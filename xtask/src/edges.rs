@@ -4,9 +4,10 @@ use super::Outcome;
 use super::graph::{For, Graph};
 
 /// `(crate, what it may import of ours)`, lowest last; `*` is everything.
-const EDGES: [(&str, &[&str]); 14] = [
+const EDGES: [(&str, &[&str]); 15] = [
     ("hostel", &["*"]),
     ("hostel-nspawn", &["hostel-spec", "hostel-unit"]),
+    ("hostel-oci", &["hostel-spec", "hostel-unit"]),
     ("hostel-engine", &["hostel-spec", "hostel-process", "hostel-image", "hostel-ipc", "hostel-sys"]),
     ("hostel-init", &["hostel-unit", "hostel-spec", "hostel-process", "hostel-ipc", "hostel-sys"]),
     ("hostel-image", &["hostel-spec", "hostel-sys"]),
@@ -22,7 +23,8 @@ const EDGES: [(&str, &[&str]); 14] = [
     ("hostel-floor", &["hostel-process", "hostel-spec", "hostel-sys"]),
 ];
 /// `(crate, what its tests may import besides)`, with why.
-const TEST_EDGES: [(&str, &str, &str); 1] = [("hostel-engine", "hostel-nspawn", "snapshots of plans begin with a command line")];
+const TEST_EDGES: [(&str, &str, &str); 2] =
+    [("hostel-engine", "hostel-nspawn", "snapshots of plans begin with a command line"), ("hostel-engine", "hostel-oci", "and with a config.json")];
 /// Stand alone: they look at the product from outside.
 const ALONE: [&str; 3] = ["hostel-probe", "hostel-compat", "hostel-bench"];
 /// Whom nothing may import.

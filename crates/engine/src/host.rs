@@ -49,6 +49,8 @@ pub struct Host {
     pub init_limits: Vec<Rlimit>,
     /// Limits asked for that this process may not raise so far, and how far it may.
     pub low_limits: Vec<(RlimitName, u64)>,
+    /// What only the plan of an OCI bundle asks.
+    pub for_bundle: BundleFacts,
     /// Real file systems mounted below `/` (for machines made of the host): path and type.
     pub submounts: Vec<(PathBuf, String)>,
     /// What there is of the machine's journal; filled in when its id is known.
@@ -57,6 +59,28 @@ pub struct Host {
     pub users: Vec<HostUser>,
     /// The credentials asked for.
     pub credentials: Vec<Loaded>,
+}
+
+/// Facts for machines of OCI bundles.
+#[derive(Debug, Clone, Default)]
+pub struct BundleFacts {
+    /// AppArmor is at work.
+    pub apparmor: bool,
+    /// SELinux is at work.
+    pub selinux: bool,
+    /// Capabilities that this process has and so can give.
+    pub capabilities: hostel_spec::CapSet,
+}
+
+impl BundleFacts {
+    fn capture() -> Self {
+        let enabled = fs::read_to_string("/sys/module/apparmor/parameters/enabled");
+        Self {
+            apparmor: enabled.is_ok_and(|text| text.trim() == "Y"),
+            selinux: Path::new("/sys/fs/selinux/enforce").exists(),
+            capabilities: hostel_spec::CapSet(caps::get().map_or(u64::MAX, |(permitted, ..)| permitted)),
+        }
+    }
 }
 
 /// The file that `--resolv-conf=…-host` means, and what is in it.
@@ -125,6 +149,7 @@ impl Host {
             fuse: device_mode(c"/dev/fuse"),
             init_limits: init_limits(),
             low_limits: low_limits(&spec.process.rlimits),
+            for_bundle: if spec.bundle.is_some() { BundleFacts::capture() } else { BundleFacts::default() },
             submounts: if of_host {
                 submounts(&fs::read_to_string("/proc/self/mountinfo").context("read", "/proc/self/mountinfo")?)
             } else {

@@ -68,6 +68,8 @@ fn directory(spec: &MachineSpec, given: &Path) -> Result<Found> {
     let pivot = pivoted(spec, tree.as_fd(), &path)?;
     let root = pivot.as_ref().map_or(tree.as_fd(), AsFd::as_fd);
     match spec.payload {
+        // A bundle's root is whatever its program needs.
+        _ if spec.bundle.is_some() => {}
         Payload::Boot if spec.root.skip_os_release_check => {}
         Payload::Boot => open::require_os_release(root, &path)
             .map_err(|e| Error::from(e).hint("give the top of a system tree; SYSTEMD_NSPAWN_CHECK_OS_RELEASE=0 boots it anyway"))?,

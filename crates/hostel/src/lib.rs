@@ -2,6 +2,7 @@
 //!
 //! The library is the crates it is made of; this façade names the ones a program needs to start a machine.
 
+pub mod bundle;
 pub mod cli;
 pub mod foreign;
 pub mod generate;

@@ -47,6 +47,12 @@ pub enum UsageError {
         /// The cause.
         why: &'static str,
     },
+    /// An option that has no meaning, or none yet, for a machine of a bundle.
+    #[error("combine --oci-bundle= and {option}: config.json says how the machine is")]
+    BesideBundle {
+        /// As [`OptionRow::name`].
+        option: String,
+    },
     /// Something that cannot be run as asked.
     #[error("{what}: {why}")]
     Request {
@@ -152,7 +158,7 @@ impl UsageError {
             Self::Getopt(_) => Some(Hint::Options),
             Self::Value { hint, .. } | Self::Request { hint, .. } => hint.clone(),
             Self::Property { .. } => Some(format!("known are {}", crate::compile::KNOWN_PROPERTIES.join(", ")).into()),
-            Self::Conflict { .. } => None,
+            Self::Conflict { .. } | Self::BesideBundle { .. } => None,
             Self::NotYet { reason, .. } | Self::Never { reason, .. } => Some((*reason).into()),
             Self::Setting { error, .. } => error.hint_among(more),
             Self::SettingsFile { .. } => Some(Hint::MendSettings),

@@ -21,7 +21,7 @@ use std::ffi::OsString;
 
 use hostel_spec::MachineSpec;
 
-pub use compile::{compile, default_spec};
+pub use compile::{bundle, compile, compile_over, default_spec};
 pub use doc::{Doc, Entry, Origin};
 pub use environment::{Environment, VARIABLES, VariableRow};
 pub use error::{EXIT_STATUS, GetoptError, UsageError};

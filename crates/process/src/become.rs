@@ -3,6 +3,8 @@
 //! PID 1 of a machine, its PID 2, and every process that enters later all end here, so that what a machine may do
 //! is decided in one place. Runs in a process with one thread, after a clone; nothing here returns on success.
 
+mod exact;
+
 use std::ffi::{CString, c_char};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -108,6 +110,9 @@ pub struct Ready {
 /// by [`execute`] or `exit_now`: whatever owned descriptors it has are gone.
 pub fn confine(process: &Process<'_>) -> Result<Ready, Failure> {
     let spec = process.spec;
+    if let Some(given) = &spec.exact {
+        return exact::confine(process, given);
+    }
     let user = find_user(spec)?;
     session(process)?;
     // Closed, not only marked: a path of the machine is walked from here on (directory, program), and it may be a link to /proc/self/fd/N.
@@ -176,9 +181,6 @@ fn limits(process: &Process<'_>) -> Result<(), Failure> {
     let spec = process.spec;
     for limit in &spec.rlimits {
         set_limit(limit, process.clamp_limits)?;
-    }
-    if let Some(score) = spec.oom_score_adjust {
-        std::fs::write("/proc/self/oom_score_adj", score.to_string()).map_err(|e| Failure::new("write", "/proc/self/oom_score_adj", e))?;
     }
     if let Some(cpus) = &spec.cpu_affinity {
         proc::set_affinity(cpus).map_err(|e| Failure::new("set", "CPU affinity", e))?;

@@ -4,6 +4,7 @@
 //! reads the environment or asks the kernel. "Auto" is allowed: the engine decides it when it plans.
 
 mod bind_user;
+mod bundle;
 mod caps;
 mod console;
 mod credential;
@@ -25,6 +26,10 @@ mod text;
 mod uuid;
 
 pub use bind_user::{BindUsers, BoundShell};
+pub use bundle::{
+    AttributeChange, Bundle, BundleMount, BundleSource, DeviceNode, ExactProcess, Hook, Hooks, IdMap, JoinedNamespace, MountIds, MountPropagation,
+    NamespaceKind, NodeKind, Scheduler, TimeOffsets,
+};
 pub use caps::{CapName, CapSet};
 pub use console::ConsoleMode;
 pub use credential::{Credential, CredentialSource};
@@ -46,7 +51,7 @@ pub use process::{ProcessSpec, UserSelector};
 pub use resources::{CpuQuota, DeviceAccess, DevicePolicy, DeviceRule, DeviceSelector, Limit, Resources};
 pub use rlimit::{Rlimit, RlimitName, RlimitValue};
 pub use signal::Signal;
-pub use syscall_filter::{SyscallFilter, SyscallRule};
+pub use syscall_filter::{ArgumentOperator, ArgumentTest, FilterAction, ProfileRule, SyscallFilter, SyscallProfile, SyscallRule};
 pub use text::OsText;
 pub use uuid::MachineUuid;
 

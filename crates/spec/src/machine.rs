@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AddressFamilies, BindUsers, CapSet, ConsoleMode, Credential, Hostname, ImageOptions, LinkJournal, MachineName, MachineUuid, Mount, Network,
-    Ownership, ProcessSpec, Resources, Signal, SyscallFilter, UserNamespace,
+    AddressFamilies, BindUsers, Bundle, CapSet, ConsoleMode, Credential, Hostname, ImageOptions, LinkJournal, MachineName, MachineUuid, Mount,
+    Network, Ownership, ProcessSpec, Resources, Signal, SyscallFilter, UserNamespace,
 };
 
 /// Where the root file tree comes from.
@@ -268,4 +268,7 @@ pub struct MachineSpec {
     pub lifecycle: Lifecycle,
     /// Things accepted that will not be acted upon, said once at start.
     pub notices: Vec<String>,
+    /// Its file systems, nodes and hooks are those of an OCI bundle.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::bundle::refuse")]
+    pub bundle: Option<Box<Bundle>>,
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CapSet, OsText, Rlimit};
+use crate::{CapSet, ExactProcess, OsText, Rlimit};
 
 /// The user a process runs as, looked up in the machine's own user database.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,4 +43,7 @@ pub struct ProcessSpec {
     pub selinux_label: Option<String>,
     /// personality(2) `PER_LINUX32`.
     pub linux32: bool,
+    /// Ids (unless `user` is given) and capability sets by number.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::bundle::refuse")]
+    pub exact: Option<Box<ExactProcess>>,
 }

@@ -41,6 +41,15 @@ pub enum DeviceSelector {
     CharGroup(String),
     /// The same for block devices.
     BlockGroup(String),
+    /// Devices by number; `None` = every.
+    Number {
+        /// Block devices, else character devices.
+        block: bool,
+        /// Major number.
+        major: Option<u32>,
+        /// Minor number.
+        minor: Option<u32>,
+    },
 }
 
 /// One allowed device or group.
@@ -93,6 +102,9 @@ pub struct Resources {
     pub allowed_cpus: Option<Vec<u32>>,
     /// `IOWeight=`: 1…10000.
     pub io_weight: Option<u64>,
+    /// Files of the machine's v2 group and what to write to them, in order (`linux.resources.unified` of OCI).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unified: Vec<(String, String)>,
     /// `DevicePolicy=`.
     pub device_policy: DevicePolicy,
     /// `DeviceAllow=` in order.

@@ -50,6 +50,8 @@ pub enum Propagation {
     Slave,
     /// Both ways.
     Shared,
+    /// As private, and cannot be bound elsewhere.
+    Unbindable,
 }
 
 /// A file system option for [`filesystem`].
@@ -214,6 +216,7 @@ pub fn change(
             Propagation::Private => libc::MS_PRIVATE,
             Propagation::Slave => libc::MS_SLAVE,
             Propagation::Shared => libc::MS_SHARED,
+            Propagation::Unbindable => libc::MS_UNBINDABLE,
         },
         userns_fd: idmap.map_or(0, |fd| fd.as_raw_fd() as u64),
     };

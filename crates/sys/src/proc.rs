@@ -155,6 +155,81 @@ pub fn execve(path: &CStr, argv: &[*const c_char], envp: &[*const c_char]) -> io
     io::Error::last_os_error()
 }
 
+/// Sets the NIS domain name.
+pub fn set_domainname(name: &[u8]) -> io::Result<()> {
+    // SAFETY: pointer and length of one slice.
+    check(unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) }).map(drop)
+}
+
+/// Sets the I/O priority of this process (ioprio_set(2)): class and level in one number.
+pub fn set_io_priority(priority: u16) -> io::Result<()> {
+    const IOPRIO_WHO_PROCESS: libc::c_long = 1;
+    // SAFETY: integers only.
+    let ret = unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0 as libc::c_long, libc::c_long::from(priority)) };
+    if ret < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// What [`set_scheduler`] sets; see sched_setattr(2).
+#[derive(Debug, Clone, Copy)]
+#[allow(missing_docs)] // the names are the manual page's
+pub struct SchedulerAttributes {
+    pub policy: u32,
+    pub flags: u64,
+    pub nice: i32,
+    pub priority: u32,
+    /// Nanoseconds.
+    pub runtime: u64,
+    /// Nanoseconds.
+    pub deadline: u64,
+    /// Nanoseconds.
+    pub period: u64,
+}
+
+/// `struct sched_attr`, version 0.
+#[repr(C)]
+struct SchedAttr {
+    size: u32,
+    policy: u32,
+    flags: u64,
+    nice: i32,
+    priority: u32,
+    runtime: u64,
+    deadline: u64,
+    period: u64,
+}
+
+/// Sets policy and parameters of this thread's scheduling.
+pub fn set_scheduler(a: &SchedulerAttributes) -> io::Result<()> {
+    let attr = SchedAttr {
+        size: size_of::<SchedAttr>() as u32,
+        policy: a.policy,
+        flags: a.flags,
+        nice: a.nice,
+        priority: a.priority,
+        runtime: a.runtime,
+        deadline: a.deadline,
+        period: a.period,
+    };
+    // SAFETY: a sched_attr of the size it names; the kernel only reads it.
+    let ret = unsafe { libc::syscall(libc::SYS_sched_setattr, 0 as libc::c_long, std::ptr::from_ref(&attr), 0 as libc::c_long) };
+    if ret < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Enters a new time namespace when the next program is executed or child made, or by joining `/proc/self/ns/time_for_children`;
+/// until then its offsets can be written to /proc/self/timens_offsets (time_namespaces(7)).
+pub fn unshare_time() -> io::Result<()> {
+    // SAFETY: integer flag (CLONE_NEWTIME); affects this thread's namespaces only.
+    check(unsafe { libc::unshare(0x80) }).map(drop)
+}
+
+/// The kind of a namespace (a `CLONE_NEW…` flag), by its descriptor. ENOTTY: it is none.
+pub fn namespace_kind(fd: BorrowedFd<'_>) -> io::Result<u32> {
+    // _IO(0xb7, 0x3), linux/nsfs.h
+    const NS_GET_NSTYPE: u32 = 0xb703;
+    // SAFETY: an ioctl without argument, on an open descriptor.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), NS_GET_NSTYPE as _) }).map(|kind| kind as u32)
+}
+
 /// Sets the host name.
 pub fn set_hostname(name: &[u8]) -> io::Result<()> {
     // SAFETY: pointer and length of one slice.

@@ -8,6 +8,7 @@ mod config;
 mod disk;
 mod files;
 mod messages;
+mod oci;
 mod units;
 
 pub use archives::{address, http_head, pax_records, sums, tar};
@@ -15,6 +16,7 @@ pub use config::{capability, cpu_list, machine_name, nspawn, rlimit, settings, s
 pub use disk::{disk_image, image_policy, label_order, verity_signature};
 pub use files::{cgroup_layout, machine_id, os_release, process_stat, state_file, undo_journal, unit_file, users_database};
 pub use messages::{control_request, dhcp_query, dns_message, notify_message, resolv_conf};
+pub use oci::oci_config;
 pub use units::{calendar, command_line, presets, script_header, time_zone, unit_name};
 
 /// One target.
@@ -28,9 +30,10 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 41] = [
+pub const TARGETS: [Target; 42] = [
     Target { name: "nspawn", body: nspawn, seeds: config::NSPAWN_SEEDS },
     Target { name: "settings", body: settings, seeds: config::SETTINGS_SEEDS },
+    Target { name: "oci_config", body: oci_config, seeds: oci::SEEDS },
     Target { name: "unit_file", body: unit_file, seeds: files::UNIT_SEEDS },
     Target { name: "size", body: size, seeds: &["1K", "1.5G", "18446744073709551615", "4M 12K", "infinity"] },
     Target { name: "time_span", body: time_span, seeds: &["1min 30s", "2h30.5min", "infinity", "1y 6month", "7µs", " 5 "] },

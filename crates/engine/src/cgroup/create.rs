@@ -74,7 +74,7 @@ impl MachineCgroup {
         let delegated = if delegate { &offered[..] } else { &[] };
 
         let mut making = Making::begin(base, name)?;
-        let payload = making.fill(layout, &needed, &on_v2, delegated, &writes, options);
+        let payload = making.fill(layout, &needed, &on_v2, delegated, (resources, &writes), options);
         let made = payload.and_then(|payload| Ok((payload, making.restrict_devices(layout, &resolved.devices, options.devices)?)));
         match made {
             Ok((payload, restricted)) => Ok(MachineCgroup {
@@ -134,7 +134,7 @@ impl<'a> Making<'a> {
         needed: &[Controller],
         on_v2: &[Controller],
         delegated: &[Controller],
-        writes: &[Write],
+        (resources, writes): (&Resources, &[Write]),
         options: Options,
     ) -> Result<OwnedFd, CgroupError> {
         if !on_v2.is_empty() || !delegated.is_empty() {
@@ -146,6 +146,7 @@ impl<'a> Making<'a> {
         for write in writes {
             self.set(write)?;
         }
+        self.write_unified(layout, resources)?;
         if let Some(most) = options.max_groups {
             let text = most.to_string();
             files::write(self.dir.as_fd(), "cgroup.max.descendants", &text).map_err(CgroupError::sys("limit groups in", &self.path))?;
@@ -192,6 +193,23 @@ impl<'a> Making<'a> {
             }
         }
         Ok(&self.v1[self.v1.len() - 1])
+    }
+
+    /// What is asked of v2 by the names of its files.
+    fn write_unified(&self, layout: &Layout, resources: &Resources) -> Result<(), CgroupError> {
+        if let Some(hierarchy) = layout.v1.iter().flat_map(|h| &h.controllers).find(|c| limits::unified(resources, **c)) {
+            let why = format!("this host has the {} controller on cgroup v1", hierarchy.v2_name());
+            return Err(CgroupError::Unsupported { option: "unified", why });
+        }
+        for (file, value) in &resources.unified {
+            files::write(self.dir.as_fd(), file, value).map_err(|cause| CgroupError::Refused {
+                option: "unified",
+                value: value.clone(),
+                path: self.path.join(file),
+                cause,
+            })?;
+        }
+        Ok(())
     }
 
     fn set(&self, write: &Write) -> Result<(), CgroupError> {

@@ -71,6 +71,9 @@ pub(crate) fn resolve(resources: &Resources) -> Result<Resolved, CgroupError> {
         let before = list.len();
         match &rule.devices {
             DeviceSelector::Path(path) => list.extend(node(path, access_bits(rule.access))?),
+            DeviceSelector::Number { block, major, minor } => {
+                list.push(Allow { block: *block, major: *major, minor: *minor, access: access_bits(rule.access) });
+            }
             DeviceSelector::CharGroup(pattern) | DeviceSelector::BlockGroup(pattern) => {
                 let block = matches!(rule.devices, DeviceSelector::BlockGroup(_));
                 let drivers = drivers.get_or_insert_with(|| std::fs::read_to_string("/proc/devices").unwrap_or_default());
@@ -97,6 +100,7 @@ fn describe(rule: &DeviceRule) -> String {
     match &rule.devices {
         DeviceSelector::Path(path) => path.display().to_string(),
         DeviceSelector::CharGroup(name) => format!("char-{}", name.trim_start_matches("char-")),
+        DeviceSelector::Number { block, major, minor } => format!("{} {major:?}:{minor:?}", if *block { 'b' } else { 'c' }),
         DeviceSelector::BlockGroup(name) => format!("block-{}", name.trim_start_matches("block-")),
     }
 }

@@ -46,17 +46,22 @@ fn finite(limit: Option<Limit>) -> Option<Limit> {
     limit.filter(|limit| *limit != Limit::Infinity)
 }
 
+/// Whether a file of this controller is to be written on v2.
+pub(crate) fn unified(resources: &Resources, controller: Controller) -> bool {
+    resources.unified.iter().any(|(file, _)| file.split('.').next() == Some(controller.v2_name()))
+}
+
 /// The controllers these limits need.
 pub(crate) fn controllers(resources: &Resources) -> Vec<Controller> {
     let r = resources;
     // A protection is 0 in a fresh cgroup, so its infinity has to be written.
     let memory = finite(r.memory_max).or(finite(r.memory_high)).or(finite(r.memory_swap_max)).or(r.memory_low).or(r.memory_min);
     let wanted = [
-        (memory.is_some(), Controller::Memory),
-        (finite(r.tasks_max).is_some(), Controller::Pids),
-        (r.cpu_quota.is_some() || r.cpu_weight.is_some(), Controller::Cpu),
-        (r.allowed_cpus.is_some(), Controller::Cpuset),
-        (r.io_weight.is_some(), Controller::Io),
+        (memory.is_some() || unified(r, Controller::Memory), Controller::Memory),
+        (finite(r.tasks_max).is_some() || unified(r, Controller::Pids), Controller::Pids),
+        (r.cpu_quota.is_some() || r.cpu_weight.is_some() || unified(r, Controller::Cpu), Controller::Cpu),
+        (r.allowed_cpus.is_some() || unified(r, Controller::Cpuset), Controller::Cpuset),
+        (r.io_weight.is_some() || unified(r, Controller::Io), Controller::Io),
     ];
     wanted.into_iter().filter(|(wanted, _)| *wanted).map(|(_, controller)| controller).collect()
 }
@@ -65,6 +70,7 @@ pub(crate) fn controllers(resources: &Resources) -> Vec<Controller> {
 pub(crate) fn option_of(resources: &Resources, controller: Controller) -> &'static str {
     let r = resources;
     match controller {
+        controller if unified(r, controller) => "unified",
         Controller::Memory if finite(r.memory_max).is_some() => "MemoryMax=",
         Controller::Memory if finite(r.memory_high).is_some() => "MemoryHigh=",
         Controller::Memory if finite(r.memory_swap_max).is_some() => "MemorySwapMax=",

@@ -4,8 +4,11 @@ use hostel_spec::{MachineSpec, Rlimit, RlimitName};
 
 use crate::host::Host;
 
-/// The limits to set, asked-for ones over the defaults (spec/nspawn.md 1.16), so that none of the caller's reaches the machine.
+/// The limits to set, asked-for ones over the defaults (spec/nspawn.md 1.16), so that none of the caller's reaches the machine. A bundle says its own.
 pub(super) fn merged(spec: &MachineSpec, host: &Host) -> Vec<Rlimit> {
+    if spec.bundle.is_some() {
+        return spec.process.rlimits.clone();
+    }
     const M: u64 = 1 << 20;
     let fixed = |name, soft, hard| Rlimit { name, soft, hard };
     let mut out = vec![

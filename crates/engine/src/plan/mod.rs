@@ -2,6 +2,8 @@
 
 mod api;
 pub mod bind_user;
+mod bundle;
+pub mod bundle_steps;
 mod identity;
 pub mod image;
 mod journal;
@@ -14,7 +16,7 @@ pub mod steps;
 mod tests;
 
 use std::borrow::Cow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hostel_process::r#become::Program;
 use hostel_process::pty::WindowSize;
@@ -178,6 +180,29 @@ impl Builder<'_> {
     }
 }
 
+impl Builder<'_> {
+    /// The steps of a machine that is a whole system.
+    fn system(&mut self, ids: Option<IdChoice>, console: ConsoleMode) -> Result<()> {
+        if let Some(choice) = ids {
+            self.host.push(HostStep::TakeIds(choice));
+            self.bond.push(BondStep::MapIds);
+        }
+        self.root(ids)?;
+        self.host.push(HostStep::MakeCgroup);
+        self.bond.push(BondStep::PlaceInV1);
+        self.network()?;
+        self.api_file_systems();
+        self.open_console(console);
+        self.custom_mounts()?;
+        self.bound_homes();
+        // After the mounts, as systemd-nspawn does: what lies over /etc gets the files, and a mount that fails leaves the tree as it was.
+        self.integration()?;
+        self.journal()?;
+        self.finish();
+        Ok(())
+    }
+}
+
 /// The machine's id: the tree's, else the one given, else a random one.
 pub fn uuid(spec: &MachineSpec, tree: &TreeFacts, caller: &Caller) -> MachineUuid {
     tree.machine_id.or(spec.identity.uuid).unwrap_or_else(|| MachineUuid::from_random(caller.random))
@@ -212,22 +237,10 @@ pub fn plan(spec: &MachineSpec, host: &Host, tree: &TreeFacts, caller: &Caller) 
     let console = console(spec, caller);
     let ids = id_choice(spec, tree)?;
     check_bound(&b.bound, ids)?;
-    if let Some(choice) = ids {
-        b.host.push(HostStep::TakeIds(choice));
-        b.bond.push(BondStep::MapIds);
+    match &spec.bundle {
+        Some(bundle) => b.bundle(bundle, ids, console)?,
+        None => b.system(ids, console)?,
     }
-    b.root(ids)?;
-    b.host.push(HostStep::MakeCgroup);
-    b.bond.push(BondStep::PlaceInV1);
-    b.network()?;
-    b.api_file_systems();
-    b.open_console(console);
-    b.custom_mounts()?;
-    b.bound_homes();
-    // After the mounts, as systemd-nspawn does: what lies over /etc gets the files, and a mount that fails leaves the tree as it was.
-    b.integration()?;
-    b.journal()?;
-    b.finish();
     let stub = b.stub();
     let bounding = bounding(spec, b.own_network(), b.user_namespace());
     let filter = filter(spec, host, tree, bounding)?;
@@ -235,13 +248,21 @@ pub fn plan(spec: &MachineSpec, host: &Host, tree: &TreeFacts, caller: &Caller) 
     let mut spec = spec.clone();
     bind_user::become_bound(&mut spec.process, &b.bound);
     spec.process.rlimits = limits::merged(&spec, host);
+    b.bond.extend(spec.process.oom_score_adjust.take().map(BondStep::OomScore));
     // uname(2) says i686 in an i386 tree, or its package manager and compilers take it for x86-64. systemd-nspawn looks only at images.
     spec.process.linux32 |= tree.secondary_architecture && !spec.lifecycle.nspawn_exit_status;
-    let notices =
-        spec.notices.iter().cloned().chain(limits::notices(host)).chain(unknown_calls(&spec)?).chain(std::mem::take(&mut b.notices)).collect();
+    let window = bundle::window(&spec).or(caller.window);
+    let notices = spec
+        .notices
+        .iter()
+        .cloned()
+        .chain(limits::notices(host).filter(|_| spec.bundle.is_none()))
+        .chain(unknown_calls(&spec)?)
+        .chain(std::mem::take(&mut b.notices))
+        .collect();
     Ok(Plan {
         notices,
-        env: b.environment(console),
+        env: if spec.bundle.is_some() { Vec::new() } else { b.environment(console) },
         container: b.container().to_owned(),
         user_namespace: b.user_namespace(),
         own_network: b.own_network(),
@@ -264,7 +285,7 @@ pub fn plan(spec: &MachineSpec, host: &Host, tree: &TreeFacts, caller: &Caller) 
         bounding,
         filter,
         listen_fds: caller.listen_fds,
-        window: caller.window,
+        window,
     })
 }
 
@@ -383,6 +404,11 @@ impl Plan {
     pub fn process(&self) -> &ProcessSpec {
         &self.spec.process
     }
+    /// Where the devpts is that has its console, once the root is the machine's.
+    pub fn terminals(&self) -> &Path {
+        let of_bundle = self.spec.bundle.as_deref().and_then(bundle::terminals);
+        of_bundle.unwrap_or(Path::new("/dev/pts"))
+    }
     /// The steps as text, one a line, in the order they run.
     pub fn describe(&self) -> Vec<(&'static str, String)> {
         let facts = self.tree.image.clone().unwrap_or_default();
@@ -404,9 +430,11 @@ impl Plan {
     /// Names of the namespaces the machine gets of its own.
     pub fn namespaces(&self) -> Vec<&'static str> {
         let n = &self.spec.namespaces;
+        let time = self.spec.bundle.as_ref().is_some_and(|b| b.time.is_some());
         [
             ("mount", true),
             ("cgroup", true),
+            ("time", time),
             ("pid", n.pid),
             ("uts", n.uts),
             ("ipc", n.ipc),

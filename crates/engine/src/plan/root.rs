@@ -105,7 +105,7 @@ impl Builder<'_> {
     }
 
     /// Locks a directory, copies it for an ephemeral machine, pins its file system.
-    fn hold_tree(&mut self, overlay: bool, layered: bool) {
+    pub(super) fn hold_tree(&mut self, overlay: bool, layered: bool) {
         let root = &self.spec.root;
         let path = || self.tree.path.clone();
         let shared = root.read_only || overlay || root.ephemeral == Ephemeral::Copy || matches!(root.volatile, Volatile::Yes | Volatile::State);

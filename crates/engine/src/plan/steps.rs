@@ -8,6 +8,7 @@ use std::ffi::{CStr, CString};
 use std::fmt;
 use std::path::PathBuf;
 
+use super::bundle_steps::{Bind, BundleBond, BundleHost, BundleStep};
 use hostel_spec::{IdMapping, IdRange, PivotRoot};
 use hostel_sys::mount::Attributes;
 
@@ -109,6 +110,15 @@ pub enum Prepared {
         /// What is in it.
         nodes: Vec<Node>,
     },
+    /// What an OCI bundle binds.
+    Bind(Box<Bind>),
+    /// A devpts as an OCI bundle wants it; ids are the machine's.
+    Terminals {
+        /// `key=value` options.
+        options: Vec<(CString, CString)>,
+        /// Attributes.
+        attributes: Attributes,
+    },
     /// A devpts instance of its own; slaves belong to the machine's group 5.
     Devpts {
         /// SELinux label.
@@ -142,6 +152,8 @@ pub enum Prepared {
 /// A step of the supervisor before the payload exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostStep {
+    /// Of a machine of an OCI bundle.
+    Bundle(BundleHost),
     /// Copies a missing tree from a template.
     CopyTemplate {
         /// From.
@@ -214,6 +226,8 @@ pub enum HostStep {
 /// A step of the supervisor while the payload waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BondStep {
+    /// Of a machine of an OCI bundle.
+    Bundle(Box<BundleBond>),
     /// Writes uid_map and gid_map.
     MapIds,
     /// Gives the tree's mount the machine's id map; when its file system cannot, `chown` says whether files may be changed on disk instead.
@@ -243,6 +257,8 @@ pub enum BondStep {
     PlaceInV1,
     /// Makes the machine's links, in one send.
     Wire(Wiring),
+    /// The payload's OOM score: in a user namespace of its own it may not set it itself while we protect it from being looked into.
+    OomScore(i32),
 }
 
 /// How the root file system comes together.
@@ -296,6 +312,8 @@ pub enum Missing {
 /// A step of the payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PayloadStep {
+    /// Of a machine of an OCI bundle.
+    Bundle(Box<BundleStep>),
     /// Waits until the supervisor has done its bond steps.
     Wait,
     /// Cuts mount propagation to the host.
@@ -442,6 +460,8 @@ impl fmt::Display for Prepared {
                 Ok(())
             }
             Prepared::Part(index) => write!(f, "part {index} of the image"),
+            Prepared::Bind(bind) => bind.fmt(f),
+            Prepared::Terminals { .. } => f.write_str("devpts for the terminal"),
             Prepared::Devpts { .. } => f.write_str("devpts, own instance"),
             Prepared::Overlay { lower, upper } => {
                 f.write_str("overlay of")?;
@@ -466,6 +486,7 @@ impl fmt::Display for Prepared {
 impl fmt::Display for HostStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            HostStep::Bundle(step) => step.fmt(f),
             HostStep::CopyTemplate { from, to } => write!(f, "copy template {} to {}", from.display(), to.display()),
             HostStep::CopyTree { from } => write!(f, "copy {} for this run (snapshot, reflink or copy)", from.display()),
             HostStep::MakeLayer { of } => write!(f, "make a layer for this run, over {}", of.display()),
@@ -494,6 +515,7 @@ impl fmt::Display for HostStep {
 impl fmt::Display for BondStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            BondStep::Bundle(step) => step.fmt(f),
             BondStep::MapIds => f.write_str("write the id maps"),
             BondStep::MapTree { slot, chown } => write!(f, "map ids of mount {}{}", slot.0, if *chown { ", else change them on disk" } else { "" }),
             BondStep::MapMount { slot, mapping, .. } => write!(f, "map ids of mount {} ({mapping:?})", slot.0),
@@ -506,6 +528,7 @@ impl fmt::Display for BondStep {
             }
             BondStep::PlaceInV1 => f.write_str("place into v1 cgroups"),
             BondStep::Wire(wiring) => write!(f, "{wiring}"),
+            BondStep::OomScore(score) => write!(f, "OOM score {score}"),
         }
     }
 }
@@ -514,6 +537,7 @@ impl fmt::Display for PayloadStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ro = |r: &bool| if *r { " read-only" } else { "" };
         match self {
+            PayloadStep::Bundle(step) => step.fmt(f),
             PayloadStep::Wait => f.write_str("wait for the supervisor"),
             PayloadStep::Isolate => f.write_str("cut mount propagation"),
             PayloadStep::AssembleRoot(RootAssembly::Stacked) => f.write_str("root = the overlay that was made"),

@@ -13,6 +13,8 @@ use crate::credentials::Loaded;
 use crate::host::{Host, HostTimezone, ResolvConfSource};
 use crate::journal::{JournalFacts, Place};
 
+mod bundle;
+
 fn host() -> Host {
     Host {
         cgroups: Layout::parse("30 1 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n", "0::/\n"),
@@ -30,6 +32,7 @@ fn host() -> Host {
         tmpfs_user_attributes: true,
         init_limits: Vec::new(),
         low_limits: Vec::new(),
+        for_bundle: Default::default(),
         submounts: Vec::new(),
         journal: None,
         users: Vec::new(),

@@ -33,7 +33,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::payload::Payload;
 use super::prepare::{self, Made};
-use super::{mount_lock, overlay, parcel};
+use super::{bundle, hooks, mount_lock, overlay, parcel};
 use crate::cgroup::Layout;
 use crate::error::{Context, Error, Result, io_text};
 use crate::plan::Plan;
@@ -97,12 +97,20 @@ fn fork(plan: &Plan, made: &Made) -> Result<(Launched, Pipes)> {
     // The payload is born into the network it joins; we are back in ours when `_network` goes.
     let _network = plan.spec.network.namespace.as_deref().map(join).transpose()?;
     // What a buffer of ours holds must not be written twice.
+    let visit = if made.joined.is_empty() { None } else { Some(bundle::Visit::begin(made)?) };
     match clone::clone3(&args).map_err(|e| clone_error(plan, &e))? {
         Fork::Child => {
             drop((report_read, go_write));
             Payload::new(plan, made, report_write, go_read).run()
         }
-        Fork::Parent { pid, pidfd } => Ok((Launched { pid, id: None, pidfd }, Pipes { report: report_read, go: go_write })),
+        Fork::Parent { pid, pidfd } => {
+            if let Some(Err(error)) = visit.map(bundle::Visit::end) {
+                let _ = clone::pidfd_send_signal(pidfd.as_fd(), 9);
+                let _ = clone::wait_pidfd(pidfd.as_fd(), clone::WAIT_EXITED);
+                return Err(error);
+            }
+            Ok((Launched { pid, id: None, pidfd }, Pipes { report: report_read, go: go_write }))
+        }
     }
 }
 
@@ -122,6 +130,10 @@ fn accompany(plan: &Plan, layout: &Layout, made: &mut Made, claim: &mut Claim, l
     prepare::beside(plan, layout, claim, made)?;
     parcel::send(go, plan, made).context("send", "prepared mounts to the payload")?;
     made.slots.clear();
+    if let Some(bundle) = &plan.spec.bundle {
+        made.hooked = true;
+        hooks::at_runtime(plan, bundle, launched.pid, go)?;
+    }
     let network = plan.payload.iter().any(|step| matches!(step, PayloadStep::Network(_)));
     if network {
         made.network.serve(&plan.network, &plan.hostname, open_namespace(launched.pid, "net")?, claim)?;
@@ -248,6 +260,11 @@ pub(super) fn read_report(report: OwnedFd) -> Result<Report> {
 fn bond(steps: &[BondStep], plan: &Plan, made: &mut Made, claim: &mut Claim, pid: i32, users: &mut Option<OwnedFd>) -> Result<()> {
     for step in steps {
         match step {
+            BondStep::Bundle(step) => {
+                if let Some(mapped) = bundle::bond(step, made, pid, users.as_ref().map(AsFd::as_fd))? {
+                    *users = Some(mapped);
+                }
+            }
             BondStep::MapIds => *users = Some(map_ids(made, pid, &plan.bound)?),
             BondStep::MapTree { slot, chown } => map_tree(made, *slot, *chown, users.as_ref().map(AsFd::as_fd))?,
             BondStep::MapMount { slot, mapping, target } => map_mount(made, *slot, *mapping, target, users.as_ref().map(AsFd::as_fd))?,
@@ -258,6 +275,10 @@ fn bond(steps: &[BondStep], plan: &Plan, made: &mut Made, claim: &mut Claim, pid
                         .place_v1(rustix::process::Pid::from_raw(pid).ok_or_else(|| Error::new("place", "payload", "it has no pid"))?)
                         .map_err(|e| Error::new("place", "payload into v1 cgroups", e))?;
                 }
+            }
+            BondStep::OomScore(score) => {
+                let path = format!("/proc/{pid}/oom_score_adj");
+                std::fs::write(&path, score.to_string()).context("write", path)?;
             }
             BondStep::Wire(wiring) => made.network.wire(wiring, open_namespace(pid, "net")?, claim)?,
         }

@@ -1,6 +1,8 @@
 //! The one process that owns a running machine: it launches it, watches it, and takes everything away at the end.
 
+mod bundle;
 mod files;
+mod hooks;
 mod image;
 mod journal;
 pub mod launch;

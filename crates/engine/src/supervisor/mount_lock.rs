@@ -20,6 +20,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use hostel_sys::{clone, proc};
 use rustix::fs::{Mode, OFlags};
@@ -92,10 +93,10 @@ pub(super) fn settled(go: BorrowedFd<'_>) -> bool {
     matches!(rustix::io::retry_on_intr(|| rustix::io::read(go, &mut [0u8; 1])), Ok(1))
 }
 
-/// The same terminal as `old`, found below the /dev/pts that the caller sees: ttyname(3) looks for its path.
-pub(super) fn reopen_terminal(old: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+/// The same terminal as `old`, found in the devpts that the caller sees at `terminals`: ttyname(3) looks for its path.
+pub(super) fn reopen_terminal(old: BorrowedFd<'_>, terminals: &Path) -> io::Result<OwnedFd> {
     let seen = rustix::fs::fstat(old)?;
-    let path = format!("/dev/pts/{}", rustix::fs::minor(seen.st_rdev));
+    let path = terminals.join(rustix::fs::minor(seen.st_rdev).to_string());
     // Looked at first: opening another file could wait for ever, and a flag against links would show in the payload's descriptors.
     let now = rustix::fs::lstat(&path)?;
     if (now.st_dev, now.st_ino) != (seen.st_dev, seen.st_ino) {

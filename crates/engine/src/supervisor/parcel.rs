@@ -10,6 +10,7 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAnci
 
 use super::prepare::Made;
 use crate::plan::Plan;
+use crate::plan::bundle_steps::BundleHost;
 use crate::plan::steps::{HostStep, Slot};
 
 /// Most descriptors in one message, as the kernel has it (SCM_MAX_FD); a plan has about ten.
@@ -40,7 +41,7 @@ fn slots(plan: &Plan) -> impl Iterator<Item = Slot> {
 }
 
 fn has_console(plan: &Plan) -> bool {
-    plan.beside.iter().any(|step| matches!(step, HostStep::OpenConsole { .. }))
+    plan.beside.iter().any(|step| matches!(step, HostStep::OpenConsole { .. } | HostStep::Bundle(BundleHost::OpenConsole(_))))
 }
 
 /// Sends what the steps beside have made. That nobody is there to take it is no error: its report says why.

@@ -3,6 +3,8 @@
 //! The host's file tree is still visible until `Pivot`; everything that is placed goes by descriptor into the new root,
 //! which may be hostile: no path of it is ever joined to a host path.
 
+mod bundle;
+
 use std::ffi::CStr;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -120,6 +122,7 @@ impl<'a> Payload<'a> {
 
     fn step(&mut self, step: &PayloadStep) -> Step {
         match step {
+            PayloadStep::Bundle(step) => self.bundle_step(step),
             PayloadStep::Wait => self.wait(),
             PayloadStep::Keyring => keyring(),
             PayloadStep::Isolate => mount::change(rustix::fs::CWD, c"/", true, Attributes::NONE, Attributes::NONE, Propagation::Private, None)
@@ -599,7 +602,8 @@ impl<'a> Payload<'a> {
             None => clone::exit_now(1),
         }
         self.unsettled = true;
-        self.console = self.console.as_ref().map(|old| mount_lock::reopen_terminal(old.as_fd())).transpose().map_err(failed)?;
+        let terminals = self.plan.terminals();
+        self.console = self.console.as_ref().map(|old| mount_lock::reopen_terminal(old.as_fd(), terminals)).transpose().map_err(failed)?;
         Ok(())
     }
 
@@ -608,6 +612,11 @@ impl<'a> Payload<'a> {
             clone::exit_now(1);
         }
         rustix::process::umask(Mode::from_raw_mode(0o022));
+        let hook_state = match self.start_state() {
+            Ok(state) => state,
+            Err(failure) => return failure,
+        };
+        let until_exec: Vec<_> = std::iter::once(self.report.as_fd()).chain(hook_state.as_ref().map(AsFd::as_fd)).collect();
         let process = Process {
             spec: self.plan.process(),
             program: self.plan.program,
@@ -620,8 +629,9 @@ impl<'a> Payload<'a> {
             // Also on pipes: the session of the one who started us, and its terminal, stay behind.
             new_session: true,
             keep: self.plan.listen_fds,
-            until_exec: &[self.report.as_fd()],
-            clamp_limits: true,
+            until_exec: &until_exec,
+            // A bundle's limits are what it asks for, or it does not run.
+            clamp_limits: self.plan.spec.bundle.is_none(),
             die_with_parent: true,
             // With a user namespace our file belongs to nobody of the machine.
             no_magic_links: !self.plan.user_namespace,
@@ -635,6 +645,9 @@ impl<'a> Payload<'a> {
         }
         match r#become::confine(&process) {
             Ok(ready) => {
+                if let Err(failure) = self.start_container_hooks(hook_state.as_ref()) {
+                    return failure;
+                }
                 announce(self.report.as_fd());
                 r#become::execute(&ready)
             }

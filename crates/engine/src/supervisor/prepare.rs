@@ -27,8 +27,8 @@ use crate::plan::Plan;
 use crate::plan::steps::{HostStep, IdChoice, Node, Prepared, Slot, Source};
 use crate::registry::{Claim, Undo, remove_in};
 
-use super::journal;
 use super::launch::record;
+use super::{bundle, journal};
 
 /// What the host steps made. Dropping it closes every detached mount and releases every lock.
 #[derive(Debug, Default)]
@@ -47,6 +47,10 @@ pub struct Made {
     pub notify: Option<OwnedFd>,
     /// The machine's cgroup.
     pub cgroup: Option<MachineCgroup>,
+    /// Hooks may have run: those of the end have to, too.
+    pub(super) hooked: bool,
+    /// Namespaces that are joined: kind, descriptor.
+    pub(super) joined: Vec<(u32, OwnedFd)>,
     /// Its network.
     pub network: network::Made,
     /// The disk image the tree is in.
@@ -146,6 +150,7 @@ pub(super) fn beside(plan: &Plan, layout: &Layout, claim: &mut Claim, made: &mut
 
 fn run_step(step: &HostStep, plan: &Plan, layout: &Layout, claim: &mut Claim, made: &mut Made) -> Result<()> {
     match step {
+        HostStep::Bundle(step) => bundle::host_step(step, plan, made)?,
         HostStep::CopyTemplate { from, to } => {
             let copied = copy::from_template(from, to, &copy::Options::default())?;
             made.tree = Some(match copied {
@@ -183,7 +188,8 @@ fn run_step(step: &HostStep, plan: &Plan, layout: &Layout, claim: &mut Claim, ma
         HostStep::LinkJournal { link, target, attempt } => journal::link(link, target, *attempt)?,
         HostStep::MakeCgroup => make_cgroup(plan, layout, claim, made)?,
         HostStep::Prepare(slot, what) => {
-            let fd = prepare(what, claim, made).map_err(|e| if e.verb.is_empty() { Error::new("prepare", what.to_string(), e.cause) } else { e })?;
+            let fd =
+                prepare(what, plan, claim, made).map_err(|e| if e.verb.is_empty() { Error::new("prepare", what.to_string(), e.cause) } else { e })?;
             made.slots[slot.0] = Some(fd);
         }
         HostStep::OpenConsole { pts, dev } => open_console(*pts, *dev, plan.window, made)?,
@@ -326,11 +332,13 @@ fn plain(e: impl Into<io::Error>) -> Error {
     Error::new("", "", io_text(&e.into()))
 }
 
-fn prepare(what: &Prepared, claim: &mut Claim, made: &mut Made) -> Result<OwnedFd> {
+fn prepare(what: &Prepared, plan: &Plan, claim: &mut Claim, made: &mut Made) -> Result<OwnedFd> {
     match what {
         Prepared::Clone { source, recursive, attributes } => clone(source, *recursive, *attributes, made),
         Prepared::Tmpfs { options, attributes, nodes } => tmpfs(options, *attributes, nodes, made.base()),
         Prepared::Part(index) => part(*index, made),
+        Prepared::Bind(bind) => bundle::bind(bind, made),
+        Prepared::Terminals { options, attributes } => bundle::terminals(options, *attributes, plan),
         Prepared::Devpts { label } => devpts(made.base(), label.as_deref()).map_err(plain),
         Prepared::Sysfs { attributes } => mount::filesystem(c"sysfs", &[], *attributes).map_err(plain),
         Prepared::OwnProgram => {

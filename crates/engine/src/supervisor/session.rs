@@ -11,6 +11,7 @@ use hostel_spec::{MachineSpec, Namespaces, Payload, PortForward, UserNamespace};
 use hostel_sys::clone;
 use rustix::fs::{AtFlags, Mode, OFlags};
 
+use super::hooks;
 use super::launch::{self, Launched};
 use super::prepare::Made;
 use super::run::{self, End, ExitDecision, NotifyRelay, Outcome, Owner, RebootBrake, Running, Signals};
@@ -111,6 +112,9 @@ pub fn run(spec: &MachineSpec, mut session: Session<'_>) -> Result<u8> {
                 if let Err(left) = claim.release() {
                     (session.talk)(Talk::Left(&left.into()));
                 }
+                if made.hooked {
+                    after_stop(&plan, &mut session);
+                }
                 return Err(error);
             }
         }
@@ -129,6 +133,7 @@ pub fn run(spec: &MachineSpec, mut session: Session<'_>) -> Result<u8> {
     }
     drop(made);
     drop(carried);
+    after_stop(&plan, &mut session);
     Ok(status)
 }
 
@@ -151,6 +156,13 @@ fn refuse_taken_ports(registry: &Registry, plan: &Plan) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The last that happens: hooks of a bundle that are told that all is gone.
+fn after_stop(plan: &Plan, session: &mut Session<'_>) {
+    for error in hooks::after_stop(plan) {
+        (session.talk)(Talk::Left(&error));
+    }
 }
 
 /// How much of a console log is kept after the end.
@@ -292,6 +304,9 @@ fn watch_life(
         (session.talk)(Talk::Notice(&notice));
     }
     (session.talk)(Talk::Started(plan, launched));
+    for error in hooks::after_start(plan, launched.pid) {
+        (session.talk)(Talk::Left(&error));
+    }
     if plan.network.addressed {
         // A convenience of the host's: the machine runs without.
         let _ = network::hosts::write(session.registry);
@@ -344,7 +359,7 @@ fn console(plan: &Plan, session: &Session<'_>, claim: &Claim, made: &mut Made) -
     let relay = Relay::of(plan.console, session.caller.stdin_tty, session.caller.stdout_tty);
     let (Some(relay), Some(pty)) = (relay, made.console.take()) else { return Ok(None) };
     let (stdin, stdout) = (std::io::stdin(), std::io::stdout());
-    let mut console = Console::new(pty, relay, stdin.as_fd(), stdout.as_fd(), session.caller.window).context("open", "console")?;
+    let mut console = Console::new(pty, relay, stdin.as_fd(), stdout.as_fd(), plan.window).context("open", "console")?;
     if session.log {
         console.set_log(Log::open(claim.directory(), DEFAULT_LIMIT).context("open", "console log")?);
     }
@@ -365,7 +380,7 @@ fn state_of(plan: &Plan, session: &Session<'_>, made: &Made, launched: &Launched
     if plan.own_network {
         state.netns = std::fs::metadata(format!("/proc/{}/ns/net", launched.pid)).ok().map(|m| std::os::unix::fs::MetadataExt::ino(&m));
     }
-    state.namespaces = launch::flags(plan) | clone::NEWCGROUP;
+    state.namespaces = launch::flags(plan) | clone::NEWCGROUP | super::bundle::joined_flags(plan.spec.bundle.as_deref());
     if plan.own_network {
         let network = network::state_of(&plan.network, &made.network);
         state.addresses = network.address.iter().map(ToString::to_string).collect();
@@ -373,6 +388,9 @@ fn state_of(plan: &Plan, session: &Session<'_>, made: &Made, launched: &Launched
     }
     if plan.spec.network.namespace.is_some() {
         state.namespaces |= clone::NEWNET;
+    }
+    if plan.spec.bundle.as_ref().is_some_and(|b| b.time.is_some()) {
+        state.namespaces |= clone::NEWTIME;
     }
     if let Some(cgroup) = &made.cgroup {
         state.cgroup = text(&cgroup.path().join("payload"));

@@ -8,7 +8,7 @@ use hostel_spec::{MachineSpec, Rlimit};
 
 use super::{Failure, Outcome, Verb};
 use crate::native::{self, Kind, Parsed};
-use crate::{machine, output, settings};
+use crate::{bundle, machine, output, settings};
 
 /// `hostel spec`.
 pub(super) const SPEC: Verb = Verb {
@@ -67,7 +67,7 @@ fn compiled(args: &[OsString]) -> Result<Compiled, Failure> {
             let environment = native::environment();
             let (doc, warnings) = settings::with_files(rest, &environment)?;
             warn(&warnings);
-            match hostel_nspawn::compile(&doc, &environment) {
+            match bundle::compile(&doc, &environment)? {
                 Ok(Action::Run(spec)) => machine(json, *spec, doc.settings()),
                 Ok(Action::Cleanup(_)) => Err(Failure::Usage("plan: --cleanup starts no machine".into())),
                 Ok(Action::Help) => Ok(Compiled::Shown(output::show(&hostel_nspawn::help::text()))),

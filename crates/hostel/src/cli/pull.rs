@@ -90,7 +90,9 @@ fn run(verb: &Verb, args: &[OsString]) -> Outcome {
     let progress = |done| work.set(done);
     let keyrings: Vec<&Path> = keyrings.iter().map(PathBuf::as_path).collect();
     let authorities = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
-    let agent = Agent { authorities: authorities.as_deref(), proxies: proxies(&url)?, idle: idle(), stop: work.stop() };
+    let exempt = variable(&["no_proxy", "NO_PROXY"]).unwrap_or_default();
+    let direct = |host: &str| is_exempt(host, &exempt);
+    let agent = Agent { authorities: authorities.as_deref(), proxies: proxies()?, direct: &direct, idle: idle(), stop: work.stop() };
     let order = Order { agent, verify, keyrings: &keyrings, total: &|n| work.expect(n) };
     let options = request.options(Watch { progress: &progress, stop: work.stop() });
     let done = if verb.name == TAR.name {
@@ -113,14 +115,9 @@ fn idle() -> Duration {
 }
 
 /// The proxies of the environment, as curl(1) reads it; upper case is ignored for http, since a CGI program's client could set that.
-fn proxies(url: &Url) -> Result<(Option<Url>, Option<Url>), Failure> {
-    let get = |names: &[&str]| names.iter().find_map(|n| std::env::var(n).ok().filter(|v| !v.is_empty()));
-    let exempt = get(&["no_proxy", "NO_PROXY"]).unwrap_or_default();
-    if is_exempt(&url.host, &exempt) {
-        return Ok((None, None));
-    }
+fn proxies() -> Result<(Option<Url>, Option<Url>), Failure> {
     let read = |names: &[&str]| -> Result<Option<Url>, Failure> {
-        let Some(text) = get(names) else { return Ok(None) };
+        let Some(text) = variable(names) else { return Ok(None) };
         let whole = if text.contains("://") { text.clone() } else { format!("http://{text}") };
         match Url::parse(&whole) {
             Ok(proxy) if !proxy.secure => Ok(Some(proxy)),
@@ -129,6 +126,11 @@ fn proxies(url: &Url) -> Result<(Option<Url>, Option<Url>), Failure> {
         }
     };
     Ok((read(&["http_proxy", "all_proxy", "ALL_PROXY"])?, read(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"])?))
+}
+
+/// The first of these that is set and not empty.
+fn variable(names: &[&str]) -> Option<String> {
+    names.iter().find_map(|n| std::env::var(n).ok().filter(|v| !v.is_empty()))
 }
 
 fn is_exempt(host: &str, exempt: &str) -> bool {

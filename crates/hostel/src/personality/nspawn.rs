@@ -10,7 +10,7 @@ use hostel_nspawn::{Action, help};
 use hostel_spec::{Hint, MachineName, MachineSpec, TreeSource};
 
 use crate::hint::{self, Voice};
-use crate::{machine, native, output, settings};
+use crate::{bundle, machine, native, output, settings};
 
 /// Runs `systemd-nspawn ARGS…`.
 pub fn run(args: &[OsString]) -> ExitCode {
@@ -22,7 +22,11 @@ pub fn run(args: &[OsString]) -> ExitCode {
     for warning in &warnings {
         output::tell(format_args!("systemd-nspawn: {warning}"));
     }
-    let spec = match hostel_nspawn::compile(&doc, &environment) {
+    let compiled = match bundle::compile(&doc, &environment) {
+        Ok(compiled) => compiled,
+        Err(error) => return refuse(&error, error.hint.as_ref()),
+    };
+    let spec = match compiled {
         Ok(Action::Run(spec)) => *spec,
         Ok(Action::Cleanup(spec)) => {
             return match clean_up(&spec) {

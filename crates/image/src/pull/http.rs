@@ -27,6 +27,8 @@ pub struct Agent<'a> {
     pub authorities: Option<&'a std::path::Path>,
     /// The proxy for `http://` and that for `https://`, `http://HOST:PORT`.
     pub proxies: (Option<Url>, Option<Url>),
+    /// Whether a host is reached without them. Asked anew for each address that an answer sends us to.
+    pub direct: &'a dyn Fn(&str) -> bool,
     /// A server may be silent for so long.
     pub idle: Duration,
     /// Becomes true when it shall end.
@@ -106,7 +108,8 @@ impl Agent<'_> {
     /// A connection, and whether a proxy wants whole addresses on it.
     fn connect(&self, url: &Url) -> Result<(Stream, bool), Cause> {
         let proxy = if url.secure { &self.proxies.1 } else { &self.proxies.0 };
-        let to = proxy.as_ref().unwrap_or(url);
+        let proxy = proxy.as_ref().filter(|_| !(self.direct)(&url.host));
+        let to = proxy.unwrap_or(url);
         let socket = self.socket(&to.host, to.port)?;
         let mut wire = Wire { socket, idle: self.idle, stop: self.stop };
         if !url.secure {

@@ -1,6 +1,13 @@
-//! Heads of answers, and chunks.
+//! Heads of answers, chunks, and which way each address is asked for.
 
-use super::http::{Head, parse_head};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::sync::atomic::AtomicBool;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::http::{Agent, Head, parse_head};
+use super::url::Url;
 
 #[test]
 fn heads() {
@@ -27,4 +34,39 @@ fn heads() {
     }
     // What goes into a request again cannot bring a line of its own.
     assert_eq!(parse_head(b"HTTP/1.1 200 OK\r\nETag: \"a\rX: y\"").unwrap().validator, None);
+}
+
+/// Answers one request on loopback; gives back its first line.
+fn answers(listener: TcpListener, answer: String) -> JoinHandle<String> {
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("accept");
+        let lines: Vec<String> =
+            BufReader::new(stream.try_clone().expect("clone")).lines().map_while(Result::ok).take_while(|l| !l.is_empty()).collect();
+        stream.write_all(answer.as_bytes()).expect("answer");
+        lines.first().cloned().unwrap_or_default()
+    })
+}
+
+#[test]
+fn a_redirection_has_its_own_way() {
+    static STOP: AtomicBool = AtomicBool::new(false);
+    const FOUND: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhere";
+    let there = "http://elsewhere.example/there";
+    for from_proxy in [true, false] {
+        let (server, proxy) = (TcpListener::bind("127.0.0.1:0").expect("listen"), TcpListener::bind("127.0.0.1:0").expect("listen"));
+        let here = format!("http://{}/here", server.local_addr().expect("address"));
+        let through = Url::parse(&format!("http://{}", proxy.local_addr().expect("address"))).expect("address");
+        let direct = |host: &str| host == "127.0.0.1";
+        let agent = Agent { authorities: None, proxies: (Some(through), None), direct: &direct, idle: Duration::from_secs(10), stop: &STOP };
+        let sent = |to: &str| format!("HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n");
+        let (first, to_server, to_proxy) =
+            if from_proxy { (there, FOUND.to_owned(), sent(&here)) } else { (here.as_str(), sent(there), FOUND.to_owned()) };
+        let (server, proxy) = (answers(server, to_server), answers(proxy, to_proxy));
+        let mut answer = agent.get(&Url::parse(first).expect("address"), 0, None).expect("an answer");
+        let mut text = String::new();
+        answer.body.read_to_string(&mut text).expect("its body");
+        assert_eq!(text, "here");
+        assert_eq!(server.join().expect("server"), "GET /here HTTP/1.1", "not by way of the proxy");
+        assert_eq!(proxy.join().expect("proxy"), format!("GET {there} HTTP/1.1"));
+    }
 }

@@ -163,6 +163,10 @@ impl Draft<'_> {
         };
         // options after this come later in the list and so win over words for the init
         let mut env = Vec::new();
+        if !payload.is_empty() {
+            // A bundle has a program of its own.
+            self.spec.process.argv.clear();
+        }
         for word in payload {
             if word.as_bytes().contains(&0) {
                 return Err(UsageError::Request { what: "run the command", why: "one of its arguments contains a NUL byte", hint: None });
@@ -178,6 +182,12 @@ impl Draft<'_> {
     }
 
     fn decide_tree(&mut self) -> Result<(), UsageError> {
+        if self.spec.bundle.is_some() {
+            if let Some(path) = self.directory.take() {
+                self.spec.root.tree = TreeSource::Directory(path);
+            }
+            return Ok(());
+        }
         let name = self.spec.identity.name.clone();
         self.check_image()?;
         if self.ephemeral && matches!(self.spec.integration.journal, LinkJournal::Guest | LinkJournal::Host) {
@@ -277,6 +287,8 @@ impl Draft<'_> {
     fn decide_privileges(&mut self) -> Result<(), UsageError> {
         let security = &mut self.spec.security;
         security.bounding = security.bounding.or(security.added);
+        self.bundle_privileges();
+        let security = &self.spec.security;
         if !self.ambient_given {
             return Ok(());
         }

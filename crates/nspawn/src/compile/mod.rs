@@ -1,6 +1,7 @@
 //! From what was written to what the machine should be: each option checked in order, then all of them together.
 
 mod bind_user;
+mod bundle;
 mod credentials;
 mod finish;
 mod image;
@@ -28,12 +29,21 @@ use crate::error::UsageError;
 use crate::options::{OptionId as Id, OptionRow, Status};
 use crate::settings::Mode;
 
+pub use bundle::bundle;
 pub(crate) use process::is_variable_name;
 pub(crate) use resources::KNOWN_PROPERTIES;
 
 /// Compiles a [`Doc`]: options in order (the first help or bad value wins), then the environment, then what goes together.
 pub fn compile(doc: &Doc, env: &Environment) -> Result<Action, UsageError> {
+    compile_over(doc, env, None)
+}
+
+/// The same over `base`, the machine that what [`bundle`] names describes: options win over it.
+pub fn compile_over(doc: &Doc, env: &Environment, base: Option<MachineSpec>) -> Result<Action, UsageError> {
     let mut draft = Draft::new(env);
+    if let Some(base) = base {
+        draft.spec = base;
+    }
     let mut dump = false;
     for entry in &doc.entries {
         dump |= entry.row.id == Id::DumpDoc;
@@ -92,6 +102,7 @@ pub fn default_spec(tree: TreeSource) -> MachineSpec {
         credentials: Vec::new(),
         lifecycle: Lifecycle { nspawn_exit_status: true, ..Lifecycle::default() },
         notices: Vec::new(),
+        bundle: None,
     }
 }
 
@@ -139,6 +150,7 @@ impl<'e> Draft<'e> {
             Status::Never(reason) => return Err(UsageError::Never { what: row.name(), reason }),
             Status::Built | Status::Partly(_) => {}
         }
+        self.beside_bundle(entry)?;
         let value = entry.value.as_deref().unwrap_or_default();
         match row.id {
             Id::Help => return Ok(Some(Action::Help)),
@@ -152,6 +164,7 @@ impl<'e> Draft<'e> {
             Id::Template => self.template = self.tree_path(row, value)?,
             Id::Ephemeral => self.ephemeral = switch(entry)?,
             Id::Image => self.image(row, value)?,
+            Id::OciBundle => self.oci_bundle(entry, value)?,
             Id::NoAskPassword => self.spec.root.image.no_ask_password = true,
             Id::ImagePolicy => self.image_policy(row, value)?,
             Id::RootHash => self.root_hash(row, value)?,

@@ -61,6 +61,43 @@ pub(crate) enum Decision {
     Return(u32),
     /// It depends.
     Check(Check),
+    /// It depends on whole arguments.
+    Wide(Wide),
+}
+
+/// Decision on a call by all 64 bits of its arguments: the first rule whose tests all hold, else `otherwise`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wide {
+    /// Tests, and the value returned if they hold.
+    pub(crate) rules: Vec<(Vec<WideTest>, u32)>,
+    /// Value returned if no rule holds.
+    pub(crate) otherwise: u32,
+}
+
+/// A test of an argument, as an unsigned number of 64 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct WideTest {
+    /// Argument, from 0.
+    pub(crate) arg: u8,
+    /// Bits that count.
+    pub(crate) mask: u64,
+    /// How it is compared; the others are these turned around.
+    pub(crate) compare: Compare,
+    /// With what.
+    pub(crate) value: u64,
+    /// Holds if the comparison does not.
+    pub(crate) negated: bool,
+}
+
+/// Comparisons the emitter knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Compare {
+    /// ==
+    Equal,
+    /// >
+    Greater,
+    /// >=
+    GreaterOrEqual,
 }
 
 /// From `first` on (until the next run), the decision of this index.
@@ -87,6 +124,7 @@ const LD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
 const AND: u16 = 0x54; // BPF_ALU | BPF_AND | BPF_K
 const JA: u16 = 0x05; // BPF_JMP | BPF_JA
 const JEQ: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
+const JGT: u16 = 0x25; // BPF_JMP | BPF_JGT | BPF_K
 const JGE: u16 = 0x35; // BPF_JMP | BPF_JGE | BPF_K
 const RET: u16 = 0x06; // BPF_RET | BPF_K
 
@@ -200,6 +238,45 @@ impl Backwards {
         self.before(next, Insn { code: LD, jt: 0, jf: 0, k: OFFSET_ARGS + 8 * u32::from(test.arg) })
     }
 
+    fn wide(&mut self, wide: &Wide) -> Label {
+        let mut next = self.ret(wide.otherwise);
+        for (tests, then) in wide.rules.iter().rev() {
+            let fail = next;
+            next = self.ret(*then);
+            for test in tests.iter().rev() {
+                next = self.wide_test(test, next, fail);
+            }
+        }
+        next
+    }
+
+    /// The high half decides unless it is equal; then the low half does.
+    fn wide_test(&mut self, test: &WideTest, yes: Label, no: Label) -> Label {
+        let (yes, no) = if test.negated { (no, yes) } else { (yes, no) };
+        let (high, low) = ((test.value >> 32) as u32, test.value as u32);
+        let code = match test.compare {
+            Compare::Equal => JEQ,
+            Compare::Greater => JGT,
+            Compare::GreaterOrEqual => JGE,
+        };
+        let offset = OFFSET_ARGS + 8 * u32::from(test.arg);
+        let mut next = self.branch(code, low, yes, no);
+        next = self.load(next, offset, test.mask as u32);
+        next = self.branch(JEQ, high, next, no);
+        if test.compare != Compare::Equal {
+            next = self.branch(JGT, high, yes, next);
+        }
+        self.load(next, offset + 4, (test.mask >> 32) as u32)
+    }
+
+    /// Loads a word and cuts it to the bits that count.
+    fn load(&mut self, mut next: Label, offset: u32, mask: u32) -> Label {
+        if mask != u32::MAX {
+            next = self.before(next, Insn { code: AND, jt: 0, jf: 0, k: mask });
+        }
+        self.before(next, Insn { code: LD, jt: 0, jf: 0, k: offset })
+    }
+
     fn finish(mut self) -> Vec<Insn> {
         self.code.reverse();
         self.code
@@ -279,11 +356,15 @@ impl<'a> Tree<'a> {
     fn decision(&self, code: &mut Backwards, index: u8) -> Label {
         match &self.decisions[usize::from(index)] {
             Decision::Return(value) => code.ret(*value),
-            Decision::Check(check) => {
+            checked => {
                 if let Some((_, label)) = code.checks.iter().find(|(i, _)| *i == index) {
                     return *label;
                 }
-                let label = code.check(check);
+                let label = match checked {
+                    Decision::Check(check) => code.check(check),
+                    Decision::Wide(wide) => code.wide(wide),
+                    Decision::Return(value) => code.ret(*value),
+                };
                 code.checks.push((index, label));
                 label
             }

@@ -35,6 +35,7 @@ pub(crate) fn run(program: &[Insn], data: &Data) -> (u32, usize) {
             0x54 => acc &= insn.k,
             0x05 => pc += insn.k as usize,
             0x15 => pc += jump(acc == insn.k),
+            0x25 => pc += jump(acc > insn.k),
             0x35 => pc += jump(acc >= insn.k),
             0x06 => return (insn.k, steps),
             other => panic!("instruction {other:#x}"),

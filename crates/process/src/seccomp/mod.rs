@@ -12,6 +12,7 @@
 mod emit;
 mod groups;
 mod policy;
+mod profile;
 mod table;
 
 #[cfg(test)]
@@ -44,6 +45,9 @@ pub enum FilterError {
     /// Ignoring it would leave allowed what was to be denied.
     #[error("deny system calls {0}: there is no group of this name")]
     UnknownGroup(String),
+    /// A profile with more different answers than a program of ours can have, or longer than the kernel takes.
+    #[error("filter system calls: {0}")]
+    TooLong(&'static str),
     /// The tables know x86-64 and aarch64.
     #[error("filter system calls: no tables for this architecture")]
     Architecture,
@@ -89,8 +93,11 @@ pub struct Refinements<'a> {
     pub families: Option<&'a AddressFamilies>,
 }
 
-/// [`program`] with refinements.
+/// [`program`] with refinements. A profile has none: whoever writes one says all of it.
 pub fn refined(filter: &SyscallFilter, caps: CapSet, refinements: &Refinements<'_>) -> Result<Option<Cow<'static, [Insn]>>, FilterError> {
+    if let SyscallFilter::Profile(profile) = filter {
+        return profile::program(profile).map(|program| Some(program.into()));
+    }
     let Some((base, rules)) = parts(filter) else { return Ok(None) };
     let mut changes = resolve(rules)?;
     changes.suppress_sync = refinements.suppress_sync;
@@ -143,6 +150,9 @@ pub fn allowed(filter: &SyscallFilter, caps: CapSet, arch: Arch, name: &str) -> 
     if CALLS[call].numbers[column] == NONE {
         return Ok(None);
     }
+    if let SyscallFilter::Profile(profile) = filter {
+        return profile::verdict(profile, call).map(Some);
+    }
     let Some((base, rules)) = parts(filter) else { return Ok(Some(Verdict::Allow)) };
     let changes = resolve(rules)?;
     let policy = Policy::new(&CALLS, base, caps.0, &changes);
@@ -151,6 +161,9 @@ pub fn allowed(filter: &SyscallFilter, caps: CapSet, arch: Arch, name: &str) -> 
 
 /// One line for people: how many calls of the native architecture are allowed, checked, refused.
 pub fn summary(filter: &SyscallFilter, caps: CapSet) -> Result<String, FilterError> {
+    if let SyscallFilter::Profile(profile) = filter {
+        return Ok(format!("a profile of {} rules; else {:?}", profile.rules.len(), profile.default));
+    }
     let Some((base, rules)) = parts(filter) else { return Ok("none: every system call is allowed".to_owned()) };
     let changes = resolve(rules)?;
     let Some(native) = ARCHES.first() else { return Err(FilterError::Architecture) };
@@ -179,7 +192,7 @@ fn parts(filter: &SyscallFilter) -> Option<(Base, &[SyscallRule])> {
     match filter {
         SyscallFilter::Nspawn(rules) => Some((Base::Nspawn, rules)),
         SyscallFilter::Machine(rules) => Some((Base::Machine, rules)),
-        SyscallFilter::Off => None,
+        SyscallFilter::Profile(_) | SyscallFilter::Off => None,
     }
 }
 
@@ -215,5 +228,6 @@ fn verdict(policy: &Policy<'_>, call: usize, arch: Arch) -> Verdict {
         Decision::Return(RET_KILL) => Verdict::Kill,
         Decision::Return(value) => Verdict::Fail((value & !RET_ERRNO) as u16),
         Decision::Check(check) => Verdict::Checked(check.what),
+        Decision::Wide(_) => Verdict::Checked("by its arguments"),
     }
 }

@@ -293,6 +293,7 @@ impl<'a> Policy<'a> {
         match find(self.calls, name).map(|i| &self.decisions[usize::from(self.of_call[i])]) {
             Some(Decision::Return(value)) => *value == RET_ALLOW,
             Some(Decision::Check(check)) => unchecked || check.unseen == RET_ALLOW,
+            Some(Decision::Wide(_)) => false,
             // Not a call of any table (`send`, `recv` outside ARM): `sendto` and `recvfrom` can do the same.
             None => true,
         }
@@ -366,14 +367,14 @@ impl<'a> Policy<'a> {
 
 /// Runs under construction: neighbours with one decision become one run.
 #[derive(Default)]
-struct RunList {
-    runs: Vec<Run>,
+pub(super) struct RunList {
+    pub(super) runs: Vec<Run>,
     /// First number not yet decided.
-    next: u32,
+    pub(super) next: u32,
 }
 
 impl RunList {
-    fn push(&mut self, first: u32, decision: u8) {
+    pub(super) fn push(&mut self, first: u32, decision: u8) {
         if self.runs.last().is_none_or(|run| run.decision != decision) {
             self.runs.push(Run { first, decision });
         }

@@ -2,6 +2,7 @@
 
 mod emitted;
 mod kernel;
+mod profile;
 
 use std::borrow::Cow;
 

@@ -1,0 +1,214 @@
+//! What the supervisor does for a machine of an OCI bundle: mounts with attributes of their own, id maps of several ranges,
+//! namespaces of others.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use hostel_process::pty::Pty;
+use hostel_spec::{Bundle, IdMap, JoinedNamespace, MountIds, MountPropagation};
+use hostel_sys::clone::{self, CloneArgs, Fork};
+use hostel_sys::mount::{self, Attributes, FsOption, Propagation};
+use hostel_sys::proc;
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use super::prepare::{Made, open_source};
+use crate::error::{Context, Error, Result, io_text};
+use crate::plan::Plan;
+use crate::plan::bundle_steps::{Bind, BundleBond, BundleHost};
+use crate::plan::steps::Slot;
+
+pub(super) fn propagation(p: MountPropagation) -> Propagation {
+    match p {
+        MountPropagation::Private => Propagation::Private,
+        MountPropagation::Slave => Propagation::Slave,
+        MountPropagation::Shared => Propagation::Shared,
+        MountPropagation::Unbindable => Propagation::Unbindable,
+    }
+}
+
+/// A clone with the attributes and the propagation that are asked for.
+pub(super) fn bind(bind: &Bind, made: &Made) -> Result<OwnedFd> {
+    let failed = |e: std::io::Error| Error::new("", "", io_text(&e));
+    let source = open_source(&bind.source, made)?;
+    let fd = mount::clone_tree(source.as_fd(), c"", bind.recursive).map_err(failed)?;
+    // The clone of a shared mount is its peer: private first, unless events are to travel.
+    let (travel, all) = bind.propagation;
+    let first = if travel == MountPropagation::Private || !all { Propagation::Private } else { propagation(travel) };
+    let change = |recursive: bool, change: hostel_spec::AttributeChange, to: Propagation| {
+        mount::change(fd.as_fd(), c"", recursive, Attributes(change.set), Attributes(change.clear), to, None).map_err(failed)
+    };
+    if all || travel == MountPropagation::Private {
+        change(bind.recursive, bind.recursive_attributes, first)?;
+        change(false, bind.attributes, Propagation::Keep)?;
+    } else {
+        change(false, bind.attributes, propagation(travel))?;
+        if bind.recursive_attributes != Default::default() {
+            change(bind.recursive, bind.recursive_attributes, Propagation::Keep)?;
+        }
+    }
+    Ok(fd)
+}
+
+/// A devpts in which the supervisor opens the machine's terminal. Ids in options are the machine's.
+pub(super) fn terminals(options: &[(CString, CString)], attributes: Attributes, plan: &Plan) -> Result<OwnedFd> {
+    let bundle = plan.spec.bundle.as_deref();
+    let mapped = |key: &str, value: &str| -> Option<String> {
+        let maps = bundle.map(|b| if key == "gid" { &b.gids } else { &b.uids }).filter(|m| !m.is_empty())?;
+        let id: u32 = value.parse().ok()?;
+        Some(host_id(maps, id)?.to_string())
+    };
+    let mut texts: Vec<(CString, CString)> = Vec::new();
+    for (key, value) in options {
+        let (name, text) = (key.to_string_lossy(), value.to_string_lossy());
+        let own = matches!(&*name, "uid" | "gid").then(|| mapped(&name, &text)).flatten();
+        texts.push((key.clone(), own.and_then(|t| CString::new(t).ok()).unwrap_or_else(|| value.clone())));
+    }
+    let mut list: Vec<FsOption<'_>> = texts.iter().map(|(k, v)| if v.is_empty() { FsOption::Flag(k) } else { FsOption::Text(k, v) }).collect();
+    list.push(FsOption::Text(c"source", c"devpts"));
+    mount::filesystem(c"devpts", &list, attributes).map_err(|e| Error::new("", "", io_text(&e)))
+}
+
+/// What `inside` is on the host.
+pub(super) fn host_id(maps: &[IdMap], inside: u32) -> Option<u32> {
+    maps.iter().find_map(|m| inside.checked_sub(m.inside).filter(|offset| *offset < m.count).map(|offset| m.host + offset))
+}
+
+pub(super) fn host_step(step: &BundleHost, plan: &Plan, made: &mut Made) -> Result<()> {
+    match step {
+        BundleHost::OpenNamespaces => {
+            let joined = plan.spec.bundle.iter().flat_map(|b| &b.join).map(open_namespace).collect::<Result<Vec<_>>>()?;
+            made.joined = joined;
+        }
+        BundleHost::OpenConsole(pts) => open_console(*pts, plan, made)?,
+    }
+    Ok(())
+}
+
+fn open_namespace(join: &JoinedNamespace) -> Result<(u32, OwnedFd)> {
+    let object = || format!("{} namespace {}", join.kind.name(), join.path.display());
+    let fd = rustix::fs::open(&join.path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())
+        .context("open", object())?;
+    match proc::namespace_kind(fd.as_fd()) {
+        Ok(kind) if kind == join.kind.flag() => Ok((kind, fd)),
+        Ok(_) => Err(Error::new("join", object(), "it is a namespace of another kind")),
+        Err(_) => Err(Error::new("join", object(), "it is no namespace")),
+    }
+}
+
+fn open_console(pts: Slot, plan: &Plan, made: &mut Made) -> Result<()> {
+    let base = made.base();
+    let failed = |e: hostel_process::pty::PtyError| Error::new("open", "console pty", e);
+    let slot = made.slot(pts).context("use", "devpts")?;
+    let pty = Pty::open(slot).map_err(failed)?;
+    if base != 0 {
+        for path in [c"", c"ptmx"] {
+            rustix::fs::chownat(slot, path, Some(Uid::from_raw(base)), Some(Gid::from_raw(base)), AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH)
+                .context("own", "/dev/pts")?;
+        }
+        rustix::fs::fchown(&pty.slave, Some(Uid::from_raw(base)), None).context("own", "console pty")?;
+    }
+    if let Some(size) = plan.window {
+        pty.set_size(size).map_err(failed)?;
+    }
+    made.console = Some(pty);
+    Ok(())
+}
+
+/// Runs a bond step; what comes back is the machine's user namespace, when its ids have been mapped.
+pub(super) fn bond(step: &BundleBond, made: &Made, pid: i32, users: Option<BorrowedFd<'_>>) -> Result<Option<OwnedFd>> {
+    match step {
+        BundleBond::MapIds { uids, gids } => {
+            write_maps(pid, uids, gids)?;
+            let path = format!("/proc/{pid}/ns/user");
+            rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).context("open", path).map(Some)
+        }
+        BundleBond::MapMount { slot, ids, target } => map_mount(made, *slot, ids, target, users).map(|()| None),
+    }
+}
+
+fn write_maps(pid: i32, uids: &[IdMap], gids: &[IdMap]) -> Result<()> {
+    for (file, maps) in [("uid_map", uids), ("gid_map", gids)] {
+        let text: String = maps.iter().map(|m| format!("{} {} {}\n", m.inside, m.host, m.count)).collect();
+        let path = format!("/proc/{pid}/{file}");
+        // In one write: the kernel takes a map once.
+        std::fs::write(&path, text).context("write", path)?;
+    }
+    Ok(())
+}
+
+fn map_mount(made: &Made, slot: Slot, ids: &MountIds, target: &Path, users: Option<BorrowedFd<'_>>) -> Result<()> {
+    let fd = made.slot(slot).context("use", "bind mount")?;
+    let own;
+    let map = match users {
+        _ if !ids.uids.is_empty() => {
+            own = namespace_of(&ids.uids, &ids.gids)?;
+            own.as_fd()
+        }
+        Some(users) => users,
+        None => return Err(Error::new("map", format!("ids of the mount on {}", target.display()), "the machine has no user namespace")),
+    };
+    mount::change(fd, c"", ids.recursive, Attributes::NONE, Attributes::NONE, Propagation::Keep, Some(map)).map_err(|e| {
+        Error::new("map", format!("ids of the mount on {}", target.display()), io_text(&e)).hint("its file system may not support idmapped mounts")
+    })
+}
+
+/// A user namespace that exists only for its maps.
+fn namespace_of(uids: &[IdMap], gids: &[IdMap]) -> Result<OwnedFd> {
+    let (hold_read, hold_write) = pipe_with(PipeFlags::CLOEXEC).context("make", "pipe")?;
+    let args = CloneArgs { flags: clone::NEWUSER, ..CloneArgs::default() };
+    match clone::clone3(&args).context("make", "user namespace for an id map")? {
+        Fork::Child => {
+            drop(hold_write);
+            let _ = rustix::io::read(&hold_read, &mut [0u8; 1]);
+            clone::exit_now(0)
+        }
+        Fork::Parent { pid, pidfd } => {
+            let path = format!("/proc/{pid}/ns/user");
+            let result = write_maps(pid, uids, gids)
+                .and_then(|()| rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).context("open", path.clone()));
+            drop(hold_write);
+            let _ = clone::wait_pidfd(pidfd.as_fd(), clone::WAIT_EXITED);
+            result
+        }
+    }
+}
+
+/// While it exists, what this process clones is born in the namespaces of others; afterwards it is where it was.
+pub(super) struct Visit {
+    back: Vec<(u32, OwnedFd)>,
+}
+
+impl Visit {
+    /// Joins them; the calling process has one thread.
+    pub(super) fn begin(made: &Made) -> Result<Visit> {
+        let mut visit = Visit { back: Vec::new() };
+        for (kind, fd) in &made.joined {
+            // Names of a kind and of what children get of it.
+            let name = match *kind {
+                0x80 => "time_for_children",
+                0x0200_0000 => "cgroup",
+                0x0400_0000 => "uts",
+                0x0800_0000 => "ipc",
+                0x2000_0000 => "pid_for_children",
+                _ => "net",
+            };
+            let path = format!("/proc/self/ns/{name}");
+            let own = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).context("open", path)?;
+            proc::join_namespace(fd.as_fd(), *kind as i32).context("join", format!("{name} namespace"))?;
+            visit.back.push((*kind, own));
+        }
+        Ok(visit)
+    }
+
+    /// Goes back. An error: this process is no longer where it was, and must not go on.
+    pub(super) fn end(self) -> Result<()> {
+        self.back.iter().rev().try_for_each(|(kind, own)| proc::join_namespace(own.as_fd(), *kind as i32).context("leave", "a joined namespace"))
+    }
+}
+
+/// Kinds of the namespaces a bundle joins, as flags: whoever enters the machine enters them, too.
+pub(super) fn joined_flags(bundle: Option<&Bundle>) -> u64 {
+    bundle.map_or(0, |b| b.join.iter().fold(0, |flags, j| flags | u64::from(j.kind.flag())))
+}
