@@ -13,6 +13,7 @@ pub mod depend;
 pub mod install;
 pub mod keys;
 pub mod load;
+pub mod manager;
 pub mod preset;
 pub mod root;
 pub mod search;

@@ -8,6 +8,7 @@ mod tests;
 use hostel_unit::file::File;
 use hostel_unit::{Kind, UnitName};
 
+pub(crate) use check::service_type;
 pub use settings::{Origin, Setting, Settings};
 
 use crate::catalogue::{Catalogue, Found};
