@@ -190,6 +190,12 @@ pub fn join_namespace(fd: BorrowedFd<'_>, flag: i32) -> io::Result<()> {
     check(unsafe { libc::setns(fd.as_raw_fd(), flag) }).map(drop)
 }
 
+/// Sends a signal to every process that this one may signal, but itself and PID 1 (kill(2), -1): for a PID 1 at its end.
+pub fn signal_all(signal: i32) -> io::Result<()> {
+    // SAFETY: integers only.
+    check(unsafe { libc::kill(-1, signal) }).map(drop)
+}
+
 /// What [`reboot`] asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reboot {

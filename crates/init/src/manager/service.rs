@@ -19,6 +19,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use hostel_sys::clone::WaitStatus;
 
+pub(crate) use ends::described;
+
 use super::config::{Config, Step, Type};
 use super::exits::StartLimit;
 use super::state::{Active, Outcome, State};
@@ -126,6 +128,8 @@ pub struct Service {
     pub(super) run_until: Option<Instant>,
     /// Starts in a window.
     pub limit: StartLimit,
+    /// The next start is one of those.
+    pub by_itself: bool,
     /// Restarts by Restart= since the last start by hand.
     pub restarts: u32,
     /// It is being stopped because somebody wants it: it is not restarted.
@@ -156,6 +160,7 @@ impl Service {
             watchdog: None,
             run_until: None,
             limit,
+            by_itself: false,
             restarts: 0,
             forbid_restart: false,
             reload_result: Outcome::Success,
@@ -186,7 +191,7 @@ impl Service {
             hands.tell("Start request repeated too quickly.");
             return false;
         }
-        if self.state != State::AutoRestart {
+        if !std::mem::take(&mut self.by_itself) {
             self.restarts = 0;
         }
         self.result = Outcome::Success;
@@ -251,6 +256,13 @@ impl Service {
         self.reload_result = Outcome::Success;
         self.restarts = 0;
         self.limit.forget();
+    }
+
+    /// It may not be started as it is.
+    pub fn refuse(&mut self) {
+        self.result = Outcome::Resources;
+        self.deadline = None;
+        self.set(State::Failed);
     }
 
     fn set(&mut self, state: State) {

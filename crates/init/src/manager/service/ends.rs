@@ -207,7 +207,7 @@ impl Service {
 }
 
 /// An end in words.
-pub(super) fn described(end: WaitStatus) -> String {
+pub(crate) fn described(end: WaitStatus) -> String {
     match end {
         WaitStatus::Exited(code) => {
             let name = u8::try_from(code).ok().and_then(hostel_unit::exit_status_name).unwrap_or("n/a");
