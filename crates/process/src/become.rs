@@ -6,6 +6,7 @@
 use std::ffi::{CString, c_char};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use hostel_spec::{CapSet, OsText, ProcessSpec, RlimitName, UserSelector};
@@ -338,6 +339,10 @@ fn programs(process: &Process<'_>, user: &userdb::User, env: &[CString]) -> Vec<
     let pair = |path: &[u8], name: &[u8]| Some((text(path.to_vec())?, text(name.to_vec())?));
     let name = |first: &'_ OsText| process.service.and_then(|service| service.name).unwrap_or(first).as_bytes().to_vec();
     match process.program {
+        // what it is called decides what it is
+        Program::Init if process.spec.init.is_some() => {
+            process.spec.init.iter().filter_map(|path| pair(path.as_os_str().as_bytes(), b"/sbin/init")).collect()
+        }
         Program::Init => INITS.iter().filter_map(|p| pair(p.as_bytes(), p.as_bytes())).collect(),
         Program::Command => match process.spec.argv.first() {
             None => {
@@ -401,6 +406,7 @@ pub fn execute(ready: &Ready) -> Failure {
     }
     let (path, cause) = result.unwrap_or_else(|| ("\"\"".into(), rustix::io::Errno::NOENT.into()));
     let object = match ready.program {
+        Program::Init if ready.programs.len() == 1 => path,
         Program::Init => format!("init of the tree (tried {})", INITS.join(", ")),
         Program::Command if ready.programs.len() > 1 => ready.programs[0].1.to_string_lossy().into_owned(),
         Program::Command => path,

@@ -43,4 +43,7 @@ pub struct ProcessSpec {
     pub selinux_label: Option<String>,
     /// personality(2) `PER_LINUX32`.
     pub linux32: bool,
+    /// The program that is the init, instead of the tree's own: absolute inside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init: Option<PathBuf>,
 }

@@ -165,8 +165,6 @@ pub struct Config {
     pub guess_main: bool,
     /// NotifyAccess=, which Type=notify and WatchdogSec= raise to main.
     pub notify_access: NotifyAccess,
-    /// FileDescriptorStoreMax=
-    pub descriptors_max: usize,
     /// StartLimitIntervalSec= and StartLimitBurst=
     pub start_limit: (Duration, u32),
 }
@@ -233,7 +231,6 @@ impl Config {
             pid_file: s.text(SECTION, "PIDFile").map(|path| if path.starts_with('/') { path.to_owned() } else { format!("/run/{path}") }),
             guess_main: s.bool(SECTION, "GuessMainPID", true),
             notify_access: notify_access(s, kind, watchdog),
-            descriptors_max: number(s, SECTION, "FileDescriptorStoreMax").map_or(0, |n| n.min(1024) as usize),
             start_limit: start_limit(s),
         }
     }

@@ -29,6 +29,26 @@ pub fn text() -> String {
     out
 }
 
+/// Which keys of services the manager acts upon, and which only get a note.
+fn keys(out: &mut String) {
+    use hostel_init::keys::{Use, known, usage};
+    for section in ["Unit", "Service"] {
+        let of = |wanted: Use| known(section).filter(|(key, _)| usage(section, key) == Some(wanted)).map(|(key, _)| format!("`{key}`")).collect::<Vec<_>>();
+        let _ = writeln!(out, "\n**[{section}], acted upon by `hostel init`:** {}.", of(Use::Counts).join(" "));
+        let _ = writeln!(
+            out,
+            "\n**[{section}], not yet** (shown as *Degraded* by `status` and `why` of every unit that has it): {}.",
+            of(Use::Kept).join(" ")
+        );
+    }
+    out.push_str(
+        "\n`DynamicUser=yes`, `RootDirectory=`, `RootImage=` and streams of kind `socket` are refused when the unit is started. Socket, timer, path, \
+         automount and swap units are refused by name, and mounts are not made: a mount unit is up while something is mounted there. `Type=dbus` \
+         counts as started when its program was executed. FDSTORE is refused with a note. Units of systemd itself that have no part here (journald, \
+         udevd, logind, …) are passed over and count as up; `status` says why.\n",
+    );
+}
+
 /// Markdown: a table of verbs, a table of options.
 pub fn markdown() -> String {
     let mut out = String::from(
@@ -68,5 +88,6 @@ pub fn markdown() -> String {
         "\nDiffers besides: the note that there is nothing to enable has other words; a link is never made through a link that leads out of the tree; \
          files of a drop-in directory count for `[Install]` too; `--now` with `--root=` is refused before anything changes.\n",
     );
+    keys(&mut out);
     out
 }
