@@ -159,7 +159,7 @@ fn orphans_are_reaped_and_ended_with_their_unit() {
         &bed,
         &[("o.service", "[Service]\nExecStart=/bin/sh -c 'for i in 1 2 3 4 5; do (setsid sleep 0.1 &) ; done; (setsid sleep 1005 &); exec sleep 1006'\n")],
         &format!(
-            "{WAIT}systemctl start o; wait_for '! ps | grep -v grep | grep -q \"sleep 0.1\"'; echo zombies $(cat /proc/[0-9]*/stat 2>/dev/null | grep -c ') Z ')\n\
+            "{WAIT}systemctl start o; wait_for 'ps | grep -v grep | grep -q \"sleep 1006\"'; wait_for '! ps | grep -v grep | grep -q \"sleep 0.1\"'; echo zombies $(cat /proc/[0-9]*/stat 2>/dev/null | grep -c ') Z ')\n\
              systemctl status o | grep -c 'sleep 100[56]'; systemctl stop o; ps | grep -v grep | grep -c 'sleep 100[56]'"
         ),
     );
@@ -178,7 +178,7 @@ fn dependencies_failures_and_bonds() {
         ("base.service", "[Service]\nExecStart=/bin/sleep 1000\n"),
         ("bound.service", "[Unit]\nBindsTo=base.service\nAfter=base.service\n[Service]\nExecStart=/bin/sleep 1000\n"),
         ("part.service", "[Unit]\nPartOf=base.service\n[Service]\nExecStart=/bin/sleep 1000\n"),
-        ("rival.service", "[Unit]\nConflicts=base.service\n[Service]\nExecStart=/bin/sleep 1000\n"),
+        ("rival.service", "[Unit]\nConflicts=base.service\nAfter=base.service\n[Service]\nExecStart=/bin/sleep 1000\n"),
         ("skip.service", "[Unit]\nConditionPathExists=/nope\n[Service]\nExecStart=/bin/sleep 1000\n"),
         ("assert.service", "[Unit]\nAssertPathExists=/nope\n[Service]\nExecStart=/bin/sleep 1000\n"),
         ("x.socket", "[Socket]\nListenStream=/run/x\n"),
@@ -227,8 +227,8 @@ fn words_of_services() {
     let units = [
         ("n.service", "[Service]\nType=notify\nExecStart=/probe notify STATUS=warming then sleep 1 then notify READY=1 then ignore\n"),
         // a stranger's word does not count: its helper is not the main process
-        ("s.service", "[Service]\nType=notify\nTimeoutStartSec=700ms\nExecStart=/bin/sh -c '/probe notify READY=1; sleep 1000'\n"),
-        ("all.service", "[Service]\nType=notify\nNotifyAccess=all\nExecStart=/bin/sh -c '/probe notify READY=1; exec sleep 1000'\n"),
+        ("s.service", "[Service]\nType=notify\nTimeoutStartSec=700ms\nExecStart=/bin/sh -c '/probe notify READY=1 then sleep 2; sleep 1000'\n"),
+        ("all.service", "[Service]\nType=notify\nNotifyAccess=all\nExecStart=/bin/sh -c '/probe notify READY=1 then sleep 2; exec sleep 1000'\n"),
         ("w.service", "[Service]\nType=notify\nWatchdogSec=300ms\nExecStart=/probe notify READY=1 then ignore\n"),
     ];
     let text = result(
@@ -253,7 +253,7 @@ fn how_processes_are() {
         WorkingDirectory=/srv\nRuntimeDirectory=how how/sub\nRuntimeDirectoryMode=0750\nStateDirectory=how\nEnvironment=\"A=a b\" B=2\nEnvironmentFile=-/nope\nEnvironmentFile=/etc/how\nOOMScoreAdjust=10\n\
         NoNewPrivileges=yes\nStandardOutput=append:/how\nStandardError=inherit\nPrivateTmp=yes\n\
         ExecStartPre=+/bin/sh -c 'echo pre $(id -u)'\n\
-        ExecStart=/bin/sh -c 'id -u; id -g; id -G; umask; nice; ulimit -Sn; ulimit -Hn; pwd; env | sort; grep -E \"NoNewPrivs|SigIgn\" /proc/self/status; cat /proc/self/oom_score_adj; echo arg $0 $1 $2' ${A} $A\n";
+        ExecStart=/bin/sh -c 'id -u; id -g; id -G; umask; cut -d\" \" -f19 /proc/self/stat; ulimit -Sn; ulimit -Hn; pwd; env | sort; grep -E \"NoNewPrivs|SigIgn\" /proc/self/status; cat /proc/self/oom_score_adj; echo arg $0 $1 $2' ${A} $A\n";
     let tree_units = [("how.service", unit)];
     let tree = plant(&bed, &tree_units, "systemctl start how; echo rc=$?; ls -ld /run/how /run/how/sub /var/lib/how; systemctl status how; systemctl stop how; ls -d /run/how /var/lib/how; cat /proc/1/comm; ls -d /run/systemd/system");
     tree.write("/etc/group", "root:x:0:\ndaemon:x:1:\nalice:x:1000:\nnobody:x:65534:\n");
@@ -286,8 +286,8 @@ fn without_groups_and_without_root() {
         ("root.service", "[Service]\nExecStart=/bin/true\nUser=root\n"),
     ];
     let tree = plant(&bed, &units, "");
-    tree.write("/tmp/check", format!("{WAIT}id -u; systemctl start o; echo rc=$?; wait_for 'systemctl status o | grep -q 1005'; systemctl why o; systemctl status o | grep -c 'sleep 100[56]'; systemctl stop o; ps | grep -v grep | grep -c 'sleep 100[56]'; systemctl start root; echo rc=$?; systemctl show -p ExecMainStatus root\n"));
-    tree.write("/etc/systemd/system/check.service", "[Service]\nType=oneshot\nExecStart=/bin/sh /tmp/check\n");
+    tree.write("/srv/check", format!("{WAIT}id -u; systemctl start o; echo rc=$?; wait_for 'systemctl status o | grep -q 1005'; systemctl why o; systemctl status o | grep -c 'sleep 100[56]'; systemctl stop o; ps | grep -v grep | grep -c 'sleep 100[56]'; systemctl start root; echo rc=$?; systemctl show -p ExecMainStatus root\n"));
+    tree.write("/etc/systemd/system/check.service", "[Service]\nType=oneshot\nExecStart=/bin/sh /srv/check\n");
     let outcome =
         bed.nspawn(&tree, ["--console=pipe", "-u", "alice"]).args(bound(&bed)).args(["/usr/sbin/init", "check"]).limit(Duration::from_secs(30)).run();
     let text: String = outcome.text().lines().filter_map(|l| l.strip_prefix("check[").and_then(|l| l.split_once("]: "))).map(|(_, l)| format!("{l}\n")).collect();
@@ -314,7 +314,7 @@ fn signals_and_strangers() {
     tree.write("/etc/systemd/system/alice.service.d/x.conf", "[Unit]\nAfter=s.service\n").write("/alice", "");
     let _ = std::process::Command::new("chmod").arg("666").arg(tree.at("/alice")).status();
     for signal in [37, 15] {
-        tree.remove("/stopped");
+        tree.remove("/stopped").write("/alice", "");
         let running = boot(&bed, &tree, &[]).start();
         let leader = hostel_tests::leader_below(running.pid());
         let up = hostel_tests::eventually(Duration::from_secs(10), || std::fs::read_to_string(tree.at("/alice")).is_ok_and(|t| t.lines().count() >= 3));
@@ -325,4 +325,45 @@ fn signals_and_strangers() {
     }
     let text = std::fs::read_to_string(tree.at("/alice")).unwrap();
     assert!(text.starts_with("active\n") && text.contains("Access denied") && text.ends_with("active\n"), "{text}");
+}
+
+/// `hostel boot TREE --init=hostel`: nothing of ours is in the tree, and it runs in a user namespace as any machine.
+#[test]
+fn a_tree_is_booted_by_our_init() {
+    let Some(bed) = Bed::start() else { return };
+    let tree = bed.busybox();
+    let name = bed.name();
+    tree.write("/etc/systemd/system/up.service", "[Service]\nExecStart=/bin/sh -c 'echo it is up; exec sleep 1000'\nStateDirectory=up\n");
+    tree.write("/etc/systemd/system/multi-user.target.wants/up.service", "").remove("/etc/systemd/system/multi-user.target.wants/up.service");
+    std::os::unix::fs::symlink("../up.service", tree.at("/etc/systemd/system/multi-user.target.wants/up.service")).unwrap();
+    bed.hostel(["boot"]).arg(tree.path()).args(["-d", "--wait", "--name", &name, "--init=hostel"]).run().exits(0);
+    let ctl = |words: &[&str]| bed.hostel(["exec", &name, "--", "/run/hostel-init/hostel", "ctl"]).args(words).run();
+    ctl(&["is-active", "up"]).exits(0).prints_with("active");
+    ctl(&["is-system-running"]).exits(0).prints_with("running");
+    ctl(&["status", "up"]).exits(0).prints_with("it is up");
+    ctl(&["start", "nope"]).exits(5);
+    // the binary is the host's, and stays as it is
+    bed.hostel(["exec", &name, "--", "sh", "-c", "echo x > /run/hostel-init/hostel"]).run().fails();
+    bed.hostel(["stop", &name]).run().exits(0).within(Duration::from_secs(8));
+    assert!(!tree.at("/run/hostel-init/hostel").exists() && tree.at("/usr/sbin/init").is_symlink());
+    for (words, why) in [(&["--init=systemd"][..], "it takes `hostel`"), (&["--init=hostel", "--privileged-users=host"], "user namespace")] {
+        let outcome = bed.hostel(["boot"]).arg(tree.path()).args(words).run().fails();
+        assert!(outcome.errors().contains(why) || outcome.errors().contains("own program"), "{}", outcome.describe());
+    }
+}
+
+/// A Debian tree with its own unit files: the default target is reached, what is not run here is passed over by name.
+#[test]
+fn debian_is_booted_by_our_init() {
+    let Some(bed) = Bed::start() else { return };
+    let Some(tree) = bed.tree("debian") else { return };
+    let name = bed.name();
+    tree.write("/etc/systemd/system/own.service", "[Service]\nType=notify\nExecStart=/bin/sh -c 'systemd-notify --ready; exec sleep 1000'\nNotifyAccess=all\n");
+    bed.hostel(["boot"]).arg(tree.path()).args(["-d", "--wait", "--name", &name, "--init=hostel"]).limit(Duration::from_secs(60)).run().exits(0);
+    let ctl = |words: &[&str]| bed.hostel(["exec", &name, "--", "/run/hostel-init/hostel", "ctl"]).args(words).run();
+    println!("{}", ctl(&["list-units", "--all"]).describe());
+    ctl(&["is-active", "multi-user.target", "basic.target", "sysinit.target"]).exits(0).prints_with("active\nactive\nactive");
+    ctl(&["start", "own"]).exits(0);
+    ctl(&["why", "systemd-journald"]).exits(0).prints_with("it is not run: this manager keeps the output of units itself");
+    bed.hostel(["stop", &name]).run().exits(0).within(Duration::from_secs(15));
 }

@@ -277,7 +277,9 @@ impl Manager {
         if let Some(process) = self.shared.processes.get(&pid) {
             return Some(process.unit.clone());
         }
-        let mut running = self.units.values().filter(|live| live.service.as_ref().is_some_and(|s| !s.state.active().is_down()));
-        running.find(|live| self.shared.members.has(&live.rest.marks, pid)).map(|live| live.name().clone())
+        let running = self.units.values().filter(|live| live.service.as_ref().is_some_and(|s| !s.state.active().is_down()));
+        let marks: Vec<&members::Marks> = running.map(|live| &live.rest.marks).collect();
+        let marks = self.shared.members.whose(pid, &marks)?;
+        UnitName::parse(&marks.unit).ok()
     }
 }

@@ -213,7 +213,7 @@ impl Init {
                 self.hear(manager);
                 manager.reap();
             }
-            manager.do_all();
+            self.tell_others(manager);
             self.end_with_named(manager);
         }
     }

@@ -198,6 +198,13 @@ impl Manager {
                 world.renew();
                 service.start(world)
             });
+            self.settle_changes();
+            // one that failed before, and again at once, has not changed: nobody else ends the job
+            let fallen = self.units.get(unit).filter(|live| live.job == Some(id) && (live.active().is_down() || live.is_between()));
+            if let Some(result) = fallen.map(|live| live.result()) {
+                let good = matches!(result, super::state::Outcome::Success | super::state::Outcome::ExecCondition);
+                self.finish(id, if good { JobResult::Done } else { JobResult::Failed });
+            }
             return;
         }
         match live.plain {

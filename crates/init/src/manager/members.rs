@@ -99,6 +99,18 @@ impl Members {
         }
     }
 
+    /// Which of these units this process belongs to.
+    pub fn whose<'m>(&self, pid: i32, units: &[&'m Marks]) -> Option<&'m Marks> {
+        match &self.slice {
+            Some((_, path)) => {
+                let group = group_of(pid)?;
+                let name = group.strip_prefix(path.as_str())?.strip_prefix('/')?.split('/').next()?;
+                units.iter().copied().find(|marks| marks.unit == name)
+            }
+            None => units.iter().copied().find(|marks| by_marks(marks).contains(&pid)),
+        }
+    }
+
     /// Sends a signal to a unit's processes but these; whether there were any. A number that was listed, and whose process is still
     /// the unit's once it is held by a descriptor, is the right one.
     pub fn signal(&self, marks: &Marks, but: &[i32], signal: i32) -> bool {

@@ -159,6 +159,10 @@ impl Hands for World<'_> {
         if order.confirm {
             let _ = self.shared.poller.want(Token::Report(made.pid), made.report.as_fd(), Interest::READ);
         }
+        // reloads without end leave no list without end
+        if self.rest.marks.sessions.len() >= 256 {
+            self.rest.marks.sessions.remove(1);
+        }
         self.rest.marks.sessions.push(made.pid);
         let process = Process {
             unit: self.rest.unit.name.clone(),
