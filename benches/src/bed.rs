@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use rustix::mount::{MountFlags, mount};
+use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind_recursive, unmount};
 
 use crate::options::Options;
 use crate::{Result, peers};
@@ -93,6 +93,7 @@ impl Bed {
             work,
         };
         bed.hostel = std::fs::canonicalize(&bed.hostel).map_err(|e| format!("find {}: {e}", bed.hostel))?.to_string_lossy().into_owned();
+        own_sysfs(&bed.work)?;
         make_tree(&tree, &programs)?;
         make_tree(Path::new(&bed.other_tree), &programs)?;
         bed.make_view(&program("bench-view"))?;
@@ -170,6 +171,17 @@ fn prefer_us() {
     if rustix::process::setsid().is_ok() {
         let _ = std::fs::write("/proc/self/autogroup", "-20");
     }
+}
+
+/// A sysfs of this network namespace, with the cgroups where they were: LXC looks for its bridge below /sys/class/net.
+fn own_sysfs(work: &Path) -> Result<()> {
+    let failed = |what: &'static str| move |e: rustix::io::Errno| format!("{what}: {e}");
+    let new = work.join("sys");
+    std::fs::create_dir_all(&new).map_err(|e| format!("make {}: {e}", new.display()))?;
+    mount("sysfs", &new, "sysfs", MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, c"").map_err(failed("mount a sysfs"))?;
+    mount_bind_recursive("/sys/fs/cgroup", new.join("fs/cgroup")).map_err(failed("bind the cgroups"))?;
+    mount_bind_recursive(&new, "/sys").map_err(failed("mount a sysfs on /sys"))?;
+    unmount(&new, UnmountFlags::DETACH).map_err(failed("unmount the sysfs"))
 }
 
 /// The least that every tool takes for a system tree.

@@ -129,6 +129,10 @@ fn command_line(side: Side, scenario: &Scenario, programs: &Programs, place: &Pl
     if scenario.own_network {
         words.extend(["unshare", "-n", "--"].map(OsString::from));
     }
+    if let Some((before, after)) = scenario.links {
+        let script = format!("set -e\n{before}\nset +e\n\"$@\"\nstatus=$?\n{after}\nexit $status");
+        words.extend(["sh".into(), "-c".into(), filled(&script, place).into(), "sh".into()]);
+    }
     if scenario.settings.is_some() {
         words.extend(["unshare", "-m", "--", "sh", "-ec", "mount --bind \"$1\" /etc/systemd; shift; exec \"$@\"", "sh"].map(OsString::from));
         words.push(settings_dir(place).into());
@@ -204,7 +208,12 @@ fn execute(side: Side, scenario: &Scenario, programs: &Programs, place: &Place, 
         let sane = rustix::termios::tcgetattr(slave).is_ok_and(|t| t.local_modes.contains(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG));
         outcome.insert("terminal-afterwards".into(), if sane { "sane" } else { "raw" }.into());
     }
-    let processes = processes(groups);
+    // hostel leaves closing sockets, removing bridges to a child that ends by itself.
+    let mut processes = processes(groups);
+    wait_until(Duration::from_secs(1), || {
+        processes = self::processes(groups);
+        processes.is_empty()
+    });
     outcome.insert("left.processes".into(), if processes.is_empty() { "none".into() } else { format!("{}", processes.len()) });
     groups.kill();
     let _ = child.kill();

@@ -77,6 +77,8 @@ pub(crate) struct Scenario {
     pub(crate) env: Vec<(&'static str, &'static str)>,
     /// In a network namespace made for it.
     pub(crate) own_network: bool,
+    /// Run by `sh -e` in that namespace before the command, and after it; what it prints comes before and after the command's output.
+    pub(crate) links: Option<(&'static str, &'static str)>,
     /// In a mount namespace with a fresh /run in which something listens where udev does: the original wants that for images.
     pub(crate) udev: bool,
     /// What /etc/systemd/nspawn/NAME.nspawn says, in a mount namespace where nothing else is below /etc/systemd.
@@ -99,6 +101,7 @@ impl Scenario {
             after: "",
             env: Vec::new(),
             own_network: false,
+            links: None,
             udev: false,
             settings: None,
             limit: Duration::from_secs(30),
@@ -165,6 +168,12 @@ impl Scenario {
     pub(crate) fn env(mut self, name: &'static str, value: &'static str) -> Self {
         self.env.push((name, value));
         self
+    }
+
+    /// In a network namespace of its own, in which `before` and `after` run.
+    pub(crate) fn links(mut self, before: &'static str, after: &'static str) -> Self {
+        self.links = Some((before, after));
+        self.own_network()
     }
 
     /// In a network namespace of its own, with loopback down.

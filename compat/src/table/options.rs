@@ -46,7 +46,10 @@ fn spelling() -> Vec<Scenario> {
     ]
 }
 
-/// Options that do little.
+/// Options that do little./// What credentials a payload finds.
+const CREDENTIALS: &str =
+    "echo $CREDENTIALS_DIRECTORY; stat -c '%a %u %g %n' $CREDENTIALS_DIRECTORY $CREDENTIALS_DIRECTORY/*; tail $CREDENTIALS_DIRECTORY/*";
+
 fn small() -> Vec<Scenario> {
     let view = Scenario::view;
     let new = Scenario::new;
@@ -57,9 +60,18 @@ fn small() -> Vec<Scenario> {
         view("property", &["--property=TasksMax=1000"]),
         view("no-pager", &["--no-pager"]),
         view("old-chown-option", &["--private-users=1310720", "--private-users-chown"]),
+        new("credential", &["--set-credential=one:some\\ttext", "--load-credential=two:{dir}/two", "sh", "-c", CREDENTIALS])
+            .before("echo from a file >$D/two"),
+        new("credential-users", &["-U", "--set-credential=one:text", "sh", "-c", CREDENTIALS]),
+        view("credential-view", &["--set-credential=one:text"]),
+        new("credential-missing", &["--load-credential=two:{dir}/none", "sh", "-c", CREDENTIALS]),
+        new("bind-user", &["-U", "--bind-user=daemon", "sh", "-c", "ls /run/host/userdb /run/host/home"]),
+        new("bind-user-unknown", &["-U", "--bind-user=nobodyatall", "/probe", "exit", "0"]),
+        new("selinux-context", &["--selinux-context=system_u:system_r:x_t:s0", "/probe", "exit", "0"]),
+        new("selinux-apifs-context", &["--selinux-apifs-context=system_u:object_r:x_t:s0", "/probe", "exit", "0"]),
         view("link-journal-no", &["--link-journal=no"]),
         view("link-journal-auto", &["--link-journal=auto"]),
-        view("link-journal-try-guest", &["-j"]),
+        view("link-journal-try-guest", &["-j", "--uuid=0c0a1b2c3d4e5f60718293a4b5c6d7e8"]),
         new("share-system", &["--share-system", "readlink", "/proc/self/ns/pid", "/proc/self/ns/uts", "/proc/self/ns/ipc"]),
         view("register-word", &["--register=off"]),
         view("kill-signal-number", &["--kill-signal=10"]),

@@ -4,6 +4,8 @@ use crate::scenario::{Kind, Look, Scenario};
 
 /// Writes here and there.
 const WRITE: &str = "for p in / /etc /usr /var /home /tmp /run /dev/shm; do touch $p/made && echo wrote $p; done; exit 5";
+/// A second system in the tree.
+const PIVOT: &str = "cp -a $T $D/sub; mkdir $D/sub/old; echo this >$D/sub/only; mv $D/sub $T/sub";
 
 pub(super) fn rows() -> Vec<Scenario> {
     let view = Scenario::view;
@@ -21,6 +23,9 @@ pub(super) fn rows() -> Vec<Scenario> {
     };
     vec![
         view("read-only", &["--read-only"]),
+        new("pivot-root", &["--pivot-root=/sub", "sh", "-c", "ls -d /probe /old /deep; cat /only"]).before(PIVOT),
+        new("pivot-root-old", &["--pivot-root=/sub:/old", "sh", "-c", "ls -d /probe /old/sub; cat /only"]).before(PIVOT),
+        new("pivot-root-missing", &["--pivot-root=/none", "/probe", "exit", "0"]),
         write("read-only-writes", &["--read-only"]),
         new("volatile", &["--volatile", "/usr/bin/probe", "json"]).before("cp $T/probe $T/usr/bin/probe").look(Look::View),
         write("volatile-yes", &["--volatile=yes"]),

@@ -191,7 +191,7 @@ fn low_limits(wanted: &[Rlimit]) -> Vec<(RlimitName, u64)> {
 fn wants_resolver(spec: &MachineSpec) -> bool {
     match spec.integration.resolv_conf {
         ResolvConf::Off | ResolvConf::Delete => false,
-        ResolvConf::Auto => spec.network.mode == NetworkMode::Host && spec.root.tree != TreeSource::Host,
+        ResolvConf::Auto => spec.network.mode != NetworkMode::Private && spec.root.tree != TreeSource::Host,
         _ => true,
     }
 }

@@ -33,25 +33,42 @@ pub(super) fn serve(go: BorrowedFd<'_>, payload: BorrowedFd<'_>, users: Borrowed
         Ok(1) => {}
         _ => return Ok(()),
     }
-    let locked = match locked_copy(payload, users) {
+    let made = match locked_copy(payload, users) {
         Err(e) if e.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => return Ok(()),
         other => other.context("lock", "mounts of the machine")?,
     };
-    parcel::send_descriptors(go, &[locked.as_fd()]).context("send", "locked mounts to the payload")
+    parcel::send_descriptors(go, &[made.locked.as_fd()]).context("send", "locked mounts to the payload")?;
+    // Only now, while the payload goes on: a mount namespace that ends makes whoever let go of it wait for all processors.
+    drop(made.between);
+    drop(made.first);
+    Ok(())
 }
 
-fn locked_copy(payload: BorrowedFd<'_>, users: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+/// Mount namespaces of one machine.
+struct Made {
+    /// What the payload mounted.
+    first: OwnedFd,
+    /// Its copy, the host's.
+    between: OwnedFd,
+    /// The copy of that, the machine's.
+    locked: OwnedFd,
+}
+
+fn locked_copy(payload: BorrowedFd<'_>, users: BorrowedFd<'_>) -> io::Result<Made> {
     // Ours: the payload's has no entry of the helper, which is in our pid namespace.
     let proc = rustix::fs::open(c"/proc", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     inside::helped(0, &mut || copy_twice(payload, users, proc.as_fd()))
 }
 
-fn copy_twice(payload: BorrowedFd<'_>, users: BorrowedFd<'_>, proc: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+fn copy_twice(payload: BorrowedFd<'_>, users: BorrowedFd<'_>, proc: BorrowedFd<'_>) -> io::Result<Made> {
+    let own = || rustix::fs::openat(proc, c"self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
     clone::setns_pidfd(payload, clone::NEWNS)?;
+    let first = own()?;
     proc::unshare_mounts()?;
+    let between = own()?;
     proc::join_namespace(users, clone::NEWUSER as i32)?;
     proc::unshare_mounts()?;
-    Ok(rustix::fs::openat(proc, c"self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
+    Ok(Made { first, between, locked: own()? })
 }
 
 /// In the payload: moves into the locked copy of its mount namespace, to its root. `None`: the supervisor is gone.
@@ -69,11 +86,10 @@ pub(super) fn enter(go: BorrowedFd<'_>) -> io::Result<Option<()>> {
 pub(super) fn reopen_terminal(old: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let seen = rustix::fs::fstat(old)?;
     let path = format!("/dev/pts/{}", rustix::fs::minor(seen.st_rdev));
-    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let new = rustix::fs::open(path, flags, Mode::empty())?;
-    let now = rustix::fs::fstat(&new)?;
+    // Looked at first: opening another file could wait for ever, and a flag against links would show in the payload's descriptors.
+    let now = rustix::fs::lstat(&path)?;
     if (now.st_dev, now.st_ino) != (seen.st_dev, seen.st_ino) {
         return Err(io::Error::other("another file is there"));
     }
-    Ok(new)
+    Ok(rustix::fs::open(path, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?)
 }

@@ -5,8 +5,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use hostel_spec::{
-    CapName, CapSet, ConsoleMode, Ephemeral, Hint, MachineSpec, Mount, NetworkMode, OsText, Ownership, Payload, SyscallFilter, TreeSource,
-    UserNamespace, Volatile,
+    CapName, CapSet, ConsoleMode, Ephemeral, Hint, LinkJournal, MachineSpec, Mount, NetworkMode, OsText, Ownership, Payload, SyscallFilter,
+    TreeSource, UserNamespace, Volatile,
 };
 
 use super::Draft;
@@ -180,6 +180,13 @@ impl Draft<'_> {
     fn decide_tree(&mut self) -> Result<(), UsageError> {
         let name = self.spec.identity.name.clone();
         self.check_image()?;
+        if self.ephemeral && matches!(self.spec.integration.journal, LinkJournal::Guest | LinkJournal::Host) {
+            return Err(UsageError::Conflict {
+                first: "--ephemeral",
+                second: "--link-journal=",
+                why: "the journal of a throw-away copy is thrown away with it",
+            });
+        }
         if self.ephemeral && self.template.is_some() {
             if self.directory.is_some() {
                 return Err(UsageError::Conflict {

@@ -12,7 +12,9 @@ pub(super) const INTEGRATION: &[OptionRow] = &[
     OptionRow::new(Id::LinkJournal, "", &["link-journal"], Value("MODE"), "Share the journal: no, auto, try-guest, try-host, guest, host")
         .since(187)
         .trusted_key("[Exec] LinkJournal=")
-        .differs("guest is refused for disk images, whose journal has no path on the host"),
+        .differs(
+            "guest is refused for disk images, whose journal has no path on the host; with --ephemeral the try- modes do nothing instead of failing",
+        ),
     OptionRow::new(Id::LinkJournalShort, "j", &[], Nothing, "Same as --link-journal=try-guest").since(187),
     OptionRow::new(Id::ForwardJournal, "", &["forward-journal"], Value("PATH"), "Receive the machine's journal into a file or directory")
         .since(261)

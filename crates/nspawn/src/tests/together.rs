@@ -11,6 +11,7 @@ fn conflicts() {
         (&["-D", "/"], "use / as the tree: the machine would share the running host's files"),
         (&["-D", "//."], "use / as the tree: the machine would share the running host's files"),
         (&["-D", "/", "--volatile=overlay"], "use / as the tree: the machine would share the running host's files"),
+        (&["-xDt", "--link-journal=guest"], "combine --ephemeral and --link-journal=: the journal of a throw-away copy is thrown away with it"),
         (&["-xDt", "--template=/x"], "combine --ephemeral and --template=: a throw-away copy of the template needs no directory"),
         (&["--template=/x"], "copy --template=: nothing says where to"),
         (
