@@ -71,7 +71,7 @@ fn named_units_end_the_machine_with_their_status() {
     // of several the first that failed
     boot(&bed, &tree, &["well", "five"]).run().exits(5);
     boot(&bed, &tree, &["needs"]).run().exits(1);
-    boot(&bed, &tree, &["nope"]).run().exits(1).prints_with("Unit nope.service not found");
+    boot(&bed, &tree, &["nope"]).run().exits(1).says("Unit nope.service not found");
 }
 
 #[test]
@@ -225,11 +225,11 @@ fn words_of_services() {
     let Some(bed) = Bed::start() else { return };
     #[rustfmt::skip]
     let units = [
-        ("n.service", "[Service]\nType=notify\nExecStart=/probe notify STATUS=warming then sleep 1 then notify READY=1 then ignore\n"),
+        ("n.service", "[Service]\nType=notify\nExecStart=/probe notify STATUS=warming then sleep 1 then notify READY=1 then sleep\n"),
         // a stranger's word does not count: its helper is not the main process
         ("s.service", "[Service]\nType=notify\nTimeoutStartSec=700ms\nExecStart=/bin/sh -c '/probe notify READY=1 then sleep 2; sleep 1000'\n"),
         ("all.service", "[Service]\nType=notify\nNotifyAccess=all\nExecStart=/bin/sh -c '/probe notify READY=1 then sleep 2; exec sleep 1000'\n"),
-        ("w.service", "[Service]\nType=notify\nWatchdogSec=300ms\nExecStart=/probe notify READY=1 then ignore\n"),
+        ("w.service", "[Service]\nType=notify\nWatchdogSec=300ms\nNotifyAccess=all\nExecStart=/bin/sh -c '/probe notify READY=1 then sleep 1; exec sleep 1000'\n"),
     ];
     let text = result(
         &bed,
@@ -299,6 +299,32 @@ fn without_groups_and_without_root() {
 }
 
 #[test]
+fn files_that_change() {
+    let Some(bed) = Bed::start() else { return };
+    let text = result(
+        &bed,
+        &[("c.service", "[Service]\nType=exec\nExecStart=/bin/sleep 1000\n"), ("i.service", "[Service]\nExecStart=/bin/sleep 1000\n[Install]\nWantedBy=multi-user.target\n")],
+        "systemctl start c; p=$(systemctl show -p MainPID --value c)\n\
+         printf '[Unit]\\nDescription=Other\\n[Service]\\nType=exec\\nExecStart=/bin/sleep 1001\\n' > /etc/systemd/system/c.service; systemctl daemon-reload; echo rc=$?\n\
+         systemctl show -p Description c; [ $p = $(systemctl show -p MainPID --value c) ] && echo the same; systemctl restart c; ps | grep -v grep | grep -c 'sleep 1001'\n\
+         printf '[Service]\\nExecStart=/bin/sleep 1002\\n' > /etc/systemd/system/late.service; systemctl start late; echo late rc=$?\n\
+         systemctl enable -q --now i; echo now rc=$?; systemctl is-active i; systemctl show -p Wants multi-user.target; systemctl disable -q --now i; systemctl is-active i\n\
+         systemctl set-environment X=y; systemctl show-environment | grep ^X=; SYSTEMD_OFFLINE=1 systemctl stop c; echo offline rc=$?; systemctl is-active c\n\
+         systemctl isolate late.service; echo isolate rc=$?; systemctl list-units --plain --no-legend 'c*' 'late*'; systemctl freeze c; echo freeze rc=$?",
+    );
+    for expected in [
+        "rc=0\nDescription=Other\nthe same\n1\nlate rc=0\nnow rc=0\nactive\n",
+        "Wants=i.service\ninactive\nX=y\n",
+        "ignoring command 'stop'\noffline rc=0\nactive\n",
+        "isolate rc=4\n",
+        "c.service     loaded active     running Other\n",
+        "Verb 'freeze' is not implemented yet.\nfreeze rc=1\n",
+    ] {
+        assert!(text.contains(expected), "{expected:?} in\n{text}");
+    }
+}
+
+#[test]
 fn signals_and_strangers() {
     let Some(bed) = Bed::start() else { return };
     let tree = plant(
@@ -359,11 +385,20 @@ fn debian_is_booted_by_our_init() {
     let Some(tree) = bed.tree("debian") else { return };
     let name = bed.name();
     tree.write("/etc/systemd/system/own.service", "[Service]\nType=notify\nExecStart=/bin/sh -c 'systemd-notify --ready; exec sleep 1000'\nNotifyAccess=all\n");
-    bed.hostel(["boot"]).arg(tree.path()).args(["-d", "--wait", "--name", &name, "--init=hostel"]).limit(Duration::from_secs(60)).run().exits(0);
-    let ctl = |words: &[&str]| bed.hostel(["exec", &name, "--", "/run/hostel-init/hostel", "ctl"]).args(words).run();
+    let program = bed.hostel(["x"]).program();
+    let running = bed
+        .nspawn(&tree, ["--console=pipe", "-M", &name])
+        .arg(format!("--bind-ro={}:/opt/hostel", program.to_string_lossy()))
+        .args(["/opt/hostel", "init"])
+        .limit(Duration::from_secs(60))
+        .start();
+    let leader = hostel_tests::leader_below(running.pid());
+    let ctl = |words: &[&str]| bed.hostel(["exec", &name, "--", "/opt/hostel", "ctl"]).args(words).run();
+    assert!(hostel_tests::eventually(Duration::from_secs(30), || ctl(&["is-active", "-q", "multi-user.target"]).code == Some(0)), "{}", running.stdout());
     println!("{}", ctl(&["list-units", "--all"]).describe());
     ctl(&["is-active", "multi-user.target", "basic.target", "sysinit.target"]).exits(0).prints_with("active\nactive\nactive");
     ctl(&["start", "own"]).exits(0);
     ctl(&["why", "systemd-journald"]).exits(0).prints_with("it is not run: this manager keeps the output of units itself");
-    bed.hostel(["stop", &name]).run().exits(0).within(Duration::from_secs(15));
+    std::process::Command::new("kill").args(["-37", &leader.to_string()]).status().unwrap();
+    running.finish(Duration::from_secs(30)).exits(0);
 }

@@ -162,6 +162,15 @@ impl Manager {
         }
     }
 
+    /// What a unit depends on, in memory or not.
+    fn dependencies(&self, unit: &Unit) -> Vec<crate::depend::Dependency> {
+        if let Some(node) = self.graph.node(&unit.name) {
+            return node.dependencies.clone();
+        }
+        let known = |name: &UnitName| self.catalogue.has(name.as_str()) || builtin::target(name.as_str()).is_some();
+        if unit.is_loaded() { crate::depend::dependencies(unit, self.search.scope, &known) } else { Vec::new() }
+    }
+
     /// A unit as its files say it is, whether it is in memory or not.
     pub fn look_up(&self, name: &UnitName) -> Live {
         Live::new(self.read(name), 0)

@@ -180,7 +180,8 @@ impl Live {
         }
         let marks = std::mem::take(&mut self.rest.marks);
         let (pipe, moments, condition) = (self.rest.pipe.take(), self.rest.moments, self.rest.condition.take());
-        self.rest = Rest { marks, pipe, moments, condition, ..fresh.rest };
+        let complaint = std::mem::take(&mut self.rest.complaint);
+        self.rest = Rest { marks, pipe, moments, condition, complaint, ..fresh.rest };
     }
 
     /// The last setting of a key, as written.

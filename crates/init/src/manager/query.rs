@@ -138,6 +138,11 @@ impl Manager {
             let text = "the machine is being shut down".to_owned();
             return (unit, Err(Refusal { status: 1, text }));
         }
+        // a file that came since is found without a reload, as systemd does
+        let state = self.unit(&unit).map(|live| live.rest.unit.state.clone()).unwrap_or_else(|| self.look_up(&unit).rest.unit.state);
+        if state == LoadState::NotFound {
+            let _ = self.reload();
+        }
         // what is not in memory and has no file is not loaded, whatever is asked
         let unloaded = || self.unit(&unit).is_none_or(|live| live.rest.unit.state == LoadState::NotFound && live.active().is_down());
         if kind == JobType::Stop && unloaded() && self.look_up(&unit).rest.unit.state == LoadState::NotFound {
@@ -281,8 +286,9 @@ impl Manager {
             let place = if degraded.file.is_empty() { String::new() } else { format!(" ({}:{})", degraded.file, degraded.line) };
             out.push(("Degraded", format!("{}{place}: {}", degraded.setting, degraded.why)));
         }
+        let own = self.dependencies(unit);
         for (relation, key) in Relation::ALL {
-            let names: Vec<&str> = self.graph.to(&unit.name, relation).map(UnitName::as_str).collect();
+            let names: Vec<&str> = own.iter().filter(|d| d.relation == relation).map(|d| d.to.as_str()).collect();
             if !names.is_empty() {
                 out.push((key, names.join(" ")));
             }

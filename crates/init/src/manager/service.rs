@@ -341,7 +341,6 @@ impl Service {
         if !self.run_main(0, hands) {
             return;
         }
-        self.start_watchdog(hands);
         if matches!(self.config.kind, Type::Simple | Type::Idle) {
             self.after(Step::Start, hands);
         }
@@ -395,7 +394,9 @@ impl Service {
     /// The watchdog's time becomes another (WATCHDOG_USEC=).
     pub fn set_watchdog(&mut self, limit: Option<Duration>, hands: &dyn Hands) {
         self.watchdog = limit;
-        self.start_watchdog(hands);
+        if self.bite.is_some() || self.state == State::Running {
+            self.start_watchdog(hands);
+        }
     }
 
     /// EXTEND_TIMEOUT_USEC=: the present step may last this much longer from now.
@@ -432,6 +433,10 @@ impl Service {
         if self.is_good(hands) {
             self.set(State::Running);
             self.deadline = None;
+            // a start, however long, is no silence
+            if self.bite.is_none() {
+                self.start_watchdog(hands);
+            }
             if self.run_until.is_none() {
                 self.run_until = self.config.runtime_max.and_then(|limit| hands.now().checked_add(limit));
             }
