@@ -10,7 +10,10 @@ fn plant(bed: &Bed, units: &[(&str, &str)], script: &str) -> Tree {
     for (name, text) in units {
         tree.write(&format!("/etc/systemd/system/{name}"), text);
     }
-    tree.write("/etc/systemd/system/check.service", "[Service]\nType=oneshot\nExecStart=/bin/sh /check\nStandardOutput=file:/result\nStandardError=inherit\n");
+    tree.write(
+        "/etc/systemd/system/check.service",
+        "[Service]\nType=oneshot\nExecStart=/bin/sh /check\nStandardOutput=file:/result\nStandardError=inherit\n",
+    );
     tree.write("/check", format!("{script}\nsystemctl --no-block exit 0\n"));
     // what the bind mounts go over
     for path in ["/usr/sbin/init", "/usr/bin/systemctl"] {
@@ -41,7 +44,8 @@ fn result(bed: &Bed, units: &[(&str, &str)], script: &str) -> String {
 }
 
 /// Waits inside until a command says something.
-const WAIT: &str = "wait_for() { n=0; until eval \"$1\" >/dev/null 2>&1; do n=$((n+1)); [ $n -gt 400 ] && echo \"gave up: $1\" && break; sleep 0.02; done; }\n";
+const WAIT: &str =
+    "wait_for() { n=0; until eval \"$1\" >/dev/null 2>&1; do n=$((n+1)); [ $n -gt 400 ] && echo \"gave up: $1\" && break; sleep 0.02; done; }\n";
 
 fn lines<'t>(text: &'t str, begin: &str) -> Vec<&'t str> {
     text.lines().filter_map(|line| line.strip_prefix(begin)).collect()
@@ -157,7 +161,10 @@ fn orphans_are_reaped_and_ended_with_their_unit() {
     let Some(bed) = Bed::start() else { return };
     let text = result(
         &bed,
-        &[("o.service", "[Service]\nExecStart=/bin/sh -c 'for i in 1 2 3 4 5; do (setsid sleep 0.1 &) ; done; (setsid sleep 1005 &); exec sleep 1006'\n")],
+        &[(
+            "o.service",
+            "[Service]\nExecStart=/bin/sh -c 'for i in 1 2 3 4 5; do (setsid sleep 0.1 &) ; done; (setsid sleep 1005 &); exec sleep 1006'\n",
+        )],
         &format!(
             "{WAIT}systemctl start o; wait_for 'ps | grep -v grep | grep -q \"sleep 1006\"'; wait_for '! ps | grep -v grep | grep -q \"sleep 0.1\"'; echo zombies $(cat /proc/[0-9]*/stat 2>/dev/null | grep -c ') Z ')\n\
              systemctl status o | grep -c 'sleep 100[56]'; systemctl stop o; ps | grep -v grep | grep -c 'sleep 100[56]'"
@@ -255,7 +262,11 @@ fn how_processes_are() {
         ExecStartPre=+/bin/sh -c 'echo pre $(id -u)'\n\
         ExecStart=/bin/sh -c 'id -u; id -g; id -G; umask; cut -d\" \" -f19 /proc/self/stat; ulimit -Sn; ulimit -Hn; pwd; env | sort; grep -E \"NoNewPrivs|SigIgn\" /proc/self/status; cat /proc/self/oom_score_adj; echo arg $0 $1 $2' ${A} $A\n";
     let tree_units = [("how.service", unit)];
-    let tree = plant(&bed, &tree_units, "systemctl start how; echo rc=$?; ls -ld /run/how /run/how/sub /var/lib/how; systemctl status how; systemctl stop how; ls -d /run/how /var/lib/how; cat /proc/1/comm; ls -d /run/systemd/system");
+    let tree = plant(
+        &bed,
+        &tree_units,
+        "systemctl start how; echo rc=$?; ls -ld /run/how /run/how/sub /var/lib/how; systemctl status how; systemctl stop how; ls -d /run/how /var/lib/how; cat /proc/1/comm; ls -d /run/systemd/system",
+    );
     tree.write("/etc/group", "root:x:0:\ndaemon:x:1:\nalice:x:1000:\nnobody:x:65534:\n");
     tree.write("/etc/how", "# c\nC='three' \nB=over\n").write("/how", "");
     tree.write("/etc/systemd/system/default.target", "[Unit]\nWants=check.service\n");
@@ -264,8 +275,26 @@ fn how_processes_are() {
     let (how, text) = (std::fs::read_to_string(tree.at("/how")).unwrap(), std::fs::read_to_string(tree.at("/result")).unwrap());
     println!("{}\n{how}\n{text}", outcome.describe());
     for line in [
-        "pre 0", "1000", "65534", "0027", "5", "123", "456", "/srv", "A=a b", "B=over", "C=three", "USER=alice", "LOGNAME=alice", "HOME=/home/alice", "SHELL=/bin/sh",
-        "RUNTIME_DIRECTORY=/run/how:/run/how/sub", "STATE_DIRECTORY=/var/lib/how", "NoNewPrivs:\t1", "10", "arg a b a b",
+        "pre 0",
+        "1000",
+        "65534",
+        "0027",
+        "5",
+        "123",
+        "456",
+        "/srv",
+        "A=a b",
+        "B=over",
+        "C=three",
+        "USER=alice",
+        "LOGNAME=alice",
+        "HOME=/home/alice",
+        "SHELL=/bin/sh",
+        "RUNTIME_DIRECTORY=/run/how:/run/how/sub",
+        "STATE_DIRECTORY=/var/lib/how",
+        "NoNewPrivs:\t1",
+        "10",
+        "arg a b a b",
     ] {
         assert!(how.lines().any(|l| l == line), "{line}: {how}");
     }
@@ -283,14 +312,15 @@ fn without_groups_and_without_root() {
     let Some(bed) = Bed::start() else { return };
     let units = [
         ("o.service", "[Service]\nExecStart=/bin/sh -c '(setsid sleep 1005 &) ; exec sleep 1006'\n"),
-        ("root.service", "[Service]\nExecStart=/bin/true\nUser=root\n"),
+        ("root.service", "[Service]\nType=oneshot\nExecStart=/bin/true\nUser=root\n"),
     ];
     let tree = plant(&bed, &units, "");
     tree.write("/srv/check", format!("{WAIT}id -u; systemctl start o; echo rc=$?; wait_for 'systemctl status o | grep -q 1005'; systemctl why o; systemctl status o | grep -c 'sleep 100[56]'; systemctl stop o; ps | grep -v grep | grep -c 'sleep 100[56]'; systemctl start root; echo rc=$?; systemctl show -p ExecMainStatus root\n"));
     tree.write("/etc/systemd/system/check.service", "[Service]\nType=oneshot\nExecStart=/bin/sh /srv/check\n");
     let outcome =
         bed.nspawn(&tree, ["--console=pipe", "-u", "alice"]).args(bound(&bed)).args(["/usr/sbin/init", "check"]).limit(Duration::from_secs(30)).run();
-    let text: String = outcome.text().lines().filter_map(|l| l.strip_prefix("check[").and_then(|l| l.split_once("]: "))).map(|(_, l)| format!("{l}\n")).collect();
+    let text: String =
+        outcome.text().lines().filter_map(|l| l.strip_prefix("check[").and_then(|l| l.split_once("]: "))).map(|(_, l)| format!("{l}\n")).collect();
     println!("{}", outcome.describe());
     assert!(text.starts_with("1000\nrc=0\n"), "{text}");
     assert!(text.contains("its processes are told by session and ancestry") && text.contains("\n2\n0\n"), "{text}");
@@ -303,7 +333,10 @@ fn files_that_change() {
     let Some(bed) = Bed::start() else { return };
     let text = result(
         &bed,
-        &[("c.service", "[Service]\nType=exec\nExecStart=/bin/sleep 1000\n"), ("i.service", "[Service]\nExecStart=/bin/sleep 1000\n[Install]\nWantedBy=multi-user.target\n")],
+        &[
+            ("c.service", "[Service]\nType=exec\nExecStart=/bin/sleep 1000\n"),
+            ("i.service", "[Service]\nExecStart=/bin/sleep 1000\n[Install]\nWantedBy=multi-user.target\n"),
+        ],
         "systemctl start c; p=$(systemctl show -p MainPID --value c)\n\
          printf '[Unit]\\nDescription=Other\\n[Service]\\nType=exec\\nExecStart=/bin/sleep 1001\\n' > /etc/systemd/system/c.service; systemctl daemon-reload; echo rc=$?\n\
          systemctl show -p Description c; [ $p = $(systemctl show -p MainPID --value c) ] && echo the same; systemctl restart c; ps | grep -v grep | grep -c 'sleep 1001'\n\
@@ -332,7 +365,10 @@ fn signals_and_strangers() {
         &[
             ("s.service", "[Service]\nExecStart=/bin/sleep 1000\nExecStop=/bin/touch /stopped\n"),
             // one that is not root may look, and do nothing
-            ("alice.service", "[Service]\nType=oneshot\nUser=alice\nExecStart=-/bin/sh -c 'systemctl is-active s; systemctl stop s; systemctl is-active s'\nStandardOutput=file:/alice\n"),
+            (
+                "alice.service",
+                "[Service]\nType=oneshot\nUser=alice\nExecStart=-/bin/sh -c 'systemctl is-active s; systemctl stop s; systemctl is-active s'\nStandardOutput=file:/alice\n",
+            ),
         ],
         "",
     );
@@ -343,7 +379,8 @@ fn signals_and_strangers() {
         tree.remove("/stopped").write("/alice", "");
         let running = boot(&bed, &tree, &[]).start();
         let leader = hostel_tests::leader_below(running.pid());
-        let up = hostel_tests::eventually(Duration::from_secs(10), || std::fs::read_to_string(tree.at("/alice")).is_ok_and(|t| t.lines().count() >= 3));
+        let up =
+            hostel_tests::eventually(Duration::from_secs(10), || std::fs::read_to_string(tree.at("/alice")).is_ok_and(|t| t.lines().count() >= 3));
         assert!(up, "{}", running.stdout());
         std::process::Command::new("kill").arg(format!("-{signal}")).arg(leader.to_string()).status().unwrap();
         running.finish(Duration::from_secs(15)).exits(0).within(Duration::from_secs(10));
@@ -384,7 +421,10 @@ fn debian_is_booted_by_our_init() {
     let Some(bed) = Bed::start() else { return };
     let Some(tree) = bed.tree("debian") else { return };
     let name = bed.name();
-    tree.write("/etc/systemd/system/own.service", "[Service]\nType=notify\nExecStart=/bin/sh -c 'systemd-notify --ready; exec sleep 1000'\nNotifyAccess=all\n");
+    tree.write(
+        "/etc/systemd/system/own.service",
+        "[Service]\nType=notify\nExecStart=/bin/sh -c 'systemd-notify --ready; exec sleep 1000'\nNotifyAccess=all\n",
+    );
     let program = bed.hostel(["x"]).program();
     let running = bed
         .nspawn(&tree, ["--console=pipe", "-M", &name])
@@ -394,7 +434,11 @@ fn debian_is_booted_by_our_init() {
         .start();
     let leader = hostel_tests::leader_below(running.pid());
     let ctl = |words: &[&str]| bed.hostel(["exec", &name, "--", "/opt/hostel", "ctl"]).args(words).run();
-    assert!(hostel_tests::eventually(Duration::from_secs(30), || ctl(&["is-active", "-q", "multi-user.target"]).code == Some(0)), "{}", running.stdout());
+    assert!(
+        hostel_tests::eventually(Duration::from_secs(30), || ctl(&["is-active", "-q", "multi-user.target"]).code == Some(0)),
+        "{}",
+        running.stdout()
+    );
     println!("{}", ctl(&["list-units", "--all"]).describe());
     ctl(&["is-active", "multi-user.target", "basic.target", "sysinit.target"]).exits(0).prints_with("active\nactive\nactive");
     ctl(&["start", "own"]).exits(0);

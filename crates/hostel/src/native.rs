@@ -189,7 +189,7 @@ fn bring_init(kind: Kind, own: &Own, doc: &mut Doc) -> Result<(), Failure> {
     let value = format!("{}:{OWN_INIT}", program.replace('\\', "\\\\").replace(':', "\\:"));
     doc.entries.extend(options::by_id(OptionId::BindRo).map(|row| hostel_nspawn::Entry {
         row,
-        value: Some(value.into()),
+        value: Some(value),
         origin: hostel_nspawn::Origin::Argv(0),
     }));
     Ok(())
@@ -306,7 +306,9 @@ impl Own {
             "json" => self.json = true,
             "net" => self.net = Some(defaults::network_of(&text).map_err(|why| usage(format!("parse --net={text}: {why}")))?),
             "nest" => self.nest = Some(text.parse().map_err(|_| usage(format!("parse --nest={text}: it takes a number, 0 to 4294967295")))?),
-            "init" if text != "hostel" => return Err(usage(format!("parse --init={text}: it takes `hostel`; without it the tree's own init is booted"))),
+            "init" if text != "hostel" => {
+                return Err(usage(format!("parse --init={text}: it takes `hostel`; without it the tree's own init is booted")));
+            }
             "init" => self.own_init = true,
             "privileged-users" if text != "host" => return Err(usage(format!("parse --privileged-users={text}: it takes `host`"))),
             "privileged-users" => self.host_users = true,

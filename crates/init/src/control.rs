@@ -86,7 +86,8 @@ pub fn parse(body: &[u8]) -> Result<Asked, String> {
     let verb = words.next().unwrap_or_default();
     let mut next = || words.next().ok_or_else(|| format!("{verb}: something is missing"));
     let names = |words: std::str::Split<'_, char>| {
-        let all: Result<Vec<UnitName>, String> = words.filter(|w| !w.is_empty()).map(|w| UnitName::parse(w).map_err(|e| format!("{w:?}: {}", e.why))).collect();
+        let all: Result<Vec<UnitName>, String> =
+            words.filter(|w| !w.is_empty()).map(|w| UnitName::parse(w).map_err(|e| format!("{w:?}: {}", e.why))).collect();
         all
     };
     let request = match verb {
@@ -110,7 +111,9 @@ pub fn parse(body: &[u8]) -> Result<Asked, String> {
         "show" => Request::Show(names(words)?),
         "list" => Request::List,
         "jobs" => Request::Jobs,
-        "cancel" => Request::Cancel(words.filter(|w| !w.is_empty()).map(|w| w.parse().map_err(|_| format!("{w:?} is no job"))).collect::<Result<_, _>>()?),
+        "cancel" => {
+            Request::Cancel(words.filter(|w| !w.is_empty()).map(|w| w.parse().map_err(|_| format!("{w:?} is no job"))).collect::<Result<_, _>>()?)
+        }
         "manager" => Request::Manager,
         "environment" => Request::Environment,
         "set-environment" => Request::SetEnvironment(words.filter(|w| !w.is_empty()).map(str::to_owned).collect()),
@@ -169,7 +172,8 @@ mod tests {
             let asked = Asked { wait: matches!(request, Request::Job(..)), request };
             assert_eq!(parse(words(&asked).join("\0").as_bytes()), Ok(asked));
         }
-        for bad in ["", "x", "job", "job\0start", "job\0start\0replace\0no name", "kill\0all\0TERMINATE", "end\0exit\0256", "end\0exit\0-1", "\u{0}"] {
+        for bad in ["", "x", "job", "job\0start", "job\0start\0replace\0no name", "kill\0all\0TERMINATE", "end\0exit\x00256", "end\0exit\0-1", "\u{0}"]
+        {
             assert!(parse(bad.as_bytes()).is_err(), "{bad:?}");
         }
     }

@@ -199,9 +199,7 @@ impl Manager {
                 let unit = self.read(name);
                 match self.units.get(&unit.name) {
                     Some(live) => live.rest.unit.clone(),
-                    None => {
-                        fresh.entry(unit.name.clone()).or_insert(unit).clone()
-                    }
+                    None => fresh.entry(unit.name.clone()).or_insert(unit).clone(),
                 }
             }
         };

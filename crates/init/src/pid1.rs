@@ -315,7 +315,12 @@ fn last_call(manager: &mut Manager, is_first: bool, at_once: bool) {
         let end = Instant::now() + LAST_CALL;
         while Instant::now() < end {
             manager.reap();
-            if rustix::process::waitid(rustix::process::WaitId::All, rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOHANG | rustix::process::WaitIdOptions::NOWAIT).is_err() {
+            if rustix::process::waitid(
+                rustix::process::WaitId::All,
+                rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOHANG | rustix::process::WaitIdOptions::NOWAIT,
+            )
+            .is_err()
+            {
                 return;
             }
             std::thread::sleep(Duration::from_millis(5));

@@ -68,7 +68,11 @@ pub const TARGETS: [Target; 44] = [
     Target { name: "dhcp_query", body: dhcp_query, seeds: &["\x35\x01\x01\u{7f}", "5\x01\x032\x04abcd6\x04efgh", "5\x01\x08"] },
     Target { name: "dns_message", body: dns_message, seeds: messages::DNS_SEEDS },
     Target { name: "resolv_conf", body: resolv_conf, seeds: &["nameserver 1.2.3.4\nnameserver ::1\n", "search a\n"] },
-    Target { name: "service_words", body: service_words, seeds: &["READY=1\nSTATUS=up\nMAINPID=12\nWATCHDOG_USEC=5", "FDSTORE=1\nBARRIER=1\nMAINPID=-1"] },
+    Target {
+        name: "service_words",
+        body: service_words,
+        seeds: &["READY=1\nSTATUS=up\nMAINPID=12\nWATCHDOG_USEC=5", "FDSTORE=1\nBARRIER=1\nMAINPID=-1"],
+    },
     Target { name: "manager_request", body: manager_request, seeds: units::REQUEST_SEEDS },
     Target { name: "environment_file", body: environment_file, seeds: &["A=1\n# c\nB='x y'\\\n\nexport C=\"\\\"\"\n", "=\nA", "A='open\n"] },
     Target { name: "notify_message", body: notify_message, seeds: &["READY=1\nSTATUS=up\nERRNO=2", "EXIT_STATUS=300", "STATUS=\u{202e}x\n=\n"] },

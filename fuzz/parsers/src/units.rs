@@ -90,8 +90,15 @@ pub fn presets(data: &[u8]) {
 }
 
 /// Requests to the manager, as they stand on the wire.
-pub(crate) const REQUEST_SEEDS: &[&str] =
-    &["job\0start\0replace\0a.service", "job-wait\0stop\0isolate\0a@b.target", "kill\0all\015\0a.service", "end\0exit\07", "show\0x.socket", "cancel\01\02", "set-environment\0A=b"];
+pub(crate) const REQUEST_SEEDS: &[&str] = &[
+    "job\x00start\x00replace\x00a.service",
+    "job-wait\x00stop\x00isolate\x00a@b.target",
+    "kill\x00all\x0015\x00a.service",
+    "end\x00exit\x007",
+    "show\x00x.socket",
+    "cancel\x001\x002",
+    "set-environment\x00A=b",
+];
 
 /// What services say: never a panic, and only what is in bounds.
 pub fn service_words(data: &[u8]) {

@@ -65,7 +65,13 @@ const fn row(name: &'static str, args: &'static str, words: (usize, usize), run:
     Row { name, args, help, words, kind: Kind::Files(run), differs: "" }
 }
 
-const fn managed(name: &'static str, args: &'static str, words: (usize, usize), run: fn(&Options, &str, &[String]) -> Outcome, help: &'static str) -> Row {
+const fn managed(
+    name: &'static str,
+    args: &'static str,
+    words: (usize, usize),
+    run: fn(&Options, &str, &[String]) -> Outcome,
+    help: &'static str,
+) -> Row {
     Row { name, args, help, words, kind: Kind::Managed(run), differs: "" }
 }
 

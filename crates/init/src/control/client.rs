@@ -1,7 +1,7 @@
 //! The other end: asks, and reads what comes back.
 
-use std::os::unix::net::UnixStream;
 use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 
 use super::{Asked, FRAME_MAX, directories, frame, take_frame, words};
 

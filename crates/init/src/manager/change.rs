@@ -79,8 +79,7 @@ impl Manager {
         if !was || !(fell || new.is_down() || new == Active::Deactivating) {
             return;
         }
-        let bound: Vec<UnitName> =
-            self.graph.from(name, Relation::BindsTo).chain(self.graph.to(name, Relation::PropagatesStopTo)).cloned().collect();
+        let bound: Vec<UnitName> = self.graph.from(name, Relation::BindsTo).chain(self.graph.to(name, Relation::PropagatesStopTo)).cloned().collect();
         for other in bound {
             let up = self.units.get(&other).is_some_and(|live| !live.active().is_down());
             if up && let Err(fault) = self.enqueue(&other, JobType::Stop, JobMode::Replace) {
@@ -101,8 +100,12 @@ impl Manager {
     /// Services whose time has come: limits, watchdogs, starts that were put off.
     pub(super) fn elapse(&mut self) {
         let now = Instant::now();
-        let due: Vec<UnitName> =
-            self.units.values().filter(|live| live.service.as_ref().and_then(|s| s.due()).is_some_and(|at| at <= now)).map(|l| l.name().clone()).collect();
+        let due: Vec<UnitName> = self
+            .units
+            .values()
+            .filter(|live| live.service.as_ref().and_then(|s| s.due()).is_some_and(|at| at <= now))
+            .map(|l| l.name().clone())
+            .collect();
         for name in due {
             let between = self.units.get(&name).is_some_and(super::live::Live::is_between);
             if between {

@@ -80,8 +80,11 @@ fn holds(kind: &str, parameter: &str) -> Option<bool> {
         "FirstBoot" | "NeedsUpdate" => hostel_unit::boolean(parameter) == Ok(false) && kind == "FirstBoot",
         "ACPower" => hostel_unit::boolean(parameter) != Ok(false),
         "Security" => false,
-        "ControlGroupController" => Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
-            && std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").is_ok_and(|all| parameter.split(' ').all(|c| all.split_whitespace().any(|a| a == c))),
+        "ControlGroupController" => {
+            Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
+                && std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers")
+                    .is_ok_and(|all| parameter.split(' ').all(|c| all.split_whitespace().any(|a| a == c)))
+        }
         _ => return None,
     })
 }

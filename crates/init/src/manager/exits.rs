@@ -170,7 +170,8 @@ mod tests {
     /// The manual's table, cause by cause, in its order of columns.
     #[test]
     fn restart_table() {
-        let columns = [Restart::No, Restart::Always, Restart::OnSuccess, Restart::OnFailure, Restart::OnAbnormal, Restart::OnAbort, Restart::OnWatchdog];
+        let columns =
+            [Restart::No, Restart::Always, Restart::OnSuccess, Restart::OnFailure, Restart::OnAbnormal, Restart::OnAbort, Restart::OnWatchdog];
         #[rustfmt::skip]
         let rows = [
             (Outcome::Success,   [0, 1, 1, 0, 0, 0, 0]),

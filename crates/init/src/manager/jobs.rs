@@ -159,10 +159,15 @@ impl Manager {
                 let up = self.units.get(&unit).is_some_and(|live| live.active().is_up());
                 self.finish(id, if up { JobResult::Done } else { JobResult::Failed });
             }
-            JobType::Reload => match self.with(&unit, |service, world| if service.state == State::Running || service.state == State::Exited { service.reload(world) } else { false }) {
-                Some(true) => {}
-                _ => self.finish(id, JobResult::Failed),
-            },
+            JobType::Reload => {
+                match self.with(
+                    &unit,
+                    |service, world| if service.state == State::Running || service.state == State::Exited { service.reload(world) } else { false },
+                ) {
+                    Some(true) => {}
+                    _ => self.finish(id, JobResult::Failed),
+                }
+            }
             JobType::Nop | JobType::TryRestart | JobType::TryReload | JobType::ReloadOrStart => self.finish(id, JobResult::Done),
         }
     }

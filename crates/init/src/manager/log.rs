@@ -145,7 +145,8 @@ impl Log {
         }
         if self.dropped > 0 {
             let lost = std::mem::take(&mut self.dropped);
-            let _ = rustix::io::write(rustix::stdio::stdout(), format!("init: {lost} lines were dropped: the console or its disk was full\n").as_bytes());
+            let _ =
+                rustix::io::write(rustix::stdio::stdout(), format!("init: {lost} lines were dropped: the console or its disk was full\n").as_bytes());
         }
     }
 }

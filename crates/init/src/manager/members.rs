@@ -93,7 +93,10 @@ impl Members {
     pub fn has(&self, marks: &Marks, pid: i32) -> bool {
         match &self.slice {
             Some((_, path)) => group_of(pid).is_some_and(|group| {
-                group.strip_prefix(path.as_str()).and_then(|rest| rest.strip_prefix('/')).is_some_and(|rest| rest.split('/').next() == Some(&marks.unit))
+                group
+                    .strip_prefix(path.as_str())
+                    .and_then(|rest| rest.strip_prefix('/'))
+                    .is_some_and(|rest| rest.split('/').next() == Some(&marks.unit))
             }),
             None => by_marks(marks).contains(&pid),
         }

@@ -348,7 +348,9 @@ fn run_text(step: Step, run: &Run) -> String {
 
 fn service_record(service: &Service, out: &mut Record) {
     let config = &service.config;
-    let span = |limit: Option<std::time::Duration>| limit.map_or_else(|| "infinity".to_owned(), |d| hostel_unit::show_span(u64::try_from(d.as_micros()).unwrap_or(u64::MAX), 1));
+    let span = |limit: Option<std::time::Duration>| {
+        limit.map_or_else(|| "infinity".to_owned(), |d| hostel_unit::show_span(u64::try_from(d.as_micros()).unwrap_or(u64::MAX), 1))
+    };
     let main = service.main_run;
     let (code, status) = main.and_then(|run| run.ended).map_or((0, 0), |(_, end)| code(end));
     out.extend([

@@ -59,7 +59,9 @@ pub(super) fn environment(context: &Context, manager: &Environment, inherited: &
         out.assign(pair);
     }
     for (path, optional) in &context.files {
-        match std::fs::metadata(path).and_then(|m| if m.is_file() && m.len() <= 1 << 20 { std::fs::read(path) } else { Err(std::io::ErrorKind::InvalidInput.into()) }) {
+        match std::fs::metadata(path)
+            .and_then(|m| if m.is_file() && m.len() <= 1 << 20 { std::fs::read(path) } else { Err(std::io::ErrorKind::InvalidInput.into()) })
+        {
             Ok(bytes) => variables::read_file(&String::from_utf8_lossy(&bytes)).iter().for_each(|(name, value)| out.set(name, value)),
             Err(_) if *optional => {}
             Err(e) => return Err(format!("load environment files: {path}: {e}")),
@@ -75,7 +77,8 @@ pub(super) fn spawn(plan: &Plan<'_>) -> Result<Made, String> {
         environment.unset(name);
     }
     let argv = if plan.command.literal { plan.command.argv.clone() } else { variables::expand(&plan.command.argv, &environment).0 };
-    let report = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK).map_err(|e| format!("make a pipe: {e}"))?;
+    let report =
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK).map_err(|e| format!("make a pipe: {e}"))?;
     let args = clone::CloneArgs { flags: clone::CLEAR_SIGHAND, cgroup: plan.group, ..clone::CloneArgs::default() };
     match clone::clone3(&args).map_err(|e| format!("make a process: {e}"))? {
         clone::Fork::Parent { pid, pidfd } => Ok(Made { pid, pidfd, report: report.0 }),

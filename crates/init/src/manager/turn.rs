@@ -133,7 +133,11 @@ impl Manager {
             self.shared.poller.forget(Token::Report(pid), &report);
             let why = reason(&report);
             if why.is_none() {
-                self.with(&unit, |service, world| if service.main == Some(pid) { service.executed(world) });
+                self.with(&unit, |service, world| {
+                    if service.main == Some(pid) {
+                        service.executed(world)
+                    }
+                });
             }
             self.complain(&unit, why);
         }
@@ -180,7 +184,6 @@ impl Manager {
     pub fn watch(&mut self, token: Token, fd: &impl AsFd) -> std::io::Result<()> {
         Ok(self.shared.poller.want(token, fd, Interest::READ)?)
     }
-
 }
 
 /// What a report says; nothing when the program was executed.

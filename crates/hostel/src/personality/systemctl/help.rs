@@ -7,7 +7,9 @@ use super::{GROUPS, Kind};
 
 /// `systemctl --help`.
 pub fn text() -> String {
-    let mut out = String::from("systemctl [OPTIONS...] COMMAND ...\n\nUnit files of a tree at rest (--root=), and units of the manager that runs here (hostel init).\n");
+    let mut out = String::from(
+        "systemctl [OPTIONS...] COMMAND ...\n\nUnit files of a tree at rest (--root=), and units of the manager that runs here (hostel init).\n",
+    );
     for (title, rows) in GROUPS {
         if rows.iter().all(|row| matches!(row.kind, Kind::Live)) {
             let names: Vec<&str> = rows.iter().map(|row| row.name).collect();
@@ -33,7 +35,9 @@ pub fn text() -> String {
 fn keys(out: &mut String) {
     use hostel_init::keys::{Use, known, usage};
     for section in ["Unit", "Service"] {
-        let of = |wanted: Use| known(section).filter(|(key, _)| usage(section, key) == Some(wanted)).map(|(key, _)| format!("`{key}`")).collect::<Vec<_>>();
+        let of = |wanted: Use| {
+            known(section).filter(|(key, _)| usage(section, key) == Some(wanted)).map(|(key, _)| format!("`{key}`")).collect::<Vec<_>>()
+        };
         let _ = writeln!(out, "\n**[{section}], acted upon by `hostel init`:** {}.", of(Use::Counts).join(" "));
         let _ = writeln!(
             out,

@@ -194,7 +194,13 @@ pub(super) fn why(_: &Options, verb: &str, words: &[String]) -> Outcome {
         let mut say = |what: &str| {
             let _ = writeln!(text, "  {}", output::clean(what));
         };
-        for (key, what) in [("LoadError", "it cannot be used: "), ("PassedOver", "it is not run: "), ("Complaint", "it said: "), ("ConditionFailed", "its condition does not hold: "), ("Waits", "")] {
+        for (key, what) in [
+            ("LoadError", "it cannot be used: "),
+            ("PassedOver", "it is not run: "),
+            ("Complaint", "it said: "),
+            ("ConditionFailed", "its condition does not hold: "),
+            ("Waits", ""),
+        ] {
             if !get(key).is_empty() {
                 say(&format!("{what}{}", get(key)));
             }

@@ -36,7 +36,8 @@ fn is_wanted(options: &Options, patterns: &[String], record: &Record) -> bool {
 
 fn table(options: &Options, found: &[Record]) -> String {
     const HEAD: [&str; 5] = ["UNIT", "LOAD", "ACTIVE", "SUB", "DESCRIPTION"];
-    let row = |record: &Record| ["Id", "LoadState", "ActiveState", "SubState", "Description"].map(|key| field(record, key).unwrap_or_default().to_owned());
+    let row =
+        |record: &Record| ["Id", "LoadState", "ActiveState", "SubState", "Description"].map(|key| field(record, key).unwrap_or_default().to_owned());
     let rows: Vec<[String; 5]> = found.iter().map(row).collect();
     let head = HEAD.map(str::to_owned);
     let all = || options.legend.then_some(&head).into_iter().chain(&rows);

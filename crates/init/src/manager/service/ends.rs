@@ -177,9 +177,7 @@ impl Service {
         match self.state {
             State::Start => self.look(hands),
             State::Running if self.main.is_none() => self.enter_running(Outcome::Success, hands),
-            State::StopWatchdog | State::StopSigterm | State::StopSigkill | State::FinalSigterm | State::FinalSigkill
-                if self.own().is_empty() =>
-            {
+            State::StopWatchdog | State::StopSigterm | State::StopSigkill | State::FinalSigterm | State::FinalSigkill if self.own().is_empty() => {
                 self.go_on_if_empty(hands);
             }
             _ => {}

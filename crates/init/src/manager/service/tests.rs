@@ -102,7 +102,8 @@ fn play(text: &str, events: &str) -> String {
 #[test]
 fn lives() {
     const SIMPLE: &str = "ExecStart=/m";
-    const ALL: &str = "ExecCondition=/c\nExecStartPre=/p1\nExecStartPre=-/p2\nExecStart=/m\nExecStartPost=/q\nExecReload=/r\nExecStop=/s\nExecStopPost=/t";
+    const ALL: &str =
+        "ExecCondition=/c\nExecStartPre=/p1\nExecStartPre=-/p2\nExecStart=/m\nExecStartPost=/q\nExecReload=/r\nExecStop=/s\nExecStopPost=/t";
     #[rustfmt::skip]
     let table = [
         (SIMPLE, "start", "m=11 -> running"),
