@@ -1,11 +1,11 @@
-//! Manual pages: hostel(1), one for each verb, and one for each personality, in man(7).
+//! Manual pages: hostel(1), one for each verb, and those of personalities, in man(7).
 
 use hostel_nspawn::VARIABLES;
 use hostel_nspawn::options::{Compat, GROUPS, OptionRow, Status};
 
 use super::{Opt, Value, machinectl_options, native_options, nspawn_option, parse_typed, takes_machine_options};
 use crate::cli::{VERBS, Verb};
-use crate::personality::{PERSONALITIES, machinectl};
+use crate::personality::{PERSONALITIES, machinectl, nspawn_enter, nspawn_stop};
 
 /// One page.
 #[derive(Debug)]
@@ -28,8 +28,14 @@ pub fn pages() -> Vec<Page> {
     out.extend(
         PERSONALITIES.iter().filter(|p| p.name == "machinectl").map(|p| Page { file: "hostel-machinectl.1".into(), text: machinectl_page(p.about) }),
     );
+    out.push(tool_page("nspawn-enter", nspawn_enter::HELP, ENTER_STATUS));
+    out.push(tool_page("nspawn-stop", nspawn_stop::HELP, STOP_STATUS));
     out
 }
+
+const ENTER_STATUS: &str = "That of the shell; 1 when the machine could not be entered, 2 when the command line is wrong.";
+const STOP_STATUS: &str = "0 when the machine has ended; 1 when it could not be asked to, 2 when the command line is wrong, 5 when it still runs \
+     after the time given.";
 
 /// A page on its way.
 struct Roff(String);
@@ -170,7 +176,13 @@ fn main_page(verbs: &[&Verb]) -> String {
             page.bold_item(label, text);
         }
     }
-    page.see_also(&verbs.iter().map(|v| format!("hostel-{}", v.name)).chain(["systemd-nspawn".into()]).collect::<Vec<_>>());
+    page.see_also(
+        &verbs
+            .iter()
+            .map(|v| format!("hostel-{}", v.name))
+            .chain(["nspawn-enter", "nspawn-stop", "systemd-nspawn"].map(String::from))
+            .collect::<Vec<_>>(),
+    );
     page.0
 }
 
@@ -245,6 +257,28 @@ fn machinectl_page(about: &str) -> String {
     page.text("0 or 1; of shell and login, that of the command.");
     page.see_also(&["hostel".into(), "machinectl".into()]);
     page.0
+}
+
+/// Of a tool whose help says all: `usage: NAME ARGS`, what it does, lines of options.
+fn tool_page(name: &str, help: &str, status: &str) -> Page {
+    let mut parts = help.split("\n\n");
+    let usage = parts.next().unwrap_or_default();
+    let about = parts.next().unwrap_or_default();
+    let mut page = Roff::new(name, about.split(['.', ',']).next().unwrap_or_default().to_lowercase().trim());
+    page.section("SYNOPSIS");
+    page.synopsis(name, usage.split_once(name).map_or("", |(_, args)| args.trim()));
+    page.section("DESCRIPTION");
+    page.text(about);
+    page.section("OPTIONS");
+    for line in parts.flat_map(str::lines).map(str::trim) {
+        let Some((typed, text)) = line.split_once("  ") else { continue };
+        let option = parse_typed(typed, text.trim());
+        page.option(&option, &option.help);
+    }
+    page.section("EXIT STATUS");
+    page.text(status);
+    page.see_also(&["hostel".into(), "hostel-link".into()]);
+    Page { file: format!("{name}.1"), text: page.0 }
 }
 
 fn description(row: &OptionRow) -> String {

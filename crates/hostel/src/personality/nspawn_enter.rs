@@ -7,7 +7,7 @@ use crate::cli::exec::{self, Order};
 use crate::cli::{Failure, look};
 use crate::output;
 
-const HELP: &str = "usage: nspawn-enter [-h] [-n] [-p] NAME\n\nEnter the namespaces of a running machine with its root's shell.\n\n\
+pub(crate) const HELP: &str = "usage: nspawn-enter [-h] [-n] [-p] NAME\n\nEnter the namespaces of a running machine with its root's shell.\n\n\
     \x20 -h, --help        show this help\n\x20 -n, --no-network  keep the host's network\n\x20 -p, --no-pid      keep the host's processes\n";
 
 /// Exit status for a wrong command line.

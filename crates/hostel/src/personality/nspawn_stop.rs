@@ -15,7 +15,7 @@ use super::nspawn_enter::{failed, unique, usage};
 use crate::cli::{Failure, look, reboot, start};
 use crate::{foreign, machine, output};
 
-const HELP: &str = "usage: nspawn-stop [-h] [-v] [-t TIMEOUT] [--compat-exit] NAME\n\nEnd a machine and wait until it has ended. It is never killed.\n\n\
+pub(crate) const HELP: &str = "usage: nspawn-stop [-h] [-v] [-t TIMEOUT] [--compat-exit] NAME\n\nEnd a machine and wait until it has ended. It is never killed.\n\n\
     \x20 -h, --help             show this help\n\x20 -v, --verbose          say how long it took\n\
     \x20 -t, --timeout TIMEOUT  how many seconds to wait (60)\n\
     \x20 --compat-exit          exit status 0, not 5, when it still runs then\n";
