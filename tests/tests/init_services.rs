@@ -199,7 +199,7 @@ fn dependencies_failures_and_bonds() {
         &format!(
             "{WAIT}systemctl start needs; echo needs rc=$?; systemctl is-active needs; wait_for 'test -e /alarm'; ls /alarm\n\
              systemctl start wants; echo wants rc=$?; systemctl is-active wants\n\
-             systemctl start bound part; systemctl kill -s KILL base; wait_for '! systemctl is-active -q bound'; systemctl show -p ActiveState --value bound part\n\
+             systemctl start bound part; systemctl kill -s KILL base; wait_for 'systemctl show -p ActiveState bound | grep -q =inactive'; systemctl show -p ActiveState --value bound part\n\
              systemctl start bound part; p=$(systemctl show -p MainPID --value part); systemctl restart base; systemctl is-active bound part; [ $p != $(systemctl show -p MainPID --value part) ] && echo part anew\n\
              systemctl start rival; systemctl is-active rival base bound\n\
              systemctl start skip; echo skip rc=$?; systemctl is-active skip; systemctl start assert; echo assert rc=$?\n\
@@ -355,6 +355,26 @@ fn files_that_change() {
     ] {
         assert!(text.contains(expected), "{expected:?} in\n{text}");
     }
+}
+
+/// Between events the init does nothing; a flood of output is served, cut off at a bound, and nobody waits for it.
+#[test]
+fn idle_and_flooded() {
+    let Some(bed) = Bed::start() else { return };
+    let text = result(
+        &bed,
+        &[
+            ("flood.service", "[Service]\nExecStart=/usr/bin/yes a line that is written without end\n"),
+            ("s.service", "[Service]\nExecStart=/bin/sleep 1000\n"),
+        ],
+        "systemctl start s; sleep 0.3; a=$(grep voluntary_ctxt /proc/1/status | head -1); sleep 1.2; b=$(grep voluntary_ctxt /proc/1/status | head -1); [ \"$a\" = \"$b\" ] && echo idle\n\
+         systemctl start flood; sleep 0.5; cut -d' ' -f1 /proc/uptime; systemctl is-active flood s; cut -d' ' -f1 /proc/uptime; systemctl stop flood; systemctl is-active flood\n\
+         du -k /run/log/hostel/flood* | cut -f1 | while read n; do [ $n -le 300 ] && echo small; done; systemctl status flood | tail -1",
+    );
+    assert!(text.contains("idle\n") && text.contains("active\nactive\n") && text.contains("inactive\nsmall\nsmall\n"), "{text}");
+    let times: Vec<f64> = text.lines().filter_map(|line| line.parse().ok()).collect();
+    assert!(times[1] - times[0] < 1.0, "{text}");
+    assert!(text.trim_end().ends_with("a line that is written without end"), "{text}");
 }
 
 #[test]

@@ -172,7 +172,8 @@ mod tests {
             let asked = Asked { wait: matches!(request, Request::Job(..)), request };
             assert_eq!(parse(words(&asked).join("\0").as_bytes()), Ok(asked));
         }
-        for bad in ["", "x", "job", "job\0start", "job\0start\0replace\0no name", "kill\0all\0TERMINATE", "end\0exit\x00256", "end\0exit\0-1", "\u{0}"]
+        for bad in
+            ["", "x", "job", "job\0start", "job\0start\0replace\0no name", "kill\0all\0TERMINATE", "end\0exit\x00256", "end\0exit\0-1", "\u{0}"]
         {
             assert!(parse(bad.as_bytes()).is_err(), "{bad:?}");
         }

@@ -103,7 +103,7 @@ pub fn run(wanted: &Wanted) -> Result<u8, String> {
     let search = SearchPath::new(root, Scope::System, inherited.get("SYSTEMD_UNIT_PATH"), true);
     let mut manager = Manager::new(root, search, Members::find(), inherited)?;
     let mut init = Init { server: None, signals, notify: None, named: Vec::new(), failed: 0, announced: false, now: None };
-    init.open(&mut manager);
+    init.open(is_first, &mut manager);
     init.begin(wanted, &mut manager)?;
     init.serve(&mut manager).map_err(|e| format!("wait for events: {e}"))?;
     let end = manager.end().unwrap_or(End::PowerOff);
@@ -134,7 +134,7 @@ struct Init {
 
 impl Init {
     /// Makes the sockets, where they can be made.
-    fn open(&mut self, manager: &mut Manager) {
+    fn open(&mut self, is_first: bool, manager: &mut Manager) {
         if let Err(e) = manager.watch(Token::Signals, &self.signals) {
             manager.tell(&format!("watch signals: {e}"));
         }
@@ -145,7 +145,7 @@ impl Init {
             Ok(server) => self.server = Some(server),
             Err(e) => manager.tell(&format!("listen at {directory}/control: {e}")),
         }
-        let path = place::notify_path(&directory);
+        let path = place::notify_path(&directory, is_first);
         let _ = std::fs::remove_file(&path);
         match hostel_ipc::notify::bind(std::path::Path::new(&path)) {
             Ok(socket) => {

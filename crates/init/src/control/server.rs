@@ -56,7 +56,10 @@ impl Server {
 
     /// Takes in who has connected.
     pub fn accept(&mut self, manager: &mut Manager) {
-        while self.clients.len() < CLIENTS_MAX {
+        loop {
+            if self.clients.len() >= CLIENTS_MAX && !self.drop_a_stranger(manager) {
+                break;
+            }
             let socket = match accept_with(&self.socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
                 Ok(socket) => socket,
                 Err(Errno::INTR) => continue,
@@ -73,6 +76,13 @@ impl Server {
         }
         self.is_full = true;
         let _ = manager.poller().want(Token::Control, &self.socket, Interest::NONE);
+    }
+
+    /// Room for one more: of those who may only look, the first goes, lest they keep everybody else out.
+    fn drop_a_stranger(&mut self, manager: &mut Manager) -> bool {
+        let Some(id) = self.clients.iter().find(|(_, client)| !client.may_change).map(|(id, _)| *id) else { return false };
+        self.keep_or_drop(id, false, manager);
+        true
     }
 
     /// Something came from a client, or can be written to it.

@@ -22,7 +22,10 @@ pub(super) fn prepare(is_first: bool) {
             let _ = mount(c"tmpfs", c"/run", c"tmpfs", usual, Some(c"mode=755"));
         }
     }
-    let _ = std::fs::create_dir_all("/run/systemd/system");
+    // below another init this would say of it what is not so
+    if is_first {
+        let _ = std::fs::create_dir_all("/run/systemd/system");
+    }
 }
 
 /// A directory for the sockets: the first that can be written.
@@ -36,8 +39,12 @@ pub(super) fn directory() -> Option<String> {
     })
 }
 
-/// Where services write: where systemd has it, or beside the control socket.
-pub(super) fn notify_path(directory: &str) -> String {
+/// Where services write: where systemd has it, or beside the control socket. Below another init the first may be that one's own.
+pub(super) fn notify_path(directory: &str, is_first: bool) -> String {
     let usual = "/run/systemd";
-    if rustix::fs::access(usual, rustix::fs::Access::WRITE_OK).is_ok() { format!("{usual}/notify") } else { format!("{directory}/notify") }
+    if is_first && rustix::fs::access(usual, rustix::fs::Access::WRITE_OK).is_ok() {
+        format!("{usual}/notify")
+    } else {
+        format!("{directory}/notify")
+    }
 }
