@@ -72,6 +72,8 @@ fn named_units_end_the_machine_with_their_status() {
     let tree = plant(&bed, &units, "");
     boot(&bed, &tree, &["five"]).run().exits(5).prints_with("from five");
     boot(&bed, &tree, &["well.service"]).run().exits(0);
+    // below another init, too
+    bed.nspawn(&tree, ["--console=pipe", "--as-pid2"]).args(bound(&bed)).args(["/usr/sbin/init", "five"]).run().exits(5).prints_with("from five");
     // of several the first that failed
     boot(&bed, &tree, &["well", "five"]).run().exits(5);
     boot(&bed, &tree, &["needs"]).run().exits(1);

@@ -101,7 +101,9 @@ pub fn run(wanted: &Wanted) -> Result<u8, String> {
     }
     let root: &'static Root = Box::leak(Box::new(Root::host().map_err(|e| e.to_string())?));
     let search = SearchPath::new(root, Scope::System, inherited.get("SYSTEMD_UNIT_PATH"), true);
-    let mut manager = Manager::new(root, search, Members::find(), inherited)?;
+    // below another init our own group is that one's to divide
+    let members = if is_first { Members::find() } else { Members::without_groups() };
+    let mut manager = Manager::new(root, search, members, inherited)?;
     let mut init = Init { server: None, signals, notify: None, named: Vec::new(), failed: 0, announced: false, now: None };
     init.open(is_first, &mut manager);
     init.begin(wanted, &mut manager)?;

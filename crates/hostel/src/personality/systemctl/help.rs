@@ -33,11 +33,13 @@ pub fn text() -> String {
 
 /// Which keys of services the manager acts upon, and which only get a note.
 fn keys(out: &mut String) {
-    use hostel_init::keys::{Use, known, usage};
+    use hostel_init::keys::{Use, known, usage, usual};
     for section in ["Unit", "Service"] {
-        let of = |wanted: Use| {
-            known(section).filter(|(key, _)| usage(section, key) == Some(wanted)).map(|(key, _)| format!("`{key}`")).collect::<Vec<_>>()
+        let is = |key: &str| {
+            let (section, key) = usual(section, key);
+            usage(section, key)
         };
+        let of = |wanted: Use| known(section).filter(|(key, _)| is(key) == Some(wanted)).map(|(key, _)| format!("`{key}`")).collect::<Vec<_>>();
         let _ = writeln!(out, "\n**[{section}], acted upon by `hostel init`:** {}.", of(Use::Counts).join(" "));
         let _ = writeln!(
             out,
