@@ -13,7 +13,7 @@ use hostel_engine::registry::Origin;
 use hostel_nspawn::options::{self, OptionId, Takes};
 use hostel_nspawn::settings::{Lookup, Mode};
 use hostel_nspawn::{Action, Doc, Environment};
-use hostel_spec::{Ephemeral, MachineName, MachineSpec, Network, NetworkMode, TreeSource, Volatile};
+use hostel_spec::{Ephemeral, MachineName, MachineSpec, Network, NetworkMode, TreeSource, UserNamespace, Volatile};
 
 use crate::cli::{self, Failure};
 use crate::{hint, output, settings};
@@ -35,13 +35,14 @@ const fn row(short: Option<u8>, long: &'static str, value: Option<&'static str>,
 }
 
 /// Options of our own, besides those of `systemd-nspawn` (see `hostel nspawn --help`).
-pub const ROWS: [NativeRow; 9] = [
+pub const ROWS: [NativeRow; 10] = [
     row(None, "tree", Some("DIR|IMAGE"), "this tree instead of the host's /; `run` leaves its files as they are"),
     row(None, "keep", Some("NAME"), "keep what changes, and the machine, under this name"),
     row(None, "name", Some("NAME"), "the machine's name"),
     row(Some(b'd'), "detach", None, "in the background: console to a log, see `hostel console` and `hostel logs`"),
     row(None, "wait", None, "with -d: return when it says READY=1 (systemd does when it has booted), after 90 s at most"),
     row(None, "net", Some("host|private|veth|zone:NAME|bridge:IF"), "network: the host's, loopback only, a cable with an address, a zone, a bridge"),
+    row(None, "init", Some("hostel"), "`boot`: hostel runs the tree's unit files itself, nothing is installed in the tree (see `hostel init`)"),
     row(None, "nest", Some("N"), "how many user namespaces may be made inside (default 0)"),
     row(None, "privileged-users", Some("host"), "no user namespace: root inside is root on the host"),
     row(None, "json", None, "for `spec` and `plan`: print JSON"),
@@ -89,6 +90,8 @@ pub(crate) struct Own {
     pub(crate) net: Option<Network>,
     pub(crate) nest: Option<u32>,
     pub(crate) host_users: bool,
+    /// `--init=hostel`
+    pub(crate) own_init: bool,
     pub(crate) target: Option<String>,
     pub(crate) directory: bool,
     /// Ports were forwarded and no network option of systemd-nspawn's was given.
@@ -131,6 +134,9 @@ pub fn parse(kind: Kind, args: &[OsString]) -> Result<Parsed, Failure> {
             origin: hostel_nspawn::Origin::Argv(0),
         }));
     }
+    if own.own_init {
+        bring_init(kind, &own, &mut doc)?;
+    }
     own_network(&own, &mut doc);
     let (mut doc, mut warnings) = merge_settings(kind, &own, doc, &env)?;
     if given(&doc, &[OptionId::Port]) && !given(&doc, &defaults::LINKS) {
@@ -151,6 +157,12 @@ pub fn parse(kind: Kind, args: &[OsString]) -> Result<Parsed, Failure> {
     }
     contradictions::users(&own, &doc, &spec)?;
     warnings.extend(defaults::apply(kind, &own, &doc, &mut spec)?);
+    if own.own_init {
+        if spec.namespaces.user == UserNamespace::Host {
+            return Err(usage("combine --init=hostel and a machine without a user namespace: its root could write to hostel's own program"));
+        }
+        spec.process.init = Some(OWN_INIT.into());
+    }
     if kind == Kind::Run && spec.process.argv.is_empty() && spec.payload == hostel_spec::Payload::Command && own.detach {
         return Err(usage("run: a machine in the background needs a command"));
     }
@@ -159,6 +171,28 @@ pub fn parse(kind: Kind, args: &[OsString]) -> Result<Parsed, Failure> {
     }
     let settings = doc.settings();
     Ok(Parsed::Machine(Box::new(Request { kind, spec, detach: own.detach, wait: own.wait, json: own.json, keep: own.keep, warnings, settings })))
+}
+
+/// Where our own program is in a machine whose init it is.
+const OWN_INIT: &str = "/run/hostel-init/hostel";
+
+/// Our own program appears in the machine, read-only.
+fn bring_init(kind: Kind, own: &Own, doc: &mut Doc) -> Result<(), Failure> {
+    if kind != Kind::Boot {
+        return Err(usage("--init= is for `hostel boot`"));
+    }
+    if own.host_users {
+        return Err(usage("combine --init=hostel and --privileged-users=host: the machine's root could write to hostel's own program"));
+    }
+    let program = std::env::current_exe().map_err(|e| usage(format!("find hostel's own program: {e}")))?;
+    let program = program.to_str().filter(|path| !path.ends_with(" (deleted)")).ok_or_else(|| usage("find hostel's own program: it was deleted"))?;
+    let value = format!("{}:{OWN_INIT}", program.replace('\\', "\\\\").replace(':', "\\:"));
+    doc.entries.extend(options::by_id(OptionId::BindRo).map(|row| hostel_nspawn::Entry {
+        row,
+        value: Some(value),
+        origin: hostel_nspawn::Origin::Argv(0),
+    }));
+    Ok(())
 }
 
 /// An option without a value, as if it had been typed.
@@ -272,6 +306,10 @@ impl Own {
             "json" => self.json = true,
             "net" => self.net = Some(defaults::network_of(&text).map_err(|why| usage(format!("parse --net={text}: {why}")))?),
             "nest" => self.nest = Some(text.parse().map_err(|_| usage(format!("parse --nest={text}: it takes a number, 0 to 4294967295")))?),
+            "init" if text != "hostel" => {
+                return Err(usage(format!("parse --init={text}: it takes `hostel`; without it the tree's own init is booted")));
+            }
+            "init" => self.own_init = true,
             "privileged-users" if text != "host" => return Err(usage(format!("parse --privileged-users={text}: it takes `host`"))),
             "privileged-users" => self.host_users = true,
             _ => {}

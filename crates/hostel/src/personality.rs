@@ -1,5 +1,6 @@
 //! argv[0] decides who we are: hostel, or a tool that hostel stands in for.
 
+pub mod init;
 pub mod machinectl;
 pub mod nspawn;
 pub mod nspawn_enter;
@@ -24,12 +25,13 @@ pub struct Personality {
 }
 
 /// Every personality but hostel itself. `hostel link DIR` makes a link for each.
-pub const PERSONALITIES: [Personality; 5] = [
+pub const PERSONALITIES: [Personality; 6] = [
     Personality { name: "systemd-nspawn", word: Some("nspawn"), about: "run an OS tree in namespaces, as systemd-nspawn(1)", run: nspawn::run },
     Personality { name: "machinectl", word: Some("machinectl"), about: "machines, as machinectl(1)", run: machinectl::run },
     Personality { name: "nspawn-enter", word: Some("nspawn-enter"), about: "enter a machine, as nspawn-tools", run: nspawn_enter::run },
     Personality { name: "nspawn-stop", word: Some("nspawn-stop"), about: "end a machine, as nspawn-tools", run: nspawn_stop::run },
-    Personality { name: "systemctl", word: Some("ctl"), about: "unit files of a tree, as systemctl(1) with --root=", run: systemctl::run },
+    Personality { name: "systemctl", word: Some("ctl"), about: "units and unit files, as systemctl(1)", run: systemctl::run },
+    Personality { name: "init", word: Some("init"), about: "run unit files without systemd, as PID 1 or not", run: init::run },
 ];
 
 /// What `--version` says: scripts read the number of systemd's, whose words we take, out of the first line.

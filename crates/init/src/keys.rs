@@ -84,9 +84,9 @@ pub fn known(section: &str) -> impl Iterator<Item = (&'static str, Shape)> {
 /// What becomes of a key here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Use {
-    /// Dependencies, installation, listing: it counts already.
+    /// It is acted upon: dependencies, installation, listing, or by the manager that runs.
     Counts,
-    /// Its value is checked and kept; acting on it needs a manager that runs, which is not implemented yet.
+    /// Its value is checked and kept; the manager does not act upon it yet, and says so of every unit that has it.
     Kept,
     /// systemd has taken it out, and says so; why it does nothing.
     Obsolete(&'static str),
@@ -110,13 +110,32 @@ const OBSOLETE: [(&str, &str); 14] = [
     ("Capabilities", "AmbientCapabilities= and CapabilityBoundingSet= are its successors"),
 ];
 
+/// Keys of [Unit] and [Service] that the manager acts upon, besides dependencies and conditions.
+#[rustfmt::skip]
+const MANAGED: [(&str, &str); 2] = [
+    ("Unit", "StartLimitBurst StartLimitIntervalSec OnFailureJobMode OnSuccessJobMode SourcePath"),
+    ("Service", "ExecCondition ExecStartPre ExecStart ExecStartPost ExecReload ExecStop ExecStopPost RemainAfterExit GuessMainPID \
+        NotifyAccess Restart RestartSec ReloadSignal TimeoutSec TimeoutStartSec TimeoutStopSec RuntimeMaxSec WatchdogSec PIDFile \
+        SuccessExitStatus RestartPreventExitStatus RestartForceExitStatus KillMode KillSignal SendSIGKILL SendSIGHUP FinalKillSignal \
+        WatchdogSignal User Group SupplementaryGroups WorkingDirectory UMask Nice OOMScoreAdjust CPUAffinity NoNewPrivileges \
+        CapabilityBoundingSet AmbientCapabilities IgnoreSIGPIPE StandardInput StandardOutput StandardError TTYPath SyslogIdentifier \
+        RuntimeDirectory StateDirectory CacheDirectory LogsDirectory ConfigurationDirectory RuntimeDirectoryMode StateDirectoryMode \
+        CacheDirectoryMode LogsDirectoryMode ConfigurationDirectoryMode RuntimeDirectoryPreserve Environment EnvironmentFile \
+        PassEnvironment UnsetEnvironment LimitCPU LimitFSIZE LimitDATA LimitSTACK LimitCORE LimitRSS LimitNOFILE LimitAS LimitNPROC \
+        LimitMEMLOCK LimitLOCKS LimitSIGPENDING LimitMSGQUEUE LimitNICE LimitRTPRIO LimitRTTIME"),
+];
+
+fn is_managed(section: &str, key: &str) -> bool {
+    MANAGED.iter().any(|(of, keys)| *of == section && keys.split_ascii_whitespace().any(|known| known == key))
+}
+
 /// What becomes of a known or obsolete key.
 pub fn usage(section: &str, key: &str) -> Option<Use> {
     if let Some(shape) = shape(section, key) {
         let counts = match section {
             "Install" => true,
             "Unit" => {
-                matches!(shape, Shape::Units)
+                matches!(shape, Shape::Units | Shape::Condition) && key != "JoinsNamespaceOf"
                     || [
                         "Description",
                         "Documentation",
@@ -134,7 +153,7 @@ pub fn usage(section: &str, key: &str) -> Option<Use> {
             "Timer" | "Path" => key == "Unit" || key == "OnCalendar",
             _ => false,
         };
-        return Some(if counts || key == "Slice" { Use::Counts } else { Use::Kept });
+        return Some(if counts || key == "Slice" || is_managed(section, key) { Use::Counts } else { Use::Kept });
     }
     OBSOLETE.iter().find(|(old, _)| *old == key).map(|(_, why)| Use::Obsolete(why))
 }
@@ -340,6 +359,13 @@ mod tests {
             }
             assert!(seen.len() > 3, "{section}");
         }
+        for (section, keys) in MANAGED {
+            for key in keys.split_ascii_whitespace() {
+                assert!(shape(section, key).is_some(), "{section} {key}");
+                assert_eq!(usage(section, key), Some(Use::Counts));
+            }
+        }
+        assert_eq!(usage("Service", "ProtectSystem"), Some(Use::Kept));
         assert_eq!(shape("Service", "ExecStart"), Some(Shape::Command));
         assert_eq!(shape("Timer", "OnCalendar"), Some(Shape::Calendar));
         assert_eq!(shape("Service", "OnCalendar"), None);

@@ -9,10 +9,13 @@
 
 pub mod catalogue;
 pub mod command;
+pub mod control;
 pub mod depend;
 pub mod install;
 pub mod keys;
 pub mod load;
+pub mod manager;
+pub mod pid1;
 pub mod preset;
 pub mod root;
 pub mod search;

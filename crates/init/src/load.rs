@@ -8,6 +8,7 @@ mod tests;
 use hostel_unit::file::File;
 use hostel_unit::{Kind, UnitName};
 
+pub(crate) use check::service_type;
 pub use settings::{Origin, Setting, Settings};
 
 use crate::catalogue::{Catalogue, Found};
@@ -180,6 +181,22 @@ pub fn load(catalogue: &Catalogue<'_>, asked: &UnitName) -> Unit {
             unit.state = LoadState::BadSetting(why);
         }
     }
+    unit
+}
+
+/// A unit whose file this program has: drop-ins and links of the tree count as for any other.
+pub(crate) fn load_text(catalogue: &Catalogue<'_>, name: &UnitName, text: &str) -> Unit {
+    let mut unit = Unit::new(name.clone(), LoadState::Loaded);
+    let own = "built-in";
+    take_file(&mut unit, catalogue, own, text.as_bytes(), true);
+    let names = [name.clone()];
+    for path in catalogue.dropins(&names) {
+        if let Ok(bytes) = catalogue.root.read(&path) {
+            take_file(&mut unit, catalogue, &path, &bytes, false);
+            unit.dropins.push(path);
+        }
+    }
+    ties(&mut unit, catalogue, &names);
     unit
 }
 

@@ -8,6 +8,7 @@ mod exact;
 use std::ffi::{CString, c_char};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use hostel_spec::{CapSet, OsText, ProcessSpec, RlimitName, UserSelector};
@@ -61,6 +62,21 @@ pub struct Process<'a> {
     pub die_with_parent: bool,
     /// No program is run that one of /proc's magic links leads to: it could be ours, and the machine may write to our file.
     pub no_magic_links: bool,
+    /// It is a service's, of a manager that runs in the same root.
+    pub service: Option<Service<'a>>,
+}
+
+/// What only processes of services have.
+#[derive(Debug, Clone, Copy)]
+pub struct Service<'a> {
+    /// The user, looked up already, with whatever groups; the spec's is passed over.
+    pub user: &'a userdb::User,
+    /// `HOME`, `USER`, `LOGNAME` and `SHELL` are set.
+    pub login: bool,
+    /// argv[0], when it is not the program's path.
+    pub name: Option<&'a OsText>,
+    /// Broken pipes are errors of write(2), no deadly signals.
+    pub ignore_pipe: bool,
 }
 
 /// Why a process could not be made.
@@ -113,12 +129,14 @@ pub fn confine(process: &Process<'_>) -> Result<Ready, Failure> {
     if let Some(given) = &spec.exact {
         return exact::confine(process, given);
     }
-    let user = find_user(spec)?;
+    let user = find_user(process)?;
     session(process)?;
     // Closed, not only marked: a path of the machine is walked from here on (directory, program), and it may be a link to /proc/self/fd/N.
     clone::close_from_but(3 + process.keep, process.until_exec).map_err(|e| Failure::new("close", "descriptors", e))?;
     limits(process)?;
-    proc::set_ids(0, 0, &[]).or_else(already_root).map_err(|e| Failure::new("become", "root", e))?;
+    if process.service.is_none() {
+        proc::set_ids(0, 0, &[]).or_else(already_root).map_err(|e| Failure::new("become", "root", e))?;
+    }
     if let Some(filter) = process.filter {
         seccomp::load(filter).map_err(|e| Failure::new("load", "system call filter", e))?;
     }
@@ -144,8 +162,11 @@ fn already_root(error: io::Error) -> io::Result<()> {
     Err(error)
 }
 
-fn find_user(spec: &ProcessSpec) -> Result<userdb::User, Failure> {
-    match &spec.user {
+fn find_user(process: &Process<'_>) -> Result<userdb::User, Failure> {
+    if let Some(service) = process.service {
+        return Ok(service.user.clone());
+    }
+    match &process.spec.user {
         None | Some(UserSelector::Id(0)) => Ok(userdb::User::root()),
         Some(selector) => {
             let root = rustix::fs::open(
@@ -174,7 +195,11 @@ fn session(process: &Process<'_>) -> Result<(), Failure> {
             proc::place_stream(stdio, number).map_err(|e| Failure::new("place", "standard streams", e))?;
         }
     }
-    proc::reset_signals().map_err(|e| Failure::new("reset", "signals", e))
+    proc::reset_signals().map_err(|e| Failure::new("reset", "signals", e))?;
+    if process.service.is_some_and(|service| service.ignore_pipe) {
+        proc::ignore_broken_pipes().map_err(|e| Failure::new("reset", "signals", e))?;
+    }
+    Ok(())
 }
 
 fn limits(process: &Process<'_>) -> Result<(), Failure> {
@@ -218,6 +243,9 @@ fn set_limit(limit: &hostel_spec::Rlimit, clamp: bool) -> Result<(), Failure> {
 fn privileges(process: &Process<'_>, user: &userdb::User) -> Result<(), Failure> {
     let spec = process.spec;
     let failed = |what: &'static str| move |e: io::Error| Failure::new("set", what, e);
+    if process.service.is_some() && !rustix::process::geteuid().is_root() {
+        return without_privileges(process, user);
+    }
     caps::limit_bounding(process.bounding.0).map_err(failed("bounding capabilities"))?;
     // What this process does not have it cannot give: in a container the host's root lacks some.
     let (permitted, _, _) = caps::get().map_err(failed("capabilities"))?;
@@ -243,6 +271,17 @@ fn privileges(process: &Process<'_>, user: &userdb::User) -> Result<(), Failure>
     }
     if spec.no_new_privileges {
         proc::set_no_new_privs().map_err(failed("no-new-privileges"))?;
+    }
+    Ok(())
+}
+
+/// Of a manager that is not root: its services are what it is, or do not start.
+fn without_privileges(process: &Process<'_>, user: &userdb::User) -> Result<(), Failure> {
+    if user.uid != rustix::process::geteuid().as_raw() {
+        return Err(Failure::new("become user", &user.name, io::Error::from(io::ErrorKind::PermissionDenied)));
+    }
+    if process.spec.no_new_privileges {
+        proc::set_no_new_privs().map_err(|e| Failure::new("set", "no-new-privileges", e))?;
     }
     Ok(())
 }
@@ -279,7 +318,13 @@ fn name_of(entry: &[u8]) -> &[u8] {
 
 fn environment(process: &Process<'_>, user: &userdb::User) -> Vec<CString> {
     let mut out: Vec<Vec<u8>> = Vec::with_capacity(process.env.len() + process.spec.env.len() + 4);
-    let own = [format!("HOME={}", user.home).into_bytes(), format!("USER={}", user.name).into_bytes(), format!("LOGNAME={}", user.name).into_bytes()];
+    let mut own = Vec::with_capacity(4);
+    if process.service.is_none_or(|service| service.login) {
+        own.extend([("HOME", &user.home), ("USER", &user.name), ("LOGNAME", &user.name)].map(|(name, value)| format!("{name}={value}").into_bytes()));
+    }
+    if process.service.is_some_and(|service| service.login) {
+        own.push(format!("SHELL={}", user.shell).into_bytes());
+    }
     let entries = process.env.iter().map(OsText::as_bytes).chain(own.iter().map(Vec::as_slice)).chain(process.spec.env.iter().map(OsText::as_bytes));
     for entry in entries {
         // Later entries win and keep the place of the earlier one.
@@ -294,7 +339,12 @@ fn environment(process: &Process<'_>, user: &userdb::User) -> Vec<CString> {
 /// (file to execute, argv[0]) in the order to try.
 fn programs(process: &Process<'_>, user: &userdb::User, env: &[CString]) -> Vec<(CString, CString)> {
     let pair = |path: &[u8], name: &[u8]| Some((text(path.to_vec())?, text(name.to_vec())?));
+    let name = |first: &'_ OsText| process.service.and_then(|service| service.name).unwrap_or(first).as_bytes().to_vec();
     match process.program {
+        // what it is called decides what it is
+        Program::Init if process.spec.init.is_some() => {
+            process.spec.init.iter().filter_map(|path| pair(path.as_os_str().as_bytes(), b"/sbin/init")).collect()
+        }
         Program::Init => INITS.iter().filter_map(|p| pair(p.as_bytes(), p.as_bytes())).collect(),
         Program::Command => match process.spec.argv.first() {
             None => {
@@ -308,12 +358,12 @@ fn programs(process: &Process<'_>, user: &userdb::User, env: &[CString]) -> Vec<
             }
             // Not the directories of PATH themselves.
             Some(first) if first.as_bytes().is_empty() => Vec::new(),
-            Some(first) if first.as_bytes().contains(&b'/') => pair(first.as_bytes(), first.as_bytes()).into_iter().collect(),
+            Some(first) if first.as_bytes().contains(&b'/') => pair(first.as_bytes(), &name(first)).into_iter().collect(),
             Some(first) => {
                 let path = env.iter().find_map(|e| e.as_bytes().strip_prefix(b"PATH=")).unwrap_or(DEFAULT_PATH.as_bytes());
                 path.split(|b| *b == b':')
                     .filter(|dir| !dir.is_empty())
-                    .filter_map(|dir| pair(&[dir, b"/", first.as_bytes()].concat(), first.as_bytes()))
+                    .filter_map(|dir| pair(&[dir, b"/", first.as_bytes()].concat(), &name(first)))
                     .collect()
             }
         },
@@ -358,6 +408,7 @@ pub fn execute(ready: &Ready) -> Failure {
     }
     let (path, cause) = result.unwrap_or_else(|| ("\"\"".into(), rustix::io::Errno::NOENT.into()));
     let object = match ready.program {
+        Program::Init if ready.programs.len() == 1 => path,
         Program::Init => format!("init of the tree (tried {})", INITS.join(", ")),
         Program::Command if ready.programs.len() > 1 => ready.programs[0].1.to_string_lossy().into_owned(),
         Program::Command => path,

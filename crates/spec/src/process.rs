@@ -46,4 +46,7 @@ pub struct ProcessSpec {
     /// Ids (unless `user` is given) and capability sets by number.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::bundle::refuse")]
     pub exact: Option<Box<ExactProcess>>,
+    /// The program that is the init, instead of the tree's own: absolute inside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init: Option<PathBuf>,
 }

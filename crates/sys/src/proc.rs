@@ -147,6 +147,16 @@ pub fn reset_signals() -> io::Result<()> {
     Ok(())
 }
 
+/// Writing to a pipe without a reader is an error (EPIPE) from here on, in programs that are executed, too.
+pub fn ignore_broken_pipes() -> io::Result<()> {
+    // SAFETY: a zeroed sigaction with SIG_IGN is valid.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = libc::SIG_IGN;
+        check(libc::sigaction(libc::SIGPIPE, &action, std::ptr::null_mut())).map(drop)
+    }
+}
+
 /// Replaces the program. Returns only on failure. Both lists must end in a null pointer.
 pub fn execve(path: &CStr, argv: &[*const c_char], envp: &[*const c_char]) -> io::Error {
     debug_assert!(argv.last().is_some_and(|p| p.is_null()) && envp.last().is_some_and(|p| p.is_null()));
@@ -253,6 +263,12 @@ pub fn unshare_mounts() -> io::Result<()> {
 pub fn join_namespace(fd: BorrowedFd<'_>, flag: i32) -> io::Result<()> {
     // SAFETY: an open namespace descriptor and an integer.
     check(unsafe { libc::setns(fd.as_raw_fd(), flag) }).map(drop)
+}
+
+/// Sends a signal to every process that this one may signal, but itself and PID 1 (kill(2), -1): for a PID 1 at its end.
+pub fn signal_all(signal: i32) -> io::Result<()> {
+    // SAFETY: integers only.
+    check(unsafe { libc::kill(-1, signal) }).map(drop)
 }
 
 /// What [`reboot`] asks for.

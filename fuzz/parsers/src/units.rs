@@ -88,3 +88,42 @@ pub fn presets(data: &[u8]) {
         let _ = UnitName::parse(name).map(|name| presets.query(&name));
     }
 }
+
+/// Requests to the manager, as they stand on the wire.
+pub(crate) const REQUEST_SEEDS: &[&str] = &[
+    "job\x00start\x00replace\x00a.service",
+    "job-wait\x00stop\x00isolate\x00a@b.target",
+    "kill\x00all\x0015\x00a.service",
+    "end\x00exit\x007",
+    "show\x00x.socket",
+    "cancel\x001\x002",
+    "set-environment\x00A=b",
+];
+
+/// What services say: never a panic, and only what is in bounds.
+pub fn service_words(data: &[u8]) {
+    let words = hostel_init::manager::notify::Words::parse(data);
+    assert!(words.main.is_none_or(|pid| pid > 1) && words.status.is_none_or(|text| text.len() <= 512 && !text.chars().any(char::is_control)));
+}
+
+/// A request that is understood can be put into words and understood again.
+pub fn manager_request(data: &[u8]) {
+    if let Ok(asked) = hostel_init::control::parse(data) {
+        let again = hostel_init::control::words(&asked).join("\0");
+        assert_eq!(hostel_init::control::parse(again.as_bytes()), Ok(asked));
+    }
+    let mut buffer = data.to_vec();
+    while let Ok(Some(frame)) = hostel_init::control::take_frame(&mut buffer, 1 << 10) {
+        assert!(frame.len() <= 1 << 10);
+    }
+}
+
+/// Files of variables, and commands that use them.
+pub fn environment_file(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let known = hostel_init::manager::variables::read_file(&text);
+    let words: Vec<String> = text.split(' ').map(str::to_owned).collect();
+    let (out, _) = hostel_init::manager::variables::expand(&words, &known);
+    assert!(known.iter().all(|(name, _)| hostel_init::manager::variables::is_name(name)));
+    drop(out);
+}

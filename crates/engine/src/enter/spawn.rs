@@ -430,6 +430,7 @@ fn become_process(
         die_with_parent: true,
         // Who enters such a machine runs from a file that cannot be written (`shield`).
         no_magic_links: false,
+        service: None,
     };
     r#become::run(&process).into()
 }

@@ -635,6 +635,7 @@ impl<'a> Payload<'a> {
             die_with_parent: true,
             // With a user namespace our file belongs to nobody of the machine.
             no_magic_links: !self.plan.user_namespace,
+            service: None,
         };
         if let Some(slot) = self.plan.stub {
             let program = match self.slot(slot) {

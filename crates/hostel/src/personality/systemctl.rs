@@ -1,7 +1,7 @@
-//! systemctl(1) of a tree at rest: `systemctl --root=DIR VERB`, also `hostel ctl`. No manager runs here yet.
+//! systemctl(1), also `hostel ctl`: unit files of a tree at rest (`--root=`), and units of the manager that runs here (`hostel init`).
 //!
 //! One row per verb and per option; the help and COMPATIBILITY.md are made of them. Verbs that change or list unit files do so
-//! as systemd's own; verbs that need a manager are refused by name. Words and exit statuses are those of 252, or of 262 with
+//! as systemd's own; verbs that are not built are refused by name. Words and exit statuses are those of 252, or of 262 with
 //! `--compat=262`.
 
 mod edit;
@@ -9,13 +9,16 @@ mod files;
 pub mod help;
 mod list;
 mod live;
+mod managed;
 pub(crate) mod options;
 mod plan;
 mod say;
 mod show;
+mod status;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod units;
 mod verify;
 
 use std::ffi::OsString;
@@ -50,7 +53,9 @@ pub(crate) struct Row {
 pub(crate) enum Kind {
     /// Unit files only.
     Files(fn(&Options, &[String]) -> Outcome),
-    /// A manager that runs: not implemented yet.
+    /// hostel's own manager, running here.
+    Managed(fn(&Options, &str, &[String]) -> Outcome),
+    /// More than that one can do: not implemented yet.
     Live,
 }
 
@@ -58,6 +63,16 @@ const MANY: usize = usize::MAX;
 
 const fn row(name: &'static str, args: &'static str, words: (usize, usize), run: fn(&Options, &[String]) -> Outcome, help: &'static str) -> Row {
     Row { name, args, help, words, kind: Kind::Files(run), differs: "" }
+}
+
+const fn managed(
+    name: &'static str,
+    args: &'static str,
+    words: (usize, usize),
+    run: fn(&Options, &str, &[String]) -> Outcome,
+    help: &'static str,
+) -> Row {
+    Row { name, args, help, words, kind: Kind::Managed(run), differs: "" }
 }
 
 const fn live(name: &'static str, args: &'static str, words: (usize, usize), help: &'static str) -> Row {
@@ -72,8 +87,8 @@ impl Row {
 }
 
 /// Groups of verbs, in help order.
-pub(crate) const GROUPS: [(&str, &[Row]); 3] =
-    [("Unit files", FILES), ("Units of a tree at rest", UNITS), ("Need a manager that runs (not implemented yet)", LIVE)];
+pub(crate) const GROUPS: [(&str, &[Row]); 4] =
+    [("Unit files", FILES), ("Units of a tree at rest", UNITS), ("Units of the manager that runs here", MANAGED), ("Not implemented yet", LIVE)];
 
 const NOT_THERE: &str = "refused with --root= there";
 
@@ -95,8 +110,8 @@ const FILES: &[Row] = &[
     row("set-default", "TARGET", (1, 1), files::set_default, "Set it"),
     row("edit", "UNIT...", (1, MANY), edit::edit, "Write a drop-in, or with --full a file, from standard input")
         .differs("refused with --root= there; here only with --stdin, as of 256; no editor is run yet"),
-    row("daemon-reload", "", (0, 0), live::daemon_reload, "With --root= no effect: nothing is loaded").differs(NOT_THERE),
-    row("is-system-running", "", (0, 0), live::is_system_running, "Always offline, status 1"),
+    row("daemon-reload", "", (0, 0), live::daemon_reload, "Read unit files anew; with --root= no effect: nothing is loaded").differs(NOT_THERE),
+    row("is-system-running", "", (0, 0), live::is_system_running, "How the manager is; without one offline, status 1"),
 ];
 
 const UNITS: &[Row] = &[
@@ -108,36 +123,52 @@ const UNITS: &[Row] = &[
         .differs("not systemctl's: as `systemd-analyze verify`"),
     row("calendar", "EXPRESSION...", (1, MANY), verify::calendar, "The normal form and next moment of calendar expressions")
         .differs("not systemctl's: as `systemd-analyze calendar`"),
-    row("start", "UNIT...", (1, MANY), plan::start, "Only with --dry-run: the jobs that it would be")
-        .differs("--dry-run prints the transaction; without it: needs a manager"),
-    row("is-active", "UNIT...", (1, MANY), live::is_active, "Always inactive: nothing runs")
+    row("start", "UNIT...", (1, MANY), plan::start, "Start units; with --dry-run: the jobs that it would be")
+        .differs("--dry-run prints the transaction"),
+    row("is-active", "UNIT...", (1, MANY), live::is_active, "Whether units are up; without a manager they are not")
         .differs("fails there without a manager; here `inactive`, status 3, or 4 for an unknown unit"),
 ];
 
+#[rustfmt::skip]
+const MANAGED: &[Row] = &[
+    managed("list-units", "[PATTERN...]", (0, MANY), units::list_units, "Units in memory"),
+    managed("list-jobs", "[PATTERN...]", (0, MANY), units::list_jobs, "Jobs that wait"),
+    managed("is-failed", "[UNIT...]", (0, MANY), managed::is_failed, "Whether units have failed"),
+    managed("status", "[UNIT...]", (0, MANY), status::status, "How units are"),
+    managed("stop", "UNIT...", (1, MANY), managed::jobs, "Stop units"),
+    managed("condstop", "UNIT...", (1, MANY), managed::jobs, "Stop units"),
+    managed("reload", "UNIT...", (1, MANY), managed::jobs, "Reload units"),
+    managed("restart", "UNIT...", (1, MANY), managed::jobs, "Restart units"),
+    managed("try-restart", "UNIT...", (1, MANY), managed::jobs, "Restart units that run"),
+    managed("condrestart", "UNIT...", (1, MANY), managed::jobs, "Restart units that run"),
+    managed("condreload", "UNIT...", (1, MANY), managed::jobs, "Reload units that run"),
+    managed("force-reload", "UNIT...", (1, MANY), managed::jobs, "Reload or restart units"),
+    managed("reload-or-restart", "UNIT...", (1, MANY), managed::jobs, "Reload or restart units"),
+    managed("try-reload-or-restart", "UNIT...", (1, MANY), managed::jobs, "Reload or restart units that run"),
+    managed("reload-or-try-restart", "UNIT...", (1, MANY), managed::jobs, "Reload or restart units that run"),
+    managed("isolate", "UNIT", (1, 1), managed::jobs, "Start one unit and stop all others"),
+    managed("kill", "UNIT...", (1, MANY), managed::kill, "Send a signal"),
+    managed("reset-failed", "[UNIT...]", (0, MANY), managed::reset_failed, "Forget failures"),
+    managed("cancel", "[JOB...]", (0, MANY), managed::cancel, "Cancel jobs"),
+    managed("show-environment", "", (0, 0), managed::environment, "The manager's environment"),
+    managed("set-environment", "NAME=VALUE...", (1, MANY), managed::environment, "Change it"),
+    managed("unset-environment", "NAME...", (1, MANY), managed::environment, "Change it"),
+    managed("import-environment", "[NAME...]", (0, MANY), managed::environment, "Take over this one"),
+    managed("default", "", (0, 0), managed::jobs, "Enter the default target"),
+    managed("halt", "", (0, 0), managed::end, "Halt"),
+    managed("poweroff", "", (0, 0), managed::end, "Power off"),
+    managed("reboot", "[ARGUMENT]", (0, 1), managed::end, "Reboot"),
+    managed("exit", "[STATUS]", (0, 1), managed::end, "End the manager"),
+    managed("why", "UNIT...", (1, MANY), status::why, "What units ask in vain, what they wait for, why they failed").differs("not systemctl's"),
+];
+
 const LIVE: &[Row] = &[
-    live("list-units", "[PATTERN...]", (0, MANY), "Units in memory"),
     live("list-automounts", "[PATTERN...]", (0, MANY), "Automounts in memory"),
     live("list-paths", "[PATTERN...]", (0, MANY), "Path units in memory"),
     live("list-sockets", "[PATTERN...]", (0, MANY), "Sockets in memory"),
     live("list-timers", "[PATTERN...]", (0, MANY), "Timers in memory"),
-    live("list-jobs", "[PATTERN...]", (0, MANY), "Jobs that wait"),
     live("list-machines", "[PATTERN...]", (0, MANY), "Machines"),
-    live("is-failed", "[UNIT...]", (0, MANY), "Whether units have failed"),
-    live("status", "[UNIT...]", (0, MANY), "How units are"),
     live("help", "UNIT...", (0, MANY), "Manual pages of units"),
-    live("stop", "UNIT...", (1, MANY), "Stop units"),
-    live("condstop", "UNIT...", (1, MANY), "Stop units"),
-    live("reload", "UNIT...", (1, MANY), "Reload units"),
-    live("restart", "UNIT...", (1, MANY), "Restart units"),
-    live("try-restart", "UNIT...", (1, MANY), "Restart units that run"),
-    live("condrestart", "UNIT...", (1, MANY), "Restart units that run"),
-    live("condreload", "UNIT...", (1, MANY), "Reload units that run"),
-    live("force-reload", "UNIT...", (1, MANY), "Reload or restart units"),
-    live("reload-or-restart", "UNIT...", (1, MANY), "Reload or restart units"),
-    live("try-reload-or-restart", "UNIT...", (1, MANY), "Reload or restart units that run"),
-    live("reload-or-try-restart", "UNIT...", (1, MANY), "Reload or restart units that run"),
-    live("isolate", "UNIT", (1, 1), "Start one unit and stop all others"),
-    live("kill", "UNIT...", (1, MANY), "Send a signal"),
     live("clean", "UNIT...", (1, MANY), "Remove what units keep"),
     live("freeze", "UNIT...", (1, MANY), "Freeze units"),
     live("thaw", "UNIT...", (1, MANY), "Let them go on"),
@@ -146,27 +177,16 @@ const LIVE: &[Row] = &[
     live("mount-image", "UNIT PATH [PATH]", (2, MANY), "Mount an image in a service"),
     live("service-log-level", "SERVICE [LEVEL]", (1, 2), "A service's log level"),
     live("service-log-target", "SERVICE [TARGET]", (1, 2), "A service's log target"),
-    live("reset-failed", "[UNIT...]", (0, MANY), "Forget failures"),
     live("whoami", "[PID...]", (0, MANY), "The unit of a process"),
     live("enqueue-marked", "", (0, 0), "Restart units that are marked"),
-    live("cancel", "[JOB...]", (0, MANY), "Cancel jobs"),
-    live("show-environment", "", (0, 0), "The manager's environment"),
-    live("set-environment", "NAME=VALUE...", (1, MANY), "Change it"),
-    live("unset-environment", "NAME...", (1, MANY), "Change it"),
-    live("import-environment", "[NAME...]", (0, MANY), "Take over this one"),
     live("daemon-reexec", "", (0, 0), "Execute the manager anew"),
     live("log-level", "[LEVEL]", (0, 1), "The manager's log level"),
     live("log-target", "[TARGET]", (0, 1), "The manager's log target"),
     live("service-watchdogs", "[BOOL]", (0, 1), "Whether watchdogs count"),
-    live("default", "", (0, 0), "Enter the default target"),
     live("rescue", "", (0, 0), "Enter rescue mode"),
     live("emergency", "", (0, 0), "Enter emergency mode"),
-    live("halt", "", (0, 0), "Halt"),
-    live("poweroff", "", (0, 0), "Power off"),
-    live("reboot", "[ARGUMENT]", (0, 1), "Reboot"),
     live("kexec", "", (0, 0), "Reboot by kexec"),
     live("soft-reboot", "", (0, 0), "Reboot user space"),
-    live("exit", "[STATUS]", (0, 1), "End the manager"),
     live("switch-root", "[ROOT [INIT]]", (0, 2), "Change to another root"),
     live("sleep", "", (0, 0), "Sleep"),
     live("suspend", "", (0, 0), "Suspend"),
@@ -183,7 +203,7 @@ fn find(name: &str) -> Option<&'static Row> {
 pub(crate) fn verbs() -> &'static [&'static str] {
     static NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
         let rows = GROUPS.iter().flat_map(|(_, rows)| rows.iter());
-        rows.filter(|row| matches!(row.kind, Kind::Files(_))).map(|row| row.name).collect()
+        rows.filter(|row| !matches!(row.kind, Kind::Live)).map(|row| row.name).collect()
     });
     &NAMES
 }
@@ -218,7 +238,7 @@ fn dispatch(options: &Options, words: &[String]) -> Outcome {
     let verb = words.first().map_or("list-units", String::as_str);
     let row = find(verb).ok_or_else(|| format!("Unknown command verb {verb}."))?;
     let rest = words.get(1..).unwrap_or_default();
-    if options.root.is_some() && matches!(row.kind, Kind::Live) {
+    if options.root.is_some() && !matches!(row.kind, Kind::Files(_)) {
         return Err(format!("Verb '{verb}' cannot be used with --root= or --image=."));
     }
     if rest.len() < row.words.0 {
@@ -229,6 +249,13 @@ fn dispatch(options: &Options, words: &[String]) -> Outcome {
     }
     match row.kind {
         Kind::Files(run) => run(options, rest),
+        Kind::Managed(run) => {
+            if live::is_ignored(verb) {
+                return Ok(0);
+            }
+            run(options, verb, rest)
+        }
+        Kind::Live if hostel_init::control::client::Client::connect().is_some() => Err(format!("Verb '{verb}' is not implemented yet.")),
         Kind::Live => Err(live::no_manager(verb)),
     }
 }

@@ -34,7 +34,7 @@ impl JobType {
     }
 
     /// What it comes to in a unit that is up, or not.
-    pub(super) fn collapsed(self, active: bool) -> JobType {
+    pub(crate) fn collapsed(self, active: bool) -> JobType {
         match (self, active) {
             (TryRestart, true) => Restart,
             (TryReload | ReloadOrStart, true) => Reload,
@@ -45,7 +45,7 @@ impl JobType {
     }
 
     /// One job for two; `None` when both cannot be.
-    pub(super) fn merged(self, other: JobType, active: bool) -> Option<JobType> {
+    pub(crate) fn merged(self, other: JobType, active: bool) -> Option<JobType> {
         let (a, b) = if self <= other { (self, other) } else { (other, self) };
         Some(match (a, b) {
             _ if a == b => a,
@@ -60,7 +60,7 @@ impl JobType {
     }
 
     /// Whether a waiting job and a new one cannot be merged.
-    pub(super) fn conflicts_with(self, other: JobType) -> bool {
+    pub(crate) fn conflicts_with(self, other: JobType) -> bool {
         self.merged(other, false).is_none()
     }
 
@@ -91,7 +91,19 @@ pub enum JobMode {
     RestartDependencies,
 }
 
+impl JobType {
+    /// The kind of a word, as list-jobs and the control socket say it.
+    pub fn parse(text: &str) -> Option<JobType> {
+        [Start, VerifyActive, Stop, Reload, Restart, TryRestart, TryReload, ReloadOrStart, Nop].into_iter().find(|kind| kind.word() == text)
+    }
+}
+
 impl JobMode {
+    /// As written.
+    pub fn word(self) -> &'static str {
+        JobMode::ALL.iter().find(|(mode, _)| *mode == self).map_or("", |(_, name)| name)
+    }
+
     /// Every mode by name.
     pub const ALL: [(JobMode, &'static str); 10] = [
         (JobMode::Fail, "fail"),

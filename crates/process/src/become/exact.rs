@@ -51,7 +51,7 @@ fn load(process: &Process<'_>) -> Result<(), Failure> {
 /// Ids as given; a user asked for by another road is looked up.
 fn user(process: &Process<'_>, exact: &ExactProcess) -> Result<User, Failure> {
     if process.spec.user.is_some() {
-        return find_user(process.spec);
+        return find_user(process);
     }
     let plain =
         User { name: exact.uid.to_string(), uid: exact.uid, gid: exact.gid, groups: exact.groups.clone(), home: "/".into(), shell: "/bin/sh".into() };

@@ -1,29 +1,52 @@
 //! Verbs that change unit files and links to them.
 
 use hostel_init::catalogue::Catalogue;
+use hostel_init::control::client::Client;
 use hostel_init::install::{self, Installer, Refusal, Target};
 use hostel_init::load::LinkKind;
+use hostel_init::manager::query::Request;
 use hostel_init::preset::Presets;
 use hostel_init::root::Root;
 use hostel_unit::{Kind, UnitName};
 
 use super::options::{Options, Release};
 use super::say::{Voice, name, names, plain};
-use super::{Outcome, catalogue, live, root};
+use super::{Outcome, catalogue, live, managed, root};
 use crate::output;
 
 /// Runs one verb of the installer and says what it did.
 fn with(options: &Options, verb: &str, run: impl FnOnce(&Installer<'_, '_>) -> install::Outcome) -> Result<install::Outcome, String> {
     // --now needs somebody to start things; nothing is changed before that is known
     if options.now && ["enable", "disable", "reenable", "mask"].contains(&verb) {
-        let elsewhere = options.root.is_some();
-        return Err(if elsewhere { "--now cannot be used with --root=.".to_owned() } else { live::no_manager("obey --now") });
+        if options.root.is_some() {
+            return Err("--now cannot be used with --root=.".to_owned());
+        }
+        if Client::connect().is_none() {
+            return Err(live::no_manager("obey --now"));
+        }
     }
     let root = root(options)?;
     let catalogue = catalogue(options, &root)?;
     let outcome = run(&Installer { catalogue: &catalogue, runtime: options.runtime, force: options.force });
     Voice::new(options, &root, verb).say(&outcome);
+    if options.root.is_none() && !options.no_reload && !outcome.changes.is_empty() {
+        reload()?;
+    }
     Ok(outcome)
+}
+
+/// The manager that runs here, if one does, reads the files again.
+fn reload() -> Result<(), String> {
+    Client::connect().map_or(Ok(()), |client| managed::simple(client, Request::Reload).map(drop))
+}
+
+/// `--now`: what was enabled is started, what was disabled or masked is stopped.
+fn and_now(options: &Options, verb: &str, words: &[String], status: u8) -> Outcome {
+    if !options.now || status != 0 {
+        return Ok(status);
+    }
+    let names: Vec<String> = words.iter().map(|word| word.rsplit('/').next().unwrap_or(word).to_owned()).collect();
+    managed::jobs(options, verb, &names)
 }
 
 fn status(outcome: &install::Outcome) -> u8 {
@@ -57,7 +80,7 @@ pub(super) fn enable(options: &Options, words: &[String]) -> Outcome {
     let targets = targets("enable", words)?;
     let outcome = with(options, "enable", |installer| installer.enable(&targets))?;
     hint(options, &outcome);
-    Ok(status(&outcome))
+    and_now(options, "start", words, status(&outcome))
 }
 
 fn hint(options: &Options, outcome: &install::Outcome) {
@@ -75,7 +98,8 @@ pub(super) fn disable(options: &Options, words: &[String]) -> Outcome {
         hint(options, &outcome);
     }
     let only_missing = outcome.changes.iter().all(|c| !matches!(c, install::Change::Failed(r) if !matches!(r, Refusal::Missing(_))));
-    Ok(if options.release == Release::V252 && only_missing { 0 } else { status(&outcome) })
+    let status = if options.release == Release::V252 && only_missing { 0 } else { status(&outcome) };
+    and_now(options, "stop", words, status)
 }
 
 pub(super) fn reenable(options: &Options, words: &[String]) -> Outcome {
@@ -92,7 +116,7 @@ pub(super) fn reenable(options: &Options, words: &[String]) -> Outcome {
     }
     let outcome = with(options, "reenable", |installer| installer.enable(&targets))?;
     hint(options, &outcome);
-    Ok(status(&outcome))
+    and_now(options, "start", words, status(&outcome))
 }
 
 pub(super) fn preset(options: &Options, words: &[String]) -> Outcome {
@@ -114,7 +138,8 @@ fn presets(installer: &Installer<'_, '_>) -> Presets {
 
 pub(super) fn mask(options: &Options, words: &[String]) -> Outcome {
     let names = names("mask", words)?;
-    with(options, "mask", |installer| installer.mask(&names)).map(|o| status(&o))
+    let outcome = with(options, "mask", |installer| installer.mask(&names))?;
+    and_now(options, "stop", words, status(&outcome))
 }
 
 pub(super) fn unmask(options: &Options, words: &[String]) -> Outcome {

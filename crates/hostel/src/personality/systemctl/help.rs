@@ -7,7 +7,9 @@ use super::{GROUPS, Kind};
 
 /// `systemctl --help`.
 pub fn text() -> String {
-    let mut out = String::from("systemctl [OPTIONS...] COMMAND ...\n\nUnit files of a tree at rest; no manager runs here yet.\n");
+    let mut out = String::from(
+        "systemctl [OPTIONS...] COMMAND ...\n\nUnit files of a tree at rest (--root=), and units of the manager that runs here (hostel init).\n",
+    );
     for (title, rows) in GROUPS {
         if rows.iter().all(|row| matches!(row.kind, Kind::Live)) {
             let names: Vec<&str> = rows.iter().map(|row| row.name).collect();
@@ -29,10 +31,34 @@ pub fn text() -> String {
     out
 }
 
+/// Which keys of services the manager acts upon, and which only get a note.
+fn keys(out: &mut String) {
+    use hostel_init::keys::{Use, known, usage, usual};
+    for section in ["Unit", "Service"] {
+        let is = |key: &str| {
+            let (section, key) = usual(section, key);
+            usage(section, key)
+        };
+        let of = |wanted: Use| known(section).filter(|(key, _)| is(key) == Some(wanted)).map(|(key, _)| format!("`{key}`")).collect::<Vec<_>>();
+        let _ = writeln!(out, "\n**[{section}], acted upon by `hostel init`:** {}.", of(Use::Counts).join(" "));
+        let _ = writeln!(
+            out,
+            "\n**[{section}], not yet** (shown as *Degraded* by `status` and `why` of every unit that has it): {}.",
+            of(Use::Kept).join(" ")
+        );
+    }
+    out.push_str(
+        "\n`DynamicUser=yes`, `RootDirectory=`, `RootImage=` and streams of kind `socket` are refused when the unit is started. Socket, timer, path, \
+         automount and swap units are refused by name, and mounts are not made: a mount unit is up while something is mounted there. `Type=dbus` \
+         counts as started when its program was executed. FDSTORE is refused with a note. Units of systemd itself that have no part here (journald, \
+         udevd, logind, …) are passed over and count as up; `status` says why.\n",
+    );
+}
+
 /// Markdown: a table of verbs, a table of options.
 pub fn markdown() -> String {
     let mut out = String::from(
-        "## systemctl\n\nCalled as `systemctl` or `hostel ctl`: unit files of a tree at rest (`--root=`), or of this system while no manager runs. Compared \
+        "## systemctl\n\nCalled as `systemctl` or `hostel ctl`: unit files of a tree at rest (`--root=`), or units of the manager that runs here (`hostel init`). Compared \
          with `systemctl --root=` of 252 (the default) and 262 (`--compat=262`): the same commands run on both (`tests/tests/systemctl.rs`), \
          statuses, output and links are compared. Where systemd is the manager of this system, every verb without `--root=` is refused and \
          points to systemd's own.\n\n| verb | compared |\n|---|---|\n",
@@ -42,10 +68,14 @@ pub fn markdown() -> String {
         let compared = if row.differs.is_empty() { "same".to_owned() } else { format!("differs: {}", row.differs) };
         let _ = writeln!(out, "| `{}` | {} |", row.name, cell(&compared));
     }
+    for row in GROUPS.iter().flat_map(|(_, rows)| rows.iter()).filter(|row| matches!(row.kind, Kind::Managed(_))) {
+        let differs = if row.differs.is_empty() { String::new() } else { format!(", {}", row.differs) };
+        let _ = writeln!(out, "| `{}` | of hostel's manager{} |", row.name, cell(&differs));
+    }
     let live = GROUPS.iter().flat_map(|(_, rows)| rows.iter()).filter(|row| matches!(row.kind, Kind::Live)).map(|row| format!("`{}`", row.name));
     let _ = writeln!(
         out,
-        "\nNot implemented yet, refused with status 1 and the reason, because they need a manager that runs: {}.\n\n| option | compared |\n|---|---|",
+        "\nNot implemented yet, refused with status 1 and the reason, because hostel's manager cannot do that yet: {}.\n\n| option | compared |\n|---|---|",
         live.collect::<Vec<_>>().join(", ")
     );
     for row in ROWS {
@@ -53,6 +83,7 @@ pub fn markdown() -> String {
         let compared = match row.state {
             State::Built => "same".to_owned(),
             State::Always => format!("without effect: {}", row.help),
+            State::Manager => "obeyed by verbs that talk to hostel's manager; without effect on others, as there".to_owned(),
             State::Live => "only of verbs that need a manager; without effect on others, as there".to_owned(),
             State::Refused(why) => format!("refused: {why}"),
             State::Own => "hostel's own".to_owned(),
@@ -63,5 +94,6 @@ pub fn markdown() -> String {
         "\nDiffers besides: the note that there is nothing to enable has other words; a link is never made through a link that leads out of the tree; \
          files of a drop-in directory count for `[Install]` too; `--now` with `--root=` is refused before anything changes.\n",
     );
+    keys(&mut out);
     out
 }

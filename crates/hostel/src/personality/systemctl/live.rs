@@ -1,8 +1,10 @@
-//! Verbs about what runs, where nothing does.
+//! Verbs about what runs that have an answer where nothing does.
 
 use std::path::Path;
 
+use hostel_init::control::client::Client;
 use hostel_init::load::{LoadState, load};
+use hostel_init::manager::query::Request;
 
 use super::options::Options;
 use super::say::names;
@@ -23,10 +25,36 @@ pub(super) fn point_to_systemd() -> String {
 }
 
 pub(super) fn no_manager(what: &str) -> String {
-    format!("Cannot {what}: no manager runs here (hostel's own is not implemented yet); with --root= unit files can be changed and shown.")
+    format!("Cannot {what}: no manager runs here (`hostel init` is one); with --root= unit files can be changed and shown.")
+}
+
+/// As systemd's: in a chroot, or with SYSTEMD_OFFLINE=1, what would talk to a manager does nothing, and well.
+pub(super) fn is_ignored(verb: &str) -> bool {
+    let offline = match std::env::var("SYSTEMD_OFFLINE").ok().and_then(|value| hostel_unit::boolean(&value).ok()) {
+        Some(said) => said,
+        None => hostel_init::control::client::Client::connect().is_none() && in_chroot(),
+    };
+    if offline {
+        output::tell(format_args!("Running in chroot, ignoring command '{verb}'"));
+    }
+    offline
+}
+
+/// Whether PID 1 has another root.
+fn in_chroot() -> bool {
+    let of = |path| rustix::fs::stat(path).map(|s| (s.st_dev, s.st_ino)).ok();
+    matches!((of("/proc/1/root"), of("/")), (Some(a), Some(b)) if a != b)
 }
 
 pub(super) fn is_system_running(options: &Options, _: &[String]) -> Outcome {
+    if let (None, Some(client)) = (&options.root, Client::connect()) {
+        let records = super::managed::records(client, Request::Manager)?;
+        let state = records.first().and_then(|r| super::managed::field(r, "SystemState")).unwrap_or("unknown").to_owned();
+        if !options.quiet {
+            output::show(&format!("{state}\n"));
+        }
+        return Ok(u8::from(state != "running"));
+    }
     if !options.quiet {
         output::show("offline\n");
     }
@@ -35,6 +63,9 @@ pub(super) fn is_system_running(options: &Options, _: &[String]) -> Outcome {
 
 pub(super) fn is_active(options: &Options, words: &[String]) -> Outcome {
     let names = names("is-active", words)?;
+    if let (None, Some(client)) = (&options.root, Client::connect()) {
+        return super::managed::is_active(options, client, &names);
+    }
     let root = root(options)?;
     let catalogue = catalogue(options, &root)?;
     let known = names.iter().filter(|name| load(&catalogue, name).state != LoadState::NotFound).count();
@@ -45,5 +76,9 @@ pub(super) fn is_active(options: &Options, words: &[String]) -> Outcome {
 }
 
 pub(super) fn daemon_reload(options: &Options, _: &[String]) -> Outcome {
-    if options.root.is_some() { Ok(0) } else { Err(no_manager("daemon-reload")) }
+    if options.root.is_some() || is_ignored("daemon-reload") {
+        return Ok(0);
+    }
+    let client = Client::connect().ok_or_else(|| no_manager("daemon-reload"))?;
+    super::managed::simple(client, Request::Reload)
 }

@@ -17,8 +17,10 @@ pub(crate) enum State {
     Built,
     /// It says what is the case anyway.
     Always,
-    /// It is about verbs that need a manager, and taken without effect by the others, as there.
+    /// It is about verbs that need a manager, or more than hostel's can do, and taken without effect, as there by the others.
     Live,
+    /// It is obeyed by verbs that talk to a manager, and taken without effect by the others, as there.
+    Manager,
     /// It is refused, and why.
     Refused(&'static str),
     /// hostel's own.
@@ -57,11 +59,11 @@ pub(crate) const ROWS: &[Row] = &[
     row("", "runtime", None, State::Built, "Links that end with the boot"),
     row("f", "force", None, State::Built, "Replace links that lead elsewhere"),
     row("q", "quiet", None, State::Built, "Say nothing of changes, and no state"),
-    row("", "now", None, State::Live, "Start or stop the units as well"),
+    row("", "now", None, State::Manager, "Start or stop the units as well"),
     row("", "preset-mode", Some("full|enable-only|disable-only"), State::Built, "What presets may do"),
     row("t", "type", Some("TYPE,..."), State::Built, "List units of these types"),
     row("", "state", Some("STATE,..."), State::Built, "List units in these states"),
-    row("", "failed", None, State::Live, "List units that failed"),
+    row("", "failed", None, State::Manager, "List units that failed"),
     row("p", "property", Some("NAME,..."), State::Built, "Show these properties only"),
     row("P", "property-value", Some("NAME,..."), State::Built, "The same with --value; only as -P"),
     row("", "value", None, State::Built, "Show values without names"),
@@ -80,8 +82,8 @@ pub(crate) const ROWS: &[Row] = &[
     row("", "dry-run", None, State::Built, "start: print the jobs only"),
     row("", "job-mode", Some("MODE"), State::Built, "start --dry-run: how jobs meet others"),
     row("", "fail", None, State::Built, "As --job-mode=fail"),
-    row("", "no-reload", None, State::Always, "No manager is told to reload"),
-    row("", "no-block", None, State::Live, "Do not wait"),
+    row("", "no-reload", None, State::Manager, "Do not tell the manager to read files again"),
+    row("", "no-block", None, State::Manager, "Do not wait"),
     row("", "wait", None, State::Live, "Wait"),
     row("", "show-transaction", None, State::Live, "Show jobs"),
     row("T", "show-transaction-short", None, State::Live, "Show jobs; only as -T"),
@@ -89,14 +91,14 @@ pub(crate) const ROWS: &[Row] = &[
     row("", "no-wall", None, State::Live, "Tell nobody"),
     row("", "message", VALUE, State::Live, "What to tell"),
     row("", "no-ask-password", None, State::Always, "No password is asked for"),
-    row("", "kill-whom", VALUE, State::Live, "Which processes"),
-    row("", "kill-who", VALUE, State::Live, "Which processes"),
-    row("s", "signal", VALUE, State::Live, "Which signal"),
+    row("", "kill-whom", VALUE, State::Manager, "Which processes"),
+    row("", "kill-who", VALUE, State::Manager, "Which processes"),
+    row("s", "signal", VALUE, State::Manager, "Which signal"),
     row("", "kill-value", VALUE, State::Live, "With which value"),
     row("", "what", VALUE, State::Live, "What to clean"),
     row("", "check-inhibitors", VALUE, State::Live, "Whether inhibitors count"),
     row("i", "ignore-inhibitors", None, State::Live, "Inhibitors do not count"),
-    row("n", "lines", VALUE, State::Live, "Lines of logs"),
+    row("n", "lines", VALUE, State::Manager, "Lines of logs"),
     row("o", "output", VALUE, State::Live, "Form of logs"),
     row("", "timestamp", VALUE, State::Live, "Form of times"),
     row("", "mkdir", None, State::Live, "Make directories"),
@@ -144,6 +146,11 @@ pub(crate) struct Options {
     pub(super) drop_in: Option<String>,
     pub(super) dry_run: bool,
     pub(super) job_mode: hostel_init::transaction::JobMode,
+    pub(super) no_block: bool,
+    pub(super) no_reload: bool,
+    pub(super) signal: Option<String>,
+    pub(super) whom: Option<String>,
+    pub(super) lines: usize,
 }
 
 impl Default for Options {
@@ -173,6 +180,11 @@ impl Default for Options {
             drop_in: None,
             dry_run: false,
             job_mode: hostel_init::transaction::JobMode::Replace,
+            no_block: false,
+            no_reload: false,
+            signal: None,
+            whom: None,
+            lines: 10,
         }
     }
 }
@@ -298,6 +310,12 @@ fn apply(options: &mut Options, row: &Row, value: &str) -> Result<Option<Asked>,
         "stdin" => options.stdin = true,
         "drop-in" => options.drop_in = Some(value.to_owned()),
         "dry-run" => options.dry_run = true,
+        "no-block" => options.no_block = true,
+        "no-reload" => options.no_reload = true,
+        "failed" => options.states.push("failed".to_owned()),
+        "signal" => options.signal = Some(value.to_owned()),
+        "kill-whom" | "kill-who" => options.whom = Some(value.to_owned()),
+        "lines" => options.lines = value.parse().map_err(|_| format!("Failed to parse lines '{value}'"))?,
         "fail" => options.job_mode = hostel_init::transaction::JobMode::Fail,
         "job-mode" => {
             options.job_mode = hostel_init::transaction::JobMode::parse(value).ok_or_else(|| format!("Job mode {value} not valid."))?;

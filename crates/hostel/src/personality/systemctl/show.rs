@@ -51,7 +51,10 @@ pub(super) fn show(options: &Options, words: &[String]) -> Outcome {
         if i > 0 {
             text.push('\n');
         }
-        let all = properties(&root, &catalogue, &presets, name);
+        let mut all = properties(&root, &catalogue, &presets, name);
+        if options.root.is_none() {
+            super::status::overlay(name, &mut all)?;
+        }
         let wanted: Vec<(&str, &str)> = if options.properties.is_empty() {
             all.iter().map(|(key, value)| (key.as_str(), value.as_str())).filter(|(_, value)| options.all || !value.is_empty()).collect()
         } else {

@@ -1,0 +1,44 @@
+//! `init`, also `hostel init [UNIT…]`: unit files are run here, without systemd.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use hostel_init::pid1::{Wanted, run as serve};
+
+use crate::output;
+
+const HELP: &str = "\
+hostel init [UNIT...]
+
+Runs the unit files of this system: as PID 1 of a machine or container, or below another process.
+Without units: default.target, until the machine is told to end. With units: those, until they have ended, with their exit status.
+`hostel ctl` (as systemctl) talks to it.
+";
+
+/// Runs it.
+pub fn run(args: &[OsString]) -> ExitCode {
+    let mut wanted = Wanted::default();
+    for arg in args {
+        match arg.to_str() {
+            Some("--help" | "-h") => return output::print(HELP),
+            // words that kernels and other inits are given; each means the default target
+            Some("auto" | "splash" | "quiet" | "ro" | "rw") => {}
+            Some(word) if word.starts_with('-') => {
+                output::tell(format_args!("hostel init: there is no option {word}"));
+                return ExitCode::from(2);
+            }
+            Some(word) => wanted.units.push(word.to_owned()),
+            None => {
+                output::tell(format_args!("hostel init: {arg:?} is no name of a unit"));
+                return ExitCode::from(2);
+            }
+        }
+    }
+    match serve(&wanted) {
+        Ok(status) => ExitCode::from(status),
+        Err(why) => {
+            output::tell(format_args!("hostel init: {why}"));
+            ExitCode::FAILURE
+        }
+    }
+}

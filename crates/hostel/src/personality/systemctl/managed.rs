@@ -1,0 +1,235 @@
+//! Verbs that the manager carries out: jobs, signals, its environment, the end.
+
+use hostel_init::control::Asked;
+use hostel_init::control::client::{Client, Part};
+use hostel_init::manager::End;
+use hostel_init::manager::query::{Request, Whom};
+use hostel_init::transaction::{JobMode, JobType};
+use hostel_spec::Signal;
+use hostel_unit::{Kind, UnitName};
+
+use super::options::Options;
+use super::say::names;
+use super::{Outcome, live, say};
+use crate::output;
+
+/// What a record is on this side.
+pub(super) type Record = Vec<(String, String)>;
+
+/// The last value of a name.
+pub(super) fn field<'r>(record: &'r Record, name: &str) -> Option<&'r str> {
+    record.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+}
+
+/// Asks for records.
+pub(super) fn records(client: Client, request: Request) -> Result<Vec<Record>, String> {
+    let mut found = Vec::new();
+    let mut refused = None;
+    client.ask(&Asked { request, wait: false }, &mut |part| match part {
+        Part::Record(record) => found.push(record),
+        Part::Refused { why, .. } => refused = Some(why),
+        _ => {}
+    })?;
+    refused.map_or(Ok(found), Err)
+}
+
+/// Asks for something that has no other answer than that it is done.
+pub(super) fn simple(client: Client, request: Request) -> Outcome {
+    let mut refused = None;
+    client.ask(&Asked { request, wait: false }, &mut |part| {
+        if let Part::Refused { status, why, .. } = part {
+            refused = Some((status, why));
+        }
+    })?;
+    match refused {
+        Some((status, why)) => {
+            output::tell(format_args!("{why}"));
+            Ok(status)
+        }
+        None => Ok(0),
+    }
+}
+
+pub(super) fn connect(verb: &str) -> Result<Client, String> {
+    Client::connect().ok_or_else(|| live::no_manager(verb))
+}
+
+pub(super) fn is_active(options: &Options, client: Client, names: &[UnitName]) -> Outcome {
+    is_one_of(options, client, names, &["active", "reloading"], 3)
+}
+
+pub(super) fn is_failed(options: &Options, verb: &str, words: &[String]) -> Outcome {
+    if words.is_empty() {
+        let found = records(connect(verb)?, Request::Manager)?;
+        let state = found.first().and_then(|r| field(r, "SystemState")).unwrap_or("unknown").to_owned();
+        if !options.quiet {
+            output::show(&format!("{state}\n"));
+        }
+        return Ok(u8::from(state != "degraded"));
+    }
+    is_one_of(options, connect(verb)?, &names(verb, words)?, &["failed"], 1)
+}
+
+/// Prints each unit's state; 0 when any is one of `wanted`, 4 when no unit is known.
+fn is_one_of(options: &Options, client: Client, names: &[UnitName], wanted: &[&str], otherwise: u8) -> Outcome {
+    let found = records(client, Request::Show(names.to_vec()))?;
+    let states: Vec<&str> = found.iter().filter_map(|record| field(record, "ActiveState")).collect();
+    if !options.quiet {
+        output::show(&states.iter().map(|state| format!("{state}\n")).collect::<String>());
+    }
+    if states.iter().any(|state| wanted.contains(state)) {
+        return Ok(0);
+    }
+    let unknown = found.iter().all(|record| field(record, "LoadState") == Some("not-found"));
+    Ok(if unknown { 4 } else { otherwise })
+}
+
+/// Every verb that makes jobs.
+pub(super) fn jobs(options: &Options, verb: &str, words: &[String]) -> Outcome {
+    let mut mode = options.job_mode;
+    let units = match verb {
+        "default" => vec![UnitName::parse("default.target").map_err(|e| e.why.to_owned())?],
+        "isolate" => vec![say::name(verb, words.first().map_or("", String::as_str), Kind::Target)?],
+        _ => names(verb, words)?,
+    };
+    if matches!(verb, "isolate" | "default") {
+        mode = JobMode::Isolate;
+    }
+    let kind = match verb {
+        "stop" | "condstop" => JobType::Stop,
+        "restart" => JobType::Restart,
+        "try-restart" | "condrestart" => JobType::TryRestart,
+        "reload" => JobType::Reload,
+        "force-reload" | "reload-or-restart" => return reload_or(options, verb, &units, true),
+        "condreload" | "try-reload-or-restart" | "reload-or-try-restart" => return reload_or(options, verb, &units, false),
+        _ => JobType::Start,
+    };
+    run(options, verb, kind, mode, units)
+}
+
+/// Reloads what can be, restarts the rest; those that are down are started, or left alone.
+fn reload_or(options: &Options, verb: &str, units: &[UnitName], starts: bool) -> Outcome {
+    let found = records(connect(verb)?, Request::Show(units.to_vec()))?;
+    let mut status = 0;
+    for (unit, record) in units.iter().zip(&found) {
+        let up = matches!(field(record, "ActiveState"), Some("active" | "reloading"));
+        let kind = match (up, field(record, "CanReload") == Some("yes")) {
+            (true, true) => JobType::Reload,
+            (false, _) if !starts => JobType::TryRestart,
+            _ => JobType::Restart,
+        };
+        status = run(options, verb, kind, options.job_mode, vec![unit.clone()])?.max(status);
+    }
+    Ok(status)
+}
+
+fn run(options: &Options, verb: &str, kind: JobType, mode: JobMode, units: Vec<UnitName>) -> Outcome {
+    let asked = Asked { request: Request::Job(kind, mode, units), wait: !options.no_block };
+    let mut status = 0;
+    let mut ended: Vec<(String, String)> = Vec::new();
+    connect(verb)?.ask(&asked, &mut |part| match part {
+        Part::Refused { status: code, unit, why } => {
+            // one that is not known is said first
+            output::tell(format_args!("Failed to {verb} {unit}: {why}"));
+            status = status.max(code);
+        }
+        Part::Finished { unit, result, .. } if result != "done" => ended.push((unit, result)),
+        _ => {}
+    })?;
+    for (unit, result) in ended {
+        if result == "skipped" {
+            continue;
+        }
+        if !options.quiet {
+            output::tell(format_args!("{}", failed(&unit, &result)));
+        }
+        status = status.max(1);
+    }
+    Ok(status)
+}
+
+/// Why a job came to nothing.
+fn failed(unit: &str, result: &str) -> String {
+    match result {
+        "canceled" => format!("Job for {unit} canceled."),
+        "timeout" => format!("Job for {unit} timed out."),
+        "dependency" => format!("A dependency job for {unit} failed. See 'journalctl -xe' for details."),
+        "assert" => format!("Assertion failed on job for {unit}."),
+        "unsupported" => format!("Operation on or unit type of {unit} not supported on this system."),
+        _ => {
+            let record = UnitName::parse(unit).ok().and_then(|name| records(Client::connect()?, Request::Show(vec![name])).ok()?.into_iter().next());
+            let because = record.as_ref().and_then(|r| field(r, "Result")).and_then(reason);
+            let because = because.map_or_else(String::new, |why| format!(" because {why}"));
+            format!("Job for {unit} failed{because}.\nSee \"systemctl status {unit}\" and \"journalctl -xeu {unit}\" for details.")
+        }
+    }
+}
+
+fn reason(result: &str) -> Option<&'static str> {
+    Some(match result {
+        "resources" => "of unavailable resources or another system error",
+        "protocol" => "the service did not take the steps required by its unit configuration",
+        "timeout" => "a timeout was exceeded",
+        "exit-code" => "the control process exited with error code",
+        "signal" => "a fatal signal was delivered to the control process",
+        "core-dump" => "a fatal signal was delivered causing the control process to dump core",
+        "watchdog" => "the service failed to send watchdog ping",
+        "start-limit-hit" => "start of the service was attempted too often",
+        _ => return None,
+    })
+}
+
+pub(super) fn kill(options: &Options, verb: &str, words: &[String]) -> Outcome {
+    let signal = match options.signal.as_deref() {
+        None => Signal::TERM,
+        Some(text) => Signal::parse(text).map_err(|_| format!("Failed to parse signal number {text}."))?,
+    };
+    let whom = match options.whom.as_deref() {
+        None | Some("all") => Whom::All,
+        Some("main") => Whom::Main,
+        Some("control") => Whom::Control,
+        Some(other) => return Err(format!("--kill-whom={other}: it is none of main, control, all.")),
+    };
+    simple(connect(verb)?, Request::Kill(whom, signal.raw(), names(verb, words)?))
+}
+
+pub(super) fn reset_failed(_: &Options, verb: &str, words: &[String]) -> Outcome {
+    simple(connect(verb)?, Request::ResetFailed(names(verb, words)?))
+}
+
+pub(super) fn cancel(_: &Options, verb: &str, words: &[String]) -> Outcome {
+    let ids: Result<Vec<u32>, String> = words.iter().map(|word| word.parse().map_err(|_| format!("Failed to parse job id \"{word}\""))).collect();
+    simple(connect(verb)?, Request::Cancel(ids?))
+}
+
+pub(super) fn environment(_: &Options, verb: &str, words: &[String]) -> Outcome {
+    let client = connect(verb)?;
+    match verb {
+        "show-environment" => {
+            let found = records(client, Request::Environment)?;
+            let text: String = found.iter().filter_map(|record| field(record, "Variable")).map(|pair| format!("{pair}\n")).collect();
+            Ok(output::show(&text))
+        }
+        "unset-environment" => simple(client, Request::UnsetEnvironment(words.to_vec())),
+        "import-environment" => {
+            let all = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+            let wanted = |name: &String| words.is_empty() || words.contains(name);
+            simple(client, Request::SetEnvironment(all.filter(|(name, _)| wanted(name)).map(|(name, value)| format!("{name}={value}")).collect()))
+        }
+        _ => simple(client, Request::SetEnvironment(words.to_vec())),
+    }
+}
+
+pub(super) fn end(_: &Options, verb: &str, words: &[String]) -> Outcome {
+    let end = match verb {
+        "poweroff" => End::PowerOff,
+        "halt" => End::Halt,
+        "reboot" if words.is_empty() => End::Reboot,
+        "reboot" => return Err("reboot with an argument is not implemented: there is no firmware here.".to_owned()),
+        _ => {
+            let text = words.first().map_or("0", String::as_str);
+            End::Exit(text.parse().map_err(|_| format!("Invalid exit code: {text}"))?)
+        }
+    };
+    simple(connect(verb)?, Request::End(end))
+}

@@ -1,0 +1,243 @@
+//! `status`, `why`, and what `show` says of units that a manager has.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use hostel_init::control::client::Client;
+use hostel_init::manager::log::last_lines;
+use hostel_init::manager::query::Request;
+use hostel_unit::UnitName;
+
+use super::managed::{Record, connect, field, records};
+use super::options::Options;
+use super::say::names;
+use super::{Outcome, catalogue, root};
+use crate::output;
+
+/// Names of the manager's own that are no properties of systemd's.
+const OWN: [&str; 8] = ["Degraded", "PassedOver", "Complaint", "Tracking", "Run", "Waits", "Processes", "ConditionFailed"];
+
+/// Puts what the manager says of a unit over what its files say; without a manager nothing.
+pub(super) fn overlay(name: &UnitName, all: &mut BTreeMap<String, String>) -> Result<(), String> {
+    let Some(client) = Client::connect() else { return Ok(()) };
+    let Some(record) = records(client, Request::Show(vec![name.clone()]))?.into_iter().next() else { return Ok(()) };
+    let mut degraded = Vec::new();
+    for (key, value) in record {
+        match key.as_str() {
+            "Degraded" => degraded.push(value),
+            _ if OWN.contains(&key.as_str()) => {}
+            _ if key.ends_with("Timestamp") => drop(all.insert(key, stamp(&value))),
+            "FragmentPath" | "DropInPaths" => drop(all.entry(key).or_insert(value)),
+            _ => drop(all.insert(key, value)),
+        }
+    }
+    if !degraded.is_empty() {
+        all.insert("X-Degraded".to_owned(), degraded.join("; "));
+    }
+    Ok(())
+}
+
+pub(super) fn status(options: &Options, verb: &str, words: &[String]) -> Outcome {
+    if words.is_empty() {
+        return system(verb);
+    }
+    let names = names(verb, words)?;
+    let found = records(connect(verb)?, Request::Show(names.clone()))?;
+    let root = root(options)?;
+    let catalogue = catalogue(options, &root)?;
+    let installer = hostel_init::install::Installer { catalogue: &catalogue, runtime: false, force: false };
+    let mut status = 0;
+    let mut text = String::new();
+    for (name, record) in names.iter().zip(&found) {
+        if field(record, "LoadState") == Some("not-found") && field(record, "ActiveState") == Some("inactive") {
+            output::tell(format_args!("Unit {name} could not be found."));
+            status = 4;
+            continue;
+        }
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        let enabled = installer.state(name, &mut Vec::new()).map(|state| state.word()).unwrap_or_default();
+        one(&mut text, record, enabled, options.lines);
+        if status == 0 && !matches!(field(record, "ActiveState"), Some("active" | "reloading")) {
+            status = 3;
+        }
+    }
+    output::show(&text);
+    Ok(status)
+}
+
+/// The machine as a whole.
+fn system(verb: &str) -> Outcome {
+    let found = records(connect(verb)?, Request::Manager)?;
+    let Some(record) = found.first() else { return Err("the manager says nothing of itself".to_owned()) };
+    let get = |name| field(record, name).unwrap_or_default();
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let mark = if get("SystemState") == "running" { '●' } else { '×' };
+    output::show(&format!(
+        "{mark} {host}\n    State: {}\n    Units: {} loaded (incl. loaded aliases)\n     Jobs: {} queued\n   Failed: {} units\n  Init: {}, units' processes are told by {}\n",
+        get("SystemState"),
+        get("NNames"),
+        get("NJobs"),
+        get("NFailedUnits"),
+        get("Version"),
+        get("Tracking"),
+    ));
+    Ok(0)
+}
+
+fn one(out: &mut String, record: &Record, enabled: &str, lines: usize) {
+    let get = |name| field(record, name).unwrap_or_default();
+    let (id, active, sub) = (get("Id"), get("ActiveState"), get("SubState"));
+    let mark = match active {
+        "active" | "reloading" => '●',
+        "failed" => '×',
+        _ => '○',
+    };
+    let description = get("Description");
+    let title = if description == id { format!("{mark} {id}") } else { format!("{mark} {id} - {description}") };
+    let file = [get("FragmentPath"), get("SourcePath")].into_iter().find(|path| !path.is_empty()).unwrap_or_default();
+    let loaded = match (get("LoadState"), get("LoadError")) {
+        (state, "") if file.is_empty() => format!("{state} (built-in)"),
+        (state, "") if enabled.is_empty() => format!("{state} ({file})"),
+        (state, "") => format!("{state} ({file}; {enabled})"),
+        (state, why) => format!("{state} (Reason: {why})"),
+    };
+    out.push_str(&title);
+    out.push('\n');
+    // writing to a String cannot fail
+    let mut line = |head: &str, text: &str| {
+        let _ = writeln!(out, "{head:>11}: {text}");
+    };
+    line("Loaded", &loaded);
+    for path in get("DropInPaths").split(' ').filter(|p| !p.is_empty()) {
+        line("Drop-In", path);
+    }
+    let result = get("Result");
+    let state = match (active, sub) {
+        ("failed", _) => format!("failed (Result: {result})"),
+        (active, sub) if result != "success" && !result.is_empty() => format!("{active} ({sub}) (Result: {result})"),
+        (active, sub) => format!("{active} ({sub})"),
+    };
+    let at = if active == "active" { get("ActiveEnterTimestamp") } else { get("StateChangeTimestamp") };
+    let since = if at.is_empty() { String::new() } else { format!(" since {}; {} ago", stamp(at), ago(at)) };
+    line("Active", &format!("{state}{since}"));
+    if !get("ConditionFailed").is_empty() {
+        line("Condition", &format!("start condition failed: {} was not met", get("ConditionFailed")));
+    }
+    for (_, value) in record.iter().filter(|(key, _)| key == "Run") {
+        line("Process", value);
+    }
+    if get("MainPID") != "0" && !get("MainPID").is_empty() {
+        line("Main PID", &format!("{} ({})", get("MainPID"), comm(get("MainPID"))));
+    }
+    if !get("StatusText").is_empty() {
+        line("Status", &format!("\"{}\"", output::clean(get("StatusText"))));
+    }
+    if !get("PassedOver").is_empty() {
+        line("Passed over", get("PassedOver"));
+    }
+    if !get("Complaint").is_empty() {
+        line("Complaint", &output::clean(get("Complaint")));
+    }
+    for (_, value) in record.iter().filter(|(key, _)| key == "Degraded") {
+        line("Degraded", &output::clean(value));
+    }
+    processes(out, record);
+    let kept = last_lines(id, lines);
+    if !kept.is_empty() {
+        out.push('\n');
+    }
+    for (at, text) in kept {
+        let date = date(at / 1_000_000);
+        let _ = writeln!(out, "{} {}", date.get(4..23).unwrap_or(&date), output::clean(&text));
+    }
+}
+
+/// Its processes, with their command lines.
+fn processes(out: &mut String, record: &Record) {
+    let get = |name| field(record, name).unwrap_or_default();
+    let pids: Vec<&str> = get("Processes").split(' ').filter(|pid| !pid.is_empty()).collect();
+    let group = get("ControlGroup");
+    if pids.is_empty() {
+        return;
+    }
+    let head = if group.is_empty() { "Tracking" } else { "CGroup" };
+    let _ = writeln!(out, "{head:>11}: {}", if group.is_empty() { "by session and ancestry: no group can be made here" } else { group });
+    for (i, pid) in pids.iter().enumerate() {
+        let branch = if i + 1 == pids.len() { "└─" } else { "├─" };
+        let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes).replace('\0', " ");
+        let shown = if text.trim().is_empty() { format!("[{}]", comm(pid)) } else { text.trim().to_owned() };
+        let _ = writeln!(out, "             {branch}{pid} {}", output::clean(&shown));
+    }
+}
+
+fn comm(pid: &str) -> String {
+    output::clean(std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim())
+}
+
+pub(super) fn why(_: &Options, verb: &str, words: &[String]) -> Outcome {
+    let names = names(verb, words)?;
+    let found = records(connect(verb)?, Request::Show(names.clone()))?;
+    let mut text = String::new();
+    let mut status = 0;
+    for (name, record) in names.iter().zip(&found) {
+        let get = |key| field(record, key).unwrap_or_default();
+        if get("LoadState") == "not-found" {
+            output::tell(format_args!("Unit {name} could not be found."));
+            status = 4;
+            continue;
+        }
+        let _ = writeln!(text, "{name}: {} ({})", get("ActiveState"), get("SubState"));
+        let mut say = |what: &str| {
+            let _ = writeln!(text, "  {}", output::clean(what));
+        };
+        for (key, what) in [
+            ("LoadError", "it cannot be used: "),
+            ("PassedOver", "it is not run: "),
+            ("Complaint", "it said: "),
+            ("ConditionFailed", "its condition does not hold: "),
+            ("Waits", ""),
+        ] {
+            if !get(key).is_empty() {
+                say(&format!("{what}{}", get(key)));
+            }
+        }
+        if !matches!(get("Result"), "" | "success") {
+            say(&format!("its result is {}", get("Result")));
+        }
+        if !matches!(get("Job"), "" | "0") {
+            say(&format!("job {} of it waits or runs", get("Job")));
+        }
+        for (key, value) in record.iter().filter(|(key, _)| matches!(key.as_str(), "Run" | "Degraded")) {
+            say(&if key == "Run" { value.clone() } else { format!("degraded: {value}") });
+        }
+        if get("ControlGroup").is_empty() && get("Tracking") == "session" {
+            say("its processes are told by session and ancestry: no group can be made here");
+        }
+    }
+    output::show(&text);
+    Ok(status)
+}
+
+/// Microseconds as text become a date; empty stays empty.
+fn stamp(micros: &str) -> String {
+    micros.parse::<u64>().map_or_else(|_| String::new(), |n| date(n / 1_000_000))
+}
+
+/// `Fri 2026-11-27 02:10:11 UTC`
+fn date(seconds: u64) -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    let day = DAYS[(seconds / 86_400 % 7) as usize];
+    let (year, month, day_of_month) = hostel_unit::zone::civil((seconds / 86_400) as i64);
+    let rest = seconds % 86_400;
+    format!("{day} {year:04}-{month:02}-{day_of_month:02} {:02}:{:02}:{:02} UTC", rest / 3600, rest / 60 % 60, rest % 60)
+}
+
+fn ago(micros: &str) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as u64);
+    let then = micros.parse::<u64>().unwrap_or(now);
+    hostel_unit::show_span(now.saturating_sub(then), 1_000_000)
+}

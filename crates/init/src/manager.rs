@@ -1,0 +1,292 @@
+//! The manager that runs: units as they are, jobs, processes.
+//!
+//! ```text
+//!  request ──► transaction ──► jobs ──► Service (a life) ──► Hands: processes, signals, files
+//!  (query.rs)  (of a Graph)   (jobs.rs)      ▲                       │
+//!                                  ▲         └── ends, words, time ◄─┘  one epoll (turn.rs)
+//!                                  └── changes of states (change.rs)
+//! ```
+//! One thread, no timers that tick: between events nothing runs. What asks (a socket, later a bus) does so by [`Manager::ask`].
+
+pub mod builtin;
+mod change;
+mod condition;
+pub mod config;
+pub mod context;
+pub mod exits;
+mod jobs;
+pub mod live;
+pub mod log;
+pub mod members;
+pub mod notify;
+pub mod query;
+pub mod service;
+mod spawn;
+pub mod state;
+#[cfg(test)]
+mod tests;
+mod turn;
+pub mod variables;
+pub mod world;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use hostel_process::event::Poller;
+use hostel_unit::UnitName;
+
+pub(crate) use condition::is_mount_point as condition_is_mount_point;
+pub use jobs::{Finished, Job};
+
+use crate::catalogue::Catalogue;
+use crate::depend::Graph;
+use crate::load::{LoadState, Unit, load, load_text};
+use crate::root::Root;
+use crate::search::SearchPath;
+use live::Live;
+use members::Members;
+use service::Service;
+use variables::Environment;
+use world::{Shared, Token, World};
+
+/// When so many units are in memory, those that do nothing are dropped.
+const UNITS_MAX: usize = 4096;
+
+/// How the machine ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Off.
+    PowerOff,
+    /// Again.
+    Reboot,
+    /// Stands still; in a machine that is off.
+    Halt,
+    /// With this status of PID 1.
+    Exit(u8),
+}
+
+/// All of it.
+pub struct Manager {
+    root: &'static Root,
+    search: SearchPath,
+    catalogue: Catalogue<'static>,
+    /// Everything in memory, and how it hangs together.
+    graph: Graph,
+    units: BTreeMap<UnitName, Live>,
+    jobs: BTreeMap<u32, Job>,
+    next_job: u32,
+    next_unit: u32,
+    shared: Shared,
+    /// Units whose state may have changed.
+    changed: VecDeque<UnitName>,
+    /// Jobs that ended, for whoever waits.
+    finished: Vec<Finished>,
+    /// The end, once it was asked for.
+    end: Option<End>,
+    /// Jobs are looked through again.
+    run_again: bool,
+}
+
+impl std::fmt::Debug for Manager {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Manager").field("units", &self.units.len()).field("jobs", &self.jobs).finish_non_exhaustive()
+    }
+}
+
+impl Manager {
+    /// Reads the catalogue of a tree; nothing is started.
+    pub fn new(root: &'static Root, search: SearchPath, members: Members, inherited: Environment) -> Result<Manager, String> {
+        let catalogue = Catalogue::scan(root, search.clone()).map_err(|e| format!("read unit files: {e}"))?;
+        let mut environment = Environment::default();
+        environment.set("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        for (name, value) in inherited.iter().filter(|(name, _)| *name == "LANG" || *name == "LANGUAGE" || name.starts_with("LC_")) {
+            environment.set(name, value);
+        }
+        let poller: Poller<Token> = Poller::new().map_err(|e| format!("make an event loop: {e}"))?;
+        let shared = Shared {
+            members,
+            log: log::Log::open(),
+            environment,
+            inherited,
+            processes: BTreeMap::new(),
+            poller,
+            notify: None,
+            empty_groups: Vec::new(),
+        };
+        Ok(Manager {
+            root,
+            search,
+            catalogue,
+            graph: Graph::default(),
+            units: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            next_job: 1,
+            next_unit: 1,
+            shared,
+            changed: VecDeque::new(),
+            finished: Vec::new(),
+            end: None,
+            run_again: false,
+        })
+    }
+
+    /// What the loop waits for; the front ends add theirs.
+    pub fn poller(&mut self) -> &mut Poller<Token> {
+        &mut self.shared.poller
+    }
+
+    /// Tells something of the manager itself.
+    pub fn tell(&mut self, text: &str) {
+        self.shared.log.own(None, text);
+    }
+
+    /// Where services send their words.
+    pub fn set_notify(&mut self, path: String) {
+        self.shared.notify = Some(path);
+    }
+
+    /// How the machine is to end, once somebody has said so.
+    pub fn end(&self) -> Option<End> {
+        self.end
+    }
+
+    /// A unit that is in memory.
+    pub fn unit(&self, name: &UnitName) -> Option<&Live> {
+        self.units.get(self.graph.own(name)).or_else(|| self.units.get(name))
+    }
+
+    fn read(&self, name: &UnitName) -> Unit {
+        let unit = load(&self.catalogue, name);
+        match builtin::target(name.as_str()) {
+            Some(text) if unit.state == LoadState::NotFound => load_text(&self.catalogue, name, text),
+            _ => unit,
+        }
+    }
+
+    /// What a unit depends on, in memory or not.
+    fn dependencies(&self, unit: &Unit) -> Vec<crate::depend::Dependency> {
+        if let Some(node) = self.graph.node(&unit.name) {
+            return node.dependencies.clone();
+        }
+        let known = |name: &UnitName| self.catalogue.has(name.as_str()) || builtin::target(name.as_str()).is_some();
+        if unit.is_loaded() { crate::depend::dependencies(unit, self.search.scope, &known) } else { Vec::new() }
+    }
+
+    /// A unit as its files say it is, whether it is in memory or not.
+    pub fn look_up(&self, name: &UnitName) -> Live {
+        Live::new(self.read(name), 0)
+    }
+
+    /// Brings units into memory, with all that they lead to.
+    fn bring(&mut self, names: &[UnitName]) {
+        if names.iter().all(|name| self.graph.node(name).is_some()) {
+            return;
+        }
+        if self.units.len() > UNITS_MAX {
+            self.collect();
+        }
+        let mut from: Vec<UnitName> = self.units.keys().cloned().collect();
+        from.extend(names.iter().cloned());
+        self.rebuild(&from);
+    }
+
+    /// Makes the graph of these and all that they lead to; what is new is loaded.
+    fn rebuild(&mut self, from: &[UnitName]) {
+        let mut fresh: BTreeMap<UnitName, Unit> = BTreeMap::new();
+        let known = |name: &UnitName| self.catalogue.has(name.as_str()) || builtin::target(name.as_str()).is_some();
+        let mut load = |name: &UnitName| match self.units.get(name) {
+            Some(live) => live.rest.unit.clone(),
+            None => {
+                let unit = self.read(name);
+                match self.units.get(&unit.name) {
+                    Some(live) => live.rest.unit.clone(),
+                    None => fresh.entry(unit.name.clone()).or_insert(unit).clone(),
+                }
+            }
+        };
+        self.graph = Graph::of(from, self.search.scope, &mut load, &known);
+        for (name, unit) in fresh {
+            let number = self.next_unit;
+            self.next_unit = self.next_unit.wrapping_add(1);
+            self.units.insert(name, Live::new(unit, number));
+        }
+    }
+
+    /// Drops what does nothing and nobody needs.
+    fn collect(&mut self) {
+        let needed: std::collections::BTreeSet<UnitName> = self
+            .units
+            .values()
+            .filter(|live| !live.is_idle())
+            .flat_map(|live| {
+                let own = live.name().clone();
+                let to = self.graph.node(&own).map_or(&[][..], |node| &node.dependencies).iter().map(|d| d.to.clone());
+                to.chain(std::iter::once(own.clone())).collect::<Vec<_>>()
+            })
+            .collect();
+        for live in self.units.values().filter(|live| !needed.contains(live.name())) {
+            if let Some(pipe) = &live.rest.pipe {
+                self.shared.poller.forget(Token::Output(live.rest.number), pipe);
+            }
+        }
+        self.units.retain(|name, _| needed.contains(name));
+        let from: Vec<UnitName> = self.units.keys().cloned().collect();
+        self.rebuild(&from);
+    }
+
+    /// Reads all unit files again. What runs goes on.
+    pub fn reload(&mut self) -> Result<(), String> {
+        self.catalogue = Catalogue::scan(self.root, self.search.clone()).map_err(|e| format!("read unit files: {e}"))?;
+        let names: Vec<UnitName> = self.units.keys().cloned().collect();
+        for name in &names {
+            let unit = self.read(name);
+            if let Some(live) = self.units.get_mut(name) {
+                live.reload(unit);
+            }
+        }
+        self.rebuild(&names);
+        Ok(())
+    }
+
+    /// Does something with a service, and looks afterwards at what has become of it.
+    fn with<T>(&mut self, name: &UnitName, act: impl FnOnce(&mut Service, &mut World<'_>) -> T) -> Option<T> {
+        let live = self.units.get_mut(name)?;
+        let service = live.service.as_mut()?;
+        let access = service.config.notify_access;
+        let mut world = World { rest: &mut live.rest, shared: &mut self.shared, access };
+        let found = act(service, &mut world);
+        self.changed.push_back(name.clone());
+        Some(found)
+    }
+
+    /// Words of a service: see [`notify`].
+    pub fn heard(&mut self, pid: i32, message: &notify::Words) -> Option<UnitName> {
+        let name = self.unit_of(pid)?;
+        let is_own = {
+            let service = self.units.get(&name)?.service.as_ref()?;
+            use config::NotifyAccess::{All, Exec, Main, None as Nobody};
+            match service.config.notify_access {
+                Nobody => return None,
+                Main => service.main == Some(pid),
+                Exec => service.main == Some(pid) || service.control == Some(pid),
+                All => true,
+            }
+        };
+        if !is_own {
+            self.shared.log.own(Some(name.as_str()), &format!("Got notification message from PID {pid}, but reception is not permitted for it"));
+            return None;
+        }
+        self.with(&name, |service, world| notify::apply(service, world, message));
+        Some(name)
+    }
+
+    /// Whose process this is.
+    pub fn unit_of(&self, pid: i32) -> Option<UnitName> {
+        if let Some(process) = self.shared.processes.get(&pid) {
+            return Some(process.unit.clone());
+        }
+        let running = self.units.values().filter(|live| live.service.as_ref().is_some_and(|s| !s.state.active().is_down()));
+        let marks: Vec<&members::Marks> = running.map(|live| &live.rest.marks).collect();
+        let marks = self.shared.members.whose(pid, &marks)?;
+        UnitName::parse(&marks.unit).ok()
+    }
+}

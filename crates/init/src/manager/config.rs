@@ -1,0 +1,313 @@
+//! What a service's settings ask of the manager, as plain values; and what they ask in vain.
+
+use std::time::Duration;
+
+use hostel_spec::Signal;
+use hostel_unit::Span;
+
+use super::exits::Restart;
+use crate::command::Command;
+use crate::keys;
+use crate::load::{Settings, Unit};
+use crate::value::{Status, Value};
+
+/// DefaultTimeoutStartSec= and DefaultTimeoutStopSec= of systemd.
+const TIMEOUT: Duration = Duration::from_secs(90);
+const SECTION: &str = "Service";
+
+/// Type=
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Type {
+    Simple,
+    Exec,
+    Forking,
+    Oneshot,
+    Notify,
+    NotifyReload,
+    Dbus,
+    Idle,
+}
+
+impl Type {
+    fn of(word: &str) -> Type {
+        match word {
+            "exec" => Type::Exec,
+            "forking" => Type::Forking,
+            "oneshot" => Type::Oneshot,
+            "notify" => Type::Notify,
+            "notify-reload" => Type::NotifyReload,
+            "dbus" => Type::Dbus,
+            "idle" => Type::Idle,
+            _ => Type::Simple,
+        }
+    }
+
+    /// As written.
+    pub fn word(self) -> &'static str {
+        match self {
+            Type::Simple => "simple",
+            Type::Exec => "exec",
+            Type::Forking => "forking",
+            Type::Oneshot => "oneshot",
+            Type::Notify => "notify",
+            Type::NotifyReload => "notify-reload",
+            Type::Dbus => "dbus",
+            Type::Idle => "idle",
+        }
+    }
+
+    /// Whether it is up when it says READY=1.
+    pub fn is_notifying(self) -> bool {
+        matches!(self, Type::Notify | Type::NotifyReload)
+    }
+
+    /// Whether the start is done when the program was executed. Without a bus to watch, Type=dbus is, too.
+    pub fn awaits_exec(self) -> bool {
+        matches!(self, Type::Exec | Type::Dbus)
+    }
+}
+
+/// KillMode=
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum KillMode {
+    ControlGroup,
+    Process,
+    Mixed,
+    None,
+}
+
+/// NotifyAccess=
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum NotifyAccess {
+    None,
+    Main,
+    Exec,
+    All,
+}
+
+/// One list of commands of a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Step {
+    Condition,
+    StartPre,
+    Start,
+    StartPost,
+    Reload,
+    Stop,
+    StopPost,
+}
+
+impl Step {
+    /// All, in the order of [`Config::commands`].
+    pub const ALL: [Step; 7] = [Step::Condition, Step::StartPre, Step::Start, Step::StartPost, Step::Reload, Step::Stop, Step::StopPost];
+
+    /// Its key.
+    pub fn key(self) -> &'static str {
+        match self {
+            Step::Condition => "ExecCondition",
+            Step::StartPre => "ExecStartPre",
+            Step::Start => "ExecStart",
+            Step::StartPost => "ExecStartPost",
+            Step::Reload => "ExecReload",
+            Step::Stop => "ExecStop",
+            Step::StopPost => "ExecStopPost",
+        }
+    }
+}
+
+/// What a service is to be.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Type=
+    pub kind: Type,
+    commands: [Vec<Command>; 7],
+    /// RemainAfterExit=
+    pub remain: bool,
+    /// Restart=
+    pub restart: Restart,
+    /// RestartSec=
+    pub restart_delay: Duration,
+    /// TimeoutStartSec=; `None`: never.
+    pub timeout_start: Option<Duration>,
+    /// TimeoutStopSec=
+    pub timeout_stop: Option<Duration>,
+    /// RuntimeMaxSec=
+    pub runtime_max: Option<Duration>,
+    /// WatchdogSec=
+    pub watchdog: Option<Duration>,
+    /// SuccessExitStatus=
+    pub success: Vec<Status>,
+    /// RestartPreventExitStatus=
+    pub prevent: Vec<Status>,
+    /// RestartForceExitStatus=
+    pub force: Vec<Status>,
+    /// KillMode=
+    pub kill_mode: KillMode,
+    /// KillSignal=
+    pub kill_signal: i32,
+    /// FinalKillSignal=
+    pub final_signal: i32,
+    /// WatchdogSignal=
+    pub watchdog_signal: i32,
+    /// ReloadSignal= of Type=notify-reload.
+    pub reload_signal: i32,
+    /// SendSIGKILL=
+    pub send_sigkill: bool,
+    /// SendSIGHUP=
+    pub send_sighup: bool,
+    /// PIDFile=, absolute.
+    pub pid_file: Option<String>,
+    /// GuessMainPID=
+    pub guess_main: bool,
+    /// NotifyAccess=, which Type=notify and WatchdogSec= raise to main.
+    pub notify_access: NotifyAccess,
+    /// StartLimitIntervalSec= and StartLimitBurst=
+    pub start_limit: (Duration, u32),
+}
+
+/// `None` is infinity; a zero means that, too, for timeouts.
+fn span(settings: &Settings, section: &str, key: &str) -> Option<Option<Duration>> {
+    match settings.last(section, key)? {
+        Value::Span(Span::Micros(0) | Span::Infinity) => Some(None),
+        Value::Span(Span::Micros(micros)) => Some(Some(Duration::from_micros(*micros))),
+        _ => None,
+    }
+}
+
+fn statuses(settings: &Settings, key: &str) -> Vec<Status> {
+    settings.of(SECTION, key).flat_map(|s| if let Value::Statuses(list) = &s.value { list.clone() } else { Vec::new() }).collect()
+}
+
+fn signal(settings: &Settings, key: &str) -> Option<i32> {
+    if let Some(Value::Signal(signal)) = settings.last(SECTION, key) { Some(signal.raw()) } else { None }
+}
+
+/// A number of a key, not negative.
+pub(super) fn number(settings: &Settings, section: &str, key: &str) -> Option<u64> {
+    if let Some(Value::Number(number)) = settings.last(section, key) { u64::try_from(*number).ok() } else { None }
+}
+
+impl Config {
+    /// Reads the settings of a loaded service.
+    pub fn of(unit: &Unit) -> Config {
+        let s = &unit.settings;
+        let kind = Type::of(crate::load::service_type(unit));
+        let both = span(s, SECTION, "TimeoutSec");
+        let usual_start = if kind == Type::Oneshot { None } else { Some(TIMEOUT) };
+        let watchdog = span(s, SECTION, "WatchdogSec").flatten();
+        Config {
+            kind,
+            commands: Step::ALL.map(|step| s.commands(SECTION, step.key()).cloned().collect()),
+            remain: s.bool(SECTION, "RemainAfterExit", false),
+            restart: s.text(SECTION, "Restart").map_or(Restart::No, Restart::of),
+            restart_delay: match s.last(SECTION, "RestartSec") {
+                Some(Value::Span(Span::Micros(micros))) => Duration::from_micros(*micros),
+                Some(Value::Span(Span::Infinity)) => Duration::from_secs(u64::from(u32::MAX)),
+                _ => Duration::from_millis(100),
+            },
+            timeout_start: span(s, SECTION, "TimeoutStartSec").or(both).unwrap_or(usual_start),
+            timeout_stop: span(s, SECTION, "TimeoutStopSec").or(both).unwrap_or(Some(TIMEOUT)),
+            runtime_max: span(s, SECTION, "RuntimeMaxSec").flatten(),
+            watchdog,
+            success: statuses(s, "SuccessExitStatus"),
+            prevent: statuses(s, "RestartPreventExitStatus"),
+            force: statuses(s, "RestartForceExitStatus"),
+            kill_mode: match s.text(SECTION, "KillMode") {
+                Some("process") => KillMode::Process,
+                Some("mixed") => KillMode::Mixed,
+                Some("none") => KillMode::None,
+                _ => KillMode::ControlGroup,
+            },
+            kill_signal: signal(s, "KillSignal").unwrap_or(Signal::TERM.raw()),
+            final_signal: signal(s, "FinalKillSignal").unwrap_or(Signal::KILL.raw()),
+            watchdog_signal: signal(s, "WatchdogSignal").unwrap_or(6),
+            reload_signal: signal(s, "ReloadSignal").unwrap_or(Signal::HUP.raw()),
+            send_sigkill: s.bool(SECTION, "SendSIGKILL", true),
+            send_sighup: s.bool(SECTION, "SendSIGHUP", false),
+            pid_file: s.text(SECTION, "PIDFile").map(|path| if path.starts_with('/') { path.to_owned() } else { format!("/run/{path}") }),
+            guess_main: s.bool(SECTION, "GuessMainPID", true),
+            notify_access: notify_access(s, kind, watchdog),
+            start_limit: start_limit(s),
+        }
+    }
+
+    /// Commands of a step.
+    pub fn commands(&self, step: Step) -> &[Command] {
+        let at = Step::ALL.iter().position(|s| *s == step).unwrap_or(0);
+        self.commands.get(at).map_or(&[], Vec::as_slice)
+    }
+}
+
+fn notify_access(s: &Settings, kind: Type, watchdog: Option<Duration>) -> NotifyAccess {
+    let asked = match s.text(SECTION, "NotifyAccess") {
+        Some("all") => NotifyAccess::All,
+        Some("exec") => NotifyAccess::Exec,
+        Some("main") => NotifyAccess::Main,
+        _ => NotifyAccess::None,
+    };
+    let needs = kind.is_notifying() || watchdog.is_some();
+    if needs && asked == NotifyAccess::None { NotifyAccess::Main } else { asked }
+}
+
+fn start_limit(s: &Settings) -> (Duration, u32) {
+    let interval = match s.last("Unit", "StartLimitIntervalSec") {
+        Some(Value::Span(Span::Micros(micros))) => Duration::from_micros(*micros),
+        Some(Value::Span(Span::Infinity)) => Duration::MAX,
+        _ => Duration::from_secs(10),
+    };
+    let burst = number(s, "Unit", "StartLimitBurst").map_or(5, |n| u32::try_from(n).unwrap_or(u32::MAX));
+    (interval, burst)
+}
+
+/// A setting that does nothing here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Degraded {
+    /// `Key=value`
+    pub setting: String,
+    /// Where it stands.
+    pub file: String,
+    /// Line of the file.
+    pub line: u32,
+    /// Why it does nothing.
+    pub why: &'static str,
+}
+
+/// Settings of a unit that this manager does not act upon, each with its reason.
+pub fn degraded(unit: &Unit) -> Vec<Degraded> {
+    let lost = |s: &&crate::load::Setting| keys::usage(s.section, &s.key) == Some(keys::Use::Kept) && !means_nothing(s);
+    let of = |s: &crate::load::Setting| Degraded {
+        setting: format!("{}={}", s.key, hostel_unit::printable(&s.text)),
+        file: s.origin.file.to_string(),
+        line: s.origin.line,
+        why: "not implemented yet; it has no effect",
+    };
+    let mut found: Vec<Degraded> = unit.settings.iter().filter(lost).map(of).collect();
+    if let Some(s) = unit.settings.of(SECTION, "BusName").next_back().filter(|_| crate::load::service_type(unit) == "dbus") {
+        found.push(Degraded { why: "no bus is watched yet: the service counts as started when its program was executed", ..of(s) });
+    }
+    found
+}
+
+/// Settings that ask for what is the case without them.
+fn means_nothing(s: &crate::load::Setting) -> bool {
+    matches!(s.value, Value::Bool(false)) || s.text == "none" || s.text == "no" || s.text == "false"
+}
+
+/// A setting without which the service would be something else, such as one with more privileges: the start is refused.
+pub fn refused(unit: &Unit) -> Option<String> {
+    let s = &unit.settings;
+    if s.bool(SECTION, "DynamicUser", false) {
+        return Some("DynamicUser= is not implemented yet, and without it the service would be root".to_owned());
+    }
+    for key in ["RootDirectory", "RootImage", "RootMStack"] {
+        if s.text(SECTION, key).is_some_and(|path| path != "/") {
+            return Some(format!("{key}= is not implemented yet, and without it the programs would be others"));
+        }
+    }
+    let stream = ["StandardInput", "StandardOutput", "StandardError"].into_iter().find(|key| s.text(SECTION, key) == Some("socket"));
+    stream.map(|key| format!("{key}=socket is not implemented yet: there is no socket activation"))
+}

@@ -1,0 +1,286 @@
+//! Which processes belong to a unit.
+//!
+//! With a cgroup2 hierarchy in which this process may make directories, a unit's processes are those of its directory. Without, a
+//! process belongs to the unit whose command leads its session, whose process is its ancestor, or whose invocation id is in its
+//! environment: all three outlive a daemon's forking, unless it does everything to hide.
+
+use std::collections::BTreeSet;
+use std::os::fd::{AsFd, OwnedFd};
+
+use hostel_sys::clone;
+use rustix::fs::{AtFlags, Mode, OFlags};
+
+/// Most processes of one unit that are looked at.
+const PROCESSES_MAX: usize = 65_536;
+/// How deep groups of a unit may be in each other.
+const DEPTH_MAX: u32 = 8;
+
+/// How a unit's processes are told from others when there are no groups.
+#[derive(Debug, Clone, Default)]
+pub struct Marks {
+    /// The unit's name.
+    pub unit: String,
+    /// `INVOCATION_ID` of its processes.
+    pub invocation: String,
+    /// Numbers of the processes that were made for it: each leads a session.
+    pub sessions: Vec<i32>,
+}
+
+/// The way in which this is found out.
+#[derive(Debug)]
+pub struct Members {
+    /// Directory of all units' groups, and its path as /proc/PID/cgroup says it.
+    slice: Option<(OwnedFd, String)>,
+}
+
+const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::RDONLY).union(OFlags::CLOEXEC);
+
+impl Members {
+    /// Looks for a hierarchy that may be written.
+    pub fn find() -> Members {
+        Members { slice: slice() }
+    }
+
+    /// Only sessions, ancestors and marks.
+    pub fn without_groups() -> Members {
+        Members { slice: None }
+    }
+
+    /// In words, for `status`.
+    pub fn way(&self) -> &'static str {
+        if self.slice.is_some() { "cgroup" } else { "session" }
+    }
+
+    /// The path of a unit's group below the hierarchy, if there are groups.
+    pub fn path(&self, unit: &str) -> Option<String> {
+        self.slice.as_ref().map(|(_, path)| format!("{path}/{unit}"))
+    }
+
+    /// A unit's group, made now if it is not there.
+    pub fn group(&self, unit: &str) -> Option<OwnedFd> {
+        let (slice, _) = self.slice.as_ref()?;
+        match rustix::fs::mkdirat(slice, unit, Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(rustix::io::Errno::EXIST) => rustix::fs::openat(slice, unit, DIRECTORY, Mode::empty()).ok(),
+            Err(_) => None,
+        }
+    }
+
+    /// Takes a group away that is empty.
+    pub fn forget(&self, unit: &str) {
+        if let Some((slice, _)) = &self.slice
+            && let Ok(group) = rustix::fs::openat(slice, unit, DIRECTORY, Mode::empty())
+        {
+            remove_below(&group, DEPTH_MAX);
+            let _ = rustix::fs::unlinkat(slice, unit, AtFlags::REMOVEDIR);
+        }
+    }
+
+    /// The numbers of a unit's processes now.
+    pub fn list(&self, marks: &Marks) -> Vec<i32> {
+        match &self.slice {
+            Some((slice, _)) => {
+                let mut found = Vec::new();
+                if let Ok(group) = rustix::fs::openat(slice, marks.unit.as_str(), DIRECTORY, Mode::empty()) {
+                    processes(&group, DEPTH_MAX, &mut found);
+                }
+                found
+            }
+            None => by_marks(marks),
+        }
+    }
+
+    /// Whether this process is one of the unit's.
+    pub fn has(&self, marks: &Marks, pid: i32) -> bool {
+        match &self.slice {
+            Some((_, path)) => group_of(pid).is_some_and(|group| {
+                group
+                    .strip_prefix(path.as_str())
+                    .and_then(|rest| rest.strip_prefix('/'))
+                    .is_some_and(|rest| rest.split('/').next() == Some(&marks.unit))
+            }),
+            None => by_marks(marks).contains(&pid),
+        }
+    }
+
+    /// Which of these units this process belongs to.
+    pub fn whose<'m>(&self, pid: i32, units: &[&'m Marks]) -> Option<&'m Marks> {
+        match &self.slice {
+            Some((_, path)) => {
+                let group = group_of(pid)?;
+                let name = group.strip_prefix(path.as_str())?.strip_prefix('/')?.split('/').next()?;
+                units.iter().copied().find(|marks| marks.unit == name)
+            }
+            None => units.iter().copied().find(|marks| by_marks(marks).contains(&pid)),
+        }
+    }
+
+    /// Sends a signal to a unit's processes but these; whether there were any. A number that was listed, and whose process is still
+    /// the unit's once it is held by a descriptor, is the right one.
+    pub fn signal(&self, marks: &Marks, but: &[i32], signal: i32) -> bool {
+        let held: Vec<(i32, OwnedFd)> =
+            self.list(marks).into_iter().filter(|pid| !but.contains(pid)).filter_map(|pid| Some((pid, clone::pidfd_open(pid).ok()?))).collect();
+        if held.is_empty() {
+            return false;
+        }
+        let still: BTreeSet<i32> = self.list(marks).into_iter().collect();
+        let mut any = false;
+        for (pid, pidfd) in &held {
+            if still.contains(pid) {
+                any = true;
+                let _ = clone::pidfd_send_signal(pidfd.as_fd(), signal);
+            }
+        }
+        any
+    }
+}
+
+/// The group of a process in the unified hierarchy.
+fn group_of(pid: i32) -> Option<String> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_owned)
+}
+
+/// Makes the directory of all units' groups below our own group.
+fn slice() -> Option<(OwnedFd, String)> {
+    let own = group_of(std::process::id() as i32)?;
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
+    // 36 35 98:0 ROOT POINT OPTIONS … - TYPE …
+    let (root, point) = mounts.lines().find_map(|line| {
+        let (before, after) = line.split_once(" - ")?;
+        if after.split(' ').next() != Some("cgroup2") {
+            return None;
+        }
+        let mut fields = before.split(' ').skip(3);
+        Some((fields.next()?.to_owned(), fields.next()?.to_owned()))
+    })?;
+    let below = own.strip_prefix(root.trim_end_matches('/')).unwrap_or(&own).trim_start_matches('/');
+    let mut path = format!("{}/{below}", point.trim_end_matches('/'));
+    let mut shown = own.trim_end_matches('/').to_owned();
+    // a manager that is executed anew, or was moved, is in init.scope already
+    if let Some(above) = path.strip_suffix("/init.scope") {
+        path = above.to_owned();
+        shown = shown.trim_end_matches("/init.scope").to_owned();
+    }
+    let base = rustix::fs::open(path.as_str(), DIRECTORY, Mode::empty()).ok()?;
+    match rustix::fs::mkdirat(&base, c"system.slice", Mode::from_raw_mode(0o755)) {
+        Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+        Err(_) => return None,
+    }
+    let slice = rustix::fs::openat(&base, c"system.slice", DIRECTORY, Mode::empty()).ok()?;
+    // who may make directories may be allowed to put nobody into them
+    let probe = rustix::fs::openat(&slice, c"cgroup.procs", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
+    probe.ok().map(|_| (slice, format!("{shown}/system.slice")))
+}
+
+fn remove_below(group: &OwnedFd, depth: u32) {
+    for name in children(group) {
+        if let (true, Ok(child)) = (depth > 0, rustix::fs::openat(group, name.as_str(), DIRECTORY, Mode::empty())) {
+            remove_below(&child, depth - 1);
+        }
+        let _ = rustix::fs::unlinkat(group, name.as_str(), AtFlags::REMOVEDIR);
+    }
+}
+
+/// Names of the directories in a group.
+fn children(group: &OwnedFd) -> Vec<String> {
+    let Ok(entries) = rustix::fs::Dir::read_from(group) else { return Vec::new() };
+    let names = entries.filter_map(Result::ok).filter(|entry| entry.file_type() == rustix::fs::FileType::Directory);
+    names.map(|entry| entry.file_name().to_string_lossy().into_owned()).filter(|name| name != "." && name != "..").collect()
+}
+
+fn processes(group: &OwnedFd, depth: u32, found: &mut Vec<i32>) {
+    if let Ok(file) = rustix::fs::openat(group, c"cgroup.procs", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+        let mut text = String::new();
+        let _ = std::io::Read::read_to_string(&mut std::fs::File::from(file), &mut text);
+        // 0 is a process that this namespace cannot see
+        found.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 1).take(PROCESSES_MAX));
+    }
+    if depth > 0 && found.len() < PROCESSES_MAX {
+        for name in children(group) {
+            if let Ok(child) = rustix::fs::openat(group, name.as_str(), DIRECTORY, Mode::empty()) {
+                processes(&child, depth - 1, found);
+            }
+        }
+    }
+}
+
+/// A process as /proc tells it.
+struct Seen {
+    pid: i32,
+    parent: i32,
+    session: i32,
+}
+
+/// `PID (NAME) STATE PARENT GROUP SESSION …`; a name may hold anything.
+fn parse_stat(text: &str) -> Option<Seen> {
+    let pid = text.split(' ').next()?.parse().ok()?;
+    let mut fields = text.rsplit_once(") ")?.1.split(' ');
+    let state = fields.next()?;
+    let parent = fields.next()?.parse().ok()?;
+    let session = fields.nth(1)?.parse().ok()?;
+    // a zombie is nobody's any more
+    (!matches!(state, "Z" | "X")).then_some(Seen { pid, parent, session })
+}
+
+fn by_marks(marks: &Marks) -> Vec<i32> {
+    let own = std::process::id() as i32;
+    let mut all: Vec<Seen> = Vec::new();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()).filter(|pid| *pid != own) else { continue };
+        if let Some(seen) = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok().and_then(|text| parse_stat(&text)) {
+            all.push(seen);
+        }
+    }
+    let tag = format!("INVOCATION_ID={}", marks.invocation);
+    let is_tagged = |pid: i32| {
+        !marks.invocation.is_empty()
+            && std::fs::read(format!("/proc/{pid}/environ")).is_ok_and(|bytes| bytes.split(|b| *b == 0).any(|entry| entry == tag.as_bytes()))
+    };
+    let mut found: BTreeSet<i32> = BTreeSet::new();
+    for seen in &all {
+        if marks.sessions.contains(&seen.pid) || marks.sessions.contains(&seen.session) || is_tagged(seen.pid) {
+            found.insert(seen.pid);
+        }
+    }
+    // children of theirs, and those children's
+    loop {
+        let more: Vec<i32> = all.iter().filter(|seen| found.contains(&seen.parent) && !found.contains(&seen.pid)).map(|seen| seen.pid).collect();
+        if more.is_empty() {
+            return found.into_iter().collect();
+        }
+        found.extend(more);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stat() {
+        let seen = parse_stat("7 (a) b (c)) S 1 7 42 0 -1 4").unwrap();
+        assert_eq!((seen.pid, seen.parent, seen.session), (7, 1, 42));
+        assert!(parse_stat("7 (a) Z 1 7 42 0").is_none());
+        assert!(parse_stat("").is_none() && parse_stat("7 (a) S").is_none());
+    }
+
+    #[test]
+    fn marks_find_children() {
+        let mut child = std::process::Command::new("sh").args(["-c", "sleep 100 & wait"]).env("INVOCATION_ID", "feed").spawn().unwrap();
+        let members = Members::without_groups();
+        let marks = Marks { unit: "x".into(), invocation: "feed".into(), sessions: Vec::new() };
+        let mut found = Vec::new();
+        for _ in 0..200 {
+            found = members.list(&marks);
+            if found.len() == 2 {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        assert_eq!(found.len(), 2, "the shell and its child");
+        assert!(members.has(&marks, child.id() as i32));
+        assert!(members.signal(&marks, &[], 9));
+        child.wait().unwrap();
+        assert!(!members.has(&Marks { invocation: "other".into(), ..marks }, std::process::id() as i32));
+    }
+}

@@ -1,0 +1,302 @@
+//! Makes a process of a service: what is read before the fork, what is done after it, and how a failure is told.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use hostel_process::r#become::{self, Failure, Process, Program, Service as Way};
+use hostel_process::userdb::{self, User};
+use hostel_spec::{OsText, ProcessSpec, UserSelector};
+use hostel_sys::{clone, proc};
+use rustix::fs::{Mode, OFlags};
+
+use super::context::{Context, FileMode, PLACES, Stream};
+use super::variables::{self, Environment};
+use crate::command::Command;
+
+/// What one process is to be.
+#[derive(Debug)]
+pub(super) struct Plan<'a> {
+    /// The command.
+    pub command: &'a Command,
+    /// User, limits, streams and the like.
+    pub context: &'a Context,
+    /// Its environment, without what follows from the context.
+    pub environment: Environment,
+    /// The group it is born in.
+    pub group: Option<BorrowedFd<'a>>,
+    /// Where output goes that is the manager's to keep.
+    pub log: Option<BorrowedFd<'a>>,
+    /// Whose command it is, to name its session.
+    pub main: bool,
+}
+
+/// One that was made.
+#[derive(Debug)]
+pub(super) struct Made {
+    /// Its number.
+    pub pid: i32,
+    /// Itself.
+    pub pidfd: OwnedFd,
+    /// Reads why it could not execute its program, or nothing once it has.
+    pub report: OwnedFd,
+}
+
+/// The environment of a command: what the unit says, over what the manager has.
+pub(super) fn environment(context: &Context, manager: &Environment, inherited: &Environment) -> Result<Environment, String> {
+    let mut out = manager.clone();
+    for name in &context.pass {
+        if let Some(value) = inherited.get(name) {
+            out.set(name, value);
+        }
+    }
+    for (place, (entries, _)) in PLACES.iter().zip(&context.directories) {
+        if !entries.is_empty() {
+            let paths: Vec<String> = entries.iter().map(|(name, _)| format!("{}/{name}", place.top)).collect();
+            out.set(place.variable, paths.join(":"));
+        }
+    }
+    for pair in &context.variables {
+        out.assign(pair);
+    }
+    for (path, optional) in &context.files {
+        match std::fs::metadata(path)
+            .and_then(|m| if m.is_file() && m.len() <= 1 << 20 { std::fs::read(path) } else { Err(std::io::ErrorKind::InvalidInput.into()) })
+        {
+            Ok(bytes) => variables::read_file(&String::from_utf8_lossy(&bytes)).iter().for_each(|(name, value)| out.set(name, value)),
+            Err(_) if *optional => {}
+            Err(e) => return Err(format!("load environment files: {path}: {e}")),
+        }
+    }
+    Ok(out)
+}
+
+/// Makes the process. It reports by `report` and its status what it could not do: see [`status_of`].
+pub(super) fn spawn(plan: &Plan<'_>) -> Result<Made, String> {
+    let mut environment = plan.environment.clone();
+    for name in &plan.context.unset {
+        environment.unset(name);
+    }
+    let argv = if plan.command.literal { plan.command.argv.clone() } else { variables::expand(&plan.command.argv, &environment).0 };
+    let report =
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK).map_err(|e| format!("make a pipe: {e}"))?;
+    let args = clone::CloneArgs { flags: clone::CLEAR_SIGHAND, cgroup: plan.group, ..clone::CloneArgs::default() };
+    match clone::clone3(&args).map_err(|e| format!("make a process: {e}"))? {
+        clone::Fork::Parent { pid, pidfd } => Ok(Made { pid, pidfd, report: report.0 }),
+        clone::Fork::Child => {
+            let failure = child(plan, &argv, &mut environment, report.1.as_fd());
+            let _ = rustix::io::write(&report.1, failure.to_string().as_bytes());
+            clone::exit_now(i32::from(status_of(&failure)))
+        }
+    }
+}
+
+/// The exit status that tells which step failed (systemd.exec(5), "Process Exit Codes").
+pub(super) fn status_of(failure: &Failure) -> u8 {
+    match failure.verb {
+        "enter directory" => 200,
+        "set nice" => 201,
+        "pass descriptors" | "place" | "close" => 202,
+        "execute" => 203,
+        "set" if failure.object.starts_with("limit") => 205,
+        "set" if failure.object.contains("affinity") => 215,
+        "set" if failure.object.starts_with("no-new") => 227,
+        "set" => 218,
+        "write" => 206,
+        "open standard input" => 208,
+        "open standard output" => 209,
+        "open standard error" => 222,
+        "find group" => 216,
+        "find" | "use" | "read" | "become user" | "become" => 217,
+        "start" => 220,
+        "make RuntimeDirectory" => 233,
+        "make StateDirectory" => 238,
+        "make CacheDirectory" => 239,
+        "make LogsDirectory" => 240,
+        "make ConfigurationDirectory" => 241,
+        _ => 255,
+    }
+}
+
+/// In the child. Returns why it could not become the program.
+fn child(plan: &Plan<'_>, argv: &[String], environment: &mut Environment, report: BorrowedFd<'_>) -> Failure {
+    match prepared(plan, argv, environment, report) {
+        Ok(failure) | Err(failure) => failure,
+    }
+}
+
+fn prepared(plan: &Plan<'_>, argv: &[String], environment: &mut Environment, report: BorrowedFd<'_>) -> Result<Failure, Failure> {
+    let context = plan.context;
+    let all_powers = plan.command.full_privileges;
+    let user = user(context)?;
+    rustix::process::umask(Mode::from_raw_mode(context.umask));
+    directories(context, &user)?;
+    streams(plan)?;
+    if let Some(nice) = context.nice {
+        rustix::process::setpriority_process(None, nice).map_err(|e| Failure::new("set nice", nice.to_string(), e))?;
+    }
+    let own = std::process::id();
+    environment.set("SYSTEMD_EXEC_PID", own.to_string());
+    if environment.get("WATCHDOG_USEC").is_some() && plan.main {
+        environment.set("WATCHDOG_PID", own.to_string());
+    }
+    let keeps_user = all_powers || plan.command.elevated > 0;
+    let mut spec = spec(plan, argv, environment, &user, all_powers);
+    if context.directory_optional && !spec.cwd.as_deref().is_some_and(Path::is_dir) {
+        spec.cwd = None;
+    }
+    let root = User::root();
+    let name = plan.command.own_name.then(|| argv.first().map(|first| OsText::from(first.as_str()))).flatten();
+    let way = Way {
+        user: if keeps_user && rustix::process::geteuid().is_root() { &root } else { &user },
+        login: context.user.is_some(),
+        name: name.as_ref(),
+        ignore_pipe: context.ignore_pipe,
+    };
+    let until_exec = [report];
+    let process = Process {
+        spec: &spec,
+        program: Program::Command,
+        env: &[],
+        bounding: if all_powers { hostel_spec::CapSet(u64::MAX) } else { context.bounding },
+        filter: None,
+        stdio: None,
+        controlling: false,
+        new_session: true,
+        keep: 0,
+        until_exec: &until_exec,
+        clamp_limits: true,
+        die_with_parent: false,
+        no_magic_links: false,
+        service: Some(way),
+    };
+    Ok(r#become::run(&process))
+}
+
+fn spec(plan: &Plan<'_>, argv: &[String], environment: &Environment, user: &User, all_powers: bool) -> ProcessSpec {
+    let context = plan.context;
+    let directory = match context.directory.as_deref() {
+        Some("~") => Some(user.home.clone()),
+        other => other.map(str::to_owned),
+    };
+    // the first word is the program, or its name for itself
+    let rest = argv.iter().skip(1).map(|word| OsText::from(word.as_str()));
+    let words: Vec<OsText> = std::iter::once(OsText::from(plan.command.program.as_str())).chain(rest).collect();
+    ProcessSpec {
+        argv: words,
+        env: environment.iter().map(|(name, value)| OsText::from(format!("{name}={value}").as_str())).collect(),
+        cwd: directory.map(Into::into),
+        rlimits: context.limits.clone(),
+        ambient: if all_powers { hostel_spec::CapSet(0) } else { context.ambient },
+        no_new_privileges: context.no_new_privileges && !all_powers,
+        oom_score_adjust: context.oom,
+        cpu_affinity: context.cpus.clone(),
+        ..ProcessSpec::default()
+    }
+}
+
+fn root_directory() -> Result<OwnedFd, Failure> {
+    rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map_err(|e| Failure::new("open", "/", e))
+}
+
+/// User=, Group= and SupplementaryGroups= by the tree's own files.
+fn user(context: &Context) -> Result<User, Failure> {
+    let as_failure = |e: userdb::UserError| {
+        let (verb, object, cause) = e.parts();
+        Failure::new(verb, object, std::io::Error::other(cause))
+    };
+    let own = rustix::process::geteuid().as_raw();
+    let mut user = match &context.user {
+        Some(text) => {
+            let selector = userdb::parse_selector(text).map_err(as_failure)?;
+            userdb::lookup(root_directory()?, &selector).map_err(as_failure)?
+        }
+        None if own == 0 => User::root(),
+        None => userdb::lookup(root_directory()?, &UserSelector::Id(own)).map_err(as_failure)?,
+    };
+    if context.group.is_none() && context.groups.is_empty() {
+        return Ok(user);
+    }
+    let names = userdb::names(root_directory()?).map_err(as_failure)?;
+    let number = |text: &str| {
+        let found = userdb::parse_id(text.as_bytes()).or_else(|| names.groups.iter().find(|(name, _)| name == text).map(|(_, gid)| *gid));
+        found.ok_or_else(|| Failure::new("find group", format!("{text:?}"), std::io::Error::other("no such group in /etc/group")))
+    };
+    if let Some(group) = &context.group {
+        user.gid = number(group)?;
+        if !user.groups.contains(&user.gid) {
+            user.groups.insert(0, user.gid);
+        }
+    }
+    for group in &context.groups {
+        let gid = number(group)?;
+        if !user.groups.contains(&gid) {
+            user.groups.push(gid);
+        }
+    }
+    Ok(user)
+}
+
+/// RuntimeDirectory= and its like: made with the directories above, given to the user.
+fn directories(context: &Context, user: &User) -> Result<(), Failure> {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    for (place, (entries, mode)) in PLACES.iter().zip(&context.directories) {
+        let verb = match place.key {
+            "RuntimeDirectory" => "make RuntimeDirectory",
+            "StateDirectory" => "make StateDirectory",
+            "CacheDirectory" => "make CacheDirectory",
+            "LogsDirectory" => "make LogsDirectory",
+            _ => "make ConfigurationDirectory",
+        };
+        for (name, links) in entries {
+            let path = format!("{}/{name}", place.top);
+            let failed = |e: std::io::Error| Failure::new(verb, &path, e);
+            std::fs::create_dir_all(&path).map_err(failed)?;
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(*mode)).map_err(failed)?;
+            if place.key != "ConfigurationDirectory" && rustix::process::geteuid().is_root() {
+                let metadata = std::fs::symlink_metadata(&path).map_err(failed)?;
+                if std::os::unix::fs::MetadataExt::uid(&metadata) != user.uid || std::os::unix::fs::MetadataExt::gid(&metadata) != user.gid {
+                    chown(&path, Some(user.uid), Some(user.gid)).map_err(failed)?;
+                }
+            }
+            for link in links {
+                let _ = std::os::unix::fs::symlink(&path, format!("{}/{link}", place.top));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Puts the three standard streams in their places.
+fn streams(plan: &Plan<'_>) -> Result<(), Failure> {
+    const VERBS: [&str; 3] = ["open standard input", "open standard output", "open standard error"];
+    let open = |path: &str, flags: OFlags, verb| {
+        rustix::fs::open(path, flags | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::from_raw_mode(0o666)).map_err(|e| Failure::new(verb, path, e))
+    };
+    for (number, (stream, verb)) in plan.context.streams.iter().zip(VERBS).enumerate() {
+        let number = number as i32;
+        let place = |fd: BorrowedFd<'_>| proc::place_stream(fd, number).map_err(|e| Failure::new("place", "standard streams", e));
+        match stream {
+            Stream::Null => place(open("/dev/null", if number == 0 { OFlags::RDONLY } else { OFlags::WRONLY }, verb)?.as_fd())?,
+            Stream::Terminal => place(open(&plan.context.terminal, OFlags::RDWR, verb)?.as_fd())?,
+            Stream::File(path, _) if number == 0 => place(open(path, OFlags::RDONLY, verb)?.as_fd())?,
+            Stream::File(path, mode) => {
+                let how = match mode {
+                    FileMode::Over => OFlags::empty(),
+                    FileMode::Append => OFlags::APPEND,
+                    FileMode::Truncate => OFlags::TRUNC,
+                };
+                place(open(path, OFlags::WRONLY | OFlags::CREATE | how, verb)?.as_fd())?;
+            }
+            Stream::Log => match plan.log {
+                Some(log) => place(log)?,
+                None => place(open("/dev/null", OFlags::WRONLY, verb)?.as_fd())?,
+            },
+            // of input: what the manager has is nobody's
+            Stream::Inherit if number == 0 => place(open("/dev/null", OFlags::RDONLY, verb)?.as_fd())?,
+            Stream::Inherit if number == 1 && plan.context.streams[0] == Stream::Null => place(open("/dev/null", OFlags::WRONLY, verb)?.as_fd())?,
+            Stream::Inherit if number == 1 => place(rustix::stdio::stdin())?,
+            Stream::Inherit => place(rustix::stdio::stdout())?,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,280 @@
+//! The hands of a service: processes are made, signalled and found, files looked at.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use hostel_process::event::{Interest, Poller};
+use hostel_sys::clone;
+use hostel_unit::UnitName;
+
+use super::config::NotifyAccess;
+use super::context::{PLACES, Preserve};
+use super::live::Rest;
+use super::log::{Log, Pipe};
+use super::members::Members;
+use super::service::{Hands, Order, Role};
+use super::spawn;
+use super::variables::Environment;
+
+/// What the loop waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Token {
+    /// Signals.
+    Signals,
+    /// The notify socket.
+    Notify,
+    /// Somebody wants to talk.
+    Control,
+    /// Somebody talks.
+    Client(u32),
+    /// Output of a unit.
+    Output(u32),
+    /// A process tells that its program was executed, or why not.
+    Report(i32),
+    /// The end of a process that is no child.
+    Alien(i32),
+}
+
+/// A process that is known by number.
+#[derive(Debug)]
+pub struct Process {
+    /// Whose.
+    pub unit: UnitName,
+    /// Which.
+    pub role: Role,
+    /// Itself.
+    pub pidfd: OwnedFd,
+    /// See [`spawn::Made`].
+    pub report: Option<OwnedFd>,
+    /// It was made by somebody else, whose child it may be.
+    pub alien: bool,
+    /// Its Type= wants to know when its program is executed.
+    pub confirm: bool,
+}
+
+/// What all units share.
+#[derive(Debug)]
+pub struct Shared {
+    /// Which process is whose.
+    pub members: Members,
+    /// Output.
+    pub log: Log,
+    /// Every unit's environment.
+    pub environment: Environment,
+    /// What this process was started with.
+    pub inherited: Environment,
+    /// Processes by number.
+    pub processes: BTreeMap<i32, Process>,
+    /// What is waited for.
+    pub poller: Poller<Token>,
+    /// Path of the notify socket.
+    pub notify: Option<String>,
+    /// Commands may leave a group to be taken away.
+    pub empty_groups: Vec<String>,
+}
+
+/// A service's.
+#[derive(Debug)]
+pub struct World<'a> {
+    /// Its unit.
+    pub rest: &'a mut Rest,
+    /// The rest.
+    pub shared: &'a mut Shared,
+    /// NotifyAccess=
+    pub access: NotifyAccess,
+}
+
+/// 32 random hexadecimal digits.
+fn random_id() -> String {
+    let half = || hostel_sys::tree::random_u64().unwrap_or(0);
+    format!("{:016x}{:016x}", half(), half())
+}
+
+impl World<'_> {
+    fn environment(&self, order: &Order<'_>) -> Result<Environment, String> {
+        let context = self.rest.context.as_ref().ok_or("it is no service")?;
+        let mut out = spawn::environment(context, &self.shared.environment, &self.shared.inherited)?;
+        out.set("INVOCATION_ID", self.rest.marks.invocation.as_str());
+        if let (Some(path), true) = (&self.shared.notify, self.access != NotifyAccess::None) {
+            out.set("NOTIFY_SOCKET", path.as_str());
+        }
+        if let Some(limit) = order.watchdog {
+            out.set("WATCHDOG_USEC", limit.as_micros().to_string());
+        }
+        if let (Role::Control, Some(main)) = (order.role, order.main) {
+            out.set("MAINPID", main.to_string());
+        }
+        use super::config::Step;
+        if matches!(order.step, Step::Stop | Step::StopPost) {
+            out.set("SERVICE_RESULT", order.result.word());
+            if let Some(end) = order.ended {
+                let (code, status) = match end {
+                    clone::WaitStatus::Exited(status) => ("exited", status.to_string()),
+                    clone::WaitStatus::Signaled { signal, core } => {
+                        let name = hostel_spec::Signal::from_raw(signal).map_or_else(String::new, |s| s.name());
+                        (if core { "dumped" } else { "killed" }, name.trim_start_matches("SIG").to_owned())
+                    }
+                    _ => return Ok(out),
+                };
+                out.set("EXIT_CODE", code);
+                out.set("EXIT_STATUS", status);
+            }
+        }
+        Ok(out)
+    }
+
+    /// Begins a life: processes of it are told from those of the last one.
+    pub fn renew(&mut self) {
+        self.rest.marks.invocation = random_id();
+        self.rest.marks.sessions.clear();
+        self.rest.complaint.clear();
+    }
+}
+
+impl Hands for World<'_> {
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn spawn(&mut self, order: &Order<'_>) -> Result<i32, String> {
+        let environment = self.environment(order)?;
+        if self.rest.pipe.is_none() {
+            let pipe = Pipe::new().map_err(|e| format!("make a pipe: {e}"))?;
+            self.shared.poller.want(Token::Output(self.rest.number), pipe.as_fd(), Interest::READ).map_err(|e| format!("watch a pipe: {e}"))?;
+            self.rest.pipe = Some(pipe);
+        }
+        let context = self.rest.context.as_ref().ok_or("it is no service")?;
+        let group = self.shared.members.group(&self.rest.marks.unit);
+        let plan = spawn::Plan {
+            command: order.command,
+            context,
+            environment,
+            group: group.as_ref().map(AsFd::as_fd),
+            log: self.rest.pipe.as_ref().map(Pipe::writer),
+            main: order.role == Role::Main,
+        };
+        let made = spawn::spawn(&plan)?;
+        // no wake-up for what nobody waits for: the report is read when the process has ended
+        if order.confirm {
+            let _ = self.shared.poller.want(Token::Report(made.pid), made.report.as_fd(), Interest::READ);
+        }
+        // reloads without end leave no list without end
+        if self.rest.marks.sessions.len() >= 256 {
+            self.rest.marks.sessions.remove(1);
+        }
+        self.rest.marks.sessions.push(made.pid);
+        let process = Process {
+            unit: self.rest.unit.name.clone(),
+            role: order.role,
+            pidfd: made.pidfd,
+            report: Some(made.report),
+            alien: false,
+            confirm: order.confirm,
+        };
+        self.shared.processes.insert(made.pid, process);
+        Ok(made.pid)
+    }
+
+    fn signal(&mut self, pid: i32, signal: i32) {
+        if let Some(process) = self.shared.processes.get(&pid) {
+            // it may have ended already
+            let _ = clone::pidfd_send_signal(process.pidfd.as_fd(), signal);
+        }
+    }
+
+    fn signal_others(&mut self, but: &[i32], signal: i32) -> bool {
+        self.shared.members.signal(&self.rest.marks, but, signal)
+    }
+
+    fn has_others(&mut self, but: &[i32]) -> bool {
+        self.shared.members.list(&self.rest.marks).iter().any(|pid| !but.contains(pid))
+    }
+
+    fn read_pid_file(&mut self, path: &str) -> Result<i32, String> {
+        let bad = |why: &str| format!("PID file {path}: {why}");
+        let metadata = std::fs::metadata(path).map_err(|e| bad(&e.to_string()))?;
+        if !metadata.is_file() || metadata.len() > 4096 {
+            return Err(bad("it is no small file"));
+        }
+        let text = std::fs::read_to_string(path).map_err(|e| bad(&e.to_string()))?;
+        let pid: i32 = text.trim().parse().map_err(|_| bad("there is no number in it"))?;
+        self.adopt(pid).map_err(|why| bad(&why))?;
+        Ok(pid)
+    }
+
+    fn guess_main(&mut self, but: &[i32]) -> Option<i32> {
+        let own = std::process::id() as i32;
+        let mut children = self.shared.members.list(&self.rest.marks).into_iter().filter(|pid| !but.contains(pid) && parent_of(*pid) == Some(own));
+        // of several nobody knows which
+        let found = children.next().filter(|_| children.next().is_none())?;
+        self.adopt(found).ok().map(|()| found)
+    }
+
+    fn tidy(&mut self, will_restart: bool) {
+        let Some(context) = &self.rest.context else { return };
+        let keep = match context.preserve {
+            Preserve::Yes => true,
+            Preserve::Restart => will_restart,
+            Preserve::No => false,
+        };
+        if !keep && let (Some(place), Some((entries, _))) = (PLACES.first(), context.directories.first()) {
+            for (name, links) in entries {
+                let _ = std::fs::remove_dir_all(format!("{}/{name}", place.top));
+                for link in links {
+                    let _ = std::fs::remove_file(format!("{}/{link}", place.top));
+                }
+            }
+        }
+        if let Some(path) = self.rest.unit.settings.text("Service", "PIDFile").filter(|_| !will_restart) {
+            let path = if path.starts_with('/') { path.to_owned() } else { format!("/run/{path}") };
+            let _ = std::fs::remove_file(path);
+        }
+        self.shared.empty_groups.push(self.rest.marks.unit.clone());
+    }
+
+    fn tell(&mut self, text: &str) {
+        let unit = self.rest.marks.unit.clone();
+        self.shared.log.own(Some(&unit), text);
+    }
+}
+
+impl World<'_> {
+    /// Takes a process as one of the unit's own, if it is in the unit: its end will be told.
+    pub fn adopt(&mut self, pid: i32) -> Result<(), String> {
+        if pid <= 1 {
+            return Err(format!("{pid} is no process of a service"));
+        }
+        if self.shared.processes.contains_key(&pid) {
+            return match self.shared.processes.get(&pid) {
+                Some(process) if process.unit == self.rest.unit.name => Ok(()),
+                _ => Err(format!("process {pid} belongs to another unit")),
+            };
+        }
+        // first held, then looked at: a number that is taken anew meanwhile is another process
+        let pidfd = clone::pidfd_open(pid).map_err(|_| format!("there is no process {pid}"))?;
+        if !self.shared.members.has(&self.rest.marks, pid) {
+            return Err(format!("process {pid} does not belong to the unit"));
+        }
+        let own = std::process::id() as i32;
+        let alien = parent_of(pid) != Some(own);
+        if alien {
+            let _ = self.shared.poller.want(Token::Alien(pid), pidfd.as_fd(), Interest::READ);
+        }
+        let process = Process { unit: self.rest.unit.name.clone(), role: Role::Main, pidfd, report: None, alien, confirm: false };
+        self.shared.processes.insert(pid, process);
+        self.rest.marks.sessions.push(pid);
+        Ok(())
+    }
+}
+
+/// The parent of a process.
+fn parent_of(pid: i32) -> Option<i32> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    text.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
+}
+
+/// How long a start may wait for a PID file before it is looked for again.
+pub fn soon(wait: Duration) -> Instant {
+    Instant::now() + wait
+}

@@ -1,0 +1,375 @@
+//! The init: PID 1 of a machine, or of a container, or of nothing but its own services.
+//!
+//! It asks for nothing that a place may not give: file systems that are missing are mounted if they can be, the control socket
+//! goes where it can be made, groups are used where they can be written. Then one loop, until the machine is to end.
+
+mod place;
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use hostel_sys::event::{SignalFd, SignalMask, block_signals};
+use hostel_sys::{peer, proc};
+use hostel_unit::{Kind, UnitName};
+
+use crate::control::server::Server;
+use crate::manager::members::Members;
+use crate::manager::notify::{DATAGRAM_MAX, Words};
+use crate::manager::query::{Answer, Request};
+use crate::manager::state::State;
+use crate::manager::variables::Environment;
+use crate::manager::world::Token;
+use crate::manager::{End, Manager};
+use crate::root::Root;
+use crate::search::{Scope, SearchPath};
+use crate::transaction::{JobMode, JobType};
+
+const HUP: i32 = 1;
+const INT: i32 = 2;
+const USR1: i32 = 10;
+const USR2: i32 = 12;
+const TERM: i32 = 15;
+const CHLD: i32 = 17;
+const WINCH: i32 = 28;
+const PWR: i32 = 30;
+/// glibc's SIGRTMIN, from which systemd counts.
+const RTMIN: i32 = 34;
+/// Processes that are no unit's get this long to end before they are killed.
+const LAST_CALL: Duration = Duration::from_secs(5);
+
+/// Which signals do something; the others are blocked, too, so that none ends a PID 1 that did not expect it.
+#[rustfmt::skip]
+const SIGNALS: &[i32] = &[
+    HUP, INT, USR1, USR2, TERM, CHLD, WINCH, PWR,
+    RTMIN, RTMIN + 1, RTMIN + 2, RTMIN + 3, RTMIN + 4, RTMIN + 5, RTMIN + 6, RTMIN + 13, RTMIN + 14, RTMIN + 15, RTMIN + 16,
+];
+
+/// What is asked of the init.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// Units to run, and to end with; none: the default target.
+    pub units: Vec<String>,
+}
+
+/// How a signal reads, as systemd(1), "SIGNALS", has it; containers' managers send SIGTERM and SIGINT to say "off".
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Meaning {
+    Reap,
+    End(End),
+    /// At once, without stopping anything.
+    EndNow(End),
+    Start(&'static str, JobMode),
+    Reload,
+    Nothing,
+}
+
+fn meaning(signal: i32) -> Meaning {
+    match signal {
+        CHLD => Meaning::Reap,
+        TERM | INT | PWR => Meaning::End(End::PowerOff),
+        HUP => Meaning::Reload,
+        RTMIN => Meaning::Start("default.target", JobMode::Isolate),
+        n if n == RTMIN + 1 => Meaning::Start("rescue.target", JobMode::Isolate),
+        n if n == RTMIN + 2 => Meaning::Start("emergency.target", JobMode::Isolate),
+        n if n == RTMIN + 3 => Meaning::End(End::Halt),
+        n if n == RTMIN + 4 => Meaning::End(End::PowerOff),
+        n if n == RTMIN + 5 || n == RTMIN + 6 => Meaning::End(End::Reboot),
+        n if n == RTMIN + 13 => Meaning::EndNow(End::Halt),
+        n if n == RTMIN + 14 => Meaning::EndNow(End::PowerOff),
+        n if n == RTMIN + 15 || n == RTMIN + 16 => Meaning::EndNow(End::Reboot),
+        _ => Meaning::Nothing,
+    }
+}
+
+/// Runs until the machine ends; gives the exit status, or why nothing could be begun. Does not return when the kernel ends it.
+pub fn run(wanted: &Wanted) -> Result<u8, String> {
+    let signals = signals().map_err(|e| format!("receive signals: {e}"))?;
+    let is_first = rustix::process::getpid().is_init();
+    if is_first {
+        // what looks for an init by its name finds one
+        let _ = proc::set_name(c"init");
+    } else {
+        // orphans of services come to us, wherever we are
+        proc::set_child_subreaper(true).map_err(|e| format!("become the parent of orphans: {e}"))?;
+    }
+    place::prepare(is_first);
+    let mut inherited = Environment::default();
+    for (name, value) in std::env::vars_os() {
+        if let (Some(name), Some(value)) = (name.to_str(), value.to_str()) {
+            inherited.set(name, value);
+        }
+    }
+    let root: &'static Root = Box::leak(Box::new(Root::host().map_err(|e| e.to_string())?));
+    let search = SearchPath::new(root, Scope::System, inherited.get("SYSTEMD_UNIT_PATH"), true);
+    // below another init our own group is that one's to divide
+    let members = if is_first { Members::find() } else { Members::without_groups() };
+    let mut manager = Manager::new(root, search, members, inherited)?;
+    let mut init = Init { server: None, signals, notify: None, named: Vec::new(), failed: 0, announced: false, now: None };
+    init.open(is_first, &mut manager);
+    init.begin(wanted, &mut manager)?;
+    init.serve(&mut manager).map_err(|e| format!("wait for events: {e}"))?;
+    let end = manager.end().unwrap_or(End::PowerOff);
+    drop(init.server);
+    last_call(&mut manager, is_first, init.now.is_some());
+    Ok(finish(end, is_first))
+}
+
+fn signals() -> rustix::io::Result<SignalFd> {
+    let mask = SignalMask::of(SIGNALS);
+    block_signals(mask)?;
+    SignalFd::new(mask)
+}
+
+struct Init {
+    server: Option<Server>,
+    signals: SignalFd,
+    notify: Option<OwnedFd>,
+    /// Units that the machine ends with.
+    named: Vec<UnitName>,
+    /// Status to end with when a named unit could not even be begun.
+    failed: u8,
+    /// Whoever started us was told that we are up.
+    announced: bool,
+    /// It ends without stopping anything.
+    now: Option<End>,
+}
+
+impl Init {
+    /// Makes the sockets, where they can be made.
+    fn open(&mut self, is_first: bool, manager: &mut Manager) {
+        if let Err(e) = manager.watch(Token::Signals, &self.signals) {
+            manager.tell(&format!("watch signals: {e}"));
+        }
+        let Some(directory) = place::directory() else {
+            return manager.tell("there is no directory for sockets: this manager cannot be talked to, and Type=notify does not work");
+        };
+        match Server::listen(&format!("{directory}/control"), manager) {
+            Ok(server) => self.server = Some(server),
+            Err(e) => manager.tell(&format!("listen at {directory}/control: {e}")),
+        }
+        let path = place::notify_path(&directory, is_first);
+        let _ = std::fs::remove_file(&path);
+        match hostel_ipc::notify::bind(std::path::Path::new(&path)) {
+            Ok(socket) => {
+                // services of every user write there; who wrote is asked of the kernel
+                let _ = std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o666));
+                if manager.watch(Token::Notify, &socket).is_ok() {
+                    self.notify = Some(socket);
+                    manager.set_notify(path);
+                }
+            }
+            Err(e) => manager.tell(&format!("listen at {path}: {e}")),
+        }
+    }
+
+    /// Asks for the first jobs.
+    fn begin(&mut self, wanted: &Wanted, manager: &mut Manager) -> Result<(), String> {
+        let mut units = Vec::new();
+        for word in &wanted.units {
+            let (name, _) = UnitName::mangle(word, Kind::Service).map_err(|e| format!("use unit {word:?}: {}", e.why))?;
+            units.push(name);
+        }
+        let is_default = units.is_empty();
+        if is_default {
+            units.push(UnitName::parse("default.target").map_err(|e| e.why.to_owned())?);
+        }
+        let Answer::Jobs(jobs) = manager.ask(Request::Job(JobType::Start, JobMode::Replace, units)) else { return Ok(()) };
+        for (unit, found) in jobs {
+            match found {
+                Ok(_) if is_default => {}
+                Ok(_) => self.named.push(unit),
+                Err(refusal) if is_default => manager.tell(&format!("start {unit}: {}", refusal.text)),
+                Err(refusal) => return Err(format!("start {unit}: {}", refusal.text)),
+            }
+        }
+        Ok(())
+    }
+
+    fn serve(&mut self, manager: &mut Manager) -> std::io::Result<()> {
+        loop {
+            self.tell_others(manager);
+            if self.now.is_some() || manager.end().is_some() && manager.is_quiet() {
+                return Ok(());
+            }
+            let events = manager.turn(None)?;
+            let mut reap = false;
+            for event in events {
+                match event.token {
+                    Token::Signals => reap |= self.signalled(manager),
+                    Token::Notify => self.hear(manager),
+                    Token::Control => {
+                        if let Some(server) = &mut self.server {
+                            server.accept(manager);
+                        }
+                    }
+                    Token::Client(id) => {
+                        if let Some(server) = &mut self.server {
+                            server.serve(id, event.read, manager);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            if reap {
+                // words that were sent before the end are heard before it
+                self.hear(manager);
+                manager.reap();
+            }
+            self.tell_others(manager);
+            self.end_with_named(manager);
+        }
+    }
+
+    /// Whoever waits for jobs hears of them, and whoever started us that we are up.
+    fn tell_others(&mut self, manager: &mut Manager) {
+        manager.do_all();
+        let finished = manager.take_finished();
+        use crate::manager::state::JobResult::{Canceled, Done};
+        if finished.iter().any(|job| self.named.contains(&job.unit) && !matches!(job.result, Done | Canceled)) {
+            self.failed = 1;
+        }
+        if let Some(server) = &mut self.server {
+            server.deliver(&finished, manager);
+        }
+        if !self.announced && manager.is_quiet() {
+            self.announced = true;
+            say("READY=1\nX_SYSTEMD_SIGNALS_LEVEL=2");
+        }
+    }
+
+    /// Reads signals; whether children ended.
+    fn signalled(&mut self, manager: &mut Manager) -> bool {
+        let mut reap = false;
+        while let Ok(Some(info)) = self.signals.read() {
+            match meaning(info.signal) {
+                Meaning::Reap => reap = true,
+                Meaning::End(end) => manager.shut_down(end),
+                Meaning::EndNow(end) => {
+                    manager.shut_down(end);
+                    self.now = Some(end);
+                }
+                Meaning::Start(name, mode) => {
+                    if let Ok(name) = UnitName::parse(name) {
+                        manager.ask(Request::Job(JobType::Start, mode, vec![name]));
+                    }
+                }
+                Meaning::Reload => {
+                    if let Err(why) = manager.reload() {
+                        manager.tell(&why);
+                    }
+                }
+                Meaning::Nothing => {}
+            }
+        }
+        reap
+    }
+
+    /// Reads what services say.
+    fn hear(&mut self, manager: &mut Manager) {
+        let Some(socket) = &self.notify else { return };
+        let mut buffer = [0u8; DATAGRAM_MAX];
+        for _ in 0..64 {
+            let Ok(datagram) = peer::receive_datagram(socket.as_fd(), &mut buffer) else { return };
+            let Some(who) = datagram.sender.filter(|who| who.pid > 0 && !datagram.truncated) else { continue };
+            manager.heard(who.pid, &Words::parse(buffer.get(..datagram.len).unwrap_or_default()));
+        }
+    }
+
+    /// With named units: the machine ends when they all have, with the status of the first that failed.
+    fn end_with_named(&mut self, manager: &mut Manager) {
+        if self.named.is_empty() || manager.end().is_some() || !manager.is_quiet() {
+            return;
+        }
+        let mut status = 0;
+        for name in &self.named {
+            let Some(live) = manager.unit(name) else { continue };
+            if !live.active().is_down() {
+                return;
+            }
+            let Some(service) = &live.service else { continue };
+            let end = service.main_run.and_then(|run| run.ended).map_or(0, |(_, end)| end.shell_code());
+            let found = if end == 0 && service.state == State::Failed { 1 } else { end };
+            if status == 0 {
+                status = u8::try_from(found).unwrap_or(255);
+            }
+        }
+        manager.shut_down(End::Exit(if status == 0 { self.failed } else { status }));
+    }
+}
+
+/// Tells whoever started us, if it listens.
+fn say(message: &str) {
+    if let Ok(socket) = std::env::var("NOTIFY_SOCKET") {
+        let _ = hostel_ipc::notify::send(&socket, message);
+    }
+}
+
+/// Ends what is left and is no unit's, and reaps it. Only of a PID 1: others' processes are none of ours.
+fn last_call(manager: &mut Manager, is_first: bool, at_once: bool) {
+    if !is_first {
+        return manager.reap();
+    }
+    for signal in if at_once { &[9][..] } else { &[TERM, 9] } {
+        if proc::signal_all(*signal).is_err() {
+            return;
+        }
+        let _ = proc::signal_all(18);
+        let end = Instant::now() + LAST_CALL;
+        while Instant::now() < end {
+            manager.reap();
+            if rustix::process::waitid(
+                rustix::process::WaitId::All,
+                rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOHANG | rustix::process::WaitIdOptions::NOWAIT,
+            )
+            .is_err()
+            {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// The very end.
+fn finish(end: End, is_first: bool) -> u8 {
+    if let End::Exit(status) = end {
+        say(&format!("STOPPING=1\nEXIT_STATUS={status}"));
+        return status;
+    }
+    say("STOPPING=1");
+    if !is_first {
+        return 0;
+    }
+    rustix::fs::sync();
+    let how = if end == End::Reboot { proc::Reboot::Restart } else { proc::Reboot::PowerOff };
+    // a PID 1 without the right to do that says it by its exit status, as systemd's does in a container
+    let _ = proc::reboot(how);
+    if end == End::Reboot { 133 } else { 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_mean_what_systemd_has_them_mean() {
+        let table = [
+            (CHLD, Meaning::Reap),
+            (TERM, Meaning::End(End::PowerOff)),
+            (PWR, Meaning::End(End::PowerOff)),
+            (37, Meaning::End(End::Halt)),
+            (38, Meaning::End(End::PowerOff)),
+            (39, Meaning::End(End::Reboot)),
+            (47, Meaning::EndNow(End::Halt)),
+            (48, Meaning::EndNow(End::PowerOff)),
+            (49, Meaning::EndNow(End::Reboot)),
+            (34, Meaning::Start("default.target", JobMode::Isolate)),
+            (HUP, Meaning::Reload),
+            (WINCH, Meaning::Nothing),
+        ];
+        for (signal, expected) in table {
+            assert_eq!(meaning(signal), expected, "{signal}");
+            assert!(SIGNALS.contains(&signal));
+        }
+    }
+}
