@@ -207,6 +207,10 @@ fn limits(process: &Process<'_>) -> Result<(), Failure> {
     for limit in &spec.rlimits {
         set_limit(limit, process.clamp_limits)?;
     }
+    // Of a machine's first process and of what enters it this was done from outside, where it may be done.
+    if let Some(score) = spec.oom_score_adjust {
+        std::fs::write("/proc/self/oom_score_adj", score.to_string()).map_err(|e| Failure::new("write", "/proc/self/oom_score_adj", e))?;
+    }
     if let Some(cpus) = &spec.cpu_affinity {
         proc::set_affinity(cpus).map_err(|e| Failure::new("set", "CPU affinity", e))?;
     }
