@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use hostel_spec::{CapSet, ConsoleMode, IdRange, MachineName, MachineUuid, OsText, Signal};
+use hostel_spec::{CapSet, ConsoleMode, IdRange, MachineName, MachineUuid, OsText, Rlimit, Signal};
 
 use super::identity::ProcessId;
 use crate::network::NetworkState;
@@ -154,6 +154,15 @@ pub struct MachineState {
     /// Whether its processes may gain privileges by an exec; `None`: not written down (by an older hostel).
     #[serde(default)]
     pub no_new_privileges: Option<bool>,
+    /// Limits that its PID 1 was started with; whatever enters gets them, too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rlimits: Vec<Rlimit>,
+    /// CPUs, by number, that its PID 1 was started on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_affinity: Option<Vec<u32>>,
+    /// It says that it is a 32-bit machine.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub linux32: bool,
     /// The signal that stops it, when the user chose one.
     #[serde(default)]
     pub kill_signal: Option<Signal>,
@@ -216,6 +225,9 @@ impl MachineState {
             container: None,
             bounding: None,
             no_new_privileges: None,
+            rlimits: Vec::new(),
+            cpu_affinity: None,
+            linux32: false,
             kill_signal: None,
         }
     }

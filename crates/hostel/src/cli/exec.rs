@@ -7,9 +7,9 @@ use hostel_engine::cgroup::MachineCgroup;
 use hostel_engine::enter::relay::{self, RunError};
 use hostel_engine::enter::{self, Cause, Entry, Known, Leader, Placement, Selection, Streams};
 use hostel_engine::error::{Context, Error};
-use hostel_engine::registry::Machine;
+use hostel_engine::registry::{Machine, MachineState};
 use hostel_process::r#become::Program;
-use hostel_spec::{CapSet, MachineName, OsText, ProcessSpec, UserSelector};
+use hostel_spec::{CapSet, MachineName, OsText, ProcessSpec, Rlimit, UserSelector};
 use lexopt::Arg::{Long, Short, Value};
 use lexopt::ValueExt;
 
@@ -161,7 +161,25 @@ pub(crate) fn run_in(order: &Order) -> Outcome {
         filter: &filter,
         unfiltered: false,
     };
-    run_at(order, &leader, &place)
+    run_at(&confined(order, state), &leader, &place)
+}
+
+/// The order with the limits of the machine's own processes, as far as ours allow.
+fn confined(order: &Order, state: &MachineState) -> Order {
+    let mut order = order.clone();
+    order.process.rlimits = state.rlimits.iter().map(|limit| at_most_ours(*limit)).collect();
+    order.process.cpu_affinity.clone_from(&state.cpu_affinity);
+    order.process.linux32 = state.linux32;
+    order
+}
+
+/// What is above our own hard limit may be beyond our rights.
+fn at_most_ours(limit: Rlimit) -> Rlimit {
+    let Ok((_, most)) = hostel_sys::proc::get_rlimit(0, limit.name as u32) else { return limit };
+    // Infinity is `None` and more than anything.
+    let lower = |value: Option<u64>, bound: Option<u64>| bound.map_or(value, |bound| Some(value.map_or(bound, |value| value.min(bound))));
+    let hard = lower(limit.hard, most);
+    Rlimit { name: limit.name, soft: lower(limit.soft, hard), hard }
 }
 
 /// The same in a machine that others run. Its filter is not known to us: what enters has the leader's capabilities, no more.
