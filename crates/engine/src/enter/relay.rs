@@ -253,6 +253,8 @@ struct Relay<'s> {
     pumps: Vec<Pump>,
     terminal: Option<OwnedFd>,
     poller: Poller<Token>,
+    /// Whoever types has left by the hot key.
+    left: bool,
 }
 
 impl<'s> Relay<'s> {
@@ -260,7 +262,7 @@ impl<'s> Relay<'s> {
         let mut poller = Poller::new().context("open", "epoll")?;
         poller.want(Token::Process, &entered.pidfd, Interest::READ).context("watch", "process")?;
         poller.want(Token::Signals, signals, Interest::READ).context("watch", "signals")?;
-        Ok(Self { entered, signals, pumps, terminal, poller })
+        Ok(Self { entered, signals, pumps, terminal, poller, left: false })
     }
 
     fn run(mut self) -> Result<WaitStatus> {
@@ -283,7 +285,8 @@ impl<'s> Relay<'s> {
         for pump in self.pumps.iter_mut().filter(|p| !p.input) {
             pump.finish();
         }
-        Ok(status)
+        // To leave is no failure.
+        Ok(if self.left { WaitStatus::Exited(0) } else { status })
     }
 
     fn turn(&mut self, n: usize) {
@@ -294,6 +297,7 @@ impl<'s> Relay<'s> {
         if finished.escaped {
             // It leads its session, whose other processes are hung up by the kernel.
             let _ = clone::pidfd_send_signal(self.entered.pidfd.as_fd(), KILL);
+            self.left = true;
         }
         // The machine's terminal goes on being read from through the same device.
         if let Some(from) = pump.from.take_if(|_| finished.from) {
