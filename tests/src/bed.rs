@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::FlockOperation;
 use rustix::process::Pid;
 
-use crate::leftovers::{Leftovers, forget_kept_groups};
+use crate::leftovers::{Leftovers, forget_journals, forget_kept_groups};
 use crate::{Invocation, Tree};
 
 /// A scratch directory, a state directory and names that no other test has.
@@ -60,11 +60,12 @@ impl Bed {
         let dir = top.join(&id);
         let _ = std::fs::create_dir_all(&top);
         // Nobody sweeps a bed that is not locked yet.
-        let all = hold(&top, FlockOperation::LockExclusive);
+        let all = hold(&top, FlockOperation::LockExclusive).unwrap_or_else(|| panic!("lock {}", top.display()));
         sweep(&top);
         std::fs::create_dir_all(dir.join("run")).unwrap_or_else(|e| panic!("make {}: {e}", dir.display()));
         let _ = std::fs::set_permissions(dir.join("run"), std::fs::Permissions::from_mode(0o700));
         let held = hold(&dir, FlockOperation::NonBlockingLockExclusive).unwrap_or_else(|| panic!("lock {}: it is in use", dir.display()));
+        std::fs::write(dir.join(MARK), mark(&id)).unwrap_or_else(|e| panic!("mark {}: {e}", dir.display()));
         drop(all);
         let bed = Bed { id, dir, _held: held, next: AtomicU32::new(0), undo: Default::default(), allow_leftovers: Default::default() };
         Some(bed)
@@ -173,6 +174,7 @@ impl Drop for Bed {
         }
         Leftovers::of(&self.id, &self.dir).remove();
         forget_kept_groups();
+        forget_journals(&self.id);
         if std::env::var_os("HOSTEL_TEST_KEEP").is_none() {
             remove_tree(&self.dir);
         } else {
@@ -187,6 +189,13 @@ impl Drop for Bed {
 /// In beds that are there to be looked at.
 const KEPT: &str = "kept";
 
+/// In every bed, and nowhere else: what it is.
+const MARK: &str = ".hostel-test-bed";
+
+fn mark(id: &str) -> String {
+    format!("bed {id} of hostel's tests: what is here is removed when its test is over\n")
+}
+
 /// Locks a directory for as long as the file is open.
 fn hold(dir: &Path, how: FlockOperation) -> Option<File> {
     let file = File::open(dir).ok()?;
@@ -198,12 +207,13 @@ fn hold(dir: &Path, how: FlockOperation) -> Option<File> {
 fn sweep(top: &Path) {
     for entry in std::fs::read_dir(top).into_iter().flatten().flatten() {
         let (dir, id) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
-        // Others have directories here, too: a bed has a state directory.
-        if !id.starts_with('t') || !dir.join("run").is_dir() || dir.join(KEPT).exists() {
+        // Others have directories here, too.
+        if !std::fs::read_to_string(dir.join(MARK)).is_ok_and(|text| text == mark(&id)) || dir.join(KEPT).exists() {
             continue;
         }
         if let Some(_held) = hold(&dir, FlockOperation::NonBlockingLockExclusive) {
             Leftovers::of(&id, &dir).remove();
+            forget_journals(&id);
             remove_tree(&dir);
         }
     }

@@ -21,7 +21,10 @@ impl Leftovers {
     /// Looks for `id`, below and outside of the scratch directory `dir`.
     pub(crate) fn of(id: &str, dir: &Path) -> Leftovers {
         let mut words = vec![id.to_owned()];
-        words.extend(list(&dir.join("run/machines")).iter().filter_map(|p| Some(p.file_name()?.to_string_lossy().into_owned())));
+        let machines = list(&dir.join("run/machines"));
+        let names = machines.iter().filter_map(|p| Some(p.file_name()?.to_string_lossy().into_owned()));
+        // Others may be words of anybody's.
+        words.extend(names.filter(|name| is_given(name)));
         let ours = |text: &str| words.iter().any(|word| text.contains(word.as_str()));
         let (processes, cgroups, mounts, links) = (processes(&ours), cgroups(&ours), mounts(&ours), links(&ours));
         Leftovers { processes, cgroups, mounts, links, loops: loops(dir), state: state(id, dir) }
@@ -77,6 +80,11 @@ impl Leftovers {
     }
 }
 
+/// `run-0123abcd`, as hostel names machines that nobody named.
+fn is_given(name: &str) -> bool {
+    name.strip_prefix("run-").is_some_and(|rest| rest.len() == 8 && rest.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
 /// Our children that no command of the test owns (a killed supervisor's payload comes to us), and whoever is in a cgroup of ours.
 fn processes(ours: &dyn Fn(&str) -> bool) -> Vec<(i32, String)> {
     let mut found = Vec::new();
@@ -125,6 +133,15 @@ fn cgroups(ours: &dyn Fn(&str) -> bool) -> Vec<PathBuf> {
     }
     found.sort();
     found
+}
+
+/// Links to journals of trees that are gone: they outlive their machines, to be read (`--link-journal=guest`).
+pub(crate) fn forget_journals(id: &str) {
+    for link in list(Path::new("/var/log/journal")) {
+        if std::fs::read_link(&link).is_ok_and(|to| to.components().any(|part| part.as_os_str().to_string_lossy().starts_with(id))) {
+            let _ = std::fs::remove_file(link);
+        }
+    }
 }
 
 /// Takes away what hostel keeps between machines, as `hostel clean` does: nobody in use of it loses anything.
