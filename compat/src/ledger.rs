@@ -103,6 +103,11 @@ pub(crate) const ACCEPTED: &[Accepted] = &[
     row("private-network|veth-view|users-private-network|file-network", "mount:/sys*|mount-from:/sys|read:/sys*|write:/sys*|top:/sys", "*", "*", Differs,
         "252 shows a tmpfs with parts of the machine's own sysfs; hostel shows the sysfs read-only and covers firmware, module and power"),
 
+    row("all-at-once", "exit|stderr|view", "*", "*", TheirDefect,
+        "with users of the machine's own it may not write the OOM score; hostel's supervisor does"),
+    row("oom-score-adjust-lower", "tree:{tree}/etc/*", "*", "-", Better,
+        "what the host does not let it do is found out before the tree is changed"),
+
     // Networks.
     row("veth-*", "note.0", "*<BROADCAST,MULTICAST> *", "*<BROADCAST,MULTICAST,UP,LOWER_UP> *", Better,
         "the cable has an address, a route and names on both sides without systemd-networkd; --network-config=none leaves it down"),
@@ -125,6 +130,8 @@ pub(crate) const ACCEPTED: &[Accepted] = &[
         "252 moves the old root to a place on the host's mount of it, which the kernel refuses"),
 
     // Messages.
+    row("filter-unknown-name|rlimit-many", "stderr", "silent", "says something", Better,
+        "what is not as asked is told, with --quiet, too"),
     row("exec-*|pid2-exec-*|boot-without-init|volatile|users-volatile-yes|optional-value-apart", "stderr", "silent", "says something", Better,
         "why the program could not be started is said on the caller's standard error, not on the machine's console"),
     row("exec-*|pid2-exec-*|boot-without-init|optional-value-apart", "stdout", "execv(*) failed: *", "", Better,
