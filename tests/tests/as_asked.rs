@@ -35,7 +35,7 @@ fn notices_are_heard() {
         .exits(0)
         .says("--slice=some");
     bed.hostel(["stop", "--force", &name]).run().exits(0);
-    bed.nspawn(&tree, ["--slice=some", "true"]).run().exits(0).says("--slice=some");
+    bed.nspawn(&tree, ["--system-call-filter=no_such_call", "true"]).run().exits(0).says("no_such_call");
 }
 
 /// What a throw-away copy is made of may be written to meanwhile.
@@ -74,5 +74,18 @@ fn limits_are_shown() {
     bed.hostel(["status", &name]).run().exits(0).prints_with("of 100.0M").prints_with("of 50").prints_with("at most 0.50 of a processor");
     let json = bed.hostel(["inspect", &name]).run().exits(0).json();
     assert_eq!(json["stats"]["memory_limit_bytes"], 104_857_600, "{json}");
+    bed.hostel(["stop", "--force", &name]).run().exits(0);
+}
+
+/// What enters a machine is held by its limits, whatever the one who sends it in may have.
+#[test]
+fn limits_hold_for_what_enters() {
+    let Some(bed) = Bed::start() else { return };
+    let (tree, name) = (bed.busybox(), bed.name());
+    let line = ["run", "-d", "--rlimit=NOFILE=100:200", "--name", &name, "--tree"];
+    bed.hostel(line).arg(tree.path()).args(["--", "sleep", "60"]).run().exits(0);
+    let show = "ulimit -Sn; ulimit -Hn; ulimit -Sc";
+    bed.hostel(["exec", &name, "sh", "-c", show]).through_shell("ulimit -n 150; exec \"$@\"").run().exits(0).prints("100\n150\n0");
+    bed.hostel(["exec", &name, "sh", "-c", show]).run().exits(0).prints("100\n200\n0");
     bed.hostel(["stop", "--force", &name]).run().exits(0);
 }

@@ -99,6 +99,7 @@ pub fn run(spec: &MachineSpec, origin: Origin, log: bool, talk: &mut dyn FnMut(T
 /// Talk for people, on stderr.
 fn say(quiet: bool, event: &Talk<'_>) {
     match event {
+        Talk::Remark(text) if !quiet => output::tell(format_args!("notice: {text}")),
         // Also with --quiet: what is not as asked is no chatter.
         Talk::Notice(text) => output::tell(format_args!("notice: {text}")),
         Talk::Planned(plan) if !quiet && plan.console == ConsoleMode::Interactive => {

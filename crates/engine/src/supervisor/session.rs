@@ -51,6 +51,8 @@ pub enum Talk<'a> {
     Planned(&'a Plan),
     /// PID 1 has been executed.
     Started(&'a Plan, &'a Launched),
+    /// Something that was asked for means nothing here.
+    Remark(&'a str),
     /// Something is not as asked, but the machine runs.
     Notice(&'a str),
     /// It ended, or is about to start again.
@@ -83,7 +85,9 @@ pub fn run(spec: &MachineSpec, mut session: Session<'_>) -> Result<u8> {
     hostel_sys::proc::set_dumpable(false).context("protect", "supervisor")?;
     let (plan, host, tree) = plan_of(spec, &session.caller)?;
     for notice in &plan.notices {
-        (session.talk)(Talk::Notice(notice));
+        // What a command line says that means nothing here its writer may know; what this host cannot do he does not.
+        let known = spec.notices.contains(notice);
+        (session.talk)(if known { Talk::Remark(notice) } else { Talk::Notice(notice) });
     }
     refuse_taken_ports(session.registry, &plan)?;
     (session.talk)(Talk::Planned(&plan));
@@ -400,7 +404,9 @@ fn state_of(plan: &Plan, session: &Session<'_>, made: &Made, launched: &Launched
     state.uuid = Some(plan.uuid);
     state.container = Some(plan.container.clone());
     state.bounding = Some(plan.bounding);
-    state.no_new_privileges = Some(plan.process().no_new_privileges);
+    let process = plan.process();
+    state.no_new_privileges = Some(process.no_new_privileges);
+    (state.rlimits, state.cpu_affinity, state.linux32) = (process.rlimits.clone(), process.cpu_affinity.clone(), process.linux32);
     state.kill_signal = plan.spec.lifecycle.kill_signal;
     Ok(state)
 }

@@ -55,6 +55,8 @@ pub(crate) fn background(spec: &MachineSpec, origin: Origin, up: bool, started: 
 
 /// The same without a word; returns the machine's name.
 pub(crate) fn launch(spec: &MachineSpec, origin: Origin) -> Result<String, Failure> {
+    // Before anything else fails for want of it.
+    hostel_engine::host::require_root()?;
     let mut order = Order { origin, spec: spec.clone() };
     if let TreeSource::Directory(path) = &mut order.spec.root.tree {
         // The supervisor is in another directory.
@@ -133,7 +135,7 @@ fn run(args: &[OsString]) -> Outcome {
             say(&mut report, &Report::Started { name: plan.name.as_str().to_owned(), leader: launched.pid, notices: std::mem::take(&mut notices) });
         }
         // Those of a later life nobody hears.
-        Talk::Notice(text) if notices.len() < 100 => notices.push(text.to_owned()),
+        Talk::Remark(text) | Talk::Notice(text) if notices.len() < 100 => notices.push(text.to_owned()),
         _ => {}
     });
     match result {

@@ -57,7 +57,8 @@ pub(super) const USERS: &[OptionRow] = &[
     OptionRow::new(Id::PrivateUsers, "", &["private-users"], Maybe("MODE"), "User namespace: no, yes, pick, identity or BASE[:COUNT]")
         .since(220)
         .trusted_key("[Exec] PrivateUsers=")
-        .partly("managed is refused: it needs systemd-nsresourced"),
+        .partly("managed is refused: it needs systemd-nsresourced")
+        .better("all mounts are locked: root inside cannot take off what is masked or read-only, nor mount a second /proc without it"),
     OptionRow::new(Id::PrivateUsersOwnership, "", &["private-users-ownership"], Value("MODE"), "How files follow the ids: off, chown, map or auto")
         .since(230)
         .trusted_key("[Files] PrivateUsersOwnership=")

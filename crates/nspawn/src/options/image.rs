@@ -31,7 +31,7 @@ pub(super) const IMAGE: &[OptionRow] = &[
     OptionRow::new(Id::Ephemeral, "x", &["ephemeral"], Nothing, "Run on a throw-away copy of the tree")
         .since(219)
         .trusted_key("[Exec] Ephemeral=")
-        .better("where files cannot share blocks (ext4), a layer over the tree instead of a copy of it; images get no name, not even for a moment"),
+        .better("where files cannot share blocks (ext4), a layer over the tree instead of a copy of it, and no machine writes to the tree meanwhile; if one does already, it is copied; images get no name, not even for a moment"),
     OptionRow::new(Id::Image, "i", &["image"], Value("PATH"), "Disk image or block device with the root file system")
         .since(211)
         .better("needs neither udev nor the kernel's partition tables, works in any network namespace; ext4 never panics the host")
