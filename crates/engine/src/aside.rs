@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use hostel_sys::clone::{self, CloneArgs, Fork};
 use hostel_sys::proc;
-use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
+
+use crate::registry::recover::wait_for_any;
 
 /// What an honest machine's files take, many times over.
 pub const PATIENCE: Duration = Duration::from_millis(500);
@@ -60,12 +60,8 @@ fn read_until(pipe: OwnedFd, end: Instant) -> Option<Vec<u8>> {
     let mut answer = Vec::new();
     loop {
         let left = end.saturating_duration_since(Instant::now());
-        let left = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
-        match rustix::event::poll(&mut [PollFd::new(file.get_ref(), PollFlags::IN)], Some(&left)) {
-            Ok(0) => return None,
-            Ok(_) => {}
-            Err(Errno::INTR) => continue,
-            Err(_) => return None,
+        if wait_for_any(&[file.get_ref().as_fd()], left).ok()?.is_empty() {
+            return None;
         }
         let mut buffer = [0u8; 4096];
         match file.read(&mut buffer) {

@@ -116,7 +116,7 @@ pub(crate) fn wait_for_end(pidfd: BorrowedFd<'_>, limit: Duration) -> io::Result
     Ok(!wait_for_any(&[pidfd], limit)?.is_empty())
 }
 
-/// Waits until one of these processes has ended; which of them have, by their place; none: the time is over.
+/// Waits until one of these processes has ended (or a pipe has something); which of them, by their place; none: the time is over.
 pub(crate) fn wait_for_any(pidfds: &[BorrowedFd<'_>], limit: Duration) -> io::Result<Vec<usize>> {
     let deadline = Instant::now() + limit;
     let mut polled: Vec<PollFd<'_>> = pidfds.iter().map(|pidfd| PollFd::new(pidfd, PollFlags::IN)).collect();

@@ -1,8 +1,9 @@
-//! A command run in a machine that could look into whoever runs it there.
+//! A command run in a machine that could look into whoever runs it there, or keep him.
 //!
 //! In a machine without a user namespace of its own, root may trace what enters and open its program's file through
-//! /proc/PID/exe. A supervisor that entered it would show its memory and its file. So it executes itself once more, from a
-//! file that nobody can write and with an empty memory, and that process enters:
+//! /proc/PID/exe: a supervisor that entered it would show its memory and its file. In one with its own, root may have put the
+//! program on a file system that never answers: a supervisor that executed it would wait. So it executes itself once more, from
+//! a file that nobody can write and with an empty memory, and that process enters:
 //!
 //! ```text
 //!  supervisor                       (hostel-visit)

@@ -13,6 +13,7 @@ use hostel_sys::proc;
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 use rustix::pipe::{PipeFlags, pipe_with};
 
+use super::launch;
 use super::prepare::{Made, open_source};
 use crate::error::{Context, Error, Result, io_text};
 use crate::plan::Plan;
@@ -121,8 +122,7 @@ pub(super) fn bond(step: &BundleBond, made: &Made, pid: i32, users: Option<Borro
     match step {
         BundleBond::MapIds { uids, gids } => {
             write_maps(pid, uids, gids)?;
-            let path = format!("/proc/{pid}/ns/user");
-            rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).context("open", path).map(Some)
+            launch::open_namespace(pid, "user").map(Some)
         }
         BundleBond::MapMount { slot, ids, target } => map_mount(made, *slot, ids, target, users).map(|()| None),
     }
@@ -155,7 +155,7 @@ fn map_mount(made: &Made, slot: Slot, ids: &MountIds, target: &Path, users: Opti
 }
 
 /// A user namespace that exists only for its maps.
-fn namespace_of(uids: &[IdMap], gids: &[IdMap]) -> Result<OwnedFd> {
+pub(super) fn namespace_of(uids: &[IdMap], gids: &[IdMap]) -> Result<OwnedFd> {
     let (hold_read, hold_write) = pipe_with(PipeFlags::CLOEXEC).context("make", "pipe")?;
     let args = CloneArgs { flags: clone::NEWUSER, ..CloneArgs::default() };
     match clone::clone3(&args).context("make", "user namespace for an id map")? {
@@ -165,9 +165,7 @@ fn namespace_of(uids: &[IdMap], gids: &[IdMap]) -> Result<OwnedFd> {
             clone::exit_now(0)
         }
         Fork::Parent { pid, pidfd } => {
-            let path = format!("/proc/{pid}/ns/user");
-            let result = write_maps(pid, uids, gids)
-                .and_then(|()| rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).context("open", path.clone()));
+            let result = write_maps(pid, uids, gids).and_then(|()| launch::open_namespace(pid, "user"));
             drop(hold_write);
             let _ = clone::wait_pidfd(pidfd.as_fd(), clone::WAIT_EXITED);
             result

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 use hostel_spec::{Bundle, Hook};
 use hostel_sys::clone::{self, CloneArgs, WaitStatus};
 use hostel_sys::proc;
-use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::MemfdFlags;
 use rustix::io::Errno;
 
 use crate::error::{Error, Result, io_text};
 use crate::plan::Plan;
+use crate::registry::recover::wait_for_end;
 
 /// A hook that failed: its name for messages, and why.
 #[derive(Debug)]
@@ -119,26 +119,16 @@ fn spawn(hook: &Hook, state: BorrowedFd<'_>, directory: &Path) -> io::Result<(i3
 
 /// `None`: its time was over.
 fn wait(pid: i32, pidfd: BorrowedFd<'_>, limit: Option<Duration>) -> io::Result<Option<WaitStatus>> {
-    if let Some(limit) = limit {
-        let end = Instant::now() + limit;
-        loop {
-            let left = end.saturating_duration_since(Instant::now());
-            let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
-            match rustix::event::poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&timeout)) {
-                Ok(0) => {
-                    // With all that it started and that did not leave its session.
-                    if let Some(group) = rustix::process::Pid::from_raw(pid) {
-                        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-                    }
-                    let _ = clone::pidfd_send_signal(pidfd, 9);
-                    clone::wait_pidfd(pidfd, clone::WAIT_EXITED)?;
-                    return Ok(None);
-                }
-                Ok(_) => break,
-                Err(Errno::INTR) => {}
-                Err(e) => return Err(e.into()),
-            }
+    if let Some(limit) = limit
+        && !wait_for_end(pidfd, limit)?
+    {
+        // With all that it started and that did not leave its session.
+        if let Some(group) = rustix::process::Pid::from_raw(pid) {
+            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
         }
+        let _ = clone::pidfd_send_signal(pidfd, 9);
+        clone::wait_pidfd(pidfd, clone::WAIT_EXITED)?;
+        return Ok(None);
     }
     clone::wait_pidfd(pidfd, clone::WAIT_EXITED)
 }

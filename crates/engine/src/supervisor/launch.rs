@@ -22,7 +22,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use hostel_image::inroot;
-use hostel_spec::{Hint, IdMapping};
+use hostel_spec::{Hint, IdMap, IdMapping};
 use hostel_sys::clone::{self, CloneArgs, Fork, WaitStatus};
 use hostel_sys::mount::{self, Attributes, Propagation};
 use hostel_sys::netlink;
@@ -305,7 +305,7 @@ fn join(path: &Path) -> Result<Visit> {
     Ok(Visit(own))
 }
 
-fn open_namespace(pid: i32, kind: &str) -> Result<OwnedFd> {
+pub(super) fn open_namespace(pid: i32, kind: &str) -> Result<OwnedFd> {
     let path = format!("/proc/{pid}/ns/{kind}");
     rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).context("open", path)
 }
@@ -340,6 +340,7 @@ fn map_mount(made: &Made, slot: Slot, mapping: IdMapping, target: &Path, userns:
     let fd = made.slot(slot).context("use", "bind mount")?;
     let stat = rustix::fs::fstat(fd).context("read", format!("source of {}", target.display()))?;
     let base = made.base();
+    let one = |inside, host| [IdMap { inside, host, count: 1 }];
     let own;
     let map = match mapping {
         IdMapping::None => return Ok(()),
@@ -349,13 +350,13 @@ fn map_mount(made: &Made, slot: Slot, mapping: IdMapping, target: &Path, userns:
             None => return Ok(()),
         },
         IdMapping::Rootidmap => {
-            own = id_map_namespace((stat.st_uid, base), (stat.st_gid, base))?;
+            own = bundle::namespace_of(&one(stat.st_uid, base), &one(stat.st_gid, base))?;
             own.as_fd()
         }
         IdMapping::Owneridmap => {
             let owner = inroot::open(made.tree()?, target, OFlags::PATH | OFlags::CLOEXEC).ok().and_then(|fd| rustix::fs::fstat(fd).ok());
             let (uid, gid) = owner.map_or((0, 0), |s| (s.st_uid % 65536, s.st_gid % 65536));
-            own = id_map_namespace((stat.st_uid, base + uid), (stat.st_gid, base + gid))?;
+            own = bundle::namespace_of(&one(stat.st_uid, base + uid), &one(stat.st_gid, base + gid))?;
             own.as_fd()
         }
     };
@@ -363,26 +364,4 @@ fn map_mount(made: &Made, slot: Slot, mapping: IdMapping, target: &Path, userns:
         Error::new("map", format!("ids of the bind mount on {}", target.display()), io_text(&e))
             .hint("its file system does not support idmapped mounts; leave the option out")
     })
-}
-
-/// A user namespace that exists only for its map: one id, (on disk, as seen by the host).
-fn id_map_namespace(uid: (u32, u32), gid: (u32, u32)) -> Result<OwnedFd> {
-    let (hold_read, hold_write) = pipe_with(PipeFlags::CLOEXEC).context("make", "pipe")?;
-    let args = CloneArgs { flags: clone::NEWUSER, ..CloneArgs::default() };
-    match clone::clone3(&args).context("make", "user namespace for an id map")? {
-        Fork::Child => {
-            drop(hold_write);
-            let _ = rustix::io::read(&hold_read, &mut [0u8; 1]);
-            clone::exit_now(0)
-        }
-        Fork::Parent { pid, pidfd } => {
-            let write = |file: &str, map: (u32, u32)| {
-                std::fs::write(format!("/proc/{pid}/{file}"), format!("{} {} 1\n", map.0, map.1)).context("write", format!("{file} for an id map"))
-            };
-            let result = write("uid_map", uid).and_then(|()| write("gid_map", gid)).and_then(|()| open_namespace(pid, "user"));
-            drop(hold_write);
-            let _ = clone::wait_pidfd(pidfd.as_fd(), clone::WAIT_EXITED);
-            result
-        }
-    }
 }
