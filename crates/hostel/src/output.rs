@@ -199,14 +199,6 @@ pub fn bytes(n: u64) -> String {
 /// `2026-11-21 03:50:38 UTC`, of seconds after 1970.
 pub fn date(seconds: u64) -> String {
     let (days, rest) = (seconds / 86400, seconds % 86400);
-    // Years of 365.2425 days that begin in March, so that the leap day is the last (proleptic Gregorian calendar).
-    let shifted = days + 719_468;
-    let (era, day) = (shifted / 146_097, shifted % 146_097);
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let of_year = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let of_month = of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = era * 400 + year + u64::from(month <= 2);
+    let (year, month, of_month) = hostel_unit::zone::civil(days as i64);
     format!("{year:04}-{month:02}-{of_month:02} {:02}:{:02}:{:02} UTC", rest / 3600, rest / 60 % 60, rest % 60)
 }

@@ -231,9 +231,7 @@ fn stamp(micros: &str) -> String {
 fn date(seconds: u64) -> String {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
     let day = DAYS[(seconds / 86_400 % 7) as usize];
-    let (year, month, day_of_month) = hostel_unit::zone::civil((seconds / 86_400) as i64);
-    let rest = seconds % 86_400;
-    format!("{day} {year:04}-{month:02}-{day_of_month:02} {:02}:{:02}:{:02} UTC", rest / 3600, rest / 60 % 60, rest % 60)
+    format!("{day} {}", output::date(seconds))
 }
 
 fn ago(micros: &str) -> String {
