@@ -38,7 +38,9 @@ not() { ! "$@"; }
 runs() { hostel ps -q | grep -qx "$1"; }
 # booted NAME: its trees' recipe makes this file when all is up. Looked for from outside: a program started five times a second
 # is a burden on an emulated processor, on which a Debian takes half a minute to boot, and much more beside other work.
-booted() { within 150 test -e "/proc/$(leader "$1")/root/run/hostel-test-up"; }
+# It is listed a moment before it has a leader, which is asked for once.
+booted() { within 20 has_leader "$1"; within 150 test -e "/proc/$(leader "$1")/root/run/hostel-test-up"; }
+has_leader() { [ -n "$(leader "$1")" ]; }
 # the directory of machine NAME's cgroup, and a file of it: group NAME FILE
 group() { cat "/sys/fs/cgroup/hostel/$1/$2"; }
 supervisor() { hostel status "$1" | sed -n 's/^ *supervisor: //p'; }
