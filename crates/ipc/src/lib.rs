@@ -1,6 +1,7 @@
-//! Sockets between the command line and a supervisor, and sd_notify.
+//! Sockets between the command line and a supervisor, sd_notify, and D-Bus as a peer speaks it.
 
 pub mod control;
+pub mod dbus;
 pub mod notify;
 
 use std::os::fd::{AsRawFd, BorrowedFd};
