@@ -174,6 +174,8 @@ pub struct Running<'a> {
     pub reap_orphans: bool,
     /// What serves its network.
     pub network: Option<&'a mut network::Made>,
+    /// Readable when the host's systemd ends the machine's scope.
+    pub unit: Option<BorrowedFd<'a>>,
     /// The rest of the supervisor.
     pub owner: &'a mut dyn Owner,
 }
@@ -187,6 +189,7 @@ enum Token {
     Client(u32),
     Notify,
     Network,
+    Unit,
     /// A command sent into the machine has ended.
     Command(RawFd),
 }
@@ -233,6 +236,9 @@ impl<'w, 'a> Watch<'w, 'a> {
         poller.want(Token::Signals, &machine.signals.fd, Interest::READ).context("watch", "signals")?;
         if let Some(receiver) = &machine.notify.receiver {
             poller.want(Token::Notify, receiver, Interest::READ).context("watch", "notify socket")?;
+        }
+        if let Some(unit) = machine.unit {
+            poller.want(Token::Unit, unit, Interest::READ).context("watch", "scope of the machine")?;
         }
         if let Some(console) = &mut machine.console {
             console.begin().context("change", "mode of the terminal")?;
@@ -321,7 +327,16 @@ impl<'w, 'a> Watch<'w, 'a> {
             Token::Client(id) => self.serve(id),
             Token::Notify => self.take_notifications(),
             Token::Network => self.serve_network(),
+            Token::Unit => self.unit_stops(),
             Token::Command(_) => self.reap_commands(),
+        }
+    }
+
+    /// Somebody ends the scope with systemctl: as if we were told so.
+    fn unit_stops(&mut self) {
+        if let Some(unit) = self.machine.unit.take() {
+            self.poller.forget(Token::Unit, unit);
+            self.told_to_end(SIGTERM);
         }
     }
 
@@ -591,6 +606,9 @@ impl<'w, 'a> Watch<'w, 'a> {
                 // Readable for ever now.
                 self.poller.forget(Token::Leader, &self.machine.leader);
                 forget_control(&mut self.poller, self.machine.control.as_ref());
+                if let Some(unit) = self.machine.unit.take() {
+                    self.poller.forget(Token::Unit, unit);
+                }
                 if let Some(services) = self.machine.network.as_ref().and_then(|n| n.services()) {
                     self.poller.forget(Token::Network, services);
                 }
