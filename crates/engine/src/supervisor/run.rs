@@ -8,7 +8,7 @@
 //! | `^]^]p`, `^]^]r` | the init is asked to power off, to reboot |
 //! | SIGWINCH | the pty gets our window's size |
 //! | SIGCHLD | processes that were left to us are reaped |
-//! | the payload says READY, STATUS, ERRNO | passed on to our own service manager |
+//! | the payload says READY, STATUS, ERRNO, FDSTORE, FDSTOREREMOVE | passed on to our own service manager |
 //! | a request on the control socket | done and answered ([`requests`]) |
 //! | PID 1 is dead | the rest of its output is shown, visitors are told, the [`Outcome`] is given |
 //!
@@ -135,6 +135,22 @@ pub struct NotifyRelay {
 }
 
 impl NotifyRelay {
+    /// Has our service manager keep the machine's descriptors, apart from our own by their name, or let them go.
+    fn store(&self, message: &Message, descriptors: &[OwnedFd]) {
+        let Some(socket) = &self.upstream else { return };
+        let order = match (message.store, message.store_remove) {
+            (true, _) if !descriptors.is_empty() => "FDSTORE=1",
+            (false, true) => "FDSTOREREMOVE=1",
+            _ => return,
+        };
+        let name = message.name.as_deref().unwrap_or("stored");
+        // Longer than systemd takes it, it would be dropped.
+        let name: String = name.chars().take(255 - "payload-".len()).collect();
+        let poll = if message.unpolled { "\nFDPOLL=0" } else { "" };
+        let borrowed: Vec<_> = if message.store { descriptors.iter().map(AsFd::as_fd).collect() } else { Vec::new() };
+        let _ = notify::send_with(socket, &format!("{order}\nFDNAME=payload-{name}{poll}"), &borrowed);
+    }
+
     fn tell(&self, message: &str) {
         if let Some(socket) = &self.upstream {
             // A service manager that does not listen is no reason to end the machine.
@@ -515,8 +531,16 @@ impl<'w, 'a> Watch<'w, 'a> {
 
     fn take_notifications(&mut self) {
         let Some(receiver) = &self.machine.notify.receiver else { return };
-        match receiver.receive(self.machine.leader_pid) {
-            Ok(Some(message)) => self.notified(message),
+        // Descriptors are of use only to who keeps them.
+        let received = match self.machine.notify.upstream {
+            Some(_) => receiver.receive_with(self.machine.leader_pid),
+            None => receiver.receive(self.machine.leader_pid).map(|message| message.map(|m| (m, Vec::new()))),
+        };
+        match received {
+            Ok(Some((message, descriptors))) => {
+                self.machine.notify.store(&message, &descriptors);
+                self.notified(message);
+            }
             Ok(None) => {}
             // It would be readable for ever.
             Err(_) => {
