@@ -11,7 +11,7 @@ same 52428800 "$(cat $own/hostel/kept/memory.max)" memory.max
 grep -qx "$(leader kept)" $own/hostel/kept/payload/cgroup.procs || fail 'the leader is elsewhere'
 grep -qx "$(supervisor kept)" $own/supervisor/cgroup.procs || fail 'the supervisor is elsewhere'
 [ "$(prop machine-kept.scope LoadState)" = not-found ] || fail 'there is a scope'
-same kept.service "$(machinectl show -P Unit kept)" 'unit as machined knows it'
+same kept.service "$(machinectl show -p Unit --value kept)" 'unit as machined knows it'
 systemctl stop kept.service
 within 10 not runs kept; within 10 unknown kept
 [ ! -e $own ] || fail 'its cgroup is left'

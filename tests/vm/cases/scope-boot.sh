@@ -5,14 +5,14 @@ nspawn -b -D $DEBIAN -M deb --console=passive --property=MemoryMax=400M > /tmp/d
 booted deb
 unit=machine-deb.scope
 same active "$(prop $unit ActiveState)" 'the scope'
-first=$(machinectl show -P Leader deb)
+first=$(machinectl show -p Leader --value deb)
 same "$(leader deb)" "$first" Leader
 inside=$(hostel exec deb -T -- cat /sys/fs/cgroup/cgroup.controllers)
 case $inside in *memory*pids*) ;; *) fail "controllers inside: '$inside'" ;; esac
 says 'Unit: machine-deb.scope' machinectl --no-pager status deb
 # the life after: same scope, another leader
 machinectl reboot deb
-other() { now=$(machinectl show -P Leader deb 2>/dev/null) && [ -n "$now" ] && [ "$now" != "$first" ]; }
+other() { now=$(machinectl show -p Leader --value deb 2>/dev/null) && [ -n "$now" ] && [ "$now" != "$first" ]; }
 within 60 other
 booted deb
 same active "$(prop $unit ActiveState)" 'the scope after a reboot'

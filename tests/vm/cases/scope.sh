@@ -22,10 +22,10 @@ payload=$(leader web-1)
 grep -qx "$payload" "$inner/payload/cgroup.procs" || fail "the leader is not in $inner/payload"
 # the real machinectl and the real machined
 case $(machinectl list --no-legend) in *web-1*container*systemd-nspawn*) ;; *) fail "machinectl list: $(machinectl list)" ;; esac
-same "$payload" "$(machinectl show -P Leader web-1)" Leader
-same "$unit" "$(machinectl show -P Unit web-1)" Unit
-same /var/lib/machines/box "$(machinectl show -P RootDirectory web-1)" RootDirectory
-case $(machinectl show -P NetworkInterfaces web-1) in "$(cat /sys/class/net/ve-web-1/ifindex)") ;; *) fail "interfaces: $(machinectl show -P NetworkInterfaces web-1)" ;; esac
+same "$payload" "$(machinectl show -p Leader --value web-1)" Leader
+same "$unit" "$(machinectl show -p Unit --value web-1)" Unit
+same /var/lib/machines/box "$(machinectl show -p RootDirectory --value web-1)" RootDirectory
+case $(machinectl show -p NetworkInterfaces --value web-1) in "$(cat /sys/class/net/ve-web-1/ifindex)") ;; *) fail "interfaces: $(machinectl show -p NetworkInterfaces --value web-1)" ;; esac
 says "Unit: $unit" machinectl --no-pager status web-1
 # it comes in, and is held by the same limits
 status 0 hostel exec web-1 -T -- true
