@@ -293,6 +293,9 @@ impl<'w, 'a> Watch<'w, 'a> {
                 dead |= ready.token == Token::Leader;
                 self.handle(ready);
             }
+            if dead {
+                self.hear_last_words();
+            }
             if dead && let Some(status) = self.status_of_leader()? {
                 break status;
             }
@@ -341,7 +344,9 @@ impl<'w, 'a> Watch<'w, 'a> {
             Token::Console(end) => self.handle_console(end, ready),
             Token::Listener => self.accept(),
             Token::Client(id) => self.serve(id),
-            Token::Notify => self.take_notifications(),
+            Token::Notify => {
+                self.take_notification();
+            }
             Token::Network => self.serve_network(),
             Token::Unit => self.unit_stops(),
             Token::Command(_) => self.reap_commands(),
@@ -529,8 +534,18 @@ impl<'w, 'a> Watch<'w, 'a> {
         }
     }
 
-    fn take_notifications(&mut self) {
-        let Some(receiver) = &self.machine.notify.receiver else { return };
+    /// What PID 1 said before it died, as long as its number is its own.
+    fn hear_last_words(&mut self) {
+        // A queue holds no more than that (net.unix.max_dgram_qlen is 10 to 512), and nobody adds to it.
+        let mut left = 512;
+        while left > 0 && self.take_notification() {
+            left -= 1;
+        }
+    }
+
+    /// Whether there was one.
+    fn take_notification(&mut self) -> bool {
+        let Some(receiver) = &self.machine.notify.receiver else { return false };
         // Descriptors are of use only to who keeps them.
         let received = match self.machine.notify.upstream {
             Some(_) => receiver.receive_with(self.machine.leader_pid),
@@ -540,12 +555,14 @@ impl<'w, 'a> Watch<'w, 'a> {
             Ok(Some((message, descriptors))) => {
                 self.machine.notify.store(&message, &descriptors);
                 self.notified(message);
+                true
             }
-            Ok(None) => {}
+            Ok(None) => false,
             // It would be readable for ever.
             Err(_) => {
                 self.poller.forget(Token::Notify, receiver);
                 self.machine.notify.receiver = None;
+                false
             }
         }
     }
