@@ -43,7 +43,8 @@ fn others_see_what_a_command_line_would_do() {
     let tree = bed.busybox();
     let path = tree.path().display().to_string();
     let line = ["plan", "run", "--tree", &path, "--", "true"];
-    let steps = |text: String| text.lines().filter(|l| l.trim_start().starts_with(|c: char| c.is_ascii_digit())).map(str::to_owned).collect::<Vec<_>>();
+    let steps =
+        |text: String| text.lines().filter(|l| l.trim_start().starts_with(|c: char| c.is_ascii_digit())).map(str::to_owned).collect::<Vec<_>>();
     let (own, others) = (steps(bed.hostel(line).run().exits(0).text()), steps(nobody(&bed, &line).run().exits(0).text()));
     assert!(own.len() > 10);
     assert_eq!(own.len(), others.len(), "{own:#?}\n{others:#?}");

@@ -45,9 +45,7 @@ pub fn router(interface: &str, index: u32, source: Ipv6Addr) -> io::Result<UdpSo
     let mut filter = [u32::MAX; 8];
     filter[SOLICITATION / 32] &= !(1 << (SOLICITATION % 32));
     // SAFETY: pointer and size of one array.
-    let rc = unsafe {
-        libc::setsockopt(fd.as_raw_fd(), libc::IPPROTO_ICMPV6, ICMP6_FILTER, filter.as_ptr().cast(), size_of_val(&filter) as u32)
-    };
+    let rc = unsafe { libc::setsockopt(fd.as_raw_fd(), libc::IPPROTO_ICMPV6, ICMP6_FILTER, filter.as_ptr().cast(), size_of_val(&filter) as u32) };
     if rc < 0 {
         return Err(io::Error::last_os_error());
     }

@@ -184,7 +184,8 @@ impl MachineCgroup {
     /// Sends a signal to every process of the machine but `spared`. Looks again until it meets nobody new: who forks while he is
     /// being looked for leaves a child. SIGKILL goes to all at once instead, see [`MachineCgroup::kill`].
     pub fn signal(&self, signal: i32, spared: Option<i32>) -> Result<(), CgroupError> {
-        let numbers = || Ok(self.procs()?.into_iter().map(|pid| pid.as_raw_nonzero().get()).filter(|pid| Some(*pid) != spared).collect::<HashSet<i32>>());
+        let numbers =
+            || Ok(self.procs()?.into_iter().map(|pid| pid.as_raw_nonzero().get()).filter(|pid| Some(*pid) != spared).collect::<HashSet<i32>>());
         let mut met: HashSet<i32> = HashSet::new();
         for _ in 0..SIGNAL_ROUNDS {
             let opened: Vec<_> = numbers()?.difference(&met).filter_map(|pid| Some((*pid, clone::pidfd_open(*pid).ok()?))).collect();

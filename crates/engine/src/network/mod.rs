@@ -19,9 +19,9 @@ pub(crate) mod firewall;
 pub(crate) mod forwarding;
 pub mod hosts;
 pub(crate) mod inside;
+pub mod ipv6;
 pub mod lease;
 pub mod look;
-pub mod ipv6;
 mod names;
 pub mod pool;
 pub mod service;
@@ -204,7 +204,8 @@ impl Made {
         if let Some(six) = self.addressing.as_ref().and_then(|a| a.six) {
             let only_ours = self.forwarding.iter().any(forwarding::Hold::is_of_ipv6);
             if let Err(e) = firewall.translate6(&six, only_ours) {
-                self.notices.push(format!("the machine does not reach beyond this host by IPv6, and is not shielded from there: nftables: {}", io_text(&e)));
+                self.notices
+                    .push(format!("the machine does not reach beyond this host by IPv6, and is not shielded from there: nftables: {}", io_text(&e)));
             }
         }
         if self.addressing.is_some() {

@@ -372,7 +372,13 @@ mod tests {
         let forwarding = |path: &str, link: &str| Undo::Forwarding { path: text(path), link: link.into() };
         assert!(ok(forwarding("/run/hostel/network/forwarding 7 eth0", "eth0")));
         assert!(ok(forwarding("/run/hostel/network/forwarding 7 ipv6 all", "ipv6/all")) && !ok(forwarding("/run/hostel/network/x", "all")));
-        for (path, link) in [("/run/hostel/network/x", "../x"), ("/run/hostel/network/x", "ipv6/../x"), ("/etc/x", "eth0"), ("/run/hostel/network/../x", "eth0"), ("/run/hostel/x", "eth0")] {
+        for (path, link) in [
+            ("/run/hostel/network/x", "../x"),
+            ("/run/hostel/network/x", "ipv6/../x"),
+            ("/etc/x", "eth0"),
+            ("/run/hostel/network/../x", "eth0"),
+            ("/run/hostel/x", "eth0"),
+        ] {
             assert!(!ok(forwarding(path, link)), "{path} {link}");
         }
         assert!(leader(2) && !leader(1) && !leader(0) && !leader(-1));

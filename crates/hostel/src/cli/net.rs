@@ -95,13 +95,17 @@ fn status(json: bool) -> Outcome {
         |zone: &str| machines.iter().filter(|(_, n)| n.zone.as_deref() == Some(zone)).map(|(l, _)| l.machine.name.to_string()).collect::<Vec<_>>();
     let hosts = hosts::path(&machine::runtime_dir());
     if json {
-        let zones: Vec<_> =
-            zones.iter().map(|z| json!({ "zone": z.name, "network": z.network, "network6": z.network6, "ports": z.ports, "machines": of(&z.name) })).collect();
+        let zones: Vec<_> = zones
+            .iter()
+            .map(|z| json!({ "zone": z.name, "network": z.network, "network6": z.network6, "ports": z.ports, "machines": of(&z.name) }))
+            .collect();
         return Ok(output::show_json(&json!({ "zones": zones, "machines": machines.len(), "hosts": hosts.display().to_string() })));
     }
     let mut out = String::new();
     if !zones.is_empty() {
-        let row = |z: &networks::Zone| vec![output::clean(&z.name), text(z.network.as_ref()), text(z.network6.as_ref()), z.ports.len().to_string(), of(&z.name).join(" ")];
+        let row = |z: &networks::Zone| {
+            vec![output::clean(&z.name), text(z.network.as_ref()), text(z.network6.as_ref()), z.ports.len().to_string(), of(&z.name).join(" ")]
+        };
         out.push_str(&output::table(&["ZONE", "NETWORK", "IPV6", "PORTS", "MACHINES"], &zones.iter().map(row).collect::<Vec<_>>()));
     }
     out.push_str(&format!("machines on networks of their own: {}; their names: {}\n", machines.len(), hosts.display()));

@@ -255,10 +255,11 @@ impl Pending {
             output::tell(format_args!("hostel: machine {} did not end by itself and was killed", self.name));
         } else if how.verbose {
             // A command that hears no request is ended by a signal: that is its way to end, but no end of its own.
-            let how = match self.ended.and_then(|e| e.status).filter(|status| *status > 128).and_then(|status| Signal::from_raw(i32::from(status) - 128)) {
-                Some(signal) => format!("was killed ({})", signal.name()),
-                None => "ended".to_owned(),
-            };
+            let how =
+                match self.ended.and_then(|e| e.status).filter(|status| *status > 128).and_then(|status| Signal::from_raw(i32::from(status) - 128)) {
+                    Some(signal) => format!("was killed ({})", signal.name()),
+                    None => "ended".to_owned(),
+                };
             output::tell(format_args!("hostel: machine {} {how} after {:.1} s", self.name, self.since.elapsed().as_secs_f64()));
         }
         if killed { KILLED } else { 0 }

@@ -5,8 +5,7 @@ use super::OptionRow;
 use super::Takes::{Nothing, Value};
 
 /// What the original leaves to systemd-networkd on both sides.
-const ADDRESSED: &str =
-    "addresses (IPv4 and IPv6), routes, names and masquerading come by themselves, without networkd; --network-config=none or a networkd that runs leaves it as it was";
+const ADDRESSED: &str = "addresses (IPv4 and IPv6), routes, names and masquerading come by themselves, without networkd; --network-config=none or a networkd that runs leaves it as it was";
 
 pub(super) const NETWORK: &[OptionRow] = &[
     OptionRow::new(Id::PrivateNetwork, "", &["private-network"], Nothing, "A network of its own, with nothing but loopback")
@@ -43,7 +42,7 @@ pub(super) const NETWORK: &[OptionRow] = &[
         .since(219)
         .trusted_key("[Network] Port=")
         .better("reaches the machine from localhost too, a listener shows in ss(8), and nothing of it stays behind"),
-    OptionRow::new(Id::NetworkConfig, "", &["network-config"], Value("MODE"), "Addresses, IPv4 and IPv6, for -n and zones: auto, dhcp, static, none")
+    OptionRow::new(Id::NetworkConfig, "", &["network-config"], Value("MODE"), "Addresses for -n and zones: auto, dhcp, static, none")
         .trusted_key("[X-Hostel-Network] Config="),
     OptionRow::new(Id::NetworkPool, "", &["network-pool"], Value("NETWORK"), "Take addresses from here instead of 10.208.0.0/12")
         .trusted_key("[X-Hostel-Network] Pool="),

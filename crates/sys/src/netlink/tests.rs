@@ -128,7 +128,14 @@ fn rules() -> Vec<super::Request> {
             "",
             false,
         ),
-        nft::add_rule(nft::IP, "hostel-t", "prerouting", &[Destination(A.into(), 32), NotFromPrefix("ve-"), Verdict(super::nft::Verdict::Drop)], "", false),
+        nft::add_rule(
+            nft::IP,
+            "hostel-t",
+            "prerouting",
+            &[Destination(A.into(), 32), NotFromPrefix("ve-"), Verdict(super::nft::Verdict::Drop)],
+            "",
+            false,
+        ),
         nft::add_rule(nft::IP, "hostel-t", "postrouting", &[Source(A.into(), 24), Translated, ToPrefix("vz-"), Masquerade], "", false),
     ]
 }
