@@ -9,7 +9,6 @@ pub mod bpf;
 pub mod caps;
 pub mod clone;
 pub mod event;
-pub mod interfaces;
 pub mod ioctl;
 pub mod lock;
 pub mod mapper;
