@@ -3,7 +3,7 @@
 //! `rustix` has both, but types the process id as non-zero, while the kernel says 0 for a peer that our pid
 //! namespace cannot see.
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 use rustix::io::{self, Errno};
 
@@ -86,6 +86,54 @@ pub fn receive_datagram<Fd: AsFd>(socket: Fd, buf: &mut [u8]) -> io::Result<Data
         }
     }
     Ok(Datagram { len, truncated: header.msg_flags & libc::MSG_TRUNC != 0, sender })
+}
+
+// Room for one SCM_CREDENTIALS and one SCM_RIGHTS with a descriptor; what does not fit is closed by the kernel.
+#[repr(C, align(8))]
+struct WideControl([u8; 56]);
+
+/// [`receive_datagram`], with the first descriptor that the sender attached; others are closed.
+pub fn receive_with_descriptor<Fd: AsFd>(socket: Fd, buf: &mut [u8]) -> io::Result<(Datagram, Option<OwnedFd>)> {
+    let mut control = WideControl([0; 56]);
+    let mut iov = libc::iovec { iov_base: buf.as_mut_ptr().cast(), iov_len: buf.len() };
+    // SAFETY: all-zero is a valid msghdr (null pointers, zero lengths); musl's has private padding fields.
+    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+    header.msg_iov = &mut iov;
+    header.msg_iovlen = 1;
+    header.msg_control = control.0.as_mut_ptr().cast();
+    header.msg_controllen = control.0.len() as _;
+    let len = loop {
+        // SAFETY: `header` points at live buffers with their true lengths.
+        let n = unsafe { libc::recvmsg(socket.as_fd().as_raw_fd(), &mut header, libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC) };
+        if n >= 0 {
+            break n as usize;
+        }
+        match last_errno() {
+            Errno::INTR => {}
+            e => return Err(e),
+        }
+    };
+    let (mut sender, mut file) = (None, None);
+    // SAFETY: the kernel set msg_controllen to what it wrote, at most our 56 bytes; the macros give null when no whole header is
+    // left; data is read unaligned and only as far as its length says. Descriptors of SCM_RIGHTS are ours alone from here on.
+    unsafe {
+        let mut at = libc::CMSG_FIRSTHDR(&header);
+        while !at.is_null() && (*at).cmsg_level == libc::SOL_SOCKET {
+            let data = ((*at).cmsg_len as usize).saturating_sub(libc::CMSG_LEN(0) as usize);
+            if (*at).cmsg_type == libc::SCM_CREDENTIALS && data >= size_of::<libc::ucred>() {
+                let cred = libc::CMSG_DATA(at).cast::<libc::ucred>().read_unaligned();
+                sender = Some(Peer { pid: cred.pid, uid: cred.uid, gid: cred.gid });
+            }
+            if (*at).cmsg_type == libc::SCM_RIGHTS {
+                for n in 0..data / size_of::<i32>() {
+                    let fd = OwnedFd::from_raw_fd(libc::CMSG_DATA(at).cast::<i32>().add(n).read_unaligned());
+                    file.get_or_insert(fd);
+                }
+            }
+            at = libc::CMSG_NXTHDR(&header, at);
+        }
+    }
+    Ok((Datagram { len, truncated: header.msg_flags & libc::MSG_TRUNC != 0, sender }, file))
 }
 
 fn last_errno() -> Errno {

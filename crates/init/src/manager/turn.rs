@@ -23,7 +23,8 @@ impl Manager {
         let mut others = Vec::new();
         for event in ready {
             match event.token {
-                Token::Output(number) => self.output(number),
+                Token::Output(number) => self.output(number, false),
+                Token::Console => {}
                 Token::Report(pid) => self.report(pid),
                 Token::Alien(pid) => self.alien(pid),
                 _ => others.push(event),
@@ -43,6 +44,7 @@ impl Manager {
         for unit in std::mem::take(&mut self.shared.empty_groups) {
             self.shared.members.forget(&unit);
         }
+        self.flush_log();
     }
 
     /// When something is due.
@@ -57,17 +59,6 @@ impl Manager {
             self.units.values().filter(|l| l.service.as_ref().is_some_and(|s| s.look_again().is_some())).map(|l| l.name().clone()).collect();
         for name in waiting {
             self.with(&name, |service, world| service.look(world));
-        }
-    }
-
-    fn output(&mut self, number: u32) {
-        let Some(live) = self.units.values_mut().find(|live| live.rest.number == number) else { return };
-        let pid = live.service.as_ref().and_then(|s| s.main.or(s.control).or(s.main_run.map(|run| run.pid)));
-        let identifier = live.rest.context.as_ref().and_then(|c| c.identifier.clone()).unwrap_or_else(|| live.rest.unit.name.stem().to_owned());
-        let name = live.rest.marks.unit.clone();
-        let lines = live.rest.pipe.as_mut().map(|pipe| pipe.lines(false)).unwrap_or_default();
-        for line in lines {
-            self.shared.log.line(&name, &identifier, pid, &line);
         }
     }
 
@@ -162,7 +153,7 @@ impl Manager {
 
     fn drain(&mut self, unit: &UnitName) {
         if let Some(number) = self.units.get(unit).map(|live| live.rest.number) {
-            self.output(number);
+            self.output(number, true);
         }
     }
 
