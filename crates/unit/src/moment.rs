@@ -85,16 +85,16 @@ fn number(text: &str, most: i64) -> Result<i64, &'static str> {
 
 /// `[WEEKDAY] [YEAR-MONTH-DAY] [HOUR:MINUTE[:SECOND[.FRACTION]]]`: the day, and microseconds of it.
 fn date_and_time(text: &str, today: i64) -> Result<(i64, i64), &'static str> {
-    let mut parts = text.split(|c: char| c.is_ascii_whitespace() || c == 'T').filter(|part| !part.is_empty()).peekable();
     // a T in a name of a day is none of a time
-    let mut weekday = None;
+    let (mut weekday, mut clock) = (None, text);
     if text.starts_with(|c: char| c.is_ascii_alphabetic()) {
         let (word, rest) = text.split_once(char::is_whitespace).ok_or("it is no date and no time")?;
         const DAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
         let word = word.trim_end_matches(',').to_ascii_lowercase();
         weekday = Some(DAYS.iter().position(|day| *day == word || word.len() == 3 && day.starts_with(&word)).ok_or("it is no date and no time")? as i64);
-        parts = rest.split(|c: char| c.is_ascii_whitespace() || c == 'T').filter(|part| !part.is_empty()).peekable();
+        clock = rest;
     }
+    let mut parts = clock.split(|c: char| c.is_ascii_whitespace() || c == 'T').filter(|part| !part.is_empty()).peekable();
     let days = match parts.next_if(|part| part.contains('-')) {
         None => today,
         Some(date) => day(date, today)?,

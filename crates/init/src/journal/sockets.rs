@@ -308,3 +308,54 @@ fn link_dev_log() -> std::io::Result<()> {
     }
     std::os::unix::fs::symlink(target, DEV_LOG)
 }
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::{MemfdFlags, fcntl_add_seals, memfd_create};
+
+    use super::*;
+
+    #[test]
+    fn only_sealed_memory_is_read() {
+        let memory = |bytes: &[u8], seals: SealFlags| {
+            let file = memfd_create("entry", MemfdFlags::ALLOW_SEALING | MemfdFlags::CLOEXEC).unwrap();
+            rustix::io::write(&file, bytes).unwrap();
+            fcntl_add_seals(&file, seals).unwrap();
+            file
+        };
+        let all = SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+        assert_eq!(read_memory(&memory(b"MESSAGE=x", all)).as_deref(), Some(&b"MESSAGE=x"[..]));
+        assert_eq!(read_memory(&memory(b"MESSAGE=x", SealFlags::GROW)), None);
+        assert_eq!(read_memory(&memory(&vec![b'x'; ENTRY_MAX + 1], all)), None);
+        let (pipe, _other) = rustix::pipe::pipe().unwrap();
+        assert_eq!(read_memory(&pipe), None);
+        assert_eq!(read_memory(&std::fs::File::open("/etc/passwd").unwrap().into()), None);
+    }
+
+    /// The kernel tells who sent a datagram, and what came with it.
+    #[test]
+    fn datagrams_with_descriptors() {
+        use std::io::IoSlice;
+
+        use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg, socketpair};
+        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None).unwrap();
+        sockopt::set_socket_passcred(&ours, true).unwrap();
+        let files = [std::fs::File::open("/proc/self/stat").unwrap(), std::fs::File::open("/etc/passwd").unwrap()];
+        let fds: Vec<_> = files.iter().map(AsFd::as_fd).collect();
+        let before = std::fs::read_dir("/proc/self/fd").unwrap().count();
+        for count in [0, 1, 2] {
+            let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+            let mut control = SendAncillaryBuffer::new(&mut space);
+            if count > 0 {
+                assert!(control.push(SendAncillaryMessage::ScmRights(&fds[..count])));
+            }
+            sendmsg(&theirs, &[IoSlice::new(b"hello")], &mut control, SendFlags::empty()).unwrap();
+            let mut buffer = [0; 16];
+            let (datagram, file) = peer::receive_with_descriptor(&ours, &mut buffer).unwrap();
+            assert_eq!((datagram.len, datagram.truncated, file.is_some()), (5, false, count > 0));
+            assert_eq!(datagram.sender.map(|who| who.pid), Some(std::process::id() as i32));
+        }
+        assert_eq!(std::fs::read_dir("/proc/self/fd").unwrap().count(), before);
+        assert!(peer::receive_with_descriptor(&ours, &mut [0; 4]).is_err());
+    }
+}

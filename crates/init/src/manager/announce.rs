@@ -33,10 +33,6 @@ impl Manager {
     pub(super) fn announce_end(&mut self, job: &Job, result: JobResult) {
         let (unit, kind) = (&job.unit, if job.kind == JobType::Restart { JobType::Stop } else { job.kind });
         let Some((_, _, id)) = IDS.iter().find(|(known, _, _)| *known == kind) else { return };
-        if kind == JobType::Stop {
-            // what was kept back comes before the last word
-            self.shared.log.settle(unit.as_str());
-        }
         let is_target = unit.kind() == Kind::Target;
         let is_oneshot = self.unit(unit).and_then(|live| live.service.as_ref()).is_some_and(|s| s.config.kind == Type::Oneshot);
         let (good, bad) = match kind {

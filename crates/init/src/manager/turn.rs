@@ -133,7 +133,7 @@ impl Manager {
             self.complain(&unit, why);
         }
         // what it wrote last comes before what is said of its end
-        self.drain(&unit);
+        self.drain(&unit, pid);
         self.with(&unit, |service, world| {
             use super::service::Role;
             let is = match role {
@@ -151,10 +151,11 @@ impl Manager {
         });
     }
 
-    fn drain(&mut self, unit: &UnitName) {
-        if let Some(number) = self.units.get(unit).map(|live| live.rest.number) {
-            self.output(number, true);
-        }
+    /// Reads what a unit wrote; its unfinished line, too, when none of its own processes but the one that ended is left.
+    fn drain(&mut self, unit: &UnitName, ended: i32) {
+        let Some(live) = self.units.get(unit) else { return };
+        let others = live.service.as_ref().is_some_and(|s| s.own().iter().any(|pid| *pid != ended));
+        self.output(live.rest.number, !others);
     }
 
     /// Orphans ended: units that wait for the last of theirs look.
