@@ -144,11 +144,6 @@ impl Log {
         Log { store, console: Console::open(), ..Log::default() }
     }
 
-    /// Where entries are kept.
-    pub fn directory(&self) -> Option<&Path> {
-        self.store.as_ref().map(Store::directory)
-    }
-
     /// The next entry goes to a new file.
     pub fn rotate(&mut self) {
         if let Some(store) = &mut self.store {
@@ -302,11 +297,6 @@ impl Log {
         self.console.lines(&who, &get("MESSAGE").unwrap_or_default());
     }
 
-    /// A line to the console alone.
-    pub fn say(&mut self, text: &str) {
-        self.console.lines(OWN, text);
-    }
-
     /// Writes what was gathered; at the end of every turn.
     pub fn flush(&mut self) {
         self.facts = None;
@@ -329,9 +319,10 @@ impl Log {
         self.console.flush();
     }
 
-    /// Entries that were lost and not told of.
-    pub fn lost(&self) -> u64 {
-        self.lost
+    /// Where the log is, and what was lost since that was told last, for `status`.
+    pub fn way(&self) -> String {
+        let place = self.store.as_ref().map_or_else(|| "kept nowhere: no directory can be written".to_owned(), |s| s.directory().display().to_string());
+        if self.lost > 0 { format!("{place}; {} entries could not be written", self.lost) } else { place }
     }
 }
 

@@ -245,6 +245,7 @@ impl Manager {
             ("NJobs", self.jobs.len().to_string()),
             ("Environment", environment.join(" ")),
             ("Tracking", self.shared.members.way().to_owned()),
+            ("Log", self.shared.log.way()),
         ]
     }
 

@@ -81,13 +81,14 @@ fn system(verb: &str) -> Outcome {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let mark = if get("SystemState") == "running" { '●' } else { '×' };
     output::show(&format!(
-        "{mark} {host}\n    State: {}\n    Units: {} loaded (incl. loaded aliases)\n     Jobs: {} queued\n   Failed: {} units\n  Init: {}, units' processes are told by {}\n",
+        "{mark} {host}\n    State: {}\n    Units: {} loaded (incl. loaded aliases)\n     Jobs: {} queued\n   Failed: {} units\n  Init: {}, units' processes are told by {}\n     Log: {}\n",
         get("SystemState"),
         get("NNames"),
         get("NJobs"),
         get("NFailedUnits"),
         get("Version"),
         get("Tracking"),
+        output::clean(get("Log")),
     ));
     Ok(0)
 }
