@@ -119,6 +119,7 @@ const MANAGED: [(&str, &str); 2] = [
         SuccessExitStatus RestartPreventExitStatus RestartForceExitStatus KillMode KillSignal SendSIGKILL SendSIGHUP FinalKillSignal \
         WatchdogSignal User Group SupplementaryGroups WorkingDirectory UMask Nice OOMScoreAdjust CPUAffinity NoNewPrivileges \
         CapabilityBoundingSet AmbientCapabilities IgnoreSIGPIPE StandardInput StandardOutput StandardError TTYPath SyslogIdentifier \
+        SyslogFacility SyslogLevel SyslogLevelPrefix LogLevelMax LogRateLimitIntervalSec LogRateLimitBurst LogExtraFields \
         RuntimeDirectory StateDirectory CacheDirectory LogsDirectory ConfigurationDirectory RuntimeDirectoryMode StateDirectoryMode \
         CacheDirectoryMode LogsDirectoryMode ConfigurationDirectoryMode RuntimeDirectoryPreserve Environment EnvironmentFile \
         PassEnvironment UnsetEnvironment LimitCPU LimitFSIZE LimitDATA LimitSTACK LimitCORE LimitRSS LimitNOFILE LimitAS LimitNPROC \

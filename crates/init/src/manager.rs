@@ -8,6 +8,7 @@
 //! ```
 //! One thread, no timers that tick: between events nothing runs. What asks (a socket, later a bus) does so by [`Manager::ask`].
 
+mod announce;
 pub mod builtin;
 mod change;
 mod condition;

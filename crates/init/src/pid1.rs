@@ -13,6 +13,8 @@ use hostel_sys::{peer, proc};
 use hostel_unit::{Kind, UnitName};
 
 use crate::control::server::Server;
+use crate::journal::console::Form;
+use crate::journal::sockets::Sockets;
 use crate::manager::members::Members;
 use crate::manager::notify::{DATAGRAM_MAX, Words};
 use crate::manager::query::{Answer, Request};
@@ -49,6 +51,8 @@ const SIGNALS: &[i32] = &[
 pub struct Wanted {
     /// Units to run, and to end with; none: the default target.
     pub units: Vec<String>,
+    /// What of the log goes to the console.
+    pub log: Form,
 }
 
 /// How a signal reads, as systemd(1), "SIGNALS", has it; containers' managers send SIGTERM and SIGINT to say "off".
@@ -104,13 +108,15 @@ pub fn run(wanted: &Wanted) -> Result<u8, String> {
     // below another init our own group is that one's to divide
     let members = if is_first { Members::find() } else { Members::without_groups() };
     let mut manager = Manager::new(root, search, members, inherited)?;
-    let mut init = Init { server: None, signals, notify: None, named: Vec::new(), failed: 0, announced: false, now: None };
+    manager.set_console(wanted.log);
+    let mut init = Init { server: None, journal: None, signals, notify: None, named: Vec::new(), failed: 0, announced: false, now: None };
     init.open(is_first, &mut manager);
     init.begin(wanted, &mut manager)?;
     init.serve(&mut manager).map_err(|e| format!("wait for events: {e}"))?;
     let end = manager.end().unwrap_or(End::PowerOff);
     drop(init.server);
     last_call(&mut manager, is_first, init.now.is_some());
+    manager.close_log();
     Ok(finish(end, is_first))
 }
 
@@ -122,6 +128,7 @@ fn signals() -> rustix::io::Result<SignalFd> {
 
 struct Init {
     server: Option<Server>,
+    journal: Option<Sockets>,
     signals: SignalFd,
     notify: Option<OwnedFd>,
     /// Units that the machine ends with.
@@ -139,6 +146,13 @@ impl Init {
     fn open(&mut self, is_first: bool, manager: &mut Manager) {
         if let Err(e) = manager.watch(Token::Signals, &self.signals) {
             manager.tell(&format!("watch signals: {e}"));
+        }
+        // below another init they are that one's, or its journald's
+        if is_first && rustix::process::geteuid().is_root() {
+            match Sockets::open(manager) {
+                Ok(journal) => self.journal = Some(journal),
+                Err(why) => manager.tell(&why),
+            }
         }
         let Some(directory) = place::directory() else {
             return manager.tell("there is no directory for sockets: this manager cannot be talked to, and Type=notify does not work");
@@ -197,6 +211,11 @@ impl Init {
                 match event.token {
                     Token::Signals => reap |= self.signalled(manager),
                     Token::Notify => self.hear(manager),
+                    Token::Journal(number) => {
+                        if let Some(journal) = &mut self.journal {
+                            journal.serve(number, manager);
+                        }
+                    }
                     Token::Control => {
                         if let Some(server) = &mut self.server {
                             server.accept(manager);

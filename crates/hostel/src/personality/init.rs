@@ -3,16 +3,20 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use hostel_init::journal::console::Form;
 use hostel_init::pid1::{Wanted, run as serve};
 
 use crate::output;
 
 const HELP: &str = "\
-hostel init [UNIT...]
+hostel init [--log=lines|json|none] [UNIT...]
 
 Runs the unit files of this system: as PID 1 of a machine or container, or below another process.
 Without units: default.target, until the machine is told to end. With units: those, until they have ended, with their exit status.
-`hostel ctl` (as systemctl) talks to it.
+`hostel ctl` (as systemctl) talks to it, `hostel journalctl` shows what units log.
+
+--log says what of that goes to standard output, too, for `docker logs` and the like: lines with the unit's name before them
+(as without it), a JSON object on each line, or nothing.
 ";
 
 /// Runs it.
@@ -21,6 +25,17 @@ pub fn run(args: &[OsString]) -> ExitCode {
     for arg in args {
         match arg.to_str() {
             Some("--help" | "-h") => return output::print(HELP),
+            Some(word) if word.starts_with("--log=") => {
+                wanted.log = match &word[6..] {
+                    "lines" => Form::Lines,
+                    "json" => Form::Json,
+                    "none" => Form::Nothing,
+                    other => {
+                        output::tell(format_args!("hostel init: --log={other}: it is none of lines, json, none"));
+                        return ExitCode::from(2);
+                    }
+                }
+            }
             // words that kernels and other inits are given; each means the default target
             Some("auto" | "splash" | "quiet" | "ro" | "rw") => {}
             Some(word) if word.starts_with('-') => {

@@ -29,6 +29,10 @@ impl Manager {
             return self.stopped(name);
         }
         note(&mut live.rest.moments, old, new);
+        if new.is_down() {
+            // what was kept back comes before the last word
+            self.shared.log.settle(&live.rest.marks.unit);
+        }
         let result = live.result();
         let (degrading, job) = (live.rest.unit.name.clone(), live.job);
         let expected = self.settle_job(name, new, fell, result, job);

@@ -3,6 +3,7 @@
 use hostel_spec::{CapName, CapSet, Rlimit, RlimitName};
 use hostel_unit::{TimeUnit, WordRules, size, time_span, words};
 
+use crate::journal::voice::Voice;
 use crate::load::{Settings, Unit};
 use crate::value::Value;
 
@@ -101,8 +102,8 @@ pub struct Context {
     pub pass: Vec<String>,
     /// UnsetEnvironment=
     pub unset: Vec<String>,
-    /// SyslogIdentifier=
-    pub identifier: Option<String>,
+    /// How output becomes entries of the log.
+    pub voice: Voice,
 }
 
 /// RuntimeDirectoryPreserve=
@@ -154,7 +155,7 @@ impl Context {
             files: s.of(SECTION, "EnvironmentFile").filter_map(|s| if let Value::Text(t) = &s.value { Some(optional(t)) } else { None }).collect(),
             pass: list("PassEnvironment"),
             unset: list("UnsetEnvironment"),
-            identifier: text("SyslogIdentifier"),
+            voice: Voice::of(s, complain),
         }
     }
 }

@@ -19,6 +19,8 @@ pub struct Job {
     pub kind: JobType,
     /// It was begun, and its unit is on the way.
     pub running: bool,
+    /// Its beginning was told: so is its end.
+    pub told: bool,
     /// Nothing takes its place.
     pub irreversible: bool,
 }
@@ -118,7 +120,7 @@ impl Manager {
             self.finish(id, JobResult::Canceled);
         }
         let id = self.next_id();
-        self.jobs.insert(id, Job { id, unit: unit.clone(), kind, running: false, irreversible });
+        self.jobs.insert(id, Job { id, unit: unit.clone(), kind, running: false, told: false, irreversible });
         if let Some(live) = self.units.get_mut(unit) {
             live.job = Some(id);
         }
@@ -160,6 +162,7 @@ impl Manager {
                 self.finish(id, if up { JobResult::Done } else { JobResult::Failed });
             }
             JobType::Reload => {
+                self.told(id, JobType::Reload, &unit);
                 match self.with(
                     &unit,
                     |service, world| if service.state == State::Running || service.state == State::Exited { service.reload(world) } else { false },
@@ -199,10 +202,9 @@ impl Manager {
                 self.settle_changes();
                 return self.finish(id, JobResult::Failed);
             }
-            self.with(unit, |service, world| {
-                world.renew();
-                service.start(world)
-            });
+            self.with(unit, |_, world| world.renew());
+            self.told(id, JobType::Start, unit);
+            self.with(unit, |service, world| service.start(world));
             self.settle_changes();
             // one that failed before, and again at once, has not changed: nobody else ends the job
             let fallen = self.units.get(unit).filter(|live| live.job == Some(id) && (live.active().is_down() || live.is_between()));
@@ -214,6 +216,9 @@ impl Manager {
         }
         match live.plain {
             Plain::Point(_) => {
+                if let Some(job) = self.jobs.get_mut(&id).filter(|_| unit.kind() == hostel_unit::Kind::Target) {
+                    job.told = true;
+                }
                 live.plain = Plain::Point(true);
                 self.changed.push_back(unit.clone());
             }
@@ -253,6 +258,9 @@ impl Manager {
     fn begin_stop(&mut self, id: u32, unit: &UnitName) {
         let Some(live) = self.units.get_mut(unit) else { return self.finish(id, JobResult::Done) };
         if live.service.is_some() {
+            if !live.active().is_down() && !live.is_between() {
+                self.told(id, JobType::Stop, unit);
+            }
             self.with(unit, |service, world| service.stop(world));
         } else if matches!(live.plain, Plain::Point(_)) {
             live.plain = Plain::Point(false);
@@ -278,6 +286,11 @@ impl Manager {
             }
             // the second half
             JobType::Restart => {
+                if std::mem::take(&mut job.told) {
+                    let stopped = job.clone();
+                    self.announce_end(&stopped, JobResult::Done);
+                }
+                let Some(job) = self.units.get(unit).and_then(|live| live.job).and_then(|id| self.jobs.get_mut(&id)) else { return };
                 job.kind = JobType::Start;
                 job.running = false;
                 self.run_again = true;
@@ -291,6 +304,9 @@ impl Manager {
         let mut queue = vec![(id, result)];
         while let Some((id, result)) = queue.pop() {
             let Some(job) = self.jobs.remove(&id) else { continue };
+            if job.told {
+                self.announce_end(&job, result);
+            }
             if let Some(live) = self.units.get_mut(&job.unit).filter(|live| live.job == Some(id)) {
                 live.job = None;
             }
@@ -314,6 +330,14 @@ impl Manager {
             if self.finished.len() < 100_000 {
                 self.finished.push(Finished { id, unit: job.unit, result });
             }
+        }
+    }
+
+    /// Tells that a job was begun, once.
+    fn told(&mut self, id: u32, kind: JobType, unit: &UnitName) {
+        if let Some(job) = self.jobs.get_mut(&id).filter(|job| !job.told) {
+            job.told = true;
+            self.announce_begin(unit, kind);
         }
     }
 

@@ -50,6 +50,8 @@ pub enum Request {
     SetEnvironment(Vec<String>),
     /// Some are taken away.
     UnsetEnvironment(Vec<String>),
+    /// The log begins a new file.
+    RotateLog,
     /// The machine ends.
     End(End),
 }
@@ -124,6 +126,10 @@ impl Manager {
             }
             Request::UnsetEnvironment(names) => {
                 names.iter().for_each(|name| self.shared.environment.unset(name));
+                Answer::Done
+            }
+            Request::RotateLog => {
+                self.shared.log.rotate();
                 Answer::Done
             }
             Request::End(end) => {
@@ -239,6 +245,7 @@ impl Manager {
             ("NJobs", self.jobs.len().to_string()),
             ("Environment", environment.join(" ")),
             ("Tracking", self.shared.members.way().to_owned()),
+            ("Log", self.shared.log.way()),
         ]
     }
 

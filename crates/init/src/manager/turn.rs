@@ -23,7 +23,8 @@ impl Manager {
         let mut others = Vec::new();
         for event in ready {
             match event.token {
-                Token::Output(number) => self.output(number),
+                Token::Output(number) => self.output(number, false),
+                Token::Console => {}
                 Token::Report(pid) => self.report(pid),
                 Token::Alien(pid) => self.alien(pid),
                 _ => others.push(event),
@@ -43,6 +44,7 @@ impl Manager {
         for unit in std::mem::take(&mut self.shared.empty_groups) {
             self.shared.members.forget(&unit);
         }
+        self.flush_log();
     }
 
     /// When something is due.
@@ -57,17 +59,6 @@ impl Manager {
             self.units.values().filter(|l| l.service.as_ref().is_some_and(|s| s.look_again().is_some())).map(|l| l.name().clone()).collect();
         for name in waiting {
             self.with(&name, |service, world| service.look(world));
-        }
-    }
-
-    fn output(&mut self, number: u32) {
-        let Some(live) = self.units.values_mut().find(|live| live.rest.number == number) else { return };
-        let pid = live.service.as_ref().and_then(|s| s.main.or(s.control).or(s.main_run.map(|run| run.pid)));
-        let identifier = live.rest.context.as_ref().and_then(|c| c.identifier.clone()).unwrap_or_else(|| live.rest.unit.name.stem().to_owned());
-        let name = live.rest.marks.unit.clone();
-        let lines = live.rest.pipe.as_mut().map(|pipe| pipe.lines(false)).unwrap_or_default();
-        for line in lines {
-            self.shared.log.line(&name, &identifier, pid, &line);
         }
     }
 
@@ -142,7 +133,7 @@ impl Manager {
             self.complain(&unit, why);
         }
         // what it wrote last comes before what is said of its end
-        self.drain(&unit);
+        self.drain(&unit, pid);
         self.with(&unit, |service, world| {
             use super::service::Role;
             let is = match role {
@@ -160,10 +151,11 @@ impl Manager {
         });
     }
 
-    fn drain(&mut self, unit: &UnitName) {
-        if let Some(number) = self.units.get(unit).map(|live| live.rest.number) {
-            self.output(number);
-        }
+    /// Reads what a unit wrote; its unfinished line, too, when none of its own processes but the one that ended is left.
+    fn drain(&mut self, unit: &UnitName, ended: i32) {
+        let Some(live) = self.units.get(unit) else { return };
+        let others = live.service.as_ref().is_some_and(|s| s.own().iter().any(|pid| *pid != ended));
+        self.output(live.rest.number, !others);
     }
 
     /// Orphans ended: units that wait for the last of theirs look.

@@ -26,6 +26,10 @@ pub enum Token {
     Notify,
     /// Somebody wants to talk.
     Control,
+    /// The console takes something again.
+    Console,
+    /// A socket of the journal.
+    Journal(u32),
     /// Somebody talks.
     Client(u32),
     /// Output of a unit.
@@ -138,11 +142,14 @@ impl Hands for World<'_> {
     }
 
     fn spawn(&mut self, order: &Order<'_>) -> Result<i32, String> {
-        let environment = self.environment(order)?;
+        let mut environment = self.environment(order)?;
         if self.rest.pipe.is_none() {
             let pipe = Pipe::new().map_err(|e| format!("make a pipe: {e}"))?;
             self.shared.poller.want(Token::Output(self.rest.number), pipe.as_fd(), Interest::READ).map_err(|e| format!("watch a pipe: {e}"))?;
             self.rest.pipe = Some(pipe);
+        }
+        if let Some(name) = self.rest.pipe.as_ref().filter(|_| self.shared.log.has_sockets).and_then(Pipe::name) {
+            environment.set("JOURNAL_STREAM", name);
         }
         let context = self.rest.context.as_ref().ok_or("it is no service")?;
         let group = self.shared.members.group(&self.rest.marks.unit);
