@@ -95,7 +95,7 @@ impl Manager {
         })
     }
 
-    fn next_id(&mut self) -> u32 {
+    pub(super) fn next_id(&mut self) -> u32 {
         let id = self.next_job;
         self.next_job = self.next_job.wrapping_add(1).max(1);
         id
@@ -119,6 +119,9 @@ impl Manager {
         }
         let id = self.next_id();
         self.jobs.insert(id, Job { id, unit: unit.clone(), kind, running: false, irreversible });
+        if let Some(news) = &mut self.news {
+            news.job(id, unit);
+        }
         if let Some(live) = self.units.get_mut(unit) {
             live.job = Some(id);
         }
