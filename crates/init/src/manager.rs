@@ -85,6 +85,9 @@ pub struct Manager {
     end: Option<End>,
     /// Jobs are looked through again.
     run_again: bool,
+    /// When it began, and when all that was asked for at first was done.
+    pub(crate) born: std::time::SystemTime,
+    pub(crate) up: Option<std::time::SystemTime>,
     /// What happened, while somebody wants to know.
     news: Option<Box<view::News>>,
 }
@@ -129,6 +132,8 @@ impl Manager {
             finished: Vec::new(),
             end: None,
             run_again: false,
+            born: std::time::SystemTime::now(),
+            up: None,
             news: None,
         })
     }

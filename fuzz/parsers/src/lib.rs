@@ -17,7 +17,7 @@ pub use disk::{disk_image, image_policy, label_order, verity_signature};
 pub use files::{cgroup_layout, machine_id, os_release, process_stat, state_file, undo_journal, unit_file, users_database};
 pub use messages::{control_request, dhcp_query, dns_message, notify_message, resolv_conf};
 pub use oci::oci_config;
-pub use units::{calendar, command_line, environment_file, manager_request, presets, script_header, service_words, time_zone, unit_name};
+pub use units::{calendar, command_line, environment_file, manager_request, presets, private_bus, script_header, service_words, time_zone, unit_name};
 
 /// One target.
 pub struct Target {
@@ -30,7 +30,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 45] = [
+pub const TARGETS: [Target; 46] = [
     Target { name: "nspawn", body: nspawn, seeds: config::NSPAWN_SEEDS },
     Target { name: "settings", body: settings, seeds: config::SETTINGS_SEEDS },
     Target { name: "oci_config", body: oci_config, seeds: oci::SEEDS },
@@ -77,6 +77,7 @@ pub const TARGETS: [Target; 45] = [
         seeds: &["READY=1\nSTATUS=up\nMAINPID=12\nWATCHDOG_USEC=5", "FDSTORE=1\nBARRIER=1\nMAINPID=-1"],
     },
     Target { name: "manager_request", body: manager_request, seeds: units::REQUEST_SEEDS },
+    Target { name: "private_bus", body: private_bus, seeds: units::BUS_SEEDS },
     Target { name: "environment_file", body: environment_file, seeds: &["A=1\n# c\nB='x y'\\\n\nexport C=\"\\\"\"\n", "=\nA", "A='open\n"] },
     Target { name: "notify_message", body: notify_message, seeds: &["READY=1\nSTATUS=up\nERRNO=2", "EXIT_STATUS=300", "STATUS=\u{202e}x\n=\n"] },
     Target { name: "tar", body: tar, seeds: archives::TAR_SEEDS },

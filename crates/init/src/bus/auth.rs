@@ -4,7 +4,7 @@
 //!  peer                                 we
 //!   NUL AUTH EXTERNAL [UID] ──────►       OK GUID, or DATA when no uid was given
 //!   DATA ───────────────────────────►     OK GUID
-//!   NEGOTIATE_UNIX_FD ──────────────►     ERROR: nothing here takes or gives descriptors
+//!   NEGOTIATE_UNIX_FD ──────────────►     AGREE_UNIX_FD: clients ask nothing else without; what comes along the kernel closes
 //!   BEGIN ──────────────────────────►     from here on messages
 //! ```
 //! A peer may send all of it at once. Pure: bytes in, bytes out.
@@ -28,7 +28,7 @@ enum Stage {
 
 /// The conversation before the messages.
 #[derive(Debug)]
-pub struct Auth {
+pub(super) struct Auth {
     stage: Stage,
     lines: u32,
     /// In hexadecimal ASCII, as EXTERNAL has it.
@@ -37,7 +37,7 @@ pub struct Auth {
 
 /// What comes of what was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Progress {
+pub(super) enum Progress {
     /// More has to come.
     More,
     /// What is left are messages.
@@ -48,13 +48,13 @@ pub enum Progress {
 
 impl Auth {
     /// For a peer that the kernel says has this uid.
-    pub fn new(uid: u32) -> Auth {
+    pub(super) fn new(uid: u32) -> Auth {
         let uid = uid.to_string().bytes().map(|b| format!("{b:02x}")).collect();
         Auth { stage: Stage::Nul, lines: 0, uid }
     }
 
     /// Takes what it can off `input` and appends answers to `output`. `guid`: 32 hexadecimal digits.
-    pub fn feed(&mut self, input: &mut Vec<u8>, guid: &str, output: &mut Vec<u8>) -> Progress {
+    pub(super) fn feed(&mut self, input: &mut Vec<u8>, guid: &str, output: &mut Vec<u8>) -> Progress {
         if self.stage == Stage::Nul {
             match input.first() {
                 None => return Progress::More,
@@ -92,7 +92,7 @@ impl Auth {
                 Some(said) => said.eq_ignore_ascii_case(&self.uid),
             },
             ("DATA", Stage::Data) => first.is_none_or(|said| said.eq_ignore_ascii_case(&self.uid)),
-            ("NEGOTIATE_UNIX_FD", Stage::Begin) => return "ERROR descriptors are not passed here".to_owned(),
+            ("NEGOTIATE_UNIX_FD", Stage::Begin) => return "AGREE_UNIX_FD".to_owned(),
             ("AUTH", Stage::Auth | Stage::Data) | ("CANCEL" | "ERROR", _) => false,
             _ => return "ERROR".to_owned(),
         };
@@ -120,8 +120,7 @@ mod tests {
         use Progress::{Broken, Done, More};
         // as systemd's clients say it, old and new, in one piece or in several; what follows stays
         let new = b"\0AUTH EXTERNAL\r\nDATA\r\nNEGOTIATE_UNIX_FD\r\nBEGIN\r\nl\x01";
-        let error = "ERROR descriptors are not passed here\r\n";
-        assert_eq!(talk(&[new]), (Done, format!("DATA\r\nOK abc\r\n{error}"), b"l\x01".to_vec()));
+        assert_eq!(talk(&[new]), (Done, "DATA\r\nOK abc\r\nAGREE_UNIX_FD\r\n".into(), b"l\x01".to_vec()));
         assert_eq!(talk(&[b"\0", b"AUTH EXTERNAL 30\r", b"\nBEGIN\r\n"]), (Done, "OK abc\r\n".into(), Vec::new()));
         assert_eq!(talk(&[b"\0AUTH\r\nAUTH EXTERNAL 31\r\n"]).1, "REJECTED EXTERNAL\r\nREJECTED EXTERNAL\r\n");
         assert_eq!(talk(&[b"\0AUTH ANONYMOUS\r\nAUTH EXTERNAL 30\r\nBEGIN\r\n"]).0, Done);

@@ -16,15 +16,15 @@ pub(super) type Outcome = Result<Vec<Value>, Fault>;
 
 /// What a call may change besides the manager.
 #[derive(Debug, Default)]
-pub struct Context {
+pub(super) struct Context {
     /// The caller's process.
-    pub pid: i32,
+    pub(super) pid: i32,
     /// The status with which `Exit` ends.
-    pub exit: u8,
+    pub(super) exit: u8,
     /// Unit files were changed: everybody is told.
-    pub files_changed: bool,
+    pub(super) files_changed: bool,
     /// Unit files were read again: everybody is told.
-    pub reloaded: bool,
+    pub(super) reloaded: bool,
 }
 
 /// Arguments whose types were checked; what is not there is 0, empty or false.
@@ -66,6 +66,11 @@ pub(super) fn loaded<'m>(manager: &'m Manager, name: &str) -> Result<&'m Live, F
     manager.unit(&unit_name(name)?).ok_or_else(|| Fault::not_loaded(name))
 }
 
+/// A unit that systemd would still have in memory.
+fn kept<'m>(manager: &'m Manager, name: &str) -> Result<&'m Live, Fault> {
+    loaded(manager, name).and_then(|live| if manager.is_kept(live) { Ok(live) } else { Err(Fault::not_loaded(name)) })
+}
+
 fn unknown(what: &str, interface: &str) -> Fault {
     Fault::dbus("UnknownMethod", format!("Unknown method {what} or interface {interface}."))
 }
@@ -80,7 +85,7 @@ pub(super) fn answer(manager: &mut Manager, context: &mut Context, message: &Mes
         Object::None => false,
         Object::Unit(name) => UnitName::parse(name).is_ok(),
         Object::Job(id) => manager.job_of(*id).is_some(),
-        Object::Manager | Object::Above => true,
+        Object::Manager | Object::Log | Object::Above => true,
     };
     if !is_there {
         return Err(Fault::dbus("UnknownObject", format!("Unknown object '{path}'.")));
@@ -171,7 +176,7 @@ fn act(manager: &mut Manager, context: &mut Context, method: &str, a: &Arguments
         "FreezeUnit" => freeze(manager, a.text(0), true),
         "ThawUnit" => freeze(manager, a.text(0), false),
         "ResetFailedUnit" => {
-            let name = loaded(manager, a.text(0))?.name().clone();
+            let name = kept(manager, a.text(0))?.name().clone();
             wish(manager, Request::ResetFailed(vec![name]))
         }
         "ResetFailed" => wish(manager, Request::ResetFailed(Vec::new())),
@@ -285,7 +290,7 @@ fn kill(manager: &mut Manager, a: &Arguments) -> Outcome {
     };
     let signal = i32::try_from(a.number(2)).ok().filter(|signal| (1..=64).contains(signal));
     let signal = signal.ok_or_else(|| Fault::invalid("Signal number out of range."))?;
-    let live = loaded(manager, a.text(0))?;
+    let live = kept(manager, a.text(0))?;
     let (name, is_service) = (live.name().clone(), live.service.is_some());
     if !is_service {
         return Err(Fault::dbus("NotSupported", "Operation not supported"));

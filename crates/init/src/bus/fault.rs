@@ -13,46 +13,46 @@ const DBUS: &str = "org.freedesktop.DBus.Error.";
 
 /// Why a call has no result.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub(super) struct Fault {
     /// Name of the error.
-    pub name: String,
+    pub(super) name: String,
     /// For people.
-    pub text: String,
+    pub(super) text: String,
 }
 
 impl Fault {
     /// One of systemd's own.
-    pub fn systemd(name: &str, text: impl Into<String>) -> Fault {
+    pub(super) fn systemd(name: &str, text: impl Into<String>) -> Fault {
         Fault { name: format!("{SYSTEMD}{name}"), text: text.into() }
     }
 
     /// One that D-Bus itself has.
-    pub fn dbus(name: &str, text: impl Into<String>) -> Fault {
+    pub(super) fn dbus(name: &str, text: impl Into<String>) -> Fault {
         Fault { name: format!("{DBUS}{name}"), text: text.into() }
     }
 
     /// Something is known and not done here.
-    pub fn unsupported(what: &str, why: &str) -> Fault {
+    pub(super) fn unsupported(what: &str, why: &str) -> Fault {
         Fault::dbus("NotSupported", format!("{what}: {why}"))
     }
 
     /// The arguments make no sense.
-    pub fn invalid(text: impl Into<String>) -> Fault {
+    pub(super) fn invalid(text: impl Into<String>) -> Fault {
         Fault::dbus("InvalidArgs", text)
     }
 
     /// It was tried and did not work.
-    pub fn failed(text: impl Into<String>) -> Fault {
+    pub(super) fn failed(text: impl Into<String>) -> Fault {
         Fault::dbus("Failed", text)
     }
 
     /// A unit that is not in memory.
-    pub fn not_loaded(name: &str) -> Fault {
+    pub(super) fn not_loaded(name: &str) -> Fault {
         Fault::systemd("NoSuchUnit", format!("Unit {name} not loaded."))
     }
 
     /// Why there is no job.
-    pub fn of_job(manager: &Manager, fault: &JobFault) -> Fault {
+    pub(super) fn of_job(manager: &Manager, fault: &JobFault) -> Fault {
         let fault = match fault {
             JobFault::Ending => return Fault::systemd("TransactionIsDestructive", "The system is being shut down."),
             JobFault::NotLoaded(unit) => return Fault::not_loaded(unit.as_str()),
@@ -74,7 +74,7 @@ impl Fault {
     }
 
     /// Why unit files were not changed.
-    pub fn of_install(refusal: &Refusal) -> Fault {
+    pub(super) fn of_install(refusal: &Refusal) -> Fault {
         let base = |path: &str| path.rsplit_once('/').map_or(path, |(_, name)| name).to_owned();
         match refusal {
             Refusal::Exists(path, None) => Fault::systemd("UnitExists", format!("File {path} already exists.")),
@@ -82,7 +82,7 @@ impl Fault {
                 Fault::systemd("UnitExists", format!("File {path} already exists and is a symlink to {target}."))
             }
             Refusal::Masked(path) => Fault::systemd("UnitMasked", format!("Unit file {path} is masked.")),
-            Refusal::Missing(name) => Fault::dbus("FileNotFound", format!("Unit file {} does not exist.", base(name))),
+            Refusal::Missing(name) => Fault::dbus("FileNotFound", format!("Unit file {name} does not exist.")),
             Refusal::Dangling(path) => Fault::dbus("FileNotFound", format!("Unit file {} does not exist.", base(path))),
             Refusal::Generated(path) => Fault::systemd("UnitGenerated", format!("Unit {} is transient or generated.", base(path))),
             Refusal::Transient(path) => Fault::systemd("UnitGenerated", format!("Unit {} is transient or generated.", base(path))),

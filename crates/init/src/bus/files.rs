@@ -9,6 +9,7 @@ use crate::install::{self, Change, Installer, PresetMode, Target};
 use crate::load::LinkKind;
 use crate::manager::Manager;
 use crate::preset::{Presets, glob};
+use crate::root::Entry;
 
 /// Bits of the …WithFlags methods.
 const RUNTIME: u64 = 1;
@@ -116,6 +117,7 @@ fn answer(manager: &Manager, catalogue: &crate::catalogue::Catalogue<'static>, m
             };
             done(&with(a.flag(3), a.flag(4)).add_dependency(&unit_name(a.text(1))?, kind, &targets(&a.texts(0))?), false)
         }
+        "GetUnitFileLinks" => Ok(vec![Value::texts(links(&with(a.flag(1), false), &unit_name(a.text(0))?))]),
         other => Err(Fault::dbus("UnknownMethod", format!("There is no method {other}."))),
     }
 }
@@ -155,4 +157,30 @@ fn list(installer: &Installer<'_, '_>, states: &[String], patterns: &[String]) -
         }
     }
     rows(2, out)
+}
+
+/// Links below the directory of enabled units that bear a unit's name or lead to it.
+fn links(installer: &Installer<'_, '_>, name: &UnitName) -> Vec<String> {
+    let catalogue = installer.catalogue;
+    let top = catalogue.search.config(installer.runtime).to_owned();
+    let mut out = Vec::new();
+    for (entry_name, entry) in catalogue.root.list(&top).ok().flatten().unwrap_or_default() {
+        let path = format!("{top}/{entry_name}");
+        match entry {
+            Entry::Link(target) => {
+                let base = target.rsplit_once('/').map_or(target.as_str(), |(_, base)| base);
+                if base == name.as_str() || entry_name == name.as_str() {
+                    out.push(path);
+                }
+            }
+            Entry::Directory if [".wants", ".requires", ".upholds"].iter().any(|end| entry_name.ends_with(end)) => {
+                let inside = catalogue.root.list(&path).ok().flatten().unwrap_or_default();
+                let own = inside.into_iter().filter(|(link, entry)| link == name.as_str() && matches!(entry, Entry::Link(_)));
+                out.extend(own.map(|(link, _)| format!("{path}/{link}")));
+            }
+            _ => {}
+        }
+    }
+    out.sort_unstable();
+    out
 }

@@ -9,7 +9,7 @@ use super::call::{Arguments, Context, Outcome, loaded, no_job, unit_name};
 use super::fault::Fault;
 use super::path;
 use super::table::Property;
-use super::unit::load_word;
+use super::unit::{limit, load_word, moment};
 use crate::manager::live::Live;
 use crate::manager::state::Active;
 use crate::manager::{Job, Manager};
@@ -29,6 +29,9 @@ pub(super) fn value(manager: &Manager, property: &Property) -> Value {
             "aarch64" => "arm64",
             other => other,
         }),
+        "UserspaceTimestamp" | "UserspaceTimestampMonotonic" => moment(Some(manager.born), property.name),
+        "FinishTimestamp" | "FinishTimestampMonotonic" => moment(manager.up, property.name),
+        name if name.starts_with("DefaultLimit") => limit(name.trim_start_matches("Default")).unwrap_or_else(|| property.usual()),
         "NNames" => count(manager.lives().map(|live| 1 + live.rest.unit.aliases.len()).sum()),
         "NFailedUnits" => count(manager.lives().filter(|live| live.active() == Active::Failed).count()),
         "NJobs" => count(manager.all_jobs().count()),

@@ -61,7 +61,7 @@ const MANAGER: &[Row] = &[
     ("UnmaskUnitFiles", "asb", "a(sss)", Done::Yes), ("RevertUnitFiles", "as", "a(sss)", Done::Yes),
     ("SetDefaultTarget", "sb", "a(sss)", Done::Yes), ("GetDefaultTarget", "", "s", Done::Yes),
     ("PresetAllUnitFiles", "sbb", "a(sss)", Done::Yes), ("AddDependencyUnitFiles", "asssbb", "a(sss)", Done::Yes),
-    ("GetUnitFileLinks", "sb", "as", NOT_YET), ("SetExitCode", "y", "", Done::Yes),
+    ("GetUnitFileLinks", "sb", "as", Done::Yes), ("SetExitCode", "y", "", Done::Yes),
     ("LookupDynamicUserByName", "s", "u", NOT_YET), ("LookupDynamicUserByUID", "u", "s", NOT_YET), ("GetDynamicUsers", "", "a(us)", NOT_YET),
 ];
 

@@ -68,7 +68,6 @@ pub struct Bus {
     /// No more are taken in until one goes.
     is_full: bool,
     exit: u8,
-    announced: bool,
 }
 
 impl Bus {
@@ -82,7 +81,7 @@ impl Bus {
         manager.watch(Token::Bus, &socket)?;
         let half = || hostel_sys::tree::random_u64().unwrap_or(0);
         let guid = format!("{:016x}{:016x}", half(), half());
-        Ok(Bus { socket, guid, peers: BTreeMap::new(), next: 1, is_full: false, exit: 0, announced: false })
+        Ok(Bus { socket, guid, peers: BTreeMap::new(), next: 1, is_full: false, exit: 0 })
     }
 
     /// Takes in who has connected.
@@ -185,8 +184,10 @@ impl Bus {
     /// Tells everybody what happened.
     pub fn deliver(&mut self, finished: &[Finished], manager: &mut Manager) {
         let is_up = manager.is_quiet() && manager.end().is_none();
-        let first = is_up && !self.announced;
-        self.announced |= is_up;
+        let first = is_up && manager.up.is_none();
+        if first {
+            manager.up = Some(std::time::SystemTime::now());
+        }
         if self.peers.is_empty() {
             return;
         }

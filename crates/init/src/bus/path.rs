@@ -1,19 +1,23 @@
 //! Object paths: names of units and numbers of jobs in the alphabet that D-Bus allows.
 
 /// The manager itself.
-pub const MANAGER: &str = "/org/freedesktop/systemd1";
+pub(super) const MANAGER: &str = "/org/freedesktop/systemd1";
 const UNITS: &str = "/org/freedesktop/systemd1/unit/";
 const JOBS: &str = "/org/freedesktop/systemd1/job/";
 
+const LOG: &str = "/org/freedesktop/LogControl1";
+
 /// What a path means.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Object {
+pub(super) enum Object {
     /// The manager.
     Manager,
     /// A unit of this name, which may be none.
     Unit(String),
     /// A job.
     Job(u32),
+    /// How the manager logs.
+    Log,
     /// Above one of those: only to be looked at.
     Above,
     /// Nothing.
@@ -21,7 +25,7 @@ pub enum Object {
 }
 
 /// The path of a unit.
-pub fn unit(name: &str) -> String {
+pub(super) fn unit(name: &str) -> String {
     let mut out = String::with_capacity(UNITS.len() + name.len() + 8);
     out.push_str(UNITS);
     for (at, byte) in name.bytes().enumerate() {
@@ -38,14 +42,17 @@ pub fn unit(name: &str) -> String {
 }
 
 /// The path of a job; 0 is none.
-pub fn job(id: u32) -> String {
+pub(super) fn job(id: u32) -> String {
     if id == 0 { "/".to_owned() } else { format!("{JOBS}{id}") }
 }
 
 /// What a path means.
-pub fn object(path: &str) -> Object {
+pub(super) fn object(path: &str) -> Object {
     if path == MANAGER {
         return Object::Manager;
+    }
+    if path == LOG {
+        return Object::Log;
     }
     if let Some(label) = path.strip_prefix(UNITS) {
         return unescape(label).map_or(Object::None, Object::Unit);

@@ -18,6 +18,7 @@ pub(super) fn interfaces(object: &Object) -> Vec<&'static str> {
             Err(_) => Vec::new(),
         },
         Object::Job(_) => vec!["Job"],
+        Object::Log => vec!["LogControl1"],
         Object::Above | Object::None => Vec::new(),
     }
 }
@@ -40,7 +41,8 @@ fn each(manager: &Manager, object: &Object, wanted: &str, only: Option<&str>, ea
             let Ok(name) = UnitName::parse(name) else { return };
             let looked_up = if manager.unit(&name).is_some() { None } else { Some(manager.look_up(&name)) };
             let Some(live) = manager.unit(&name).or(looked_up.as_ref()) else { return };
-            for interface in interfaces {
+            // as systemd: what its kind has comes before what every unit has
+            for interface in interfaces.rev() {
                 for property in table::properties(interface).filter(|p| only.is_none_or(|name| name == p.name)) {
                     each(property.name, unit::value(manager, live, interface, &property));
                 }
@@ -49,6 +51,11 @@ fn each(manager: &Manager, object: &Object, wanted: &str, only: Option<&str>, ea
         Object::Job(id) => {
             for (name, value) in of_job(manager, *id).into_iter().filter(|(own, _)| only.is_none_or(|name| name == *own)) {
                 each(name, value);
+            }
+        }
+        Object::Log => {
+            for property in table::properties("LogControl1").filter(|p| only.is_none_or(|name| name == p.name)) {
+                each(property.name, property.usual());
             }
         }
         Object::Above | Object::None => {}
@@ -73,7 +80,7 @@ fn own<'i>(object: &Object, interface: &'i str) -> Result<&'i str, Fault> {
     if interface.is_empty() {
         return Ok("");
     }
-    let short = interface.strip_prefix("org.freedesktop.systemd1.").filter(|short| interfaces(object).contains(short));
+    let short = interface.strip_prefix("org.freedesktop.systemd1.").or(interface.strip_prefix("org.freedesktop.")).filter(|short| interfaces(object).contains(short));
     short.ok_or_else(|| Fault::dbus("UnknownInterface", format!("Unknown interface '{interface}'.")))
 }
 

@@ -30,6 +30,7 @@ impl Property {
 pub fn groups(interface: &str) -> &'static [&'static str] {
     match interface {
         "Manager" => &["Manager"],
+        "LogControl1" => &["LogControl1"],
         "Unit" => &["Unit"],
         "Service" => &["Service", "Cgroup", "Exec", "Kill"],
         "Socket" => &["Socket", "Cgroup", "Exec", "Kill"],

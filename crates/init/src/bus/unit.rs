@@ -56,7 +56,7 @@ pub(super) fn value(manager: &Manager, live: &Live, interface: &str, property: &
         ("Service", None) => None,
         _ => of_group(manager, live, property.name).or_else(|| super::activation::value(manager, live, property.name)),
     };
-    found.or_else(|| setting(live, interface, property)).unwrap_or_else(|| property.usual())
+    found.or_else(|| setting(live, interface, property)).or_else(|| limit(property.name)).unwrap_or_else(|| property.usual())
 }
 
 fn text(text: impl Into<String>) -> Option<Value> {
@@ -76,8 +76,40 @@ fn monotonic(at: Option<SystemTime>) -> u64 {
     u64::try_from(now.saturating_sub(ago).as_micros()).unwrap_or(0)
 }
 
-fn moment(at: Option<SystemTime>, name: &str) -> Option<Value> {
-    Some(Value::Uint64(if name.ends_with("Monotonic") { monotonic(at) } else { micros(at) }))
+/// A moment, by the clock that the property's name says.
+pub(super) fn moment(at: Option<SystemTime>, name: &str) -> Value {
+    Value::Uint64(if name.ends_with("Monotonic") { monotonic(at) } else { micros(at) })
+}
+
+/// What this process itself is limited to, which units inherit: of `LimitNOFILE` or `LimitNOFILESoft`.
+pub(super) fn limit(name: &str) -> Option<Value> {
+    use rustix::process::Resource;
+    let (stem, soft) = name.strip_suffix("Soft").map_or((name, false), |stem| (stem, true));
+    let resource = match stem.strip_prefix("Limit")? {
+        "CPU" => Resource::Cpu,
+        "FSIZE" => Resource::Fsize,
+        "DATA" => Resource::Data,
+        "STACK" => Resource::Stack,
+        "CORE" => Resource::Core,
+        "RSS" => Resource::Rss,
+        "NOFILE" => Resource::Nofile,
+        "AS" => Resource::As,
+        "NPROC" => Resource::Nproc,
+        "MEMLOCK" => Resource::Memlock,
+        "LOCKS" => Resource::Locks,
+        "SIGPENDING" => Resource::Sigpending,
+        "MSGQUEUE" => Resource::Msgqueue,
+        "NICE" => Resource::Nice,
+        "RTPRIO" => Resource::Rtprio,
+        "RTTIME" => Resource::Rttime,
+        _ => return None,
+    };
+    let found = rustix::process::getrlimit(resource);
+    Some(Value::Uint64(if soft { found.current } else { found.maximum }.unwrap_or(u64::MAX)))
+}
+
+fn some_moment(at: Option<SystemTime>, name: &str) -> Option<Value> {
+    Some(moment(at, name))
 }
 
 /// Relations from both ends: `(property, what the unit says, what others say of it)`.
@@ -130,7 +162,6 @@ fn of_unit(manager: &Manager, live: &Live, name: &str) -> Option<Value> {
         "Id" => Value::text(unit.name.as_str()),
         "Names" => Value::texts(std::iter::once(&unit.name).chain(&unit.aliases).map(UnitName::as_str)),
         "Description" => Value::text(unit.description()),
-        "Documentation" => Value::texts(unit.settings.words("Unit", "Documentation")),
         "LoadState" => Value::text(load_word(&unit.state)),
         "ActiveState" => Value::text(live.active().word()),
         "SubState" => Value::text(live.sub()),
@@ -157,13 +188,13 @@ fn of_unit(manager: &Manager, live: &Live, name: &str) -> Option<Value> {
         "Transient" => Value::Bool(unit.fragment.as_deref().is_some_and(|path| path.starts_with("/run/systemd/transient/"))),
         "Perpetual" => Value::Bool(matches!(unit.name.as_str(), "-.slice" | "-.mount" | "init.scope")),
         "InvocationID" => Value::Bytes(id_bytes(&live.rest.marks.invocation)),
-        "StateChangeTimestamp" | "StateChangeTimestampMonotonic" => return moment(moments.changed, name),
-        "InactiveExitTimestamp" | "InactiveExitTimestampMonotonic" => return moment(moments.inactive_exit, name),
-        "ActiveEnterTimestamp" | "ActiveEnterTimestampMonotonic" => return moment(moments.active_enter, name),
-        "ActiveExitTimestamp" | "ActiveExitTimestampMonotonic" => return moment(moments.active_exit, name),
-        "InactiveEnterTimestamp" | "InactiveEnterTimestampMonotonic" => return moment(moments.inactive_enter, name),
+        "StateChangeTimestamp" | "StateChangeTimestampMonotonic" => return some_moment(moments.changed, name),
+        "InactiveExitTimestamp" | "InactiveExitTimestampMonotonic" => return some_moment(moments.inactive_exit, name),
+        "ActiveEnterTimestamp" | "ActiveEnterTimestampMonotonic" => return some_moment(moments.active_enter, name),
+        "ActiveExitTimestamp" | "ActiveExitTimestampMonotonic" => return some_moment(moments.active_exit, name),
+        "InactiveEnterTimestamp" | "InactiveEnterTimestampMonotonic" => return some_moment(moments.inactive_enter, name),
         "ConditionTimestamp" | "ConditionTimestampMonotonic" | "AssertTimestamp" | "AssertTimestampMonotonic" => {
-            return moment(moments.condition, name);
+            return some_moment(moments.condition, name);
         }
         _ => return related(manager, live, name).map(Value::texts),
     })
@@ -297,8 +328,8 @@ fn of_service(manager: &Manager, live: &Live, service: &Service, property: &Prop
         "Result" => text(service.result.word()),
         "ReloadResult" => text(service.reload_result.word()),
         "NRestarts" => Some(Value::Uint32(service.restarts)),
-        "ExecMainStartTimestamp" | "ExecMainStartTimestampMonotonic" => moment(main.map(|run| run.began), name),
-        "ExecMainExitTimestamp" | "ExecMainExitTimestampMonotonic" => moment(main.and_then(|run| run.ended).map(|(at, _)| at), name),
+        "ExecMainStartTimestamp" | "ExecMainStartTimestampMonotonic" => some_moment(main.map(|run| run.began), name),
+        "ExecMainExitTimestamp" | "ExecMainExitTimestampMonotonic" => some_moment(main.and_then(|run| run.ended).map(|(at, _)| at), name),
         "ExecMainPID" => pid(main.map(|run| run.pid)),
         "ExecMainCode" => Some(Value::Int32(code(main).0)),
         "ExecMainStatus" => Some(Value::Int32(code(main).1)),

@@ -124,6 +124,12 @@ impl Manager {
         &self.shared.environment
     }
 
+    /// Whether systemd would still have it in memory: it does something, or what does something has to do with it.
+    pub(crate) fn is_kept(&self, live: &Live) -> bool {
+        let needed = |relation| self.graph.from(live.name(), relation).any(|by| self.units.get(by).is_some_and(|other| !other.is_idle()));
+        !live.is_idle() || Relation::ALL.iter().any(|(relation, _)| needed(*relation))
+    }
+
     /// A variable that this process was started with.
     pub(crate) fn inherited(&self, name: &str) -> Option<&str> {
         self.shared.inherited.get(name)
