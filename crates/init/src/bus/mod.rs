@@ -38,13 +38,13 @@ use call::Context;
 use fault::Fault;
 
 /// Most peers at a time.
-const PEERS_MAX: usize = 64;
+const PEERS_MAX: usize = 32;
 /// Longest message that is read, in bytes.
 const MESSAGE_MAX: usize = 256 << 10;
 /// A peer that has not read this much is asked nothing more, in bytes.
 const PAUSE: usize = 1 << 20;
 /// A peer that has not read this much is cut off, in bytes.
-const WAITING_MAX: usize = 8 << 20;
+const WAITING_MAX: usize = 4 << 20;
 
 /// One peer.
 #[derive(Debug)]
