@@ -90,7 +90,9 @@ fn systemctl_262_works_too() {
     shown.sort();
     assert_eq!(shown, ["ActiveState=active", "Result=success", "StatusText=serving 3 peers", "rc 0"]);
     assert!(last("systemctl status $$ | head -n 1")[0].contains("transcript.service"), "{text}");
-    for (command, status) in [("systemctl enable --now web", "0"), ("systemctl start bad", "1"), ("systemctl is-failed bad", "0"), ("systemctl start nosuch", "5")] {
+    for (command, status) in
+        [("systemctl enable --now web", "0"), ("systemctl start bad", "1"), ("systemctl is-failed bad", "0"), ("systemctl start nosuch", "5")]
+    {
         assert_eq!(last(command).last().map(String::as_str), Some(format!("rc {status}").as_str()), "{command}: {text}");
     }
     assert_eq!(last("systemctl start masked"), ["! Failed to start masked.service: Unit masked.service is masked.", "rc 1"]);

@@ -17,7 +17,9 @@ pub use disk::{disk_image, image_policy, label_order, verity_signature};
 pub use files::{cgroup_layout, machine_id, os_release, process_stat, state_file, undo_journal, unit_file, users_database};
 pub use messages::{control_request, dhcp_query, dns_message, notify_message, resolv_conf};
 pub use oci::oci_config;
-pub use units::{calendar, command_line, environment_file, manager_request, presets, private_bus, script_header, service_words, time_zone, unit_name};
+pub use units::{
+    calendar, command_line, environment_file, manager_request, presets, private_bus, script_header, service_words, time_zone, unit_name,
+};
 
 /// One target.
 pub struct Target {

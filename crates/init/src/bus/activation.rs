@@ -11,9 +11,7 @@ use crate::value::Value as Said;
 pub(super) fn value(manager: &Manager, live: &Live, name: &str) -> Option<Value> {
     match (live.name().kind(), name) {
         (Kind::Socket, "Listen") => Some(pairs(live, "Socket", &|key| key.strip_prefix("Listen").map(str::to_owned))),
-        (Kind::Path, "Paths") => {
-            Some(pairs(live, "Path", &|key| (key.starts_with("Path") || key == "DirectoryNotEmpty").then(|| key.to_owned())))
-        }
+        (Kind::Path, "Paths") => Some(pairs(live, "Path", &|key| (key.starts_with("Path") || key == "DirectoryNotEmpty").then(|| key.to_owned()))),
         (Kind::Timer | Kind::Path, "Unit") => {
             let triggered = super::unit::related(manager, live, "Triggers").unwrap_or_default();
             Some(Value::text(triggered.into_iter().next().unwrap_or_default()))

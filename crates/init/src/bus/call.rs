@@ -104,8 +104,8 @@ pub(super) fn answer(manager: &mut Manager, context: &mut Context, message: &Mes
         (Some("Peer"), "Ping") => takes("").map(|()| Vec::new()),
         (Some("Peer"), "GetMachineId") => {
             takes("")?;
-            let id = std::fs::read_to_string("/etc/machine-id").unwrap_or_default();
-            let id = id.trim();
+            let bytes = manager.root().read("/etc/machine-id").unwrap_or_default();
+            let id = std::str::from_utf8(&bytes).unwrap_or_default().trim();
             if id.len() == 32 { Ok(vec![Value::text(id)]) } else { Err(Fault::dbus("FileNotFound", "There is no machine id.")) }
         }
         (Some("Introspectable"), "Introspect") => takes("").map(|()| vec![Value::text(introspect::text(manager, &object))]),

@@ -78,9 +78,7 @@ impl Fault {
         let base = |path: &str| path.rsplit_once('/').map_or(path, |(_, name)| name).to_owned();
         match refusal {
             Refusal::Exists(path, None) => Fault::systemd("UnitExists", format!("File {path} already exists.")),
-            Refusal::Exists(path, Some(target)) => {
-                Fault::systemd("UnitExists", format!("File {path} already exists and is a symlink to {target}."))
-            }
+            Refusal::Exists(path, Some(target)) => Fault::systemd("UnitExists", format!("File {path} already exists and is a symlink to {target}.")),
             Refusal::Masked(path) => Fault::systemd("UnitMasked", format!("Unit file {path} is masked.")),
             Refusal::Missing(name) => Fault::dbus("FileNotFound", format!("Unit file {name} does not exist.")),
             Refusal::Dangling(path) => Fault::dbus("FileNotFound", format!("Unit file {} does not exist.", base(path))),

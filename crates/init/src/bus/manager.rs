@@ -72,8 +72,12 @@ pub(super) fn look(manager: &Manager, context: &Context, method: &str, a: &Argum
         }
         "GetUnitByControlGroup" => {
             let wanted = a.text(0);
-            let found = manager.lives().find(|live| live.service.is_some() && manager.members().path(live.name().as_str()).as_deref() == Some(wanted));
-            path(found.ok_or_else(|| Fault::systemd("NoSuchUnit", format!("Control group '{wanted}' is not valid or not managed by this instance")))?)
+            let found =
+                manager.lives().find(|live| live.service.is_some() && manager.members().path(live.name().as_str()).as_deref() == Some(wanted));
+            path(
+                found
+                    .ok_or_else(|| Fault::systemd("NoSuchUnit", format!("Control group '{wanted}' is not valid or not managed by this instance")))?,
+            )
         }
         "GetUnitProcesses" => Ok(vec![processes(manager, loaded(manager, a.text(0))?)]),
         "GetJob" => {

@@ -19,6 +19,8 @@ mod path;
 mod properties;
 mod settings;
 pub mod table;
+#[cfg(test)]
+mod tests;
 mod transient;
 mod unit;
 
@@ -231,12 +233,7 @@ fn news(finished: &[Finished], manager: &mut Manager) -> Vec<Message> {
         }
     }
     for job in finished {
-        let body = vec![
-            Value::Uint32(job.id),
-            Value::Path(path::job(job.id)),
-            Value::text(job.unit.as_str()),
-            Value::text(job.result.word()),
-        ];
+        let body = vec![Value::Uint32(job.id), Value::Path(path::job(job.id)), Value::text(job.unit.as_str()), Value::text(job.result.word())];
         out.push(signal(path::MANAGER, "org.freedesktop.systemd1.Manager", "JobRemoved", body));
     }
     out

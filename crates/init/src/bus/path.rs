@@ -94,7 +94,15 @@ mod tests {
         for path in ["/", "/org", "/org/freedesktop/systemd1/unit"] {
             assert_eq!(object(path), Object::Above, "{path}");
         }
-        for path in ["", "/o", "/org/freedesktop/systemd1/unit/", "/org/freedesktop/systemd1/unit/a.b", "/org/freedesktop/systemd1/unit/_2", "/org/freedesktop/systemd1/job/x", "/org/freedesktop/systemd1/unit/_ff"] {
+        for path in [
+            "",
+            "/o",
+            "/org/freedesktop/systemd1/unit/",
+            "/org/freedesktop/systemd1/unit/a.b",
+            "/org/freedesktop/systemd1/unit/_2",
+            "/org/freedesktop/systemd1/job/x",
+            "/org/freedesktop/systemd1/unit/_ff",
+        ] {
             assert_eq!(object(path), Object::None, "{path}");
         }
     }

@@ -80,7 +80,10 @@ fn own<'i>(object: &Object, interface: &'i str) -> Result<&'i str, Fault> {
     if interface.is_empty() {
         return Ok("");
     }
-    let short = interface.strip_prefix("org.freedesktop.systemd1.").or(interface.strip_prefix("org.freedesktop.")).filter(|short| interfaces(object).contains(short));
+    let short = interface
+        .strip_prefix("org.freedesktop.systemd1.")
+        .or(interface.strip_prefix("org.freedesktop."))
+        .filter(|short| interfaces(object).contains(short));
     short.ok_or_else(|| Fault::dbus("UnknownInterface", format!("Unknown interface '{interface}'.")))
 }
 
@@ -105,13 +108,37 @@ pub(super) fn all(manager: &Manager, object: &Object, interface: &str) -> Outcom
 /// What of a unit changes while it runs, as PropertiesChanged has it.
 pub(super) fn changed(manager: &Manager, name: &UnitName, interface: &'static str) -> Option<Vec<Value>> {
     const UNIT: &[&str] = &[
-        "ActiveState", "SubState", "StateChangeTimestamp", "StateChangeTimestampMonotonic", "InactiveExitTimestamp",
-        "InactiveExitTimestampMonotonic", "ActiveEnterTimestamp", "ActiveEnterTimestampMonotonic", "ActiveExitTimestamp",
-        "ActiveExitTimestampMonotonic", "InactiveEnterTimestamp", "InactiveEnterTimestampMonotonic", "Job", "ConditionResult", "InvocationID",
+        "ActiveState",
+        "SubState",
+        "StateChangeTimestamp",
+        "StateChangeTimestampMonotonic",
+        "InactiveExitTimestamp",
+        "InactiveExitTimestampMonotonic",
+        "ActiveEnterTimestamp",
+        "ActiveEnterTimestampMonotonic",
+        "ActiveExitTimestamp",
+        "ActiveExitTimestampMonotonic",
+        "InactiveEnterTimestamp",
+        "InactiveEnterTimestampMonotonic",
+        "Job",
+        "ConditionResult",
+        "InvocationID",
     ];
     const SERVICE: &[&str] = &[
-        "MainPID", "ControlPID", "StatusText", "StatusErrno", "Result", "ReloadResult", "NRestarts", "ExecMainStartTimestamp",
-        "ExecMainStartTimestampMonotonic", "ExecMainExitTimestamp", "ExecMainExitTimestampMonotonic", "ExecMainPID", "ExecMainCode", "ExecMainStatus",
+        "MainPID",
+        "ControlPID",
+        "StatusText",
+        "StatusErrno",
+        "Result",
+        "ReloadResult",
+        "NRestarts",
+        "ExecMainStartTimestamp",
+        "ExecMainStartTimestampMonotonic",
+        "ExecMainExitTimestamp",
+        "ExecMainExitTimestampMonotonic",
+        "ExecMainPID",
+        "ExecMainCode",
+        "ExecMainStatus",
     ];
     let live = manager.unit(name)?;
     let wanted = match interface {

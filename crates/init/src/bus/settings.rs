@@ -22,7 +22,9 @@ pub(super) fn setting(live: &Live, interface: &str, property: &Property) -> Opti
         (Type::Basic(b's'), _) => Some(Value::text(settings.of(interface, key).next_back()?.text.as_str())),
         (Type::Basic(code), said) => whole(said, soft.is_some()).map(|n| number(*code, n)),
         (Type::Array(item), _) if **item == Type::Basic(b's') => Some(list(live, interface, key)),
-        (Type::Struct(fields), Said::Words(_) | Said::Text(_)) if property.signature == "(bas)" && fields.len() == 2 => Some(filter(live, interface, key)),
+        (Type::Struct(fields), Said::Words(_) | Said::Text(_)) if property.signature == "(bas)" && fields.len() == 2 => {
+            Some(filter(live, interface, key))
+        }
         (Type::Struct(_), Said::Statuses(_)) if property.signature == "(aiai)" => Some(statuses(live, interface, key)),
         _ => None,
     }

@@ -37,7 +37,8 @@ pub(super) fn start(manager: &mut Manager, a: &Arguments) -> Outcome {
     let failed = |e: crate::root::RootError| Fault::failed(e.to_string());
     root.make_directories(DIRECTORY).map_err(failed)?;
     root.write(&file_path, text.as_bytes()).map_err(failed)?;
-    let begun = manager.wish(Request::Reload).map_err(Fault::failed).and_then(|()| make_job(manager, &Context::default(), &name, JobType::Start, a.text(1)));
+    let begun =
+        manager.wish(Request::Reload).map_err(Fault::failed).and_then(|()| make_job(manager, &Context::default(), &name, JobType::Start, a.text(1)));
     match begun {
         Ok(id) => Ok(vec![Value::Path(path::job(id))]),
         Err(fault) => {
@@ -73,8 +74,21 @@ fn file(a: &Arguments) -> Result<String, Fault> {
         let section = match name {
             // nobody counts who refers to a unit here
             "AddRef" => continue,
-            "Description" | "Documentation" | "Requires" | "Requisite" | "Wants" | "BindsTo" | "PartOf" | "Conflicts" | "Before" | "After"
-            | "OnFailure" | "OnSuccess" | "DefaultDependencies" | "CollectMode" | "StopWhenUnneeded" => &mut unit,
+            "Description"
+            | "Documentation"
+            | "Requires"
+            | "Requisite"
+            | "Wants"
+            | "BindsTo"
+            | "PartOf"
+            | "Conflicts"
+            | "Before"
+            | "After"
+            | "OnFailure"
+            | "OnSuccess"
+            | "DefaultDependencies"
+            | "CollectMode"
+            | "StopWhenUnneeded" => &mut unit,
             _ => &mut service,
         };
         let lines = lines(name, value).ok_or_else(|| Fault::unsupported(name, "a transient unit cannot have this property yet"))?;

@@ -121,4 +121,3 @@ fn bus(out: &mut String) {
         let _ = writeln!(out, "| {interface} | {} | {} |", done.join(" "), refused.join(", "));
     }
 }
-
