@@ -28,6 +28,7 @@ pub mod state;
 mod tests;
 mod turn;
 pub mod variables;
+pub(crate) mod view;
 pub mod world;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -85,6 +86,11 @@ pub struct Manager {
     end: Option<End>,
     /// Jobs are looked through again.
     run_again: bool,
+    /// When it began, and when all that was asked for at first was done.
+    pub(crate) born: std::time::SystemTime,
+    pub(crate) up: Option<std::time::SystemTime>,
+    /// What happened, while somebody wants to know.
+    news: Option<Box<view::News>>,
 }
 
 impl std::fmt::Debug for Manager {
@@ -127,6 +133,9 @@ impl Manager {
             finished: Vec::new(),
             end: None,
             run_again: false,
+            born: std::time::SystemTime::now(),
+            up: None,
+            news: None,
         })
     }
 
@@ -208,6 +217,9 @@ impl Manager {
         for (name, unit) in fresh {
             let number = self.next_unit;
             self.next_unit = self.next_unit.wrapping_add(1);
+            if let Some(news) = &mut self.news {
+                news.unit(&name, true);
+            }
             self.units.insert(name, Live::new(unit, number));
         }
     }
@@ -227,6 +239,9 @@ impl Manager {
         for live in self.units.values().filter(|live| !needed.contains(live.name())) {
             if let Some(pipe) = &live.rest.pipe {
                 self.shared.poller.forget(Token::Output(live.rest.number), pipe);
+            }
+            if let Some(news) = &mut self.news {
+                news.unit(live.name(), false);
             }
         }
         self.units.retain(|name, _| needed.contains(name));

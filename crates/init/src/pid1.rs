@@ -12,6 +12,7 @@ use hostel_sys::event::{SignalFd, SignalMask, block_signals};
 use hostel_sys::{peer, proc};
 use hostel_unit::{Kind, UnitName};
 
+use crate::bus::Bus;
 use crate::control::server::Server;
 use crate::journal::console::Form;
 use crate::journal::sockets::Sockets;
@@ -109,7 +110,8 @@ pub fn run(wanted: &Wanted) -> Result<u8, String> {
     let members = if is_first { Members::find() } else { Members::without_groups() };
     let mut manager = Manager::new(root, search, members, inherited)?;
     manager.set_console(wanted.log);
-    let mut init = Init { server: None, journal: None, signals, notify: None, named: Vec::new(), failed: 0, announced: false, now: None };
+    let mut init =
+        Init { server: None, bus: None, journal: None, signals, notify: None, named: Vec::new(), failed: 0, announced: false, now: None };
     init.open(is_first, &mut manager);
     init.begin(wanted, &mut manager)?;
     init.serve(&mut manager).map_err(|e| format!("wait for events: {e}"))?;
@@ -129,6 +131,8 @@ fn signals() -> rustix::io::Result<SignalFd> {
 struct Init {
     server: Option<Server>,
     journal: Option<Sockets>,
+    /// The private bus of a system manager.
+    bus: Option<Bus>,
     signals: SignalFd,
     notify: Option<OwnedFd>,
     /// Units that the machine ends with.
@@ -160,6 +164,12 @@ impl Init {
         match Server::listen(&format!("{directory}/control"), manager) {
             Ok(server) => self.server = Some(server),
             Err(e) => manager.tell(&format!("listen at {directory}/control: {e}")),
+        }
+        if is_first {
+            match Bus::listen(manager) {
+                Ok(bus) => self.bus = Some(bus),
+                Err(e) => manager.tell(&format!("listen at {}: {e}", hostel_ipc::dbus::SYSTEMD_PRIVATE)),
+            }
         }
         let path = place::notify_path(&directory, is_first);
         let _ = std::fs::remove_file(&path);
@@ -226,6 +236,16 @@ impl Init {
                             server.serve(id, event.read, manager);
                         }
                     }
+                    Token::Bus => {
+                        if let Some(bus) = &mut self.bus {
+                            bus.accept(manager);
+                        }
+                    }
+                    Token::Peer(id) => {
+                        if let Some(bus) = &mut self.bus {
+                            bus.serve(id, event.read, manager);
+                        }
+                    }
                     _ => {}
                 }
             }
@@ -249,6 +269,9 @@ impl Init {
         }
         if let Some(server) = &mut self.server {
             server.deliver(&finished, manager);
+        }
+        if let Some(bus) = &mut self.bus {
+            bus.deliver(&finished, manager);
         }
         if !self.announced && manager.is_quiet() {
             self.announced = true;

@@ -18,6 +18,9 @@ impl Manager {
     }
 
     fn settle(&mut self, name: &UnitName) {
+        if let Some(news) = &mut self.news {
+            news.change(name);
+        }
         let Some(live) = self.units.get_mut(name) else { return };
         let (old, new) = (live.announced, live.active());
         let (was_between, between) = (live.announced_again, live.is_between());

@@ -97,7 +97,7 @@ impl Manager {
         })
     }
 
-    fn next_id(&mut self) -> u32 {
+    pub(super) fn next_id(&mut self) -> u32 {
         let id = self.next_job;
         self.next_job = self.next_job.wrapping_add(1).max(1);
         id
@@ -121,6 +121,9 @@ impl Manager {
         }
         let id = self.next_id();
         self.jobs.insert(id, Job { id, unit: unit.clone(), kind, running: false, told: false, irreversible });
+        if let Some(news) = &mut self.news {
+            news.job(id, unit);
+        }
         if let Some(live) = self.units.get_mut(unit) {
             live.job = Some(id);
         }

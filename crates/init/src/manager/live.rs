@@ -64,6 +64,8 @@ pub struct Rest {
     pub condition: Option<(bool, Option<String>)>,
     /// When it did what.
     pub moments: Moments,
+    /// When its files were read.
+    pub loaded: SystemTime,
 }
 
 /// One unit.
@@ -113,6 +115,7 @@ impl Live {
             complaint: complaints.join("; "),
             condition: None,
             moments: Moments::default(),
+            loaded: SystemTime::now(),
             unit,
         };
         let mut live = Live { service, plain, rest, announced: Active::Inactive, announced_again: false, job: None };

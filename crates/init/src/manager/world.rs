@@ -32,6 +32,10 @@ pub enum Token {
     Journal(u32),
     /// Somebody talks.
     Client(u32),
+    /// Somebody wants to talk D-Bus.
+    Bus,
+    /// Somebody talks D-Bus.
+    Peer(u32),
     /// Output of a unit.
     Output(u32),
     /// A process tells that its program was executed, or why not.
