@@ -19,12 +19,17 @@ pub mod live;
 pub mod log;
 pub mod members;
 pub mod notify;
+pub mod path;
 pub mod query;
+mod record;
 pub mod service;
+pub mod socket;
 mod spawn;
 pub mod state;
 #[cfg(test)]
 mod tests;
+pub mod timer;
+mod triggers;
 mod turn;
 pub mod variables;
 pub mod world;
@@ -84,6 +89,14 @@ pub struct Manager {
     end: Option<End>,
     /// Jobs are looked through again.
     run_again: bool,
+    /// When this began.
+    began: timer::Moment,
+    /// Time zones that timers have asked for.
+    zones: timer::Zones,
+    /// Wakes at moments of the calendar, while a timer waits for one.
+    clock: Option<timer::Clock>,
+    /// Tells of another local time zone, while a timer cares.
+    zone_watch: Option<path::Watch>,
 }
 
 impl std::fmt::Debug for Manager {
@@ -111,6 +124,7 @@ impl Manager {
             poller,
             notify: None,
             empty_groups: Vec::new(),
+            ports: Vec::new(),
         };
         Ok(Manager {
             root,
@@ -126,6 +140,10 @@ impl Manager {
             finished: Vec::new(),
             end: None,
             run_again: false,
+            began: timer::Moment::now(),
+            zones: timer::Zones::default(),
+            clock: None,
+            zone_watch: None,
         })
     }
 
@@ -244,6 +262,7 @@ impl Manager {
             }
         }
         self.rebuild(&names);
+        self.timers_again();
         Ok(())
     }
 

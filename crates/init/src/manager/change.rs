@@ -14,6 +14,7 @@ impl Manager {
     pub(super) fn settle_changes(&mut self) {
         while let Some(name) = self.changed.pop_front() {
             self.settle(&name);
+            self.tell_triggers(&name);
         }
     }
 
@@ -103,10 +104,15 @@ impl Manager {
         let due: Vec<UnitName> = self
             .units
             .values()
-            .filter(|live| live.service.as_ref().and_then(|s| s.due()).is_some_and(|at| at <= now))
+            .filter(|live| live.due().is_some_and(|at| at <= now))
             .map(|l| l.name().clone())
             .collect();
+        self.timers_elapse();
         for name in due {
+            if self.socket(&name).is_some() {
+                self.socket_late(&name);
+                continue;
+            }
             let between = self.units.get(&name).is_some_and(super::live::Live::is_between);
             if between {
                 self.with(&name, |service, _| {
@@ -160,8 +166,10 @@ fn note(moments: &mut super::live::Moments, old: Active, new: Active) {
     }
     if new.is_down() && !old.is_down() {
         moments.inactive_enter = now;
+        moments.inactive_enter_even = Some(Instant::now());
     }
     if !new.is_down() && old.is_down() {
         moments.inactive_exit = now;
+        moments.inactive_exit_even = Some(Instant::now());
     }
 }

@@ -308,6 +308,5 @@ pub fn refused(unit: &Unit) -> Option<String> {
             return Some(format!("{key}= is not implemented yet, and without it the programs would be others"));
         }
     }
-    let stream = ["StandardInput", "StandardOutput", "StandardError"].into_iter().find(|key| s.text(SECTION, key) == Some("socket"));
-    stream.map(|key| format!("{key}=socket is not implemented yet: there is no socket activation"))
+    None
 }

@@ -212,7 +212,8 @@ impl Manager {
             }
             return;
         }
-        match live.plain {
+        match &live.plain {
+            Plain::Socket(_) | Plain::Timer(_) | Plain::Path(_) => self.begin_trigger(id, unit),
             Plain::Point(_) => {
                 live.plain = Plain::Point(true);
                 self.changed.push_back(unit.clone());
@@ -254,10 +255,12 @@ impl Manager {
         let Some(live) = self.units.get_mut(unit) else { return self.finish(id, JobResult::Done) };
         if live.service.is_some() {
             self.with(unit, |service, world| service.stop(world));
+        } else if matches!(live.plain, Plain::Socket(_) | Plain::Timer(_) | Plain::Path(_)) {
+            self.end_trigger(unit);
         } else if matches!(live.plain, Plain::Point(_)) {
             live.plain = Plain::Point(false);
             self.changed.push_back(unit.clone());
-        } else if live.plain == Plain::Mount && live.active().is_up() {
+        } else if matches!(live.plain, Plain::Mount) && live.active().is_up() {
             self.shared.log.own(Some(unit.as_str()), "mounts are not undone yet");
             return self.finish(id, JobResult::Unsupported);
         }
@@ -295,6 +298,8 @@ impl Manager {
                 live.job = None;
             }
             self.run_again = true;
+            // a job that came to nothing is news for what it was made by
+            self.changed.push_back(job.unit.clone());
             let starts = matches!(job.kind, JobType::Start | JobType::VerifyActive | JobType::Restart);
             if starts && !matches!(result, JobResult::Done | JobResult::Canceled) {
                 let by = [Relation::Requires, Relation::Requisite, Relation::BindsTo];

@@ -87,7 +87,7 @@ pub(crate) const ROWS: &[Row] = &[
     row("", "wait", None, State::Live, "Wait"),
     row("", "show-transaction", None, State::Live, "Show jobs"),
     row("T", "show-transaction-short", None, State::Live, "Show jobs; only as -T"),
-    row("", "show-types", None, State::Live, "Types of sockets"),
+    row("", "show-types", None, State::Manager, "Types of sockets"),
     row("", "no-wall", None, State::Live, "Tell nobody"),
     row("", "message", VALUE, State::Live, "What to tell"),
     row("", "no-ask-password", None, State::Always, "No password is asked for"),
@@ -151,6 +151,7 @@ pub(crate) struct Options {
     pub(super) signal: Option<String>,
     pub(super) whom: Option<String>,
     pub(super) lines: usize,
+    pub(super) show_types: bool,
 }
 
 impl Default for Options {
@@ -185,6 +186,7 @@ impl Default for Options {
             signal: None,
             whom: None,
             lines: 10,
+            show_types: false,
         }
     }
 }
@@ -316,6 +318,7 @@ fn apply(options: &mut Options, row: &Row, value: &str) -> Result<Option<Asked>,
         "signal" => options.signal = Some(value.to_owned()),
         "kill-whom" | "kill-who" => options.whom = Some(value.to_owned()),
         "lines" => options.lines = value.parse().map_err(|_| format!("Failed to parse lines '{value}'"))?,
+        "show-types" => options.show_types = true,
         "fail" => options.job_mode = hostel_init::transaction::JobMode::Fail,
         "job-mode" => {
             options.job_mode = hostel_init::transaction::JobMode::parse(value).ok_or_else(|| format!("Job mode {value} not valid."))?;
