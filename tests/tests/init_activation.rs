@@ -202,3 +202,57 @@ fn paths_start_what_looks_after_them() {
         ],
     );
 }
+
+#[test]
+fn what_follows_an_end() {
+    let Some(bed) = Bed::start() else { return };
+    #[rustfmt::skip]
+    let units = [
+        ("need.service", "[Unit]\nStopWhenUnneeded=yes\n[Service]\nExecStart=/bin/sleep 1000\n"),
+        ("user.service", "[Unit]\nRequires=need.service\nAfter=need.service\n[Service]\nExecStart=/bin/sleep 1000\n"),
+        ("slow.service", "[Unit]\nJobTimeoutSec=300ms\n[Service]\nType=oneshot\nExecStart=/bin/sleep 1000\n"),
+        ("abort.service", "[Service]\nType=notify\nTimeoutStartSec=200ms\nTimeoutStartFailureMode=abort\nExecStart=/bin/sleep 1000\n"),
+        ("any.service", "[Service]\nExitType=cgroup\nExecStart=/bin/sh -c 'setsid sleep 1000 & exit 0'\n"),
+        ("kill.service", "[Service]\nRestartKillSignal=SIGUSR1\nExecStart=/bin/sh -c 'trap \"echo usr1 >> /kill; exit 0\" USR1; trap \"echo term >> /kill; exit 0\" TERM; while :; do sleep 0.05; done'\n"),
+        ("steps.service", "[Unit]\nStartLimitIntervalSec=0\n[Service]\nRestart=always\nRestartSec=10ms\nRestartSteps=2\nRestartMaxDelaySec=1000s\nExecStart=/bin/false\n"),
+        ("iso.service", "[Unit]\nOnSuccess=ok.service\n[Service]\nType=oneshot\nExecStart=/bin/true\n"), ("ok.service", "[Service]\nType=oneshot\nExecStart=/bin/touch /ok\n"),
+    ];
+    let text = result(
+        &bed,
+        &units,
+        &format!(
+            "{WAIT}systemctl start user; systemctl is-active need; systemctl stop user; wait_for '! systemctl is-active need'; systemctl is-active need\n\
+             systemctl start need; wait_for '! systemctl is-active need'; systemctl is-active need\n\
+             systemctl start slow; echo slow rc=$?; systemctl is-active slow; systemctl stop slow; systemctl start abort; echo abort rc=$?; systemctl show -p Result,ExecMainStatus abort\n\
+             systemctl start any; sleep 0.2; systemctl is-active any; killall sleep; wait_for '! systemctl is-active any'; systemctl is-active any\n\
+             systemctl start kill; sleep 0.2; systemctl restart kill; sleep 0.2; systemctl stop kill; cat /kill\n\
+             systemctl start steps; wait_for '[ $(systemctl show -p NRestarts --value steps) = 3 ]'; sleep 0.2; systemctl show -p NRestarts,SubState steps; systemctl stop steps\n\
+             systemctl start iso; wait_for 'ls /ok'; ls /ok"
+        ),
+    );
+    expect(
+        &text,
+        &[
+            "active\ninactive\ninactive\nslow rc=1\nactivating\nabort rc=1\n",
+            "Result=timeout\nExecMainStatus=6\n",
+            "active\ninactive\nusr1\nterm\n",
+            "NRestarts=3\nSubState=auto-restart\n/ok\n",
+        ],
+    );
+}
+
+#[test]
+fn the_machine_ends_with_a_unit() {
+    use hostel_tests::init::{bound, plant};
+    let Some(bed) = Bed::start() else { return };
+    for (text, status) in [
+        ("[Unit]\nSuccessAction=exit\nSuccessActionExitStatus=7\n[Service]\nType=oneshot\nExecStart=/bin/true\n", 7),
+        ("[Unit]\nFailureAction=exit\n[Service]\nType=oneshot\nExecStart=/bin/sh -c 'exit 9'\n", 9),
+        ("[Unit]\nFailureAction=poweroff-force\n[Service]\nExecStart=/bin/false\n", 0),
+        ("[Unit]\nStartLimitBurst=1\nStartLimitAction=exit-force\nFailureActionExitStatus=5\n[Service]\nRestart=always\nRestartSec=1ms\nExecStart=/bin/true\n", 5),
+    ] {
+        let tree = plant(&bed, &[("end.service", text)], "");
+        tree.write("/etc/systemd/system/default.target", "[Unit]\nWants=end.service\n");
+        bed.nspawn(&tree, ["-b", "--console=pipe"]).args(bound(&bed)).limit(std::time::Duration::from_secs(30)).run().exits(status);
+    }
+}

@@ -113,7 +113,9 @@ const OBSOLETE: [(&str, &str); 14] = [
 /// Keys of [Unit] and [Service] that the manager acts upon, besides dependencies and conditions.
 #[rustfmt::skip]
 const MANAGED: [(&str, &str); 5] = [
-    ("Unit", "StartLimitBurst StartLimitIntervalSec OnFailureJobMode OnSuccessJobMode SourcePath"),
+    ("Unit", "StartLimitBurst StartLimitIntervalSec OnFailureJobMode OnSuccessJobMode SourcePath JobTimeoutSec JobRunningTimeoutSec \
+        JobTimeoutAction StartLimitAction FailureAction SuccessAction FailureActionExitStatus SuccessActionExitStatus StopWhenUnneeded \
+        OnFailureIsolate"),
     ("Service", "ExecCondition ExecStartPre ExecStart ExecStartPost ExecReload ExecStop ExecStopPost RemainAfterExit GuessMainPID \
         NotifyAccess Restart RestartSec ReloadSignal TimeoutSec TimeoutStartSec TimeoutStopSec RuntimeMaxSec WatchdogSec PIDFile \
         SuccessExitStatus RestartPreventExitStatus RestartForceExitStatus KillMode KillSignal SendSIGKILL SendSIGHUP FinalKillSignal \
@@ -122,7 +124,9 @@ const MANAGED: [(&str, &str); 5] = [
         RuntimeDirectory StateDirectory CacheDirectory LogsDirectory ConfigurationDirectory RuntimeDirectoryMode StateDirectoryMode \
         CacheDirectoryMode LogsDirectoryMode ConfigurationDirectoryMode RuntimeDirectoryPreserve Environment EnvironmentFile \
         PassEnvironment UnsetEnvironment LimitCPU LimitFSIZE LimitDATA LimitSTACK LimitCORE LimitRSS LimitNOFILE LimitAS LimitNPROC \
-        LimitMEMLOCK LimitLOCKS LimitSIGPENDING LimitMSGQUEUE LimitNICE LimitRTPRIO LimitRTTIME NonBlocking"),
+        LimitMEMLOCK LimitLOCKS LimitSIGPENDING LimitMSGQUEUE LimitNICE LimitRTPRIO LimitRTTIME NonBlocking ExitType \
+        RestartMode RestartSteps RestartMaxDelaySec RestartRandomizedDelaySec RestartKillSignal TimeoutAbortSec TimeoutStartFailureMode \
+        TimeoutStopFailureMode PermissionsStartOnly"),
     ("Socket", "ListenStream ListenDatagram ListenSequentialPacket ListenFIFO ListenSpecial ListenNetlink ListenMessageQueue ListenUSBFunction \
         SocketProtocol BindIPv6Only Backlog BindToDevice SocketUser SocketGroup SocketMode DirectoryMode Accept Writable FlushPending \
         MaxConnections MaxConnectionsPerSource KeepAlive KeepAliveTimeSec KeepAliveIntervalSec KeepAliveProbes NoDelay Priority \

@@ -8,6 +8,7 @@
 //! ```
 //! One thread, no timers that tick: between events nothing runs. What asks (a socket, later a bus) does so by [`Manager::ask`].
 
+mod actions;
 pub mod builtin;
 mod change;
 mod condition;
@@ -87,6 +88,8 @@ pub struct Manager {
     finished: Vec<Finished>,
     /// The end, once it was asked for.
     end: Option<End>,
+    /// It comes without stopping anything.
+    at_once: bool,
     /// Jobs are looked through again.
     run_again: bool,
     /// When this began.
@@ -139,6 +142,7 @@ impl Manager {
             changed: VecDeque::new(),
             finished: Vec::new(),
             end: None,
+            at_once: false,
             run_again: false,
             began: timer::Moment::now(),
             zones: timer::Zones::default(),
@@ -165,6 +169,11 @@ impl Manager {
     /// How the machine is to end, once somebody has said so.
     pub fn end(&self) -> Option<End> {
         self.end
+    }
+
+    /// Whether it comes without stopping anything.
+    pub fn ends_at_once(&self) -> bool {
+        self.at_once
     }
 
     /// A unit that is in memory.

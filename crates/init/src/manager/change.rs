@@ -25,7 +25,7 @@ impl Manager {
         live.announced = new;
         live.announced_again = between;
         // a service that waits to be started again is down for its job, and for nobody else
-        let fell = between && !was_between;
+        let fell = between && !was_between && !live.restarts_directly();
         if old == new && !fell {
             return self.stopped(name);
         }
@@ -42,9 +42,13 @@ impl Manager {
         } else if new == Active::Inactive && !old.is_down() && result == Outcome::Success && !expected {
             self.trigger(name, Relation::OnSuccess);
         }
+        if new.is_down() && !old.is_down() || new == Active::Failed && old != Active::Failed {
+            self.act_upon(name, new, result);
+        }
         if new.is_down() && self.end.is_none() {
             self.uphold(name);
         }
+        self.look_for_unneeded(name, new);
         self.run_again = true;
     }
 
@@ -108,6 +112,7 @@ impl Manager {
             .map(|l| l.name().clone())
             .collect();
         self.timers_elapse();
+        self.jobs_elapse(now);
         for name in due {
             if self.socket(&name).is_some() {
                 self.socket_late(&name);

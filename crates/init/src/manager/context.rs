@@ -105,6 +105,8 @@ pub struct Context {
     pub identifier: Option<String>,
     /// NonBlocking=
     pub non_blocking: bool,
+    /// PermissionsStartOnly=: User= and the like are of ExecStart= only.
+    pub start_only: bool,
 }
 
 /// RuntimeDirectoryPreserve=
@@ -159,6 +161,7 @@ impl Context {
             unset: list("UnsetEnvironment"),
             identifier: text("SyslogIdentifier"),
             non_blocking: s.bool(section, "NonBlocking", false),
+            start_only: s.bool(section, "PermissionsStartOnly", false),
         }
     }
 }

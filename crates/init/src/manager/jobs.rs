@@ -21,6 +21,8 @@ pub struct Job {
     pub running: bool,
     /// Nothing takes its place.
     pub irreversible: bool,
+    /// When it has waited, or run, long enough.
+    pub until: Option<std::time::Instant>,
 }
 
 /// One that is over.
@@ -118,7 +120,8 @@ impl Manager {
             self.finish(id, JobResult::Canceled);
         }
         let id = self.next_id();
-        self.jobs.insert(id, Job { id, unit: unit.clone(), kind, running: false, irreversible });
+        let until = self.job_limit(unit, "JobTimeoutSec");
+        self.jobs.insert(id, Job { id, unit: unit.clone(), kind, running: false, irreversible, until });
         if let Some(live) = self.units.get_mut(unit) {
             live.job = Some(id);
         }
@@ -151,6 +154,11 @@ impl Manager {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.running = true;
         let (unit, kind) = (job.unit.clone(), job.kind);
+        if let Some(limit) = self.job_limit(&unit, "JobRunningTimeoutSec")
+            && let Some(job) = self.jobs.get_mut(&id)
+        {
+            job.until = Some(job.until.map_or(limit, |until| until.min(limit)));
+        }
         match kind {
             JobType::Start => self.begin_start(id, &unit),
             JobType::Stop => self.begin_stop(id, &unit),
@@ -254,7 +262,11 @@ impl Manager {
     fn begin_stop(&mut self, id: u32, unit: &UnitName) {
         let Some(live) = self.units.get_mut(unit) else { return self.finish(id, JobResult::Done) };
         if live.service.is_some() {
-            self.with(unit, |service, world| service.stop(world));
+            let restarts = self.has_job(unit, JobType::Restart);
+            self.with(unit, |service, world| {
+                service.for_restart = restarts;
+                service.stop(world);
+            });
         } else if matches!(live.plain, Plain::Socket(_) | Plain::Timer(_) | Plain::Path(_)) {
             self.end_trigger(unit);
         } else if matches!(live.plain, Plain::Point(_)) {
@@ -325,7 +337,10 @@ impl Manager {
     /// Starts what a unit's end asks for.
     pub(super) fn trigger(&mut self, unit: &UnitName, relation: Relation) {
         let key = if relation == Relation::OnFailure { "OnFailureJobMode" } else { "OnSuccessJobMode" };
-        let mode = self.units.get(unit).and_then(|live| live.setting("Unit", key)).and_then(|s| JobMode::parse(&s.text)).unwrap_or(JobMode::Replace);
+        let live = self.units.get(unit);
+        let isolates = relation == Relation::OnFailure && live.is_some_and(|live| live.rest.unit.settings.bool("Unit", "OnFailureIsolate", false));
+        let usual = if isolates { JobMode::Isolate } else { JobMode::Replace };
+        let mode = live.and_then(|live| live.setting("Unit", key)).and_then(|s| JobMode::parse(&s.text)).unwrap_or(usual);
         let names: Vec<UnitName> = self.graph.to(unit, relation).cloned().collect();
         for name in names {
             if self.end.is_some() {

@@ -180,6 +180,11 @@ impl Live {
         self.service.as_ref().is_some_and(|service| service.state == State::AutoRestart)
     }
 
+    /// Whether others do not hear of its being down before it is started again.
+    pub fn restarts_directly(&self) -> bool {
+        self.service.as_ref().is_some_and(|service| service.config.restart_direct)
+    }
+
     /// Why it ended.
     pub fn result(&self) -> Outcome {
         match (&self.service, &self.plain) {

@@ -147,7 +147,7 @@ fn prepared(plan: &Plan<'_>, argv: &[String], environment: &mut Environment, rep
     if environment.get("WATCHDOG_USEC").is_some() && plan.main {
         environment.set("WATCHDOG_PID", own.to_string());
     }
-    let keeps_user = all_powers || plan.command.elevated > 0;
+    let keeps_user = all_powers || plan.command.elevated > 0 || context.start_only && !plan.main;
     let mut spec = spec(plan, argv, environment, &user, all_powers);
     if context.directory_optional && !spec.cwd.as_deref().is_some_and(Path::is_dir) {
         spec.cwd = None;

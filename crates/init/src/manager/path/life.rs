@@ -118,10 +118,13 @@ impl Manager {
         let Some(path) = self.path_unit(&name).filter(|path| path.state == State::Waiting) else { return };
         let Some(news) = path.watch.as_ref().map(|watch| watch.news(&path.spots)) else { return };
         if news.changed {
+            // what was seen now is no news later
             self.path_is_met(&name, true, false);
             self.path_runs(&name);
-        } else {
+        } else if news.moved {
             self.path_waits(&name, false, false);
+        } else if self.path_is_met(&name, false, false) {
+            self.path_runs(&name);
         }
     }
 
