@@ -112,8 +112,10 @@ const OBSOLETE: [(&str, &str); 14] = [
 
 /// Keys of [Unit] and [Service] that the manager acts upon, besides dependencies and conditions.
 #[rustfmt::skip]
-const MANAGED: [(&str, &str); 2] = [
-    ("Unit", "StartLimitBurst StartLimitIntervalSec OnFailureJobMode OnSuccessJobMode SourcePath"),
+const MANAGED: [(&str, &str); 5] = [
+    ("Unit", "StartLimitBurst StartLimitIntervalSec OnFailureJobMode OnSuccessJobMode SourcePath JobTimeoutSec JobRunningTimeoutSec \
+        JobTimeoutAction StartLimitAction FailureAction SuccessAction FailureActionExitStatus SuccessActionExitStatus StopWhenUnneeded \
+        OnFailureIsolate"),
     ("Service", "ExecCondition ExecStartPre ExecStart ExecStartPost ExecReload ExecStop ExecStopPost RemainAfterExit GuessMainPID \
         NotifyAccess Restart RestartSec ReloadSignal TimeoutSec TimeoutStartSec TimeoutStopSec RuntimeMaxSec WatchdogSec PIDFile \
         SuccessExitStatus RestartPreventExitStatus RestartForceExitStatus KillMode KillSignal SendSIGKILL SendSIGHUP FinalKillSignal \
@@ -123,11 +125,26 @@ const MANAGED: [(&str, &str); 2] = [
         RuntimeDirectory StateDirectory CacheDirectory LogsDirectory ConfigurationDirectory RuntimeDirectoryMode StateDirectoryMode \
         CacheDirectoryMode LogsDirectoryMode ConfigurationDirectoryMode RuntimeDirectoryPreserve Environment EnvironmentFile \
         PassEnvironment UnsetEnvironment LimitCPU LimitFSIZE LimitDATA LimitSTACK LimitCORE LimitRSS LimitNOFILE LimitAS LimitNPROC \
-        LimitMEMLOCK LimitLOCKS LimitSIGPENDING LimitMSGQUEUE LimitNICE LimitRTPRIO LimitRTTIME"),
+        LimitMEMLOCK LimitLOCKS LimitSIGPENDING LimitMSGQUEUE LimitNICE LimitRTPRIO LimitRTTIME NonBlocking ExitType \
+        RestartMode RestartSteps RestartMaxDelaySec RestartRandomizedDelaySec RestartKillSignal TimeoutAbortSec TimeoutStartFailureMode \
+        TimeoutStopFailureMode PermissionsStartOnly"),
+    ("Socket", "ListenStream ListenDatagram ListenSequentialPacket ListenFIFO ListenSpecial ListenNetlink ListenMessageQueue ListenUSBFunction \
+        SocketProtocol BindIPv6Only Backlog BindToDevice SocketUser SocketGroup SocketMode DirectoryMode Accept Writable FlushPending \
+        MaxConnections MaxConnectionsPerSource KeepAlive KeepAliveTimeSec KeepAliveIntervalSec KeepAliveProbes NoDelay Priority \
+        DeferAcceptSec ReceiveBuffer SendBuffer IPTOS IPTTL Mark ReusePort PipeSize MessageQueueMaxMessages MessageQueueMessageSize \
+        FreeBind Transparent Broadcast PassCredentials PassSecurity PassPacketInfo PassFileDescriptorsToExec Timestamping TCPCongestion \
+        ExecStartPre ExecStartPost ExecStopPre ExecStopPost TimeoutSec RemoveOnStop Symlinks FileDescriptorName \
+        TriggerLimitIntervalSec TriggerLimitBurst"),
+    ("Timer", "OnActiveSec OnBootSec OnStartupSec OnUnitActiveSec OnUnitInactiveSec OnClockChange OnTimezoneChange AccuracySec \
+        RandomizedDelaySec FixedRandomDelay Persistent RemainAfterElapse"),
+    ("Path", "PathExists PathExistsGlob PathChanged PathModified DirectoryNotEmpty MakeDirectory DirectoryMode TriggerLimitIntervalSec \
+        TriggerLimitBurst"),
 ];
 
 fn is_managed(section: &str, key: &str) -> bool {
-    MANAGED.iter().any(|(of, keys)| *of == section && keys.split_ascii_whitespace().any(|known| known == key))
+    let is_in = |wanted: &str| MANAGED.iter().any(|(of, keys)| *of == wanted && keys.split_ascii_whitespace().any(|known| known == key));
+    // commands of sockets are made as those of services
+    is_in(section) || section == "Socket" && EXEC.iter().any(|(_, keys)| keys.split_ascii_whitespace().any(|known| known == key)) && is_in("Service")
 }
 
 /// What becomes of a known or obsolete key.

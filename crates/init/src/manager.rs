@@ -8,6 +8,7 @@
 //! ```
 //! One thread, no timers that tick: between events nothing runs. What asks (a socket, later a bus) does so by [`Manager::ask`].
 
+mod actions;
 mod announce;
 pub mod builtin;
 mod change;
@@ -20,12 +21,17 @@ pub mod live;
 pub mod log;
 pub mod members;
 pub mod notify;
+pub mod path;
 pub mod query;
+mod record;
 pub mod service;
+pub mod socket;
 mod spawn;
 pub mod state;
 #[cfg(test)]
 mod tests;
+pub mod timer;
+mod triggers;
 mod turn;
 pub mod variables;
 pub(crate) mod view;
@@ -84,6 +90,8 @@ pub struct Manager {
     finished: Vec<Finished>,
     /// The end, once it was asked for.
     end: Option<End>,
+    /// It comes without stopping anything.
+    at_once: bool,
     /// Jobs are looked through again.
     run_again: bool,
     /// When it began, and when all that was asked for at first was done.
@@ -91,6 +99,14 @@ pub struct Manager {
     pub(crate) up: Option<std::time::SystemTime>,
     /// What happened, while somebody wants to know.
     news: Option<Box<view::News>>,
+    /// When this began.
+    began: timer::Moment,
+    /// Time zones that timers have asked for.
+    zones: timer::Zones,
+    /// Wakes at moments of the calendar, while a timer waits for one.
+    clock: Option<timer::Clock>,
+    /// Tells of another local time zone, while a timer cares.
+    zone_watch: Option<path::Watch>,
 }
 
 impl std::fmt::Debug for Manager {
@@ -118,6 +134,7 @@ impl Manager {
             poller,
             notify: None,
             empty_groups: Vec::new(),
+            ports: Vec::new(),
         };
         Ok(Manager {
             root,
@@ -132,10 +149,15 @@ impl Manager {
             changed: VecDeque::new(),
             finished: Vec::new(),
             end: None,
+            at_once: false,
             run_again: false,
             born: std::time::SystemTime::now(),
             up: None,
             news: None,
+            began: timer::Moment::now(),
+            zones: timer::Zones::default(),
+            clock: None,
+            zone_watch: None,
         })
     }
 
@@ -157,6 +179,11 @@ impl Manager {
     /// How the machine is to end, once somebody has said so.
     pub fn end(&self) -> Option<End> {
         self.end
+    }
+
+    /// Whether it comes without stopping anything.
+    pub fn ends_at_once(&self) -> bool {
+        self.at_once
     }
 
     /// A unit that is in memory.
@@ -260,6 +287,7 @@ impl Manager {
             }
         }
         self.rebuild(&names);
+        self.timers_again();
         Ok(())
     }
 

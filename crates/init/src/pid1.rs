@@ -212,6 +212,9 @@ impl Init {
     fn serve(&mut self, manager: &mut Manager) -> std::io::Result<()> {
         loop {
             self.tell_others(manager);
+            if manager.ends_at_once() {
+                self.now = manager.end();
+            }
             if self.now.is_some() || manager.end().is_some() && manager.is_quiet() {
                 return Ok(());
             }

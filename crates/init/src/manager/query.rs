@@ -196,8 +196,8 @@ impl Manager {
             if self.unit(&own).is_none() {
                 return Answer::Refused(Refusal { status: 1, text: format!("Failed to reset failed state of unit {name}: Unit {name} not loaded.") });
             }
-            self.with(&own, |service, _| service.reset_failed());
             if let Some(live) = self.units.get_mut(&own) {
+                live.reset_failed();
                 // a failure that is forgotten is no change that others act upon
                 live.announced = live.active();
             }
@@ -290,6 +290,11 @@ impl Manager {
                 out.push((key, names.join(" ")));
             }
         }
+        let by: Vec<&str> = self.graph.from(&unit.name, Relation::Triggers).map(UnitName::as_str).collect();
+        if !by.is_empty() {
+            out.push(("TriggeredBy", by.join(" ")));
+        }
+        super::record::add(live, &mut out);
         if let Some(service) = &live.service {
             service_record(service, &mut out);
             let own = service.own();
@@ -301,12 +306,12 @@ impl Manager {
     }
 }
 
-fn yes(value: bool) -> String {
+pub(super) fn yes(value: bool) -> String {
     if value { "yes" } else { "no" }.to_owned()
 }
 
 /// Microseconds since 1970.
-fn micros(at: SystemTime) -> String {
+pub(super) fn micros(at: SystemTime) -> String {
     at.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros()).to_string()
 }
 

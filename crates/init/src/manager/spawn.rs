@@ -28,6 +28,10 @@ pub(super) struct Plan<'a> {
     pub log: Option<BorrowedFd<'a>>,
     /// Whose command it is, to name its session.
     pub main: bool,
+    /// Descriptors that it gets from 3 on, each with its name.
+    pub pass: Vec<(&'a str, BorrowedFd<'a>)>,
+    /// What standard streams are that are to be a socket.
+    pub stream: Option<BorrowedFd<'a>>,
 }
 
 /// One that was made.
@@ -83,8 +87,11 @@ pub(super) fn spawn(plan: &Plan<'_>) -> Result<Made, String> {
     match clone::clone3(&args).map_err(|e| format!("make a process: {e}"))? {
         clone::Fork::Parent { pid, pidfd } => Ok(Made { pid, pidfd, report: report.0 }),
         clone::Fork::Child => {
-            let failure = child(plan, &argv, &mut environment, report.1.as_fd());
-            let _ = rustix::io::write(&report.1, failure.to_string().as_bytes());
+            // out of the way of what is passed
+            let above = rustix::io::fcntl_dupfd_cloexec(&report.1, 3 + plan.pass.len() as i32);
+            let report = above.as_ref().map_or(report.1.as_fd(), AsFd::as_fd);
+            let failure = child(plan, &argv, &mut environment, report);
+            let _ = rustix::io::write(report, failure.to_string().as_bytes());
             clone::exit_now(i32::from(status_of(&failure)))
         }
     }
@@ -131,6 +138,7 @@ fn prepared(plan: &Plan<'_>, argv: &[String], environment: &mut Environment, rep
     rustix::process::umask(Mode::from_raw_mode(context.umask));
     directories(context, &user)?;
     streams(plan)?;
+    pass(plan, environment)?;
     if let Some(nice) = context.nice {
         rustix::process::setpriority_process(None, nice).map_err(|e| Failure::new("set nice", nice.to_string(), e))?;
     }
@@ -139,7 +147,7 @@ fn prepared(plan: &Plan<'_>, argv: &[String], environment: &mut Environment, rep
     if environment.get("WATCHDOG_USEC").is_some() && plan.main {
         environment.set("WATCHDOG_PID", own.to_string());
     }
-    let keeps_user = all_powers || plan.command.elevated > 0;
+    let keeps_user = all_powers || plan.command.elevated > 0 || context.start_only && !plan.main;
     let mut spec = spec(plan, argv, environment, &user, all_powers);
     if context.directory_optional && !spec.cwd.as_deref().is_some_and(Path::is_dir) {
         spec.cwd = None;
@@ -162,7 +170,7 @@ fn prepared(plan: &Plan<'_>, argv: &[String], environment: &mut Environment, rep
         stdio: None,
         controlling: false,
         new_session: true,
-        keep: 0,
+        keep: plan.pass.len() as u32,
         until_exec: &until_exec,
         clamp_limits: true,
         die_with_parent: false,
@@ -266,6 +274,24 @@ fn directories(context: &Context, user: &User) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Descriptors of sockets go where sd_listen_fds(3) looks for them.
+fn pass(plan: &Plan<'_>, environment: &mut Environment) -> Result<(), Failure> {
+    if plan.pass.is_empty() {
+        return Ok(());
+    }
+    let failed = |e: std::io::Error| Failure::new("pass descriptors", "of sockets", e);
+    let fds: Vec<BorrowedFd<'_>> = plan.pass.iter().map(|(_, fd)| *fd).collect();
+    for fd in &fds {
+        let _ = rustix::io::ioctl_fionbio(fd, plan.context.non_blocking);
+    }
+    clone::pass_from_three(&fds).map_err(failed)?;
+    let names: Vec<&str> = plan.pass.iter().map(|(name, _)| *name).collect();
+    environment.set("LISTEN_FDS", fds.len().to_string());
+    environment.set("LISTEN_FDNAMES", names.join(":"));
+    environment.set("LISTEN_PID", std::process::id().to_string());
+    Ok(())
+}
+
 /// Puts the three standard streams in their places.
 fn streams(plan: &Plan<'_>) -> Result<(), Failure> {
     const VERBS: [&str; 3] = ["open standard input", "open standard output", "open standard error"];
@@ -277,6 +303,10 @@ fn streams(plan: &Plan<'_>) -> Result<(), Failure> {
         let place = |fd: BorrowedFd<'_>| proc::place_stream(fd, number).map_err(|e| Failure::new("place", "standard streams", e));
         match stream {
             Stream::Null => place(open("/dev/null", if number == 0 { OFlags::RDONLY } else { OFlags::WRONLY }, verb)?.as_fd())?,
+            Stream::Socket => match plan.stream {
+                Some(fd) => place(fd)?,
+                None => return Err(Failure::new(verb, "socket", std::io::Error::other("the service was not started by one socket"))),
+            },
             Stream::Terminal => place(open(&plan.context.terminal, OFlags::RDWR, verb)?.as_fd())?,
             Stream::File(path, _) if number == 0 => place(open(path, OFlags::RDONLY, verb)?.as_fd())?,
             Stream::File(path, mode) => {

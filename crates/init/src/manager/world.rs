@@ -1,7 +1,7 @@
 //! The hands of a service: processes are made, signalled and found, files looked at.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use hostel_process::event::{Interest, Poller};
@@ -14,6 +14,7 @@ use super::live::Rest;
 use super::log::{Log, Pipe};
 use super::members::Members;
 use super::service::{Hands, Order, Role};
+use super::socket::Port;
 use super::spawn;
 use super::variables::Environment;
 
@@ -42,6 +43,14 @@ pub enum Token {
     Report(i32),
     /// The end of a process that is no child.
     Alien(i32),
+    /// Something came at a socket unit: the unit's number, and which of what it listens on.
+    Port(u32, u32),
+    /// Changes of a path unit's paths.
+    Watch(u32),
+    /// A moment of the calendar, or that the clock was set.
+    Clock,
+    /// The local time zone.
+    Zone,
 }
 
 /// A process that is known by number.
@@ -80,6 +89,8 @@ pub struct Shared {
     pub notify: Option<String>,
     /// Commands may leave a group to be taken away.
     pub empty_groups: Vec<String>,
+    /// What socket units listen on.
+    pub ports: Vec<Port>,
 }
 
 /// A service's.
@@ -91,6 +102,21 @@ pub struct World<'a> {
     pub shared: &'a mut Shared,
     /// NotifyAccess=
     pub access: NotifyAccess,
+}
+
+/// What a process of a unit is passed, each with its name; and what its standard streams are when they are to be a socket.
+fn passed<'s>(rest: &'s Rest, shared: &'s Shared, role: Role) -> (Vec<(&'s str, BorrowedFd<'s>)>, Option<BorrowedFd<'s>>) {
+    let own = &rest.unit.name;
+    if let Some(connection) = &rest.connection {
+        let fd = connection.fd.as_fd();
+        return (if role == Role::Main { vec![("connection", fd)] } else { Vec::new() }, Some(fd));
+    }
+    let asked: Vec<&UnitName> = rest.unit.settings.units("Service", "Sockets").map(|(name, _)| name).collect();
+    let mine = |port: &&Port| port.service.as_ref() == Some(own) || asked.contains(&&port.socket);
+    let ports = shared.ports.iter().filter(mine).filter(|port| role == Role::Main || port.to_commands);
+    let pass: Vec<(&str, BorrowedFd<'_>)> = ports.map(|port| (port.name.as_str(), port.fd.as_fd())).collect();
+    let only = pass.first().filter(|_| pass.len() == 1).map(|(_, fd)| *fd);
+    (pass, only)
 }
 
 /// 32 random hexadecimal digits.
@@ -112,6 +138,10 @@ impl World<'_> {
         }
         if let (Role::Control, Some(main)) = (order.role, order.main) {
             out.set("MAINPID", main.to_string());
+        }
+        if let Some(peer) = self.rest.connection.as_ref().and_then(|connection| connection.peer) {
+            out.set("REMOTE_ADDR", super::socket::address::peer_host(peer).to_string());
+            out.set("REMOTE_PORT", peer.port().to_string());
         }
         use super::config::Step;
         if matches!(order.step, Step::Stop | Step::StopPost) {
@@ -155,7 +185,8 @@ impl Hands for World<'_> {
         if let Some(name) = self.rest.pipe.as_ref().filter(|_| self.shared.log.has_sockets).and_then(Pipe::name) {
             environment.set("JOURNAL_STREAM", name);
         }
-        let context = self.rest.context.as_ref().ok_or("it is no service")?;
+        let context = self.rest.context.as_ref().ok_or("it has no commands")?;
+        let (pass, stream) = passed(self.rest, self.shared, order.role);
         let group = self.shared.members.group(&self.rest.marks.unit);
         let plan = spawn::Plan {
             command: order.command,
@@ -164,6 +195,8 @@ impl Hands for World<'_> {
             group: group.as_ref().map(AsFd::as_fd),
             log: self.rest.pipe.as_ref().map(Pipe::writer),
             main: order.role == Role::Main,
+            pass,
+            stream,
         };
         let made = spawn::spawn(&plan)?;
         // no wake-up for what nobody waits for: the report is read when the process has ended
