@@ -112,7 +112,7 @@ const OBSOLETE: [(&str, &str); 14] = [
 
 /// Keys of [Unit] and [Service] that the manager acts upon, besides dependencies and conditions.
 #[rustfmt::skip]
-const MANAGED: [(&str, &str); 2] = [
+const MANAGED: [(&str, &str); 4] = [
     ("Unit", "StartLimitBurst StartLimitIntervalSec OnFailureJobMode OnSuccessJobMode SourcePath"),
     ("Service", "ExecCondition ExecStartPre ExecStart ExecStartPost ExecReload ExecStop ExecStopPost RemainAfterExit GuessMainPID \
         NotifyAccess Restart RestartSec ReloadSignal TimeoutSec TimeoutStartSec TimeoutStopSec RuntimeMaxSec WatchdogSec PIDFile \
@@ -123,6 +123,16 @@ const MANAGED: [(&str, &str); 2] = [
         CacheDirectoryMode LogsDirectoryMode ConfigurationDirectoryMode RuntimeDirectoryPreserve Environment EnvironmentFile \
         PassEnvironment UnsetEnvironment LimitCPU LimitFSIZE LimitDATA LimitSTACK LimitCORE LimitRSS LimitNOFILE LimitAS LimitNPROC \
         LimitMEMLOCK LimitLOCKS LimitSIGPENDING LimitMSGQUEUE LimitNICE LimitRTPRIO LimitRTTIME"),
+    // the sandbox: manager/sandbox
+    ("Service", "ProtectSystem ProtectHome PrivateTmp PrivateDevices ProtectKernelTunables ProtectKernelModules ProtectKernelLogs \
+        ProtectControlGroups ProtectHostname ProtectClock ProtectProc ProcSubset ReadWritePaths ReadOnlyPaths InaccessiblePaths ExecPaths \
+        NoExecPaths BindPaths BindReadOnlyPaths TemporaryFileSystem PrivateMounts MountFlags RootDirectory MountAPIVFS PrivateNetwork \
+        NetworkNamespacePath PrivateIPC IPCNamespacePath PrivateUsers SystemCallFilter SystemCallErrorNumber SystemCallArchitectures \
+        SystemCallLog RestrictAddressFamilies RestrictNamespaces MemoryDenyWriteExecute RestrictRealtime RestrictSUIDSGID LockPersonality \
+        IOSchedulingClass IOSchedulingPriority CPUSchedulingPolicy CPUSchedulingPriority CPUSchedulingResetOnFork TimerSlackNSec NUMAPolicy \
+        NUMAMask Personality SecureBits CoredumpFilter KeyringMode SetCredential LoadCredential ExecSearchPath SetLoginEnvironment"),
+    ("Service", "MemoryMin MemoryLow MemoryHigh MemoryMax MemorySwapMax MemoryZSwapMax MemoryZSwapWriteback CPUWeight CPUQuota \
+        CPUQuotaPeriodSec AllowedCPUs AllowedMemoryNodes IOWeight TasksMax"),
 ];
 
 fn is_managed(section: &str, key: &str) -> bool {
@@ -135,7 +145,7 @@ pub fn usage(section: &str, key: &str) -> Option<Use> {
         let counts = match section {
             "Install" => true,
             "Unit" => {
-                matches!(shape, Shape::Units | Shape::Condition) && key != "JoinsNamespaceOf"
+                matches!(shape, Shape::Units | Shape::Condition)
                     || [
                         "Description",
                         "Documentation",
@@ -365,7 +375,8 @@ mod tests {
                 assert_eq!(usage(section, key), Some(Use::Counts));
             }
         }
-        assert_eq!(usage("Service", "ProtectSystem"), Some(Use::Kept));
+        assert_eq!(usage("Service", "RootImage"), Some(Use::Kept));
+        assert_eq!(usage("Mount", "ProtectSystem"), Some(Use::Kept));
         assert_eq!(shape("Service", "ExecStart"), Some(Shape::Command));
         assert_eq!(shape("Timer", "OnCalendar"), Some(Shape::Calendar));
         assert_eq!(shape("Service", "OnCalendar"), None);

@@ -21,6 +21,9 @@ pub mod members;
 pub mod notify;
 pub mod query;
 pub mod service;
+pub mod resources;
+pub mod runtime;
+pub mod sandbox;
 mod spawn;
 pub mod state;
 #[cfg(test)]
@@ -110,6 +113,7 @@ impl Manager {
             processes: BTreeMap::new(),
             poller,
             notify: None,
+            runtimes: std::collections::BTreeMap::new(),
             empty_groups: Vec::new(),
         };
         Ok(Manager {

@@ -3,6 +3,7 @@
 use hostel_spec::{CapName, CapSet, Rlimit, RlimitName};
 use hostel_unit::{TimeUnit, WordRules, size, time_span, words};
 
+use super::sandbox::Sandbox;
 use crate::load::{Settings, Unit};
 use crate::value::Value;
 
@@ -103,6 +104,12 @@ pub struct Context {
     pub unset: Vec<String>,
     /// SyslogIdentifier=
     pub identifier: Option<String>,
+    /// ExecSearchPath=
+    pub search: Vec<String>,
+    /// SetLoginEnvironment=
+    pub login: Option<bool>,
+    /// What it may see and do.
+    pub sandbox: Option<Box<Sandbox>>,
 }
 
 /// RuntimeDirectoryPreserve=
@@ -123,6 +130,8 @@ impl Context {
         let directory = text("WorkingDirectory");
         let mode = |key: &str, default| if let Some(Value::FileMode(mode)) = s.last(SECTION, key) { *mode } else { default };
         let (streams, also_console) = streams(s);
+        let sandbox = Sandbox::of(unit, complain);
+        let lost = sandbox.as_ref().map_or(0, |sandbox| sandbox.lost);
         Context {
             user: text("User").filter(|u| !u.is_empty()),
             group: text("Group").filter(|g| !g.is_empty()),
@@ -135,7 +144,7 @@ impl Context {
             limits: limits(s, complain),
             cpus: text("CPUAffinity").and_then(|t| hostel_unit::cpu_list(&t).ok()),
             no_new_privileges: s.bool(SECTION, "NoNewPrivileges", false),
-            bounding: capabilities(s, "CapabilityBoundingSet", CapSet(u64::MAX), complain),
+            bounding: CapSet(capabilities(s, "CapabilityBoundingSet", CapSet(u64::MAX), complain).0 & !lost),
             ambient: capabilities(s, "AmbientCapabilities", CapSet(0), complain),
             ignore_pipe: s.bool(SECTION, "IgnoreSIGPIPE", true),
             streams,
@@ -155,6 +164,9 @@ impl Context {
             pass: list("PassEnvironment"),
             unset: list("UnsetEnvironment"),
             identifier: text("SyslogIdentifier"),
+            search: text("ExecSearchPath").map(|t| t.split(':').filter(|p| p.starts_with('/')).map(str::to_owned).collect()).unwrap_or_default(),
+            login: text("SetLoginEnvironment").and_then(|t| hostel_unit::boolean(&t).ok()),
+            sandbox,
         }
     }
 }

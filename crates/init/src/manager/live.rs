@@ -8,6 +8,7 @@ use super::config::{Config, Degraded, degraded};
 use super::context::Context;
 use super::log::Pipe;
 use super::members::Marks;
+use super::resources::{self, Limit};
 use super::service::Service;
 use super::state::{Active, Outcome, State};
 use super::{builtin, condition};
@@ -50,6 +51,8 @@ pub struct Rest {
     pub number: u32,
     /// User, streams and the like; services only.
     pub context: Option<Context>,
+    /// Limits of its group.
+    pub limits: Vec<Limit>,
     /// What it asks in vain.
     pub degraded: Vec<Degraded>,
     /// Why it is not run, and counts as up.
@@ -103,9 +106,13 @@ impl Live {
         };
         let marks = Marks { unit: unit.name.to_string(), ..Marks::default() };
         let service = is_service.then(|| Box::new(Service::new(Config::of(&unit))));
+        let asks = is_service && unit.settings.iter().any(|s| s.section == "Service" && resources::is_limit(&s.key));
+        let limits =
+            if asks { resources::limits(&unit, "Service", resources::Whole::here(), &mut |text| complaints.push(text)) } else { Vec::new() };
         let rest = Rest {
             number,
             context,
+            limits,
             degraded: found,
             passed_over,
             marks,
