@@ -112,7 +112,7 @@ const OBSOLETE: [(&str, &str); 14] = [
 
 /// Keys of [Unit] and [Service] that the manager acts upon, besides dependencies and conditions.
 #[rustfmt::skip]
-const MANAGED: [(&str, &str); 5] = [
+const MANAGED: [(&str, &str); 7] = [
     ("Unit", "StartLimitBurst StartLimitIntervalSec OnFailureJobMode OnSuccessJobMode SourcePath JobTimeoutSec JobRunningTimeoutSec \
         JobTimeoutAction StartLimitAction FailureAction SuccessAction FailureActionExitStatus SuccessActionExitStatus StopWhenUnneeded \
         OnFailureIsolate"),
@@ -139,6 +139,16 @@ const MANAGED: [(&str, &str); 5] = [
         RandomizedDelaySec FixedRandomDelay Persistent RemainAfterElapse"),
     ("Path", "PathExists PathExistsGlob PathChanged PathModified DirectoryNotEmpty MakeDirectory DirectoryMode TriggerLimitIntervalSec \
         TriggerLimitBurst"),
+    // the sandbox: manager/sandbox
+    ("Service", "ProtectSystem ProtectHome PrivateTmp PrivateDevices ProtectKernelTunables ProtectKernelModules ProtectKernelLogs \
+        ProtectControlGroups ProtectHostname ProtectClock ProtectProc ProcSubset ReadWritePaths ReadOnlyPaths InaccessiblePaths ExecPaths \
+        NoExecPaths BindPaths BindReadOnlyPaths TemporaryFileSystem PrivateMounts MountFlags RootDirectory MountAPIVFS PrivateNetwork \
+        NetworkNamespacePath PrivateIPC IPCNamespacePath PrivateUsers SystemCallFilter SystemCallErrorNumber SystemCallArchitectures \
+        SystemCallLog RestrictAddressFamilies RestrictNamespaces MemoryDenyWriteExecute RestrictRealtime RestrictSUIDSGID LockPersonality \
+        IOSchedulingClass IOSchedulingPriority CPUSchedulingPolicy CPUSchedulingPriority CPUSchedulingResetOnFork TimerSlackNSec NUMAPolicy \
+        NUMAMask Personality SecureBits CoredumpFilter KeyringMode SetCredential LoadCredential ExecSearchPath SetLoginEnvironment"),
+    ("Service", "MemoryMin MemoryLow MemoryHigh MemoryMax MemorySwapMax MemoryZSwapMax MemoryZSwapWriteback CPUWeight CPUQuota \
+        CPUQuotaPeriodSec AllowedCPUs AllowedMemoryNodes IOWeight TasksMax"),
 ];
 
 fn is_managed(section: &str, key: &str) -> bool {
@@ -153,7 +163,7 @@ pub fn usage(section: &str, key: &str) -> Option<Use> {
         let counts = match section {
             "Install" => true,
             "Unit" => {
-                matches!(shape, Shape::Units | Shape::Condition) && key != "JoinsNamespaceOf"
+                matches!(shape, Shape::Units | Shape::Condition)
                     || [
                         "Description",
                         "Documentation",
@@ -383,7 +393,8 @@ mod tests {
                 assert_eq!(usage(section, key), Some(Use::Counts));
             }
         }
-        assert_eq!(usage("Service", "ProtectSystem"), Some(Use::Kept));
+        assert_eq!(usage("Service", "RootImage"), Some(Use::Kept));
+        assert_eq!(usage("Mount", "ProtectSystem"), Some(Use::Kept));
         assert_eq!(shape("Service", "ExecStart"), Some(Shape::Command));
         assert_eq!(shape("Timer", "OnCalendar"), Some(Shape::Calendar));
         assert_eq!(shape("Service", "OnCalendar"), None);

@@ -25,6 +25,9 @@ pub mod path;
 pub mod query;
 mod record;
 pub mod service;
+pub mod resources;
+pub mod runtime;
+pub mod sandbox;
 pub mod socket;
 mod spawn;
 pub mod state;
@@ -133,6 +136,7 @@ impl Manager {
             processes: BTreeMap::new(),
             poller,
             notify: None,
+            runtimes: std::collections::BTreeMap::new(),
             empty_groups: Vec::new(),
             ports: Vec::new(),
         };

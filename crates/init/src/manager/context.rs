@@ -3,6 +3,7 @@
 use hostel_spec::{CapName, CapSet, Rlimit, RlimitName};
 use hostel_unit::{TimeUnit, WordRules, size, time_span, words};
 
+use super::sandbox::Sandbox;
 use crate::journal::voice::Voice;
 use crate::load::{Settings, Unit};
 use crate::value::Value;
@@ -108,6 +109,12 @@ pub struct Context {
     pub non_blocking: bool,
     /// PermissionsStartOnly=: User= and the like are of ExecStart= only.
     pub start_only: bool,
+    /// ExecSearchPath=
+    pub search: Vec<String>,
+    /// SetLoginEnvironment=
+    pub login: Option<bool>,
+    /// What it may see and do.
+    pub sandbox: Option<Box<Sandbox>>,
 }
 
 /// RuntimeDirectoryPreserve=
@@ -129,6 +136,8 @@ impl Context {
         let directory = text("WorkingDirectory");
         let mode = |key: &str, default| if let Some(Value::FileMode(mode)) = s.last(section, key) { *mode } else { default };
         let (streams, also_console) = streams(s, section);
+        let sandbox = Sandbox::of(unit, complain);
+        let lost = sandbox.as_ref().map_or(0, |sandbox| sandbox.lost);
         Context {
             user: text("User").filter(|u| !u.is_empty()),
             group: text("Group").filter(|g| !g.is_empty()),
@@ -141,7 +150,7 @@ impl Context {
             limits: limits(s, section, complain),
             cpus: text("CPUAffinity").and_then(|t| hostel_unit::cpu_list(&t).ok()),
             no_new_privileges: s.bool(section, "NoNewPrivileges", false),
-            bounding: capabilities(s, section, "CapabilityBoundingSet", CapSet(u64::MAX), complain),
+            bounding: CapSet(capabilities(s, section, "CapabilityBoundingSet", CapSet(u64::MAX), complain).0 & !lost),
             ambient: capabilities(s, section, "AmbientCapabilities", CapSet(0), complain),
             ignore_pipe: s.bool(section, "IgnoreSIGPIPE", true),
             streams,
@@ -163,6 +172,9 @@ impl Context {
             voice: Voice::of(s, complain),
             non_blocking: s.bool(section, "NonBlocking", false),
             start_only: s.bool(section, "PermissionsStartOnly", false),
+            search: text("ExecSearchPath").map(|t| t.split(':').filter(|p| p.starts_with('/')).map(str::to_owned).collect()).unwrap_or_default(),
+            login: text("SetLoginEnvironment").and_then(|t| hostel_unit::boolean(&t).ok()),
+            sandbox,
         }
     }
 }
