@@ -192,7 +192,6 @@ impl Hands for World<'_> {
             environment.set("JOURNAL_STREAM", name);
         }
         let context = self.rest.context.as_ref().ok_or("it has no commands")?;
-        let (pass, stream) = passed(self.rest, self.shared, order.role);
         let group = self.shared.members.group(&self.rest.marks.unit);
         if !self.rest.limits.is_empty() {
             let lost = match &group {
@@ -201,6 +200,7 @@ impl Hands for World<'_> {
             };
             degrade(&mut self.rest.degraded, &self.rest.unit, &lost.0, lost.1);
         }
+        let (pass, stream) = passed(self.rest, self.shared, order.role);
         let plan = spawn::Plan {
             command: order.command,
             context,
