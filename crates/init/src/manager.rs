@@ -32,7 +32,7 @@ pub mod world;
 use std::collections::{BTreeMap, VecDeque};
 
 use hostel_process::event::Poller;
-use hostel_unit::UnitName;
+use hostel_unit::{Kind, UnitName};
 
 pub(crate) use condition::is_mount_point as condition_is_mount_point;
 pub use jobs::{Finished, Job};
@@ -84,6 +84,8 @@ pub struct Manager {
     end: Option<End>,
     /// Jobs are looked through again.
     run_again: bool,
+    /// Another init brought the system up: what it has reached is up, and ends with it.
+    is_beside: bool,
 }
 
 impl std::fmt::Debug for Manager {
@@ -96,11 +98,7 @@ impl Manager {
     /// Reads the catalogue of a tree; nothing is started.
     pub fn new(root: &'static Root, search: SearchPath, members: Members, inherited: Environment) -> Result<Manager, String> {
         let catalogue = Catalogue::scan(root, search.clone()).map_err(|e| format!("read unit files: {e}"))?;
-        let mut environment = Environment::default();
-        environment.set("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-        for (name, value) in inherited.iter().filter(|(name, _)| *name == "LANG" || *name == "LANGUAGE" || name.starts_with("LC_")) {
-            environment.set(name, value);
-        }
+        let environment = beginning(&inherited);
         let poller: Poller<Token> = Poller::new().map_err(|e| format!("make an event loop: {e}"))?;
         let shared = Shared {
             members,
@@ -126,12 +124,25 @@ impl Manager {
             finished: Vec::new(),
             end: None,
             run_again: false,
+            is_beside: false,
         })
     }
 
     /// What the loop waits for; the front ends add theirs.
     pub fn poller(&mut self) -> &mut Poller<Token> {
         &mut self.shared.poller
+    }
+
+    /// The system is up by another init's doing: targets of its beginning are up with nothing started for them, and its end is not ours to bring.
+    pub fn stand_beside(&mut self) {
+        self.is_beside = true;
+    }
+
+    /// Whether anything would be lost if this manager ended: something runs, has failed, or was told to it.
+    pub fn is_needed(&self) -> bool {
+        let counts = |live: &&Live| !matches!(live.name().kind(), Kind::Target | Kind::Slice | Kind::Mount | Kind::Scope);
+        let is_dead = |live: &Live| matches!(live.active(), state::Active::Inactive);
+        !self.jobs.is_empty() || self.units.values().filter(counts).any(|live| !is_dead(live)) || self.shared.environment != beginning(&self.shared.inherited)
     }
 
     /// Tells something of the manager itself.
@@ -155,6 +166,9 @@ impl Manager {
     }
 
     fn read(&self, name: &UnitName) -> Unit {
+        if self.is_beside && builtin::is_brought_up(name.as_str()) {
+            return crate::load::load_only(&self.catalogue, name, "[Unit]\nDescription=Reached before\nDefaultDependencies=no\n");
+        }
         let unit = load(&self.catalogue, name);
         match builtin::target(name.as_str()) {
             Some(text) if unit.state == LoadState::NotFound => load_text(&self.catalogue, name, text),
@@ -207,7 +221,11 @@ impl Manager {
         for (name, unit) in fresh {
             let number = self.next_unit;
             self.next_unit = self.next_unit.wrapping_add(1);
-            self.units.insert(name, Live::new(unit, number));
+            let mut live = Live::new(unit, number);
+            if self.is_beside && builtin::is_brought_up(name.as_str()) {
+                live.reached_before();
+            }
+            self.units.insert(name, live);
         }
     }
 
@@ -289,4 +307,14 @@ impl Manager {
         let marks = self.shared.members.whose(pid, &marks)?;
         UnitName::parse(&marks.unit).ok()
     }
+}
+
+/// The environment that services have before anybody has changed it.
+fn beginning(inherited: &Environment) -> Environment {
+    let mut environment = Environment::default();
+    environment.set("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    for (name, value) in inherited.iter().filter(|(name, _)| *name == "LANG" || *name == "LANGUAGE" || name.starts_with("LC_")) {
+        environment.set(name, value);
+    }
+    environment
 }

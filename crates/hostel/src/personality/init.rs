@@ -8,11 +8,12 @@ use hostel_init::pid1::{Wanted, run as serve};
 use crate::output;
 
 const HELP: &str = "\
-hostel init [UNIT...]
+hostel init [--on-demand | UNIT...]
 
 Runs the unit files of this system: as PID 1 of a machine or container, or below another process.
 Without units: default.target, until the machine is told to end. With units: those, until they have ended, with their exit status.
-`hostel ctl` (as systemctl) talks to it.
+`hostel ctl` (as systemctl) talks to it. With --on-demand it stands beside the init that this system has: it starts what it is asked
+for and what that needs, and ends when nothing of it runs; `hostel ctl start UNIT` begins one where no manager runs.
 ";
 
 /// Runs it.
@@ -23,6 +24,7 @@ pub fn run(args: &[OsString]) -> ExitCode {
             Some("--help" | "-h") => return output::print(HELP),
             // words that kernels and other inits are given; each means the default target
             Some("auto" | "splash" | "quiet" | "ro" | "rw") => {}
+            Some("--on-demand") => wanted.on_demand = true,
             Some(word) if word.starts_with('-') => {
                 output::tell(format_args!("hostel init: there is no option {word}"));
                 return ExitCode::from(2);
@@ -33,6 +35,10 @@ pub fn run(args: &[OsString]) -> ExitCode {
                 return ExitCode::from(2);
             }
         }
+    }
+    if wanted.on_demand && !wanted.units.is_empty() {
+        output::tell(format_args!("hostel init: --on-demand starts nothing by itself: leave the units out"));
+        return ExitCode::from(2);
     }
     match serve(&wanted) {
         Ok(status) => ExitCode::from(status),
