@@ -43,7 +43,7 @@ pub mod world;
 use std::collections::{BTreeMap, VecDeque};
 
 use hostel_process::event::Poller;
-use hostel_unit::UnitName;
+use hostel_unit::{Kind, UnitName};
 
 pub(crate) use condition::is_mount_point as condition_is_mount_point;
 pub use jobs::{Finished, Job};
@@ -110,6 +110,8 @@ pub struct Manager {
     clock: Option<timer::Clock>,
     /// Tells of another local time zone, while a timer cares.
     zone_watch: Option<path::Watch>,
+    /// Another init brought the system up: what it has reached is up, and ends with it.
+    is_beside: bool,
 }
 
 impl std::fmt::Debug for Manager {
@@ -122,11 +124,7 @@ impl Manager {
     /// Reads the catalogue of a tree; nothing is started.
     pub fn new(root: &'static Root, search: SearchPath, members: Members, inherited: Environment) -> Result<Manager, String> {
         let catalogue = Catalogue::scan(root, search.clone()).map_err(|e| format!("read unit files: {e}"))?;
-        let mut environment = Environment::default();
-        environment.set("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-        for (name, value) in inherited.iter().filter(|(name, _)| *name == "LANG" || *name == "LANGUAGE" || name.starts_with("LC_")) {
-            environment.set(name, value);
-        }
+        let environment = beginning(&inherited);
         let poller: Poller<Token> = Poller::new().map_err(|e| format!("make an event loop: {e}"))?;
         let shared = Shared {
             members,
@@ -162,12 +160,25 @@ impl Manager {
             zones: timer::Zones::default(),
             clock: None,
             zone_watch: None,
+            is_beside: false,
         })
     }
 
     /// What the loop waits for; the front ends add theirs.
     pub fn poller(&mut self) -> &mut Poller<Token> {
         &mut self.shared.poller
+    }
+
+    /// The system is up by another init's doing: targets of its beginning are up with nothing started for them, and its end is not ours to bring.
+    pub fn stand_beside(&mut self) {
+        self.is_beside = true;
+    }
+
+    /// Whether anything would be lost if this manager ended: something runs, has failed, or was told to it.
+    pub fn is_needed(&self) -> bool {
+        let counts = |live: &&Live| !matches!(live.name().kind(), Kind::Target | Kind::Slice | Kind::Mount | Kind::Scope);
+        let is_dead = |live: &Live| matches!(live.active(), state::Active::Inactive);
+        !self.jobs.is_empty() || self.units.values().filter(counts).any(|live| !is_dead(live)) || self.shared.environment != beginning(&self.shared.inherited)
     }
 
     /// Tells something of the manager itself.
@@ -196,6 +207,9 @@ impl Manager {
     }
 
     fn read(&self, name: &UnitName) -> Unit {
+        if self.is_beside && builtin::is_brought_up(name.as_str()) {
+            return crate::load::load_only(&self.catalogue, name, "[Unit]\nDescription=Reached before\nDefaultDependencies=no\n");
+        }
         let unit = load(&self.catalogue, name);
         match builtin::target(name.as_str()) {
             Some(text) if unit.state == LoadState::NotFound => load_text(&self.catalogue, name, text),
@@ -248,10 +262,14 @@ impl Manager {
         for (name, unit) in fresh {
             let number = self.next_unit;
             self.next_unit = self.next_unit.wrapping_add(1);
+            let mut live = Live::new(unit, number);
+            if self.is_beside && builtin::is_brought_up(name.as_str()) {
+                live.reached_before();
+            }
             if let Some(news) = &mut self.news {
                 news.unit(&name, true);
             }
-            self.units.insert(name, Live::new(unit, number));
+            self.units.insert(name, live);
         }
     }
 
@@ -337,4 +355,14 @@ impl Manager {
         let marks = self.shared.members.whose(pid, &marks)?;
         UnitName::parse(&marks.unit).ok()
     }
+}
+
+/// The environment that services have before anybody has changed it.
+fn beginning(inherited: &Environment) -> Environment {
+    let mut environment = Environment::default();
+    environment.set("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    for (name, value) in inherited.iter().filter(|(name, _)| *name == "LANG" || *name == "LANGUAGE" || name.starts_with("LC_")) {
+        environment.set(name, value);
+    }
+    environment
 }

@@ -3,13 +3,14 @@
 //! It asks for nothing that a place may not give: file systems that are missing are mounted if they can be, the control socket
 //! goes where it can be made, groups are used where they can be written. Then one loop, until the machine is to end.
 
+mod beside;
 mod place;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use hostel_sys::event::{SignalFd, SignalMask, block_signals};
-use hostel_sys::{peer, proc};
+use hostel_sys::{clone, peer, proc};
 use hostel_unit::{Kind, UnitName};
 
 use crate::bus::Bus;
@@ -54,7 +55,11 @@ pub struct Wanted {
     pub units: Vec<String>,
     /// What of the log goes to the console.
     pub log: Form,
+    /// Start nothing unasked, beside the init that this system has; end when nothing runs and nobody asks.
+    pub on_demand: bool,
 }
+
+pub use beside::{LaunchLock, READY};
 
 /// How a signal reads, as systemd(1), "SIGNALS", has it; containers' managers send SIGTERM and SIGINT to say "off".
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,8 +93,15 @@ fn meaning(signal: i32) -> Meaning {
 
 /// Runs until the machine ends; gives the exit status, or why nothing could be begun. Does not return when the kernel ends it.
 pub fn run(wanted: &Wanted) -> Result<u8, String> {
+    if wanted.on_demand {
+        // what whoever called systemctl had open is none of services' business
+        clone::close_from_but(3, &[]).map_err(|e| format!("close descriptors: {e}"))?;
+    }
     let signals = signals().map_err(|e| format!("receive signals: {e}"))?;
     let is_first = rustix::process::getpid().is_init();
+    if is_first && wanted.on_demand {
+        return Err("PID 1 is the init itself, not beside one: leave --on-demand out".to_owned());
+    }
     if is_first {
         // what looks for an init by its name finds one
         let _ = proc::set_name(c"init");
@@ -104,16 +116,38 @@ pub fn run(wanted: &Wanted) -> Result<u8, String> {
             inherited.set(name, value);
         }
     }
+    if wanted.on_demand {
+        let _ = rustix::process::chdir("/");
+        let _ = rustix::process::setsid();
+    }
     let root: &'static Root = Box::leak(Box::new(Root::host().map_err(|e| e.to_string())?));
     let search = SearchPath::new(root, Scope::System, inherited.get("SYSTEMD_UNIT_PATH"), true);
     // below another init our own group is that one's to divide
     let members = if is_first { Members::find() } else { Members::without_groups() };
     let mut manager = Manager::new(root, search, members, inherited)?;
-    manager.set_console(wanted.log);
-    let mut init =
-        Init { server: None, bus: None, journal: None, signals, notify: None, named: Vec::new(), failed: 0, announced: false, now: None };
+    manager.set_console(if wanted.on_demand { Form::Nothing } else { wanted.log });
+    let mut init = Init {
+        server: None,
+        bus: None,
+        journal: None,
+        signals,
+        notify: None,
+        named: Vec::new(),
+        failed: 0,
+        announced: false,
+        now: None,
+        on_demand: wanted.on_demand,
+    };
     init.open(is_first, &mut manager);
-    init.begin(wanted, &mut manager)?;
+    if wanted.on_demand {
+        if init.server.is_none() {
+            return Err("nobody could ask this manager for anything".to_owned());
+        }
+        manager.stand_beside();
+        beside::announce()?;
+    } else {
+        init.begin(wanted, &mut manager)?;
+    }
     init.serve(&mut manager).map_err(|e| format!("wait for events: {e}"))?;
     let end = manager.end().unwrap_or(End::PowerOff);
     drop(init.server);
@@ -143,6 +177,8 @@ struct Init {
     announced: bool,
     /// It ends without stopping anything.
     now: Option<End>,
+    /// It ends when it is not needed.
+    on_demand: bool,
 }
 
 impl Init {
@@ -216,6 +252,9 @@ impl Init {
                 self.now = manager.end();
             }
             if self.now.is_some() || manager.end().is_some() && manager.is_quiet() {
+                return Ok(());
+            }
+            if self.on_demand && !manager.is_needed() && self.server.as_mut().is_some_and(|server| beside::leave(server, manager)) {
                 return Ok(());
             }
             let events = manager.turn(None)?;

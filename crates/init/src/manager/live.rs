@@ -150,6 +150,12 @@ impl Live {
         live
     }
 
+    /// A target that was reached before there was this manager.
+    pub(super) fn reached_before(&mut self) {
+        self.plain = Plain::Point(true);
+        self.announced = self.active();
+    }
+
     /// Its name.
     pub fn name(&self) -> &UnitName {
         &self.rest.unit.name

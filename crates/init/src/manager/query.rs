@@ -133,6 +133,10 @@ impl Manager {
                 self.shared.log.rotate();
                 Answer::Done
             }
+            Request::End(End::PowerOff | End::Reboot | End::Halt) if self.is_beside => {
+                let text = "this system has another init: that one ends it (its poweroff, reboot, halt); `exit` ends this manager".to_owned();
+                Answer::Refused(Refusal { status: 1, text })
+            }
             Request::End(end) => {
                 self.shut_down(end);
                 Answer::Done
