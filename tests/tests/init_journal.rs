@@ -56,8 +56,8 @@ fn output_of_units() {
         ("lives.service", "[Service]\nExecStart=/bin/sh -c 'echo life; sleep 0.05; exit 1'\nRestart=on-failure\nRestartSec=20ms\n"),
         ("mute.service", "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'echo not heard; echo \"<3>heard\"'\nLogLevelMax=err\n"),
         ("raw.service", "[Service]\nType=oneshot\nExecStart=/bin/echo <2>as it is\nSyslogLevelPrefix=no\nSyslogLevel=notice\nSyslogFacility=local1\n"),
-        ("some.service", "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'for i in 1 2 3 4 5 6 7 8; do echo line $i; done'\nLogRateLimitIntervalSec=1h\nLogRateLimitBurst=3\n"),
-        ("knows.service", "[Service]\nType=oneshot\nExecStart=/bin/sh -c '[ \"$JOURNAL_STREAM\" = \"$(stat -Lc %%d:%%i /proc/self/fd/2)\" ] && echo it knows'\n"),
+        ("some.service", "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'for i in 1 2 3 4 5 6 7 8; do echo line $$i; done'\nLogRateLimitIntervalSec=1h\nLogRateLimitBurst=3\n"),
+        ("knows.service", "[Service]\nType=oneshot\nExecStart=/bin/sh -c '[ \"$$JOURNAL_STREAM\" = \"$(stat -Lc %%d:%%i /proc/self/fd/2)\" ] && echo it knows'\n"),
     ];
     let text = result(
         &bed,
