@@ -16,7 +16,8 @@ fn name(row: &Row) -> String {
 
 /// `journalctl --help`.
 pub fn text() -> String {
-    let mut out = String::from("journalctl [OPTIONS...] [FIELD=VALUE...]\n\nThe log that hostel init keeps: of this system, of a tree, or of a machine.\n\n");
+    let mut out =
+        String::from("journalctl [OPTIONS...] [FIELD=VALUE...]\n\nThe log that hostel init keeps: of this system, of a tree, or of a machine.\n\n");
     for row in ROWS.iter().filter(|row| !matches!(row.state, State::Refused(_))) {
         let _ = writeln!(out, "  {:<32} {}", name(row), row.help);
     }
