@@ -249,7 +249,10 @@ fn the_machine_ends_with_a_unit() {
         ("[Unit]\nSuccessAction=exit\nSuccessActionExitStatus=7\n[Service]\nType=oneshot\nExecStart=/bin/true\n", 7),
         ("[Unit]\nFailureAction=exit\n[Service]\nType=oneshot\nExecStart=/bin/sh -c 'exit 9'\n", 9),
         ("[Unit]\nFailureAction=poweroff-force\n[Service]\nExecStart=/bin/false\n", 0),
-        ("[Unit]\nStartLimitBurst=1\nStartLimitAction=exit-force\nFailureActionExitStatus=5\n[Service]\nRestart=always\nRestartSec=1ms\nExecStart=/bin/true\n", 5),
+        (
+            "[Unit]\nStartLimitBurst=1\nStartLimitAction=exit-force\nFailureActionExitStatus=5\n[Service]\nRestart=always\nRestartSec=1ms\nExecStart=/bin/true\n",
+            5,
+        ),
     ] {
         let tree = plant(&bed, &[("end.service", text)], "");
         tree.write("/etc/systemd/system/default.target", "[Unit]\nWants=end.service\n");
