@@ -12,7 +12,13 @@ fn boot(bed: &Bed, units: &[(&str, &str)], prepare: impl FnOnce(&Tree)) -> (Tree
         tree.write(&format!("/etc/systemd/system/{name}"), text);
         names.push_str(&format!("systemctl start {name} 2>&1; systemctl show -p Result,ExecMainStatus {name} | sed 's/^/{name} /'\n"));
     }
-    tree.write("/check", format!("{names}for u in {}; do systemctl show -p Degraded $u | sed \"s/^/$u /\"; done\nsystemctl --no-block exit 0\n", units.iter().map(|(n, _)| *n).collect::<Vec<_>>().join(" ")));
+    tree.write(
+        "/check",
+        format!(
+            "{names}for u in {}; do systemctl show -p Degraded $u | sed \"s/^/$u /\"; done\nsystemctl --no-block exit 0\n",
+            units.iter().map(|(n, _)| *n).collect::<Vec<_>>().join(" ")
+        ),
+    );
     tree.write(
         "/etc/systemd/system/check.service",
         "[Service]\nType=oneshot\nExecStart=/bin/sh /check\nStandardOutput=file:/result\nStandardError=inherit\n",
@@ -34,7 +40,9 @@ fn boot(bed: &Bed, units: &[(&str, &str)], prepare: impl FnOnce(&Tree)) -> (Tree
 }
 
 fn unit(keys: &str, script: &str) -> String {
-    format!("[Service]\nType=oneshot\nReadWritePaths=-/out\n{keys}\nExecStart=/bin/sh -c '{script}'\nStandardOutput=truncate:/out/%p\nStandardError=inherit\n")
+    format!(
+        "[Service]\nType=oneshot\nReadWritePaths=-/out\n{keys}\nExecStart=/bin/sh -c '{script}'\nStandardOutput=truncate:/out/%p\nStandardError=inherit\n"
+    )
 }
 
 fn out(tree: &Tree, name: &str) -> String {
@@ -47,11 +55,17 @@ fn out(tree: &Tree, name: &str) -> String {
 fn files_are_as_the_unit_says() {
     let Some(bed) = Bed::start() else { return };
     let try_write = "for d in / /usr /etc /srv/a /srv/b /home/u /run /dev/shm; do touch $d/x-%p 2>/dev/null && echo w $d || echo r $d; done";
-    let strict = unit("ProtectSystem=strict\nReadWritePaths=/srv/a\nProtectHome=yes\nStateDirectory=st", &format!("{try_write}; touch /var/lib/st/x && echo state; ls /home | wc -l"));
+    let strict = unit(
+        "ProtectSystem=strict\nReadWritePaths=/srv/a\nProtectHome=yes\nStateDirectory=st",
+        &format!("{try_write}; touch /var/lib/st/x && echo state; ls /home | wc -l"),
+    );
     let full = unit("ProtectSystem=full", try_write);
     let tmp = unit("PrivateTmp=yes", "ls -A /tmp /var/tmp; touch /tmp/mine && echo made; stat -c %%a /tmp");
     let dev = unit("PrivateDevices=yes", "ls /dev; echo x > /dev/null && echo null; head -c1 /dev/zero | wc -c");
-    let bind = unit("BindReadOnlyPaths=/srv/a:/new/place\nTemporaryFileSystem=/var\nInaccessiblePaths=/srv/b", "ls /new/place; touch /new/place/y || echo ro; ls -A /var | wc -l; ls -ld /srv/b | cut -c1-10");
+    let bind = unit(
+        "BindReadOnlyPaths=/srv/a:/new/place\nTemporaryFileSystem=/var\nInaccessiblePaths=/srv/b",
+        "ls /new/place; touch /new/place/y || echo ro; ls -A /var | wc -l; ls -ld /srv/b | cut -c1-10",
+    );
     let missing = unit("ReadOnlyPaths=/nowhere", "echo ran");
     let root = "[Service]\nType=oneshot\nRootDirectory=/other\nExecStart=/bin/busybox sh -c 'busybox ls / > /saw'\n";
     let all = "[Service]\nType=oneshot\nProtectSystem=strict\nExecStart=+/bin/sh -c 'touch /etc/with-all-powers'\n";
@@ -94,15 +108,27 @@ fn files_are_as_the_unit_says() {
 fn calls_namespaces_and_the_rest() {
     let Some(bed) = Bed::start() else { return };
     let status = "grep -E \"^(Seccomp|NoNewPrivs|CapBnd):\" /proc/self/status";
-    let filter = unit("SystemCallFilter=~@mount\nSystemCallErrorNumber=EPERM\nRestrictNamespaces=yes", &format!("{status}; mount -t tmpfs none /srv/b 2>&1; unshare -n true 2>&1"));
-    let allow = unit("SystemCallFilter=@system-service\nSystemCallErrorNumber=EPERM\nUser=1", &format!("{status}; id -u; mount -t tmpfs none /srv/b && echo mounted; echo fine"));
+    let filter = unit(
+        "SystemCallFilter=~@mount\nSystemCallErrorNumber=EPERM\nRestrictNamespaces=yes",
+        &format!("{status}; mount -t tmpfs none /srv/b 2>&1; unshare -n true 2>&1"),
+    );
+    let allow = unit(
+        "SystemCallFilter=@system-service\nSystemCallErrorNumber=EPERM\nUser=1",
+        &format!("{status}; id -u; mount -t tmpfs none /srv/b && echo mounted; echo fine"),
+    );
     let kill = "[Service]\nType=oneshot\nSystemCallFilter=~uname\nExecStart=/bin/uname\n";
     let caps = unit("ProtectClock=yes\nProtectKernelModules=yes\nCapabilityBoundingSet=CAP_CHOWN CAP_SYS_TIME CAP_SYS_MODULE", status);
-    let net = unit("PrivateNetwork=yes\nPrivateIPC=yes", "ls /sys/class/net; ip link 2>/dev/null | grep -c UP; readlink /proc/self/ns/net /proc/self/ns/ipc");
+    let net = unit(
+        "PrivateNetwork=yes\nPrivateIPC=yes",
+        "ls /sys/class/net; ip link 2>/dev/null | grep -c UP; readlink /proc/self/ns/net /proc/self/ns/ipc",
+    );
     let plain = unit("", "readlink /proc/self/ns/net /proc/self/ns/ipc");
     let users = unit("PrivateUsers=yes\nUser=7", "cat /proc/self/uid_map | tr -s \" \"; id -u");
     let cred = unit("SetCredential=word:hello\nUser=9", "cat $CREDENTIALS_DIRECTORY/word; stat -c %%a:%%u $CREDENTIALS_DIRECTORY/word");
-    let own = unit("IOSchedulingClass=idle\nCPUSchedulingPolicy=idle\nTimerSlackNSec=123456\nMemoryMax=64M\nPAMName=x", "ionice -p $$$$; cut -d\" \" -f41 /proc/self/stat; cat /proc/$$$$/timerslack_ns");
+    let own = unit(
+        "IOSchedulingClass=idle\nCPUSchedulingPolicy=idle\nTimerSlackNSec=123456\nMemoryMax=64M\nPAMName=x",
+        "ionice -p $$$$; cut -d\" \" -f41 /proc/self/stat; cat /proc/$$$$/timerslack_ns",
+    );
     let units = [
         ("filter.service", filter.as_str()),
         ("allow.service", &allow),

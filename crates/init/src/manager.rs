@@ -20,10 +20,10 @@ pub mod log;
 pub mod members;
 pub mod notify;
 pub mod query;
-pub mod service;
 pub mod resources;
 pub mod runtime;
 pub mod sandbox;
+pub mod service;
 mod spawn;
 pub mod state;
 #[cfg(test)]

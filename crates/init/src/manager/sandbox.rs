@@ -18,6 +18,6 @@ pub mod settings;
 mod tests;
 
 pub(super) use enter::{enter, network};
-pub(super) use own::attributes;
 pub use own::Own;
+pub(super) use own::attributes;
 pub use settings::{Home, Sandbox, System};

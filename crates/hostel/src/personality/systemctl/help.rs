@@ -48,7 +48,7 @@ fn keys(out: &mut String) {
         );
     }
     out.push_str(
-        "\n`DynamicUser=yes`, `RootDirectory=`, `RootImage=` and streams of kind `socket` are refused when the unit is started. Socket, timer, path, \
+        "\n`DynamicUser=yes`, `RootImage=` and streams of kind `socket` are refused when the unit is started. Socket, timer, path, \
          automount and swap units are refused by name, and mounts are not made: a mount unit is up while something is mounted there. `Type=dbus` \
          counts as started when its program was executed. FDSTORE is refused with a note. Units of systemd itself that have no part here (journald, \
          udevd, logind, …) are passed over and count as up; `status` says why.\n",

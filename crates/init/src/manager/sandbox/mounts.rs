@@ -74,8 +74,20 @@ pub struct Missing(pub String);
 pub type Tmp<'a> = Option<[&'a str; 2]>;
 
 const TUNABLES: &[&str] = &[
-    "/proc/acpi", "/proc/apm", "/proc/asound", "/proc/bus", "/proc/fs", "/proc/irq", "/proc/latency_stats", "/proc/mtrr", "/proc/scsi",
-    "/proc/sys", "/proc/sysrq-trigger", "/sys", "/sys/kernel/debug", "/sys/kernel/tracing",
+    "/proc/acpi",
+    "/proc/apm",
+    "/proc/asound",
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/latency_stats",
+    "/proc/mtrr",
+    "/proc/scsi",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+    "/sys",
+    "/sys/kernel/debug",
+    "/sys/kernel/tracing",
 ];
 
 /// What the settings ask for, in no order.

@@ -70,8 +70,18 @@ fn values() {
     assert_eq!((of.own.as_slice(), of.given.as_slice()), (&["/var/lib/s".to_owned()][..], &[("n".to_owned(), b"aA".to_vec())][..]));
     assert_eq!(of.loaded, [("m".to_owned(), "/p".to_owned()), ("l".to_owned(), "l".to_owned())]);
     assert!(of.needs_mounts() && of.insists_on_mounts());
-    let own = good("IOSchedulingClass=idle\nIOSchedulingPriority=7\nCPUSchedulingPolicy=rr\nCPUSchedulingPriority=5\nTimerSlackNSec=1us\nSecureBits=noroot noroot-locked\nCoredumpFilter=default\nKeyringMode=shared");
-    let expected = Own { io: Some(3 << 13), scheduler: Some((2, 5, false)), slack: Some(1000), secure: Some(3), dump: Some(0x33), keyring: Some(true), ..Own::default() };
+    let own = good(
+        "IOSchedulingClass=idle\nIOSchedulingPriority=7\nCPUSchedulingPolicy=rr\nCPUSchedulingPriority=5\nTimerSlackNSec=1us\nSecureBits=noroot noroot-locked\nCoredumpFilter=default\nKeyringMode=shared",
+    );
+    let expected = Own {
+        io: Some(3 << 13),
+        scheduler: Some((2, 5, false)),
+        slack: Some(1000),
+        secure: Some(3),
+        dump: Some(0x33),
+        keyring: Some(true),
+        ..Own::default()
+    };
     assert_eq!(own.process, expected);
 }
 
@@ -134,7 +144,10 @@ fn what_is_below_others() {
         ["/home empty mode=0755 ro", "/home/u </home/u", "/root empty mode=0755 ro", "/run/user empty mode=0755 ro"]
     );
     assert_eq!(mounts(&good("ReadOnlyPaths=/missing"), None, true, &resolve), Err(Missing("/missing".into())));
-    assert_eq!(shown(&list("PrivateDevices=yes\nProtectKernelLogs=yes\nProtectProc=invisible")), ["/dev devices ro", "/dev/kmsg hidden ro", "/proc processes", "/proc/kmsg hidden ro"]);
+    assert_eq!(
+        shown(&list("PrivateDevices=yes\nProtectKernelLogs=yes\nProtectProc=invisible")),
+        ["/dev devices ro", "/dev/kmsg hidden ro", "/proc processes", "/proc/kmsg hidden ro"]
+    );
     let exec = list("NoExecPaths=/\nExecPaths=/bin /lib");
     assert_eq!(exec.exec, [("/".to_owned(), false), ("/usr/bin".to_owned(), true), ("/usr/lib".to_owned(), true)]);
     assert!(list("ProtectKernelTunables=yes\nProtectControlGroups=yes").steps.iter().any(|s| s.path == "/sys/fs/cgroup" && s.read_only));
@@ -171,7 +184,8 @@ fn keys_of_the_corpus_are_honoured_or_said_to_be_not() {
 
 #[test]
 fn a_place_without_powers_says_so() {
-    let none = place::Here { mounts: false, processes: false, network: false, ipc: false, hostname: false, users: false, keys: false, filters: false };
+    let none =
+        place::Here { mounts: false, processes: false, network: false, ipc: false, hostname: false, users: false, keys: false, filters: false };
     let all = place::Here { mounts: true, processes: true, network: true, ipc: true, hostname: true, users: true, keys: true, filters: true };
     for key in ["ProtectSystem", "PrivateNetwork", "PrivateUsers", "SystemCallFilter", "ProtectProc", "BindPaths", "KeyringMode"] {
         assert!(place::lost(key, none).is_some() && place::lost(key, all).is_none() && place::depends(key), "{key}");
