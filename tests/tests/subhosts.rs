@@ -7,6 +7,13 @@ use hostel_tests::{Bed, Outcome, Signal, Tree, Value};
 
 const SOON: Duration = Duration::from_secs(30);
 
+/// The undo archives are the host's: one test at a time, until what is returned is dropped.
+fn alone() -> std::fs::File {
+    let file = std::fs::File::create("/run/hostel-subhosts-tests.lock").expect("make lock");
+    file.lock().expect("lock");
+    file
+}
+
 /// `hostel try` over a tree.
 fn attempt(bed: &Bed, tree: &Tree, first: &[&str], script: &str) -> Outcome {
     bed.hostel(["try"]).args(first).arg("--tree").arg(tree.path()).args(["--", "sh", "-c", script]).run()
@@ -38,6 +45,7 @@ fn prepared(bed: &Bed) -> Tree {
 #[test]
 fn what_a_machine_changed_is_shown_committed_and_taken_back() {
     let Some(bed) = Bed::start() else { return };
+    let _alone = alone();
     let tree = prepared(&bed);
     let name = bed.name();
     let said = attempt(&bed, &tree, &["--keep", "--name", &name], SCRIPT).exits(0);
@@ -69,6 +77,7 @@ fn what_a_machine_changed_is_shown_committed_and_taken_back() {
 #[test]
 fn a_try_ends_as_it_is_told() {
     let Some(bed) = Bed::start() else { return };
+    let _alone = alone();
     let tree = prepared(&bed);
     let name = bed.name();
     // Nobody can be asked: forgotten, and the status is the command's.
@@ -95,6 +104,7 @@ fn a_try_ends_as_it_is_told() {
 #[test]
 fn what_the_host_changed_meanwhile_is_not_written_over() {
     let Some(bed) = Bed::start() else { return };
+    let _alone = alone();
     let tree = prepared(&bed);
     let name = bed.name();
     std::thread::sleep(Duration::from_millis(50));
@@ -124,6 +134,7 @@ fn what_the_host_changed_meanwhile_is_not_written_over() {
 #[test]
 fn a_machine_that_runs_is_not_committed_and_a_fork_is_its_own() {
     let Some(bed) = Bed::start() else { return };
+    let _alone = alone();
     let tree = prepared(&bed);
     let (name, other) = (bed.name(), bed.name());
     let script = "echo one >/etc/added; echo up; read x";
@@ -153,6 +164,7 @@ fn a_machine_that_runs_is_not_committed_and_a_fork_is_its_own() {
 #[test]
 fn a_killed_commit_is_finished_or_taken_back() {
     let Some(bed) = Bed::start() else { return };
+    let _alone = alone();
     let tree = prepared(&bed);
     tree.write("/etc/first", "before\n");
     let script = "n=0; while [ $n -lt 600 ]; do echo after >/etc/f$n; n=$((n+1)); done; echo after >/etc/first; rm /etc/old";

@@ -244,7 +244,9 @@ impl Store {
 }
 
 fn sync(layers: &[Layer]) -> Result<()> {
-    crate::entry::step().and_then(|()| layers.iter().try_for_each(|layer| Ok(rustix::fs::syncfs(layer.lower())?))).on("write", Path::new("the file system"))
+    crate::entry::step()
+        .and_then(|()| layers.iter().try_for_each(|layer| Ok(rustix::fs::syncfs(layer.lower())?)))
+        .on("write", Path::new("the file system"))
 }
 
 fn read_state(path: &Path) -> Result<Option<State>> {

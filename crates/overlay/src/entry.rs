@@ -1,14 +1,16 @@
 //! Making one entry like another, each step whole or not at all.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use hostel_image::Cause;
 use hostel_sys::tree::xattr;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, Stat, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 
-use crate::layer::{is_dir, kind_of, look, target};
+use crate::layer::{self, is_dir, kind_of, look, target};
 use crate::same::{self, Place};
 
 type Done = Result<(), Cause>;
@@ -59,16 +61,14 @@ pub(crate) fn make(from: Place<'_>, to: BorrowedFd<'_>, name: &CStr) -> Done {
             let file = create(to, name)?;
             step()?;
             hostel_image::copy::fill(same::regular(from)?.as_fd(), file.as_fd())?;
+            // By its descriptor: whoever owns the directory may put something else in its place.
+            dress(from, file.as_fd(), c"")?;
+            return Ok(rustix::fs::fsync(&file)?);
         }
         FileType::Symlink => rustix::fs::symlinkat(target(from.dir, from.name)?, to, name)?,
         kind => rustix::fs::mknodat(to, name, kind, Mode::from_raw_mode(0o600), from.stat.st_rdev)?,
     }
-    dress(from, to, name)?;
-    if kind_of(from.stat) == FileType::RegularFile {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        rustix::fs::fsync(rustix::fs::openat(to, name, flags, Mode::empty())?)?;
-    }
-    Ok(())
+    dress(from, to, name)
 }
 
 fn create(dir: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
@@ -152,12 +152,14 @@ pub(crate) fn drop_entry(dir: BorrowedFd<'_>, name: &CStr) -> Done {
 /// Makes the directory `to`/`name` like the directory `from` when there is none; something else in its place is replaced.
 pub(crate) fn make_directory(from: Place<'_>, to: BorrowedFd<'_>, name: &CStr, temporary: &CStr) -> Done {
     drop_entry(to, temporary)?;
-    if look(to, name)?.as_ref().is_some_and(is_dir) {
-        return dress(from, to, name);
+    let open = |name: &CStr| layer::directory(to, Path::new(OsStr::from_bytes(name.to_bytes())));
+    if let Some(there) = open(name)? {
+        return dress(from, there.as_fd(), c"");
     }
     step()?;
     rustix::fs::mkdirat(to, temporary, Mode::from_raw_mode(0o700))?;
-    dress(from, to, temporary)?;
+    let made = open(temporary)?.ok_or(Cause::Os(Errno::NOENT))?;
+    dress(from, made.as_fd(), c"")?;
     settle(to, temporary, name)
 }
 

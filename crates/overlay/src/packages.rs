@@ -34,7 +34,8 @@ impl Packages {
 /// The packages of Debian's and Alpine's databases, and of pacman's, that changed. RPM's is a binary file: only that it changed.
 pub fn packages(layers: &[Layer], changes: &[Change]) -> Result<Packages> {
     let mut found = Packages::default();
-    for (path, parse) in [("/var/lib/dpkg/status", dpkg as fn(&str) -> Versions), ("/lib/apk/db/installed", apk), ("/usr/lib/apk/db/installed", apk)] {
+    for (path, parse) in [("/var/lib/dpkg/status", dpkg as fn(&str) -> Versions), ("/lib/apk/db/installed", apk), ("/usr/lib/apk/db/installed", apk)]
+    {
         if let Some(change) = changes.iter().find(|c| c.path.as_bytes() == path.as_bytes()) {
             let (before, after) = read_both(&layers[change.layer], &change.inside, LIMIT)?;
             let versions = |text: Option<Vec<u8>>| text.map(|t| parse(&String::from_utf8_lossy(&t))).unwrap_or_default();
@@ -111,7 +112,9 @@ mod tests {
 
     #[test]
     fn databases() {
-        let old = dpkg("Package: a\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1\n\nPackage: b\nStatus: deinstall ok config-files\nVersion: 2\n\nPackage: c\nStatus: install ok installed\nVersion: 3\n");
+        let old = dpkg(
+            "Package: a\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1\n\nPackage: b\nStatus: deinstall ok config-files\nVersion: 2\n\nPackage: c\nStatus: install ok installed\nVersion: 3\n",
+        );
         let new = dpkg("Package: a\nStatus: install ok installed\nVersion: 1.1\n\nPackage: b\nStatus: install ok installed\nVersion: 2\n");
         let mut found = Packages::default();
         compare(&old, &new, &mut found);

@@ -197,7 +197,11 @@ fn finish(resume: bool) -> Result<(), Error> {
     if resume {
         let (_, layers) = kept::layers(&name)?;
         store.resume(&mut record, &layers)?;
-        output::tell(format_args!("Committed {} entries; `hostel undo {}` takes it back. Machine {name} is still kept.", record.entries(), record.id));
+        output::tell(format_args!(
+            "Committed {} entries; `hostel undo {}` takes it back. Machine {name} is still kept.",
+            record.entries(),
+            record.id
+        ));
         return Ok(());
     }
     let layers = lowers(&record)?;

@@ -24,7 +24,10 @@ pub(super) const VERB: Verb = Verb {
         ("--packages", "packages that were installed, upgraded, removed"),
         ("--json", "everything, as JSON"),
     ],
-    examples: &[("hostel diff try1", "A added, M changed, m other mode, owner or attributes, D deleted"), ("hostel diff try1 /etc --patch", "in /etc, line by line")],
+    examples: &[
+        ("hostel diff try1", "A added, M changed, m other mode, owner or attributes, D deleted"),
+        ("hostel diff try1 /etc --patch", "in /etc, line by line"),
+    ],
     run,
 };
 
@@ -186,7 +189,12 @@ mod tests {
     #[test]
     fn summaries() {
         assert_eq!(summary(&[], &Packages::default()), "nothing changed");
-        let found = Packages { added: vec![("a".into(), "1".into())], changed: vec![("b".into(), "1".into(), "2".into())], unread: vec!["rpm"], ..Packages::default() };
+        let found = Packages {
+            added: vec![("a".into(), "1".into())],
+            changed: vec![("b".into(), "1".into(), "2".into())],
+            unread: vec!["rpm"],
+            ..Packages::default()
+        };
         assert_eq!(summary(&[], &found), "nothing changed; packages: 1 upgraded, 1 new, the rpm database changed");
         assert_eq!(listed_packages(&found), "A a 1\nM b 1 -> 2\n? the rpm database changed; what it holds is not read\n");
     }

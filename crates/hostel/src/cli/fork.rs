@@ -36,7 +36,9 @@ fn run(args: &[OsString]) -> Outcome {
     hostel_engine::host::require_root()?;
     // Says also that there is none, or that it is damaged.
     if kept::lower(name)?.is_none() {
-        return Err(Error::new("fork", format!("machine {name}"), "no machine is kept under this name").hint("`hostel ps --all` lists those that are").into());
+        return Err(Error::new("fork", format!("machine {name}"), "no machine is kept under this name")
+            .hint("`hostel ps --all` lists those that are")
+            .into());
     }
     let registry = machine::open_registry()?;
     let claim = match registry.claim(name) {

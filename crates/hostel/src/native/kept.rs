@@ -43,7 +43,8 @@ pub fn layers(name: &MachineName) -> Result<(PathBuf, Vec<Layer>)> {
         Error::new("open", format!("machine {name}"), "no machine is kept under this name").hint("`hostel ps --all` lists those that are")
     })?;
     if hostel_image::raw::is_image(&lower) {
-        let error = Error::new("compare", format!("machine {name}"), format!("what it changed of the disk image {} is not compared yet", lower.display()));
+        let error =
+            Error::new("compare", format!("machine {name}"), format!("what it changed of the disk image {} is not compared yet", lower.display()));
         return Err(error.hint(format!("its files are in {}", directory(name).join("upper").display())));
     }
     let directory = directory(name);
