@@ -16,7 +16,7 @@ use crate::{hint, output};
 pub(super) const VERB: Verb = Verb {
     name: "try",
     args: "[--commit|--keep|--discard] [--yes] [--no-net] [--name NAME] [RUN OPTIONS] [--] [CMD...]",
-    about: "run a command on an overlay of this host, show what it changed, then commit or forget it",
+    about: "run a command on an overlay of this host, show what it changed, then commit or forget it (options of `run` go after its own)",
     options: &[
         ("--commit", "commit at the end if the command succeeded; else the machine is kept"),
         ("--yes", "with --commit: also when it failed"),
@@ -24,7 +24,6 @@ pub(super) const VERB: Verb = Verb {
         ("--discard", "forget it at the end, do not ask; so it is where nobody can be asked"),
         ("--no-net", "without a network; else it is the host's"),
         ("--name NAME", "the machine's name"),
-        ("RUN OPTIONS", "after these: those of `hostel run`, which `hostel help run` shows"),
     ],
     examples: &[
         ("hostel try apt full-upgrade", "then d shows what changed, c commits it, k keeps it, x forgets it"),

@@ -72,17 +72,27 @@ fn of(layer: &Layer, change: &Change, base: Time) -> std::result::Result<Vec<(st
         }
         Some(stat) if !is_dir(&stat) && changed(&stat) >= base => found.push((layer.shown(path), CHANGED)),
         Some(_) => {}
-        // A copy of something that is not there any more.
-        None if change.what == What::Added && change.kind != Kind::Directory => {
-            if let Some((dir, name)) = parent(layer.upper(), path)?
-                && mark::is_copied_up(dir.as_fd(), &name)?
-            {
-                found.push((layer.shown(path), REMOVED));
-            }
-        }
+        None if change.what == What::Added && is_gone(layer, change, base)? => found.push((layer.shown(path), REMOVED)),
         None => {}
     }
     Ok(found)
+}
+
+/// Whether an upper entry without a lower one began as a copy of one of its name, which is not there any more. A file that
+/// the machine renamed is a copy, too: it counts where the directory below had entries come or go since.
+fn is_gone(layer: &Layer, change: &Change, base: Time) -> std::result::Result<bool, Cause> {
+    let Some((dir, name)) = parent(layer.upper(), &change.inside)? else { return Ok(false) };
+    if !mark::is_copied_up(dir.as_fd(), &name)? {
+        return Ok(false);
+    }
+    // Directories of two layers are not renamed but copied by whoever moves them.
+    if change.kind == Kind::Directory {
+        return Ok(true);
+    }
+    Ok(match parent(layer.lower(), &change.inside)? {
+        Some((below, _)) => changed(&rustix::fs::fstat(&below)?) >= base,
+        None => false,
+    })
 }
 
 /// What was changed after `done` of what a commit put, or deleted.
