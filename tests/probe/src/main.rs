@@ -41,7 +41,7 @@ const USAGE: &str = "usage: hostel-probe WORDS [then WORDS]...
   scan PID TXET          look for TEXT, given backwards, in the memory of a process
   visitor TXET           wait for a process that comes from outside, tell what can be had of it, power off (as PID 1)
   thaw FILE              try to make the mount a file is on writable, and to clone it
-  deaf                   make /run a place where nobody's lookup is answered, say so
+  deaf [DIR]             make /run, or DIR, a place where nobody's lookup is answered, say so
   fds N                  open N descriptors, print how many there could be
   touch FILE | say TEXT";
 
@@ -111,7 +111,7 @@ fn run(words: &[String]) {
         "scan" => acts::scan(text(1), text(2)),
         "thaw" => acts::thaw(text(1)),
         "visitor" => acts::visitor(text(1)),
-        "deaf" => match deaf::make() {
+        "deaf" => match deaf::make(words.get(1).map_or("/run", String::as_str)) {
             Ok(()) => acts::print("deaf now\n"),
             Err(e) => acts::print(&format!("not deaf: {e}\n")),
         },
