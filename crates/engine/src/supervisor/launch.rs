@@ -39,6 +39,7 @@ use super::prepare::{self, Made};
 use super::{bundle, hooks, mount_lock, overlay, parcel};
 use crate::cgroup::Layout;
 use crate::error::{Context, Error, Result, io_text};
+use crate::peers::{self, Registration};
 use crate::plan::Plan;
 use crate::plan::bind_user::{BoundUser, id_map};
 use crate::plan::steps::{BondStep, PayloadStep, Slot};
@@ -320,8 +321,27 @@ fn bond(steps: &[BondStep], plan: &Plan, made: &mut Made, claim: &mut Claim, pid
                 let path = format!("/proc/{pid}/oom_score_adj");
                 std::fs::write(&path, score.to_string()).context("write", path)?;
             }
+            BondStep::Register { demanded } => register(plan, made, pid, *demanded)?,
             BondStep::Wire(wiring) => made.network.wire(wiring, open_namespace(pid, "net")?, claim)?,
         }
+    }
+    Ok(())
+}
+
+/// Tells systemd-machined; a failure is only worth a notice where nobody demands it.
+fn register(plan: &Plan, made: &mut Made, pid: i32, demanded: bool) -> Result<()> {
+    let facts = peers::Facts {
+        name: &plan.name,
+        uuid: plan.uuid,
+        service: &plan.container,
+        leader: pid,
+        root: &made.tree_path,
+        interfaces: plan.host_links().filter_map(|name| netlink::index_of(name).ok()?.try_into().ok()).collect(),
+    };
+    match Registration::of(&facts, demanded) {
+        Ok(registration) => made.registration = registration,
+        Err(error) if demanded => return Err(error),
+        Err(error) => made.network.notices.push(error.to_string()),
     }
     Ok(())
 }
