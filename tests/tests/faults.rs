@@ -514,43 +514,6 @@ fn nobody_waits_for_the_files_of_a_machine_that_is_asked_by_a_command() {
     bed.assert_clean();
 }
 
-/// A program on a file system that does not answer: no signal ends who executes it, but who waits for that ends.
-#[test]
-fn a_start_that_hangs_is_ended() {
-    let Some(bed) = Bed::start() else { return };
-    let (tree, name) = (bed.busybox(), bed.name());
-    std::fs::create_dir(tree.at("/mnt/deaf")).expect("make");
-    let (said, server) = (bed.dir().join("said"), bed.dir().join("server"));
-    // The deaf place is in a mount namespace of this start's own.
-    let script = format!(
-        "exec unshare -m sh -c 'mount -t tmpfs none /tmp && mkdir /tmp/x && {{ {} deaf /tmp/x then sleep >{} 2>&1 & }} && echo $! >{} \
-         && until grep -q deaf {1}; do sleep 0.1; done; exec \"$@\"' sh \"$@\"",
-        tree.at("/probe").display(),
-        said.display(),
-        server.display(),
-    );
-    let line = ["-M", &name, "--bind=/tmp/x:/mnt/deaf", "--pipe", "/mnt/deaf/program"];
-    let running = bed.nspawn(&tree, line).through_shell(&script).limit(Duration::from_secs(60)).start();
-    let heard = || std::fs::read_to_string(&said).unwrap_or_default();
-    assert!(hostel_tests::eventually(SOON, || heard().contains("deaf")), "{}", heard());
-    std::thread::sleep(Duration::from_secs(2));
-    let deaf = !heard().contains("not deaf");
-    if deaf {
-        assert!(!running.has_ended(), "it hangs: {}", running.stderr());
-    } else {
-        println!("skipped: {}", heard());
-    }
-    running.signal(Signal::TERM);
-    let outcome = running.finish(Duration::from_secs(20));
-    let pid: i32 = std::fs::read_to_string(&server).expect("a server").trim().parse().expect("a number");
-    let _ = rustix::process::kill_process(rustix::process::Pid::from_raw(pid).expect("a pid"), rustix::process::Signal::KILL);
-    assert!(!outcome.timed_out, "{}", outcome.describe());
-    assert!(hostel_tests::eventually(SOON, || {
-        bed.clean();
-        bed.leftovers().is_empty()
-    }));
-}
-
 #[test]
 fn the_tree_vanishes_and_proc_cannot_be_read() {
     let Some(bed) = Bed::start() else { return };

@@ -114,7 +114,7 @@ fn a_booted_debian_asks_by_dhcp() {
     // A peer finds it by its name, it finds the peer by its name.
     let peer = bed.name();
     let other = start(&bed, &wires, &bed.busybox(), &["-M", &peer, &zone], &format!("ping -c1 -W2 {name} && {}", server("peer")));
-    let seen = wires.run(bed.hostel(["exec", &name, "--", "getent", "hosts", &peer])).run().exits(0).text();
+    let seen = wires.run(bed.hostel(["exec", &name, "--", "getent", "ahostsv4", &peer])).run().exits(0).text();
     assert!(seen.contains(&wires.address_of(&bed, &peer)), "{seen}");
     stop(other);
     let lease = wires.run(bed.hostel(["exec", &name, "--", "networkctl", "status", "host0"])).run().text();

@@ -9,7 +9,7 @@ fn nobody(bed: &Bed, args: &[&str]) -> Invocation {
     let program = bed.dir().join("hostel");
     if !program.exists() {
         std::fs::copy(bed.hostel(["help"]).program(), &program).expect("copy");
-        for path in [bed.dir(), &program] {
+        for path in [bed.dir(), &bed.runtime_dir(), &program] {
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("open");
         }
     }
