@@ -5,6 +5,7 @@
 //! `--compat=262`.
 
 mod edit;
+mod direct;
 mod files;
 pub mod help;
 mod list;

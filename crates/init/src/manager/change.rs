@@ -19,6 +19,9 @@ impl Manager {
     }
 
     fn settle(&mut self, name: &UnitName) {
+        if let Some(news) = &mut self.news {
+            news.change(name);
+        }
         let Some(live) = self.units.get_mut(name) else { return };
         let (old, new) = (live.announced, live.active());
         let (was_between, between) = (live.announced_again, live.is_between());
@@ -30,6 +33,10 @@ impl Manager {
             return self.stopped(name);
         }
         note(&mut live.rest.moments, old, new);
+        if new.is_down() {
+            // what was kept back comes before the last word
+            self.shared.log.settle(&live.rest.marks.unit);
+        }
         let result = live.result();
         let (degrading, job) = (live.rest.unit.name.clone(), live.job);
         let expected = self.settle_job(name, new, fell, result, job);

@@ -6,6 +6,7 @@ use hostel_spec::Signal;
 use hostel_unit::Span;
 
 use super::exits::Restart;
+use super::sandbox::place;
 use crate::command::Command;
 use crate::keys;
 use crate::load::{Settings, Unit};
@@ -334,16 +335,26 @@ pub struct Degraded {
     pub why: &'static str,
 }
 
+impl Degraded {
+    /// Of a setting.
+    pub fn of(s: &crate::load::Setting, why: &'static str) -> Degraded {
+        Degraded {
+            setting: format!("{}={}", s.key, hostel_unit::printable(&s.text)),
+            file: s.origin.file.to_string(),
+            line: s.origin.line,
+            why,
+        }
+    }
+}
+
 /// Settings of a unit that this manager does not act upon, each with its reason.
 pub fn degraded(unit: &Unit) -> Vec<Degraded> {
     let lost = |s: &&crate::load::Setting| keys::usage(s.section, &s.key) == Some(keys::Use::Kept) && !means_nothing(s);
-    let of = |s: &crate::load::Setting| Degraded {
-        setting: format!("{}={}", s.key, hostel_unit::printable(&s.text)),
-        file: s.origin.file.to_string(),
-        line: s.origin.line,
-        why: "not implemented yet; it has no effect",
-    };
+    let of = |s: &crate::load::Setting| Degraded::of(s, place::never(&s.key).unwrap_or("not implemented yet; it has no effect"));
     let mut found: Vec<Degraded> = unit.settings.iter().filter(lost).map(of).collect();
+    for s in unit.settings.iter().filter(|s| s.section == SECTION && place::depends(&s.key) && !means_nothing(s)) {
+        found.extend(place::lost(&s.key, place::here()).map(|why| Degraded { why, ..of(s) }));
+    }
     if let Some(s) = unit.settings.of(SECTION, "BusName").next_back().filter(|_| crate::load::service_type(unit) == "dbus") {
         found.push(Degraded { why: "no bus is watched yet: the service counts as started when its program was executed", ..of(s) });
     }
@@ -361,7 +372,7 @@ pub fn refused(unit: &Unit) -> Option<String> {
     if s.bool(SECTION, "DynamicUser", false) {
         return Some("DynamicUser= is not implemented yet, and without it the service would be root".to_owned());
     }
-    for key in ["RootDirectory", "RootImage", "RootMStack"] {
+    for key in ["RootImage", "RootMStack"] {
         if s.text(SECTION, key).is_some_and(|path| path != "/") {
             return Some(format!("{key}= is not implemented yet, and without it the programs would be others"));
         }

@@ -3,6 +3,8 @@
 use hostel_spec::{CapName, CapSet, Rlimit, RlimitName};
 use hostel_unit::{TimeUnit, WordRules, size, time_span, words};
 
+use super::sandbox::Sandbox;
+use crate::journal::voice::Voice;
 use crate::load::{Settings, Unit};
 use crate::value::Value;
 
@@ -101,12 +103,18 @@ pub struct Context {
     pub pass: Vec<String>,
     /// UnsetEnvironment=
     pub unset: Vec<String>,
-    /// SyslogIdentifier=
-    pub identifier: Option<String>,
+    /// How output becomes entries of the log.
+    pub voice: Voice,
     /// NonBlocking=
     pub non_blocking: bool,
     /// PermissionsStartOnly=: User= and the like are of ExecStart= only.
     pub start_only: bool,
+    /// ExecSearchPath=
+    pub search: Vec<String>,
+    /// SetLoginEnvironment=
+    pub login: Option<bool>,
+    /// What it may see and do.
+    pub sandbox: Option<Box<Sandbox>>,
 }
 
 /// RuntimeDirectoryPreserve=
@@ -128,6 +136,8 @@ impl Context {
         let directory = text("WorkingDirectory");
         let mode = |key: &str, default| if let Some(Value::FileMode(mode)) = s.last(section, key) { *mode } else { default };
         let (streams, also_console) = streams(s, section);
+        let sandbox = Sandbox::of(unit, complain);
+        let lost = sandbox.as_ref().map_or(0, |sandbox| sandbox.lost);
         Context {
             user: text("User").filter(|u| !u.is_empty()),
             group: text("Group").filter(|g| !g.is_empty()),
@@ -140,7 +150,7 @@ impl Context {
             limits: limits(s, section, complain),
             cpus: text("CPUAffinity").and_then(|t| hostel_unit::cpu_list(&t).ok()),
             no_new_privileges: s.bool(section, "NoNewPrivileges", false),
-            bounding: capabilities(s, section, "CapabilityBoundingSet", CapSet(u64::MAX), complain),
+            bounding: CapSet(capabilities(s, section, "CapabilityBoundingSet", CapSet(u64::MAX), complain).0 & !lost),
             ambient: capabilities(s, section, "AmbientCapabilities", CapSet(0), complain),
             ignore_pipe: s.bool(section, "IgnoreSIGPIPE", true),
             streams,
@@ -159,9 +169,12 @@ impl Context {
             files: s.of(section, "EnvironmentFile").filter_map(|s| if let Value::Text(t) = &s.value { Some(optional(t)) } else { None }).collect(),
             pass: list("PassEnvironment"),
             unset: list("UnsetEnvironment"),
-            identifier: text("SyslogIdentifier"),
+            voice: Voice::of(s, complain),
             non_blocking: s.bool(section, "NonBlocking", false),
             start_only: s.bool(section, "PermissionsStartOnly", false),
+            search: text("ExecSearchPath").map(|t| t.split(':').filter(|p| p.starts_with('/')).map(str::to_owned).collect()).unwrap_or_default(),
+            login: text("SetLoginEnvironment").and_then(|t| hostel_unit::boolean(&t).ok()),
+            sandbox,
         }
     }
 }

@@ -19,6 +19,8 @@ pub struct Job {
     pub kind: JobType,
     /// It was begun, and its unit is on the way.
     pub running: bool,
+    /// Its beginning was told: so is its end.
+    pub told: bool,
     /// Nothing takes its place.
     pub irreversible: bool,
     /// When it has waited, or run, long enough.
@@ -97,7 +99,7 @@ impl Manager {
         })
     }
 
-    fn next_id(&mut self) -> u32 {
+    pub(super) fn next_id(&mut self) -> u32 {
         let id = self.next_job;
         self.next_job = self.next_job.wrapping_add(1).max(1);
         id
@@ -121,7 +123,10 @@ impl Manager {
         }
         let id = self.next_id();
         let until = self.job_limit(unit, "JobTimeoutSec");
-        self.jobs.insert(id, Job { id, unit: unit.clone(), kind, running: false, irreversible, until });
+        self.jobs.insert(id, Job { id, unit: unit.clone(), kind, running: false, told: false, irreversible, until });
+        if let Some(news) = &mut self.news {
+            news.job(id, unit);
+        }
         if let Some(live) = self.units.get_mut(unit) {
             live.job = Some(id);
         }
@@ -168,6 +173,7 @@ impl Manager {
                 self.finish(id, if up { JobResult::Done } else { JobResult::Failed });
             }
             JobType::Reload => {
+                self.told(id, JobType::Reload, &unit);
                 match self.with(
                     &unit,
                     |service, world| if service.state == State::Running || service.state == State::Exited { service.reload(world) } else { false },
@@ -207,10 +213,9 @@ impl Manager {
                 self.settle_changes();
                 return self.finish(id, JobResult::Failed);
             }
-            self.with(unit, |service, world| {
-                world.renew();
-                service.start(world)
-            });
+            self.with(unit, |_, world| world.renew());
+            self.told(id, JobType::Start, unit);
+            self.with(unit, |service, world| service.start(world));
             self.settle_changes();
             // one that failed before, and again at once, has not changed: nobody else ends the job
             let fallen = self.units.get(unit).filter(|live| live.job == Some(id) && (live.active().is_down() || live.is_between()));
@@ -223,6 +228,9 @@ impl Manager {
         match &live.plain {
             Plain::Socket(_) | Plain::Timer(_) | Plain::Path(_) => self.begin_trigger(id, unit),
             Plain::Point(_) => {
+                if let Some(job) = self.jobs.get_mut(&id).filter(|_| unit.kind() == hostel_unit::Kind::Target) {
+                    job.told = true;
+                }
                 live.plain = Plain::Point(true);
                 self.changed.push_back(unit.clone());
             }
@@ -262,6 +270,9 @@ impl Manager {
     fn begin_stop(&mut self, id: u32, unit: &UnitName) {
         let Some(live) = self.units.get_mut(unit) else { return self.finish(id, JobResult::Done) };
         if live.service.is_some() {
+            if !live.active().is_down() && !live.is_between() {
+                self.told(id, JobType::Stop, unit);
+            }
             let restarts = self.has_job(unit, JobType::Restart);
             self.with(unit, |service, world| {
                 service.for_restart = restarts;
@@ -293,6 +304,11 @@ impl Manager {
             }
             // the second half
             JobType::Restart => {
+                if std::mem::take(&mut job.told) {
+                    let stopped = job.clone();
+                    self.announce_end(&stopped, JobResult::Done);
+                }
+                let Some(job) = self.units.get(unit).and_then(|live| live.job).and_then(|id| self.jobs.get_mut(&id)) else { return };
                 job.kind = JobType::Start;
                 job.running = false;
                 self.run_again = true;
@@ -306,6 +322,9 @@ impl Manager {
         let mut queue = vec![(id, result)];
         while let Some((id, result)) = queue.pop() {
             let Some(job) = self.jobs.remove(&id) else { continue };
+            if job.told {
+                self.announce_end(&job, result);
+            }
             if let Some(live) = self.units.get_mut(&job.unit).filter(|live| live.job == Some(id)) {
                 live.job = None;
             }
@@ -331,6 +350,14 @@ impl Manager {
             if self.finished.len() < 100_000 {
                 self.finished.push(Finished { id, unit: job.unit, result });
             }
+        }
+    }
+
+    /// Tells that a job was begun, once.
+    fn told(&mut self, id: u32, kind: JobType, unit: &UnitName) {
+        if let Some(job) = self.jobs.get_mut(&id).filter(|job| !job.told) {
+            job.told = true;
+            self.announce_begin(unit, kind);
         }
     }
 

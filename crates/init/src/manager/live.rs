@@ -9,6 +9,7 @@ use super::context::Context;
 use super::log::Pipe;
 use super::members::Marks;
 use super::path::PathUnit;
+use super::resources::{self, Limit};
 use super::service::Service;
 use super::socket::{Connection, Socket};
 use super::state::{Active, Outcome, State};
@@ -63,6 +64,8 @@ pub struct Rest {
     pub number: u32,
     /// User, streams and the like; services only.
     pub context: Option<Context>,
+    /// Limits of its group.
+    pub limits: Vec<Limit>,
     /// What it asks in vain.
     pub degraded: Vec<Degraded>,
     /// Why it is not run, and counts as up.
@@ -77,6 +80,8 @@ pub struct Rest {
     pub condition: Option<(bool, Option<String>)>,
     /// When it did what.
     pub moments: Moments,
+    /// When its files were read.
+    pub loaded: SystemTime,
     /// The connection that it serves.
     pub connection: Option<Connection>,
 }
@@ -122,9 +127,13 @@ impl Live {
         let context = has_commands.then(|| Context::of(&unit, &mut |text| complaints.push(text)));
         let marks = Marks { unit: unit.name.to_string(), ..Marks::default() };
         let service = is_service.then(|| Box::new(Service::new(Config::of(&unit))));
+        let asks = is_service && unit.settings.iter().any(|s| s.section == "Service" && resources::is_limit(&s.key));
+        let limits =
+            if asks { resources::limits(&unit, "Service", resources::Whole::here(), &mut |text| complaints.push(text)) } else { Vec::new() };
         let rest = Rest {
             number,
             context,
+            limits,
             degraded: found,
             passed_over,
             marks,
@@ -132,12 +141,19 @@ impl Live {
             complaint: complaints.join("; "),
             condition: None,
             moments: Moments::default(),
+            loaded: SystemTime::now(),
             connection: None,
             unit,
         };
         let mut live = Live { service, plain, rest, announced: Active::Inactive, announced_again: false, job: None };
         live.announced = live.active();
         live
+    }
+
+    /// A target that was reached before there was this manager.
+    pub(super) fn reached_before(&mut self) {
+        self.plain = Plain::Point(true);
+        self.announced = self.active();
     }
 
     /// Its name.

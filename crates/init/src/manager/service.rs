@@ -330,7 +330,7 @@ impl Service {
     }
 
     /// Numbers of its own processes that live.
-    pub(super) fn own(&self) -> Vec<i32> {
+    pub(crate) fn own(&self) -> Vec<i32> {
         self.main.into_iter().chain(self.control).collect()
     }
 

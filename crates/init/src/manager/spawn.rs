@@ -10,6 +10,8 @@ use hostel_sys::{clone, proc};
 use rustix::fs::{Mode, OFlags};
 
 use super::context::{Context, FileMode, PLACES, Stream};
+use super::runtime::{self, Runtime};
+use super::sandbox;
 use super::variables::{self, Environment};
 use crate::command::Command;
 
@@ -32,6 +34,10 @@ pub(super) struct Plan<'a> {
     pub pass: Vec<(&'a str, BorrowedFd<'a>)>,
     /// What standard streams are that are to be a socket.
     pub stream: Option<BorrowedFd<'a>>,
+    /// What it shares with other processes of its unit.
+    pub runtime: Option<&'a Runtime>,
+    /// Where its credentials are.
+    pub credentials: Option<String>,
 }
 
 /// One that was made.
@@ -58,6 +64,9 @@ pub(super) fn environment(context: &Context, manager: &Environment, inherited: &
             let paths: Vec<String> = entries.iter().map(|(name, _)| format!("{}/{name}", place.top)).collect();
             out.set(place.variable, paths.join(":"));
         }
+    }
+    if !context.search.is_empty() {
+        out.set("PATH", context.search.join(":"));
     }
     for pair in &context.variables {
         out.assign(pair);
@@ -101,6 +110,17 @@ pub(super) fn spawn(plan: &Plan<'_>) -> Result<Made, String> {
 pub(super) fn status_of(failure: &Failure) -> u8 {
     match failure.verb {
         "enter directory" => 200,
+        "set priority" => 211,
+        "set slack" => 212,
+        "set secure bits" => 213,
+        "set scheduler" => 214,
+        "isolate network" => 225,
+        "set up namespace" => 226,
+        "load" => 228,
+        "set personality" => 230,
+        "make keyring" => 237,
+        "set memory policy" => 242,
+        "write credential" => 243,
         "set nice" => 201,
         "pass descriptors" | "place" | "close" => 202,
         "execute" => 203,
@@ -148,17 +168,28 @@ fn prepared(plan: &Plan<'_>, argv: &[String], environment: &mut Environment, rep
         environment.set("WATCHDOG_PID", own.to_string());
     }
     let keeps_user = all_powers || plan.command.elevated > 0 || context.start_only && !plan.main;
+    if let Some(directory) = &plan.credentials {
+        environment.set("CREDENTIALS_DIRECTORY", directory.as_str());
+    }
+    let filter = confined(plan, &user, all_powers)?;
     let mut spec = spec(plan, argv, environment, &user, all_powers);
     if context.directory_optional && !spec.cwd.as_deref().is_some_and(Path::is_dir) {
         spec.cwd = None;
     }
+    if context.sandbox.is_some() {
+        // written before files of the kernel became read-only
+        spec.oom_score_adjust = None;
+    }
+    // without CAP_SYS_ADMIN no filter is loaded but with it
+    spec.no_new_privileges |= !filter.is_empty() && (user.uid != 0 && !keeps_user || !rustix::process::geteuid().is_root());
     let root = User::root();
     let name = plan.command.own_name.then(|| argv.first().map(|first| OsText::from(first.as_str()))).flatten();
     let way = Way {
         user: if keeps_user && rustix::process::geteuid().is_root() { &root } else { &user },
-        login: context.user.is_some(),
+        login: context.login.unwrap_or(context.user.is_some()),
         name: name.as_ref(),
         ignore_pipe: context.ignore_pipe,
+        filter: &filter,
     };
     let until_exec = [report];
     let process = Process {
@@ -178,6 +209,27 @@ fn prepared(plan: &Plan<'_>, argv: &[String], environment: &mut Environment, rep
         service: Some(way),
     };
     Ok(r#become::run(&process))
+}
+
+/// Does what the sandbox asks for, and gives the filter that is loaded last.
+fn confined(plan: &Plan<'_>, user: &User, all_powers: bool) -> Result<Vec<hostel_process::seccomp::Insn>, Failure> {
+    let Some(of) = &plan.context.sandbox else { return Ok(Vec::new()) };
+    if let Some(directory) = &plan.credentials {
+        runtime::write_credentials(of, directory, user)?;
+    }
+    if let Some(score) = plan.context.oom {
+        std::fs::write("/proc/self/oom_score_adj", score.to_string()).map_err(|e| Failure::new("write", "/proc/self/oom_score_adj", e))?;
+    }
+    sandbox::attributes(&of.process)?;
+    sandbox::network(of, plan.runtime.and_then(Runtime::network))?;
+    if all_powers {
+        return Ok(Vec::new());
+    }
+    sandbox::enter(of, plan.runtime.and_then(Runtime::tmp), user)?;
+    if of.calls.is_empty() || !sandbox::place::here().filters {
+        return Ok(Vec::new());
+    }
+    of.calls.program().map_err(|e| Failure::new("load", "system call filter of the service", std::io::Error::other(e)))
 }
 
 fn spec(plan: &Plan<'_>, argv: &[String], environment: &Environment, user: &User, all_powers: bool) -> ProcessSpec {

@@ -23,7 +23,8 @@ impl Manager {
         let mut others = Vec::new();
         for event in ready {
             match event.token {
-                Token::Output(number) => self.output(number),
+                Token::Output(number) => self.output(number, false),
+                Token::Console => {}
                 Token::Report(pid) => self.report(pid),
                 Token::Alien(pid) => self.alien(pid),
                 Token::Port(number, index) => self.port_ready(number, index),
@@ -49,6 +50,7 @@ impl Manager {
         }
         self.set_clock();
         self.watch_zone();
+        self.flush_log();
     }
 
     /// When something is due.
@@ -69,17 +71,6 @@ impl Manager {
             self.units.values().filter(|l| l.service.as_ref().is_some_and(|s| s.look_again().is_some())).map(|l| l.name().clone()).collect();
         for name in waiting {
             self.with(&name, |service, world| service.look(world));
-        }
-    }
-
-    fn output(&mut self, number: u32) {
-        let Some(live) = self.units.values_mut().find(|live| live.rest.number == number) else { return };
-        let pid = live.service.as_ref().and_then(|s| s.main.or(s.control).or(s.main_run.map(|run| run.pid)));
-        let identifier = live.rest.context.as_ref().and_then(|c| c.identifier.clone()).unwrap_or_else(|| live.rest.unit.name.stem().to_owned());
-        let name = live.rest.marks.unit.clone();
-        let lines = live.rest.pipe.as_mut().map(|pipe| pipe.lines(false)).unwrap_or_default();
-        for line in lines {
-            self.shared.log.line(&name, &identifier, pid, &line);
         }
     }
 
@@ -154,7 +145,7 @@ impl Manager {
             self.complain(&unit, why);
         }
         // what it wrote last comes before what is said of its end
-        self.drain(&unit);
+        self.drain(&unit, pid);
         if self.socket(&unit).is_some() {
             return self.socket_command_ended(&unit, pid, end);
         }
@@ -175,10 +166,11 @@ impl Manager {
         });
     }
 
-    fn drain(&mut self, unit: &UnitName) {
-        if let Some(number) = self.units.get(unit).map(|live| live.rest.number) {
-            self.output(number);
-        }
+    /// Reads what a unit wrote; its unfinished line, too, when none of its own processes but the one that ended is left.
+    fn drain(&mut self, unit: &UnitName, ended: i32) {
+        let Some(live) = self.units.get(unit) else { return };
+        let others = live.service.as_ref().is_some_and(|s| s.own().iter().any(|pid| *pid != ended));
+        self.output(live.rest.number, !others);
     }
 
     /// Orphans ended: units that wait for the last of theirs look.

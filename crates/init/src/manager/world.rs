@@ -2,17 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use hostel_process::event::{Interest, Poller};
 use hostel_sys::clone;
 use hostel_unit::UnitName;
 
-use super::config::NotifyAccess;
+use super::config::{Degraded, NotifyAccess};
 use super::context::{PLACES, Preserve};
 use super::live::Rest;
 use super::log::{Log, Pipe};
 use super::members::Members;
+use super::resources;
+use super::runtime::{self, Runtime};
 use super::service::{Hands, Order, Role};
 use super::socket::Port;
 use super::spawn;
@@ -27,8 +30,16 @@ pub enum Token {
     Notify,
     /// Somebody wants to talk.
     Control,
+    /// The console takes something again.
+    Console,
+    /// A socket of the journal.
+    Journal(u32),
     /// Somebody talks.
     Client(u32),
+    /// Somebody wants to talk D-Bus.
+    Bus,
+    /// Somebody talks D-Bus.
+    Peer(u32),
     /// Output of a unit.
     Output(u32),
     /// A process tells that its program was executed, or why not.
@@ -79,6 +90,8 @@ pub struct Shared {
     pub poller: Poller<Token>,
     /// Path of the notify socket.
     pub notify: Option<String>,
+    /// What units have in common among their processes, by unit.
+    pub runtimes: BTreeMap<String, Rc<Runtime>>,
     /// Commands may leave a group to be taken away.
     pub empty_groups: Vec<String>,
     /// What socket units listen on.
@@ -170,15 +183,26 @@ impl Hands for World<'_> {
     }
 
     fn spawn(&mut self, order: &Order<'_>) -> Result<i32, String> {
-        let environment = self.environment(order)?;
+        let mut environment = self.environment(order)?;
         if self.rest.pipe.is_none() {
             let pipe = Pipe::new().map_err(|e| format!("make a pipe: {e}"))?;
             self.shared.poller.want(Token::Output(self.rest.number), pipe.as_fd(), Interest::READ).map_err(|e| format!("watch a pipe: {e}"))?;
             self.rest.pipe = Some(pipe);
         }
+        let runtime = self.runtime()?;
+        if let Some(name) = self.rest.pipe.as_ref().filter(|_| self.shared.log.has_sockets).and_then(Pipe::name) {
+            environment.set("JOURNAL_STREAM", name);
+        }
         let context = self.rest.context.as_ref().ok_or("it has no commands")?;
-        let (pass, stream) = passed(self.rest, self.shared, order.role);
         let group = self.shared.members.group(&self.rest.marks.unit);
+        if !self.rest.limits.is_empty() {
+            let lost = match &group {
+                Some(group) => (resources::apply(&self.rest.limits, group.as_fd()), resources::NO_CONTROLLER),
+                None => (self.rest.limits.iter().map(|limit| limit.key.clone()).collect(), resources::NO_GROUP),
+            };
+            degrade(&mut self.rest.degraded, &self.rest.unit, &lost.0, lost.1);
+        }
+        let (pass, stream) = passed(self.rest, self.shared, order.role);
         let plan = spawn::Plan {
             command: order.command,
             context,
@@ -188,6 +212,8 @@ impl Hands for World<'_> {
             main: order.role == Role::Main,
             pass,
             stream,
+            runtime: runtime.as_deref(),
+            credentials: context.sandbox.as_ref().and_then(|of| runtime::credentials_of(of, &self.rest.marks.unit)),
         };
         let made = spawn::spawn(&plan)?;
         // no wake-up for what nobody waits for: the report is read when the process has ended
@@ -265,6 +291,10 @@ impl Hands for World<'_> {
             let path = if path.starts_with('/') { path.to_owned() } else { format!("/run/{path}") };
             let _ = std::fs::remove_file(path);
         }
+        self.shared.runtimes.remove(&self.rest.marks.unit);
+        if context.sandbox.as_ref().is_some_and(|of| runtime::credentials_of(of, &self.rest.marks.unit).is_some()) {
+            runtime::forget_credentials(&self.rest.marks.unit);
+        }
         self.shared.empty_groups.push(self.rest.marks.unit.clone());
     }
 
@@ -275,6 +305,24 @@ impl Hands for World<'_> {
 }
 
 impl World<'_> {
+    /// What the unit's processes have in common: of a unit that it joins, or made now.
+    fn runtime(&mut self) -> Result<Option<Rc<Runtime>>, String> {
+        let Some(of) = self.rest.context.as_ref().and_then(|context| context.sandbox.as_deref()).filter(|of| Runtime::is_needed(of)) else {
+            return Ok(None);
+        };
+        let name = &self.rest.marks.unit;
+        if let Some(known) = self.shared.runtimes.get(name) {
+            return Ok(Some(Rc::clone(known)));
+        }
+        let joined = self.rest.unit.settings.units("Unit", "JoinsNamespaceOf").find_map(|(unit, _)| self.shared.runtimes.get(unit.as_str()));
+        let found = match joined {
+            Some(other) => Rc::clone(other),
+            None => Rc::new(Runtime::new(of, name, &self.rest.marks.invocation)?),
+        };
+        self.shared.runtimes.insert(name.clone(), Rc::clone(&found));
+        Ok(Some(found))
+    }
+
     /// Takes a process as one of the unit's own, if it is in the unit: its end will be told.
     pub fn adopt(&mut self, pid: i32) -> Result<(), String> {
         if pid <= 1 {
@@ -300,6 +348,16 @@ impl World<'_> {
         self.shared.processes.insert(pid, process);
         self.rest.marks.sessions.push(pid);
         Ok(())
+    }
+}
+
+/// Says of keys, once, that they have no effect.
+fn degrade(list: &mut Vec<Degraded>, unit: &crate::load::Unit, keys: &[String], why: &'static str) {
+    for setting in unit.settings.iter().filter(|setting| setting.section == "Service" && keys.contains(&setting.key)) {
+        let found = Degraded::of(setting, why);
+        if !list.contains(&found) {
+            list.push(found);
+        }
     }
 }
 

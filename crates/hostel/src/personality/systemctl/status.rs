@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hostel_init::control::client::Client;
-use hostel_init::manager::log::last_lines;
 use hostel_init::manager::query::Request;
 use hostel_unit::UnitName;
 
@@ -14,6 +13,7 @@ use super::options::Options;
 use super::say::names;
 use super::{Outcome, catalogue, root};
 use crate::output;
+use crate::personality::journalctl;
 
 /// Names of the manager's own that are no properties of systemd's.
 const OWN: [&str; 11] =
@@ -60,7 +60,12 @@ pub(super) fn status(options: &Options, verb: &str, words: &[String]) -> Outcome
             text.push('\n');
         }
         let enabled = installer.state(name, &mut Vec::new()).map(|state| state.word()).unwrap_or_default();
-        one(&mut text, record, enabled, options.lines);
+        one(&mut text, record, enabled);
+        let log = journalctl::tail_of(&root, field(record, "Id").unwrap_or_default(), options.lines, options.form);
+        if !log.is_empty() {
+            text.push('\n');
+            text.push_str(&log);
+        }
         if status == 0 && !matches!(field(record, "ActiveState"), Some("active" | "reloading")) {
             status = 3;
         }
@@ -77,18 +82,19 @@ fn system(verb: &str) -> Outcome {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let mark = if get("SystemState") == "running" { '●' } else { '×' };
     output::show(&format!(
-        "{mark} {host}\n    State: {}\n    Units: {} loaded (incl. loaded aliases)\n     Jobs: {} queued\n   Failed: {} units\n  Init: {}, units' processes are told by {}\n",
+        "{mark} {host}\n    State: {}\n    Units: {} loaded (incl. loaded aliases)\n     Jobs: {} queued\n   Failed: {} units\n  Init: {}, units' processes are told by {}\n     Log: {}\n",
         get("SystemState"),
         get("NNames"),
         get("NJobs"),
         get("NFailedUnits"),
         get("Version"),
         get("Tracking"),
+        output::clean(get("Log")),
     ));
     Ok(0)
 }
 
-fn one(out: &mut String, record: &Record, enabled: &str, lines: usize) {
+fn one(out: &mut String, record: &Record, enabled: &str) {
     let get = |name| field(record, name).unwrap_or_default();
     let (id, active, sub) = (get("Id"), get("ActiveState"), get("SubState"));
     let mark = match active {
@@ -146,14 +152,6 @@ fn one(out: &mut String, record: &Record, enabled: &str, lines: usize) {
         line("Degraded", &output::clean(value));
     }
     processes(out, record);
-    let kept = last_lines(id, lines);
-    if !kept.is_empty() {
-        out.push('\n');
-    }
-    for (at, text) in kept {
-        let date = date(at / 1_000_000);
-        let _ = writeln!(out, "{} {}", date.get(4..23).unwrap_or(&date), output::clean(&text));
-    }
 }
 
 /// Its processes, with their command lines.
