@@ -134,7 +134,7 @@ const OF_IMAGES: [&str; 9] = ["image-status", "show-image", "clone", "rename", "
 /// What the synopsis promises.
 fn arguments(verb: &Verb) -> Vec<Argument> {
     let has = |word: &str| verb.args.split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '|' | '_'))).any(|w| w == word);
-    if verb.name == "rm" {
+    if matches!(verb.name, "rm" | "diff" | "commit" | "discard" | "fork") {
         vec![Argument::Kept]
     } else if OF_IMAGES.contains(&verb.name) {
         vec![Argument::Images]

@@ -48,7 +48,7 @@ fn keys(out: &mut String) {
         );
     }
     out.push_str(
-        "\n`DynamicUser=yes`, `RootDirectory=` and `RootImage=` are refused when the unit is started, and so are sockets of USB functions and vsock \
+        "\n`DynamicUser=yes` and `RootImage=` are refused when the unit is started, and so are sockets of USB functions and vsock \
          addresses. Automount and swap units are refused by name, and mounts are not made: a mount unit is up while something is mounted there. \
          Timers that may be late (`AccuracySec=` of a second or more) come together at whole seconds; `OnBootSec=` counts from the start of the \
          machine, as in any container. `Type=dbus` \
