@@ -178,10 +178,8 @@ impl Service {
     pub fn other_ended(&mut self, hands: &mut dyn Hands) {
         match self.state {
             State::Start => self.look(hands),
-            State::Running if self.main.is_none() => {
-                if !(self.config.runs_with_any && hands.has_others(&[])) {
-                    self.enter_running(Outcome::Success, hands);
-                }
+            State::Running if self.main.is_none() && !(self.config.runs_with_any && hands.has_others(&[])) => {
+                self.enter_running(Outcome::Success, hands);
             }
             State::StopWatchdog | State::StopSigterm | State::StopSigkill | State::FinalSigterm | State::FinalSigkill if self.own().is_empty() => {
                 self.go_on_if_empty(hands);

@@ -194,7 +194,7 @@ fn lives() {
         ("Type=notify\nExecStart=/m\nTimeoutStartFailureMode=abort", "start; late", "m=11 kill6:11 -> stop-watchdog timeout"),
         ("Type=notify\nExecStart=/m\nTimeoutStartFailureMode=kill", "start; late; main sig9", "m=11 kill9:11 -> failed timeout"),
         ("ExecStart=/m\nTimeoutStopFailureMode=abort", "start; stop; late; main sig6", "m=11 kill15:11 kill6:11 -> failed timeout"),
-        ("ExecStart=/m\nExecStop=/s\nTimeoutStopFailureMode=kill", "start; stop; late", "m=11 s=12 kill9:12 kill9:11 -> stop-sigkill timeout"),
+        ("ExecStart=/m\nExecStop=/s\nTimeoutStopFailureMode=kill", "start; stop; late", "m=11 s=12 kill9:11 kill9:12 -> stop-sigkill timeout"),
         ("ExecStart=/m\nTimeoutStopFailureMode=abort", "start; stop; late; late", "m=11 kill15:11 kill6:11 kill9:11 -> stop-sigkill timeout"),
         // it runs as long as any process of it
         ("ExecStart=/m\nExitType=cgroup", "start; others 30; main 0", "m=11 -> running"),
