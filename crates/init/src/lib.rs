@@ -7,6 +7,7 @@
 //! ```
 //! Every path is one of the tree and resolved by its descriptor. Nothing here prints.
 
+pub mod bus;
 pub mod catalogue;
 pub mod command;
 pub mod control;

@@ -19,7 +19,9 @@ pub use files::{cgroup_layout, machine_id, os_release, process_stat, state_file,
 pub use journal::{journal_lines, journal_native, journal_pattern, journal_store, moment};
 pub use messages::{control_request, dhcp_query, dns_message, notify_message, resolv_conf};
 pub use oci::oci_config;
-pub use units::{calendar, command_line, environment_file, manager_request, presets, script_header, service_words, time_zone, unit_name};
+pub use units::{
+    calendar, command_line, environment_file, manager_request, presets, private_bus, script_header, service_words, time_zone, unit_name,
+};
 
 /// One target.
 pub struct Target {
@@ -32,7 +34,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 50] = [
+pub const TARGETS: [Target; 51] = [
     Target { name: "nspawn", body: nspawn, seeds: config::NSPAWN_SEEDS },
     Target { name: "settings", body: settings, seeds: config::SETTINGS_SEEDS },
     Target { name: "oci_config", body: oci_config, seeds: oci::SEEDS },
@@ -92,6 +94,7 @@ pub const TARGETS: [Target; 50] = [
     Target { name: "journal_store", body: journal_store, seeds: &["HOSTLOG1", "s=1;i=2;t=3;b=4;m=5;x=6", "\x28\0\0\0\0\0\0\0"] },
     Target { name: "journal_pattern", body: journal_pattern, seeds: &["(a|b)*c{2,3}[^x-z]\\d+$", "^\\bword\\b", "(((a*)*)*)*b", "[]-]"] },
     Target { name: "moment", body: moment, seeds: &["2026-11-27 12:00:01.5 UTC", "2 days ago", "Fri 11-27", "@1.5", "2026-01-01T00:00:00+02:00"] },
+    Target { name: "private_bus", body: private_bus, seeds: units::BUS_SEEDS },
     Target { name: "environment_file", body: environment_file, seeds: &["A=1\n# c\nB='x y'\\\n\nexport C=\"\\\"\"\n", "=\nA", "A='open\n"] },
     Target { name: "notify_message", body: notify_message, seeds: &["READY=1\nSTATUS=up\nERRNO=2", "EXIT_STATUS=300", "STATUS=\u{202e}x\n=\n"] },
     Target { name: "tar", body: tar, seeds: archives::TAR_SEEDS },

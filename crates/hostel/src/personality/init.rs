@@ -9,11 +9,13 @@ use hostel_init::pid1::{Wanted, run as serve};
 use crate::output;
 
 const HELP: &str = "\
-hostel init [--log=lines|json|none] [UNIT...]
+hostel init [--log=lines|json|none] [--on-demand | UNIT...]
 
 Runs the unit files of this system: as PID 1 of a machine or container, or below another process.
 Without units: default.target, until the machine is told to end. With units: those, until they have ended, with their exit status.
-`hostel ctl` (as systemctl) talks to it, `hostel journalctl` shows what units log.
+`hostel ctl` (as systemctl) talks to it, `hostel journalctl` shows what units log. With --on-demand it stands beside the init that
+this system has: it starts what it is asked for and what that needs, and ends when nothing of it runs; `hostel ctl start UNIT` begins
+one where no manager runs.
 
 --log says what of that goes to standard output, too, for `docker logs` and the like: lines with the unit's name before them
 (as without it), a JSON object on each line, or nothing.
@@ -38,6 +40,7 @@ pub fn run(args: &[OsString]) -> ExitCode {
             }
             // words that kernels and other inits are given; each means the default target
             Some("auto" | "splash" | "quiet" | "ro" | "rw") => {}
+            Some("--on-demand") => wanted.on_demand = true,
             Some(word) if word.starts_with('-') => {
                 output::tell(format_args!("hostel init: there is no option {word}"));
                 return ExitCode::from(2);
@@ -48,6 +51,10 @@ pub fn run(args: &[OsString]) -> ExitCode {
                 return ExitCode::from(2);
             }
         }
+    }
+    if wanted.on_demand && !wanted.units.is_empty() {
+        output::tell(format_args!("hostel init: --on-demand starts nothing by itself: leave the units out"));
+        return ExitCode::from(2);
     }
     match serve(&wanted) {
         Ok(status) => ExitCode::from(status),

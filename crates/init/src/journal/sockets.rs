@@ -132,7 +132,9 @@ impl Sockets {
             // the length of the next one
             let length = rustix::io::ioctl_fionread(socket).unwrap_or(0) as usize;
             let mut buffer = vec![0u8; length.clamp(256, ENTRY_MAX)];
-            let Ok((datagram, file)) = peer::receive_with_descriptor(socket, &mut buffer) else { return };
+            let mut files = Vec::new();
+            let Ok(datagram) = peer::receive_datagram_with(socket, &mut buffer, &mut files) else { return };
+            let file = files.into_iter().next();
             let Some(who) = datagram.sender else { continue };
             if datagram.truncated {
                 self.refused += 1;
@@ -351,11 +353,12 @@ mod tests {
             }
             sendmsg(&theirs, &[IoSlice::new(b"hello")], &mut control, SendFlags::empty()).unwrap();
             let mut buffer = [0; 16];
-            let (datagram, file) = peer::receive_with_descriptor(&ours, &mut buffer).unwrap();
-            assert_eq!((datagram.len, datagram.truncated, file.is_some()), (5, false, count > 0));
+            let mut files = Vec::new();
+            let datagram = peer::receive_datagram_with(&ours, &mut buffer, &mut files).unwrap();
+            assert_eq!((datagram.len, datagram.truncated, files.is_empty()), (5, false, count == 0));
             assert_eq!(datagram.sender.map(|who| who.pid), Some(std::process::id() as i32));
         }
         assert_eq!(std::fs::read_dir("/proc/self/fd").unwrap().count(), before);
-        assert!(peer::receive_with_descriptor(&ours, &mut [0; 4]).is_err());
+        assert!(peer::receive_datagram_with(&ours, &mut [0; 4], &mut Vec::new()).is_err());
     }
 }

@@ -23,6 +23,8 @@ pub struct Job {
     pub told: bool,
     /// Nothing takes its place.
     pub irreversible: bool,
+    /// When it has waited, or run, long enough.
+    pub until: Option<std::time::Instant>,
 }
 
 /// One that is over.
@@ -97,7 +99,7 @@ impl Manager {
         })
     }
 
-    fn next_id(&mut self) -> u32 {
+    pub(super) fn next_id(&mut self) -> u32 {
         let id = self.next_job;
         self.next_job = self.next_job.wrapping_add(1).max(1);
         id
@@ -120,7 +122,11 @@ impl Manager {
             self.finish(id, JobResult::Canceled);
         }
         let id = self.next_id();
-        self.jobs.insert(id, Job { id, unit: unit.clone(), kind, running: false, told: false, irreversible });
+        let until = self.job_limit(unit, "JobTimeoutSec");
+        self.jobs.insert(id, Job { id, unit: unit.clone(), kind, running: false, told: false, irreversible, until });
+        if let Some(news) = &mut self.news {
+            news.job(id, unit);
+        }
         if let Some(live) = self.units.get_mut(unit) {
             live.job = Some(id);
         }
@@ -153,6 +159,11 @@ impl Manager {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.running = true;
         let (unit, kind) = (job.unit.clone(), job.kind);
+        if let Some(limit) = self.job_limit(&unit, "JobRunningTimeoutSec")
+            && let Some(job) = self.jobs.get_mut(&id)
+        {
+            job.until = Some(job.until.map_or(limit, |until| until.min(limit)));
+        }
         match kind {
             JobType::Start => self.begin_start(id, &unit),
             JobType::Stop => self.begin_stop(id, &unit),
@@ -214,7 +225,8 @@ impl Manager {
             }
             return;
         }
-        match live.plain {
+        match &live.plain {
+            Plain::Socket(_) | Plain::Timer(_) | Plain::Path(_) => self.begin_trigger(id, unit),
             Plain::Point(_) => {
                 if let Some(job) = self.jobs.get_mut(&id).filter(|_| unit.kind() == hostel_unit::Kind::Target) {
                     job.told = true;
@@ -261,11 +273,17 @@ impl Manager {
             if !live.active().is_down() && !live.is_between() {
                 self.told(id, JobType::Stop, unit);
             }
-            self.with(unit, |service, world| service.stop(world));
+            let restarts = self.has_job(unit, JobType::Restart);
+            self.with(unit, |service, world| {
+                service.for_restart = restarts;
+                service.stop(world);
+            });
+        } else if matches!(live.plain, Plain::Socket(_) | Plain::Timer(_) | Plain::Path(_)) {
+            self.end_trigger(unit);
         } else if matches!(live.plain, Plain::Point(_)) {
             live.plain = Plain::Point(false);
             self.changed.push_back(unit.clone());
-        } else if live.plain == Plain::Mount && live.active().is_up() {
+        } else if matches!(live.plain, Plain::Mount) && live.active().is_up() {
             self.shared.log.own(Some(unit.as_str()), "mounts are not undone yet");
             return self.finish(id, JobResult::Unsupported);
         }
@@ -311,6 +329,8 @@ impl Manager {
                 live.job = None;
             }
             self.run_again = true;
+            // a job that came to nothing is news for what it was made by
+            self.changed.push_back(job.unit.clone());
             let starts = matches!(job.kind, JobType::Start | JobType::VerifyActive | JobType::Restart);
             if starts && !matches!(result, JobResult::Done | JobResult::Canceled) {
                 let by = [Relation::Requires, Relation::Requisite, Relation::BindsTo];
@@ -344,7 +364,10 @@ impl Manager {
     /// Starts what a unit's end asks for.
     pub(super) fn trigger(&mut self, unit: &UnitName, relation: Relation) {
         let key = if relation == Relation::OnFailure { "OnFailureJobMode" } else { "OnSuccessJobMode" };
-        let mode = self.units.get(unit).and_then(|live| live.setting("Unit", key)).and_then(|s| JobMode::parse(&s.text)).unwrap_or(JobMode::Replace);
+        let live = self.units.get(unit);
+        let isolates = relation == Relation::OnFailure && live.is_some_and(|live| live.rest.unit.settings.bool("Unit", "OnFailureIsolate", false));
+        let usual = if isolates { JobMode::Isolate } else { JobMode::Replace };
+        let mode = live.and_then(|live| live.setting("Unit", key)).and_then(|s| JobMode::parse(&s.text)).unwrap_or(usual);
         let names: Vec<UnitName> = self.graph.to(unit, relation).cloned().collect();
         for name in names {
             if self.end.is_some() {

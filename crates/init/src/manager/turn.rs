@@ -27,6 +27,10 @@ impl Manager {
                 Token::Console => {}
                 Token::Report(pid) => self.report(pid),
                 Token::Alien(pid) => self.alien(pid),
+                Token::Port(number, index) => self.port_ready(number, index),
+                Token::Watch(number) => self.watch_woke(number),
+                Token::Clock => self.clock_woke(),
+                Token::Zone => self.zone_woke(),
                 _ => others.push(event),
             }
         }
@@ -44,6 +48,8 @@ impl Manager {
         for unit in std::mem::take(&mut self.shared.empty_groups) {
             self.shared.members.forget(&unit);
         }
+        self.set_clock();
+        self.watch_zone();
         self.flush_log();
     }
 
@@ -51,7 +57,7 @@ impl Manager {
     fn due(&self) -> Option<Instant> {
         let services = || self.units.values().filter_map(|live| live.service.as_ref());
         let soon = services().filter_map(|s| s.look_again()).map(super::world::soon).min();
-        services().filter_map(|s| s.due()).chain(soon).min()
+        self.units.values().filter_map(super::live::Live::due).chain(soon).chain(self.timers_due()).chain(self.jobs.values().filter_map(|job| job.until)).min()
     }
 
     fn look_for_pid_files(&mut self) {
@@ -75,7 +81,7 @@ impl Manager {
         self.complain(&unit, why);
     }
 
-    fn complain(&mut self, unit: &UnitName, why: Option<String>) {
+    pub(super) fn complain(&mut self, unit: &UnitName, why: Option<String>) {
         let Some(why) = why else { return };
         if let Some(live) = self.units.get_mut(unit) {
             live.rest.complaint.clone_from(&why);
@@ -134,6 +140,9 @@ impl Manager {
         }
         // what it wrote last comes before what is said of its end
         self.drain(&unit, pid);
+        if self.socket(&unit).is_some() {
+            return self.socket_command_ended(&unit, pid, end);
+        }
         self.with(&unit, |service, world| {
             use super::service::Role;
             let is = match role {

@@ -87,7 +87,7 @@ pub(crate) const ROWS: &[Row] = &[
     row("", "wait", None, State::Live, "Wait"),
     row("", "show-transaction", None, State::Live, "Show jobs"),
     row("T", "show-transaction-short", None, State::Live, "Show jobs; only as -T"),
-    row("", "show-types", None, State::Live, "Types of sockets"),
+    row("", "show-types", None, State::Manager, "Types of sockets"),
     row("", "no-wall", None, State::Live, "Tell nobody"),
     row("", "message", VALUE, State::Live, "What to tell"),
     row("", "no-ask-password", None, State::Always, "No password is asked for"),
@@ -153,6 +153,7 @@ pub(crate) struct Options {
     pub(super) lines: usize,
     /// How log lines are shown.
     pub(super) form: crate::personality::journalctl::options::Form,
+    pub(super) show_types: bool,
 }
 
 impl Default for Options {
@@ -188,6 +189,7 @@ impl Default for Options {
             whom: None,
             lines: 10,
             form: crate::personality::journalctl::options::Form::Short,
+            show_types: false,
         }
     }
 }
@@ -322,6 +324,7 @@ fn apply(options: &mut Options, row: &Row, value: &str) -> Result<Option<Asked>,
         "output" => {
             options.form = crate::personality::journalctl::options::form(value).ok_or_else(|| format!("Unknown output '{value}'."))?;
         }
+        "show-types" => options.show_types = true,
         "fail" => options.job_mode = hostel_init::transaction::JobMode::Fail,
         "job-mode" => {
             options.job_mode = hostel_init::transaction::JobMode::parse(value).ok_or_else(|| format!("Job mode {value} not valid."))?;

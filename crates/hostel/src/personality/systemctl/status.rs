@@ -16,7 +16,7 @@ use crate::output;
 use crate::personality::journalctl;
 
 /// Names of the manager's own that are no properties of systemd's.
-const OWN: [&str; 8] = ["Degraded", "PassedOver", "Complaint", "Tracking", "Run", "Waits", "Processes", "ConditionFailed"];
+const OWN: [&str; 11] = ["Degraded", "PassedOver", "Complaint", "Tracking", "Run", "Waits", "Processes", "ConditionFailed", "Port", "Spot", "NextElapse"];
 
 /// Puts what the manager says of a unit over what its files say; without a manager nothing.
 pub(super) fn overlay(name: &UnitName, all: &mut BTreeMap<String, String>) -> Result<(), String> {
@@ -27,7 +27,7 @@ pub(super) fn overlay(name: &UnitName, all: &mut BTreeMap<String, String>) -> Re
         match key.as_str() {
             "Degraded" => degraded.push(value),
             _ if OWN.contains(&key.as_str()) => {}
-            _ if key.ends_with("Timestamp") => drop(all.insert(key, stamp(&value))),
+            _ if key.ends_with("Timestamp") || key == "NextElapseUSecRealtime" || key == "LastTriggerUSec" => drop(all.insert(key, stamp(&value))),
             "FragmentPath" | "DropInPaths" => drop(all.entry(key).or_insert(value)),
             _ => drop(all.insert(key, value)),
         }
@@ -221,7 +221,7 @@ pub(super) fn why(_: &Options, verb: &str, words: &[String]) -> Outcome {
 }
 
 /// Microseconds as text become a date; empty stays empty.
-fn stamp(micros: &str) -> String {
+pub(super) fn stamp(micros: &str) -> String {
     micros.parse::<u64>().map_or_else(|_| String::new(), |n| date(n / 1_000_000))
 }
 
@@ -232,7 +232,7 @@ fn date(seconds: u64) -> String {
     format!("{day} {}", output::date(seconds))
 }
 
-fn ago(micros: &str) -> String {
+pub(super) fn ago(micros: &str) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as u64);
     let then = micros.parse::<u64>().unwrap_or(now);
     hostel_unit::show_span(now.saturating_sub(then), 1_000_000)
