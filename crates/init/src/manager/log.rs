@@ -373,7 +373,7 @@ impl Manager {
     /// Takes an entry that came by a socket.
     pub(crate) fn take_entry(&mut self, from: &Sender, fields: &[Field<'_>]) {
         let usual = Voice::default();
-        let unit = from.unit.as_ref().or_else(|| from.named.as_ref()).and_then(|name| self.units.get(name));
+        let unit = from.unit.as_ref().or(from.named.as_ref()).and_then(|name| self.units.get(name));
         let (name, invocation, voice) = match unit {
             Some(live) => {
                 (live.rest.marks.unit.as_str(), live.rest.marks.invocation.as_str(), live.rest.context.as_ref().map_or(&usual, |c| &c.voice))
