@@ -13,6 +13,7 @@ pub mod command;
 pub mod control;
 pub mod depend;
 pub mod install;
+pub mod journal;
 pub mod keys;
 pub mod load;
 pub mod manager;

@@ -51,6 +51,8 @@ pub enum Request {
     SetEnvironment(Vec<String>),
     /// Some are taken away.
     UnsetEnvironment(Vec<String>),
+    /// The log begins a new file.
+    RotateLog,
     /// The machine ends.
     End(End),
 }
@@ -127,6 +129,14 @@ impl Manager {
                 names.iter().for_each(|name| self.shared.environment.unset(name));
                 Answer::Done
             }
+            Request::RotateLog => {
+                self.shared.log.rotate();
+                Answer::Done
+            }
+            Request::End(End::PowerOff | End::Reboot | End::Halt) if self.is_beside => {
+                let text = "this system has another init: that one ends it (its poweroff, reboot, halt); `exit` ends this manager".to_owned();
+                Answer::Refused(Refusal { status: 1, text })
+            }
             Request::End(end) => {
                 self.shut_down(end);
                 Answer::Done
@@ -190,8 +200,8 @@ impl Manager {
             if self.unit(&own).is_none() {
                 return Answer::Refused(Refusal { status: 1, text: format!("Failed to reset failed state of unit {name}: Unit {name} not loaded.") });
             }
-            self.with(&own, |service, _| service.reset_failed());
             if let Some(live) = self.units.get_mut(&own) {
+                live.reset_failed();
                 // a failure that is forgotten is no change that others act upon
                 live.announced = live.active();
             }
@@ -229,6 +239,7 @@ impl Manager {
             ("NJobs", self.jobs.len().to_string()),
             ("Environment", environment.join(" ")),
             ("Tracking", self.shared.members.way().to_owned()),
+            ("Log", self.shared.log.way()),
         ]
     }
 
@@ -283,6 +294,11 @@ impl Manager {
                 out.push((key, names.join(" ")));
             }
         }
+        let by: Vec<&str> = self.graph.from(&unit.name, Relation::Triggers).map(UnitName::as_str).collect();
+        if !by.is_empty() {
+            out.push(("TriggeredBy", by.join(" ")));
+        }
+        super::record::add(live, &mut out);
         if let Some(service) = &live.service {
             service_record(service, &mut out);
             let own = service.own();
@@ -294,12 +310,12 @@ impl Manager {
     }
 }
 
-fn yes(value: bool) -> String {
+pub(super) fn yes(value: bool) -> String {
     if value { "yes" } else { "no" }.to_owned()
 }
 
 /// Microseconds since 1970.
-fn micros(at: SystemTime) -> String {
+pub(super) fn micros(at: SystemTime) -> String {
     at.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros()).to_string()
 }
 
