@@ -152,9 +152,10 @@ const MANAGED: [(&str, &str); 7] = [
 ];
 
 fn is_managed(section: &str, key: &str) -> bool {
-    let is_in = |wanted: &str| MANAGED.iter().any(|(of, keys)| *of == wanted && keys.split_ascii_whitespace().any(|known| known == key));
-    // commands of sockets are made as those of services
-    is_in(section) || section == "Socket" && EXEC.iter().any(|(_, keys)| keys.split_ascii_whitespace().any(|known| known == key)) && is_in("Service")
+    let has = |keys: &str| keys.split_ascii_whitespace().any(|known| known == key);
+    // commands of sockets are made as those of services, but without their sandbox
+    let as_service = || MANAGED.iter().find(|(of, _)| *of == "Service").is_some_and(|(_, keys)| has(keys));
+    MANAGED.iter().any(|(of, keys)| *of == section && has(keys)) || section == "Socket" && EXEC.iter().any(|(_, keys)| has(keys)) && as_service()
 }
 
 /// What becomes of a known or obsolete key.
