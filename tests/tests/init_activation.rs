@@ -49,12 +49,12 @@ fn sockets_hand_over_what_comes() {
         &text,
         &[
             "rc=0\n/pre\n",
-            "/run/d/f FIFO             fd.socket  fd.service\n",
-            "/run/g   Datagram         fd.socket  fd.service\n",
-            "/run/two FIFO             two.socket fd.service\n",
+            "/run/d/f FIFO     fd.socket  fd.service\n",
+            "/run/g   Datagram fd.socket  fd.service\n",
+            "/run/two FIFO     two.socket fd.service\n",
             "active\ninactive\n",
             "SubState=listening\nListen=/run/d/f (FIFO) /run/g (Datagram)\nTriggers=fd.service\nTriggeredBy=fd.socket two.socket\n",
-            "fds 3 both:both:two.socket\nmine\nread hello\nrunning\n",
+            "fds 3 both:both:two.socket\nmine\nread hello\nrunning\n\nrunning\n",
             "kept\nlistening\nactive\nstop rc=0\n",
             "/post",
             "Result=trigger-limit-hit\n",
@@ -183,7 +183,7 @@ fn paths_start_what_looks_after_them() {
              mkdir -p /run/q/w/e; wait_for '[ $(wc -l < /deep) = 2 ]'; echo deep $(wc -l < /deep)\n\
              echo 1 > /srv/c; wait_for 'ls /chg'; wait_for 'systemctl show -p SubState chg.path | grep waiting'; n=$(wc -l < /chg); echo 2 >> /srv/c; wait_for '[ $(wc -l < /chg) -gt $n ]'; echo changed\n\
              echo 1 >> /srv/m; wait_for 'ls /mod'; echo modified; touch /run/g/x.txt; sleep 0.1; ls /glob 2>&1; touch /run/g/x.job; wait_for 'ls /glob'; echo glob\n\
-             touch /run/d/sub/1; wait_for 'systemctl is-active full'; touch /run/d/sub/2; wait_for '[ $(wc -l < /full) = 2 ]'; echo full $(wc -l < /full)\n\
+             touch /run/d/sub/1; wait_for 'ls /full'; touch /run/d/sub/2; wait_for '[ $(wc -l < /full) = 2 ]'; echo full $(wc -l < /full)\n\
              touch /run/stay; systemctl start stay.path; wait_for 'systemctl is-failed stay.path'; systemctl show -p Result stay.path; systemctl start many.path; wait_for 'systemctl is-failed many.path'; systemctl show -p Result many.path\n\
              systemctl stop deep.path; mkdir -p /run/q/w/e; sleep 0.2; wc -l < /deep; systemctl is-active deep.path"
         ),
@@ -249,7 +249,10 @@ fn the_machine_ends_with_a_unit() {
         ("[Unit]\nSuccessAction=exit\nSuccessActionExitStatus=7\n[Service]\nType=oneshot\nExecStart=/bin/true\n", 7),
         ("[Unit]\nFailureAction=exit\n[Service]\nType=oneshot\nExecStart=/bin/sh -c 'exit 9'\n", 9),
         ("[Unit]\nFailureAction=poweroff-force\n[Service]\nExecStart=/bin/false\n", 0),
-        ("[Unit]\nStartLimitBurst=1\nStartLimitAction=exit-force\nFailureActionExitStatus=5\n[Service]\nRestart=always\nRestartSec=1ms\nExecStart=/bin/true\n", 5),
+        (
+            "[Unit]\nStartLimitBurst=1\nStartLimitAction=exit-force\nFailureActionExitStatus=5\n[Service]\nRestart=always\nRestartSec=1ms\nExecStart=/bin/true\n",
+            5,
+        ),
     ] {
         let tree = plant(&bed, &[("end.service", text)], "");
         tree.write("/etc/systemd/system/default.target", "[Unit]\nWants=end.service\n");

@@ -259,7 +259,7 @@ fn how_processes_are() {
     let Some(bed) = Bed::start() else { return };
     let unit = "[Unit]\nDescription=How it is\n[Service]\nType=oneshot\nRemainAfterExit=yes\nUser=alice\nGroup=nobody\nSupplementaryGroups=daemon\nUMask=0027\nNice=5\nLimitNOFILE=123:456\n\
         WorkingDirectory=/srv\nRuntimeDirectory=how how/sub\nRuntimeDirectoryMode=0750\nStateDirectory=how\nEnvironment=\"A=a b\" B=2\nEnvironmentFile=-/nope\nEnvironmentFile=/etc/how\nOOMScoreAdjust=10\n\
-        NoNewPrivileges=yes\nStandardOutput=append:/how\nStandardError=inherit\nPrivateTmp=yes\n\
+        NoNewPrivileges=yes\nStandardOutput=append:/how\nStandardError=inherit\nPAMName=login\n\
         ExecStartPre=+/bin/sh -c 'echo pre $(id -u)'\n\
         ExecStart=/bin/sh -c 'id -u; id -g; id -G; umask; cut -d\" \" -f19 /proc/self/stat; ulimit -Sn; ulimit -Hn; pwd; env | sort; grep -E \"NoNewPrivs|SigIgn\" /proc/self/status; cat /proc/self/oom_score_adj; echo arg $0 $1 $2' ${A} $A\n";
     let tree_units = [("how.service", unit)];
@@ -304,7 +304,7 @@ fn how_processes_are() {
     assert!(how.lines().any(|l| l.starts_with("65534 ") && l.contains(" 1")), "{how}");
     assert!(text.contains("rc=0\n") && text.contains("drwxr-x---") && text.contains("alice"), "{text}");
     assert!(text.contains("● how.service - How it is\n") && text.contains("Active: active (exited) since "), "{text}");
-    assert!(text.contains("Degraded: PrivateTmp=yes (/etc/systemd/system/how.service:"), "{text}");
+    assert!(text.contains("Degraded: PAMName=login (/etc/systemd/system/how.service:"), "{text}");
     assert!(!text.contains("\n/run/how\n") && text.contains("\n/var/lib/how\ninit\n/run/systemd/system\n"), "{text}");
 }
 

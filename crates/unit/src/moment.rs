@@ -91,7 +91,8 @@ fn date_and_time(text: &str, today: i64) -> Result<(i64, i64), &'static str> {
         let (word, rest) = text.split_once(char::is_whitespace).ok_or("it is no date and no time")?;
         const DAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
         let word = word.trim_end_matches(',').to_ascii_lowercase();
-        weekday = Some(DAYS.iter().position(|day| *day == word || word.len() == 3 && day.starts_with(&word)).ok_or("it is no date and no time")? as i64);
+        weekday =
+            Some(DAYS.iter().position(|day| *day == word || word.len() == 3 && day.starts_with(&word)).ok_or("it is no date and no time")? as i64);
         clock = rest;
     }
     let mut parts = clock.split(|c: char| c.is_ascii_whitespace() || c == 'T').filter(|part| !part.is_empty()).peekable();

@@ -25,7 +25,7 @@ case $(machinectl list --no-legend) in *web-1*container*systemd-nspawn*) ;; *) f
 same "$payload" "$(machinectl show -p Leader --value web-1)" Leader
 same "$unit" "$(machinectl show -p Unit --value web-1)" Unit
 same /var/lib/machines/box "$(machinectl show -p RootDirectory --value web-1)" RootDirectory
-same "$(cat /sys/class/net/ve-web-1/ifindex)" "$(machinectl show -p NetworkInterfaces --value web-1)" interfaces
+same "ai 1 $(cat /sys/class/net/ve-web-1/ifindex)" "$(busctl get-property org.freedesktop.machine1 /org/freedesktop/machine1/machine/web_2d1 org.freedesktop.machine1.Machine NetworkInterfaces)" interfaces
 says "Unit: $unit" machinectl --no-pager status web-1
 # it comes in, and is held by the same limits
 status 0 hostel exec web-1 -T -- true

@@ -356,7 +356,8 @@ fn follow(reader: &mut Reader<'_>, mut tail: hostel_init::journal::reader::Tail,
         let hung_up = {
             let stdout = std::io::stdout();
             let mut fds = [PollFd::from_borrowed_fd(stdout.as_fd(), PollFlags::empty())];
-            poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|n| n > 0) && fds[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
+            poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|n| n > 0)
+                && fds[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
         };
         if hung_up {
             return Ok(());
@@ -395,7 +396,8 @@ pub(crate) fn tail_of(root: &Root, unit: &str, lines: usize, form: options::Form
     let mut filter = Filter::unit(unit);
     filter.boot = Some(boot_id());
     let options = Options { form, ..Options::default() };
-    let mut printer = Printer { show: show_of(&options, local_zone(root)), out: Vec::new(), count: 0, cursor: None, wants_cursor: false, gone: false };
+    let mut printer =
+        Printer { show: show_of(&options, local_zone(root)), out: Vec::new(), count: 0, cursor: None, wants_cursor: false, gone: false };
     // few: they are not written in pieces
     let lines = lines.min(10_000);
     let mut first = None;

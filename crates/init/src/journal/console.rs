@@ -126,7 +126,9 @@ impl Console {
     fn write(&self, bytes: &[u8]) -> rustix::io::Result<usize> {
         match &self.own {
             Some(own) => rustix::io::write(own, bytes),
-            None if self.is_socket => rustix::net::send(rustix::stdio::stdout(), bytes, rustix::net::SendFlags::DONTWAIT | rustix::net::SendFlags::NOSIGNAL),
+            None if self.is_socket => {
+                rustix::net::send(rustix::stdio::stdout(), bytes, rustix::net::SendFlags::DONTWAIT | rustix::net::SendFlags::NOSIGNAL)
+            }
             None => {
                 use rustix::event::{PollFd, PollFlags, Timespec, poll};
                 let out = rustix::stdio::stdout();
@@ -173,7 +175,10 @@ mod tests {
         let n = rustix::io::read(&read, &mut buffer).unwrap();
         let last = String::from_utf8_lossy(&buffer[..n]).into_owned();
         assert!(text.starts_with(b"a: line 0\n"));
-        assert!(last.starts_with("init: ") && last.ends_with(" lines were dropped: the console did not take them\nb: after\u{fffd}[1m\nb: that\n"), "{last}");
+        assert!(
+            last.starts_with("init: ") && last.ends_with(" lines were dropped: the console did not take them\nb: after\u{fffd}[1m\nb: that\n"),
+            "{last}"
+        );
         let whole = String::from_utf8(text).unwrap();
         assert!(whole.lines().all(|line| line.starts_with("a: line ")));
         let lost: usize = last.split(' ').nth(1).unwrap().parse().unwrap();

@@ -88,11 +88,11 @@ pub fn syslog(bytes: &[u8]) -> Syslog<'_> {
     let word = rest.iter().position(|b| b.is_ascii_whitespace()).unwrap_or(rest.len());
     if let Some(word) = rest.get(..word).and_then(|word| word.strip_suffix(b":")).filter(|word| !word.is_empty()) {
         let after = rest.get(word.len() + 1..).unwrap_or_default();
-        (found.identifier, found.pid) = match word.strip_suffix(b"]").and_then(|w| w.iter().position(|b| *b == b'[').map(|at| (&w[..at], &w[at + 1..])))
-        {
-            Some((name, pid)) if !pid.is_empty() && pid.iter().all(u8::is_ascii_digit) => (name, pid),
-            _ => (word, &b""[..]),
-        };
+        (found.identifier, found.pid) =
+            match word.strip_suffix(b"]").and_then(|w| w.iter().position(|b| *b == b'[').map(|at| (&w[..at], &w[at + 1..]))) {
+                Some((name, pid)) if !pid.is_empty() && pid.iter().all(u8::is_ascii_digit) => (name, pid),
+                _ => (word, &b""[..]),
+            };
         rest = after.strip_prefix(b" ").unwrap_or(after);
     }
     found.message = rest;

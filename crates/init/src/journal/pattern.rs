@@ -270,9 +270,8 @@ impl Matching<'_> {
         if most > 0 {
             let more = most - u32::from(most != u32::MAX);
             // one round that takes nothing would go on for ever
-            let found = self.one(inside, at, &mut |this, end| {
-                (end > at || least > 0) && this.again(inside, least.saturating_sub(1), more, end, then)
-            });
+            let found =
+                self.one(inside, at, &mut |this, end| (end > at || least > 0) && this.again(inside, least.saturating_sub(1), more, end, then));
             if found {
                 return true;
             }

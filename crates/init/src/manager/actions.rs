@@ -87,10 +87,8 @@ impl Manager {
                 continue;
             }
             let by = [Relation::Requires, Relation::Requisite, Relation::Wants, Relation::BindsTo, Relation::Upholds];
-            let is_needed = by
-                .iter()
-                .flat_map(|relation| self.graph.from(&candidate, *relation))
-                .any(|by| self.units.get(by).is_some_and(|live| !live.active().is_down() || live.job.is_some()));
+            let needs = |by: &UnitName| self.units.get(by).is_some_and(|live| !live.active().is_down() || live.job.is_some());
+            let is_needed = by.iter().flat_map(|relation| self.graph.from(&candidate, *relation)).any(needs);
             if !is_needed {
                 self.shared.log.own(Some(candidate.as_str()), "Unit not needed anymore. Stopping.");
                 // it is asked again with the next change

@@ -66,8 +66,8 @@ impl Manager {
 
     /// `a.service - Description`
     fn title(&self, unit: &UnitName) -> String {
-        match self.unit(unit).and_then(|live| live.setting("Unit", "Description")) {
-            Some(description) if description.text != unit.as_str() => format!("{unit} - {}", hostel_unit::printable(&description.text)),
+        match self.unit(unit).map(|live| live.rest.unit.description()) {
+            Some(description) if description != unit.as_str() => format!("{unit} - {description}"),
             _ => unit.to_string(),
         }
     }

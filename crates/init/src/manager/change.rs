@@ -112,12 +112,7 @@ impl Manager {
     /// Services whose time has come: limits, watchdogs, starts that were put off.
     pub(super) fn elapse(&mut self) {
         let now = Instant::now();
-        let due: Vec<UnitName> = self
-            .units
-            .values()
-            .filter(|live| live.due().is_some_and(|at| at <= now))
-            .map(|l| l.name().clone())
-            .collect();
+        let due: Vec<UnitName> = self.units.values().filter(|live| live.due().is_some_and(|at| at <= now)).map(|l| l.name().clone()).collect();
         self.timers_elapse();
         self.jobs_elapse(now);
         for name in due {

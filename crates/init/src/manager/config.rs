@@ -338,12 +338,7 @@ pub struct Degraded {
 impl Degraded {
     /// Of a setting.
     pub fn of(s: &crate::load::Setting, why: &'static str) -> Degraded {
-        Degraded {
-            setting: format!("{}={}", s.key, hostel_unit::printable(&s.text)),
-            file: s.origin.file.to_string(),
-            line: s.origin.line,
-            why,
-        }
+        Degraded { setting: format!("{}={}", s.key, hostel_unit::printable(&s.text)), file: s.origin.file.to_string(), line: s.origin.line, why }
     }
 }
 

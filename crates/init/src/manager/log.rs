@@ -9,9 +9,9 @@ use std::time::Instant;
 
 use hostel_unit::UnitName;
 
+use super::Manager;
 use super::context::Context;
 use super::world::Token;
-use super::Manager;
 use crate::journal::console::{Console, Form};
 use crate::journal::lines::{Lines, level};
 use crate::journal::record::Field;
@@ -166,7 +166,8 @@ impl Log {
 
     /// An entry of somebody else's.
     pub fn entry(&mut self, origin: &Origin<'_>, fields: &[Field<'_>]) {
-        let priority = fields.iter().find(|(name, _)| *name == "PRIORITY").and_then(|(_, value)| value.first()).map_or(6, |digit| digit.wrapping_sub(b'0'));
+        let priority =
+            fields.iter().find(|(name, _)| *name == "PRIORITY").and_then(|(_, value)| value.first()).map_or(6, |digit| digit.wrapping_sub(b'0'));
         if priority > origin.voice.most {
             return;
         }
@@ -180,7 +181,13 @@ impl Log {
 
     fn suppressed(&mut self, unit: &str, lost: u64) {
         let who = if unit.is_empty() { "processes of no unit" } else { unit };
-        self.own_entry(Some(unit).filter(|u| !u.is_empty()), &format!("Suppressed {lost} messages from {who}"), 4, &[("MESSAGE_ID", SUPPRESSED.as_bytes())], true);
+        self.own_entry(
+            Some(unit).filter(|u| !u.is_empty()),
+            &format!("Suppressed {lost} messages from {who}"),
+            4,
+            &[("MESSAGE_ID", SUPPRESSED.as_bytes())],
+            true,
+        );
     }
 
     /// What was kept back of a unit is told now.
@@ -308,7 +315,8 @@ impl Log {
             }
             // told once the disk takes something again
             if dropped == 0 && self.lost > 0 {
-                let text = format!("{} entries were dropped: they could not be written to {}", std::mem::take(&mut self.lost), store.directory().display());
+                let text =
+                    format!("{} entries were dropped: they could not be written to {}", std::mem::take(&mut self.lost), store.directory().display());
                 self.own_entry(None, &text, 4, &[], true);
                 if let Some(store) = &mut self.store {
                     store.flush();
@@ -321,7 +329,8 @@ impl Log {
 
     /// Where the log is, and what was lost since that was told last, for `status`.
     pub fn way(&self) -> String {
-        let place = self.store.as_ref().map_or_else(|| "kept nowhere: no directory can be written".to_owned(), |s| s.directory().display().to_string());
+        let place =
+            self.store.as_ref().map_or_else(|| "kept nowhere: no directory can be written".to_owned(), |s| s.directory().display().to_string());
         if self.lost > 0 { format!("{place}; {} entries could not be written", self.lost) } else { place }
     }
 }
@@ -366,7 +375,9 @@ impl Manager {
         let usual = Voice::default();
         let unit = from.unit.as_ref().or_else(|| from.named.as_ref()).and_then(|name| self.units.get(name));
         let (name, invocation, voice) = match unit {
-            Some(live) => (live.rest.marks.unit.as_str(), live.rest.marks.invocation.as_str(), live.rest.context.as_ref().map_or(&usual, |c| &c.voice)),
+            Some(live) => {
+                (live.rest.marks.unit.as_str(), live.rest.marks.invocation.as_str(), live.rest.context.as_ref().map_or(&usual, |c| &c.voice))
+            }
             None => (from.named.as_ref().map_or("", UnitName::as_str), "", &usual),
         };
         let origin = Origin {

@@ -108,7 +108,7 @@ fn text_of(setting: &Setting, whole: Whole, period: u64) -> Option<(String, Opti
             "CPUWeight" => weight(text)?.to_string(),
             "IOWeight" => format!("default {}", weight(text)?),
             "CPUQuota" if text == "infinity" => format!("max {period}"),
-            "CPUQuota" => format!("{} {period}", (u64::from(percent_unbounded(text).ok()?) * period / 100).max(1000)),
+            "CPUQuota" => format!("{} {period}", (u64::from(percent_unbounded(text).ok()?) * period / 10_000).max(1000)),
             "TasksMax" if text == "infinity" => "max".to_owned(),
             "TasksMax" if text.ends_with('%') => share(whole.tasks, permyriad(text).ok()?).max(1).to_string(),
             "TasksMax" => unsigned(text).ok().filter(|n| *n > 0)?.to_string(),

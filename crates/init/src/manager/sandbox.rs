@@ -14,7 +14,10 @@ pub mod mounts;
 pub mod own;
 pub mod place;
 pub mod settings;
+#[cfg(test)]
+mod tests;
 
 pub(super) use enter::{enter, network};
-pub(super) use own::{Own, attributes};
+pub use own::Own;
+pub(super) use own::attributes;
 pub use settings::{Home, Sandbox, System};

@@ -100,7 +100,6 @@ impl Config {
             remain: s.bool(SECTION, "RemainAfterElapse", true),
         }
     }
-
 }
 
 /// Where a timer is.

@@ -57,7 +57,13 @@ impl Manager {
     fn due(&self) -> Option<Instant> {
         let services = || self.units.values().filter_map(|live| live.service.as_ref());
         let soon = services().filter_map(|s| s.look_again()).map(super::world::soon).min();
-        self.units.values().filter_map(super::live::Live::due).chain(soon).chain(self.timers_due()).chain(self.jobs.values().filter_map(|job| job.until)).min()
+        self.units
+            .values()
+            .filter_map(super::live::Live::due)
+            .chain(soon)
+            .chain(self.timers_due())
+            .chain(self.jobs.values().filter_map(|job| job.until))
+            .min()
     }
 
     fn look_for_pid_files(&mut self) {

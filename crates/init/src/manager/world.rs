@@ -118,8 +118,10 @@ fn passed<'s>(rest: &'s Rest, shared: &'s Shared, role: Role) -> (Vec<(&'s str, 
     }
     let asked: Vec<&UnitName> = rest.unit.settings.units("Service", "Sockets").map(|(name, _)| name).collect();
     let mine = |port: &&Port| port.service.as_ref() == Some(own) || asked.contains(&&port.socket);
-    let ports = shared.ports.iter().filter(mine).filter(|port| role == Role::Main || port.to_commands);
-    let pass: Vec<(&str, BorrowedFd<'_>)> = ports.map(|port| (port.name.as_str(), port.fd.as_fd())).collect();
+    let mut ports: Vec<&Port> = shared.ports.iter().filter(mine).filter(|port| role == Role::Main || port.to_commands).collect();
+    // the same order every time, whichever socket was opened first
+    ports.sort_by(|a, b| (&a.socket, a.number.1).cmp(&(&b.socket, b.number.1)));
+    let pass: Vec<(&str, BorrowedFd<'_>)> = ports.iter().map(|port| (port.name.as_str(), port.fd.as_fd())).collect();
     let only = pass.first().filter(|_| pass.len() == 1).map(|(_, fd)| *fd);
     (pass, only)
 }

@@ -495,9 +495,7 @@ fn integration_and_console() {
     ]);
     let kept = spec(&["--keep-unit", "--slice=a"]);
     assert_eq!((kept.unit.slice, kept.notices.len()), (None, 1));
-    for option in ["--background=44"] {
-        assert_eq!(spec(&[option]).notices.len(), 1, "{option}");
-    }
+    assert_eq!(spec(&["--background=44"]).notices.len(), 1);
     bad(&[
         ("--console=", "it is none of interactive, read-only, passive, pipe, autopipe"),
         ("--console=x", "it is none of interactive, read-only, passive, pipe, autopipe"),

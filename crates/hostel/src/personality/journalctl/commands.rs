@@ -37,7 +37,9 @@ pub(super) fn list_boots(reader: &mut Reader<'_>, zone: &Zone) -> Outcome {
     let rows: Vec<Vec<String>> = all
         .iter()
         .enumerate()
-        .map(|(at, (boot, first, last))| vec![format!("{:>3}", at as i64 - (all.len() as i64 - 1)), hex(boot), show::full(*first, zone), show::full(*last, zone)])
+        .map(|(at, (boot, first, last))| {
+            vec![format!("{:>3}", at as i64 - (all.len() as i64 - 1)), hex(boot), show::full(*first, zone), show::full(*last, zone)]
+        })
         .collect();
     Ok(output::show(&output::table_within(&head, &rows, None)))
 }
@@ -140,7 +142,9 @@ pub(super) fn vacuum(reader: &mut Reader<'_>, options: &Options, now: u64) -> Ou
 
 /// A word to the manager that writes the log; it is answered when all that came before is written.
 pub(super) fn ask(what: &str, request: Request) -> Outcome {
-    let Some(client) = Client::connect() else { return Err(format!("Cannot {what}: no manager runs here that writes a log (`hostel init` is one).")) };
+    let Some(client) = Client::connect() else {
+        return Err(format!("Cannot {what}: no manager runs here that writes a log (`hostel init` is one)."));
+    };
     let mut refused = None;
     client.ask(&hostel_init::control::Asked { request, wait: false }, &mut |part| {
         if let hostel_init::control::client::Part::Refused { why, .. } = part {

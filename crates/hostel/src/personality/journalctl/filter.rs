@@ -106,7 +106,10 @@ fn is_of_unit(found: &Found<'_>, unit: &str) -> bool {
     let is = |name: &str| text(found, name).is_some_and(|value| glob(unit, value));
     // inside a pattern a bracket or a star means more than itself
     let by_manager = is("UNIT") && (text(found, "_PID") == Some("1") || text(found, "_SYSTEMD_UNIT") == Some("init.scope"));
-    is("_SYSTEMD_UNIT") || by_manager || is("OBJECT_SYSTEMD_UNIT") && text(found, "_UID") == Some("0") || unit.ends_with(".slice") && is("_SYSTEMD_SLICE")
+    is("_SYSTEMD_UNIT")
+        || by_manager
+        || is("OBJECT_SYSTEMD_UNIT") && text(found, "_UID") == Some("0")
+        || unit.ends_with(".slice") && is("_SYSTEMD_SLICE")
 }
 
 fn has(found: &Found<'_>, name: &str, values: &[String]) -> bool {
@@ -148,7 +151,9 @@ fn terms(words: &[String]) -> Result<Vec<Vec<(String, Vec<String>)>>, String> {
         }
         let (name, value) = match word.split_once('=') {
             _ if word.starts_with('/') => ("_EXE", word.as_str()),
-            Some((name, value)) if !name.is_empty() && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_') => (name, value),
+            Some((name, value)) if !name.is_empty() && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_') => {
+                (name, value)
+            }
             _ => return Err(format!("Failed to add match '{word}': Invalid argument")),
         };
         if std::mem::take(&mut fresh) {

@@ -16,7 +16,8 @@ fn name(row: &Row) -> String {
 
 /// `journalctl --help`.
 pub fn text() -> String {
-    let mut out = String::from("journalctl [OPTIONS...] [FIELD=VALUE...]\n\nThe log that hostel init keeps: of this system, of a tree, or of a machine.\n\n");
+    let mut out =
+        String::from("journalctl [OPTIONS...] [FIELD=VALUE...]\n\nThe log that hostel init keeps: of this system, of a tree, or of a machine.\n\n");
     for row in ROWS.iter().filter(|row| !matches!(row.state, State::Refused(_))) {
         let _ = writeln!(out, "  {:<32} {}", name(row), row.help);
     }
@@ -27,7 +28,7 @@ pub fn text() -> String {
 pub fn markdown() -> String {
     let mut out = String::from(
         "## journalctl\n\nCalled as `journalctl` or `hostel journalctl`: the log of `hostel init`. Files of systemd-journald are neither read nor written; where only those are, \
-         that is said. Where systemd is the manager of this system, it points to systemd's own unless `-D`, `--root` or `-M` is given. Compared with 252.\n\n\
+         that is said. Where systemd is the manager of this system, it points to systemd's own unless `-D`, `--root` or `-M` is given. Options, words and forms are those of 252 by its manual; both have not been run side by side yet.\n\n\
          | option | compared |\n|---|---|\n",
     );
     for row in ROWS {

@@ -312,7 +312,11 @@ fn check(options: &Options) -> Result<(), String> {
     if options.follow && options.reverse {
         return Err("Please specify either --reverse or --follow, not both.".to_owned());
     }
-    if options.action != Action::Show && options.action != Action::Boots && !options.matches.is_empty() && !matches!(options.action, Action::Help | Action::Version) {
+    if options.action != Action::Show
+        && options.action != Action::Boots
+        && !options.matches.is_empty()
+        && !matches!(options.action, Action::Help | Action::Version)
+    {
         return Err("Extraneous arguments starting with '".to_owned() + options.matches.first().map_or("", String::as_str) + "'");
     }
     Ok(())
@@ -359,7 +363,8 @@ fn apply(o: &mut Options, row: &Row, given: Option<&str>) -> Result<(), String> 
         }
         "grep" => o.grep = text(),
         "case-sensitive" => {
-            o.case = Some(given.map_or(Ok(true), |value| hostel_unit::boolean(value).map_err(|_| format!("Bad --case-sensitive= argument \"{value}\"")))?);
+            o.case =
+                Some(given.map_or(Ok(true), |value| hostel_unit::boolean(value).map_err(|_| format!("Bad --case-sensitive= argument \"{value}\"")))?);
         }
         "dmesg" => o.dmesg = true,
         "output" if value == "help" => o.action = Action::Forms,

@@ -24,7 +24,10 @@ fn command_lines() {
     let id = "0123456789abcdef0123456789abcdef";
     assert_eq!(parsed(&["--boot", &format!("{id}+1")]).unwrap().boot.map(|b| (b.id.is_some(), b.offset)), Some((true, 1)));
     assert_eq!((parsed(&["-n"]).unwrap().lines, parsed(&["-n", "all"]).unwrap().lines), (Some(Some(10)), Some(None)));
-    assert_eq!((parsed(&["-e"]).unwrap().count(), parsed(&["-f"]).unwrap().count(), parsed(&["-f", "--no-tail"]).unwrap().count()), (Some(1000), Some(10), None));
+    assert_eq!(
+        (parsed(&["-e"]).unwrap().count(), parsed(&["-f"]).unwrap().count(), parsed(&["-f", "--no-tail"]).unwrap().count()),
+        (Some(1000), Some(10), None)
+    );
     for (words, why) in [
         (&["--nope"][..], "unrecognized option '--nope'"),
         (&["-Z"], "invalid option -- 'Z'"),

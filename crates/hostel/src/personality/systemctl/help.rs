@@ -31,10 +31,10 @@ pub fn text() -> String {
     out
 }
 
-/// Which keys of services the manager acts upon, and which only get a note.
+/// Which keys of units the manager acts upon, and which only get a note.
 fn keys(out: &mut String) {
     use hostel_init::keys::{Use, known, usage, usual};
-    for section in ["Unit", "Service"] {
+    for section in ["Unit", "Service", "Socket", "Timer", "Path"] {
         let is = |key: &str| {
             let (section, key) = usual(section, key);
             usage(section, key)
@@ -48,8 +48,10 @@ fn keys(out: &mut String) {
         );
     }
     out.push_str(
-        "\n`DynamicUser=yes`, `RootDirectory=`, `RootImage=` and streams of kind `socket` are refused when the unit is started. Socket, timer, path, \
-         automount and swap units are refused by name, and mounts are not made: a mount unit is up while something is mounted there. `Type=dbus` \
+        "\n`DynamicUser=yes` and `RootImage=` are refused when the unit is started, and so are sockets of USB functions and vsock \
+         addresses. Automount and swap units are refused by name, and mounts are not made: a mount unit is up while something is mounted there. \
+         Timers that may be late (`AccuracySec=` of a second or more) come together at whole seconds; `OnBootSec=` counts from the start of the \
+         machine, as in any container. `Type=dbus` \
          counts as started when its program was executed. FDSTORE is refused with a note. Units of systemd itself that have no part here (journald, \
          udevd, logind, …) are passed over and count as up; `status` says why.\n",
     );

@@ -16,7 +16,8 @@ use crate::output;
 use crate::personality::journalctl;
 
 /// Names of the manager's own that are no properties of systemd's.
-const OWN: [&str; 11] = ["Degraded", "PassedOver", "Complaint", "Tracking", "Run", "Waits", "Processes", "ConditionFailed", "Port", "Spot", "NextElapse"];
+const OWN: [&str; 11] =
+    ["Degraded", "PassedOver", "Complaint", "Tracking", "Run", "Waits", "Processes", "ConditionFailed", "Port", "Spot", "NextElapse"];
 
 /// Puts what the manager says of a unit over what its files say; without a manager nothing.
 pub(super) fn overlay(name: &UnitName, all: &mut BTreeMap<String, String>) -> Result<(), String> {

@@ -89,7 +89,8 @@ pub(super) fn list_sockets(options: &Options, verb: &str, patterns: &[String]) -
 pub(super) fn list_paths(options: &Options, verb: &str, patterns: &[String]) -> Outcome {
     let found = wanted(options, verb, patterns, "path")?;
     let row = |record: &Record, (kind, path): (&str, &str)| vec![path.to_owned(), kind.to_owned(), get(record, "Id"), starts(record)];
-    let mut rows: Vec<Vec<String>> = found.iter().flat_map(|record| pairs(record, "Spot").map(|pair| row(record, pair)).collect::<Vec<_>>()).collect();
+    let mut rows: Vec<Vec<String>> =
+        found.iter().flat_map(|record| pairs(record, "Spot").map(|pair| row(record, pair)).collect::<Vec<_>>()).collect();
     rows.sort();
     print(options, &["PATH", "CONDITION", "UNIT", "ACTIVATES"], rows, "paths", true)
 }

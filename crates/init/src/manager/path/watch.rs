@@ -47,7 +47,8 @@ impl Watch {
             _ => spot.path.trim_end_matches('/'),
         };
         let path = if path.is_empty() { "/" } else { path };
-        let above = WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::MOVED_FROM | WatchFlags::DELETE | WatchFlags::MOVE_SELF | WatchFlags::DELETE_SELF;
+        let above =
+            WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::MOVED_FROM | WatchFlags::DELETE | WatchFlags::MOVE_SELF | WatchFlags::DELETE_SELF;
         let own = match spot.wish {
             Wish::Changed => above | WatchFlags::CLOSE_WRITE | WatchFlags::ATTRIB,
             Wish::Modified => above | WatchFlags::CLOSE_WRITE | WatchFlags::ATTRIB | WatchFlags::MODIFY,

@@ -13,11 +13,13 @@ use crate::value::Value;
 /// Reads them.
 pub(super) fn of(s: &Settings, complain: &mut dyn FnMut(String)) -> Restrictions {
     let yes = |key: &str| s.bool(SECTION, key, false);
-    let is_on = |key: &str| s.last(SECTION, key).is_some_and(|value| match value {
-        Value::Bool(value) => *value,
-        Value::Text(text) => boolean(text) != Ok(false),
-        _ => false,
-    });
+    let is_on = |key: &str| {
+        s.last(SECTION, key).is_some_and(|value| match value {
+            Value::Bool(value) => *value,
+            Value::Text(text) => boolean(text) != Ok(false),
+            _ => false,
+        })
+    };
     let mut deny = Vec::new();
     let groups = [
         ("ProtectClock", "@clock"),

@@ -347,10 +347,7 @@ fn inaccessible() -> io::Result<[OwnedFd; 2]> {
     }
     std::fs::create_dir_all(INACCESSIBLE)?;
     let there = rustix::fs::open(INACCESSIBLE, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    for result in [
-        rustix::fs::mknodat(&there, c"reg", FileType::RegularFile, Mode::empty(), 0),
-        rustix::fs::mkdirat(&there, c"dir", Mode::empty()),
-    ] {
+    for result in [rustix::fs::mknodat(&there, c"reg", FileType::RegularFile, Mode::empty(), 0), rustix::fs::mkdirat(&there, c"dir", Mode::empty())] {
         match result {
             Err(rustix::io::Errno::EXIST) | Ok(()) => {}
             Err(e) => return Err(e.into()),
@@ -364,7 +361,11 @@ fn users(user: &User) -> Result<(), Failure> {
     let object = "of users";
     let map = |ids: &[u32]| {
         let mut seen: Vec<u32> = Vec::new();
-        ids.iter().for_each(|id| if !seen.contains(id) { seen.push(*id) });
+        ids.iter().for_each(|id| {
+            if !seen.contains(id) {
+                seen.push(*id)
+            }
+        });
         seen.iter().map(|id| format!("{id} {id} 1\n")).collect::<String>()
     };
     let own = std::process::id();

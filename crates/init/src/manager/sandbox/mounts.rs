@@ -74,8 +74,20 @@ pub struct Missing(pub String);
 pub type Tmp<'a> = Option<[&'a str; 2]>;
 
 const TUNABLES: &[&str] = &[
-    "/proc/acpi", "/proc/apm", "/proc/asound", "/proc/bus", "/proc/fs", "/proc/irq", "/proc/latency_stats", "/proc/mtrr", "/proc/scsi",
-    "/proc/sys", "/proc/sysrq-trigger", "/sys", "/sys/kernel/debug", "/sys/kernel/tracing",
+    "/proc/acpi",
+    "/proc/apm",
+    "/proc/asound",
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/latency_stats",
+    "/proc/mtrr",
+    "/proc/scsi",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+    "/sys",
+    "/sys/kernel/debug",
+    "/sys/kernel/tracing",
 ];
 
 /// What the settings ask for, in no order.
@@ -196,13 +208,18 @@ pub fn mounts(of: &Sandbox, tmp: Tmp<'_>, can_processes: bool, resolve: &dyn Fn(
 
 /// Leaves out what another says, too: the same path again, what is below something inaccessible, and what is so already.
 fn thin(steps: Vec<Step>) -> Vec<Step> {
-    let mut out: Vec<Step> = Vec::with_capacity(steps.len());
+    let mut single: Vec<Step> = Vec::with_capacity(steps.len());
     for step in steps {
-        if let Some(same) = out.last_mut().filter(|last| last.path == step.path) {
-            same.read_only |= step.read_only;
-            same.optional &= step.optional;
-            continue;
+        match single.last_mut().filter(|last| last.path == step.path) {
+            Some(same) => {
+                same.read_only |= step.read_only;
+                same.optional &= step.optional;
+            }
+            None => single.push(step),
         }
+    }
+    let mut out: Vec<Step> = Vec::with_capacity(single.len());
+    for step in single {
         let above = out.iter().rev().find(|above| is_within(&step.path, &above.path));
         let is_said = match above {
             Some(Step { what: What::Inaccessible, .. }) => true,

@@ -51,7 +51,9 @@ impl Own {
             found
         };
         let named = |names: &'static [&'static str]| {
-            move |text: &str| names.iter().position(|name| *name == text).map(|at| at as u64).or_else(|| text.parse().ok().filter(|n| *n < names.len() as u64))
+            move |text: &str| {
+                names.iter().position(|name| *name == text).map(|at| at as u64).or_else(|| text.parse().ok().filter(|n| *n < names.len() as u64))
+            }
         };
         let class = read("IOSchedulingClass", &named(&["none", "realtime", "best-effort", "idle"]));
         let level = read("IOSchedulingPriority", &|text| text.parse().ok().filter(|n| *n < 8));
@@ -125,8 +127,7 @@ pub(in super::super) fn attributes(own: &Own) -> Result<(), Failure> {
         std::fs::write("/proc/self/coredump_filter", format!("{filter:#x}")).map_err(|e| Failure::new("limit", "core dumps", e))?;
     }
     if let Some((policy, priority, reset)) = own.scheduler {
-        let wanted =
-            SchedulerAttributes { policy, flags: u64::from(reset), nice: own_nice(), priority, runtime: 0, deadline: 0, period: 0 };
+        let wanted = SchedulerAttributes { policy, flags: u64::from(reset), nice: own_nice(), priority, runtime: 0, deadline: 0, period: 0 };
         set_scheduler(&wanted).map_err(|e| Failure::new("set scheduler", "of the CPU", e))?;
     }
     if let Some((policy, nodes)) = &own.memory {

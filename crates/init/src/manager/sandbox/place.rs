@@ -85,8 +85,20 @@ const NO_FILTERS: &str = "it has no effect: this kernel or place takes no system
 /// Why a key has no effect in a place like this; `None`: it has.
 pub fn lost(key: &str, here: Here) -> Option<&'static str> {
     match key {
-        "ProtectSystem" | "ProtectHome" | "PrivateTmp" | "PrivateDevices" | "ProtectKernelTunables" | "ProtectControlGroups" | "ReadWritePaths"
-        | "ReadOnlyPaths" | "InaccessiblePaths" | "ExecPaths" | "NoExecPaths" | "PrivateMounts" | "MountFlags" | "MountAPIVFS"
+        "ProtectSystem"
+        | "ProtectHome"
+        | "PrivateTmp"
+        | "PrivateDevices"
+        | "ProtectKernelTunables"
+        | "ProtectControlGroups"
+        | "ReadWritePaths"
+        | "ReadOnlyPaths"
+        | "InaccessiblePaths"
+        | "ExecPaths"
+        | "NoExecPaths"
+        | "PrivateMounts"
+        | "MountFlags"
+        | "MountAPIVFS"
             if !here.mounts =>
         {
             Some(NO_MOUNTS)
@@ -104,8 +116,16 @@ pub fn lost(key: &str, here: Here) -> Option<&'static str> {
         "ProtectHostname" if !here.hostname => Some("it has an effect on system calls only: no host name of a service's own can be made here"),
         "PrivateUsers" if !here.users => Some("it has no effect: no users of a service's own can be made here"),
         "KeyringMode" if !here.keys => Some("it has no effect: keyrings cannot be made here"),
-        "SystemCallFilter" | "SystemCallErrorNumber" | "SystemCallArchitectures" | "SystemCallLog" | "RestrictAddressFamilies"
-        | "RestrictNamespaces" | "MemoryDenyWriteExecute" | "RestrictRealtime" | "RestrictSUIDSGID" | "LockPersonality"
+        "SystemCallFilter"
+        | "SystemCallErrorNumber"
+        | "SystemCallArchitectures"
+        | "SystemCallLog"
+        | "RestrictAddressFamilies"
+        | "RestrictNamespaces"
+        | "MemoryDenyWriteExecute"
+        | "RestrictRealtime"
+        | "RestrictSUIDSGID"
+        | "LockPersonality"
             if !here.filters =>
         {
             Some(NO_FILTERS)
@@ -127,8 +147,16 @@ pub fn never(key: &str) -> Option<&'static str> {
         "LogNamespace" => "there is one log: it has no effect",
         "SELinuxContext" | "AppArmorProfile" | "SmackProcessLabel" => "security modules are the host's: it has no effect",
         "SetCredentialEncrypted" | "LoadCredentialEncrypted" => "encrypted credentials are not read: it has no effect",
-        "IPAddressAllow" | "IPAddressDeny" | "IPAccounting" | "IPIngressFilterPath" | "IPEgressFilterPath" | "SocketBindAllow" | "SocketBindDeny"
-        | "RestrictNetworkInterfaces" | "NFTSet" | "BindNetworkInterface" => "packets are not filtered by unit: it has no effect",
+        "IPAddressAllow"
+        | "IPAddressDeny"
+        | "IPAccounting"
+        | "IPIngressFilterPath"
+        | "IPEgressFilterPath"
+        | "SocketBindAllow"
+        | "SocketBindDeny"
+        | "RestrictNetworkInterfaces"
+        | "NFTSet"
+        | "BindNetworkInterface" => "packets are not filtered by unit: it has no effect",
         "BPFProgram" | "RestrictFileSystems" | "PrivateBPF" => "no such BPF programs are loaded: it has no effect",
         _ => return None,
     })

@@ -198,10 +198,10 @@ impl Sandbox {
 /// Capabilities by number (capabilities(7)).
 fn lost(of: &Sandbox, clock: bool) -> u64 {
     let sets = [
-        (of.modules, 1 << 16),             // SYS_MODULE
-        (of.logs, 1 << 34),                // SYSLOG
-        (clock, 1 << 25 | 1 << 35),        // SYS_TIME, WAKE_ALARM
-        (of.devices, 1 << 27 | 1 << 17),   // MKNOD, SYS_RAWIO
+        (of.modules, 1 << 16),           // SYS_MODULE
+        (of.logs, 1 << 34),              // SYSLOG
+        (clock, 1 << 25 | 1 << 35),      // SYS_TIME, WAKE_ALARM
+        (of.devices, 1 << 27 | 1 << 17), // MKNOD, SYS_RAWIO
     ];
     sets.iter().filter(|(asked, _)| *asked).fold(0, |all, (_, set)| all | set)
 }
@@ -305,7 +305,8 @@ fn simple(path: &str) -> Option<String> {
 }
 
 fn list<'s>(s: &'s Settings, key: &'s str) -> impl Iterator<Item = String> + 's {
-    s.of(SECTION, key).flat_map(|setting| if let Value::Text(text) = &setting.value { words(text, WordRules::UNIT).unwrap_or_default() } else { Vec::new() })
+    s.of(SECTION, key)
+        .flat_map(|setting| if let Value::Text(text) = &setting.value { words(text, WordRules::UNIT).unwrap_or_default() } else { Vec::new() })
 }
 
 fn access(s: &Settings, complain: &mut dyn FnMut(String)) -> Vec<(Access, Place)> {

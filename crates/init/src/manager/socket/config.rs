@@ -225,9 +225,7 @@ fn settings(s: &Settings) -> Vec<(hostel_sys::socket::Setting, i32)> {
             found.push((setting, 1));
         }
     }
-    for (key, setting) in
-        [("KeepAliveProbes", Is::KeepAliveProbes), ("Priority", Is::Priority), ("Mark", Is::Mark), ("IPTTL", Is::TimeToLive)]
-    {
+    for (key, setting) in [("KeepAliveProbes", Is::KeepAliveProbes), ("Priority", Is::Priority), ("Mark", Is::Mark), ("IPTTL", Is::TimeToLive)] {
         if let Some(value) = number(s, SECTION, key) {
             found.push((setting, i32::try_from(value).unwrap_or(i32::MAX)));
         }

@@ -76,7 +76,8 @@ impl Manager {
             world.renew();
         }
         let which = if matches!(step, Step::StopPre | Step::StopPost) { Which::StopPost } else { Which::StartPre };
-        let order = Order { role: Role::Control, step: which, command, confirm: false, main: None, result: socket.result, ended: None, watchdog: None };
+        let order =
+            Order { role: Role::Control, step: which, command, confirm: false, main: None, result: socket.result, ended: None, watchdog: None };
         match world.spawn(&order) {
             Ok(pid) => socket.control = Some((pid, step, index)),
             Err(why) => {

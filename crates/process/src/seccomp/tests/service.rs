@@ -28,7 +28,9 @@ const NONE: [u64; 6] = [0; 6];
 #[test]
 fn lists() {
     let allow = Restrictions { calls: Some(words(true, "@basic-io getpid:EACCES socket ~writev")), ..Restrictions::default() };
-    for (name, value) in [("read", RET_ALLOW), ("execve", RET_ALLOW), ("socket", RET_ALLOW), ("writev", RET_KILL), ("mount", RET_KILL), ("getpid", RET_ERRNO | 13)] {
+    for (name, value) in
+        [("read", RET_ALLOW), ("execve", RET_ALLOW), ("socket", RET_ALLOW), ("writev", RET_KILL), ("mount", RET_KILL), ("getpid", RET_ERRNO | 13)]
+    {
         assert_eq!(native(&allow, name, NONE), value, "{name}");
     }
     // a call of no table
@@ -61,7 +63,10 @@ fn arguments() {
         native(&all, name, args)
     };
     assert_eq!((of("socket", 0, 1), of("socket", 0, 2), of("socket", 0, 16)), (RET_ALLOW, RET_ALLOW, RET_ERRNO | 97));
-    assert_eq!((of("unshare", 0, 0x200), of("unshare", 0, 0x1000_0000), of("clone", 0, 17), of("clone", 0, 0x2_0011)), (RET_ALLOW, eperm, RET_ALLOW, eperm));
+    assert_eq!(
+        (of("unshare", 0, 0x200), of("unshare", 0, 0x1000_0000), of("clone", 0, 17), of("clone", 0, 0x2_0011)),
+        (RET_ALLOW, eperm, RET_ALLOW, eperm)
+    );
     assert_eq!((of("clone3", 0, 0), of("setns", 1, 0x200), of("openat2", 0, 0)), (RET_ERRNO | 38, eperm, RET_ERRNO | 38));
     assert_eq!((of("mmap", 2, 5), of("mmap", 2, 7), of("mprotect", 2, 3), of("mprotect", 2, 5)), (RET_ALLOW, eperm, RET_ALLOW, eperm));
     assert_eq!((of("sched_setscheduler", 1, 3), of("sched_setscheduler", 1, 1), of("sched_setscheduler", 1, 0x4000_0001)), (RET_ALLOW, eperm, eperm));
@@ -93,7 +98,17 @@ fn architectures() {
 
 #[test]
 fn errnos() {
-    for (text, number) in [("EPERM", 1), ("ENOSYS", 38), ("ELOOP", 40), ("ENOMSG", 42), ("EDEADLK", 35), ("EAFNOSUPPORT", 97), ("EHWPOISON", 133), ("4095", 4095), ("ENOTSUP", 95)] {
+    for (text, number) in [
+        ("EPERM", 1),
+        ("ENOSYS", 38),
+        ("ELOOP", 40),
+        ("ENOMSG", 42),
+        ("EDEADLK", 35),
+        ("EAFNOSUPPORT", 97),
+        ("EHWPOISON", 133),
+        ("4095", 4095),
+        ("ENOTSUP", 95),
+    ] {
         assert_eq!(denial(text), Some(Denial::Errno(number)), "{text}");
     }
     assert_eq!((denial("kill"), denial("-"), denial("EWHAT"), denial("0"), denial("4096")), (Some(Denial::Kill), None, None, None, None));
