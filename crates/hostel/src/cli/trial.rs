@@ -137,7 +137,10 @@ fn end(name: &MachineName, end: End, status: u8) -> Outcome {
     }
     let done = match end {
         End::Commit { always } if always || status == 0 => commit(name, &[], false, false),
-        End::Commit { .. } | End::Keep => Ok(keep(name)),
+        End::Commit { .. } | End::Keep => {
+            keep(name);
+            Ok(())
+        }
         End::Ask if std::io::stdin().is_terminal() && std::io::stderr().is_terminal() => Ok(ask(name, &found)?),
         End::Ask | End::Discard => rm::forget(name),
     };

@@ -136,6 +136,8 @@ fn arguments(verb: &Verb) -> Vec<Argument> {
     let has = |word: &str| verb.args.split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '|' | '_'))).any(|w| w == word);
     if matches!(verb.name, "rm" | "diff" | "commit" | "discard" | "fork") {
         vec![Argument::Kept]
+    } else if verb.name == "try" {
+        vec![Argument::Command]
     } else if OF_IMAGES.contains(&verb.name) {
         vec![Argument::Images]
     } else if verb.args.contains("NAME...") {

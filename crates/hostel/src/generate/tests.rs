@@ -47,6 +47,8 @@ fn every_verb_and_option_is_there() {
     assert_eq!(of("run"), [Argument::Command]);
     assert_eq!(of("link"), [Argument::Directory]);
     assert_eq!(of("rm"), [Argument::Kept]);
+    assert_eq!(of("diff"), [Argument::Kept]);
+    assert_eq!(of("try"), [Argument::Command]);
     assert_eq!(of("clone"), [Argument::Images]);
     assert_eq!(of("ps"), []);
 }

@@ -32,7 +32,7 @@ const CHANGED: &str = "changed since";
 const REMOVED: &str = "removed since";
 
 fn changed(stat: &Stat) -> Time {
-    (stat.st_ctime as i64, stat.st_ctime_nsec as i64)
+    (stat.st_ctime as _, stat.st_ctime_nsec as _)
 }
 
 /// What of `changes` was changed below the layers at `base` or later.
