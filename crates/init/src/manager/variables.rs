@@ -82,7 +82,7 @@ pub fn expand(argv: &[String], environment: &Environment) -> (Vec<String>, Vec<S
     (out, missing)
 }
 
-/// `${NAME}`, `$NAME` within a word, and `$$`.
+/// `${NAME}` and `$$`. A `$NAME` within a word is nobody's but the program's, such as a shell's.
 fn inside(word: &str, environment: &Environment, missing: &mut Vec<String>) -> String {
     let mut out = String::with_capacity(word.len());
     let mut rest = word;
@@ -97,14 +97,9 @@ fn inside(word: &str, environment: &Environment, missing: &mut Vec<String>) -> S
         } else if let Some((name, next)) = after.strip_prefix('{').and_then(|braced| braced.split_once('}')).filter(|(name, _)| is_name(name)) {
             (name, next)
         } else {
-            let length = after.bytes().take_while(|b| b.is_ascii_alphanumeric() || *b == b'_').count();
-            let (name, next) = after.split_at(length);
-            if !is_name(name) {
-                out.push('$');
-                rest = after;
-                continue;
-            }
-            (name, next)
+            out.push('$');
+            rest = after;
+            continue;
         };
         match environment.get(name) {
             Some(value) => out.push_str(value),
@@ -175,7 +170,7 @@ mod tests {
             (&["x", "$ONE", "$TWO", "${TWO}"], &["x", "one", "two", "two", "two two"]),
             (&["$Q"], &["a", "b c"]),
             (&["$E", "${E}", "$GONE", "a${GONE}b"], &["", "ab"]),
-            (&["$$ONE", "a$ONE-b", "$", "$-", "${", "${ONE"], &["$ONE", "aone-b", "$", "$-", "${", "${ONE"]),
+            (&["$$ONE", "a$ONE-b", "$", "$-", "${", "${ONE"], &["$ONE", "a$ONE-b", "$", "$-", "${", "${ONE"]),
         ];
         for (given, expected) in table {
             let given: Vec<String> = given.iter().map(|w| (*w).to_owned()).collect();
