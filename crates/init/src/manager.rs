@@ -20,6 +20,7 @@ pub mod log;
 pub mod members;
 pub mod notify;
 pub mod query;
+mod reach;
 pub mod service;
 mod spawn;
 pub mod state;
@@ -30,6 +31,7 @@ pub mod variables;
 pub mod world;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::SystemTime;
 
 use hostel_process::event::Poller;
 use hostel_unit::UnitName;
@@ -68,6 +70,9 @@ pub enum End {
 pub struct Manager {
     root: &'static Root,
     search: SearchPath,
+    /// When it began, and when all that it began with was done.
+    began: SystemTime,
+    settled: Option<SystemTime>,
     catalogue: Catalogue<'static>,
     /// Everything in memory, and how it hangs together.
     graph: Graph,
@@ -95,6 +100,7 @@ impl std::fmt::Debug for Manager {
 impl Manager {
     /// Reads the catalogue of a tree; nothing is started.
     pub fn new(root: &'static Root, search: SearchPath, members: Members, inherited: Environment) -> Result<Manager, String> {
+        let began = SystemTime::now();
         let catalogue = Catalogue::scan(root, search.clone()).map_err(|e| format!("read unit files: {e}"))?;
         let mut environment = Environment::default();
         environment.set("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
@@ -115,6 +121,8 @@ impl Manager {
         Ok(Manager {
             root,
             search,
+            began,
+            settled: None,
             catalogue,
             graph: Graph::default(),
             units: BTreeMap::new(),
@@ -142,6 +150,11 @@ impl Manager {
     /// Where services send their words.
     pub fn set_notify(&mut self, path: String) {
         self.shared.notify = Some(path);
+    }
+
+    /// The first jobs are all done.
+    pub fn set_settled(&mut self) {
+        self.settled.get_or_insert_with(SystemTime::now);
     }
 
     /// How the machine is to end, once somebody has said so.
@@ -239,8 +252,12 @@ impl Manager {
         let names: Vec<UnitName> = self.units.keys().cloned().collect();
         for name in &names {
             let unit = self.read(name);
-            if let Some(live) = self.units.get_mut(name) {
+            let Some(live) = self.units.get_mut(name) else { continue };
+            if unit.name == *name {
                 live.reload(unit);
+            } else if live.is_idle() && live.service.is_none() {
+                // a name that led nowhere is an alias now: the unit is loaded by its own
+                self.units.remove(name);
             }
         }
         self.rebuild(&names);

@@ -132,7 +132,18 @@ fn prepared(plan: &Plan<'_>, argv: &[String], environment: &mut Environment, rep
     directories(context, &user)?;
     streams(plan)?;
     if let Some(nice) = context.nice {
-        rustix::process::setpriority_process(None, nice).map_err(|e| Failure::new("set nice", nice.to_string(), e))?;
+        match rustix::process::setpriority_process(None, nice) {
+            // below what is now only root of the host may go: see `reach`
+            Err(rustix::io::Errno::ACCESS | rustix::io::Errno::PERM) if nice < 0 => {}
+            other => other.map_err(|e| Failure::new("set nice", nice.to_string(), e))?,
+        }
+    }
+    if let Some(score) = context.oom {
+        match std::fs::write("/proc/self/oom_score_adj", score.to_string()) {
+            // as above
+            Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied && i64::from(score) < 0 => {}
+            other => other.map_err(|e| Failure::new("write", "/proc/self/oom_score_adj", e))?,
+        }
     }
     let own = std::process::id();
     environment.set("SYSTEMD_EXEC_PID", own.to_string());
@@ -188,7 +199,7 @@ fn spec(plan: &Plan<'_>, argv: &[String], environment: &Environment, user: &User
         rlimits: context.limits.clone(),
         ambient: if all_powers { hostel_spec::CapSet(0) } else { context.ambient },
         no_new_privileges: context.no_new_privileges && !all_powers,
-        oom_score_adjust: context.oom,
+        oom_score_adjust: None,
         cpu_affinity: context.cpus.clone(),
         ..ProcessSpec::default()
     }
