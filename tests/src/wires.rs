@@ -65,7 +65,8 @@ impl Wires {
     /// What the host's network is: interfaces, addresses, routes, forwarding, nftables.
     pub fn picture(&self) -> String {
         let script = "ip -o link | sed -E 's/^[0-9]+: //; s/@\\S+//; s/ (<|mtu).*//' | sort; ip -o -4 addr | sed -E 's/^[0-9]+: //; s/ +/ /g'; ip -4 route; \
-                      grep . /proc/sys/net/ipv4/conf/up0/forwarding /proc/sys/net/ipv4/ip_forward; nft list ruleset";
+                      ip -o -6 addr show scope global | sed -E 's/^[0-9]+: //; s/ +/ /g; s/ (valid_lft|tentative|expires).*//'; ip -6 route | grep -v fe80: | sed 's/ expires.*//'; \
+                      grep . /proc/sys/net/ipv6/conf/all/forwarding /proc/sys/net/ipv6/conf/up0/accept_ra /proc/sys/net/ipv4/conf/up0/forwarding /proc/sys/net/ipv4/ip_forward; nft list ruleset";
         self.sh(script).exits(0).text()
     }
 

@@ -485,6 +485,72 @@ fn nobody_waits_for_the_files_of_a_machine() {
     bed.assert_clean();
 }
 
+/// The request of some inits is a program of theirs, run in the machine: here it is one that nobody ever finds.
+#[test]
+fn nobody_waits_for_the_files_of_a_machine_that_is_asked_by_a_command() {
+    let Some(bed) = Bed::start() else { return };
+    let tree = bed.busybox();
+    tree.init_is_probe("deaf /usr/sbin then ignore");
+    std::fs::rename(tree.at("/usr/sbin/init"), tree.at("/usr/sbin/runit")).expect("rename");
+    std::os::unix::fs::symlink("runit", tree.at("/usr/sbin/init")).expect("link");
+    let name = bed.name();
+    bed.hostel(["boot"]).arg(tree.path()).args(["-d", "--name", &name]).run().exits(0);
+    let logs = || bed.hostel(["logs", &name]).run().exits(0).text();
+    assert!(hostel_tests::eventually(SOON, || logs().contains("deaf")), "{}", logs());
+    if logs().contains("not deaf") {
+        println!("skipped: {}", logs());
+        bed.hostel(["stop", "--force", &name]).run();
+        return;
+    }
+    bed.hostel(["ps"]).run().exits(0).prints_with("runit");
+    let stopping = bed.hostel(["stop", "--timeout=4", &name]).limit(Duration::from_secs(60)).start();
+    std::thread::sleep(Duration::from_secs(1));
+    for verb in [&["ps"][..], &["status", &name]] {
+        let outcome = bed.hostel(verb).limit(SOON).run().exits(0);
+        assert!(outcome.time < Duration::from_secs(3), "{}", outcome.describe());
+    }
+    let outcome = stopping.finish(Duration::from_secs(30)).exits(4);
+    assert!(outcome.time < Duration::from_secs(15), "{}", outcome.describe());
+    bed.assert_clean();
+}
+
+/// A program on a file system that does not answer: no signal ends who executes it, but who waits for that ends.
+#[test]
+fn a_start_that_hangs_is_ended() {
+    let Some(bed) = Bed::start() else { return };
+    let (tree, name) = (bed.busybox(), bed.name());
+    std::fs::create_dir(tree.at("/mnt/deaf")).expect("make");
+    let (said, server) = (bed.dir().join("said"), bed.dir().join("server"));
+    // The deaf place is in a mount namespace of this start's own.
+    let script = format!(
+        "exec unshare -m sh -c 'mount -t tmpfs none /tmp && mkdir /tmp/x && {{ {} deaf /tmp/x then sleep >{} 2>&1 & }} && echo $! >{} \
+         && until grep -q deaf {1}; do sleep 0.1; done; exec \"$@\"' sh \"$@\"",
+        tree.at("/probe").display(),
+        said.display(),
+        server.display(),
+    );
+    let line = ["-M", &name, "--bind=/tmp/x:/mnt/deaf", "--pipe", "/mnt/deaf/program"];
+    let running = bed.nspawn(&tree, line).through_shell(&script).limit(Duration::from_secs(60)).start();
+    let heard = || std::fs::read_to_string(&said).unwrap_or_default();
+    assert!(hostel_tests::eventually(SOON, || heard().contains("deaf")), "{}", heard());
+    std::thread::sleep(Duration::from_secs(2));
+    let deaf = !heard().contains("not deaf");
+    if deaf {
+        assert!(!running.has_ended(), "it hangs: {}", running.stderr());
+    } else {
+        println!("skipped: {}", heard());
+    }
+    running.signal(Signal::TERM);
+    let outcome = running.finish(Duration::from_secs(20));
+    let pid: i32 = std::fs::read_to_string(&server).expect("a server").trim().parse().expect("a number");
+    let _ = rustix::process::kill_process(rustix::process::Pid::from_raw(pid).expect("a pid"), rustix::process::Signal::KILL);
+    assert!(!outcome.timed_out, "{}", outcome.describe());
+    assert!(hostel_tests::eventually(SOON, || {
+        bed.clean();
+        bed.leftovers().is_empty()
+    }));
+}
+
 #[test]
 fn the_tree_vanishes_and_proc_cannot_be_read() {
     let Some(bed) = Bed::start() else { return };

@@ -1,4 +1,4 @@
-//! A file system that never answers a lookup, under an overlay on /run: whoever looks for a file there waits for ever.
+//! A file system that never answers a lookup, under an overlay on a directory: whoever looks for a file there waits for ever.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -20,8 +20,8 @@ fn mount(source: &str, target: &str, kind: &str, data: &str) -> Result<(), Strin
     if result == 0 { Ok(()) } else { Err(format!("mount {kind} on {target}: {}", std::io::Error::last_os_error())) }
 }
 
-/// Makes /run deaf; the server goes on in a thread.
-pub fn make() -> Result<(), String> {
+/// Makes a directory deaf; the server goes on in a thread.
+pub fn make(place: &str) -> Result<(), String> {
     let failed = |what: &'static str| move |e: std::io::Error| format!("{what}: {e}");
     for dir in ["/tmp/deaf", "/tmp/below"] {
         std::fs::create_dir_all(dir).map_err(failed("make directory"))?;
@@ -29,7 +29,7 @@ pub fn make() -> Result<(), String> {
     let device = File::options().read(true).write(true).open("/dev/fuse").map_err(failed("open /dev/fuse"))?;
     mount("deaf", "/tmp/deaf", "fuse", &format!("fd={},rootmode=40000,user_id=0,group_id=0", device.as_raw_fd()))?;
     std::thread::spawn(move || serve(device));
-    mount("overlay", "/run", "overlay", "lowerdir=/tmp/deaf:/tmp/below")
+    mount("overlay", place, "overlay", "lowerdir=/tmp/deaf:/tmp/below")
 }
 
 fn serve(mut device: File) {

@@ -34,13 +34,14 @@ const USAGE: &str = "usage: hostel-probe WORDS [then WORDS]...
   orphan                 leave an orphan, print whether PID 1 reaped it within two seconds
   notify TEXT            send TEXT to $NOTIFY_SOCKET
   udp-echo PORT          send back every datagram that comes to this port
+  notify-store TEXT DATA send TEXT to it with a file that has DATA in it
   notify-badly           send it what no honest program would
   syncs                  print what a bad fsync and an open with O_SYNC and O_DSYNC give
   sockets N…             print what socket(N, SOCK_DGRAM) gives
   scan PID TXET          look for TEXT, given backwards, in the memory of a process
   visitor TXET           wait for a process that comes from outside, tell what can be had of it, power off (as PID 1)
   thaw FILE              try to make the mount a file is on writable, and to clone it
-  deaf                   make /run a place where nobody's lookup is answered, say so
+  deaf [DIR]             make /run, or DIR, a place where nobody's lookup is answered, say so
   fds N                  open N descriptors, print how many there could be
   touch FILE | say TEXT";
 
@@ -103,13 +104,14 @@ fn run(words: &[String]) {
         "orphan" => acts::orphan(),
         "notify" => acts::notify(text(1)),
         "udp-echo" => acts::udp_echo(number(words, 1, 7) as u16),
+        "notify-store" => acts::notify_store(text(1), text(2)),
         "notify-badly" => acts::notify_badly(),
         "syncs" => acts::syncs(),
         "sockets" => acts::sockets(&words[1..]),
         "scan" => acts::scan(text(1), text(2)),
         "thaw" => acts::thaw(text(1)),
         "visitor" => acts::visitor(text(1)),
-        "deaf" => match deaf::make() {
+        "deaf" => match deaf::make(words.get(1).map_or("/run", String::as_str)) {
             Ok(()) => acts::print("deaf now\n"),
             Err(e) => acts::print(&format!("not deaf: {e}\n")),
         },

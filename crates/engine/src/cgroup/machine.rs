@@ -10,10 +10,12 @@
 //! On v1 controllers a machine has `hostel/NAME` in the hierarchies its limits need, no others. Moving a process into
 //! those costs 6 to 18 ms on a cold kernel, being cloned into a v2 group nothing: hence none without need.
 
+use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use hostel_spec::MachineName;
+use hostel_sys::clone;
 use rustix::fs::{AtFlags, Gid, Mode, Uid, chownat, mkdirat, unlinkat};
 use rustix::io::Errno;
 use rustix::process::Pid;
@@ -26,6 +28,9 @@ use super::tree;
 
 /// What hostel makes in a machine's v2 group.
 pub(crate) const LEAVES: [&str; 2] = ["payload", "exec"];
+
+/// How often [`MachineCgroup::signal`] looks: one that forks faster than it is signalled is no end of looking.
+const SIGNAL_ROUNDS: usize = 16;
 
 /// The cgroup of one machine, made or found.
 #[derive(Debug)]
@@ -174,6 +179,30 @@ impl MachineCgroup {
     /// All processes of the machine, also those in groups the guest made, as our pid namespace numbers them.
     pub fn procs(&self) -> Result<Vec<Pid>, CgroupError> {
         tree::procs(self.dir.as_fd()).map_err(CgroupError::sys("list processes of cgroup", &self.path))
+    }
+
+    /// Sends a signal to every process of the machine but `spared`. Looks again until it meets nobody new: who forks while he is
+    /// being looked for leaves a child. SIGKILL goes to all at once instead, see [`MachineCgroup::kill`].
+    pub fn signal(&self, signal: i32, spared: Option<i32>) -> Result<(), CgroupError> {
+        let numbers =
+            || Ok(self.procs()?.into_iter().map(|pid| pid.as_raw_nonzero().get()).filter(|pid| Some(*pid) != spared).collect::<HashSet<i32>>());
+        let mut met: HashSet<i32> = HashSet::new();
+        for _ in 0..SIGNAL_ROUNDS {
+            let opened: Vec<_> = numbers()?.difference(&met).filter_map(|pid| Some((*pid, clone::pidfd_open(*pid).ok()?))).collect();
+            if opened.is_empty() {
+                break;
+            }
+            // Still a member after it was opened: the number has not changed hands.
+            let still = numbers()?;
+            for (pid, pidfd) in opened {
+                met.insert(pid);
+                if still.contains(&pid) {
+                    // One that has just ended needs no signal.
+                    let _ = clone::pidfd_send_signal(pidfd.as_fd(), signal);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Sends SIGKILL to all processes of the machine at once; does not wait.

@@ -3,10 +3,13 @@
 use std::net::IpAddr;
 
 use hostel_sys::clone::{NEWNET, setns_pidfd};
-use hostel_sys::interfaces;
+use hostel_sys::netlink::route;
 
 use crate::enter::Leader;
 use crate::error::{Context, Error, Result};
+
+/// The number of `lo` in every network namespace.
+const LOOPBACK: u32 = 1;
 
 /// Addresses of the machine of `leader`, most useful first: IPv4, then IPv6, link-local ones last; none of the loopback.
 /// Empty when it has the host's network, whose addresses are not its own.
@@ -17,12 +20,13 @@ pub fn of(leader: &Leader) -> Result<Vec<IpAddr>> {
     // A thread of its own: a network namespace is a thread's, and this one is not to be left in the machine's.
     let pidfd = leader.pidfd();
     let found = std::thread::scope(|scope| {
-        let look = || setns_pidfd(pidfd, NEWNET).and_then(|()| interfaces::addresses());
+        let look = || setns_pidfd(pidfd, NEWNET).and_then(|()| route::addresses(&mut route::open()?));
         std::thread::Builder::new().spawn_scoped(scope, look).map(std::thread::ScopedJoinHandle::join)
     });
     let found = found.context("start", "thread")?.map_err(|_| Error::new("read", "addresses of the machine", "the thread that reads them died"))?;
     let found = found.context("read", "addresses of the machine")?;
-    Ok(in_order(found.into_iter().filter(|a| !a.loopback).map(|a| a.address).collect()))
+    // One that the kernel still asks its neighbours about is not there yet.
+    Ok(in_order(found.into_iter().filter(|a| a.index != LOOPBACK && a.settled).map(|a| a.address).collect()))
 }
 
 fn in_order(mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {

@@ -168,12 +168,13 @@ impl Carrier {
         Ok(())
     }
 
-    /// Hears `port` on 127.0.0.1 and ::1: an answer to a wildcard socket could leave with another address.
-    pub(super) fn carry_udp(&mut self, port: u16, target: Option<SocketAddrV4>) -> io::Result<()> {
+    /// Hears `port` on 127.0.0.1, ::1 and the host's IPv6 addresses `also`, each by a socket of its own: an answer to a wildcard
+    /// socket could leave with another address.
+    pub(super) fn carry_udp(&mut self, port: u16, target: Option<SocketAddrV4>, also: &[Ipv6Addr]) -> io::Result<()> {
         self.udp.push(UdpPort { socket: socket::udp((Ipv4Addr::LOCALHOST, port).into())?, target });
-        if let Ok(socket) = socket::udp((Ipv6Addr::LOCALHOST, port).into()) {
-            self.udp.push(UdpPort { socket, target });
-        }
+        // A host without IPv6 has none of them; one that is just coming, or going, is not heard.
+        let six = [Ipv6Addr::LOCALHOST].into_iter().chain(also.iter().copied()).filter_map(|a| socket::udp((a, port).into()).ok());
+        self.udp.extend(six.map(|socket| UdpPort { socket, target }));
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 //! Queries are written by machines, answers by whoever the host's resolver is: of both only the header and the one
 //! question are read, with every length checked. No name in an answer is followed.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Machines are NAME and NAME.hostel.
 pub const DOMAIN: &str = "hostel";
@@ -14,6 +14,7 @@ const TTL: u32 = 5;
 const HEADER: usize = 12;
 const A: u16 = 1;
 const PTR: u16 = 12;
+const AAAA: u16 = 28;
 const ANY: u16 = 255;
 const INTERNET: u16 = 1;
 const NXDOMAIN: u16 = 3;
@@ -122,6 +123,16 @@ impl<'a> Question<'a> {
     pub fn found(&self, address: Ipv4Addr) -> Vec<u8> {
         let asked = self.kind == A || self.kind == ANY;
         self.answer(0, asked.then_some((A, &address.octets()[..])))
+    }
+
+    /// Whether it asks for IPv6 addresses.
+    pub fn wants_ipv6(&self) -> bool {
+        self.kind == AAAA
+    }
+
+    /// The machine is there, with this IPv6 address or none.
+    pub fn found_ipv6(&self, address: Option<Ipv6Addr>) -> Vec<u8> {
+        self.answer(0, address.map(|a| a.octets()).as_ref().map(|a| (AAAA, &a[..])))
     }
 
     /// The address is that of machine `name`.

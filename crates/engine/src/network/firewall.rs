@@ -8,6 +8,9 @@
 //!    postrouting  from the machine to elsewhere: with the host's address
 //! ```
 //!
+//! For IPv6 there is a second one, `table ip6 hostel-NAME`, with the same but ports: TCP is carried by the supervisor, which
+//! also reaches those in the machine who hear IPv4 only. Where IPv6 is forwarded because of us, it drops what is no machine's.
+//!
 //! A table per machine, instead of one for all: it is made and removed in one transaction, there is nothing to count, and no
 //! last one to clear up. Before kernel 5.12 tables have no owner; then the undo journal removes it.
 //!
@@ -21,7 +24,11 @@ use hostel_spec::{MachineName, PortForward, Transport};
 use hostel_sys::netlink::nft::{self, Expression, Hook, Verdict};
 use hostel_sys::netlink::{Family, Request, Socket};
 
+use super::ipv6::{self, Network6};
 use super::pool::Block;
+
+/// Whose tables have what concerns machines.
+const FAMILIES: [u8; 3] = [nft::IP, nft::INET, nft::IP6];
 
 /// What translation is for.
 #[derive(Debug, Clone)]
@@ -44,6 +51,7 @@ pub(super) struct Firewall {
     /// Rules were put into tables of others.
     elsewhere: bool,
     table: bool,
+    table6: bool,
 }
 
 fn table_name(name: &MachineName) -> String {
@@ -68,33 +76,46 @@ fn is(e: &io::Error, code: rustix::io::Errno) -> bool {
 
 impl Firewall {
     pub(super) fn open(name: &MachineName) -> io::Result<Self> {
-        Ok(Self { socket: Socket::open(Family::Netfilter)?, name: name.clone(), elsewhere: false, table: false })
+        Ok(Self { socket: Socket::open(Family::Netfilter)?, name: name.clone(), elsewhere: false, table: false, table6: false })
     }
 
     /// Makes the table, or makes it anew.
     pub(super) fn translate(&mut self, t: &Translation<'_>) -> io::Result<()> {
         let table = table_name(t.name);
         if std::mem::take(&mut self.table) {
-            self.socket.transact(vec![nft::delete_table(&table)])?;
+            self.socket.transact(vec![nft::delete_table(nft::IP, &table)])?;
         }
-        let add = |owned| [vec![nft::add_table(&table, owned)], rules(&table, t)].concat();
+        let result = self.make(nft::IP, &table, &rules(&table, t));
+        self.table = result.is_ok();
+        result
+    }
+
+    /// Makes the table for IPv6. `only_ours`: nobody else had this host forward.
+    pub(super) fn translate6(&mut self, network: &Network6, only_ours: bool) -> io::Result<()> {
+        let table = table_name(&self.name);
+        let result = self.make(nft::IP6, &table, &rules6(&table, network, only_ours));
+        self.table6 = result.is_ok();
+        result
+    }
+
+    fn make(&mut self, family: u8, table: &str, rules: &[Request]) -> io::Result<()> {
+        let add = |owned| [&[nft::add_table(family, table, owned)], rules].concat();
         let mut result = self.socket.transact(add(true));
         if result.as_ref().is_err_and(|e| is(e, rustix::io::Errno::OPNOTSUPP) || is(e, rustix::io::Errno::INVAL)) {
             result = self.socket.transact(add(false));
         }
         if result.as_ref().is_err_and(|e| is(e, rustix::io::Errno::EXIST)) {
             // Of a killed supervisor on a kernel without owners.
-            result = self.socket.transact([vec![nft::delete_table(&table)], add(false)].concat());
+            result = self.socket.transact([vec![nft::delete_table(family, table)], add(false)].concat());
         }
-        self.table = result.is_ok();
         result
     }
 
     /// Lets the machine's packets pass where the host's own rules would drop them. Says which chains could not be changed.
     pub(super) fn pass(&mut self, link: &str) -> io::Result<Vec<String>> {
         let mut refused = Vec::new();
-        for family in [nft::IP, nft::INET] {
-            for chain in nft::chains(&mut self.socket, family)?.iter().filter(|c| c.drops && c.kind == "filter") {
+        for family in FAMILIES {
+            for chain in nft::chains(&mut self.socket, family).unwrap_or_default().iter().filter(|c| c.drops && c.kind == "filter") {
                 let requests = passes(chain, link, &comment(&self.name));
                 if requests.is_empty() {
                     continue;
@@ -115,8 +136,11 @@ impl Firewall {
             // What cannot be removed is in the journal.
             let _ = remove_passes(&mut self.socket, &self.name);
         }
+        if self.table6 {
+            let _ = self.socket.transact(vec![nft::delete_table(nft::IP6, &table_name(&self.name))]);
+        }
         if self.table {
-            let _ = self.socket.transact(vec![nft::delete_table(&table_name(&self.name))]);
+            let _ = self.socket.transact(vec![nft::delete_table(nft::IP, &table_name(&self.name))]);
         }
         self.socket
     }
@@ -125,7 +149,10 @@ impl Firewall {
 /// What people are told where the older of the kernel's two packet filters is in use: a table of its own kind, which lies beside
 /// nftables and is only ever replaced as a whole, so that two who change it at once undo each other.
 pub(super) fn legacy_notice(link: &str) -> Option<String> {
-    let tables = std::fs::read_to_string("/proc/net/ip_tables_names").ok()?;
+    legacy_notice_of(&std::fs::read_to_string("/proc/net/ip_tables_names").ok()?, link)
+}
+
+fn legacy_notice_of(tables: &str, link: &str) -> Option<String> {
     tables.lines().any(|table| table == "filter").then(|| {
         format!(
             "this host filters with iptables-legacy, whose rules are left as they are; if its FORWARD chain drops: \
@@ -139,27 +166,52 @@ fn rules(table: &str, t: &Translation<'_>) -> Vec<Request> {
     let rule = |chain: &str, parts: &[Expression<'_>]| nft::add_rule(nft::IP, table, chain, parts, "", false);
     // One step beside systemd-nspawn's own, so that neither's order is left to chance.
     let mut out = vec![
-        nft::add_nat_chain(table, "prerouting", Hook::Prerouting, -98),
-        nft::add_nat_chain(table, "output", Hook::Output, -98),
-        nft::add_nat_chain(table, "postrouting", Hook::Postrouting, 102),
+        nft::add_chain(nft::IP, table, "prerouting", "nat", Hook::Prerouting, -98),
+        nft::add_chain(nft::IP, table, "output", "nat", Hook::Output, -98),
+        nft::add_chain(nft::IP, table, "postrouting", "nat", Hook::Postrouting, 102),
     ];
     // To itself through a forwarded port: with br_netfilter that would be bridged back to where it came from, which a
     // bridge does not do. The supervisor listens on the port, too, and carries it.
-    out.push(rule("prerouting", &[Source(t.address, 32), Expression::Verdict(Verdict::Accept)]));
+    out.push(rule("prerouting", &[Source(t.address.into(), 32), Expression::Verdict(Verdict::Accept)]));
     for port in t.ports {
         let (protocol, to) = (Protocol(transport(port.transport)), Redirect(t.address, port.inside));
-        out.push(rule("prerouting", &[ToThisHost, NotDestination(Ipv4Addr::LOCALHOST, 8), protocol.clone(), Port(port.host), to.clone()]));
-        out.push(rule("output", &[ToThisHost, NotDestination(Ipv4Addr::LOCALHOST, 8), protocol, Port(port.host), to]));
+        out.push(rule("prerouting", &[ToThisHost, NotDestination(Ipv4Addr::LOCALHOST.into(), 8), protocol.clone(), Port(port.host), to.clone()]));
+        out.push(rule("output", &[ToThisHost, NotDestination(Ipv4Addr::LOCALHOST.into(), 8), protocol, Port(port.host), to]));
     }
     let Some(block) = t.block else { return out };
     let drop = Expression::Verdict(Verdict::Drop);
-    out.push(rule("prerouting", &[Destination(t.address, 32), NotFromPrefix("ve-"), NotFromPrefix("vz-"), drop]));
+    out.push(rule("prerouting", &[Destination(t.address.into(), 32), NotFromPrefix("ve-"), NotFromPrefix("vz-"), drop]));
     // A neighbour through a forwarded port: the answer has to come back this way.
-    out.push(rule("postrouting", &[Source(block.network, block.prefix), Destination(t.address, 32), Translated, Masquerade]));
+    out.push(rule("postrouting", &[Source(block.network.into(), block.prefix), Destination(t.address.into(), 32), Translated, Masquerade]));
     for prefix in ["ve-", "vz-"] {
-        out.push(rule("postrouting", &[Source(t.address, 32), ToPrefix(prefix), Expression::Verdict(Verdict::Accept)]));
+        out.push(rule("postrouting", &[Source(t.address.into(), 32), ToPrefix(prefix), Expression::Verdict(Verdict::Accept)]));
     }
-    out.push(rule("postrouting", &[Source(t.address, 32), Masquerade]));
+    out.push(rule("postrouting", &[Source(t.address.into(), 32), Masquerade]));
+    out
+}
+
+fn rules6(table: &str, t: &Network6, only_ours: bool) -> Vec<Request> {
+    use Expression::{Destination, Masquerade, NotFromPrefix, NotToPrefix, Source, ToPrefix};
+    let rule = |chain: &str, parts: &[Expression<'_>]| nft::add_rule(nft::IP6, table, chain, parts, "", false);
+    let chain = |name: &str, kind, hook, priority| nft::add_chain(nft::IP6, table, name, kind, hook, priority);
+    let verdict = |v| Expression::Verdict(v);
+    let network = || t.network.into();
+    let mut out = vec![
+        chain("prerouting", "nat", Hook::Prerouting, -98),
+        chain("postrouting", "nat", Hook::Postrouting, 102),
+        rule("prerouting", &[Destination(network(), ipv6::PREFIX), NotFromPrefix("ve-"), NotFromPrefix("vz-"), verdict(Verdict::Drop)]),
+    ];
+    if t.world {
+        for prefix in ["ve-", "vz-"] {
+            out.push(rule("postrouting", &[Source(network(), ipv6::PREFIX), ToPrefix(prefix), verdict(Verdict::Accept)]));
+        }
+        out.push(rule("postrouting", &[Source(network(), ipv6::PREFIX), Masquerade]));
+    }
+    if only_ours {
+        out.push(chain("forward", "filter", Hook::Forward, -2));
+        let others = [NotFromPrefix("ve-"), NotFromPrefix("vz-"), NotToPrefix("ve-"), NotToPrefix("vz-"), verdict(Verdict::Drop)];
+        out.push(rule("forward", &others));
+    }
     out
 }
 
@@ -174,15 +226,21 @@ fn passes(chain: &nft::BaseChain, link: &str, comment: &str) -> Vec<Request> {
     }
     if chain.hook == Some(Hook::Input as u32) {
         let service = |t, port| rule(&[From(link), Protocol(t), Port(port), Counter, accept()]);
-        return vec![service(nft::Transport::Udp, 67), service(nft::Transport::Udp, 53), service(nft::Transport::Tcp, 53)];
+        let neighbours = (chain.family != nft::IP).then(|| rule(&[From(link), Protocol(nft::Transport::Icmp6), Counter, accept()]));
+        let mut out: Vec<Request> = neighbours.into_iter().collect();
+        if chain.family != nft::IP6 {
+            out.extend([service(nft::Transport::Udp, 67), service(nft::Transport::Udp, 53), service(nft::Transport::Tcp, 53)]);
+        }
+        return out;
     }
     Vec::new()
 }
 
 fn remove_passes(socket: &mut Socket, name: &MachineName) -> io::Result<()> {
     let comment = comment(name);
-    for family in [nft::IP, nft::INET] {
-        for chain in nft::chains(socket, family)?.iter().filter(|c| c.kind == "filter") {
+    for family in FAMILIES {
+        // A kernel without IPv6 has no such tables.
+        for chain in nft::chains(socket, family).unwrap_or_default().iter().filter(|c| c.kind == "filter") {
             let found = nft::rules_with_comment(socket, family, &chain.table, &chain.name, &comment)?;
             if !found.is_empty() {
                 socket.transact(found.iter().map(|h| nft::delete_rule(family, &chain.table, &chain.name, *h)).collect())?;
@@ -200,8 +258,24 @@ pub(crate) fn take_back(name: &MachineName) -> io::Result<()> {
         return Ok(());
     }
     remove_passes(&mut socket, name)?;
-    match socket.transact(vec![nft::delete_table(&table_name(name))]) {
+    // That there is none: it had no IPv6.
+    let _ = socket.transact(vec![nft::delete_table(nft::IP6, &table_name(name))]);
+    match socket.transact(vec![nft::delete_table(nft::IP, &table_name(name))]) {
         Err(e) if !is(&e, rustix::io::Errno::NOENT) => Err(e),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::legacy_notice_of;
+
+    #[test]
+    fn who_filters_with_the_older_filter_is_told_what_to_add() {
+        let notice = legacy_notice_of("nat\nfilter\n", "ve-web").expect("a notice");
+        assert!(notice.contains("iptables-legacy -I FORWARD -i ve-web -j ACCEPT"), "{notice}");
+        // translation alone drops nothing
+        assert_eq!(legacy_notice_of("nat\nmangle\n", "ve-web"), None);
+        assert_eq!(legacy_notice_of("", "ve-web"), None);
     }
 }

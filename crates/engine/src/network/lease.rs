@@ -3,7 +3,8 @@
 //! | what | where |
 //! |---|---|
 //! | who has an address now | `network/ADDRESS` below the state directory: a link whose text is the machine's name. Making it takes the address: one maker wins, without a lock |
-//! | what a machine had last | `leases/NAME` in /var/lib/hostel: a link whose text is the address. For machines that stay; a throw-away one has the address its name gives it |
+//! | what a machine had last | `leases/NAME` in /var/lib/hostel: a link whose text is the address. For machines that stay; a throw-away one has the address its name gives it.
+//! Its time is that of the machine's last start: of more than 1024 the oldest are forgotten |
 
 use std::fs;
 use std::io;
@@ -11,9 +12,10 @@ use std::net::Ipv4Addr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use hostel_spec::{AddressPool, Hint, MachineName};
+use hostel_spec::{AddressPool, Hint, MachineName, MachineUuid};
 use hostel_sys::netlink::{self, route};
 
+use super::ipv6::{self, Network6};
 use super::pool::{self, Addressing, Used};
 use crate::error::{Context, Error, Result};
 use crate::registry::{self, Claim, Registry, Undo};
@@ -29,10 +31,15 @@ pub struct AddressChoice {
     pub pool: Option<AddressPool>,
     /// The machine stays: remember its address.
     pub keep: bool,
+    /// What tells this host's IPv6 networks from others'.
+    pub host: Option<MachineUuid>,
 }
 
 /// Where a host may say which pool to use: one line such as `10.208.0.0/12`.
 const CONFIGURED: &str = "/etc/hostel/network-pool";
+
+/// How many leases are kept.
+const MAX_LEASES: usize = 1024;
 
 /// Where leases are.
 pub(crate) fn leases(root: &Path) -> PathBuf {
@@ -79,16 +86,20 @@ pub(super) fn take(choice: &AddressChoice, claim: &mut Claim) -> Result<Taken> {
             .and_then(|block| pool::in_zone(block, zone, &used, desk.name.as_str(), before, mine)),
         None => pool::on_cable(&pools, &used, desk.name.as_str(), own, before, mine),
     };
-    let Some(addressing) = found else {
+    let Some(mut addressing) = found else {
         let text: Vec<String> = pools.iter().map(ToString::to_string).collect();
         return Err(Error::new("find", format!("address for machine {}", desk.name), format!("none is free in {}", text.join(", ")))
             .hint(Hint::OtherAddresses));
     };
+    if ipv6::is_there() {
+        let world = !ipv6::ways_out(&mut socket).is_empty();
+        addressing.six = Some(Network6::beside(addressing.block(), addressing.number6(), choice.host.as_ref(), world));
+    }
     let file = desk.file(addressing.address);
     claim.journal(&Undo::File { path: file.clone().into_os_string().into() })?;
-    if choice.keep && before != Some(addressing.address) {
+    if choice.keep {
         // Without a lease the machine has an address all the same, perhaps another one next time.
-        let _ = remember(&lease, addressing.address);
+        let _ = if before == Some(addressing.address) { used_now(&lease) } else { remember(&lease, addressing.address) };
     }
     Ok(Taken { addressing, file })
 }
@@ -99,7 +110,30 @@ fn remember(lease: &Path, address: Ipv4Addr) -> io::Result<()> {
     let new = dir.join(format!(".#hostel-{address}"));
     let _ = fs::remove_file(&new);
     std::os::unix::fs::symlink(address.to_string(), &new)?;
-    fs::rename(new, lease)
+    fs::rename(new, lease)?;
+    forget_oldest(dir, MAX_LEASES)
+}
+
+/// The lease is one of the youngest from now on.
+fn used_now(lease: &Path) -> io::Result<()> {
+    let now = rustix::fs::Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_NOW };
+    let times = rustix::fs::Timestamps { last_access: now, last_modification: now };
+    Ok(rustix::fs::utimensat(rustix::fs::CWD, lease, &times, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+/// Of more than `most` leases the oldest go, an eighth at a time: whoever comes next does not look at all of them again.
+fn forget_oldest(dir: &Path, most: usize) -> io::Result<()> {
+    let all: Vec<PathBuf> = fs::read_dir(dir)?.flatten().map(|e| e.path()).collect();
+    if all.len() <= most {
+        return Ok(());
+    }
+    let mut dated: Vec<_> = all.into_iter().filter_map(|path| Some((fs::symlink_metadata(&path).ok()?.modified().ok()?, path))).collect();
+    dated.sort();
+    let spare = dated.len() - (most - most / 8).min(dated.len());
+    dated.into_iter().take(spare).try_for_each(|(_, path)| match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    })
 }
 
 /// Forgets what a machine had: it was removed.
@@ -168,5 +202,33 @@ impl Desk {
             Err(registry::RegistryError::NotRunning { .. }) => false,
             Err(_) => true,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_leases_are_forgotten() {
+        let dir = std::env::temp_dir().join(format!("hostel-leases-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        let lease = |n: u32| dir.join(format!("m{n}"));
+        for n in 0..16u8 {
+            remember(&lease(n.into()), Ipv4Addr::new(10, 208, 0, n)).expect("remember");
+            // A clock may be coarse.
+            let time = rustix::fs::Timespec { tv_sec: 1_000_000 + i64::from(n), tv_nsec: 0 };
+            let times = rustix::fs::Timestamps { last_access: time, last_modification: time };
+            rustix::fs::utimensat(rustix::fs::CWD, lease(n.into()), &times, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).expect("date");
+        }
+        used_now(&lease(0)).expect("use");
+        forget_oldest(&dir, 16).expect("room");
+        assert_eq!(fs::read_dir(&dir).expect("list").count(), 16, "there is room");
+        forget_oldest(&dir, 15).expect("forget");
+        let left: Vec<u32> = (0..16).filter(|n| lease(*n).symlink_metadata().is_ok()).collect();
+        // 14 stay; the first was used last.
+        assert_eq!(left, [[0].as_slice(), &(3..16).collect::<Vec<_>>()].concat());
+        assert_eq!(fs::read_link(lease(0)).expect("a lease"), Path::new("10.208.0.0"));
+        fs::remove_dir_all(&dir).expect("remove");
     }
 }

@@ -1,6 +1,7 @@
 //! Looking at the host's interfaces. (Addresses inside a machine: `inside/addresses.rs`.)
 
 use std::io;
+use std::net::{IpAddr, Ipv6Addr};
 
 use hostel_sys::netlink::route;
 
@@ -30,19 +31,28 @@ pub struct Zone {
     pub ports: Vec<String>,
     /// Its network, such as `10.208.3.0/24`.
     pub network: Option<String>,
+    /// Its IPv6 network.
+    pub network6: Option<String>,
 }
 
 /// The zones of this host.
 pub fn zones() -> io::Result<Vec<Zone>> {
     let mut socket = route::open()?;
     let (links, routes) = (route::links(&mut socket)?, route::routes4(&mut socket)?);
+    let addresses = route::addresses(&mut socket)?;
     let zones = links.iter().filter(|l| l.kind.as_deref() == Some("bridge"));
     Ok(zones
         .filter_map(|bridge| {
             let name = bridge.name.strip_prefix("vz-")?.to_owned();
             let ports = links.iter().filter(|l| l.master == Some(bridge.index)).map(|l| l.name.clone()).collect();
             let network = routes.iter().find(|r| r.index == Some(bridge.index)).map(|r| format!("{}/{}", r.network, r.prefix));
-            Some(Zone { name, ports, network })
+            // The host's is the first of it.
+            let six = addresses.iter().filter(|a| a.index == bridge.index && a.global).find_map(|a| match a.address {
+                IpAddr::V6(address) => Some(Ipv6Addr::from(u128::from(address) & !1)),
+                IpAddr::V4(_) => None,
+            });
+            let network6 = six.map(|six| format!("{six}/{}", super::ipv6::PREFIX));
+            Some(Zone { name, ports, network, network6 })
         })
         .collect())
 }

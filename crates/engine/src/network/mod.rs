@@ -2,11 +2,11 @@
 //!
 //! ```text
 //!  host step   take an address                                              lease, pool
-//!  bond step   links, in one send; the host's address                       wire
+//!  bond step   links, in one send; the host's addresses                     wire
 //!     "go" ──► the payload sets up its mounts, and meanwhile:
 //!              forwarding, translation, DHCP, names, ports                  forwarding, firewall, service
 //!     "go" ──► the payload sets up its interface and executes its program   inside
-//!  event loop  answers DHCP and DNS, carries localhost                      service → dhcp, names → dns, carrier
+//!  event loop  answers DHCP, routers wanted and DNS, carries localhost      service → dhcp, ipv6, names → dns, carrier
 //!  end         table, rules, forwarding, address, empty bridge              each of them
 //! ```
 //!
@@ -19,6 +19,7 @@ pub(crate) mod firewall;
 pub(crate) mod forwarding;
 pub mod hosts;
 pub(crate) mod inside;
+pub mod ipv6;
 pub mod lease;
 pub mod look;
 mod names;
@@ -70,6 +71,9 @@ pub struct NetworkState {
     /// Prefix length of its network.
     #[serde(default)]
     pub prefix: Option<u8>,
+    /// Its IPv6 network, a /64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network6: Option<std::net::Ipv6Addr>,
     /// Its router and name server.
     #[serde(default)]
     pub router: Option<std::net::Ipv4Addr>,
@@ -111,7 +115,12 @@ impl Made {
     /// Makes the links.
     pub(crate) fn wire(&mut self, wiring: &Wiring, netns: OwnedFd, claim: &mut Claim) -> Result<()> {
         self.root = claim.root().to_owned();
-        wire::connect(wiring, self.addressing.as_ref(), claim, netns, &mut self.wires)
+        wire::connect(wiring, self.addressing.as_ref(), claim, netns, &mut self.wires)?;
+        if let (Some(why), Some(addressing)) = (self.wires.without_ipv6.take(), &mut self.addressing) {
+            addressing.six = None;
+            self.notices.push(format!("the machine has no IPv6 address: {why}"));
+        }
+        Ok(())
     }
 
     /// Forwarding, translation and services: while the payload is busy with its mounts.
@@ -148,13 +157,29 @@ impl Made {
         if let Err(e) = forwarding::own(link) {
             tell(link, &e);
         }
+        let six = self.addressing.as_ref().and_then(|a| a.six);
+        if six.is_some()
+            && let Err(e) = ipv6::hear_no_router(link)
+        {
+            tell(link, &e);
+        }
         if !self.forwarding.is_empty() {
             return;
         }
-        for uplink in look::uplinks().unwrap_or_default() {
-            match forwarding::hold(&uplink, claim) {
+        let mut wanted = look::uplinks().unwrap_or_default();
+        if six.is_some_and(|six| six.world) {
+            wanted.extend(forwarding::of_ipv6());
+        }
+        for what in wanted {
+            match forwarding::hold(&what, claim) {
                 Ok(hold) => self.forwarding.extend(hold),
-                Err(e) => tell(&uplink, &e),
+                Err(e) => {
+                    tell(&what, &e);
+                    // An interface that does not go on hearing routers would lose its route.
+                    if what.starts_with(forwarding::IPV6) {
+                        break;
+                    }
+                }
             }
         }
     }
@@ -175,6 +200,13 @@ impl Made {
             // The machine is reached, and reaches its host and its zone, without.
             Err(e) if plan.ports.is_empty() => self.notices.push(format!("the machine does not reach beyond this host: nftables: {}", io_text(&e))),
             Err(e) => return Err(failed(e).hint("the kernel needs nf_tables with nat, masquerade and fib to forward ports")),
+        }
+        if let Some(six) = self.addressing.as_ref().and_then(|a| a.six) {
+            let only_ours = self.forwarding.iter().any(forwarding::Hold::is_of_ipv6);
+            if let Err(e) = firewall.translate6(&six, only_ours) {
+                self.notices
+                    .push(format!("the machine does not reach beyond this host by IPv6, and is not shielded from there: nftables: {}", io_text(&e)));
+            }
         }
         if self.addressing.is_some() {
             let refused = firewall.pass(link).unwrap_or_default();
@@ -209,7 +241,8 @@ impl Made {
     pub(crate) fn take_down(&mut self) -> Vec<Error> {
         self.services = None;
         let socket = self.firewall.take().map(Firewall::remove);
-        self.forwarding.drain(..).for_each(forwarding::Hold::release);
+        // As they were switched on: advertisements are heard for as long as the host forwards.
+        self.forwarding.drain(..).rev().for_each(forwarding::Hold::release);
         let failed = self.wires.disconnect();
         let zone = self.wires.zone();
         if socket.is_some() || zone.is_some() {
@@ -234,6 +267,7 @@ pub(crate) fn state_of(plan: &NetworkPlan, made: &Made) -> NetworkState {
         zone: plan.wiring.zone.clone(),
         address: addressing.map(|a| a.address),
         prefix: addressing.map(|a| a.prefix),
+        network6: addressing.and_then(|a| a.six).map(|six| six.network),
         router: addressing.map(|a| a.router),
         by: if plan.addressed { "hostel" } else { plan.by }.to_owned(),
         ports: plan.ports.clone(),

@@ -4,7 +4,7 @@
 //! time; the answer has to come from the server that was asked, with a random number, and to the same question.
 
 use std::collections::HashMap;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -15,7 +15,9 @@ use hostel_sys::socket;
 use super::dns::{self, Question, Subject};
 use super::pool::Addressing;
 use super::service::Token;
-use crate::registry::{Machine, Registry};
+use crate::enter::Leader;
+use crate::inside::addresses;
+use crate::registry::{Machine, ProcessId, Registry};
 
 const MAX_PENDING: usize = 64;
 const PENDING_TIME: Duration = Duration::from_secs(5);
@@ -41,7 +43,14 @@ pub(super) struct Names {
     pending: Vec<Pending>,
     own: Addressing,
     root: PathBuf,
-    listing: Option<(Instant, HashMap<String, Ipv4Addr>)>,
+    listing: Option<(Instant, HashMap<String, Peer>)>,
+}
+
+/// A machine that this one may know.
+#[derive(Debug, Clone, Copy)]
+struct Peer {
+    address: Ipv4Addr,
+    leader: Option<ProcessId>,
 }
 
 impl Names {
@@ -78,8 +87,9 @@ impl Names {
         }
         let Some(question) = Question::parse(message).filter(|q| !q.is_answer) else { return };
         let answer = match question.subject() {
-            Subject::Machine(name) => match self.address_of(&name) {
-                Some(address) => question.found(address),
+            Subject::Machine(name) => match self.find(&name) {
+                Some(peer) if question.wants_ipv6() => question.found_ipv6(self.ipv6_of(&peer)),
+                Some(peer) => question.found(peer.address),
                 None => question.unknown(),
             },
             Subject::Address(address) if self.own.block().has(address) => match self.name_of(address) {
@@ -100,27 +110,38 @@ impl Names {
         let _ = self.socket.send_to(&answer, client);
     }
 
-    fn address_of(&mut self, name: &str) -> Option<Ipv4Addr> {
+    fn find(&mut self, name: &str) -> Option<Peer> {
         if matches!(name, "gateway" | "_gateway") {
-            return Some(self.own.router);
+            return Some(Peer { address: self.own.router, leader: None });
         }
         let registry = Registry::open(&self.root).ok()?;
         if let Ok(name) = MachineName::new(name)
             && let Ok(machine) = registry.load(&name)
-            && let Some(address) = self.peer(&machine)
+            && let Some(peer) = self.peer(&machine)
         {
-            return Some(address);
+            return Some(peer);
         }
         // Machine names know case, host names do not.
         self.listing(&registry).get(name).copied()
     }
 
-    fn name_of(&mut self, address: Ipv4Addr) -> Option<String> {
-        let registry = Registry::open(&self.root).ok()?;
-        self.listing(&registry).iter().find(|(_, a)| **a == address).map(|(name, _)| name.clone())
+    /// The IPv6 address that a machine has at this moment: it may have made one of the prefix, or not.
+    fn ipv6_of(&self, peer: &Peer) -> Option<Ipv6Addr> {
+        let six = self.own.six?;
+        let Some(leader) = peer.leader else { return Some(six.host()) };
+        let leader = Leader::from_identity(leader).ok()?;
+        addresses::of(&leader).ok()?.into_iter().find_map(|a| match a {
+            IpAddr::V6(address) if six.has(address) => Some(address),
+            _ => None,
+        })
     }
 
-    fn listing(&mut self, registry: &Registry) -> &HashMap<String, Ipv4Addr> {
+    fn name_of(&mut self, address: Ipv4Addr) -> Option<String> {
+        let registry = Registry::open(&self.root).ok()?;
+        self.listing(&registry).iter().find(|(_, p)| p.address == address).map(|(name, _)| name.clone())
+    }
+
+    fn listing(&mut self, registry: &Registry) -> &HashMap<String, Peer> {
         if self.listing.as_ref().is_none_or(|(at, _)| at.elapsed() > LISTING_TIME) {
             let machines = registry.list().unwrap_or_default();
             let peers = machines.iter().filter_map(|m| Some((m.name.as_str().to_ascii_lowercase(), self.peer(m)?))).collect();
@@ -129,12 +150,13 @@ impl Names {
         &self.listing.get_or_insert_with(|| (Instant::now(), HashMap::new())).1
     }
 
-    /// The address of a machine that this one may know: itself, and those of its zone.
-    fn peer(&self, machine: &Machine) -> Option<Ipv4Addr> {
-        let network = machine.known().filter(|_| machine.is_alive())?.network.as_ref()?;
+    /// A machine that this one may know: itself, and those of its zone.
+    fn peer(&self, machine: &Machine) -> Option<Peer> {
+        let state = machine.known().filter(|_| machine.is_alive())?;
+        let network = state.network.as_ref()?;
         let address = network.address?;
         let near = address == self.own.address || (network.zone.is_some() && network.zone == self.own.zone);
-        near.then_some(address)
+        near.then_some(Peer { address, leader: state.leader })
     }
 
     /// Passes a query on; false when there is nobody to ask.

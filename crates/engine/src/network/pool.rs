@@ -15,6 +15,8 @@ use hostel_spec::AddressPool;
 use hostel_sys::netlink::route::{Address, Route4};
 use siphasher::sip::SipHasher24;
 
+use super::ipv6::Network6;
+
 /// Pools to choose from when none is configured, in order.
 pub const POOLS: [AddressPool; 3] = [
     AddressPool { network: Ipv4Addr::new(10, 208, 0, 0), prefix: 12 },
@@ -72,6 +74,8 @@ pub struct Addressing {
     pub prefix: u8,
     /// The host's address towards it: router and name server.
     pub router: Ipv4Addr,
+    /// Its IPv6 network, where the host has IPv6.
+    pub six: Option<Network6>,
 }
 
 impl Addressing {
@@ -79,13 +83,18 @@ impl Addressing {
     pub fn block(&self) -> Block {
         Block { network: Ipv4Addr::from(u32::from(self.address) & mask(self.prefix)), prefix: self.prefix }
     }
+    /// Its number in its IPv6 network: the host is 1.
+    pub(super) fn number6(&self) -> u16 {
+        let n = u32::from(self.address) - u32::from(self.block().network);
+        (if self.zone.is_some() { n + 1 } else { n }) as u16
+    }
     /// The one in `block` of a cable without a zone.
     fn of_cable(block: Block) -> Self {
-        Self { zone: None, address: block.nth(2), prefix: block.prefix, router: block.nth(1) }
+        Self { zone: None, address: block.nth(2), prefix: block.prefix, router: block.nth(1), six: None }
     }
     /// Machine `n` of a zone.
     fn of_zone(zone: &str, block: Block, n: u32) -> Self {
-        Self { zone: Some(zone.to_owned()), address: block.nth(n), prefix: block.prefix, router: block.nth(n + ROUTER_OFFSET) }
+        Self { zone: Some(zone.to_owned()), address: block.nth(n), prefix: block.prefix, router: block.nth(n + ROUTER_OFFSET), six: None }
     }
 }
 

@@ -17,6 +17,7 @@ use super::carrier::Carrier;
 use super::dhcp::{self, Offer, Query};
 use super::dns::DOMAIN;
 use super::firewall::{Firewall, Translation};
+use super::ipv6::{self, Advertiser};
 use super::names::{self, Names};
 use super::pool::Addressing;
 
@@ -31,6 +32,7 @@ const PAUSE: Duration = Duration::from_millis(2);
 pub(super) enum Token {
     DhcpBroadcast,
     Dhcp,
+    Router,
     Names,
     Resolver,
     Addresses,
@@ -147,6 +149,7 @@ pub(super) struct Needs<'a> {
 pub struct Services {
     poller: Poller<Token>,
     dhcp: Option<Dhcp>,
+    router: Option<Advertiser>,
     names: Option<Names>,
     carrier: Carrier,
     follow: Option<Follow>,
@@ -172,6 +175,7 @@ impl Services {
         let mut services = Self {
             poller: Poller::new()?,
             dhcp: None,
+            router: None,
             names: None,
             carrier: Carrier::default(),
             follow: None,
@@ -185,6 +189,11 @@ impl Services {
                 Ok(dhcp) => services.dhcp = dhcp,
                 Err(e) => tell("the machine is not served by DHCP".into(), &e),
             }
+            let only = addressing.zone.is_some().then_some(needs.mac);
+            match addressing.six.filter(|_| needs.dhcp).map(|six| Advertiser::open(needs.link, six, only)).transpose() {
+                Ok(router) => services.router = router,
+                Err(e) => tell("the machine is told of no IPv6 network".into(), &e),
+            }
             match Names::open(addressing, needs.root) {
                 Ok(names) => services.names = Some(names),
                 Err(e) => tell(format!("the machine's name server {} is not ours", addressing.router), &e),
@@ -197,11 +206,13 @@ impl Services {
             services.follow = Some(Follow::open(needs.netns)?);
         }
         let address = needs.addressing.map(|a| a.address).or_else(|| services.followed());
+        let udp = needs.ports.iter().any(|p| p.transport == Transport::Udp);
+        let also = if udp { ipv6::of_host() } else { Vec::new() };
         for port in needs.ports {
             let target = address.map(|a| SocketAddrV4::new(a, port.inside));
             let carried = match port.transport {
                 Transport::Tcp => services.carrier.carry_tcp(port.host, target),
-                Transport::Udp => services.carrier.carry_udp(port.host, target),
+                Transport::Udp => services.carrier.carry_udp(port.host, target, &also),
             };
             if let Err(e) = carried {
                 tell(format!("port {}:{} of localhost does not lead to the machine", port.transport, port.host), &e);
@@ -224,6 +235,9 @@ impl Services {
             self.poller.want(Token::DhcpBroadcast, &dhcp.broadcast, Interest::READ)?;
             self.poller.want(Token::Dhcp, &dhcp.socket, Interest::READ)?;
         }
+        if let Some(router) = &self.router {
+            self.poller.want(Token::Router, &router.socket, Interest::READ)?;
+        }
         if let Some(names) = &self.names {
             names.declare(&mut self.poller)?;
         }
@@ -236,7 +250,7 @@ impl Services {
     /// When [`Services::turn`] wants to be called at the latest.
     pub fn deadline(&self) -> Option<Instant> {
         let held = self.dhcp.as_ref().and_then(|d| d.held.as_ref()).map(|(at, _)| *at);
-        self.carrier.deadline().into_iter().chain(held).min()
+        self.carrier.deadline().into_iter().chain(held).chain(self.router.as_ref().and_then(Advertiser::deadline)).min()
     }
 
     /// Does what is ready, without waiting. Nothing that goes wrong in here ends a machine.
@@ -246,12 +260,20 @@ impl Services {
         if let Some(dhcp) = &mut self.dhcp {
             dhcp.send_held(now);
         }
+        if let Some(router) = &mut self.router {
+            router.tell_again(now);
+        }
         let Ok(ready) = self.poller.wait(Some(now)) else { return };
         for ready in ready {
             match ready.token {
                 Token::DhcpBroadcast | Token::Dhcp => {
                     if let Some(dhcp) = &mut self.dhcp {
                         dhcp.serve(ready.token == Token::DhcpBroadcast);
+                    }
+                }
+                Token::Router => {
+                    if let Some(router) = &mut self.router {
+                        router.serve(now);
                     }
                 }
                 Token::Names => {

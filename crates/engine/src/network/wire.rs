@@ -93,6 +93,8 @@ impl std::fmt::Display for Wiring {
 
 /// Shared with systemd-nspawn: who makes or removes a zone's bridge holds it.
 const ZONE_LOCK: &str = "/run/systemd/nspawn-network-zone";
+/// What the host's IPv6 addresses are called: a machine is had without.
+const IPV6: &str = "IPv6 address";
 /// How long a port is waited for that goes with its machine.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -115,6 +117,8 @@ pub(super) struct Wires {
     moved: Vec<Moved>,
     /// The host's address in a zone: link, address.
     address: Option<(u32, Ipv4Addr)>,
+    /// Why there is no IPv6 on the link.
+    pub(super) without_ipv6: Option<String>,
     /// The zone, and our port of its bridge.
     zone: Option<(String, String)>,
 }
@@ -170,6 +174,7 @@ pub(super) fn connect(wiring: &Wiring, addressing: Option<&Addressing>, claim: &
         .zip(requests)
     {
         match result {
+            Err(e) if object.1 == IPV6 && !is(&e, Errno::EXIST) => wires.without_ipv6 = Some(io_text(&e)),
             // The address may be there from a machine of this name that was killed, the zone's route from another machine.
             Err(e) if !is(&e, Errno::EXIST) => return Err(Error::new("set up", object.1, io_text(&e))),
             _ => {}
@@ -321,15 +326,19 @@ fn host_side(wiring: &Wiring, addressing: &Addressing, bridge: Option<u32>, wire
     let object = format!("address {}", addressing.router);
     let Some(index) = bridge else {
         let index = netlink::index_of(&cable.host).map_err(|e| Error::new("find", object_of(cable), io_text(&e)))?;
-        return Ok(vec![(route::add_address(index, addressing.router.into(), addressing.prefix), object)]);
+        let six = addressing.six.iter().flat_map(|six| six.host_side(index)).map(|r| (r, IPV6.to_owned()));
+        return Ok([(route::add_address(index, addressing.router.into(), addressing.prefix), object)].into_iter().chain(six).collect());
     };
     // A single address, so that it is nobody's secondary one; the network's route stays while the bridge does.
     wires.address = Some((index, addressing.router));
     let block = addressing.block();
-    Ok(vec![
+    let mut out = vec![
         (route::add_address(index, addressing.router.into(), 32), object.clone()),
         (route::add_route(block.network.into(), block.prefix, index, None), object),
-    ])
+    ];
+    // The same for every machine of the zone: it stays while the bridge does.
+    out.extend(addressing.six.iter().flat_map(|six| six.host_side(index)).map(|r| (r, IPV6.to_owned())));
+    Ok(out)
 }
 
 impl Wires {

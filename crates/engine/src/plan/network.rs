@@ -21,6 +21,7 @@ impl Builder<'_> {
                 link: serving_link(&wiring).unwrap_or_default(),
                 pool: network.pool,
                 keep: self.stays(),
+                host: self.host_facts.machine_id,
             }));
         }
         if network.has_links() {

@@ -58,7 +58,7 @@ pub(super) fn take(registry: &Registry, name: &MachineName, make: Make) -> Resul
                 Err(error) => return Err(failed("make directory", &path, error)),
             },
         };
-        let dir = match open_directory(registry.machines.as_fd(), name.as_str(), &path) {
+        let dir = match open_directory(registry.machines.as_fd(), name.as_str(), &path, registry.owner) {
             Ok(dir) => Ok(dir),
             Err(RegistryError::Io { cause, .. }) if cause.kind() == std::io::ErrorKind::NotFound => match make {
                 // Its owner removed it between our two calls.

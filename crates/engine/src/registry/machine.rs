@@ -45,7 +45,11 @@ impl Machine {
         if let Some(supervisor) = supervisor {
             // That it cannot be looked at (no descriptor is left) does not make it dead.
             let lives = supervisor.open().map_err(|e| failed("look at supervisor of", &registry.path_of(name), e))?.is_some();
-            machine.liveness = if lives { Liveness::Alive } else { Liveness::Unknown };
+            machine.liveness = match lives {
+                true => Liveness::Alive,
+                false if registry.is_anothers() => Liveness::Dead,
+                false => Liveness::Unknown,
+            };
         }
         Ok(Some(machine))
     }
@@ -53,12 +57,17 @@ impl Machine {
     /// As [`Machine::open`], but that its supervisor lives is taken from its lock alone: never [`Liveness::Alive`].
     pub(super) fn open_unchecked(registry: &Registry, name: &MachineName) -> Result<Option<Self>> {
         let path = registry.path_of(name);
-        let dir = match open_directory(registry.machines.as_fd(), name.as_str(), &path) {
+        let dir = match open_directory(registry.machines.as_fd(), name.as_str(), &path, registry.owner) {
             Ok(dir) => dir,
             Err(RegistryError::Io { cause, .. }) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(other) => return Err(other),
         };
-        let (locked, owner) = look_at_lock(dir.as_fd()).map_err(|e| failed("look at", &path.join("lock"), e))?;
+        let (locked, owner) = match look_at_lock(dir.as_fd()) {
+            Ok(found) => found,
+            // Its supervisor tells.
+            Err(error) if registry.is_anothers() && error.kind() == std::io::ErrorKind::PermissionDenied => (true, None),
+            Err(error) => return Err(failed("look at", &path.join("lock"), error)),
+        };
         let state = match read_file(dir.as_fd(), STATE) {
             Ok(Some(text)) => MachineState::parse(&text, name).map(Some).map_err(|e| format!("read {}: {e}", path.join("state.json").display())),
             Ok(None) => Ok(None),

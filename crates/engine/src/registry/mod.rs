@@ -30,6 +30,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::process::Uid;
 
 use hostel_spec::{Hint, MachineName};
 
@@ -103,6 +104,8 @@ fn owner(pid: Option<i32>) -> String {
     pid.map_or_else(String::new, |pid| format!(" (supervisor is process {pid})"))
 }
 
+const NOT_ROOT: &str = "machines are root's: run it with sudo, or set HOSTEL_RUNTIME_DIR to a directory of your own";
+
 impl From<RegistryError> for crate::error::Error {
     fn from(error: RegistryError) -> Self {
         let whole = error.to_string();
@@ -110,15 +113,16 @@ impl From<RegistryError> for crate::error::Error {
         let (verb, hint): (&'static str, Option<Hint>) = match &error {
             RegistryError::Busy { name, .. } => ("start", Some(format!("`hostel stop {name}` ends it, `hostel status {name}` shows it").into())),
             RegistryError::NotRunning { .. } => ("find", Some("`hostel ps` lists the machines that run".into())),
-            RegistryError::Unsafe { .. } if !rustix::process::geteuid().is_root() => {
-                ("use", Some("machines are root's: run it with sudo, or set HOSTEL_RUNTIME_DIR to a directory of your own".into()))
-            }
+            RegistryError::Unsafe { .. } if !rustix::process::geteuid().is_root() => ("use", Some(NOT_ROOT.into())),
             RegistryError::Unsafe { path, why: OTHERS_WRITE } => {
                 ("use", Some(format!("`chmod go-w {}`, or set HOSTEL_RUNTIME_DIR to a directory of your own", path.display()).into()))
             }
             RegistryError::Unsafe { .. } => ("use", Some("remove it, or set HOSTEL_RUNTIME_DIR to a directory of your own".into())),
             RegistryError::Remains { .. } => ("clean up", Some("`hostel clean` tries again".into())),
-            RegistryError::Io { verb, .. } => (verb, None),
+            RegistryError::Io { verb, cause, .. } => {
+                let denied = cause.kind() == io::ErrorKind::PermissionDenied && !rustix::process::geteuid().is_root();
+                (verb, denied.then(|| NOT_ROOT.into()))
+            }
         };
         let object = what.strip_prefix(verb).unwrap_or(what).trim_start();
         let mut out = Self::new(verb, object, cause);
@@ -136,6 +140,8 @@ pub type Result<T> = std::result::Result<T, RegistryError>;
 pub struct Registry {
     root: PathBuf,
     machines: OwnedFd,
+    /// Whose it is: ours, or root's, which others may read.
+    owner: Uid,
 }
 
 /// What [`Registry::clean`] did for one name.
@@ -152,25 +158,39 @@ impl Registry {
     ///
     /// Refused: a link in place of `root` or of `machines`, a directory of another user's, one that others may write to.
     pub fn open(root: &Path) -> Result<Self> {
-        let top = match open_directory(rustix::fs::CWD, root, root) {
+        let owner = rustix::process::geteuid();
+        let top = match open_directory(rustix::fs::CWD, root, root, owner) {
             Err(RegistryError::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => {
                 make_directories(root)?;
-                open_directory(rustix::fs::CWD, root, root)?
+                open_directory(rustix::fs::CWD, root, root, owner)?
             }
             other => other?,
         };
         let path = root.join("machines");
-        let machines = match open_directory(top.as_fd(), Path::new("machines"), &path) {
+        let machines = match open_directory(top.as_fd(), Path::new("machines"), &path, owner) {
             Err(RegistryError::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => {
                 match rustix::fs::mkdirat(&top, "machines", Mode::from_raw_mode(0o755)) {
                     Ok(()) | Err(Errno::EXIST) => {}
                     Err(error) => return Err(failed("make directory", &path, error)),
                 }
-                open_directory(top.as_fd(), Path::new("machines"), &path)?
+                open_directory(top.as_fd(), Path::new("machines"), &path, owner)?
             }
             other => other?,
         };
-        Ok(Self { root: root.to_path_buf(), machines })
+        Ok(Self { root: root.to_path_buf(), machines, owner })
+    }
+
+    /// Opens root's registry to look at it as somebody else; see [`Registry::open`].
+    pub fn open_to_read(root: &Path) -> Result<Self> {
+        let owner = Uid::ROOT;
+        let top = open_directory(rustix::fs::CWD, root, root, owner)?;
+        let machines = open_directory(top.as_fd(), Path::new("machines"), &root.join("machines"), owner)?;
+        Ok(Self { root: root.to_path_buf(), machines, owner })
+    }
+
+    /// Whether it is another's: locks cannot be looked at.
+    fn is_anothers(&self) -> bool {
+        self.owner != rustix::process::geteuid()
     }
 
     /// Its directory.
@@ -252,8 +272,8 @@ fn failed(verb: &'static str, path: &Path, error: impl Into<io::Error>) -> Regis
     RegistryError::Io { verb, path: path.to_path_buf(), cause: error.into() }
 }
 
-/// Opens a directory, not through a link, and checks that it is ours alone.
-fn open_directory(at: BorrowedFd<'_>, path: impl rustix::path::Arg, shown: &Path) -> Result<OwnedFd> {
+/// Opens a directory, not through a link, and checks that it is `owner`'s alone.
+fn open_directory(at: BorrowedFd<'_>, path: impl rustix::path::Arg, shown: &Path, owner: Uid) -> Result<OwnedFd> {
     let refuse = |why| Err(RegistryError::Unsafe { path: shown.to_path_buf(), why });
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let fd = match rustix::fs::openat(at, path, flags, Mode::empty()) {
@@ -266,7 +286,7 @@ fn open_directory(at: BorrowedFd<'_>, path: impl rustix::path::Arg, shown: &Path
     if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
         return refuse("it is not a directory");
     }
-    if stat.st_uid != rustix::process::geteuid().as_raw() {
+    if stat.st_uid != owner.as_raw() {
         return refuse("it belongs to another user");
     }
     if stat.st_mode & 0o022 != 0 {

@@ -237,7 +237,7 @@ impl Undo {
             }
             Undo::Forwarding { path, link } => {
                 let path = Path::new(path.as_os_str());
-                if !is_interface_name(link) {
+                if !crate::network::forwarding::is_switch(link) {
                     return refuse("forwarding on", &link, NO_INTERFACE);
                 }
                 if !is_normal(path) || path.parent() != Some(&state.join("network")) {
@@ -371,7 +371,14 @@ mod tests {
         assert!(ok(address("vz-lan")) && !ok(address("eth0")) && !ok(address("vz-/")));
         let forwarding = |path: &str, link: &str| Undo::Forwarding { path: text(path), link: link.into() };
         assert!(ok(forwarding("/run/hostel/network/forwarding 7 eth0", "eth0")));
-        for (path, link) in [("/run/hostel/network/x", "../x"), ("/etc/x", "eth0"), ("/run/hostel/network/../x", "eth0"), ("/run/hostel/x", "eth0")] {
+        assert!(ok(forwarding("/run/hostel/network/forwarding 7 ipv6 all", "ipv6/all")) && !ok(forwarding("/run/hostel/network/x", "all")));
+        for (path, link) in [
+            ("/run/hostel/network/x", "../x"),
+            ("/run/hostel/network/x", "ipv6/../x"),
+            ("/etc/x", "eth0"),
+            ("/run/hostel/network/../x", "eth0"),
+            ("/run/hostel/x", "eth0"),
+        ] {
             assert!(!ok(forwarding(path, link)), "{path} {link}");
         }
         assert!(leader(2) && !leader(1) && !leader(0) && !leader(-1));

@@ -20,12 +20,15 @@
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
 use hostel_image::inroot;
 use hostel_spec::{Hint, IdMap, IdMapping};
 use hostel_sys::clone::{self, CloneArgs, Fork, WaitStatus};
+use hostel_sys::event::{SignalFd, SignalMask};
 use hostel_sys::mount::{self, Attributes, Propagation};
 use hostel_sys::netlink;
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
@@ -36,6 +39,7 @@ use super::prepare::{self, Made};
 use super::{bundle, hooks, mount_lock, overlay, parcel};
 use crate::cgroup::Layout;
 use crate::error::{Context, Error, Result, io_text};
+use crate::peers::{self, Registration};
 use crate::plan::Plan;
 use crate::plan::bind_user::{BoundUser, id_map};
 use crate::plan::steps::{BondStep, PayloadStep, Slot};
@@ -158,7 +162,7 @@ fn finish<T>(
 ) -> Result<(Launched, T)> {
     let result = match done.and_then(|()| meanwhile(&launched, made, claim)) {
         // `go` stays open meanwhile: its hanging up tells the payload that the supervisor is dead.
-        Ok(prepared) => read_report(pipes.report).map(|report| (prepared, report)),
+        Ok(prepared) => heard(pipes.report, launched.pidfd.as_fd()).map(|report| (prepared, report)),
         Err(error) => {
             let _ = clone::pidfd_send_signal(launched.pidfd.as_fd(), 9);
             Err(error)
@@ -167,10 +171,47 @@ fn finish<T>(
     match result {
         Ok((prepared, Report::Executed)) => Ok((launched, prepared)),
         Ok((_, Report::Failed(error))) | Err(error) => {
-            let _ = clone::wait_pidfd(launched.pidfd.as_fd(), clone::WAIT_EXITED);
+            reap(launched.pidfd.as_fd());
             Err(error)
         }
         Ok((_, Report::Silence)) => Err(killed(clone::wait_pidfd(launched.pidfd.as_fd(), clone::WAIT_EXITED))),
+    }
+}
+
+/// How long a payload that was killed is waited for: what waits for a file system that does not answer ends only when that does.
+const DEATH: Duration = Duration::from_secs(5);
+/// How long an order to end waits for a start: a machine that is nearly there is ended as every other.
+const NEARLY: Duration = Duration::from_secs(3);
+
+/// What the payload reports, unless we are told to end and hear nothing. Orders are looked at, not taken: they are blocked, and are for
+/// whoever comes next.
+fn heard(report: OwnedFd, payload: BorrowedFd<'_>) -> Result<Report> {
+    // SIGHUP, SIGINT, SIGQUIT, SIGTERM.
+    let orders = SignalFd::new(SignalMask::of(&[1, 2, 3, 15])).context("open", "signalfd")?;
+    // Asked for nothing, it tells only of the hanging up.
+    let mut polled = [PollFd::new(&report, PollFlags::empty()), PollFd::new(&orders, PollFlags::IN)];
+    poll(&mut polled, None)?;
+    if polled[0].revents().is_empty() && poll(&mut polled[..1], Some(NEARLY))? == 0 {
+        let _ = clone::pidfd_send_signal(payload, 9);
+        return Err(Error::new("start", "machine", "we were told to end before its program could be executed"));
+    }
+    read_report(report)
+}
+
+fn poll(polled: &mut [PollFd<'_>], limit: Option<Duration>) -> Result<usize> {
+    let limit = limit.map(|l| Timespec { tv_sec: l.as_secs() as i64, tv_nsec: 0 });
+    loop {
+        match rustix::event::poll(polled, limit.as_ref()) {
+            Err(Errno::INTR) => {}
+            other => return other.context("wait for", "payload"),
+        }
+    }
+}
+
+/// Waits for the end of a payload that is dying.
+fn reap(payload: BorrowedFd<'_>) {
+    if poll(&mut [PollFd::new(&payload, PollFlags::IN)], Some(DEATH)).is_ok_and(|n| n > 0) {
+        let _ = clone::wait_pidfd(payload, clone::WAIT_EXITED);
     }
 }
 
@@ -280,8 +321,27 @@ fn bond(steps: &[BondStep], plan: &Plan, made: &mut Made, claim: &mut Claim, pid
                 let path = format!("/proc/{pid}/oom_score_adj");
                 std::fs::write(&path, score.to_string()).context("write", path)?;
             }
+            BondStep::Register { demanded } => register(plan, made, pid, *demanded)?,
             BondStep::Wire(wiring) => made.network.wire(wiring, open_namespace(pid, "net")?, claim)?,
         }
+    }
+    Ok(())
+}
+
+/// Tells systemd-machined; a failure is only worth a notice where nobody demands it.
+fn register(plan: &Plan, made: &mut Made, pid: i32, demanded: bool) -> Result<()> {
+    let facts = peers::Facts {
+        name: &plan.name,
+        uuid: plan.uuid,
+        service: &plan.container,
+        leader: pid,
+        root: &made.tree_path,
+        interfaces: plan.host_links().filter_map(|name| netlink::index_of(name).ok()?.try_into().ok()).collect(),
+    };
+    match Registration::of(&facts, demanded) {
+        Ok(registration) => made.registration = registration,
+        Err(error) if demanded => return Err(error),
+        Err(error) => made.network.notices.push(error.to_string()),
     }
     Ok(())
 }

@@ -18,9 +18,10 @@ use super::run::{self, End, ExitDecision, NotifyRelay, Outcome, Owner, RebootBra
 use crate::cgroup::MachineCgroup;
 use crate::enter::Leader;
 use crate::error::{Context, Error, Result};
-use crate::host::Host;
+use crate::host::{self, Host};
 use crate::journal;
 use crate::network;
+use crate::peers::Unit;
 use crate::plan::{self, Caller, Plan};
 use crate::registry::{Claim, Desired, MachineState, Origin, Phase, ProcessId, Registry};
 use crate::stop::{Confinement, Evidence, InitPolicy};
@@ -83,10 +84,11 @@ pub fn plan_of(spec: &MachineSpec, caller: &Caller) -> Result<(Plan, Host, Optio
 pub fn run(spec: &MachineSpec, mut session: Session<'_>) -> Result<u8> {
     // What we hold open and have in memory is nothing a machine may look into through /proc (CVE-2019-5736 and its kin).
     hostel_sys::proc::set_dumpable(false).context("protect", "supervisor")?;
+    host::require_root()?;
     let (plan, host, tree) = plan_of(spec, &session.caller)?;
     for notice in &plan.notices {
         // What a command line says that means nothing here its writer may know; what this host cannot do he does not.
-        let known = spec.notices.contains(notice);
+        let known = spec.notices.contains(notice) || spec.unit.without_systemd().contains(notice);
         (session.talk)(if known { Talk::Remark(notice) } else { Talk::Notice(notice) });
     }
     refuse_taken_ports(session.registry, &plan)?;
@@ -129,6 +131,8 @@ pub fn run(spec: &MachineSpec, mut session: Session<'_>) -> Result<u8> {
     if session.log {
         keep_log(session.registry, &claim);
     }
+    // Its cgroup is gone: systemd lets the scope go when nobody sits in it.
+    made.unit = None;
     // Clients that wait for the end are told by the socket closing, when everything is taken away and every lock is free.
     claim.forget();
     claim.release()?;
@@ -339,6 +343,7 @@ fn watch_life(
         signals,
         reap_orphans: false,
         network: Some(&mut made.network),
+        unit: made.unit.as_ref().and_then(Unit::stopped),
         owner: &mut owner,
     };
     let outcome = run::watch(&mut running)?;
@@ -448,12 +453,6 @@ impl Owner for StateOwner<'_> {
         if signal == 9 {
             return cgroup.kill().is_ok();
         }
-        let Ok(processes) = cgroup.procs() else { return false };
-        for pid in processes.into_iter().filter(|p| p.as_raw_nonzero().get() != self.leader.pid()) {
-            if let Ok(fd) = clone::pidfd_open(pid.as_raw_nonzero().get()) {
-                let _ = clone::pidfd_send_signal(fd.as_fd(), signal);
-            }
-        }
-        true
+        cgroup.signal(signal, Some(self.leader.pid())).is_ok()
     }
 }

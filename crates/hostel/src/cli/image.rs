@@ -47,6 +47,7 @@ pub(super) fn hinted(error: Error) -> Error {
     let hint = match (error.verb, error.cause.as_str()) {
         ("find image", _) => "`hostel images` lists them",
         (_, cause) if cause.contains("is one already") => "choose another name, or `hostel remove` that one first",
+        (_, cause) if cause.contains("Permission denied") && !rustix::process::geteuid().is_root() => "images are root's: run it with sudo",
         ("lock image", _) => return error.hint("it runs, or is being started: `hostel ps`").busy(),
         _ => return error,
     };

@@ -24,7 +24,7 @@ pub(super) const VERB: Verb = Verb {
 
 fn run(args: &[OsString]) -> Outcome {
     let Some(name) = look::only_name(&VERB, args, |_| false)? else { return Ok(0) };
-    let registry = machine::open_registry()?;
+    let registry = machine::registry_to_read()?;
     if let Some(stored) = stored::instead(&registry, &name)? {
         return Ok(output::show_json(&stored.json()));
     }

@@ -1,6 +1,5 @@
 //! `hostel kill`: a signal to a machine's PID 1, to all of it, or to its supervisor.
 
-use std::collections::HashSet;
 use std::ffi::OsString;
 use std::os::fd::AsFd;
 
@@ -8,7 +7,7 @@ use hostel_engine::error::{Context, Error, Result};
 use hostel_engine::registry::{Machine, ProcessId};
 use hostel_ipc::control::{CallError, Kill, Request, Whom};
 use hostel_spec::{MachineName, Signal};
-use hostel_sys::clone::{pidfd_open, pidfd_send_signal};
+use hostel_sys::clone::pidfd_send_signal;
 use lexopt::Arg::{Long, Short, Value};
 use lexopt::ValueExt;
 
@@ -123,7 +122,7 @@ fn to_process(machine: &Machine, what: &'static str, id: Option<ProcessId>, sign
     pidfd_send_signal(pidfd.as_fd(), signal.raw()).context("kill", object())
 }
 
-/// Every process in the machine's cgroup; those that are born meanwhile are met only by SIGKILL.
+/// Every process in the machine's cgroup.
 fn to_all(machine: &Machine, signal: Signal) -> Result<()> {
     let failed = |e: &dyn std::fmt::Display| Error::new("kill", format!("all processes of machine {}", machine.name), e);
     let group = match look::cgroup(look::state(machine)?) {
@@ -133,15 +132,7 @@ fn to_all(machine: &Machine, signal: Signal) -> Result<()> {
     if signal == Signal::KILL {
         return group.kill().map_err(|e| failed(&e));
     }
-    let members = || group.procs().map_err(|e| failed(&e));
-    let opened: Vec<_> = members()?.into_iter().filter_map(|pid| Some((pid, pidfd_open(pid.as_raw_nonzero().get()).ok()?))).collect();
-    // Still a member after it was opened: the number has not changed hands.
-    let still: HashSet<_> = members()?.into_iter().collect();
-    for (_, pidfd) in opened.iter().filter(|(pid, _)| still.contains(pid)) {
-        // One that has just ended needs no signal.
-        let _ = pidfd_send_signal(pidfd.as_fd(), signal.raw());
-    }
-    Ok(())
+    group.signal(signal.raw(), None).map_err(|e| failed(&e))
 }
 
 #[cfg(test)]

@@ -54,7 +54,7 @@ fn net(args: &[OsString]) -> Outcome {
 
 /// The machines that run on a network of their own.
 fn machines() -> Result<Vec<(Look, NetworkState)>, Failure> {
-    let all = machine::open_registry()?.list()?;
+    let all = machine::registry_to_read()?.list()?;
     let looks = all.into_iter().map(Look::at).filter(|l| l.state() != "dead");
     Ok(looks.filter_map(|l| l.machine.known().and_then(|s| s.network.clone()).map(|n| (l, n))).collect())
 }
@@ -95,14 +95,18 @@ fn status(json: bool) -> Outcome {
         |zone: &str| machines.iter().filter(|(_, n)| n.zone.as_deref() == Some(zone)).map(|(l, _)| l.machine.name.to_string()).collect::<Vec<_>>();
     let hosts = hosts::path(&machine::runtime_dir());
     if json {
-        let zones: Vec<_> =
-            zones.iter().map(|z| json!({ "zone": z.name, "network": z.network, "ports": z.ports, "machines": of(&z.name) })).collect();
+        let zones: Vec<_> = zones
+            .iter()
+            .map(|z| json!({ "zone": z.name, "network": z.network, "network6": z.network6, "ports": z.ports, "machines": of(&z.name) }))
+            .collect();
         return Ok(output::show_json(&json!({ "zones": zones, "machines": machines.len(), "hosts": hosts.display().to_string() })));
     }
     let mut out = String::new();
     if !zones.is_empty() {
-        let row = |z: &networks::Zone| vec![output::clean(&z.name), text(z.network.as_ref()), z.ports.len().to_string(), of(&z.name).join(" ")];
-        out.push_str(&output::table(&["ZONE", "NETWORK", "PORTS", "MACHINES"], &zones.iter().map(row).collect::<Vec<_>>()));
+        let row = |z: &networks::Zone| {
+            vec![output::clean(&z.name), text(z.network.as_ref()), text(z.network6.as_ref()), z.ports.len().to_string(), of(&z.name).join(" ")]
+        };
+        out.push_str(&output::table(&["ZONE", "NETWORK", "IPV6", "PORTS", "MACHINES"], &zones.iter().map(row).collect::<Vec<_>>()));
     }
     out.push_str(&format!("machines on networks of their own: {}; their names: {}\n", machines.len(), hosts.display()));
     Ok(output::show(&out))
@@ -115,7 +119,7 @@ fn port(args: &[OsString]) -> Outcome {
         long == "json"
     };
     let Some(name) = look::only_name(&PORT, args, flag)? else { return Ok(0) };
-    let found = Look::at(look::running(&machine::open_registry()?, &name)?);
+    let found = Look::at(look::running(&machine::registry_to_read()?, &name)?);
     let state = look::state(&found.machine)?;
     let network = state.network.as_ref();
     let ports = network.map(|n| n.ports.as_slice()).unwrap_or_default();

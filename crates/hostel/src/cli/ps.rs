@@ -59,7 +59,7 @@ fn run(args: &[OsString]) -> Outcome {
     if options.help {
         return Ok(output::show(&super::verb_help(&VERB)));
     }
-    let machines = machine::open_registry()?.list()?;
+    let machines = machine::registry_to_read()?.list()?;
     let looks = machines.into_iter().map(Look::at).filter(|look| options.all || look.state() != "dead");
     let mut found: Vec<Found> = looks.map(|look| Found::Here(Box::new(look))).collect();
     if options.all {

@@ -33,7 +33,7 @@ fn run(args: &[OsString]) -> Outcome {
         long == "json"
     };
     let Some(name) = look::only_name(&VERB, args, flag)? else { return Ok(0) };
-    let registry = machine::open_registry()?;
+    let registry = machine::registry_to_read()?;
     if let Some(stored) = stored::instead(&registry, &name)? {
         if json {
             return Ok(output::show_json(&stored.json()));

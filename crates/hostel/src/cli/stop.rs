@@ -8,7 +8,7 @@ use hostel_engine::enter::Leader;
 use hostel_engine::error::{Context, Error};
 use hostel_engine::stop::{self, Confinement, Order, Stopped};
 use hostel_ipc::control::{CallError, Connection, Ended, Event, MAX_PACKET, Received, Request, Stop};
-use hostel_spec::MachineName;
+use hostel_spec::{MachineName, Signal};
 use hostel_sys::clone;
 use lexopt::Arg::{Long, Short, Value};
 use lexopt::ValueExt;
@@ -254,7 +254,13 @@ impl Pending {
         if killed {
             output::tell(format_args!("hostel: machine {} did not end by itself and was killed", self.name));
         } else if how.verbose {
-            output::tell(format_args!("hostel: machine {} ended after {:.1} s", self.name, self.since.elapsed().as_secs_f64()));
+            // A command that hears no request is ended by a signal: that is its way to end, but no end of its own.
+            let how =
+                match self.ended.and_then(|e| e.status).filter(|status| *status > 128).and_then(|status| Signal::from_raw(i32::from(status) - 128)) {
+                    Some(signal) => format!("was killed ({})", signal.name()),
+                    None => "ended".to_owned(),
+                };
+            output::tell(format_args!("hostel: machine {} {how} after {:.1} s", self.name, self.since.elapsed().as_secs_f64()));
         }
         if killed { KILLED } else { 0 }
     }

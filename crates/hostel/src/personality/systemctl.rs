@@ -6,6 +6,7 @@
 
 pub mod analyze;
 pub mod called;
+mod direct;
 mod edit;
 mod files;
 pub mod help;
@@ -20,6 +21,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod triggers;
 mod units;
 mod verify;
 
@@ -134,6 +136,10 @@ const UNITS: &[Row] = &[
 #[rustfmt::skip]
 const MANAGED: &[Row] = &[
     managed("list-units", "[PATTERN...]", (0, MANY), units::list_units, "Units in memory"),
+    managed("list-sockets", "[PATTERN...]", (0, MANY), triggers::list_sockets, "Sockets in memory"),
+    managed("list-timers", "[PATTERN...]", (0, MANY), triggers::list_timers, "Timers in memory, the next first"),
+    managed("list-paths", "[PATTERN...]", (0, MANY), triggers::list_paths, "Path units in memory"),
+    managed("list-automounts", "[PATTERN...]", (0, MANY), triggers::list_automounts, "Automounts in memory: never any"),
     managed("list-jobs", "[PATTERN...]", (0, MANY), units::list_jobs, "Jobs that wait"),
     managed("is-failed", "[UNIT...]", (0, MANY), managed::is_failed, "Whether units have failed"),
     managed("status", "[UNIT...]", (0, MANY), status::status, "How units are"),
@@ -165,10 +171,6 @@ const MANAGED: &[Row] = &[
 ];
 
 const LIVE: &[Row] = &[
-    live("list-automounts", "[PATTERN...]", (0, MANY), "Automounts in memory"),
-    live("list-paths", "[PATTERN...]", (0, MANY), "Path units in memory"),
-    live("list-sockets", "[PATTERN...]", (0, MANY), "Sockets in memory"),
-    live("list-timers", "[PATTERN...]", (0, MANY), "Timers in memory"),
     live("list-machines", "[PATTERN...]", (0, MANY), "Machines"),
     live("help", "UNIT...", (0, MANY), "Manual pages of units"),
     live("clean", "UNIT...", (1, MANY), "Remove what units keep"),

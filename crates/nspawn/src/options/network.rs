@@ -5,8 +5,7 @@ use super::OptionRow;
 use super::Takes::{Nothing, Value};
 
 /// What the original leaves to systemd-networkd on both sides.
-const ADDRESSED: &str =
-    "address, route, names and masquerading come by themselves, without networkd; --network-config=none or a networkd that runs leaves it as it was";
+const ADDRESSED: &str = "addresses (IPv4 and IPv6), routes, names and masquerading come by themselves, without networkd; --network-config=none or a networkd that runs leaves it as it was";
 
 pub(super) const NETWORK: &[OptionRow] = &[
     OptionRow::new(Id::PrivateNetwork, "", &["private-network"], Nothing, "A network of its own, with nothing but loopback")

@@ -4,7 +4,7 @@
 //! in register 1.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::Socket;
 use super::message::{Request, attributes};
@@ -55,6 +55,8 @@ const SECOND: u32 = 2;
 pub const IP: u8 = 2;
 /// `NFPROTO_INET`.
 pub const INET: u8 = 1;
+/// `NFPROTO_IPV6`.
+pub const IP6: u8 = 10;
 
 /// A place in the packet's way through the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +84,7 @@ pub enum Verdict {
     Accept = 1,
 }
 
-/// TCP or UDP, as IP numbers them.
+/// What is in a packet, as IP numbers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Transport {
@@ -90,6 +92,8 @@ pub enum Transport {
     Tcp = 6,
     /// UDP.
     Udp = 17,
+    /// ICMP of IPv6: neighbours, routers.
+    Icmp6 = 58,
 }
 
 /// A step of a rule. All must hold for the last one to act.
@@ -103,16 +107,18 @@ pub enum Expression<'a> {
     To(&'a str),
     /// It goes out by an interface whose name begins so.
     ToPrefix(&'a str),
-    /// It is TCP or UDP.
+    /// It does not go out by an interface whose name begins so.
+    NotToPrefix(&'a str),
+    /// What is in it.
     Protocol(Transport),
     /// Its destination port.
     Port(u16),
     /// Its source is in this network.
-    Source(Ipv4Addr, u8),
+    Source(IpAddr, u8),
     /// Its destination is in this network.
-    Destination(Ipv4Addr, u8),
+    Destination(IpAddr, u8),
     /// Its destination is not in this network.
-    NotDestination(Ipv4Addr, u8),
+    NotDestination(IpAddr, u8),
     /// Its destination is an address of this host.
     ToThisHost,
     /// Its destination was translated.
@@ -154,10 +160,10 @@ pub(super) fn transaction(requests: Vec<Request>) -> Vec<Request> {
     out
 }
 
-/// A new IPv4 table. `owned`: it belongs to the socket, nobody else can change it, and it goes when the socket is closed
+/// A new table. `owned`: it belongs to the socket, nobody else can change it, and it goes when the socket is closed
 /// (Linux 5.12).
-pub fn add_table(name: &str, owned: bool) -> Request {
-    let mut r = request(NEWTABLE, NLM_F_CREATE | NLM_F_EXCL, IP);
+pub fn add_table(family: u8, name: &str, owned: bool) -> Request {
+    let mut r = request(NEWTABLE, NLM_F_CREATE | NLM_F_EXCL, family);
     r.text(TABLE_NAME, name);
     if owned {
         r.big(TABLE_FLAGS, TABLE_OWNER);
@@ -165,23 +171,23 @@ pub fn add_table(name: &str, owned: bool) -> Request {
     r
 }
 
-/// Removes an IPv4 table with all that is in it.
-pub fn delete_table(name: &str) -> Request {
-    let mut r = request(DELTABLE, 0, IP);
+/// Removes a table with all that is in it.
+pub fn delete_table(family: u8, name: &str) -> Request {
+    let mut r = request(DELTABLE, 0, family);
     r.text(TABLE_NAME, name);
     r
 }
 
-/// A chain of type `nat` that the kernel calls at `hook`.
-pub fn add_nat_chain(table: &str, name: &str, hook: Hook, priority: i32) -> Request {
-    let mut r = request(NEWCHAIN, NLM_F_CREATE, IP);
+/// A chain of type `nat` or `filter` that the kernel calls at `hook`.
+pub fn add_chain(family: u8, table: &str, name: &str, kind: &str, hook: Hook, priority: i32) -> Request {
+    let mut r = request(NEWCHAIN, NLM_F_CREATE, family);
     r.text(CHAIN_TABLE, table);
     r.text(CHAIN_NAME, name);
     r.nested(CHAIN_HOOK, |r| {
         r.big(HOOK_NUMBER, hook as u32);
         r.big(HOOK_PRIORITY, priority as u32);
     });
-    r.text(CHAIN_TYPE, "nat");
+    r.text(CHAIN_TYPE, kind);
     r
 }
 
@@ -270,13 +276,19 @@ fn interface(r: &mut Request, key: u32, name: &str) {
     compare(r, 0, &[name.as_bytes(), &[0]].concat());
 }
 
-fn network(r: &mut Request, offset: u32, address: Ipv4Addr, prefix: u8, op: u32) {
-    payload(r, 1, offset, 4);
-    let bits = u32::MAX.checked_shl(32 - u32::from(prefix.min(32))).unwrap_or(0);
-    if prefix < 32 {
-        mask(r, &bits.to_be_bytes());
+/// Compares a packet's source (`which` 0) or destination (1).
+fn network(r: &mut Request, which: u32, address: IpAddr, prefix: u8, op: u32) {
+    let (start, bytes) = match address {
+        IpAddr::V4(a) => (12, a.octets().to_vec()),
+        IpAddr::V6(a) => (8, a.octets().to_vec()),
+    };
+    let length = bytes.len() as u32;
+    payload(r, 1, start + which * length, length);
+    let bits: Vec<u8> = (0..length).map(|n| u8::MAX.checked_shl((8 * (n + 1)).saturating_sub(u32::from(prefix))).unwrap_or(0)).collect();
+    if u32::from(prefix) < 8 * length {
+        mask(r, &bits);
     }
-    compare(r, op, &(u32::from(address) & bits).to_be_bytes());
+    compare(r, op, &bytes.iter().zip(&bits).map(|(byte, bits)| byte & bits).collect::<Vec<_>>());
 }
 
 fn expression(r: &mut Request, e: &Expression<'_>) {
@@ -298,6 +310,10 @@ fn expression(r: &mut Request, e: &Expression<'_>) {
             meta(r, OIFNAME);
             compare(r, 0, prefix.as_bytes());
         }
+        Expression::NotToPrefix(prefix) => {
+            meta(r, OIFNAME);
+            compare(r, 1, prefix.as_bytes());
+        }
         Expression::Protocol(transport) => {
             meta(r, L4PROTO);
             compare(r, 0, &[transport as u8]);
@@ -306,9 +322,9 @@ fn expression(r: &mut Request, e: &Expression<'_>) {
             payload(r, 2, 2, 2);
             compare(r, 0, &port.to_be_bytes());
         }
-        Expression::Source(address, prefix) => network(r, 12, address, prefix, 0),
-        Expression::Destination(address, prefix) => network(r, 16, address, prefix, 0),
-        Expression::NotDestination(address, prefix) => network(r, 16, address, prefix, 1),
+        Expression::Source(address, prefix) => network(r, 0, address, prefix, 0),
+        Expression::Destination(address, prefix) => network(r, 1, address, prefix, 0),
+        Expression::NotDestination(address, prefix) => network(r, 1, address, prefix, 1),
         Expression::ToThisHost => {
             step(r, "fib", |r| {
                 r.big(1, REGISTER);

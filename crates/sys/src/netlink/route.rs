@@ -29,6 +29,9 @@ const IFLA_IPVLAN_MODE: u16 = 1;
 const IPVLAN_MODE_L2: u16 = 0;
 const RTM_NEWLINKPROP: u16 = 108;
 const RTEXT_FILTER_SKIP_STATS: u32 = 8;
+const NODAD: u8 = libc::IFA_F_NODAD as u8;
+/// `RTPROT_RA`: from a router advertisement.
+const BY_ADVERTISEMENT: u8 = 9;
 const UP: u32 = libc::IFF_UP as u32;
 /// `struct ifinfomsg`, `struct ifaddrmsg`, `struct rtmsg`.
 const LINK_HEADER: usize = 16;
@@ -186,7 +189,8 @@ fn octets(address: IpAddr) -> (u8, Vec<u8>) {
 fn address_request(kind: u16, flags: u16, index: u32, address: IpAddr, prefix: u8) -> Request {
     let mut r = Request::new(kind, flags);
     let (family, bytes) = octets(address);
-    r.raw(&[family, prefix, 0, 0]);
+    // What we give is nobody else's: an IPv6 address is valid at once (IFA_F_NODAD).
+    r.raw(&[family, prefix, if address.is_ipv6() { NODAD } else { 0 }, 0]);
     r.raw(&index.to_ne_bytes());
     r.attr(libc::IFA_LOCAL, &bytes);
     r.attr(libc::IFA_ADDRESS, &bytes);
@@ -277,6 +281,8 @@ pub struct Address {
     pub prefix: u8,
     /// Valid everywhere: neither link-local nor of the host alone.
     pub global: bool,
+    /// Usable: no IPv6 address that may turn out, or has turned out, to be a neighbour's.
+    pub settled: bool,
 }
 
 /// An address that came or went.
@@ -307,6 +313,7 @@ pub fn address_change(message: &Message<'_>) -> Option<AddressChange> {
         address: ip(head[0], bytes)?,
         prefix: head[1],
         global: head[3] < libc::RT_SCOPE_SITE,
+        settled: u32::from(head[2]) & (libc::IFA_F_TENTATIVE | libc::IFA_F_DADFAILED) == 0,
     };
     match message.kind {
         libc::RTM_NEWADDR => Some(AddressChange::Came(address)),
@@ -383,6 +390,22 @@ fn parse_route(message: &Message<'_>) -> Option<Route4> {
         None => Ipv4Addr::UNSPECIFIED,
     };
     Some(Route4 { network, prefix: head[1], index: attrs.number(libc::RTA_OIF) })
+}
+
+/// The IPv6 default routes of the main table: number of the link, and whether a router advertised it.
+pub fn default_routes6(socket: &mut Socket) -> io::Result<Vec<(Option<u32>, bool)>> {
+    let mut r = Request::plain(libc::RTM_GETROUTE, NLM_F_DUMP);
+    r.raw(&[libc::AF_INET6 as u8]);
+    r.raw(&[0; ROUTE_HEADER - 1]);
+    let mut out = Vec::new();
+    socket.dump(r, |m| {
+        let Some(head) = m.body.get(..ROUTE_HEADER).filter(|_| m.kind == libc::RTM_NEWROUTE) else { return };
+        // Family, prefix length, table, and what becomes of a packet.
+        if (head[0], head[1], head[4], head[7]) == (libc::AF_INET6 as u8, 0, libc::RT_TABLE_MAIN, libc::RTN_UNICAST) {
+            out.push((attributes(m.body, ROUTE_HEADER).number(libc::RTA_OIF), head[5] == BY_ADVERTISEMENT));
+        }
+    })?;
+    Ok(out)
 }
 
 /// A routing socket in the current network namespace.

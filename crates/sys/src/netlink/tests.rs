@@ -118,18 +118,25 @@ fn addresses_are_told() {
 fn rules() -> Vec<super::Request> {
     use Expression::*;
     vec![
-        nft::add_nat_chain("hostel-t", "prerouting", Hook::Prerouting, -99),
-        nft::add_nat_chain("hostel-t", "postrouting", Hook::Postrouting, 101),
+        nft::add_chain(nft::IP, "hostel-t", "prerouting", "nat", Hook::Prerouting, -99),
+        nft::add_chain(nft::IP, "hostel-t", "postrouting", "nat", Hook::Postrouting, 101),
         nft::add_rule(
             nft::IP,
             "hostel-t",
             "prerouting",
-            &[ToThisHost, NotDestination(Ipv4Addr::LOCALHOST, 8), Protocol(Transport::Tcp), Port(8080), Redirect(A, 80)],
+            &[ToThisHost, NotDestination(Ipv4Addr::LOCALHOST.into(), 8), Protocol(Transport::Tcp), Port(8080), Redirect(A, 80)],
             "",
             false,
         ),
-        nft::add_rule(nft::IP, "hostel-t", "prerouting", &[Destination(A, 32), NotFromPrefix("ve-"), Verdict(super::nft::Verdict::Drop)], "", false),
-        nft::add_rule(nft::IP, "hostel-t", "postrouting", &[Source(A, 24), Translated, ToPrefix("vz-"), Masquerade], "", false),
+        nft::add_rule(
+            nft::IP,
+            "hostel-t",
+            "prerouting",
+            &[Destination(A.into(), 32), NotFromPrefix("ve-"), Verdict(super::nft::Verdict::Drop)],
+            "",
+            false,
+        ),
+        nft::add_rule(nft::IP, "hostel-t", "postrouting", &[Source(A.into(), 24), Translated, ToPrefix("vz-"), Masquerade], "", false),
     ]
 }
 
@@ -137,17 +144,17 @@ fn rules() -> Vec<super::Request> {
 fn a_table_is_its_sockets_and_goes_with_it() {
     in_own_network(|| {
         let mut socket = Socket::open(Family::Netfilter).expect("socket");
-        let mut requests = vec![nft::add_table("hostel-t", true)];
+        let mut requests = vec![nft::add_table(nft::IP, "hostel-t", true)];
         requests.extend(rules());
         socket.transact(requests).expect("transaction");
         let mut other = Socket::open(Family::Netfilter).expect("socket");
         let chains = nft::chains(&mut other, nft::IP).expect("chains");
         assert_eq!(chains.iter().filter(|c| c.table == "hostel-t" && c.kind == "nat").count(), 2, "{chains:?}");
-        assert!(other.transact(vec![nft::delete_table("hostel-t")]).is_err(), "another's table");
+        assert!(other.transact(vec![nft::delete_table(nft::IP, "hostel-t")]).is_err(), "another's table");
         // All or nothing.
-        let bad = vec![nft::add_table("half", false), nft::add_rule(nft::IP, "half", "no-such-chain", &[], "", false)];
+        let bad = vec![nft::add_table(nft::IP, "half", false), nft::add_rule(nft::IP, "half", "no-such-chain", &[], "", false)];
         assert!(other.transact(bad).is_err());
-        assert_eq!(other.transact(vec![nft::delete_table("half")]).expect_err("none").raw_os_error(), Some(libc::ENOENT));
+        assert_eq!(other.transact(vec![nft::delete_table(nft::IP, "half")]).expect_err("none").raw_os_error(), Some(libc::ENOENT));
         drop(socket);
         assert_eq!(nft::chains(&mut other, nft::IP).expect("chains"), []);
     });
@@ -161,8 +168,8 @@ fn rules_are_found_again_by_their_comment() {
             nft::add_rule(nft::IP, "t", "c", &[Expression::From("eth7"), Expression::Counter, Expression::Verdict(Verdict::Accept)], comment, front)
         };
         let table = vec![
-            nft::add_table("t", false),
-            nft::add_nat_chain("t", "c", Hook::Output, 0),
+            nft::add_table(nft::IP, "t", false),
+            nft::add_chain(nft::IP, "t", "c", "nat", Hook::Output, 0),
             rule("one", false),
             rule("two", true),
             rule("one", false),

@@ -136,6 +136,25 @@ fn whatever_lives_in_it_is_killed_and_removed() {
 }
 
 #[test]
+fn a_signal_reaches_all_but_the_spared() {
+    if not_root("a_signal_reaches_all_but_the_spared") {
+        return;
+    }
+    let (machine, planned) = create(&Resources::default());
+    let mut children: Vec<Child> = (0..20).map(|_| Command::new("sleep").arg("1000").spawn().unwrap()).collect();
+    children.iter().for_each(|child| join(machine.payload_dir(), child));
+    let mut spared = children.pop().unwrap();
+    machine.signal(15, Some(pid(&spared).as_raw_nonzero().get())).unwrap();
+    for child in &mut children {
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&child.wait().unwrap()), Some(15));
+    }
+    assert_eq!(spared.try_wait().unwrap(), None);
+    machine.remove().unwrap();
+    gone(&planned);
+    spared.wait().unwrap();
+}
+
+#[test]
 fn killing_works_without_cgroup_kill_too() {
     if not_root("killing_works_without_cgroup_kill_too") {
         return;

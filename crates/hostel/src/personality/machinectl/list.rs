@@ -13,7 +13,7 @@ use crate::{machine, output};
 const HEAD: [&str; 6] = ["MACHINE", "CLASS", "SERVICE", "OS", "VERSION", "ADDRESSES"];
 
 pub(super) fn run(options: &Options, _: &[OsString]) -> Outcome {
-    let looks = machine::open_registry()?.list()?.into_iter().map(Look::at).filter(|look| look.state() != "dead");
+    let looks = machine::registry_to_read()?.list()?.into_iter().map(Look::at).filter(|look| look.state() != "dead");
     let mut facts: Vec<Facts> = looks.map(|look| Facts::of(&look)).collect();
     if options.all {
         facts.insert(0, host());

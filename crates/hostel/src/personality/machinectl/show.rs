@@ -31,7 +31,7 @@ pub(crate) fn show(options: &Options, names: &[OsString]) -> Outcome {
 
 fn look_at(name: &OsString) -> Result<Look, Failure> {
     let name = look::name(name)?;
-    Ok(Look::at(look::running(&machine::open_registry()?, &name)?))
+    Ok(Look::at(look::running(&machine::registry_to_read()?, &name)?))
 }
 
 type Properties = Vec<(&'static str, String)>;
@@ -81,7 +81,7 @@ fn properties(all: &Properties, options: &Options) -> String {
 /// `status [NAME…]`; without a name, of all.
 pub(super) fn status(options: &Options, names: &[OsString]) -> Outcome {
     let looks = if names.is_empty() {
-        machine::open_registry()?.list()?.into_iter().map(Look::at).filter(|look| look.state() != "dead").collect()
+        machine::registry_to_read()?.list()?.into_iter().map(Look::at).filter(|look| look.state() != "dead").collect()
     } else {
         names.iter().map(look_at).collect::<Result<Vec<Look>, Failure>>()?
     };

@@ -120,7 +120,11 @@ fn options_and_verbs() {
     assert_eq!(one(&["security"]).unwrap_err(), "Verb 'security' is not implemented yet.");
     assert_eq!(one(&["calendar"]).unwrap_err(), "Too few arguments.");
     assert_eq!(one(&["unit-paths", "x"]).unwrap_err(), "Too many arguments.");
-    for option in [Asked { json: true, ..Asked::default() }, Asked { iterations: Some(2), ..Asked::default() }, Asked { root: Some("/".into()), ..Asked::default() }] {
+    for option in [
+        Asked { json: true, ..Asked::default() },
+        Asked { iterations: Some(2), ..Asked::default() },
+        Asked { root: Some("/".into()), ..Asked::default() },
+    ] {
         assert!(dispatch(&option, &["dot".to_owned()]).unwrap_err().ends_with(" is not for 'dot'."));
     }
     assert!(MISSING.iter().all(|name| VERBS.iter().all(|row| row.0 != *name)));
