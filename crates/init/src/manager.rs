@@ -82,7 +82,7 @@ pub struct Manager {
     root: &'static Root,
     search: SearchPath,
     /// When it began, and when all that it began with was done.
-    began: SystemTime,
+    born: SystemTime,
     settled: Option<SystemTime>,
     catalogue: Catalogue<'static>,
     /// Everything in memory, and how it hangs together.
@@ -128,7 +128,7 @@ impl std::fmt::Debug for Manager {
 impl Manager {
     /// Reads the catalogue of a tree; nothing is started.
     pub fn new(root: &'static Root, search: SearchPath, members: Members, inherited: Environment) -> Result<Manager, String> {
-        let began = SystemTime::now();
+        let born = SystemTime::now();
         let catalogue = Catalogue::scan(root, search.clone()).map_err(|e| format!("read unit files: {e}"))?;
         let environment = beginning(&inherited);
         let poller: Poller<Token> = Poller::new().map_err(|e| format!("make an event loop: {e}"))?;
@@ -147,7 +147,7 @@ impl Manager {
         Ok(Manager {
             root,
             search,
-            began,
+            born,
             settled: None,
             catalogue,
             graph: Graph::default(),
