@@ -277,7 +277,7 @@ fn base36(mut n: u32) -> String {
 }
 
 /// The program of this name: from the environment, else the newest build in the workspace's target directory.
-pub(crate) fn binary(name: &str, variable: &str) -> PathBuf {
+pub fn binary(name: &str, variable: &str) -> PathBuf {
     if let Some(path) = std::env::var_os(variable) {
         let path = PathBuf::from(path);
         assert!(path.is_file(), "{variable}={}: no such file", path.display());

@@ -19,7 +19,7 @@ mod tree;
 mod view;
 mod wires;
 
-pub use bed::{Bed, eventually};
+pub use bed::{Bed, binary, eventually};
 pub use image::{Part, has};
 pub use invocation::{Invocation, Outcome, Running};
 pub use terminal::Terminal;

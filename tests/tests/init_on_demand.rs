@@ -46,9 +46,8 @@ fn services_are_started_kept_and_ended_without_any_init() {
          systemctl stop web; echo stop=$?; wait_for '[ $(managers) = 0 ]'; echo gone $(managers) $(ps -o args | grep -c '^sleep 1000')\n\
          systemctl status web | grep -c 'inactive (dead)'; systemctl start nope; echo nope=$?; wait_for '[ $(managers) = 0 ]'; echo gone $(managers)",
     );
-    for line in [
-        "none 0", "rc=0", "one 1", "active", "ls /run/helped", "sleep 1000 ", "again active", "stop=0", "gone 0 0", "1", "nope=5", "gone 0",
-    ] {
+    for line in ["none 0", "rc=0", "one 1", "active", "ls /run/helped", "sleep 1000 ", "again active", "stop=0", "gone 0 0", "1", "nope=5", "gone 0"]
+    {
         assert!(text.lines().any(|l| l == line), "{line:?} in {text}");
     }
     assert!(!text.contains("ls /run/early"), "{text}");

@@ -467,3 +467,52 @@ fn debian_is_booted_by_our_init() {
     std::process::Command::new("kill").args(["-37", &leader.to_string()]).status().unwrap();
     running.finish(Duration::from_secs(30)).exits(0);
 }
+
+/// What installing servers with apt showed (`scripts/servers.sh`): powers that a user namespace does not give, a unit that was asked for before
+/// it came, under a name that is an alias since; systemctl's other names. And what the manager tells of the start.
+#[test]
+fn what_servers_of_debian_need() {
+    let Some(bed) = Bed::start() else { return };
+    let tree = bed.busybox();
+    let name = bed.name();
+    tree.write("/etc/systemd/system/up.service", "[Service]\nExecStart=/bin/sleep 1000\nOOMScoreAdjust=-900\nNice=-5\n");
+    tree.write("/etc/systemd/system/default.target", "[Unit]\nWants=up.service late.service\nAfter=up.service\n");
+    bed.hostel(["boot"]).arg(tree.path()).args(["-d", "--wait", "--name", &name, "--init=hostel"]).run().exits(0);
+    let ctl = |words: &[&str]| bed.hostel(["exec", &name, "--", "/run/hostel-init/hostel", "ctl"]).args(words).run();
+    ctl(&["is-active", "up"]).exits(0).prints_with("active");
+    ctl(&["why", "up"]).exits(0).prints_with("OOMScoreAdjust=-900").prints_with("Nice=-5");
+    tree.write("/etc/systemd/system/real.service", "[Service]\nExecStart=/bin/sleep 1000\n");
+    std::os::unix::fs::symlink("real.service", tree.at("/etc/systemd/system/late.service")).unwrap();
+    ctl(&["daemon-reload"]).exits(0);
+    ctl(&["start", "real"]).exits(0).within(Duration::from_secs(10));
+    ctl(&["is-active", "late"]).exits(0).prints_with("active");
+    let script = "ln -s /run/hostel-init/hostel /tmp/runlevel; /tmp/runlevel; ln -s /run/hostel-init/hostel /tmp/shutdown; /tmp/shutdown +5";
+    bed.hostel(["exec", &name, "--", "sh", "-c", script]).run().fails().prints_with("unknown").says("not implemented yet");
+    for (words, expected) in [
+        (&["analyze"][..], "Startup finished in "),
+        (&["analyze", "time", "--json"], "\"userspace_usec\""),
+        (&["analyze", "critical-chain"], "default.target @"),
+        (&["analyze", "critical-chain"], "└─up.service @"),
+        (&["analyze", "blame"], ""),
+        (&["analyze", "plot"], "up.service"),
+        (&["analyze", "dot", "up.service"], "\"default.target\"->\"up.service\" [color=\"green\"];"),
+        (&["analyze", "unit-paths"], "/etc/systemd/system\n"),
+        (&["analyze", "timespan", "90"], "   Human: 1min 30s\n"),
+    ] {
+        ctl(words).exits(0).prints_with(expected);
+    }
+    ctl(&["analyze", "security"]).exits(1).says("not implemented yet");
+    ctl(&["--json", "status"]).exits(1).says("--json is for");
+    for words in [
+        &["list-units", "--json"][..],
+        &["list-unit-files", "--json"],
+        &["list-dependencies", "--json"],
+        &["show", "--json", "up"],
+        &["why", "--json", "up"],
+    ] {
+        let text = ctl(words).exits(0).text();
+        let found: hostel_tests::Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{words:?}: {e}: {text}"));
+        assert!(found.as_array().is_some_and(|list| !list.is_empty()) && text.contains("up.service"), "{words:?}: {text}");
+    }
+    bed.hostel(["stop", &name]).run().exits(0).within(Duration::from_secs(8));
+}

@@ -162,6 +162,10 @@ pub fn parse(kind: Kind, args: &[OsString]) -> Result<Parsed, Failure> {
             return Err(usage("combine --init=hostel and a machine without a user namespace: its root could write to hostel's own program"));
         }
         spec.process.init = Some(OWN_INIT.into());
+        // It runs no networkd: nobody inside would ask for an address.
+        if spec.network.config == hostel_spec::NetworkConfig::Auto {
+            spec.network.config = hostel_spec::NetworkConfig::Static;
+        }
     }
     if kind == Kind::Run && spec.process.argv.is_empty() && spec.payload == hostel_spec::Payload::Command && own.detach {
         return Err(usage("run: a machine in the background needs a command"));

@@ -26,12 +26,13 @@ pub struct Personality {
 }
 
 /// Every personality but hostel itself. `hostel link DIR` makes a link for each.
-pub const PERSONALITIES: [Personality; 7] = [
+pub const PERSONALITIES: [Personality; 8] = [
     Personality { name: "systemd-nspawn", word: Some("nspawn"), about: "run an OS tree in namespaces, as systemd-nspawn(1)", run: nspawn::run },
     Personality { name: "machinectl", word: Some("machinectl"), about: "machines, as machinectl(1)", run: machinectl::run },
     Personality { name: "nspawn-enter", word: Some("nspawn-enter"), about: "enter a machine, as nspawn-tools", run: nspawn_enter::run },
     Personality { name: "nspawn-stop", word: Some("nspawn-stop"), about: "end a machine, as nspawn-tools", run: nspawn_stop::run },
     Personality { name: "systemctl", word: Some("ctl"), about: "units and unit files, as systemctl(1)", run: systemctl::run },
+    Personality { name: "systemd-analyze", word: None, about: "how the start went, as systemd-analyze(1)", run: systemctl::analyze::run },
     Personality { name: "journalctl", word: Some("journalctl"), about: "the log of hostel init, as journalctl(1)", run: journalctl::run },
     Personality { name: "init", word: Some("init"), about: "run unit files without systemd, as PID 1 or not", run: init::run },
 ];
@@ -49,6 +50,9 @@ pub fn main(argv: &[OsString]) -> ExitCode {
     let rest = argv.get(1..).unwrap_or_default();
     if let Some(p) = PERSONALITIES.iter().find(|p| called == p.name) {
         return (p.run)(rest);
+    }
+    if let Some(name) = systemctl::called::NAMES.iter().find(|name| called == **name) {
+        return systemctl::called::run(name, rest);
     }
     if let Some(p) = rest.first().and_then(|word| PERSONALITIES.iter().find(|p| p.word.is_some_and(|w| word == w) || word == p.name)) {
         return (p.run)(&rest[1..]);

@@ -23,6 +23,7 @@ pub mod members;
 pub mod notify;
 pub mod path;
 pub mod query;
+mod reach;
 mod record;
 pub mod resources;
 pub mod runtime;
@@ -41,6 +42,7 @@ pub(crate) mod view;
 pub mod world;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::SystemTime;
 
 use hostel_process::event::Poller;
 use hostel_unit::{Kind, UnitName};
@@ -79,6 +81,9 @@ pub enum End {
 pub struct Manager {
     root: &'static Root,
     search: SearchPath,
+    /// When it began, and when all that it began with was done.
+    born: SystemTime,
+    settled: Option<SystemTime>,
     catalogue: Catalogue<'static>,
     /// Everything in memory, and how it hangs together.
     graph: Graph,
@@ -123,6 +128,7 @@ impl std::fmt::Debug for Manager {
 impl Manager {
     /// Reads the catalogue of a tree; nothing is started.
     pub fn new(root: &'static Root, search: SearchPath, members: Members, inherited: Environment) -> Result<Manager, String> {
+        let born = SystemTime::now();
         let catalogue = Catalogue::scan(root, search.clone()).map_err(|e| format!("read unit files: {e}"))?;
         let environment = beginning(&inherited);
         let poller: Poller<Token> = Poller::new().map_err(|e| format!("make an event loop: {e}"))?;
@@ -141,6 +147,8 @@ impl Manager {
         Ok(Manager {
             root,
             search,
+            born,
+            settled: None,
             catalogue,
             graph: Graph::default(),
             units: BTreeMap::new(),
@@ -178,7 +186,9 @@ impl Manager {
     pub fn is_needed(&self) -> bool {
         let counts = |live: &&Live| !matches!(live.name().kind(), Kind::Target | Kind::Slice | Kind::Mount | Kind::Scope);
         let is_dead = |live: &Live| matches!(live.active(), state::Active::Inactive);
-        !self.jobs.is_empty() || self.units.values().filter(counts).any(|live| !is_dead(live)) || self.shared.environment != beginning(&self.shared.inherited)
+        !self.jobs.is_empty()
+            || self.units.values().filter(counts).any(|live| !is_dead(live))
+            || self.shared.environment != beginning(&self.shared.inherited)
     }
 
     /// Tells something of the manager itself.
@@ -189,6 +199,11 @@ impl Manager {
     /// Where services send their words.
     pub fn set_notify(&mut self, path: String) {
         self.shared.notify = Some(path);
+    }
+
+    /// The first jobs are all done.
+    pub fn set_settled(&mut self) {
+        self.settled.get_or_insert_with(SystemTime::now);
     }
 
     /// How the machine is to end, once somebody has said so.
@@ -304,8 +319,12 @@ impl Manager {
         let names: Vec<UnitName> = self.units.keys().cloned().collect();
         for name in &names {
             let unit = self.read(name);
-            if let Some(live) = self.units.get_mut(name) {
+            let Some(live) = self.units.get_mut(name) else { continue };
+            if unit.name == *name {
                 live.reload(unit);
+            } else if live.is_idle() && live.service.is_none() {
+                // a name that led nowhere is an alias now: the unit is loaded by its own
+                self.units.remove(name);
             }
         }
         self.rebuild(&names);

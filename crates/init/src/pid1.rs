@@ -317,6 +317,7 @@ impl Init {
         }
         if !self.announced && manager.is_quiet() {
             self.announced = true;
+            manager.set_settled();
             say("READY=1\nX_SYSTEMD_SIGNALS_LEVEL=2");
         }
     }

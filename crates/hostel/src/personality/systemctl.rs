@@ -4,8 +4,10 @@
 //! as systemd's own; verbs that are not built are refused by name. Words and exit statuses are those of 252, or of 262 with
 //! `--compat=262`.
 
-mod edit;
+pub mod analyze;
+pub mod called;
 mod direct;
+mod edit;
 mod files;
 pub mod help;
 mod list;
@@ -123,7 +125,7 @@ const UNITS: &[Row] = &[
     row("list-dependencies", "[UNIT...]", (0, MANY), tree::list_dependencies, "What units want and require, as a tree").differs(NOT_THERE),
     row("verify", "UNIT...|PATH...", (1, MANY), verify::verify, "Faults of unit files, with file and line")
         .differs("not systemctl's: as `systemd-analyze verify`"),
-    row("calendar", "EXPRESSION...", (1, MANY), verify::calendar, "The normal form and next moment of calendar expressions")
+    row("calendar", "EXPRESSION...", (1, MANY), analyze::calendar, "The normal form and next moment of calendar expressions")
         .differs("not systemctl's: as `systemd-analyze calendar`"),
     row("start", "UNIT...", (1, MANY), plan::start, "Start units; with --dry-run: the jobs that it would be")
         .differs("--dry-run prints the transaction"),
@@ -197,6 +199,9 @@ const LIVE: &[Row] = &[
     live("suspend-then-hibernate", "", (0, 0), "Suspend, later hibernate"),
 ];
 
+/// Verbs that have a form for programs.
+const WITH_JSON: [&str; 6] = ["list-units", "list-jobs", "list-unit-files", "list-dependencies", "show", "why"];
+
 fn find(name: &str) -> Option<&'static Row> {
     GROUPS.iter().flat_map(|(_, rows)| rows.iter()).find(|row| row.name == name)
 }
@@ -212,6 +217,9 @@ pub(crate) fn verbs() -> &'static [&'static str] {
 
 /// Runs `systemctl ARGS…`.
 pub fn run(args: &[OsString]) -> ExitCode {
+    if args.first().is_some_and(|word| word == "analyze") {
+        return analyze::run(args.get(1..).unwrap_or_default());
+    }
     let (options, words) = match options::parse(args) {
         Ok(Asked::Verb(options, words)) => (options, words),
         Ok(Asked::Help) => return output::print(&help::text()),
@@ -248,6 +256,9 @@ fn dispatch(options: &Options, words: &[String]) -> Outcome {
     }
     if rest.len() > row.words.1 {
         return Err("Too many arguments.".to_owned());
+    }
+    if options.json && !WITH_JSON.contains(&verb) {
+        return Err(format!("--json is for {}.", WITH_JSON.join(", ")));
     }
     match row.kind {
         Kind::Files(run) => run(options, rest),

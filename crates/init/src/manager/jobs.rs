@@ -84,7 +84,12 @@ impl Manager {
         }
         let mut anchor_id = None;
         for job in found.jobs {
-            let id = self.add_job(&job.unit, job.kind, mode == JobMode::ReplaceIrreversibly);
+            let mut id = self.add_job(&job.unit, job.kind, mode == JobMode::ReplaceIrreversibly);
+            if id == 0 {
+                // whoever waits for it must not do so for ever
+                id = self.next_id();
+                self.finished.push(Finished { id, unit: job.unit.clone(), result: JobResult::Failed });
+            }
             if job.unit == *anchor {
                 anchor_id = Some(id);
             }

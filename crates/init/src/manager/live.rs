@@ -113,6 +113,9 @@ impl Live {
         condition::check(&unit, &mut |text| {
             found.push(Degraded { setting: text, file: String::new(), line: 0, why: "it cannot be judged here and counts as met" });
         });
+        if is_service {
+            found.extend(super::reach::out_of_reach(&unit));
+        }
         let plain = match unit.name.kind() {
             _ if passed_over.is_some() => Plain::Point(false),
             Kind::Target | Kind::Slice | Kind::Scope => Plain::Point(unit.name.as_str() == "-.slice" || unit.name.as_str() == "init.scope"),

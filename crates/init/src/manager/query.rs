@@ -239,6 +239,8 @@ impl Manager {
             ("NJobs", self.jobs.len().to_string()),
             ("Environment", environment.join(" ")),
             ("Tracking", self.shared.members.way().to_owned()),
+            ("UserspaceTimestamp", micros(self.born)),
+            ("FinishTimestamp", self.settled.map_or_else(String::new, micros)),
             ("Log", self.shared.log.way()),
         ]
     }

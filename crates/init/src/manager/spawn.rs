@@ -160,7 +160,18 @@ fn prepared(plan: &Plan<'_>, argv: &[String], environment: &mut Environment, rep
     streams(plan)?;
     pass(plan, environment)?;
     if let Some(nice) = context.nice {
-        rustix::process::setpriority_process(None, nice).map_err(|e| Failure::new("set nice", nice.to_string(), e))?;
+        match rustix::process::setpriority_process(None, nice) {
+            // below what is now only root of the host may go: see `reach`
+            Err(rustix::io::Errno::ACCESS | rustix::io::Errno::PERM) if nice < 0 => {}
+            other => other.map_err(|e| Failure::new("set nice", nice.to_string(), e))?,
+        }
+    }
+    if let Some(score) = context.oom {
+        match std::fs::write("/proc/self/oom_score_adj", score.to_string()) {
+            // as above; written here, before files of the kernel become read-only
+            Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied && i64::from(score) < 0 => {}
+            other => other.map_err(|e| Failure::new("write", "/proc/self/oom_score_adj", e))?,
+        }
     }
     let own = std::process::id();
     environment.set("SYSTEMD_EXEC_PID", own.to_string());
@@ -175,10 +186,6 @@ fn prepared(plan: &Plan<'_>, argv: &[String], environment: &mut Environment, rep
     let mut spec = spec(plan, argv, environment, &user, all_powers);
     if context.directory_optional && !spec.cwd.as_deref().is_some_and(Path::is_dir) {
         spec.cwd = None;
-    }
-    if context.sandbox.is_some() {
-        // written before files of the kernel became read-only
-        spec.oom_score_adjust = None;
     }
     // without CAP_SYS_ADMIN no filter is loaded but with it
     spec.no_new_privileges |= !filter.is_empty() && (user.uid != 0 && !keeps_user || !rustix::process::geteuid().is_root());
@@ -217,9 +224,6 @@ fn confined(plan: &Plan<'_>, user: &User, all_powers: bool) -> Result<Vec<hostel
     if let Some(directory) = &plan.credentials {
         runtime::write_credentials(of, directory, user)?;
     }
-    if let Some(score) = plan.context.oom {
-        std::fs::write("/proc/self/oom_score_adj", score.to_string()).map_err(|e| Failure::new("write", "/proc/self/oom_score_adj", e))?;
-    }
     sandbox::attributes(&of.process)?;
     sandbox::network(of, plan.runtime.and_then(Runtime::network))?;
     if all_powers {
@@ -248,7 +252,7 @@ fn spec(plan: &Plan<'_>, argv: &[String], environment: &Environment, user: &User
         rlimits: context.limits.clone(),
         ambient: if all_powers { hostel_spec::CapSet(0) } else { context.ambient },
         no_new_privileges: context.no_new_privileges && !all_powers,
-        oom_score_adjust: context.oom,
+        oom_score_adjust: None,
         cpu_affinity: context.cpus.clone(),
         ..ProcessSpec::default()
     }

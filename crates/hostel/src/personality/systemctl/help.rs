@@ -96,9 +96,29 @@ pub fn markdown() -> String {
         "\nDiffers besides: the note that there is nothing to enable has other words; a link is never made through a link that leads out of the tree; \
          files of a drop-in directory count for `[Install]` too; `--now` with `--root=` is refused before anything changes.\n",
     );
+    analyze(&mut out);
     keys(&mut out);
     bus(&mut out);
     out
+}
+
+/// systemd-analyze's part.
+fn analyze(out: &mut String) {
+    use super::analyze::{MISSING, VERBS};
+    let quoted = |names: &mut dyn Iterator<Item = &str>| names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" ");
+    let _ = writeln!(
+        out,
+        "\n**systemd-analyze**, also `hostel ctl analyze`: {}. Not implemented yet, refused by name: {}. The output is that of 252; `calendar` and \
+         `timespan` are compared with it where it is installed. Zones other than UTC are shown by their offset. `verify` shows each line with carets \
+         below what is meant; `--json` is of `time`, `blame` and `critical-chain`.",
+        quoted(&mut VERBS.iter().map(|row| row.0)),
+        quoted(&mut MISSING.iter().copied())
+    );
+    let _ = writeln!(
+        out,
+        "\nWhere ours lies over a tree's systemctl, the links to it are ours, too: {}. Of `shutdown` only `now`, and nothing by force.",
+        quoted(&mut super::called::NAMES.iter().copied())
+    );
 }
 
 /// What the tree's own systemctl may ask.

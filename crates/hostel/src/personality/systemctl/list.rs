@@ -47,6 +47,11 @@ pub(super) fn list_unit_files(options: &Options, patterns: &[String]) -> Outcome
         None => "-",
     };
     let cells: Vec<[&str; 3]> = rows.iter().map(|(name, state)| [name.as_str(), state.word(), preset(name, *state)]).collect();
+    if options.json {
+        let object = |row: &[&str; 3]| serde_json::json!({ "unit_file": row[0], "state": row[1], "preset": Some(row[2]).filter(|p| *p != "-") });
+        output::show_json(&cells.iter().map(object).collect::<Vec<_>>());
+        return Ok(u8::from(cells.is_empty()));
+    }
     output::show(&table(&cells, options.legend));
     Ok(u8::from(cells.is_empty()))
 }

@@ -47,6 +47,7 @@ pub(super) fn show(options: &Options, words: &[String]) -> Outcome {
     let catalogue = catalogue(options, &root)?;
     let presets = Presets::read(&root, &catalogue.search);
     let mut text = String::new();
+    let mut objects = Vec::new();
     for (i, name) in names("show", words)?.iter().enumerate() {
         if i > 0 {
             text.push('\n');
@@ -60,12 +61,16 @@ pub(super) fn show(options: &Options, words: &[String]) -> Outcome {
         } else {
             options.properties.iter().filter_map(|key| Some((key.as_str(), all.get(key)?.as_str()))).collect()
         };
+        if options.json {
+            objects.push(wanted.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect::<BTreeMap<_, _>>());
+            continue;
+        }
         for (key, value) in wanted {
             // writing to a String cannot fail
             let _ = if options.value { writeln!(text, "{value}") } else { writeln!(text, "{key}={value}") };
         }
     }
-    Ok(output::show(&text))
+    Ok(if options.json { output::show_json(&objects) } else { output::show(&text) })
 }
 
 /// Properties as systemd names them, sorted; of a unit at rest.

@@ -177,9 +177,12 @@ fn comm(pid: &str) -> String {
     output::clean(std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim())
 }
 
-pub(super) fn why(_: &Options, verb: &str, words: &[String]) -> Outcome {
+pub(super) fn why(options: &Options, verb: &str, words: &[String]) -> Outcome {
     let names = names(verb, words)?;
     let found = records(connect(verb)?, Request::Show(names.clone()))?;
+    if options.json {
+        return Ok(why_json(&found));
+    }
     let mut text = String::new();
     let mut status = 0;
     for (name, record) in names.iter().zip(&found) {
@@ -219,6 +222,21 @@ pub(super) fn why(_: &Options, verb: &str, words: &[String]) -> Outcome {
     }
     output::show(&text);
     Ok(status)
+}
+
+/// The same as objects; what may be there several times is a list.
+fn why_json(found: &[Record]) -> u8 {
+    let one = |record: &Record| {
+        let get = |key| field(record, key).filter(|value| !value.is_empty());
+        let all = |key: &str| record.iter().filter(|(name, _)| name == key).map(|(_, value)| value.as_str()).collect::<Vec<_>>();
+        serde_json::json!({
+            "unit": get("Id"), "load": get("LoadState"), "active": get("ActiveState"), "sub": get("SubState"), "load_error": get("LoadError"),
+            "passed_over": get("PassedOver"), "complaint": get("Complaint"), "condition_failed": get("ConditionFailed"), "waits": get("Waits"),
+            "result": get("Result"), "job": get("Job").filter(|id| *id != "0"), "runs": all("Run"), "degraded": all("Degraded"),
+        })
+    };
+    output::show_json(&found.iter().map(one).collect::<Vec<_>>());
+    if found.iter().any(|record| field(record, "LoadState") == Some("not-found")) { 4 } else { 0 }
 }
 
 /// Microseconds as text become a date; empty stays empty.

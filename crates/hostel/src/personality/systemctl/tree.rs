@@ -26,6 +26,15 @@ pub(super) fn list_dependencies(options: &Options, words: &[String]) -> Outcome 
         from.extend(catalogue.names().into_keys().filter(|name| !name.is_template()));
     }
     let graph = Graph::of(&from, catalogue.search.scope, &mut |name| load(&catalogue, name), &|name| catalogue.has(name.as_str()));
+    if options.json {
+        let mut edges = Vec::new();
+        for name in &asked {
+            let own = graph.own(name).clone();
+            let mut lines = Lines { graph: &graph, options, text: &mut String::new(), seen: BTreeSet::new(), path: Vec::new(), count: 0 };
+            lines.edges(&own, &mut edges);
+        }
+        return Ok(output::show_json(&edges));
+    }
     let mut text = String::new();
     for (i, name) in asked.iter().enumerate() {
         if i > 0 {
@@ -76,6 +85,19 @@ impl Lines<'_> {
         // targets last, as there
         found.sort_by_key(|other| (other.kind() == Kind::Target, other.clone()));
         found
+    }
+
+    /// Every unit that is come to, once, with what is shown below it.
+    fn edges(&mut self, name: &UnitName, edges: &mut Vec<serde_json::Value>) {
+        let mut waiting = vec![name.clone()];
+        while let Some(name) = waiting.pop() {
+            if !self.seen.insert(name.clone()) {
+                continue;
+            }
+            let next = self.next(&name);
+            edges.push(serde_json::json!({ "unit": name.as_str(), "dependencies": next.iter().map(UnitName::as_str).collect::<Vec<_>>() }));
+            waiting.extend(next.into_iter().filter(|other| self.options.all || other.kind() == Kind::Target));
+        }
     }
 
     /// `bars` says for each level whether more follows on it.

@@ -18,8 +18,20 @@ pub(super) fn list_units(options: &Options, verb: &str, patterns: &[String]) -> 
         (name.rsplit_once('.').map_or(String::new(), |(_, kind)| kind.to_owned()), name.to_ascii_lowercase())
     };
     found.sort_by_key(key);
+    if options.json {
+        return Ok(output::show_json(&objects(
+            &found,
+            &[("unit", "Id"), ("load", "LoadState"), ("active", "ActiveState"), ("sub", "SubState"), ("description", "Description")],
+        )));
+    }
     output::show(&table(options, &found));
     Ok(0)
+}
+
+/// Records as JSON, each with these fields: its name here, and in the record.
+fn objects(found: &[Record], fields: &[(&str, &str)]) -> Vec<serde_json::Value> {
+    let object = |record: &Record| fields.iter().map(|(name, key)| ((*name).to_owned(), field(record, key).unwrap_or_default().into())).collect();
+    found.iter().map(|record| serde_json::Value::Object(object(record))).collect()
 }
 
 fn is_wanted(options: &Options, patterns: &[String], record: &Record) -> bool {
@@ -69,6 +81,9 @@ fn table(options: &Options, found: &[Record]) -> String {
 pub(super) fn list_jobs(options: &Options, verb: &str, patterns: &[String]) -> Outcome {
     let mut found = records(connect(verb)?, Request::Jobs)?;
     found.retain(|record| patterns.is_empty() || patterns.iter().any(|p| glob(p, field(record, "Unit").unwrap_or_default())));
+    if options.json {
+        return Ok(output::show_json(&objects(&found, &[("job", "Id"), ("unit", "Unit"), ("type", "JobType"), ("state", "State")])));
+    }
     if found.is_empty() {
         if options.legend {
             output::show("No jobs running.\n");

@@ -1,7 +1,6 @@
-//! `verify` and `calendar`: what systemd-analyze says of unit files and expressions.
+//! `verify`: faults of unit files, with the line that each is in and a mark below what is meant.
 
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use hostel_init::catalogue::Catalogue;
 use hostel_init::depend::{Graph, Relation};
@@ -9,8 +8,7 @@ use hostel_init::keys::Use;
 use hostel_init::load::{LoadState, Unit, load};
 use hostel_init::root::Root;
 use hostel_init::transaction::{JobMode, JobType, transaction};
-use hostel_unit::zone::{Zone, civil};
-use hostel_unit::{Calendar, CalendarZone, Kind, UnitName};
+use hostel_unit::{Kind, UnitName};
 
 use super::options::Options;
 use super::say::name;
@@ -63,7 +61,12 @@ fn one(root: &Root, catalogue: &Catalogue<'_>, name: &UnitName) -> usize {
     for notice in &unit.notices {
         match notice.line {
             0 => output::tell(format_args!("{}: {}", root.shown(&notice.file), notice.text)),
-            line => output::tell(format_args!("{}:{line}: {}", root.shown(&notice.file), notice.text)),
+            line => {
+                output::tell(format_args!("{}:{line}: {}", root.shown(&notice.file), notice.text));
+                if let Some(mark) = marked(root, &notice.file, line, &notice.text) {
+                    output::tell(format_args!("{mark}"));
+                }
+            }
         }
     }
     let mut tell = |text: String| {
@@ -94,6 +97,31 @@ fn one(root: &Root, catalogue: &Catalogue<'_>, name: &UnitName) -> usize {
     faults
 }
 
+/// The line itself, and carets below what the notice is about.
+fn marked(root: &Root, file: &str, line: u32, text: &str) -> Option<String> {
+    let bytes = root.read(file).ok()?;
+    let source = String::from_utf8_lossy(bytes.split(|b| *b == b'\n').nth(line as usize - 1)?).into_owned();
+    Some(carets(&source, line, text))
+}
+
+/// An unknown key, or the value of one that is known; without a `=` all of the line.
+fn carets(source: &str, line: u32, text: &str) -> String {
+    let shown: String = source.trim_end().chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let (from, to) = match shown.split_once('=') {
+        Some((key, _)) if text.starts_with("Unknown key") => (0, key.trim_end().chars().count()),
+        Some((key, value)) => {
+            let before = key.chars().count() + 1 + value.chars().take_while(|c| c.is_whitespace()).count();
+            (before, shown.chars().count())
+        }
+        None => (0, shown.chars().count()),
+    };
+    let indent = shown.chars().take_while(|c| c.is_whitespace()).count().min(from.max(shown.chars().count()));
+    let from = from.max(indent);
+    let number = line.to_string();
+    let gap = " ".repeat(number.len());
+    format!("{number} | {shown}\n{gap} | {}{}", " ".repeat(from), "^".repeat(to.saturating_sub(from).max(1)))
+}
+
 /// Programs that are not there, or cannot be executed.
 fn programs(root: &Root, unit: &Unit, tell: &mut dyn FnMut(String)) {
     let Some(section) = unit.name.kind().section() else { return };
@@ -114,38 +142,23 @@ fn programs(root: &Root, unit: &Unit, tell: &mut dyn FnMut(String)) {
     }
 }
 
-pub(super) fn calendar(options: &Options, words: &[String]) -> Outcome {
-    let root = root(options)?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as u64);
-    let mut text = String::new();
-    for (i, word) in words.iter().enumerate() {
-        let calendar = Calendar::parse(word).map_err(|e| format!("Failed to parse calendar specification '{word}': {}", e.why))?;
-        let path = match calendar.zone() {
-            CalendarZone::Utc => None,
-            CalendarZone::Local => Some("/etc/localtime".to_owned()),
-            CalendarZone::Named(name) => Some(format!("/usr/share/zoneinfo/{name}")),
-        };
-        let zone = match path.as_deref().map(|path| root.read(path)) {
-            Some(Ok(bytes)) => Zone::parse(&bytes).map_err(|e| e.to_string())?,
-            Some(Err(_)) if matches!(calendar.zone(), CalendarZone::Named(_)) => {
-                return Err(format!("Failed to parse calendar specification '{word}': the time zone is unknown"));
-            }
-            // no local time is UTC
-            _ => Zone::UTC,
-        };
-        if i > 0 {
-            text.push('\n');
-        }
-        let next = calendar.next(now, &zone).map_or_else(|| "never".to_owned(), utc);
-        text.push_str(&format!("  Original form: {word}\nNormalized form: {calendar}\n    Next elapse: {next}\n"));
-    }
-    Ok(output::show(&text))
-}
+#[cfg(test)]
+mod tests {
+    use super::carets;
 
-fn utc(moment: u64) -> String {
-    let seconds = moment / 1_000_000;
-    let days = (seconds / 86_400) as i64;
-    let (year, month, day) = civil(days);
-    let weekday = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"][(days + 3).rem_euclid(7) as usize];
-    format!("{weekday} {year:04}-{month:02}-{day:02} {:02}:{:02}:{:02} UTC", seconds / 3600 % 24, seconds / 60 % 60, seconds % 60)
+    #[test]
+    fn marks_below_what_is_meant() {
+        for (source, text, below) in [
+            ("Foo=bar", "Unknown key 'Foo' in section [Service], ignoring.", "^^^"),
+            ("  Foo = bar", "Unknown key 'Foo' in section [Service], ignoring.", "  ^^^"),
+            ("TimeoutSec=  soon ", "Failed to parse TimeoutSec=soon, ignoring: it is no span", "             ^^^^"),
+            ("[Frob]", "Unknown section 'Frob'. Ignoring.", "^^^^^^"),
+            ("nonsense", "it has no =; the line is skipped", "^^^^^^^^"),
+            ("Key=", "Failed to parse Key=, ignoring: empty", "    ^"),
+            ("", "x", "^"),
+        ] {
+            let found = carets(source, 12, text);
+            assert_eq!(found, format!("12 | {}\n   | {below}", source.trim_end()), "{source:?}");
+        }
+    }
 }

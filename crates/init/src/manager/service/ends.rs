@@ -33,6 +33,9 @@ impl Service {
         if let Some(run) = &mut self.main_run {
             run.ended = Some((SystemTime::now(), end));
         }
+        if self.handed_over(hands) {
+            return;
+        }
         self.note_end(Step::Start, end);
         let clean = if self.config.kind == Type::Oneshot { Clean::Command } else { Clean::Daemon };
         let mut found = exits::outcome(end, clean, &self.config.success);
@@ -128,6 +131,20 @@ impl Service {
             }
             // a reload by command is done; one that was announced by RELOADING=1 waits for READY=1
             _ => self.after(step, hands),
+        }
+    }
+
+    /// A forking daemon may go on as another process of its own, such as one of a new binary: it says so in its PID file before it ends.
+    fn handed_over(&mut self, hands: &mut dyn Hands) -> bool {
+        let goes_on = self.config.kind == Type::Forking && matches!(self.state, State::Running | State::Reload);
+        let Some(path) = self.config.pid_file.clone().filter(|_| goes_on) else { return false };
+        let old = self.main_run.as_ref().map(|run| run.pid);
+        match hands.read_pid_file(&path) {
+            Ok(pid) if Some(pid) != old => {
+                self.set_main(pid);
+                true
+            }
+            _ => false,
         }
     }
 

@@ -166,6 +166,8 @@ fn lives() {
         ("Type=forking\nExecStart=/f", "start; control 1", "f=11 -> failed exit-code"),
         ("Type=forking\nExecStart=/f\nPIDFile=/x", "start; control 0", "f=11 -> failed protocol"),
         ("Type=forking\nExecStart=/f\nPIDFile=/x", "start; others 20; control 0; pidfile 20", "f=11 -> running"),
+        ("Type=forking\nExecStart=/f\nPIDFile=/x", "start; others 20; control 0; pidfile 20; pidfile 21; main 0", "f=11 -> running"),
+        ("Type=forking\nExecStart=/f\nPIDFile=/x", "start; others 20; control 0; pidfile 20; pidfile 21; main 0; gone; main 0", "f=11 -> dead"),
         ("Type=forking\nExecStart=/f\nGuessMainPID=no", "start; others 20; control 0; gone", "f=11 -> dead"),
         // who is signalled
         (SIMPLE, "start; others 11 30; stop; main 0", "m=11 kill15:11 kill15:30 -> stop-sigterm"),

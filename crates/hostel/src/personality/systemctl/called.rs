@@ -1,0 +1,120 @@
+//! Names of sysvinit's tools that are links to systemctl in a Debian tree: where ours lies over systemctl, they are ours, too.
+//! `hostel link` makes none of them.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use hostel_init::control::client::Client;
+use hostel_init::manager::End;
+use hostel_init::manager::query::Request;
+use hostel_init::transaction::{JobMode, JobType};
+use hostel_unit::UnitName;
+
+use super::managed::{connect, field, records, simple};
+use super::{Outcome, refuse};
+use crate::output;
+
+/// The names.
+pub const NAMES: [&str; 6] = ["halt", "poweroff", "reboot", "shutdown", "runlevel", "telinit"];
+
+/// Runs one of them.
+pub fn run(name: &str, args: &[OsString]) -> ExitCode {
+    let words: Vec<String> = args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let done = if name != "runlevel" && super::systemd_runs() {
+        Err(super::live::point_to_systemd())
+    } else {
+        match name {
+            "runlevel" => runlevel(),
+            "telinit" => telinit(&words),
+            "shutdown" => shutdown(&words),
+            _ => end(name, &words),
+        }
+    };
+    match done {
+        Ok(status) => ExitCode::from(status),
+        Err(why) => refuse(&why),
+    }
+}
+
+/// The runlevel before is not known: N, as after a boot.
+fn runlevel() -> Outcome {
+    let level = |client: Client| -> Option<&'static str> {
+        let names = ["graphical", "multi-user", "rescue"].map(|name| UnitName::parse(&format!("{name}.target")).ok());
+        let found = records(client, Request::Show(names.into_iter().flatten().collect())).ok()?;
+        let up = |n: usize| found.get(n).and_then(|r| field(r, "ActiveState")) == Some("active");
+        (0..3).find(|n| up(*n)).map(|n| ["5", "3", "1"][n])
+    };
+    match Client::connect().and_then(level) {
+        Some(level) => Ok(output::show(&format!("N {level}\n"))),
+        None => {
+            output::show("unknown\n");
+            Ok(1)
+        }
+    }
+}
+
+fn ended(verb: &str, end: End) -> Outcome {
+    simple(connect(verb)?, Request::End(end))
+}
+
+fn telinit(words: &[&str]) -> Outcome {
+    let [level] = words else { return Err("telinit: one runlevel is needed: 0 to 6, q or u.".to_owned()) };
+    let target = match *level {
+        "0" => return ended("telinit", End::PowerOff),
+        "6" => return ended("telinit", End::Reboot),
+        "q" | "Q" => return simple(connect("telinit")?, Request::Reload),
+        "1" | "s" | "S" => "rescue.target",
+        "2" | "3" | "4" => "multi-user.target",
+        "5" => "graphical.target",
+        "u" | "U" => return Err("telinit u: executing the manager anew is not implemented yet.".to_owned()),
+        other => return Err(format!("telinit: {other}: it is none of 0 to 6, q, u.")),
+    };
+    let unit = UnitName::parse(target).map_err(|e| e.why.to_owned())?;
+    simple(connect("telinit")?, Request::Job(JobType::Start, JobMode::Isolate, vec![unit]))
+}
+
+fn shutdown(words: &[&str]) -> Outcome {
+    let mut end = End::PowerOff;
+    let mut time = None;
+    for word in words {
+        match *word {
+            "-P" | "-h" | "--poweroff" => end = End::PowerOff,
+            "-H" | "--halt" => end = End::Halt,
+            "-r" | "--reboot" => end = End::Reboot,
+            "--no-wall" => {}
+            "-c" => return Err("shutdown -c: no shutdown is planned; only `now` is implemented.".to_owned()),
+            option if option.starts_with('-') => return Err(format!("shutdown: option {option} is not implemented.")),
+            // what follows the time is for a wall that is not there
+            word => {
+                time.get_or_insert(word);
+            }
+        }
+    }
+    match time {
+        Some("now" | "+0") => ended("shutdown", end),
+        _ => Err("shutdown: a later time is not implemented yet: `shutdown now` ends the machine.".to_owned()),
+    }
+}
+
+fn end(name: &str, words: &[&str]) -> Outcome {
+    let mut end = match name {
+        "halt" => End::Halt,
+        "reboot" => End::Reboot,
+        _ => End::PowerOff,
+    };
+    for word in words {
+        end = match *word {
+            "-p" | "--poweroff" => End::PowerOff,
+            "--halt" => End::Halt,
+            "--reboot" => End::Reboot,
+            // no record of logins is written, and nobody is told
+            "-d" | "--no-wtmp" | "--no-wall" | "-n" | "--no-sync" => end,
+            "-f" | "--force" => {
+                return Err(format!("{name} --force: ending without stopping services is not implemented: kill the machine from outside."));
+            }
+            other => return Err(format!("{name}: option {other} is not implemented.")),
+        };
+    }
+    ended(name, end)
+}
