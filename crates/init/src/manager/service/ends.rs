@@ -198,9 +198,7 @@ impl Service {
             State::Running if self.main.is_none() && !(self.config.runs_with_any && hands.has_others(&[])) => {
                 self.enter_running(Outcome::Success, hands);
             }
-            State::StopWatchdog | State::StopSigterm | State::StopSigkill | State::FinalSigterm | State::FinalSigkill if self.own().is_empty() => {
-                self.go_on_if_empty(hands);
-            }
+            State::StopWatchdog | State::StopSigterm | State::StopSigkill | State::FinalSigterm | State::FinalSigkill => self.go_on_if_empty(hands),
             _ => {}
         }
     }
