@@ -81,8 +81,7 @@ pub enum End {
 pub struct Manager {
     root: &'static Root,
     search: SearchPath,
-    /// When it began, and when all that it began with was done.
-    born: SystemTime,
+    /// When all that it began with was done, told by its loop: also where there is no bus.
     settled: Option<SystemTime>,
     catalogue: Catalogue<'static>,
     /// Everything in memory, and how it hangs together.
@@ -128,7 +127,6 @@ impl std::fmt::Debug for Manager {
 impl Manager {
     /// Reads the catalogue of a tree; nothing is started.
     pub fn new(root: &'static Root, search: SearchPath, members: Members, inherited: Environment) -> Result<Manager, String> {
-        let born = SystemTime::now();
         let catalogue = Catalogue::scan(root, search.clone()).map_err(|e| format!("read unit files: {e}"))?;
         let environment = beginning(&inherited);
         let poller: Poller<Token> = Poller::new().map_err(|e| format!("make an event loop: {e}"))?;
@@ -147,7 +145,6 @@ impl Manager {
         Ok(Manager {
             root,
             search,
-            born,
             settled: None,
             catalogue,
             graph: Graph::default(),
