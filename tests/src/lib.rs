@@ -10,6 +10,7 @@
 mod bed;
 pub mod bundle;
 mod image;
+pub mod init;
 mod invocation;
 mod leftovers;
 mod terminal;

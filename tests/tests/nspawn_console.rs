@@ -84,6 +84,20 @@ fn three_times_control_bracket_kills() {
     assert!(terminal.is_sane());
 }
 
+/// As systemd-nspawn from 258 on: SIGRTMIN+4 and +5 to PID 1, here the stub, which takes both as orders.
+#[test]
+fn control_brackets_and_a_letter_power_off_or_reboot() {
+    let Some(bed) = Bed::start() else { return };
+    for (keys, status) in [("\x1d\x1dp", 0), ("\x1d\x1dr", 133)] {
+        let tree = bed.busybox();
+        let mut terminal = Terminal::start(bed.nspawn(&tree, ["-a", "--keep-unit", "sh", "-c", "echo ready; exec sleep 1000"]));
+        terminal.expect("ready");
+        terminal.send(keys);
+        assert_eq!(terminal.wait(SOON), status, "{keys:?}: {}", terminal.all());
+        assert!(terminal.is_sane());
+    }
+}
+
 #[test]
 fn a_reader_that_goes_away_ends_the_machine() {
     let Some(bed) = Bed::start() else { return };

@@ -80,6 +80,41 @@ fn ready_waits_for_pid_1_and_nobody_else() {
     assert_eq!(manager.rest(), "STOPPING=1\nSTATUS=Stopping the machine.|");
 }
 
+/// What the next datagram says, and what is in the files that came along.
+fn kept(manager: &Manager) -> (String, Vec<String>) {
+    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut buffer = [0; 4096];
+    let got = recvmsg(&manager.socket, &mut [std::io::IoSliceMut::new(&mut buffer)], &mut control, RecvFlags::CMSG_CLOEXEC).expect("recvmsg");
+    let mut files = Vec::new();
+    for message in control.drain() {
+        let RecvAncillaryMessage::ScmRights(descriptors) = message else { continue };
+        for descriptor in descriptors {
+            let mut text = [0; 64];
+            let length = rustix::io::pread(&descriptor, &mut text, 0).expect("read what is kept");
+            files.push(String::from_utf8_lossy(&text[..length]).into_owned());
+        }
+    }
+    (String::from_utf8_lossy(&buffer[..got.bytes]).into_owned(), files)
+}
+
+/// systemd-nspawn 261 passes on what a machine wants to be kept, under names that cannot be its own.
+#[test]
+fn descriptors_are_kept_by_our_service_manager() {
+    let Some(bed) = Bed::start() else { return };
+    let tree = bed.little();
+    let manager = Manager::new(&bed);
+    let words = "/probe notify-store FDSTORE=1\\nFDNAME=disk\\nFDPOLL=0 precious then notify-store FDSTORE=1 nameless \
+        then notify FDSTOREREMOVE=1\\nFDNAME=disk then notify FDSTORE=1 then notify-store STATUS=no dropped";
+    machine(&bed, &tree, &manager, &words.split_whitespace().collect::<Vec<_>>()).run().exits(0).prints("stored\nstored\nnotified\nnotified\nstored");
+    assert!(manager.hears().starts_with("READY=1\n"));
+    assert_eq!(kept(&manager), ("FDSTORE=1\nFDNAME=payload-disk\nFDPOLL=0".into(), vec!["precious".into()]));
+    assert_eq!(kept(&manager), ("FDSTORE=1\nFDNAME=payload-stored".into(), vec!["nameless".into()]));
+    assert_eq!(kept(&manager), ("FDSTOREREMOVE=1\nFDNAME=payload-disk".into(), vec![]));
+    assert_eq!(kept(&manager), ("STATUS=Machine running: no\n".into(), vec![]));
+}
+
 #[test]
 fn nonsense_harms_nobody() {
     let Some(bed) = Bed::start() else { return };

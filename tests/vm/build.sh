@@ -77,8 +77,8 @@ debian() {
   echo 5f5e6a3c0d8e4b0c9d5c3f1e2a7b8c9d > "$1/etc/machine-id"
 }
 
-root_systemd() { # systemd, D-Bus, logind: the host most people have
-  debian "$1" systemd,systemd-sysv,dbus,libpam-systemd
+root_systemd() { # systemd, D-Bus, logind, machined: the host most people have
+  debian "$1" systemd,systemd-sysv,systemd-container,dbus,libpam-systemd
   local units=$1/etc/systemd/system unit
   install -m 644 "$here/guest/hostel-vm.service" "$units/"
   mkdir -p "$units/multi-user.target.wants"; ln -s ../hostel-vm.service "$units/multi-user.target.wants/"

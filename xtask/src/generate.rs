@@ -45,10 +45,11 @@ fn files() -> Result<Vec<(String, String)>, Vec<String>> {
     );
     let (head, tail) = introduction.split_once("<!-- tables -->\n").unwrap_or((&introduction, ""));
     let compatibility = format!(
-        "{note}\n{head}\n{}\n{}\n{}\n{}{tail}",
+        "{note}\n{head}\n{}\n{}\n{}\n{}\n{}{tail}",
         hostel_nspawn::compat::markdown(),
         hostel::personality::machinectl::help::markdown(),
         hostel::personality::systemctl::help::markdown(),
+        hostel::personality::journalctl::help::markdown(),
         differences()
     );
     Ok(vec![("COMPATIBILITY.md".into(), compatibility)])

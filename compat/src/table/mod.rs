@@ -48,15 +48,12 @@ mod tests {
         network-namespace-path port:p capability drop-capability ambient-capability no-new-privileges system-call-filter \
         selinux-context:Z selinux-apifs-context:L rlimit oom-score-adjust cpu-affinity personality resolv-conf timezone link-journal:j \
         bind bind-ro inaccessible tmpfs overlay overlay-ro bind-user console pipe:P set-credential load-credential";
-    /// Those without a scenario: bundles are compared with crun and runc (tests/tests/oci.rs), which run more of them.
-    const NOT_YET: &str = "oci-bundle";
 
     #[test]
     fn every_switch_has_a_scenario() {
         let all = super::all();
         let options: Vec<(&str, Option<&str>)> =
             OPTIONS.split_whitespace().map(|o| o.split_once(':').map_or((o, None), |(o, l)| (o, Some(l)))).collect();
-        assert!(NOT_YET.split_whitespace().all(|name| options.iter().any(|(o, _)| *o == name)));
         let used = |arg: &str, long: &str, letter: Option<&str>| {
             let rest = arg.strip_prefix("--").and_then(|a| a.strip_prefix(long));
             rest.is_some_and(|r| r.is_empty() || r.starts_with('=')) || letter.is_some_and(|l| arg.strip_prefix('-') == Some(l))
@@ -67,7 +64,6 @@ mod tests {
             .iter()
             .filter(|(long, letter)| !usual.contains(long) && !all.iter().any(|s| s.args.iter().any(|a| used(a, long, *letter))))
             .map(|(long, _)| *long)
-            .filter(|long| !NOT_YET.split_whitespace().any(|n| n == *long))
             .collect();
         assert!(without.is_empty(), "no scenario: {without:?}");
     }

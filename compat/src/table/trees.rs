@@ -7,6 +7,17 @@ const WRITE: &str = "for p in / /etc /usr /var /home /tmp /run /dev/shm; do touc
 /// A second system in the tree.
 const PIVOT: &str = "cp -a $T $D/sub; mkdir $D/sub/old; echo this >$D/sub/only; mv $D/sub $T/sub";
 
+/// A bundle of the tree. Without a cgroup namespace of its own the original looks for controllers that this host may not have.
+const BUNDLE: &str = r#"mkdir $D/bundle; cat >$D/bundle/config.json <<END
+{"ociVersion":"1.0.0","root":{"path":"$T"},"hostname":"inside",
+"process":{"terminal":false,"user":{"uid":0,"gid":0},"cwd":"/usr","env":["PATH=/bin:/usr/bin","WORD=given"],
+"args":["sh","-c","id -u; pwd; hostname; echo \$WORD; ulimit -n; ls -d /mark; touch /made; readlink /proc/self; exit 5"],
+"rlimits":[{"type":"RLIMIT_NOFILE","hard":100,"soft":100}]},
+"mounts":[{"destination":"/proc","type":"proc","source":"proc"},{"destination":"/mark","type":"tmpfs","source":"tmpfs"}],
+"linux":{"namespaces":[{"type":"mount"},{"type":"pid"},{"type":"uts"},{"type":"ipc"},{"type":"cgroup"}]}}
+END
+"#;
+
 pub(super) fn rows() -> Vec<Scenario> {
     let view = Scenario::view;
     let new = Scenario::new;
@@ -23,6 +34,8 @@ pub(super) fn rows() -> Vec<Scenario> {
     };
     vec![
         view("read-only", &["--read-only"]),
+        bare("oci-bundle", &["-M", "{name}", "--oci-bundle={dir}/bundle"]).before(BUNDLE),
+        bare("oci-bundle-missing", &["-M", "{name}", "--oci-bundle={dir}/none"]),
         new("pivot-root", &["--pivot-root=/sub", "sh", "-c", "ls -d /probe /old /deep; cat /only"]).before(PIVOT),
         new("pivot-root-old", &["--pivot-root=/sub:/old", "sh", "-c", "ls -d /probe /old/sub; cat /only"]).before(PIVOT),
         new("pivot-root-missing", &["--pivot-root=/none", "/probe", "exit", "0"]),

@@ -14,6 +14,7 @@ use crate::cgroup::Layout;
 use crate::credentials::{self, Loaded};
 use crate::error::{Context, Error, Result};
 use crate::journal::JournalFacts;
+use crate::peers::{self, Systemd};
 use crate::users::{self, HostUser};
 
 /// The host as the plan sees it.
@@ -33,6 +34,8 @@ pub struct Host {
     pub timezone: Option<HostTimezone>,
     /// The host's machine id, needed for stable hardware addresses.
     pub machine_id: Option<MachineUuid>,
+    /// systemd runs the host, and the machine is to be told to it.
+    pub systemd: Option<Systemd>,
     /// systemd-networkd gives addresses on the machine's cable.
     pub networkd: bool,
     /// Kernel has user namespaces.
@@ -140,6 +143,7 @@ impl Host {
             resolv_conf: wants_resolver(spec).then(|| resolver(spec.integration.resolv_conf, private)).flatten(),
             timezone: (spec.integration.timezone != Timezone::Off).then(timezone),
             machine_id: if spec.network.has_links() { machine_id() } else { None },
+            systemd: peers::look(&spec.unit),
             networkd: spec.network.is_addressed() && crate::network::networkd_serves(matches!(spec.network.cable, Some(Cable::Zone(_)))),
             user_namespaces: spec.namespaces.user == UserNamespace::Host || Path::new("/proc/self/ns/user").exists(),
             tmpfs_user_attributes: kernel_at_least(6, 6),

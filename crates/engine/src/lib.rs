@@ -14,6 +14,7 @@ pub mod inside;
 pub mod journal;
 pub mod network;
 pub mod parts;
+pub mod peers;
 pub mod plan;
 pub mod registry;
 pub mod stop;

@@ -370,6 +370,11 @@ pub fn options_help(verb: &str) -> String {
 }
 
 impl Request {
+    /// Whether it will run in the background.
+    pub fn in_background(&self) -> bool {
+        self.detach
+    }
+
     /// The spec with its kept layer, for printing: nothing is made.
     pub fn with_kept(mut self) -> Result<MachineSpec, Failure> {
         self.find_kept(false)?;

@@ -1,6 +1,7 @@
 //! argv[0] decides who we are: hostel, or a tool that hostel stands in for.
 
 pub mod init;
+pub mod journalctl;
 pub mod machinectl;
 pub mod nspawn;
 pub mod nspawn_enter;
@@ -25,12 +26,13 @@ pub struct Personality {
 }
 
 /// Every personality but hostel itself. `hostel link DIR` makes a link for each.
-pub const PERSONALITIES: [Personality; 6] = [
+pub const PERSONALITIES: [Personality; 7] = [
     Personality { name: "systemd-nspawn", word: Some("nspawn"), about: "run an OS tree in namespaces, as systemd-nspawn(1)", run: nspawn::run },
     Personality { name: "machinectl", word: Some("machinectl"), about: "machines, as machinectl(1)", run: machinectl::run },
     Personality { name: "nspawn-enter", word: Some("nspawn-enter"), about: "enter a machine, as nspawn-tools", run: nspawn_enter::run },
     Personality { name: "nspawn-stop", word: Some("nspawn-stop"), about: "end a machine, as nspawn-tools", run: nspawn_stop::run },
     Personality { name: "systemctl", word: Some("ctl"), about: "units and unit files, as systemctl(1)", run: systemctl::run },
+    Personality { name: "journalctl", word: Some("journalctl"), about: "the log of hostel init, as journalctl(1)", run: journalctl::run },
     Personality { name: "init", word: Some("init"), about: "run unit files without systemd, as PID 1 or not", run: init::run },
 ];
 

@@ -52,6 +52,12 @@ impl Default for Options<'_> {
     }
 }
 
+/// Fills the empty regular file `to` with what `from` holds: shared blocks where both file systems can, holes kept.
+pub fn fill(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> std::result::Result<(), Cause> {
+    let stat = rustix::fs::fstat(from)?;
+    Ok(contents(from, to, &stat, &Means::new(), &mut Vec::new())?)
+}
+
 /// What made the copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {

@@ -72,6 +72,7 @@ pub fn words(asked: &Asked) -> Vec<String> {
         Request::Environment => with(&["environment"], Vec::new()),
         Request::SetEnvironment(pairs) => with(&["set-environment"], pairs.clone()),
         Request::UnsetEnvironment(pairs) => with(&["unset-environment"], pairs.clone()),
+        Request::RotateLog => with(&["rotate-log"], Vec::new()),
         Request::End(End::PowerOff) => with(&["end", "poweroff"], Vec::new()),
         Request::End(End::Reboot) => with(&["end", "reboot"], Vec::new()),
         Request::End(End::Halt) => with(&["end", "halt"], Vec::new()),
@@ -118,6 +119,7 @@ pub fn parse(body: &[u8]) -> Result<Asked, String> {
         "environment" => Request::Environment,
         "set-environment" => Request::SetEnvironment(words.filter(|w| !w.is_empty()).map(str::to_owned).collect()),
         "unset-environment" => Request::UnsetEnvironment(words.filter(|w| !w.is_empty()).map(str::to_owned).collect()),
+        "rotate-log" => Request::RotateLog,
         "end" => match next()? {
             "poweroff" => Request::End(End::PowerOff),
             "reboot" => Request::End(End::Reboot),
@@ -166,7 +168,7 @@ mod tests {
             Request::Kill(Whom::Main, 15, vec![unit("a.service")]),
             Request::ResetFailed(vec![]), Request::Reload, Request::Show(vec![unit("a.service")]), Request::List, Request::Jobs, Request::Cancel(vec![1, 2]),
             Request::Manager, Request::Environment, Request::SetEnvironment(vec!["A=b c".into()]), Request::UnsetEnvironment(vec!["A".into()]),
-            Request::End(End::Exit(7)), Request::End(End::PowerOff), Request::End(End::Reboot), Request::End(End::Halt),
+            Request::RotateLog, Request::End(End::Exit(7)), Request::End(End::PowerOff), Request::End(End::Reboot), Request::End(End::Halt),
         ];
         for request in all {
             let asked = Asked { wait: matches!(request, Request::Job(..)), request };

@@ -112,21 +112,49 @@ const OBSOLETE: [(&str, &str); 14] = [
 
 /// Keys of [Unit] and [Service] that the manager acts upon, besides dependencies and conditions.
 #[rustfmt::skip]
-const MANAGED: [(&str, &str); 2] = [
-    ("Unit", "StartLimitBurst StartLimitIntervalSec OnFailureJobMode OnSuccessJobMode SourcePath"),
+const MANAGED: [(&str, &str); 7] = [
+    ("Unit", "StartLimitBurst StartLimitIntervalSec OnFailureJobMode OnSuccessJobMode SourcePath JobTimeoutSec JobRunningTimeoutSec \
+        JobTimeoutAction StartLimitAction FailureAction SuccessAction FailureActionExitStatus SuccessActionExitStatus StopWhenUnneeded \
+        OnFailureIsolate"),
     ("Service", "ExecCondition ExecStartPre ExecStart ExecStartPost ExecReload ExecStop ExecStopPost RemainAfterExit GuessMainPID \
         NotifyAccess Restart RestartSec ReloadSignal TimeoutSec TimeoutStartSec TimeoutStopSec RuntimeMaxSec WatchdogSec PIDFile \
         SuccessExitStatus RestartPreventExitStatus RestartForceExitStatus KillMode KillSignal SendSIGKILL SendSIGHUP FinalKillSignal \
         WatchdogSignal User Group SupplementaryGroups WorkingDirectory UMask Nice OOMScoreAdjust CPUAffinity NoNewPrivileges \
         CapabilityBoundingSet AmbientCapabilities IgnoreSIGPIPE StandardInput StandardOutput StandardError TTYPath SyslogIdentifier \
+        SyslogFacility SyslogLevel SyslogLevelPrefix LogLevelMax LogRateLimitIntervalSec LogRateLimitBurst LogExtraFields \
         RuntimeDirectory StateDirectory CacheDirectory LogsDirectory ConfigurationDirectory RuntimeDirectoryMode StateDirectoryMode \
         CacheDirectoryMode LogsDirectoryMode ConfigurationDirectoryMode RuntimeDirectoryPreserve Environment EnvironmentFile \
         PassEnvironment UnsetEnvironment LimitCPU LimitFSIZE LimitDATA LimitSTACK LimitCORE LimitRSS LimitNOFILE LimitAS LimitNPROC \
-        LimitMEMLOCK LimitLOCKS LimitSIGPENDING LimitMSGQUEUE LimitNICE LimitRTPRIO LimitRTTIME"),
+        LimitMEMLOCK LimitLOCKS LimitSIGPENDING LimitMSGQUEUE LimitNICE LimitRTPRIO LimitRTTIME NonBlocking ExitType \
+        RestartMode RestartSteps RestartMaxDelaySec RestartRandomizedDelaySec RestartKillSignal TimeoutAbortSec TimeoutStartFailureMode \
+        TimeoutStopFailureMode PermissionsStartOnly"),
+    ("Socket", "ListenStream ListenDatagram ListenSequentialPacket ListenFIFO ListenSpecial ListenNetlink ListenMessageQueue ListenUSBFunction \
+        SocketProtocol BindIPv6Only Backlog BindToDevice SocketUser SocketGroup SocketMode DirectoryMode Accept Writable FlushPending \
+        MaxConnections MaxConnectionsPerSource KeepAlive KeepAliveTimeSec KeepAliveIntervalSec KeepAliveProbes NoDelay Priority \
+        DeferAcceptSec ReceiveBuffer SendBuffer IPTOS IPTTL Mark ReusePort PipeSize MessageQueueMaxMessages MessageQueueMessageSize \
+        FreeBind Transparent Broadcast PassCredentials PassSecurity PassPacketInfo PassFileDescriptorsToExec Timestamping TCPCongestion \
+        ExecStartPre ExecStartPost ExecStopPre ExecStopPost TimeoutSec RemoveOnStop Symlinks FileDescriptorName \
+        TriggerLimitIntervalSec TriggerLimitBurst"),
+    ("Timer", "OnActiveSec OnBootSec OnStartupSec OnUnitActiveSec OnUnitInactiveSec OnClockChange OnTimezoneChange AccuracySec \
+        RandomizedDelaySec FixedRandomDelay Persistent RemainAfterElapse"),
+    ("Path", "PathExists PathExistsGlob PathChanged PathModified DirectoryNotEmpty MakeDirectory DirectoryMode TriggerLimitIntervalSec \
+        TriggerLimitBurst"),
+    // the sandbox: manager/sandbox
+    ("Service", "ProtectSystem ProtectHome PrivateTmp PrivateDevices ProtectKernelTunables ProtectKernelModules ProtectKernelLogs \
+        ProtectControlGroups ProtectHostname ProtectClock ProtectProc ProcSubset ReadWritePaths ReadOnlyPaths InaccessiblePaths ExecPaths \
+        NoExecPaths BindPaths BindReadOnlyPaths TemporaryFileSystem PrivateMounts MountFlags RootDirectory MountAPIVFS PrivateNetwork \
+        NetworkNamespacePath PrivateIPC IPCNamespacePath PrivateUsers SystemCallFilter SystemCallErrorNumber SystemCallArchitectures \
+        SystemCallLog RestrictAddressFamilies RestrictNamespaces MemoryDenyWriteExecute RestrictRealtime RestrictSUIDSGID LockPersonality \
+        IOSchedulingClass IOSchedulingPriority CPUSchedulingPolicy CPUSchedulingPriority CPUSchedulingResetOnFork TimerSlackNSec NUMAPolicy \
+        NUMAMask Personality SecureBits CoredumpFilter KeyringMode SetCredential LoadCredential ExecSearchPath SetLoginEnvironment"),
+    ("Service", "MemoryMin MemoryLow MemoryHigh MemoryMax MemorySwapMax MemoryZSwapMax MemoryZSwapWriteback CPUWeight CPUQuota \
+        CPUQuotaPeriodSec AllowedCPUs AllowedMemoryNodes IOWeight TasksMax"),
 ];
 
 fn is_managed(section: &str, key: &str) -> bool {
-    MANAGED.iter().any(|(of, keys)| *of == section && keys.split_ascii_whitespace().any(|known| known == key))
+    let is_in = |wanted: &str| MANAGED.iter().any(|(of, keys)| *of == wanted && keys.split_ascii_whitespace().any(|known| known == key));
+    // commands of sockets are made as those of services
+    is_in(section) || section == "Socket" && EXEC.iter().any(|(_, keys)| keys.split_ascii_whitespace().any(|known| known == key)) && is_in("Service")
 }
 
 /// What becomes of a known or obsolete key.
@@ -135,7 +163,7 @@ pub fn usage(section: &str, key: &str) -> Option<Use> {
         let counts = match section {
             "Install" => true,
             "Unit" => {
-                matches!(shape, Shape::Units | Shape::Condition) && key != "JoinsNamespaceOf"
+                matches!(shape, Shape::Units | Shape::Condition)
                     || [
                         "Description",
                         "Documentation",
@@ -365,7 +393,8 @@ mod tests {
                 assert_eq!(usage(section, key), Some(Use::Counts));
             }
         }
-        assert_eq!(usage("Service", "ProtectSystem"), Some(Use::Kept));
+        assert_eq!(usage("Service", "RootImage"), Some(Use::Kept));
+        assert_eq!(usage("Mount", "ProtectSystem"), Some(Use::Kept));
         assert_eq!(shape("Service", "ExecStart"), Some(Shape::Command));
         assert_eq!(shape("Timer", "OnCalendar"), Some(Shape::Calendar));
         assert_eq!(shape("Service", "OnCalendar"), None);

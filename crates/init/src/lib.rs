@@ -7,11 +7,13 @@
 //! ```
 //! Every path is one of the tree and resolved by its descriptor. Nothing here prints.
 
+pub mod bus;
 pub mod catalogue;
 pub mod command;
 pub mod control;
 pub mod depend;
 pub mod install;
+pub mod journal;
 pub mod keys;
 pub mod load;
 pub mod manager;

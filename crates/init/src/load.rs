@@ -184,11 +184,16 @@ pub fn load(catalogue: &Catalogue<'_>, asked: &UnitName) -> Unit {
     unit
 }
 
+/// A unit that is this text and nothing of the tree's.
+pub(crate) fn load_only(catalogue: &Catalogue<'_>, name: &UnitName, text: &str) -> Unit {
+    let mut unit = Unit::new(name.clone(), LoadState::Loaded);
+    take_file(&mut unit, catalogue, "built-in", text.as_bytes(), true);
+    unit
+}
+
 /// A unit whose file this program has: drop-ins and links of the tree count as for any other.
 pub(crate) fn load_text(catalogue: &Catalogue<'_>, name: &UnitName, text: &str) -> Unit {
-    let mut unit = Unit::new(name.clone(), LoadState::Loaded);
-    let own = "built-in";
-    take_file(&mut unit, catalogue, own, text.as_bytes(), true);
+    let mut unit = load_only(catalogue, name, text);
     let names = [name.clone()];
     for path in catalogue.dropins(&names) {
         if let Ok(bytes) = catalogue.root.read(&path) {

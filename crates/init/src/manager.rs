@@ -8,6 +8,8 @@
 //! ```
 //! One thread, no timers that tick: between events nothing runs. What asks (a socket, later a bus) does so by [`Manager::ask`].
 
+mod actions;
+mod announce;
 pub mod builtin;
 mod change;
 mod condition;
@@ -19,20 +21,29 @@ pub mod live;
 pub mod log;
 pub mod members;
 pub mod notify;
+pub mod path;
 pub mod query;
+mod record;
+pub mod resources;
+pub mod runtime;
+pub mod sandbox;
 pub mod service;
+pub mod socket;
 mod spawn;
 pub mod state;
 #[cfg(test)]
 mod tests;
+pub mod timer;
+mod triggers;
 mod turn;
 pub mod variables;
+pub(crate) mod view;
 pub mod world;
 
 use std::collections::{BTreeMap, VecDeque};
 
 use hostel_process::event::Poller;
-use hostel_unit::UnitName;
+use hostel_unit::{Kind, UnitName};
 
 pub(crate) use condition::is_mount_point as condition_is_mount_point;
 pub use jobs::{Finished, Job};
@@ -82,8 +93,25 @@ pub struct Manager {
     finished: Vec<Finished>,
     /// The end, once it was asked for.
     end: Option<End>,
+    /// It comes without stopping anything.
+    at_once: bool,
     /// Jobs are looked through again.
     run_again: bool,
+    /// When it began, and when all that was asked for at first was done.
+    pub(crate) born: std::time::SystemTime,
+    pub(crate) up: Option<std::time::SystemTime>,
+    /// What happened, while somebody wants to know.
+    news: Option<Box<view::News>>,
+    /// When this began.
+    began: timer::Moment,
+    /// Time zones that timers have asked for.
+    zones: timer::Zones,
+    /// Wakes at moments of the calendar, while a timer waits for one.
+    clock: Option<timer::Clock>,
+    /// Tells of another local time zone, while a timer cares.
+    zone_watch: Option<path::Watch>,
+    /// Another init brought the system up: what it has reached is up, and ends with it.
+    is_beside: bool,
 }
 
 impl std::fmt::Debug for Manager {
@@ -96,11 +124,7 @@ impl Manager {
     /// Reads the catalogue of a tree; nothing is started.
     pub fn new(root: &'static Root, search: SearchPath, members: Members, inherited: Environment) -> Result<Manager, String> {
         let catalogue = Catalogue::scan(root, search.clone()).map_err(|e| format!("read unit files: {e}"))?;
-        let mut environment = Environment::default();
-        environment.set("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-        for (name, value) in inherited.iter().filter(|(name, _)| *name == "LANG" || *name == "LANGUAGE" || name.starts_with("LC_")) {
-            environment.set(name, value);
-        }
+        let environment = beginning(&inherited);
         let poller: Poller<Token> = Poller::new().map_err(|e| format!("make an event loop: {e}"))?;
         let shared = Shared {
             members,
@@ -110,7 +134,9 @@ impl Manager {
             processes: BTreeMap::new(),
             poller,
             notify: None,
+            runtimes: std::collections::BTreeMap::new(),
             empty_groups: Vec::new(),
+            ports: Vec::new(),
         };
         Ok(Manager {
             root,
@@ -125,13 +151,34 @@ impl Manager {
             changed: VecDeque::new(),
             finished: Vec::new(),
             end: None,
+            at_once: false,
             run_again: false,
+            born: std::time::SystemTime::now(),
+            up: None,
+            news: None,
+            began: timer::Moment::now(),
+            zones: timer::Zones::default(),
+            clock: None,
+            zone_watch: None,
+            is_beside: false,
         })
     }
 
     /// What the loop waits for; the front ends add theirs.
     pub fn poller(&mut self) -> &mut Poller<Token> {
         &mut self.shared.poller
+    }
+
+    /// The system is up by another init's doing: targets of its beginning are up with nothing started for them, and its end is not ours to bring.
+    pub fn stand_beside(&mut self) {
+        self.is_beside = true;
+    }
+
+    /// Whether anything would be lost if this manager ended: something runs, has failed, or was told to it.
+    pub fn is_needed(&self) -> bool {
+        let counts = |live: &&Live| !matches!(live.name().kind(), Kind::Target | Kind::Slice | Kind::Mount | Kind::Scope);
+        let is_dead = |live: &Live| matches!(live.active(), state::Active::Inactive);
+        !self.jobs.is_empty() || self.units.values().filter(counts).any(|live| !is_dead(live)) || self.shared.environment != beginning(&self.shared.inherited)
     }
 
     /// Tells something of the manager itself.
@@ -149,12 +196,20 @@ impl Manager {
         self.end
     }
 
+    /// Whether it comes without stopping anything.
+    pub fn ends_at_once(&self) -> bool {
+        self.at_once
+    }
+
     /// A unit that is in memory.
     pub fn unit(&self, name: &UnitName) -> Option<&Live> {
         self.units.get(self.graph.own(name)).or_else(|| self.units.get(name))
     }
 
     fn read(&self, name: &UnitName) -> Unit {
+        if self.is_beside && builtin::is_brought_up(name.as_str()) {
+            return crate::load::load_only(&self.catalogue, name, "[Unit]\nDescription=Reached before\nDefaultDependencies=no\n");
+        }
         let unit = load(&self.catalogue, name);
         match builtin::target(name.as_str()) {
             Some(text) if unit.state == LoadState::NotFound => load_text(&self.catalogue, name, text),
@@ -207,7 +262,14 @@ impl Manager {
         for (name, unit) in fresh {
             let number = self.next_unit;
             self.next_unit = self.next_unit.wrapping_add(1);
-            self.units.insert(name, Live::new(unit, number));
+            let mut live = Live::new(unit, number);
+            if self.is_beside && builtin::is_brought_up(name.as_str()) {
+                live.reached_before();
+            }
+            if let Some(news) = &mut self.news {
+                news.unit(&name, true);
+            }
+            self.units.insert(name, live);
         }
     }
 
@@ -227,6 +289,9 @@ impl Manager {
             if let Some(pipe) = &live.rest.pipe {
                 self.shared.poller.forget(Token::Output(live.rest.number), pipe);
             }
+            if let Some(news) = &mut self.news {
+                news.unit(live.name(), false);
+            }
         }
         self.units.retain(|name, _| needed.contains(name));
         let from: Vec<UnitName> = self.units.keys().cloned().collect();
@@ -244,6 +309,7 @@ impl Manager {
             }
         }
         self.rebuild(&names);
+        self.timers_again();
         Ok(())
     }
 
@@ -289,4 +355,14 @@ impl Manager {
         let marks = self.shared.members.whose(pid, &marks)?;
         UnitName::parse(&marks.unit).ok()
     }
+}
+
+/// The environment that services have before anybody has changed it.
+fn beginning(inherited: &Environment) -> Environment {
+    let mut environment = Environment::default();
+    environment.set("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    for (name, value) in inherited.iter().filter(|(name, _)| *name == "LANG" || *name == "LANGUAGE" || name.starts_with("LC_")) {
+        environment.set(name, value);
+    }
+    environment
 }

@@ -3,16 +3,20 @@
 //! It asks for nothing that a place may not give: file systems that are missing are mounted if they can be, the control socket
 //! goes where it can be made, groups are used where they can be written. Then one loop, until the machine is to end.
 
+mod beside;
 mod place;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use hostel_sys::event::{SignalFd, SignalMask, block_signals};
-use hostel_sys::{peer, proc};
+use hostel_sys::{clone, peer, proc};
 use hostel_unit::{Kind, UnitName};
 
+use crate::bus::Bus;
 use crate::control::server::Server;
+use crate::journal::console::Form;
+use crate::journal::sockets::Sockets;
 use crate::manager::members::Members;
 use crate::manager::notify::{DATAGRAM_MAX, Words};
 use crate::manager::query::{Answer, Request};
@@ -49,7 +53,13 @@ const SIGNALS: &[i32] = &[
 pub struct Wanted {
     /// Units to run, and to end with; none: the default target.
     pub units: Vec<String>,
+    /// What of the log goes to the console.
+    pub log: Form,
+    /// Start nothing unasked, beside the init that this system has; end when nothing runs and nobody asks.
+    pub on_demand: bool,
 }
+
+pub use beside::{LaunchLock, READY};
 
 /// How a signal reads, as systemd(1), "SIGNALS", has it; containers' managers send SIGTERM and SIGINT to say "off".
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,8 +93,15 @@ fn meaning(signal: i32) -> Meaning {
 
 /// Runs until the machine ends; gives the exit status, or why nothing could be begun. Does not return when the kernel ends it.
 pub fn run(wanted: &Wanted) -> Result<u8, String> {
+    if wanted.on_demand {
+        // what whoever called systemctl had open is none of services' business
+        clone::close_from_but(3, &[]).map_err(|e| format!("close descriptors: {e}"))?;
+    }
     let signals = signals().map_err(|e| format!("receive signals: {e}"))?;
     let is_first = rustix::process::getpid().is_init();
+    if is_first && wanted.on_demand {
+        return Err("PID 1 is the init itself, not beside one: leave --on-demand out".to_owned());
+    }
     if is_first {
         // what looks for an init by its name finds one
         let _ = proc::set_name(c"init");
@@ -99,18 +116,43 @@ pub fn run(wanted: &Wanted) -> Result<u8, String> {
             inherited.set(name, value);
         }
     }
+    if wanted.on_demand {
+        let _ = rustix::process::chdir("/");
+        let _ = rustix::process::setsid();
+    }
     let root: &'static Root = Box::leak(Box::new(Root::host().map_err(|e| e.to_string())?));
     let search = SearchPath::new(root, Scope::System, inherited.get("SYSTEMD_UNIT_PATH"), true);
     // below another init our own group is that one's to divide
     let members = if is_first { Members::find() } else { Members::without_groups() };
     let mut manager = Manager::new(root, search, members, inherited)?;
-    let mut init = Init { server: None, signals, notify: None, named: Vec::new(), failed: 0, announced: false, now: None };
+    manager.set_console(if wanted.on_demand { Form::Nothing } else { wanted.log });
+    let mut init = Init {
+        server: None,
+        bus: None,
+        journal: None,
+        signals,
+        notify: None,
+        named: Vec::new(),
+        failed: 0,
+        announced: false,
+        now: None,
+        on_demand: wanted.on_demand,
+    };
     init.open(is_first, &mut manager);
-    init.begin(wanted, &mut manager)?;
+    if wanted.on_demand {
+        if init.server.is_none() {
+            return Err("nobody could ask this manager for anything".to_owned());
+        }
+        manager.stand_beside();
+        beside::announce()?;
+    } else {
+        init.begin(wanted, &mut manager)?;
+    }
     init.serve(&mut manager).map_err(|e| format!("wait for events: {e}"))?;
     let end = manager.end().unwrap_or(End::PowerOff);
     drop(init.server);
     last_call(&mut manager, is_first, init.now.is_some());
+    manager.close_log();
     Ok(finish(end, is_first))
 }
 
@@ -122,6 +164,9 @@ fn signals() -> rustix::io::Result<SignalFd> {
 
 struct Init {
     server: Option<Server>,
+    journal: Option<Sockets>,
+    /// The private bus of a system manager.
+    bus: Option<Bus>,
     signals: SignalFd,
     notify: Option<OwnedFd>,
     /// Units that the machine ends with.
@@ -132,6 +177,8 @@ struct Init {
     announced: bool,
     /// It ends without stopping anything.
     now: Option<End>,
+    /// It ends when it is not needed.
+    on_demand: bool,
 }
 
 impl Init {
@@ -140,12 +187,25 @@ impl Init {
         if let Err(e) = manager.watch(Token::Signals, &self.signals) {
             manager.tell(&format!("watch signals: {e}"));
         }
+        // below another init they are that one's, or its journald's
+        if is_first && rustix::process::geteuid().is_root() {
+            match Sockets::open(manager) {
+                Ok(journal) => self.journal = Some(journal),
+                Err(why) => manager.tell(&why),
+            }
+        }
         let Some(directory) = place::directory() else {
             return manager.tell("there is no directory for sockets: this manager cannot be talked to, and Type=notify does not work");
         };
         match Server::listen(&format!("{directory}/control"), manager) {
             Ok(server) => self.server = Some(server),
             Err(e) => manager.tell(&format!("listen at {directory}/control: {e}")),
+        }
+        if is_first {
+            match Bus::listen(manager) {
+                Ok(bus) => self.bus = Some(bus),
+                Err(e) => manager.tell(&format!("listen at {}: {e}", hostel_ipc::dbus::SYSTEMD_PRIVATE)),
+            }
         }
         let path = place::notify_path(&directory, is_first);
         let _ = std::fs::remove_file(&path);
@@ -188,7 +248,13 @@ impl Init {
     fn serve(&mut self, manager: &mut Manager) -> std::io::Result<()> {
         loop {
             self.tell_others(manager);
+            if manager.ends_at_once() {
+                self.now = manager.end();
+            }
             if self.now.is_some() || manager.end().is_some() && manager.is_quiet() {
+                return Ok(());
+            }
+            if self.on_demand && !manager.is_needed() && self.server.as_mut().is_some_and(|server| beside::leave(server, manager)) {
                 return Ok(());
             }
             let events = manager.turn(None)?;
@@ -197,6 +263,11 @@ impl Init {
                 match event.token {
                     Token::Signals => reap |= self.signalled(manager),
                     Token::Notify => self.hear(manager),
+                    Token::Journal(number) => {
+                        if let Some(journal) = &mut self.journal {
+                            journal.serve(number, manager);
+                        }
+                    }
                     Token::Control => {
                         if let Some(server) = &mut self.server {
                             server.accept(manager);
@@ -205,6 +276,16 @@ impl Init {
                     Token::Client(id) => {
                         if let Some(server) = &mut self.server {
                             server.serve(id, event.read, manager);
+                        }
+                    }
+                    Token::Bus => {
+                        if let Some(bus) = &mut self.bus {
+                            bus.accept(manager);
+                        }
+                    }
+                    Token::Peer(id) => {
+                        if let Some(bus) = &mut self.bus {
+                            bus.serve(id, event.read, manager);
                         }
                     }
                     _ => {}
@@ -230,6 +311,9 @@ impl Init {
         }
         if let Some(server) = &mut self.server {
             server.deliver(&finished, manager);
+        }
+        if let Some(bus) = &mut self.bus {
+            bus.deliver(&finished, manager);
         }
         if !self.announced && manager.is_quiet() {
             self.announced = true;

@@ -102,6 +102,22 @@ impl Root {
         openat2(self.fd.as_fd(), Path::new(path), flags, Mode::empty(), IN_ROOT)
     }
 
+    /// Opens a regular file for reading, links followed inside the tree.
+    pub fn open_file(&self, path: &str) -> Result<OwnedFd> {
+        let fail = |e| RootError::new("open", path, e);
+        let file = self.open_at(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY).map_err(fail)?;
+        let stat = rustix::fs::fstat(&file).map_err(fail)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(RootError { verb: "open", path: path.to_owned(), cause: Cause::NotRegular });
+        }
+        Ok(file)
+    }
+
+    /// Opens a directory, links followed inside the tree.
+    pub fn open_directory(&self, path: &str) -> Result<OwnedFd> {
+        self.open_at(path, OFlags::RDONLY | OFlags::DIRECTORY).map_err(|e| RootError::new("open", path, e))
+    }
+
     /// Reads a regular file, links followed inside the tree.
     pub fn read(&self, path: &str) -> Result<Vec<u8>> {
         read_regular(self.fd.as_fd(), Path::new(path), FILE_MAX).map_err(|e| {

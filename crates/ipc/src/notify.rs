@@ -1,12 +1,15 @@
 //! sd_notify(3), both sides: what we tell our service manager, and what a payload tells us.
 
+use std::io::IoSlice;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::{self, Errno};
-use rustix::net::{AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, sendto, socket_with, sockopt};
+use rustix::net::{
+    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, sendmsg_addr, socket_with, sockopt,
+};
 
 use crate::path_in;
 
@@ -19,6 +22,16 @@ const TRIES: u32 = 20;
 /// Sends `message` (lines of `NAME=value`) to the socket of a `$NOTIFY_SOCKET` value: an absolute path, or `@name` for
 /// an abstract one. A receiver whose queue stays full for 200 ms is given up (`EAGAIN`).
 pub fn send(socket: &str, message: &str) -> io::Result<()> {
+    send_with(socket, message, &[])
+}
+
+/// As [`send`], with descriptors along.
+pub fn send_with(socket: &str, message: &str, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut space = vec![std::mem::MaybeUninit::uninit(); SendAncillaryMessage::ScmRights(descriptors).size()];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
+        return Err(Errno::INVAL);
+    }
     let own = socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
     // Kept until the message is sent: the address goes through its descriptor.
     let mut through = None;
@@ -37,7 +50,7 @@ pub fn send(socket: &str, message: &str) -> io::Result<()> {
     };
     let mut tries = 0;
     let sent = loop {
-        match sendto(&own, message.as_bytes(), SendFlags::DONTWAIT | SendFlags::NOSIGNAL, &address) {
+        match sendmsg_addr(&own, &address, &[IoSlice::new(message.as_bytes())], &mut control, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
             Err(Errno::INTR) => {}
             Err(Errno::AGAIN) if tries < TRIES => {
                 tries += 1;
@@ -65,6 +78,14 @@ pub struct Message {
     pub errno: Option<i32>,
     /// `EXIT_STATUS=`: what a systemd in the machine will exit with.
     pub exit_status: Option<u8>,
+    /// `FDSTORE=1`: keep the descriptors that came along.
+    pub store: bool,
+    /// `FDSTOREREMOVE=1`: let those of that name go.
+    pub store_remove: bool,
+    /// `FDNAME=`, as systemd takes it: printable ASCII without a colon, at most 255 bytes.
+    pub name: Option<String>,
+    /// `FDPOLL=0`: keep them even when they hang up.
+    pub unpolled: bool,
     /// `X_SYSTEMD_SIGNALS_LEVEL=`: from 2 on a systemd in the machine understands its shutdown signals.
     pub signals_level: Option<u32>,
 }
@@ -82,6 +103,10 @@ impl Message {
                 b"RELOADING" => message.reloading |= value == b"1",
                 b"STOPPING" => message.stopping |= value == b"1",
                 b"STATUS" => message.status = Some(printable(value)),
+                b"FDSTORE" => message.store |= value == b"1",
+                b"FDSTOREREMOVE" => message.store_remove |= value == b"1",
+                b"FDPOLL" => message.unpolled |= value == b"0",
+                b"FDNAME" => message.name = number().filter(|name| is_descriptor_name(name)).map(str::to_owned),
                 b"ERRNO" => message.errno = number().and_then(|n| n.parse().ok()),
                 b"EXIT_STATUS" => message.exit_status = number().and_then(|n| n.parse().ok()),
                 b"X_SYSTEMD_SIGNALS_LEVEL" => message.signals_level = number().and_then(|n| n.parse().ok()),
@@ -90,6 +115,10 @@ impl Message {
         }
         message
     }
+}
+
+fn is_descriptor_name(name: &str) -> bool {
+    name.len() <= 255 && name.bytes().all(|b| b == b' ' || b.is_ascii_graphic() && b != b':')
 }
 
 /// What may go to a terminal or into our own messages: no control characters, bounded.
@@ -130,9 +159,26 @@ impl Receiver {
     /// The next message of process `leader` (as our pid namespace counts); `None` when there is none now. Messages of
     /// others, and those that are too long, are dropped. Never blocks, and stops after a few to let others have a turn.
     pub fn receive(&self, leader: i32) -> io::Result<Option<Message>> {
+        self.receive_one(leader, None)
+    }
+
+    /// As [`Receiver::receive`], with the descriptors that came along; what others sent is closed.
+    pub fn receive_with(&self, leader: i32) -> io::Result<Option<(Message, Vec<OwnedFd>)>> {
+        let mut descriptors = Vec::new();
+        Ok(self.receive_one(leader, Some(&mut descriptors))?.map(|message| (message, descriptors)))
+    }
+
+    fn receive_one(&self, leader: i32, mut descriptors: Option<&mut Vec<OwnedFd>>) -> io::Result<Option<Message>> {
         let mut buf = [0u8; MAX_MESSAGE];
         for _ in 0..16 {
-            let datagram = match hostel_sys::peer::receive_datagram(&self.0, &mut buf) {
+            let received = match &mut descriptors {
+                Some(list) => {
+                    list.clear();
+                    hostel_sys::peer::receive_datagram_with(&self.0, &mut buf, list)
+                }
+                None => hostel_sys::peer::receive_datagram(&self.0, &mut buf),
+            };
+            let datagram = match received {
                 Err(Errno::AGAIN) => return Ok(None),
                 other => other?,
             };

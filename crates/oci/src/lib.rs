@@ -22,7 +22,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 use hostel_spec::{
-    BindUsers, Bundle, CapSet, ConsoleMode, Ephemeral, Hostname, Identity, ImageOptions, Integration, Lifecycle, LinkJournal, MachineName,
+    BindUsers, Bundle, CapSet, ConsoleMode, Ephemeral, HostUnit, Hostname, Identity, ImageOptions, Integration, Lifecycle, LinkJournal, MachineName,
     MachineSpec, MountPropagation, Ownership, Payload, ResolvConf, Root, Security, SyscallFilter, Timezone, TreeSource, Volatile,
 };
 
@@ -98,6 +98,7 @@ pub fn compile(text: &[u8], bundle: &Path) -> Result<MachineSpec> {
         console: if terminal { ConsoleMode::Interactive } else { ConsoleMode::Pipe },
         integration: Integration { resolv_conf: ResolvConf::Off, timezone: Timezone::Off, journal: LinkJournal::No },
         bind_users: BindUsers::default(),
+        unit: HostUnit::default(),
         credentials: Vec::new(),
         // A machine that reboots would have to go through its hooks again: whoever started it does.
         lifecycle: Lifecycle { nspawn_exit_status: true, quiet: !terminal, reboot_is_133: true, ..Lifecycle::default() },

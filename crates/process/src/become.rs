@@ -21,6 +21,8 @@ use crate::{magic, userdb};
 /// Where programs are searched when the environment has no `PATH` (systemd's compatible default).
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+const CAP_SYS_ADMIN: u64 = 1 << 21;
+
 /// What to execute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Program {
@@ -77,6 +79,8 @@ pub struct Service<'a> {
     pub name: Option<&'a OsText>,
     /// Broken pipes are errors of write(2), no deadly signals.
     pub ignore_pipe: bool,
+    /// System call filter of the program: loaded last, so that it need not allow what this module does. Empty: none.
+    pub filter: &'a [Insn],
 }
 
 /// Why a process could not be made.
@@ -151,6 +155,9 @@ pub fn confine(process: &Process<'_>) -> Result<Ready, Failure> {
     let programs = programs(process, &user, &env);
     let argv = arguments(process)?;
     proc::cloexec_from(3 + process.keep).map_err(|e| Failure::new("close", "descriptors", e))?;
+    if let Some(service) = process.service.filter(|service| !service.filter.is_empty()) {
+        seccomp::load(service.filter).map_err(|e| Failure::new("load", "system call filter of the service", e))?;
+    }
     Ok(Ready { program: process.program, no_magic_links: process.no_magic_links, programs, argv, env })
 }
 
@@ -255,8 +262,10 @@ fn privileges(process: &Process<'_>, user: &userdb::User) -> Result<(), Failure>
     let (permitted, _, _) = caps::get().map_err(failed("capabilities"))?;
     let bounding = process.bounding.0 & permitted;
     let ambient = spec.ambient.0 & bounding;
+    // Loading a filter takes it; of root the exec computes the sets anew, from the bounding set.
+    let for_filter = if user.uid == 0 && process.service.is_some_and(|service| !service.filter.is_empty()) { permitted & CAP_SYS_ADMIN } else { 0 };
     if user.uid == 0 && user.gid == 0 && user.groups.is_empty() {
-        caps::set(bounding, bounding, ambient).map_err(failed("capabilities"))?;
+        caps::set(bounding | for_filter, bounding | for_filter, ambient).map_err(failed("capabilities"))?;
     } else {
         if process.stdio.is_some() {
             // /dev/stdout and /dev/console are opened anew by name; the terminal is the user's from here on.
@@ -267,7 +276,7 @@ fn privileges(process: &Process<'_>, user: &userdb::User) -> Result<(), Failure>
         }
         caps::keep_over_setuid(true).map_err(failed("capabilities"))?;
         proc::set_ids(user.uid, user.gid, &user.groups).map_err(|e| Failure::new("become user", &user.name, e))?;
-        let kept = if user.uid == 0 { bounding } else { ambient };
+        let kept = if user.uid == 0 { bounding | for_filter } else { ambient };
         caps::set(kept, kept, ambient).map_err(failed("capabilities"))?;
     }
     if ambient != 0 {

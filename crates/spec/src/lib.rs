@@ -39,8 +39,8 @@ pub use ids::{IdRange, Ownership, UserNamespace};
 pub use image::{Designator, FILE_SYSTEMS, ImageOptions, ImagePolicy, RootHash, RootHashSignature, Rule, Uses, base64};
 pub use journal::LinkJournal;
 pub use machine::{
-    Ephemeral, Identity, Integration, Lifecycle, MachineSpec, Namespaces, Payload, PivotRoot, ResolvConf, Root, Security, Timezone, TreeSource,
-    Volatile,
+    Ephemeral, HostUnit, Identity, Integration, Lifecycle, MachineSpec, Namespaces, Payload, PivotRoot, Register, ResolvConf, Root, Security,
+    Timezone, TreeSource, UnitPlace, Volatile,
 };
 pub use mount::{BindOptions, IdMapping, Mount, MountSource};
 pub use name::{Hostname, MachineName, NameError};

@@ -233,6 +233,60 @@ pub struct Lifecycle {
     pub nspawn_exit_status: bool,
 }
 
+/// The machine as the host's systemd sees it. Without effect where the host is run by something else.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct HostUnit {
+    /// Where its cgroup is.
+    pub place: UnitPlace,
+    /// Slice of its scope; `None`: machine.slice. With its suffix.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slice: Option<String>,
+    /// Whether systemd-machined is told.
+    #[serde(default)]
+    pub register: Register,
+}
+
+/// In which unit of the host's systemd a machine is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UnitPlace {
+    /// In none: a cgroup beside systemd's own.
+    #[default]
+    None,
+    /// In a scope of its own, `machine-NAME.scope`.
+    Scope,
+    /// In the unit that the supervisor is in, if that is delegated to it (`--keep-unit`).
+    Keep,
+}
+
+/// `--register=`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Register {
+    /// Not.
+    #[default]
+    No,
+    /// If that is possible.
+    Auto,
+    /// Or the machine does not start.
+    Yes,
+}
+
+impl HostUnit {
+    /// Nothing is told.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// What has no effect on a host that no systemd runs.
+    pub fn without_systemd(&self) -> Vec<String> {
+        let register = self.register == Register::Yes;
+        let register = register.then(|| "--register=yes has no effect: machines are listed by hostel, not by systemd-machined".to_owned());
+        let slice = self.slice.as_ref().map(|slice| format!("--slice={slice} has no effect: the machine has a cgroup of its own"));
+        register.into_iter().chain(slice).collect()
+    }
+}
+
 /// What a machine should be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MachineSpec {
@@ -266,6 +320,9 @@ pub struct MachineSpec {
     pub credentials: Vec<Credential>,
     /// End and watch.
     pub lifecycle: Lifecycle,
+    /// What a systemd that runs the host is told.
+    #[serde(default, skip_serializing_if = "HostUnit::is_default")]
+    pub unit: HostUnit,
     /// Things accepted that will not be acted upon, said once at start.
     pub notices: Vec<String>,
     /// Its file systems, nodes and hooks are those of an OCI bundle.

@@ -46,6 +46,11 @@ impl MachineUuid {
         Self::from_bytes(out).map_or_else(|| refuse("it must not be zero"), Ok)
     }
 
+    /// The raw bytes.
+    pub fn bytes(&self) -> [u8; 16] {
+        self.0
+    }
+
     /// 32 lower-case hexadecimal digits.
     pub fn plain(&self) -> String {
         self.0.iter().map(|b| format!("{b:02x}")).collect()

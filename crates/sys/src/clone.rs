@@ -222,6 +222,22 @@ pub fn close_from_but(first: u32, keep: &[BorrowedFd<'_>]) -> io::Result<()> {
     close(next, u32::MAX).map(drop)
 }
 
+/// In a child that was made for an exec: the program gets these as descriptors 3, 4, … in this order, not close-on-exec.
+/// What else is to live until the exec must be above them: see `rustix::io::fcntl_dupfd_cloexec`.
+pub fn pass_from_three(fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    if !is_made_here() {
+        return Err(io::Error::other("only a child that was made for an exec passes descriptors"));
+    }
+    let first = 3 + fds.len() as i32;
+    // first out of the way: one may stand where another goes
+    let copies = fds.iter().map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, first)).collect::<Result<Vec<OwnedFd>, _>>()?;
+    for (copy, to) in copies.iter().zip(3..) {
+        // SAFETY: integers only; who owns the number that is taken is in another process (see above).
+        check(unsafe { libc::dup2(copy.as_raw_fd(), to) }.into())?;
+    }
+    Ok(())
+}
+
 /// Makes a child that runs `child` in *this* process' memory while the caller is suspended, until it execs or ends
 /// (CLONE_VM | CLONE_VFORK): no page tables are copied, which is most of what a fork costs.
 ///

@@ -17,5 +17,6 @@ pub mod netlink;
 pub mod peer;
 pub mod proc;
 pub mod seccomp;
+pub mod service;
 pub mod socket;
 pub mod tree;

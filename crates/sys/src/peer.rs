@@ -3,7 +3,7 @@
 //! `rustix` has both, but types the process id as non-zero, while the kernel says 0 for a peer that our pid
 //! namespace cannot see.
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::io::{self, Errno};
 
@@ -48,21 +48,33 @@ pub struct Datagram {
 // Room for one SCM_CREDENTIALS and nothing more: descriptors a sender attaches do not fit and are closed by the kernel.
 #[repr(C, align(8))]
 struct Control([u8; 32]);
+// Room for as many descriptors as the kernel lets one message have, too (SCM_MAX_FD, 253).
+#[repr(C, align(8))]
+struct LongControl([u8; 32 + 16 + 1016]);
 
 /// Receives one datagram with its sender; never blocks (`EAGAIN`). Descriptors sent along are dropped.
 pub fn receive_datagram<Fd: AsFd>(socket: Fd, buf: &mut [u8]) -> io::Result<Datagram> {
-    let mut control = Control([0; 32]);
+    receive(socket.as_fd(), buf, &mut Control([0; 32]).0, None)
+}
+
+/// As [`receive_datagram`]; descriptors sent along are added to `descriptors`, close-on-exec.
+pub fn receive_datagram_with<Fd: AsFd>(socket: Fd, buf: &mut [u8], descriptors: &mut Vec<OwnedFd>) -> io::Result<Datagram> {
+    receive(socket.as_fd(), buf, &mut LongControl([0; 1064]).0, Some(descriptors))
+}
+
+/// `control`: aligned to 8.
+fn receive(socket: BorrowedFd<'_>, buf: &mut [u8], control: &mut [u8], mut descriptors: Option<&mut Vec<OwnedFd>>) -> io::Result<Datagram> {
     let mut iov = libc::iovec { iov_base: buf.as_mut_ptr().cast(), iov_len: buf.len() };
     // SAFETY: all-zero is a valid msghdr (null pointers, zero lengths); musl's has private padding fields.
     let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
     header.msg_iov = &mut iov;
     header.msg_iovlen = 1;
-    header.msg_control = control.0.as_mut_ptr().cast();
-    header.msg_controllen = control.0.len() as _;
+    header.msg_control = control.as_mut_ptr().cast();
+    header.msg_controllen = control.len() as _;
     let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
     let len = loop {
         // SAFETY: `header` points at live buffers with their true lengths.
-        let n = unsafe { libc::recvmsg(socket.as_fd().as_raw_fd(), &mut header, flags) };
+        let n = unsafe { libc::recvmsg(socket.as_raw_fd(), &mut header, flags) };
         if n >= 0 {
             break n as usize;
         }
@@ -72,17 +84,30 @@ pub fn receive_datagram<Fd: AsFd>(socket: Fd, buf: &mut [u8]) -> io::Result<Data
         }
     };
     let mut sender = None;
-    // SAFETY: the kernel set msg_controllen to what it wrote, at most our 32 bytes; CMSG_FIRSTHDR gives null when
-    // no whole header fits, and the data is read unaligned only when its length says a ucred is there.
+    // SAFETY: the kernel set msg_controllen to what it wrote, at most what `control` holds; CMSG_FIRSTHDR and CMSG_NXTHDR give
+    // null when no whole header fits. Data is read unaligned, a ucred only when the length says that one is there, numbers as
+    // many as the length says; each number is a descriptor that the kernel made for us alone.
     unsafe {
-        let first = libc::CMSG_FIRSTHDR(&header);
-        if !first.is_null()
-            && (*first).cmsg_level == libc::SOL_SOCKET
-            && (*first).cmsg_type == libc::SCM_CREDENTIALS
-            && (*first).cmsg_len as usize >= libc::CMSG_LEN(size_of::<libc::ucred>() as u32) as usize
-        {
-            let cred = libc::CMSG_DATA(first).cast::<libc::ucred>().read_unaligned();
-            sender = Some(Peer { pid: cred.pid, uid: cred.uid, gid: cred.gid });
+        let mut next = libc::CMSG_FIRSTHDR(&header);
+        while !next.is_null() {
+            let length = ((*next).cmsg_len as usize).saturating_sub(libc::CMSG_LEN(0) as usize);
+            let data = libc::CMSG_DATA(next);
+            match ((*next).cmsg_level, (*next).cmsg_type) {
+                (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) if length >= size_of::<libc::ucred>() => {
+                    let cred = data.cast::<libc::ucred>().read_unaligned();
+                    sender = Some(Peer { pid: cred.pid, uid: cred.uid, gid: cred.gid });
+                }
+                (libc::SOL_SOCKET, libc::SCM_RIGHTS) => {
+                    for at in 0..length / size_of::<i32>() {
+                        let descriptor = OwnedFd::from_raw_fd(data.cast::<i32>().add(at).read_unaligned());
+                        if let Some(list) = &mut descriptors {
+                            list.push(descriptor);
+                        }
+                    }
+                }
+                _ => {}
+            }
+            next = libc::CMSG_NXTHDR(&header, next);
         }
     }
     Ok(Datagram { len, truncated: header.msg_flags & libc::MSG_TRUNC != 0, sender })

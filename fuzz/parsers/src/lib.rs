@@ -7,6 +7,7 @@ mod archives;
 mod config;
 mod disk;
 mod files;
+mod journal;
 mod messages;
 mod oci;
 mod units;
@@ -15,9 +16,12 @@ pub use archives::{address, http_head, pax_records, sums, tar};
 pub use config::{capability, cpu_list, machine_name, nspawn, rlimit, settings, signal, size, syscall_filter, time_span, user_selector, uuid, words};
 pub use disk::{disk_image, image_policy, label_order, verity_signature};
 pub use files::{cgroup_layout, machine_id, os_release, process_stat, state_file, undo_journal, unit_file, users_database};
+pub use journal::{journal_lines, journal_native, journal_pattern, journal_store, moment};
 pub use messages::{control_request, dhcp_query, dns_message, notify_message, resolv_conf};
 pub use oci::oci_config;
-pub use units::{calendar, command_line, environment_file, manager_request, presets, script_header, service_words, time_zone, unit_name};
+pub use units::{
+    calendar, command_line, environment_file, manager_request, presets, private_bus, script_header, service_words, time_zone, unit_name,
+};
 
 /// One target.
 pub struct Target {
@@ -30,7 +34,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 45] = [
+pub const TARGETS: [Target; 51] = [
     Target { name: "nspawn", body: nspawn, seeds: config::NSPAWN_SEEDS },
     Target { name: "settings", body: settings, seeds: config::SETTINGS_SEEDS },
     Target { name: "oci_config", body: oci_config, seeds: oci::SEEDS },
@@ -77,6 +81,20 @@ pub const TARGETS: [Target; 45] = [
         seeds: &["READY=1\nSTATUS=up\nMAINPID=12\nWATCHDOG_USEC=5", "FDSTORE=1\nBARRIER=1\nMAINPID=-1"],
     },
     Target { name: "manager_request", body: manager_request, seeds: units::REQUEST_SEEDS },
+    Target {
+        name: "journal_native",
+        body: journal_native,
+        seeds: &["MESSAGE=a\nPRIORITY=3\n_PID=1\n\nMESSAGE=b", "BLOB\n\x03\0\0\0\0\0\0\0a\nb\nA=1", "A\n\x7f\0\0\0\0\0\0\0"],
+    },
+    Target {
+        name: "journal_lines",
+        body: journal_lines,
+        seeds: &["<30>Nov 27 06:00:00 cron[12]: (root) CMD\n", "id\na.service\n30\n1\n0\n0\n1\n<4>line\nrest", "<999>x", "a[1]: "],
+    },
+    Target { name: "journal_store", body: journal_store, seeds: &["HOSTLOG1", "s=1;i=2;t=3;b=4;m=5;x=6", "\x28\0\0\0\0\0\0\0"] },
+    Target { name: "journal_pattern", body: journal_pattern, seeds: &["(a|b)*c{2,3}[^x-z]\\d+$", "^\\bword\\b", "(((a*)*)*)*b", "[]-]"] },
+    Target { name: "moment", body: moment, seeds: &["2026-11-27 12:00:01.5 UTC", "2 days ago", "Fri 11-27", "@1.5", "2026-01-01T00:00:00+02:00"] },
+    Target { name: "private_bus", body: private_bus, seeds: units::BUS_SEEDS },
     Target { name: "environment_file", body: environment_file, seeds: &["A=1\n# c\nB='x y'\\\n\nexport C=\"\\\"\"\n", "=\nA", "A='open\n"] },
     Target { name: "notify_message", body: notify_message, seeds: &["READY=1\nSTATUS=up\nERRNO=2", "EXIT_STATUS=300", "STATUS=\u{202e}x\n=\n"] },
     Target { name: "tar", body: tar, seeds: archives::TAR_SEEDS },

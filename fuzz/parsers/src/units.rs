@@ -106,6 +106,16 @@ pub fn service_words(data: &[u8]) {
     assert!(words.main.is_none_or(|pid| pid > 1) && words.status.is_none_or(|text| text.len() <= 512 && !text.chars().any(char::is_control)));
 }
 
+pub(crate) const BUS_SEEDS: &[&str] = &[
+    "\0AUTH EXTERNAL\r\nDATA\r\nNEGOTIATE_UNIX_FD\r\nBEGIN\r\n",
+    "l\x01\x00\x01\x00\x00\x00\x00\x01\x00\x00\x00]\x00\x00\x00\x01\x01o\x00\x19\x00\x00\x00/org/freedesktop/systemd1\x00\x00\x00\x00\x00\x00\x00\x02\x01s\x00\x19\x00\x00\x00org.freedesktop.DBus.Peer\x00\x00\x00\x00\x00\x00\x00\x03\x01s\x00\x04\x00\x00\x00Ping\x00\x00\x00\x00",
+];
+
+/// What peers of the private bus send: a message that is understood is one again when it is written.
+pub fn private_bus(data: &[u8]) {
+    hostel_init::bus::fuzz(data);
+}
+
 /// A request that is understood can be put into words and understood again.
 pub fn manager_request(data: &[u8]) {
     if let Ok(asked) = hostel_init::control::parse(data) {

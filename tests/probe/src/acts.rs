@@ -258,21 +258,23 @@ pub fn notify(text: &str) {
     }
 }
 
-/// To `$NOTIFY_SOCKET`: what is too long, has NULs, no line, no name; many at once; and with descriptors.
-pub fn notify_badly() {
-    use std::os::fd::AsRawFd;
+/// Sends a message to `$NOTIFY_SOCKET` with a file that has `text` in it.
+pub fn notify_store(message: &str, text: &str) {
+    use std::os::fd::{AsRawFd, FromRawFd};
     let socket = std::os::unix::net::UnixDatagram::unbound().expect("socket");
-    let to = std::env::var("NOTIFY_SOCKET").unwrap_or_default();
-    socket.connect(&to).expect("connect");
-    let long = [b"READY=1\nX=".as_slice(), &[b'x'; 60_000]].concat();
-    for message in [&long[..], b"READY=1\0", b"READY=1\0\nSTATUS", b"", b"\0\0\0", b"=", b"\n\n\n", b"READY=11", b" READY=1", &[0xff; 4000]] {
-        let _ = socket.send(message);
-    }
-    let text = b"STATUS=with descriptors";
-    let files: Vec<_> = (0..60).filter_map(|_| std::fs::File::open("/dev/null").ok()).collect();
+    socket.connect(std::env::var("NOTIFY_SOCKET").unwrap_or_default()).expect("connect");
+    let mut file = unsafe { std::fs::File::from_raw_fd(libc::memfd_create(c"kept".as_ptr(), 0)) };
+    std::io::Write::write_all(&mut file, text.as_bytes()).expect("write");
+    let message = message.replace("\\n", "\n");
+    let sent = send_with(socket.as_raw_fd(), message.as_bytes(), &[file]);
+    print(if sent { "stored\n" } else { "not stored\n" });
+}
+
+fn send_with(socket: i32, text: &[u8], files: &[std::fs::File]) -> bool {
+    use std::os::fd::AsRawFd;
     let mut control = [0u64; 64];
     let mut iov = libc::iovec { iov_base: text.as_ptr() as *mut _, iov_len: text.len() };
-    let sent = unsafe {
+    unsafe {
         let mut header: libc::msghdr = std::mem::zeroed();
         header.msg_iov = &mut iov;
         header.msg_iovlen = 1;
@@ -285,8 +287,23 @@ pub fn notify_badly() {
         for (i, file) in files.iter().enumerate() {
             libc::CMSG_DATA(first).cast::<i32>().add(i).write_unaligned(file.as_raw_fd());
         }
-        (0..3).filter(|_| libc::sendmsg(socket.as_raw_fd(), &header, 0) >= 0).count()
-    };
+        libc::sendmsg(socket, &header, 0) >= 0
+    }
+}
+
+/// To `$NOTIFY_SOCKET`: what is too long, has NULs, no line, no name; many at once; and with descriptors.
+pub fn notify_badly() {
+    use std::os::fd::AsRawFd;
+    let socket = std::os::unix::net::UnixDatagram::unbound().expect("socket");
+    let to = std::env::var("NOTIFY_SOCKET").unwrap_or_default();
+    socket.connect(&to).expect("connect");
+    let long = [b"READY=1\nX=".as_slice(), &[b'x'; 60_000]].concat();
+    for message in [&long[..], b"READY=1\0", b"READY=1\0\nSTATUS", b"", b"\0\0\0", b"=", b"\n\n\n", b"READY=11", b" READY=1", &[0xff; 4000]] {
+        let _ = socket.send(message);
+    }
+    let text = b"STATUS=with descriptors";
+    let files: Vec<_> = (0..60).filter_map(|_| std::fs::File::open("/dev/null").ok()).collect();
+    let sent = (0..3).filter(|_| send_with(socket.as_raw_fd(), text, &files)).count();
     print(&format!("sent {} with {} descriptors\n", if sent > 0 { "some" } else { "none" }, files.len()));
 }
 

@@ -34,6 +34,7 @@ const USAGE: &str = "usage: hostel-probe WORDS [then WORDS]...
   orphan                 leave an orphan, print whether PID 1 reaped it within two seconds
   notify TEXT            send TEXT to $NOTIFY_SOCKET
   udp-echo PORT          send back every datagram that comes to this port
+  notify-store TEXT DATA send TEXT to it with a file that has DATA in it
   notify-badly           send it what no honest program would
   syncs                  print what a bad fsync and an open with O_SYNC and O_DSYNC give
   sockets N…             print what socket(N, SOCK_DGRAM) gives
@@ -103,6 +104,7 @@ fn run(words: &[String]) {
         "orphan" => acts::orphan(),
         "notify" => acts::notify(text(1)),
         "udp-echo" => acts::udp_echo(number(words, 1, 7) as u16),
+        "notify-store" => acts::notify_store(text(1), text(2)),
         "notify-badly" => acts::notify_badly(),
         "syncs" => acts::syncs(),
         "sockets" => acts::sockets(&words[1..]),

@@ -41,7 +41,11 @@ runs() { hostel ps -q | grep -qx "$1"; }
 # It is listed a moment before it has a leader, which is asked for once.
 booted() { within 20 has_leader "$1"; within 150 test -e "/proc/$(leader "$1")/root/run/hostel-test-up"; }
 has_leader() { [ -n "$(leader "$1")" ]; }
-# the directory of machine NAME's cgroup, and a file of it: group NAME FILE
-group() { cat "/sys/fs/cgroup/hostel/$1/$2"; }
+# a file of machine NAME's cgroup: group NAME FILE. Those of systemd-nspawn are in a scope where systemd runs the host.
+group() {
+  local scope=/sys/fs/cgroup/machine.slice/machine-$1.scope
+  [ -d "$scope" ] || scope=/sys/fs/cgroup
+  cat "$scope/hostel/$1/$2"
+}
 supervisor() { hostel status "$1" | sed -n 's/^ *supervisor: //p'; }
 leader() { hostel status "$1" | sed -n 's/^ *leader: \([0-9]*\).*/\1/p'; }

@@ -149,7 +149,10 @@ impl Firewall {
 /// What people are told where the older of the kernel's two packet filters is in use: a table of its own kind, which lies beside
 /// nftables and is only ever replaced as a whole, so that two who change it at once undo each other.
 pub(super) fn legacy_notice(link: &str) -> Option<String> {
-    let tables = std::fs::read_to_string("/proc/net/ip_tables_names").ok()?;
+    legacy_notice_of(&std::fs::read_to_string("/proc/net/ip_tables_names").ok()?, link)
+}
+
+fn legacy_notice_of(tables: &str, link: &str) -> Option<String> {
     tables.lines().any(|table| table == "filter").then(|| {
         format!(
             "this host filters with iptables-legacy, whose rules are left as they are; if its FORWARD chain drops: \
@@ -260,5 +263,19 @@ pub(crate) fn take_back(name: &MachineName) -> io::Result<()> {
     match socket.transact(vec![nft::delete_table(nft::IP, &table_name(name))]) {
         Err(e) if !is(&e, rustix::io::Errno::NOENT) => Err(e),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::legacy_notice_of;
+
+    #[test]
+    fn who_filters_with_the_older_filter_is_told_what_to_add() {
+        let notice = legacy_notice_of("nat\nfilter\n", "ve-web").expect("a notice");
+        assert!(notice.contains("iptables-legacy -I FORWARD -i ve-web -j ACCEPT"), "{notice}");
+        // translation alone drops nothing
+        assert_eq!(legacy_notice_of("nat\nmangle\n", "ve-web"), None);
+        assert_eq!(legacy_notice_of("", "ve-web"), None);
     }
 }

@@ -50,7 +50,7 @@ impl Builder<'_> {
             // Nothing shared can become the root (pivot_root(2)): that comes last.
             propagation: (if bundle.root_propagation == MountPropagation::Slave { MountPropagation::Slave } else { MountPropagation::Private }, true),
         });
-        self.host.push(HostStep::MakeCgroup);
+        self.cgroup();
         self.payload.extend([PayloadStep::Keyring, PayloadStep::Isolate]);
         self.step(BundleStep::Root(tree));
         // By then the payload is where its limits are.

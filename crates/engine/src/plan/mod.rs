@@ -23,13 +23,14 @@ use hostel_process::pty::WindowSize;
 use hostel_process::seccomp;
 use hostel_spec::{
     CapName, CapSet, ConsoleMode, Hint, IdRange, MachineName, MachineSpec, MachineUuid, NetworkMode, OsText, Ownership, Payload, ProcessSpec,
-    SyscallFilter, SyscallRule, UserNamespace,
+    Register, SyscallFilter, SyscallRule, UnitPlace, UserNamespace,
 };
 use hostel_sys::seccomp::Insn;
 
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::network::NetworkPlan;
+use crate::peers::{self, Systemd};
 use crate::users::Taken;
 use bind_user::BoundUser;
 use steps::{BondStep, HostStep, IdChoice, PayloadStep, Prepared, Slot};
@@ -188,7 +189,7 @@ impl Builder<'_> {
             self.bond.push(BondStep::MapIds);
         }
         self.root(ids)?;
-        self.host.push(HostStep::MakeCgroup);
+        self.cgroup();
         self.bond.push(BondStep::PlaceInV1);
         self.network()?;
         self.api_file_systems();
@@ -200,6 +201,31 @@ impl Builder<'_> {
         self.journal()?;
         self.finish();
         Ok(())
+    }
+}
+
+impl Builder<'_> {
+    /// The machine's cgroup, in a unit of the host's systemd where there is one.
+    fn cgroup(&mut self) {
+        let unit = &self.spec.unit;
+        match (&self.host_facts.systemd, unit.place) {
+            (Some(_), UnitPlace::Scope) => {
+                let slice = unit.slice.clone().unwrap_or_else(|| peers::DEFAULT_SLICE.to_owned());
+                self.host.push(HostStep::MakeScope { slice, demanded: unit.slice.is_some() });
+            }
+            (Some(Systemd { own_unit: Some(own) }), UnitPlace::Keep) => self.host.push(HostStep::KeepUnit(own.clone())),
+            (None, _) => self.notices.extend(unit.without_systemd()),
+            (Some(_), _) => {}
+        }
+        self.host.push(HostStep::MakeCgroup);
+    }
+
+    /// Last: systemd-machined finds the unit by the payload, which has to be in it.
+    fn register(&mut self) {
+        let unit = &self.spec.unit;
+        if self.host_facts.systemd.is_some() && unit.register != Register::No {
+            self.bond.push(BondStep::Register { demanded: unit.register == Register::Yes });
+        }
     }
 }
 
@@ -249,6 +275,7 @@ pub fn plan(spec: &MachineSpec, host: &Host, tree: &TreeFacts, caller: &Caller) 
     bind_user::become_bound(&mut spec.process, &b.bound);
     spec.process.rlimits = limits::merged(&spec, host);
     b.bond.extend(spec.process.oom_score_adjust.take().map(BondStep::OomScore));
+    b.register();
     // uname(2) says i686 in an i386 tree, or its package manager and compilers take it for x86-64. systemd-nspawn looks only at images.
     spec.process.linux32 |= tree.secondary_architecture && !spec.lifecycle.nspawn_exit_status;
     let window = bundle::window(&spec).or(caller.window);
@@ -426,6 +453,11 @@ impl Plan {
             .chain(payload)
             .chain([("payload", format!("become {}", self.program_text()))])
             .collect()
+    }
+    /// The host's ends of its cables.
+    pub fn host_links(&self) -> impl Iterator<Item = &str> {
+        let wirings = self.bond.iter().filter_map(|step| if let BondStep::Wire(wiring) = step { Some(wiring) } else { None });
+        wirings.flat_map(|wiring| wiring.cable.iter().chain(&wiring.extra).map(|cable| cable.host.as_str()))
     }
     /// Names of the namespaces the machine gets of its own.
     pub fn namespaces(&self) -> Vec<&'static str> {

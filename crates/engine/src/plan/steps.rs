@@ -206,6 +206,15 @@ pub enum HostStep {
         /// That it cannot be made is no error.
         attempt: bool,
     },
+    /// Asks the host's systemd for a scope.
+    MakeScope {
+        /// Its slice.
+        slice: String,
+        /// Somebody wants that slice and no other.
+        demanded: bool,
+    },
+    /// Uses the unit that was delegated to the supervisor: its cgroup.
+    KeepUnit(PathBuf),
     /// Makes the machine's cgroup.
     MakeCgroup,
     /// Makes a mount.
@@ -255,6 +264,11 @@ pub enum BondStep {
     },
     /// Moves the payload into v1 cgroups that have limits.
     PlaceInV1,
+    /// Tells systemd-machined.
+    Register {
+        /// Or the machine does not start.
+        demanded: bool,
+    },
     /// Makes the machine's links, in one send.
     Wire(Wiring),
     /// The payload's OOM score: in a user namespace of its own it may not set it itself while we protect it from being looked into.
@@ -502,6 +516,8 @@ impl fmt::Display for HostStep {
             HostStep::TemporaryDirectory(n) => write!(f, "make temporary directory {n} in /var/tmp"),
             HostStep::JournalDirectory(path) => write!(f, "make {}", path.display()),
             HostStep::LinkJournal { link, target, .. } => write!(f, "link {} -> {}", link.display(), target.display()),
+            HostStep::MakeScope { slice, .. } => write!(f, "ask systemd for a scope in {slice}"),
+            HostStep::KeepUnit(path) => write!(f, "use the unit we are in, {}", path.display()),
             HostStep::MakeCgroup => f.write_str("make the machine's cgroup with its limits and device policy"),
             HostStep::Prepare(slot, what) => write!(f, "prepare mount {}: {what}", slot.0),
             HostStep::OpenConsole { pts, .. } => write!(f, "open console pty in mount {}", pts.0),
@@ -527,6 +543,7 @@ impl fmt::Display for BondStep {
                 f.write_str("; upper layers on tmpfs, with the host's rights (Linux before 6.6)")
             }
             BondStep::PlaceInV1 => f.write_str("place into v1 cgroups"),
+            BondStep::Register { demanded } => write!(f, "tell systemd-machined{}", if *demanded { "" } else { ", if it is there" }),
             BondStep::Wire(wiring) => write!(f, "{wiring}"),
             BondStep::OomScore(score) => write!(f, "OOM score {score}"),
         }

@@ -24,6 +24,7 @@ fn host() -> Host {
         resolv_conf: Some(ResolvConfSource { path: "/etc/resolv.conf".into(), content: b"nameserver 192.0.2.1\n".to_vec(), stub: false }),
         timezone: Some(HostTimezone::Zone("Europe/Berlin".into())),
         machine_id: MachineUuid::parse("0123456789abcdef0123456789abcdef").ok(),
+        systemd: None,
         networkd: false,
         user_namespaces: true,
         seccomp: true,

@@ -23,6 +23,7 @@ use crate::enter::shield;
 use crate::error::{Context, Error, Result, io_text};
 use crate::network;
 use crate::parts;
+use crate::peers::{self, Registration, Unit};
 use crate::plan::Plan;
 use crate::plan::steps::{HostStep, IdChoice, Node, Prepared, Slot, Source};
 use crate::registry::{Claim, Undo, remove_in};
@@ -47,6 +48,10 @@ pub struct Made {
     pub notify: Option<OwnedFd>,
     /// The machine's cgroup.
     pub cgroup: Option<MachineCgroup>,
+    /// systemd-machined knows of this life.
+    pub registration: Option<Registration>,
+    /// The unit of the host's systemd that the cgroup is in.
+    pub unit: Option<Unit>,
     /// Hooks may have run: those of the end have to, too.
     pub(super) hooked: bool,
     /// Namespaces that are joined: kind, descriptor.
@@ -108,6 +113,7 @@ impl Made {
         self.console = None;
         self.notify = None;
         self.cgroup = None;
+        self.registration = None;
         // What did not come back is in the journal.
         let _ = self.network.end_of_life();
         // What cannot be removed is in the journal.
@@ -186,7 +192,13 @@ fn run_step(step: &HostStep, plan: &Plan, layout: &Layout, claim: &mut Claim, ma
         HostStep::TakeAddress(choice) => made.network.take_address(choice, claim)?,
         HostStep::JournalDirectory(path) => journal::directory(path)?,
         HostStep::LinkJournal { link, target, attempt } => journal::link(link, target, *attempt)?,
-        HostStep::MakeCgroup => make_cgroup(plan, layout, claim, made)?,
+        HostStep::MakeScope { .. } | HostStep::KeepUnit(_) if made.unit.is_some() => {}
+        HostStep::MakeScope { slice, demanded } => make_scope(plan, slice, *demanded, made)?,
+        HostStep::KeepUnit(path) => made.unit = Some(Unit::keep(path)?),
+        HostStep::MakeCgroup => {
+            let in_unit = made.unit.as_ref().map(|unit| unit.layout(layout));
+            make_cgroup(plan, in_unit.as_ref().unwrap_or(layout), claim, made)?;
+        }
         HostStep::Prepare(slot, what) => {
             let fd =
                 prepare(what, plan, claim, made).map_err(|e| if e.verb.is_empty() { Error::new("prepare", what.to_string(), e.cause) } else { e })?;
@@ -297,6 +309,16 @@ pub fn random_u64() -> u64 {
 
 /// Most cgroups an init may make below its own.
 const MAX_GROUPS: u32 = 4096;
+
+/// A scope that nobody asked for by name is not worth a machine: its cgroup is then where it is on other hosts.
+fn make_scope(plan: &Plan, slice: &str, demanded: bool, made: &mut Made) -> Result<()> {
+    match peers::make_scope(&plan.name, slice, &plan.spec.resources) {
+        Ok(unit) => made.unit = Some(unit),
+        Err(error) if demanded => return Err(error),
+        Err(error) => made.network.notices.push(format!("the machine is in no unit of systemd's: {error}")),
+    }
+    Ok(())
+}
 
 fn make_cgroup(plan: &Plan, layout: &Layout, claim: &mut Claim, made: &mut Made) -> Result<()> {
     // Not ours if somebody lives in it (a machine of another state directory): then it must not come into our journal.

@@ -8,7 +8,7 @@
 //! | `^]^]p`, `^]^]r` | the init is asked to power off, to reboot |
 //! | SIGWINCH | the pty gets our window's size |
 //! | SIGCHLD | processes that were left to us are reaped |
-//! | the payload says READY, STATUS, ERRNO | passed on to our own service manager |
+//! | the payload says READY, STATUS, ERRNO, FDSTORE, FDSTOREREMOVE | passed on to our own service manager |
 //! | a request on the control socket | done and answered ([`requests`]) |
 //! | PID 1 is dead | the rest of its output is shown, visitors are told, the [`Outcome`] is given |
 //!
@@ -135,6 +135,22 @@ pub struct NotifyRelay {
 }
 
 impl NotifyRelay {
+    /// Has our service manager keep the machine's descriptors, apart from our own by their name, or let them go.
+    fn store(&self, message: &Message, descriptors: &[OwnedFd]) {
+        let Some(socket) = &self.upstream else { return };
+        let order = match (message.store, message.store_remove) {
+            (true, _) if !descriptors.is_empty() => "FDSTORE=1",
+            (false, true) => "FDSTOREREMOVE=1",
+            _ => return,
+        };
+        let name = message.name.as_deref().unwrap_or("stored");
+        // Longer than systemd takes it, it would be dropped.
+        let name: String = name.chars().take(255 - "payload-".len()).collect();
+        let poll = if message.unpolled { "\nFDPOLL=0" } else { "" };
+        let borrowed: Vec<_> = if message.store { descriptors.iter().map(AsFd::as_fd).collect() } else { Vec::new() };
+        let _ = notify::send_with(socket, &format!("{order}\nFDNAME=payload-{name}{poll}"), &borrowed);
+    }
+
     fn tell(&self, message: &str) {
         if let Some(socket) = &self.upstream {
             // A service manager that does not listen is no reason to end the machine.
@@ -174,6 +190,8 @@ pub struct Running<'a> {
     pub reap_orphans: bool,
     /// What serves its network.
     pub network: Option<&'a mut network::Made>,
+    /// Readable when the host's systemd ends the machine's scope.
+    pub unit: Option<BorrowedFd<'a>>,
     /// The rest of the supervisor.
     pub owner: &'a mut dyn Owner,
 }
@@ -187,6 +205,7 @@ enum Token {
     Client(u32),
     Notify,
     Network,
+    Unit,
     /// A command sent into the machine has ended.
     Command(RawFd),
 }
@@ -234,6 +253,9 @@ impl<'w, 'a> Watch<'w, 'a> {
         if let Some(receiver) = &machine.notify.receiver {
             poller.want(Token::Notify, receiver, Interest::READ).context("watch", "notify socket")?;
         }
+        if let Some(unit) = machine.unit {
+            poller.want(Token::Unit, unit, Interest::READ).context("watch", "scope of the machine")?;
+        }
         if let Some(console) = &mut machine.console {
             console.begin().context("change", "mode of the terminal")?;
         }
@@ -270,6 +292,9 @@ impl<'w, 'a> Watch<'w, 'a> {
             for ready in self.poller.wait(deadline).context("wait for", "the machine")? {
                 dead |= ready.token == Token::Leader;
                 self.handle(ready);
+            }
+            if dead {
+                self.hear_last_words();
             }
             if dead && let Some(status) = self.status_of_leader()? {
                 break status;
@@ -319,9 +344,20 @@ impl<'w, 'a> Watch<'w, 'a> {
             Token::Console(end) => self.handle_console(end, ready),
             Token::Listener => self.accept(),
             Token::Client(id) => self.serve(id),
-            Token::Notify => self.take_notifications(),
+            Token::Notify => {
+                self.take_notification();
+            }
             Token::Network => self.serve_network(),
+            Token::Unit => self.unit_stops(),
             Token::Command(_) => self.reap_commands(),
+        }
+    }
+
+    /// Somebody ends the scope with systemctl: as if we were told so.
+    fn unit_stops(&mut self) {
+        if let Some(unit) = self.machine.unit.take() {
+            self.poller.forget(Token::Unit, unit);
+            self.told_to_end(SIGTERM);
         }
     }
 
@@ -498,15 +534,35 @@ impl<'w, 'a> Watch<'w, 'a> {
         }
     }
 
-    fn take_notifications(&mut self) {
-        let Some(receiver) = &self.machine.notify.receiver else { return };
-        match receiver.receive(self.machine.leader_pid) {
-            Ok(Some(message)) => self.notified(message),
-            Ok(None) => {}
+    /// What PID 1 said before it died, as long as its number is its own.
+    fn hear_last_words(&mut self) {
+        // A queue holds no more than that (net.unix.max_dgram_qlen is 10 to 512), and nobody adds to it.
+        let mut left = 512;
+        while left > 0 && self.take_notification() {
+            left -= 1;
+        }
+    }
+
+    /// Whether there was one.
+    fn take_notification(&mut self) -> bool {
+        let Some(receiver) = &self.machine.notify.receiver else { return false };
+        // Descriptors are of use only to who keeps them.
+        let received = match self.machine.notify.upstream {
+            Some(_) => receiver.receive_with(self.machine.leader_pid),
+            None => receiver.receive(self.machine.leader_pid).map(|message| message.map(|m| (m, Vec::new()))),
+        };
+        match received {
+            Ok(Some((message, descriptors))) => {
+                self.machine.notify.store(&message, &descriptors);
+                self.notified(message);
+                true
+            }
+            Ok(None) => false,
             // It would be readable for ever.
             Err(_) => {
                 self.poller.forget(Token::Notify, receiver);
                 self.machine.notify.receiver = None;
+                false
             }
         }
     }
@@ -591,6 +647,9 @@ impl<'w, 'a> Watch<'w, 'a> {
                 // Readable for ever now.
                 self.poller.forget(Token::Leader, &self.machine.leader);
                 forget_control(&mut self.poller, self.machine.control.as_ref());
+                if let Some(unit) = self.machine.unit.take() {
+                    self.poller.forget(Token::Unit, unit);
+                }
                 if let Some(services) = self.machine.network.as_ref().and_then(|n| n.services()) {
                     self.poller.forget(Token::Network, services);
                 }

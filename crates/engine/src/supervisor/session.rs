@@ -21,6 +21,7 @@ use crate::error::{Context, Error, Result};
 use crate::host::{self, Host};
 use crate::journal;
 use crate::network;
+use crate::peers::Unit;
 use crate::plan::{self, Caller, Plan};
 use crate::registry::{Claim, Desired, MachineState, Origin, Phase, ProcessId, Registry};
 use crate::stop::{Confinement, Evidence, InitPolicy};
@@ -87,7 +88,7 @@ pub fn run(spec: &MachineSpec, mut session: Session<'_>) -> Result<u8> {
     let (plan, host, tree) = plan_of(spec, &session.caller)?;
     for notice in &plan.notices {
         // What a command line says that means nothing here its writer may know; what this host cannot do he does not.
-        let known = spec.notices.contains(notice);
+        let known = spec.notices.contains(notice) || spec.unit.without_systemd().contains(notice);
         (session.talk)(if known { Talk::Remark(notice) } else { Talk::Notice(notice) });
     }
     refuse_taken_ports(session.registry, &plan)?;
@@ -130,6 +131,8 @@ pub fn run(spec: &MachineSpec, mut session: Session<'_>) -> Result<u8> {
     if session.log {
         keep_log(session.registry, &claim);
     }
+    // Its cgroup is gone: systemd lets the scope go when nobody sits in it.
+    made.unit = None;
     // Clients that wait for the end are told by the socket closing, when everything is taken away and every lock is free.
     claim.forget();
     claim.release()?;
@@ -340,6 +343,7 @@ fn watch_life(
         signals,
         reap_orphans: false,
         network: Some(&mut made.network),
+        unit: made.unit.as_ref().and_then(Unit::stopped),
         owner: &mut owner,
     };
     let outcome = run::watch(&mut running)?;

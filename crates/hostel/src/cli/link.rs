@@ -63,9 +63,9 @@ fn parse(args: &[OsString]) -> Result<Option<Request>, Failure> {
 fn run(args: &[OsString]) -> Outcome {
     let Some(request) = parse(args)? else { return Ok(output::show(&super::verb_help(&VERB))) };
     let own = std::env::current_exe().context("find", "the hostel binary")?;
-    // where systemd is the manager, its own systemctl must not have another before it
+    // where systemd is the manager, its own systemctl and journalctl must not have others before them
     let shadows = systemctl::systemd_runs();
-    let names: Vec<&str> = PERSONALITIES.iter().map(|p| p.name).filter(|name| !shadows || *name != "systemctl").collect();
+    let names: Vec<&str> = PERSONALITIES.iter().map(|p| p.name).filter(|name| !shadows || !matches!(*name, "systemctl" | "journalctl")).collect();
     let made = link(&own, &request, &names)?;
     Ok(output::show(&made.iter().map(|(path, what)| format!("{} {what}\n", path.display())).collect::<String>()))
 }

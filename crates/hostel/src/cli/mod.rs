@@ -6,14 +6,18 @@ mod boot;
 mod clean;
 mod clean_images;
 mod clone;
+mod commit;
 mod console;
 pub(crate) mod cp;
+mod diff;
+mod discard;
 mod doctor;
 pub(crate) mod edit;
 pub(crate) mod enable;
 mod enter;
 pub(crate) mod exec;
 mod export;
+mod fork;
 mod generate;
 mod image;
 mod image_status;
@@ -48,6 +52,8 @@ pub(crate) mod supervise;
 #[cfg(test)]
 mod tests;
 pub(crate) mod transfers;
+mod trial;
+mod undo;
 mod wait;
 
 use std::ffi::OsString;
@@ -109,6 +115,12 @@ pub struct Verb {
 /// Verbs in help order; a line of dashes in the help separates the groups.
 pub const VERBS: &[&Verb] = &[
     &run::VERB,
+    &trial::VERB,
+    &diff::VERB,
+    &commit::VERB,
+    &undo::VERB,
+    &discard::VERB,
+    &fork::VERB,
     &boot::VERB,
     &start::VERB,
     &ps::VERB,
@@ -228,7 +240,7 @@ pub fn finish(voice: Voice, outcome: Outcome) -> ExitCode {
             hint::tell("hostel", &error, error.hint.as_ref(), voice);
             ExitCode::from(match voice {
                 // Not to be taken for the command's own.
-                Voice::Run("run") | Voice::Verb("exec" | "shell" | "enter" | "wait") => NOTHING_RUN,
+                Voice::Run("run") | Voice::Verb("try" | "exec" | "shell" | "enter" | "wait") => NOTHING_RUN,
                 _ if error.busy => 3,
                 _ => 1,
             })

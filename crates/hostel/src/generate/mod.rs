@@ -11,7 +11,7 @@ use hostel_nspawn::options::{self, OptionRow, Status, Takes};
 
 use crate::cli::{VERBS, Verb};
 use crate::native;
-use crate::personality::{PERSONALITIES, machinectl, systemctl};
+use crate::personality::{PERSONALITIES, journalctl, machinectl, systemctl};
 
 pub use man::{Page, pages};
 
@@ -104,6 +104,7 @@ pub(crate) fn words() -> Vec<Word> {
             "systemd-nspawn" => (nspawn_options().collect(), vec![Argument::Command]),
             "machinectl" => (machinectl_options().collect(), vec![Argument::OneOf(machinectl::verbs()), Argument::Machine]),
             "systemctl" => (systemctl_options().collect(), vec![Argument::OneOf(systemctl::verbs())]),
+            "journalctl" => (journalctl_options().collect(), Vec::new()),
             _ => (Vec::new(), vec![Argument::Machine]),
         };
         Some(Word { name: p.word?, about: p.about, options, then })
@@ -133,7 +134,7 @@ const OF_IMAGES: [&str; 9] = ["image-status", "show-image", "clone", "rename", "
 /// What the synopsis promises.
 fn arguments(verb: &Verb) -> Vec<Argument> {
     let has = |word: &str| verb.args.split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '|' | '_'))).any(|w| w == word);
-    if verb.name == "rm" {
+    if matches!(verb.name, "rm" | "diff" | "commit" | "discard" | "fork") {
         vec![Argument::Kept]
     } else if OF_IMAGES.contains(&verb.name) {
         vec![Argument::Images]
@@ -199,6 +200,20 @@ fn systemctl_options() -> impl Iterator<Item = Opt> {
     rows.map(|row| {
         let flags = row.short.map(|s| format!("-{s}")).into_iter().chain([format!("--{}", row.long)]).collect();
         Opt { flags, value: row.value.map_or(Value::None, |v| Value::Needed(v.into())), help: row.help.into() }
+    })
+}
+
+fn journalctl_options() -> impl Iterator<Item = Opt> {
+    use journalctl::options::{State, Takes};
+    let rows = journalctl::options::ROWS.iter().filter(|row| matches!(row.state, State::Built | State::Differs(_)));
+    rows.map(|row| {
+        let flags = row.short.map(|s| format!("-{s}")).into_iter().chain([format!("--{}", row.long)]).collect();
+        let value = match row.takes {
+            Takes::Nothing => Value::None,
+            Takes::Value => Value::Needed(row.value.into()),
+            Takes::Perhaps => Value::Maybe(row.value.into()),
+        };
+        Opt { flags, value, help: row.help.into() }
     })
 }
 

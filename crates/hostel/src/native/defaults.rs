@@ -3,12 +3,22 @@
 use hostel_nspawn::Doc;
 use hostel_nspawn::options::OptionId as Id;
 use hostel_spec::{
-    Cable, CapName, CapSet, ConsoleMode, Ephemeral, Limit, LinkJournal, MachineSpec, Network, NetworkMode, Ownership, Payload, SyscallFilter,
-    Timezone, TreeSource, UserNamespace, Volatile, is_interface_name,
+    Cable, CapName, CapSet, ConsoleMode, Ephemeral, HostUnit, Limit, LinkJournal, MachineSpec, Network, NetworkMode, Ownership, Payload, Register,
+    SyscallFilter, Timezone, TreeSource, UserNamespace, Volatile, is_interface_name,
 };
 
 use super::{Kind, Own, given, tree_of, typed};
 use crate::cli::Failure;
+
+/// A scope costs more than all else of a start, and systemd leaves our cgroups alone: who wants one says so.
+fn unit(doc: &Doc, spec: &mut MachineSpec) {
+    if !given(doc, &[Id::Register]) {
+        spec.unit.register = Register::No;
+    }
+    if spec.unit.register == Register::No && !given(doc, &[Id::Slice, Id::KeepUnit]) {
+        spec.unit = HostUnit::default();
+    }
+}
 
 /// Most processes and threads of a native machine, unless told otherwise (as systemd's machine units).
 const TASKS_MAX: u64 = 16384;
@@ -23,6 +33,7 @@ pub(crate) fn apply(kind: Kind, own: &Own, doc: &Doc, spec: &mut MachineSpec) ->
     security(spec);
     network(kind, own, doc, spec)?;
     ambient(spec)?;
+    unit(doc, spec);
     limits(spec);
     if spec.console == ConsoleMode::Auto && kind == Kind::Run {
         // Pipes stay pipes: `hostel run -- cmd | other` sees what cmd wrote, not what a terminal made of it.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use hostel_engine::error::{Error, Result};
 use hostel_image::kept;
 use hostel_image::open::KEPT;
+use hostel_overlay::Layer;
 use hostel_spec::{Ephemeral, MachineName, MachineSpec, OsText, TreeSource};
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +35,38 @@ pub fn lower(name: &MachineName) -> Result<Option<PathBuf>> {
             Err(help(Error::new("read", file, format!("it is damaged ({e})"))))
         }
     }
+}
+
+/// The layers of the kept machine `name`, and what it lies over.
+pub fn layers(name: &MachineName) -> Result<(PathBuf, Vec<Layer>)> {
+    let lower = lower(name)?.ok_or_else(|| {
+        Error::new("open", format!("machine {name}"), "no machine is kept under this name").hint("`hostel ps --all` lists those that are")
+    })?;
+    if hostel_image::raw::is_image(&lower) {
+        let error =
+            Error::new("compare", format!("machine {name}"), format!("what it changed of the disk image {} is not compared yet", lower.display()));
+        return Err(error.hint(format!("its files are in {}", directory(name).join("upper").display())));
+    }
+    let directory = directory(name);
+    let mut layers = vec![Layer::open("/".as_ref(), &directory.join("upper"), &lower)?];
+    let parts = directory.join("parts");
+    let entries = match std::fs::read_dir(&parts) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok((lower, layers)),
+        other => other.map_err(|e| Error::new("list", parts.display().to_string(), e))?,
+    };
+    for entry in entries.flatten() {
+        let place = PathBuf::from(format!("/{}", entry.file_name().to_string_lossy().replace("%2f", "/").replace("%25", "%")));
+        layers.push(Layer::open(&place, &entry.path().join("upper"), &place)?);
+    }
+    Ok((lower, layers))
+}
+
+/// Since when what the machine `name` lies over must not have changed: seconds and nanoseconds.
+pub fn since(name: &MachineName) -> Result<(i64, i64)> {
+    use std::os::unix::fs::MetadataExt;
+    let note = directory(name).join(kept::NOTE);
+    let meta = std::fs::metadata(&note).map_err(|e| Error::new("read", note.display().to_string(), hostel_engine::error::io_text(&e)))?;
+    Ok((meta.mtime(), meta.mtime_nsec()))
 }
 
 /// For `--keep NAME`: makes `spec` use the kept upper layer, which has to lie over the tree of `spec`. Where there is none and

@@ -5,6 +5,7 @@
 //! `--compat=262`.
 
 mod edit;
+mod direct;
 mod files;
 pub mod help;
 mod list;
@@ -18,6 +19,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod triggers;
 mod units;
 mod verify;
 
@@ -132,6 +134,10 @@ const UNITS: &[Row] = &[
 #[rustfmt::skip]
 const MANAGED: &[Row] = &[
     managed("list-units", "[PATTERN...]", (0, MANY), units::list_units, "Units in memory"),
+    managed("list-sockets", "[PATTERN...]", (0, MANY), triggers::list_sockets, "Sockets in memory"),
+    managed("list-timers", "[PATTERN...]", (0, MANY), triggers::list_timers, "Timers in memory, the next first"),
+    managed("list-paths", "[PATTERN...]", (0, MANY), triggers::list_paths, "Path units in memory"),
+    managed("list-automounts", "[PATTERN...]", (0, MANY), triggers::list_automounts, "Automounts in memory: never any"),
     managed("list-jobs", "[PATTERN...]", (0, MANY), units::list_jobs, "Jobs that wait"),
     managed("is-failed", "[UNIT...]", (0, MANY), managed::is_failed, "Whether units have failed"),
     managed("status", "[UNIT...]", (0, MANY), status::status, "How units are"),
@@ -163,10 +169,6 @@ const MANAGED: &[Row] = &[
 ];
 
 const LIVE: &[Row] = &[
-    live("list-automounts", "[PATTERN...]", (0, MANY), "Automounts in memory"),
-    live("list-paths", "[PATTERN...]", (0, MANY), "Path units in memory"),
-    live("list-sockets", "[PATTERN...]", (0, MANY), "Sockets in memory"),
-    live("list-timers", "[PATTERN...]", (0, MANY), "Timers in memory"),
     live("list-machines", "[PATTERN...]", (0, MANY), "Machines"),
     live("help", "UNIT...", (0, MANY), "Manual pages of units"),
     live("clean", "UNIT...", (1, MANY), "Remove what units keep"),

@@ -39,19 +39,40 @@ pub struct Server {
     next: u32,
     /// No more are taken in until one goes.
     is_full: bool,
+    path: String,
 }
 
 impl Server {
     /// Listens at `path`; what was there is taken away.
     pub fn listen(path: &str, manager: &mut Manager) -> std::io::Result<Server> {
-        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
-        let _ = std::fs::remove_file(path);
-        bind(&socket, &SocketAddrUnix::new(path)?)?;
-        // everybody may look; who may do something is asked of the kernel
-        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o666))?;
-        listen(&socket, 64)?;
+        let socket = listen_at(path)?;
         manager.watch(Token::Control, &socket)?;
-        Ok(Server { socket, clients: BTreeMap::new(), next: 1, is_full: false })
+        Ok(Server { socket, clients: BTreeMap::new(), next: 1, is_full: false, path: path.to_owned() })
+    }
+
+    /// Whether somebody is connected.
+    pub fn has_clients(&self) -> bool {
+        !self.clients.is_empty()
+    }
+
+    /// Whether anybody has ever connected.
+    pub fn was_asked(&self) -> bool {
+        self.next > 1
+    }
+
+    /// Stops listening. True: it has; false: somebody had just connected, and it listens again.
+    pub fn close(&mut self, manager: &mut Manager) -> bool {
+        let _ = std::fs::remove_file(&self.path);
+        self.accept(manager);
+        if self.clients.is_empty() {
+            return true;
+        }
+        if let Ok(socket) = listen_at(&self.path) {
+            manager.poller().forget(Token::Control, &self.socket);
+            self.socket = socket;
+            let _ = manager.watch(Token::Control, &self.socket);
+        }
+        false
     }
 
     /// Takes in who has connected.
@@ -127,6 +148,16 @@ impl Server {
             self.keep_or_drop(id, keep, manager);
         }
     }
+}
+
+fn listen_at(path: &str) -> std::io::Result<OwnedFd> {
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
+    let _ = std::fs::remove_file(path);
+    bind(&socket, &SocketAddrUnix::new(path)?)?;
+    // everybody may look; who may do something is asked of the kernel
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o666))?;
+    listen(&socket, 64)?;
+    Ok(socket)
 }
 
 fn say(client: &mut Client, kind: char, fields: &[&str]) {

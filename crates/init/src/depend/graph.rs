@@ -145,6 +145,18 @@ impl Graph {
         self.nodes.get_mut(&own)
     }
 
+    /// Takes a unit out; what depends on it keeps its name.
+    pub(crate) fn remove(&mut self, name: &UnitName) {
+        let own = self.own(name).clone();
+        let Some(node) = self.nodes.remove(&own) else { return };
+        self.own_names.retain(|_, real| *real != own);
+        for dependency in &node.dependencies {
+            if let Some(list) = self.reverse.get_mut(&dependency.to) {
+                list.retain(|(_, from)| *from != own);
+            }
+        }
+    }
+
     /// The own name of a unit.
     pub fn own<'n>(&'n self, name: &'n UnitName) -> &'n UnitName {
         self.own_names.get(name).unwrap_or(name)

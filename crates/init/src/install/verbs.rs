@@ -295,6 +295,11 @@ impl Installer<'_, '_> {
         (found, changes)
     }
 
+    /// Whether a unit says how it is to be enabled.
+    pub fn has_rules(&self, name: &UnitName) -> bool {
+        info::discover(self.catalogue, name, &mut Vec::new()).is_ok_and(|info| info.has_rules() || !info.also.is_empty())
+    }
+
     /// The state of one.
     pub fn state(&self, name: &UnitName, changes: &mut Vec<Change>) -> Result<state::FileState, Refusal> {
         state::state(self.catalogue, name, changes)

@@ -37,6 +37,36 @@ pub fn target(name: &str) -> Option<&'static str> {
     TARGETS.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
 }
 
+/// Targets that are reached when another init has brought the system up; a manager beside that one starts nothing for them.
+const BROUGHT_UP: &[&str] = &[
+    "sysinit.target",
+    "basic.target",
+    "sockets.target",
+    "timers.target",
+    "paths.target",
+    "slices.target",
+    "swap.target",
+    "local-fs.target",
+    "local-fs-pre.target",
+    "remote-fs.target",
+    "remote-fs-pre.target",
+    "cryptsetup.target",
+    "cryptsetup-pre.target",
+    "network.target",
+    "network-pre.target",
+    "network-online.target",
+    "nss-lookup.target",
+    "nss-user-lookup.target",
+    "time-set.target",
+    "time-sync.target",
+    "getty.target",
+];
+
+/// Whether a target is one that whoever brought the system up has reached.
+pub fn is_brought_up(name: &str) -> bool {
+    BROUGHT_UP.contains(&name)
+}
+
 const DEVICES: &str = "a machine has no devices of its own";
 const LOGS: &str = "this manager keeps the output of units itself";
 const LOGINS: &str = "sessions are not kept here";

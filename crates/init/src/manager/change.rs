@@ -14,21 +14,29 @@ impl Manager {
     pub(super) fn settle_changes(&mut self) {
         while let Some(name) = self.changed.pop_front() {
             self.settle(&name);
+            self.tell_triggers(&name);
         }
     }
 
     fn settle(&mut self, name: &UnitName) {
+        if let Some(news) = &mut self.news {
+            news.change(name);
+        }
         let Some(live) = self.units.get_mut(name) else { return };
         let (old, new) = (live.announced, live.active());
         let (was_between, between) = (live.announced_again, live.is_between());
         live.announced = new;
         live.announced_again = between;
         // a service that waits to be started again is down for its job, and for nobody else
-        let fell = between && !was_between;
+        let fell = between && !was_between && !live.restarts_directly();
         if old == new && !fell {
             return self.stopped(name);
         }
         note(&mut live.rest.moments, old, new);
+        if new.is_down() {
+            // what was kept back comes before the last word
+            self.shared.log.settle(&live.rest.marks.unit);
+        }
         let result = live.result();
         let (degrading, job) = (live.rest.unit.name.clone(), live.job);
         let expected = self.settle_job(name, new, fell, result, job);
@@ -41,9 +49,13 @@ impl Manager {
         } else if new == Active::Inactive && !old.is_down() && result == Outcome::Success && !expected {
             self.trigger(name, Relation::OnSuccess);
         }
+        if new.is_down() && !old.is_down() || new == Active::Failed && old != Active::Failed {
+            self.act_upon(name, new, result);
+        }
         if new.is_down() && self.end.is_none() {
             self.uphold(name);
         }
+        self.look_for_unneeded(name, new);
         self.run_again = true;
     }
 
@@ -100,13 +112,14 @@ impl Manager {
     /// Services whose time has come: limits, watchdogs, starts that were put off.
     pub(super) fn elapse(&mut self) {
         let now = Instant::now();
-        let due: Vec<UnitName> = self
-            .units
-            .values()
-            .filter(|live| live.service.as_ref().and_then(|s| s.due()).is_some_and(|at| at <= now))
-            .map(|l| l.name().clone())
-            .collect();
+        let due: Vec<UnitName> = self.units.values().filter(|live| live.due().is_some_and(|at| at <= now)).map(|l| l.name().clone()).collect();
+        self.timers_elapse();
+        self.jobs_elapse(now);
         for name in due {
+            if self.socket(&name).is_some() {
+                self.socket_late(&name);
+                continue;
+            }
             let between = self.units.get(&name).is_some_and(super::live::Live::is_between);
             if between {
                 self.with(&name, |service, _| {
@@ -160,8 +173,10 @@ fn note(moments: &mut super::live::Moments, old: Active, new: Active) {
     }
     if new.is_down() && !old.is_down() {
         moments.inactive_enter = now;
+        moments.inactive_enter_even = Some(Instant::now());
     }
     if !new.is_down() && old.is_down() {
         moments.inactive_exit = now;
+        moments.inactive_exit_even = Some(Instant::now());
     }
 }

@@ -130,7 +130,7 @@ pub(crate) fn is_mount_point(path: &str) -> bool {
 }
 
 /// Whether a path with `*` and `?` in its components leads to something.
-fn glob(pattern: &str) -> bool {
+pub(super) fn glob(pattern: &str) -> bool {
     let mut found = vec![String::new()];
     for part in pattern.split('/').filter(|part| !part.is_empty()) {
         let mut next = Vec::new();

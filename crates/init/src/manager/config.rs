@@ -6,6 +6,7 @@ use hostel_spec::Signal;
 use hostel_unit::Span;
 
 use super::exits::Restart;
+use super::sandbox::place;
 use crate::command::Command;
 use crate::keys;
 use crate::load::{Settings, Unit};
@@ -78,6 +79,25 @@ pub enum KillMode {
     None,
 }
 
+/// What is done with a service that takes too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum FailureMode {
+    Terminate,
+    Abort,
+    Kill,
+}
+
+impl FailureMode {
+    fn of(settings: &Settings, key: &str) -> FailureMode {
+        match settings.text(SECTION, key) {
+            Some("abort") => FailureMode::Abort,
+            Some("kill") => FailureMode::Kill,
+            _ => FailureMode::Terminate,
+        }
+    }
+}
+
 /// NotifyAccess=
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)]
@@ -127,6 +147,20 @@ pub struct Config {
     commands: [Vec<Command>; 7],
     /// RemainAfterExit=
     pub remain: bool,
+    /// ExitType=cgroup: it runs as long as any process of it does.
+    pub runs_with_any: bool,
+    /// RestartMode=direct: others do not hear that it is down in between.
+    pub restart_direct: bool,
+    /// RestartSteps= and RestartMaxDelaySec=
+    pub restart_steps: Option<(u32, Duration)>,
+    /// RestartRandomizedDelaySec=
+    pub restart_jitter: Duration,
+    /// RestartKillSignal=
+    pub restart_signal: Option<i32>,
+    /// TimeoutAbortSec=
+    pub timeout_abort: Option<Duration>,
+    /// TimeoutStartFailureMode= and TimeoutStopFailureMode=
+    pub failure_modes: [FailureMode; 2],
     /// Restart=
     pub restart: Restart,
     /// RestartSec=
@@ -203,6 +237,16 @@ impl Config {
             kind,
             commands: Step::ALL.map(|step| s.commands(SECTION, step.key()).cloned().collect()),
             remain: s.bool(SECTION, "RemainAfterExit", false),
+            runs_with_any: s.text(SECTION, "ExitType") == Some("cgroup"),
+            restart_direct: s.text(SECTION, "RestartMode") == Some("direct"),
+            restart_steps: number(s, SECTION, "RestartSteps")
+                .and_then(|steps| u32::try_from(steps).ok())
+                .filter(|steps| *steps > 0)
+                .zip(span(s, SECTION, "RestartMaxDelaySec").flatten()),
+            restart_jitter: span(s, SECTION, "RestartRandomizedDelaySec").flatten().unwrap_or_default(),
+            restart_signal: signal(s, "RestartKillSignal"),
+            timeout_abort: span(s, SECTION, "TimeoutAbortSec").or(span(s, SECTION, "TimeoutStopSec")).or(both).unwrap_or(Some(TIMEOUT)),
+            failure_modes: ["TimeoutStartFailureMode", "TimeoutStopFailureMode"].map(|key| FailureMode::of(s, key)),
             restart: s.text(SECTION, "Restart").map_or(Restart::No, Restart::of),
             restart_delay: match s.last(SECTION, "RestartSec") {
                 Some(Value::Span(Span::Micros(micros))) => Duration::from_micros(*micros),
@@ -232,6 +276,21 @@ impl Config {
             guess_main: s.bool(SECTION, "GuessMainPID", true),
             notify_access: notify_access(s, kind, watchdog),
             start_limit: start_limit(s),
+        }
+    }
+
+    /// How long to wait before the restart of this number, from 1, but for its random part.
+    pub fn delay_of(&self, restart: u32) -> Duration {
+        match self.restart_steps {
+            Some((steps, most)) if restart > 1 && !self.restart_delay.is_zero() && self.restart_delay < most => {
+                if restart > steps {
+                    return most;
+                }
+                // from the one to the other by the same factor each time
+                let factor = (most.as_secs_f64() / self.restart_delay.as_secs_f64()).powf(f64::from(restart - 1) / f64::from(steps));
+                self.restart_delay.mul_f64(factor).min(most)
+            }
+            _ => self.restart_delay,
         }
     }
 
@@ -276,16 +335,21 @@ pub struct Degraded {
     pub why: &'static str,
 }
 
+impl Degraded {
+    /// Of a setting.
+    pub fn of(s: &crate::load::Setting, why: &'static str) -> Degraded {
+        Degraded { setting: format!("{}={}", s.key, hostel_unit::printable(&s.text)), file: s.origin.file.to_string(), line: s.origin.line, why }
+    }
+}
+
 /// Settings of a unit that this manager does not act upon, each with its reason.
 pub fn degraded(unit: &Unit) -> Vec<Degraded> {
     let lost = |s: &&crate::load::Setting| keys::usage(s.section, &s.key) == Some(keys::Use::Kept) && !means_nothing(s);
-    let of = |s: &crate::load::Setting| Degraded {
-        setting: format!("{}={}", s.key, hostel_unit::printable(&s.text)),
-        file: s.origin.file.to_string(),
-        line: s.origin.line,
-        why: "not implemented yet; it has no effect",
-    };
+    let of = |s: &crate::load::Setting| Degraded::of(s, place::never(&s.key).unwrap_or("not implemented yet; it has no effect"));
     let mut found: Vec<Degraded> = unit.settings.iter().filter(lost).map(of).collect();
+    for s in unit.settings.iter().filter(|s| s.section == SECTION && place::depends(&s.key) && !means_nothing(s)) {
+        found.extend(place::lost(&s.key, place::here()).map(|why| Degraded { why, ..of(s) }));
+    }
     if let Some(s) = unit.settings.of(SECTION, "BusName").next_back().filter(|_| crate::load::service_type(unit) == "dbus") {
         found.push(Degraded { why: "no bus is watched yet: the service counts as started when its program was executed", ..of(s) });
     }
@@ -303,11 +367,10 @@ pub fn refused(unit: &Unit) -> Option<String> {
     if s.bool(SECTION, "DynamicUser", false) {
         return Some("DynamicUser= is not implemented yet, and without it the service would be root".to_owned());
     }
-    for key in ["RootDirectory", "RootImage", "RootMStack"] {
+    for key in ["RootImage", "RootMStack"] {
         if s.text(SECTION, key).is_some_and(|path| path != "/") {
             return Some(format!("{key}= is not implemented yet, and without it the programs would be others"));
         }
     }
-    let stream = ["StandardInput", "StandardOutput", "StandardError"].into_iter().find(|key| s.text(SECTION, key) == Some("socket"));
-    stream.map(|key| format!("{key}=socket is not implemented yet: there is no socket activation"))
+    None
 }

@@ -3,10 +3,10 @@
 use hostel_spec::{CapName, CapSet, Rlimit, RlimitName};
 use hostel_unit::{TimeUnit, WordRules, size, time_span, words};
 
+use super::sandbox::Sandbox;
+use crate::journal::voice::Voice;
 use crate::load::{Settings, Unit};
 use crate::value::Value;
-
-const SECTION: &str = "Service";
 
 /// Where a stream goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub enum Stream {
     File(String, FileMode),
     /// As the stream before it.
     Inherit,
+    /// The connection, or the one socket that the service has.
+    Socket,
 }
 
 /// How a file is opened for output.
@@ -101,8 +103,18 @@ pub struct Context {
     pub pass: Vec<String>,
     /// UnsetEnvironment=
     pub unset: Vec<String>,
-    /// SyslogIdentifier=
-    pub identifier: Option<String>,
+    /// How output becomes entries of the log.
+    pub voice: Voice,
+    /// NonBlocking=
+    pub non_blocking: bool,
+    /// PermissionsStartOnly=: User= and the like are of ExecStart= only.
+    pub start_only: bool,
+    /// ExecSearchPath=
+    pub search: Vec<String>,
+    /// SetLoginEnvironment=
+    pub login: Option<bool>,
+    /// What it may see and do.
+    pub sandbox: Option<Box<Sandbox>>,
 }
 
 /// RuntimeDirectoryPreserve=
@@ -118,11 +130,14 @@ impl Context {
     /// Reads the settings of a service; values that are none are told by `complain` and passed over.
     pub fn of(unit: &Unit, complain: &mut dyn FnMut(String)) -> Context {
         let s = &unit.settings;
-        let text = |key: &str| s.text(SECTION, key).map(str::to_owned);
-        let list = |key: &str| s.words(SECTION, key).map(str::to_owned).collect::<Vec<String>>();
+        let section = unit.name.kind().section().unwrap_or("Service");
+        let text = |key: &str| s.text(section, key).map(str::to_owned);
+        let list = |key: &str| s.words(section, key).map(str::to_owned).collect::<Vec<String>>();
         let directory = text("WorkingDirectory");
-        let mode = |key: &str, default| if let Some(Value::FileMode(mode)) = s.last(SECTION, key) { *mode } else { default };
-        let (streams, also_console) = streams(s);
+        let mode = |key: &str, default| if let Some(Value::FileMode(mode)) = s.last(section, key) { *mode } else { default };
+        let (streams, also_console) = streams(s, section);
+        let sandbox = Sandbox::of(unit, complain);
+        let lost = sandbox.as_ref().map_or(0, |sandbox| sandbox.lost);
         Context {
             user: text("User").filter(|u| !u.is_empty()),
             group: text("Group").filter(|g| !g.is_empty()),
@@ -130,31 +145,36 @@ impl Context {
             directory_optional: directory.as_deref().is_some_and(|d| d.starts_with('-')),
             directory: directory.map(|d| d.trim_start_matches('-').to_owned()),
             umask: mode("UMask", 0o022),
-            nice: integer(s, "Nice", complain),
-            oom: integer(s, "OOMScoreAdjust", complain),
-            limits: limits(s, complain),
+            nice: integer(s, section, "Nice", complain),
+            oom: integer(s, section, "OOMScoreAdjust", complain),
+            limits: limits(s, section, complain),
             cpus: text("CPUAffinity").and_then(|t| hostel_unit::cpu_list(&t).ok()),
-            no_new_privileges: s.bool(SECTION, "NoNewPrivileges", false),
-            bounding: capabilities(s, "CapabilityBoundingSet", CapSet(u64::MAX), complain),
-            ambient: capabilities(s, "AmbientCapabilities", CapSet(0), complain),
-            ignore_pipe: s.bool(SECTION, "IgnoreSIGPIPE", true),
+            no_new_privileges: s.bool(section, "NoNewPrivileges", false),
+            bounding: CapSet(capabilities(s, section, "CapabilityBoundingSet", CapSet(u64::MAX), complain).0 & !lost),
+            ambient: capabilities(s, section, "AmbientCapabilities", CapSet(0), complain),
+            ignore_pipe: s.bool(section, "IgnoreSIGPIPE", true),
             streams,
             terminal: text("TTYPath").unwrap_or_else(|| "/dev/console".to_owned()),
             also_console,
             directories: PLACES.map(|place| {
-                let entries = s.words(SECTION, place.key).filter_map(|word| entry(word, complain)).collect();
+                let entries = s.words(section, place.key).filter_map(|word| entry(word, complain)).collect();
                 (entries, mode(&format!("{}Mode", place.key), 0o755))
             }),
-            preserve: match s.text(SECTION, "RuntimeDirectoryPreserve") {
+            preserve: match s.text(section, "RuntimeDirectoryPreserve") {
                 Some("restart") => Preserve::Restart,
                 Some(word) if hostel_unit::boolean(word) == Ok(true) => Preserve::Yes,
                 _ => Preserve::No,
             },
             variables: list("Environment"),
-            files: s.of(SECTION, "EnvironmentFile").filter_map(|s| if let Value::Text(t) = &s.value { Some(optional(t)) } else { None }).collect(),
+            files: s.of(section, "EnvironmentFile").filter_map(|s| if let Value::Text(t) = &s.value { Some(optional(t)) } else { None }).collect(),
             pass: list("PassEnvironment"),
             unset: list("UnsetEnvironment"),
-            identifier: text("SyslogIdentifier"),
+            voice: Voice::of(s, complain),
+            non_blocking: s.bool(section, "NonBlocking", false),
+            start_only: s.bool(section, "PermissionsStartOnly", false),
+            search: text("ExecSearchPath").map(|t| t.split(':').filter(|p| p.starts_with('/')).map(str::to_owned).collect()).unwrap_or_default(),
+            login: text("SetLoginEnvironment").and_then(|t| hostel_unit::boolean(&t).ok()),
+            sandbox,
         }
     }
 }
@@ -175,8 +195,8 @@ fn entry(word: &str, complain: &mut dyn FnMut(String)) -> Option<(String, Vec<St
     Some((name.to_owned(), parts.filter(|link| is_below(link)).map(str::to_owned).collect()))
 }
 
-fn integer(s: &Settings, key: &str, complain: &mut dyn FnMut(String)) -> Option<i32> {
-    let text = s.text(SECTION, key)?;
+fn integer(s: &Settings, section: &str, key: &str, complain: &mut dyn FnMut(String)) -> Option<i32> {
+    let text = s.text(section, key)?;
     let found = text.trim().parse().ok();
     if found.is_none() {
         complain(format!("{key}={text}: it is no number"));
@@ -184,12 +204,13 @@ fn integer(s: &Settings, key: &str, complain: &mut dyn FnMut(String)) -> Option<
     found
 }
 
-fn streams(s: &Settings) -> ([Stream; 3], bool) {
+fn streams(s: &Settings, section: &str) -> ([Stream; 3], bool) {
     let mut also_console = false;
-    let mut of = |key: &str, default: Stream| match s.text(SECTION, key) {
+    let mut of = |key: &str, default: Stream| match s.text(section, key) {
         None => default,
         Some("null") => Stream::Null,
         Some("inherit") => Stream::Inherit,
+        Some("socket") => Stream::Socket,
         Some("tty" | "tty-force" | "tty-fail") => Stream::Terminal,
         Some(text) => match text.split_once(':') {
             Some(("file", path)) => Stream::File(path.to_owned(), FileMode::Over),
@@ -202,15 +223,15 @@ fn streams(s: &Settings) -> ([Stream; 3], bool) {
         },
     };
     let input = of("StandardInput", Stream::Null);
-    let usual = if matches!(input, Stream::Terminal) { Stream::Inherit } else { Stream::Log };
+    let usual = if matches!(input, Stream::Terminal | Stream::Socket) { Stream::Inherit } else { Stream::Log };
     let streams = [input, of("StandardOutput", usual), of("StandardError", Stream::Inherit)];
     (streams, also_console)
 }
 
-fn limits(s: &Settings, complain: &mut dyn FnMut(String)) -> Vec<Rlimit> {
+fn limits(s: &Settings, section: &str, complain: &mut dyn FnMut(String)) -> Vec<Rlimit> {
     let mut found = Vec::new();
     for (name, word) in RlimitName::ALL {
-        let Some(Value::Rlimit(soft, hard)) = s.last(SECTION, &format!("Limit{word}")) else { continue };
+        let Some(Value::Rlimit(soft, hard)) = s.last(section, &format!("Limit{word}")) else { continue };
         match (limit(name, soft), limit(name, hard)) {
             (Some(soft), Some(hard)) => found.push(Rlimit { name, soft, hard }),
             _ => complain(format!("Limit{word}={soft}:{hard}: it is no limit")),
@@ -238,9 +259,9 @@ fn limit(name: RlimitName, text: &str) -> Option<Option<u64>> {
 }
 
 /// Names with `~` before those that are taken away; several assignments are taken together.
-fn capabilities(s: &Settings, key: &str, default: CapSet, complain: &mut dyn FnMut(String)) -> CapSet {
+fn capabilities(s: &Settings, section: &str, key: &str, default: CapSet, complain: &mut dyn FnMut(String)) -> CapSet {
     let mut set: Option<u64> = None;
-    for setting in s.of(SECTION, key) {
+    for setting in s.of(section, key) {
         let Value::Text(text) = &setting.value else { continue };
         let (inverted, names) = text.strip_prefix('~').map_or((false, text.as_str()), |rest| (true, rest));
         let mut bits = 0u64;

@@ -94,7 +94,11 @@ impl Restart {
             Outcome::Signal | Outcome::CoreDump => &[Always, OnFailure, OnAbnormal, OnAbort],
             Outcome::Timeout => &[Always, OnFailure, OnAbnormal],
             Outcome::Watchdog => &[Always, OnFailure, OnAbnormal, OnWatchdog],
-            Outcome::StartLimitHit | Outcome::ExecCondition => &[],
+            Outcome::StartLimitHit
+            | Outcome::ExecCondition
+            | Outcome::TriggerLimitHit
+            | Outcome::ServiceStartLimitHit
+            | Outcome::UnitStartLimitHit => &[],
         };
         self != No && list.contains(&self)
     }

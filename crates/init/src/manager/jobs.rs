@@ -19,8 +19,12 @@ pub struct Job {
     pub kind: JobType,
     /// It was begun, and its unit is on the way.
     pub running: bool,
+    /// Its beginning was told: so is its end.
+    pub told: bool,
     /// Nothing takes its place.
     pub irreversible: bool,
+    /// When it has waited, or run, long enough.
+    pub until: Option<std::time::Instant>,
 }
 
 /// One that is over.
@@ -95,7 +99,7 @@ impl Manager {
         })
     }
 
-    fn next_id(&mut self) -> u32 {
+    pub(super) fn next_id(&mut self) -> u32 {
         let id = self.next_job;
         self.next_job = self.next_job.wrapping_add(1).max(1);
         id
@@ -118,7 +122,11 @@ impl Manager {
             self.finish(id, JobResult::Canceled);
         }
         let id = self.next_id();
-        self.jobs.insert(id, Job { id, unit: unit.clone(), kind, running: false, irreversible });
+        let until = self.job_limit(unit, "JobTimeoutSec");
+        self.jobs.insert(id, Job { id, unit: unit.clone(), kind, running: false, told: false, irreversible, until });
+        if let Some(news) = &mut self.news {
+            news.job(id, unit);
+        }
         if let Some(live) = self.units.get_mut(unit) {
             live.job = Some(id);
         }
@@ -151,6 +159,11 @@ impl Manager {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.running = true;
         let (unit, kind) = (job.unit.clone(), job.kind);
+        if let Some(limit) = self.job_limit(&unit, "JobRunningTimeoutSec")
+            && let Some(job) = self.jobs.get_mut(&id)
+        {
+            job.until = Some(job.until.map_or(limit, |until| until.min(limit)));
+        }
         match kind {
             JobType::Start => self.begin_start(id, &unit),
             JobType::Stop => self.begin_stop(id, &unit),
@@ -160,6 +173,7 @@ impl Manager {
                 self.finish(id, if up { JobResult::Done } else { JobResult::Failed });
             }
             JobType::Reload => {
+                self.told(id, JobType::Reload, &unit);
                 match self.with(
                     &unit,
                     |service, world| if service.state == State::Running || service.state == State::Exited { service.reload(world) } else { false },
@@ -199,10 +213,9 @@ impl Manager {
                 self.settle_changes();
                 return self.finish(id, JobResult::Failed);
             }
-            self.with(unit, |service, world| {
-                world.renew();
-                service.start(world)
-            });
+            self.with(unit, |_, world| world.renew());
+            self.told(id, JobType::Start, unit);
+            self.with(unit, |service, world| service.start(world));
             self.settle_changes();
             // one that failed before, and again at once, has not changed: nobody else ends the job
             let fallen = self.units.get(unit).filter(|live| live.job == Some(id) && (live.active().is_down() || live.is_between()));
@@ -212,8 +225,12 @@ impl Manager {
             }
             return;
         }
-        match live.plain {
+        match &live.plain {
+            Plain::Socket(_) | Plain::Timer(_) | Plain::Path(_) => self.begin_trigger(id, unit),
             Plain::Point(_) => {
+                if let Some(job) = self.jobs.get_mut(&id).filter(|_| unit.kind() == hostel_unit::Kind::Target) {
+                    job.told = true;
+                }
                 live.plain = Plain::Point(true);
                 self.changed.push_back(unit.clone());
             }
@@ -253,11 +270,20 @@ impl Manager {
     fn begin_stop(&mut self, id: u32, unit: &UnitName) {
         let Some(live) = self.units.get_mut(unit) else { return self.finish(id, JobResult::Done) };
         if live.service.is_some() {
-            self.with(unit, |service, world| service.stop(world));
+            if !live.active().is_down() && !live.is_between() {
+                self.told(id, JobType::Stop, unit);
+            }
+            let restarts = self.has_job(unit, JobType::Restart);
+            self.with(unit, |service, world| {
+                service.for_restart = restarts;
+                service.stop(world);
+            });
+        } else if matches!(live.plain, Plain::Socket(_) | Plain::Timer(_) | Plain::Path(_)) {
+            self.end_trigger(unit);
         } else if matches!(live.plain, Plain::Point(_)) {
             live.plain = Plain::Point(false);
             self.changed.push_back(unit.clone());
-        } else if live.plain == Plain::Mount && live.active().is_up() {
+        } else if matches!(live.plain, Plain::Mount) && live.active().is_up() {
             self.shared.log.own(Some(unit.as_str()), "mounts are not undone yet");
             return self.finish(id, JobResult::Unsupported);
         }
@@ -278,6 +304,11 @@ impl Manager {
             }
             // the second half
             JobType::Restart => {
+                if std::mem::take(&mut job.told) {
+                    let stopped = job.clone();
+                    self.announce_end(&stopped, JobResult::Done);
+                }
+                let Some(job) = self.units.get(unit).and_then(|live| live.job).and_then(|id| self.jobs.get_mut(&id)) else { return };
                 job.kind = JobType::Start;
                 job.running = false;
                 self.run_again = true;
@@ -291,10 +322,15 @@ impl Manager {
         let mut queue = vec![(id, result)];
         while let Some((id, result)) = queue.pop() {
             let Some(job) = self.jobs.remove(&id) else { continue };
+            if job.told {
+                self.announce_end(&job, result);
+            }
             if let Some(live) = self.units.get_mut(&job.unit).filter(|live| live.job == Some(id)) {
                 live.job = None;
             }
             self.run_again = true;
+            // a job that came to nothing is news for what it was made by
+            self.changed.push_back(job.unit.clone());
             let starts = matches!(job.kind, JobType::Start | JobType::VerifyActive | JobType::Restart);
             if starts && !matches!(result, JobResult::Done | JobResult::Canceled) {
                 let by = [Relation::Requires, Relation::Requisite, Relation::BindsTo];
@@ -317,10 +353,21 @@ impl Manager {
         }
     }
 
+    /// Tells that a job was begun, once.
+    fn told(&mut self, id: u32, kind: JobType, unit: &UnitName) {
+        if let Some(job) = self.jobs.get_mut(&id).filter(|job| !job.told) {
+            job.told = true;
+            self.announce_begin(unit, kind);
+        }
+    }
+
     /// Starts what a unit's end asks for.
     pub(super) fn trigger(&mut self, unit: &UnitName, relation: Relation) {
         let key = if relation == Relation::OnFailure { "OnFailureJobMode" } else { "OnSuccessJobMode" };
-        let mode = self.units.get(unit).and_then(|live| live.setting("Unit", key)).and_then(|s| JobMode::parse(&s.text)).unwrap_or(JobMode::Replace);
+        let live = self.units.get(unit);
+        let isolates = relation == Relation::OnFailure && live.is_some_and(|live| live.rest.unit.settings.bool("Unit", "OnFailureIsolate", false));
+        let usual = if isolates { JobMode::Isolate } else { JobMode::Replace };
+        let mode = live.and_then(|live| live.setting("Unit", key)).and_then(|s| JobMode::parse(&s.text)).unwrap_or(usual);
         let names: Vec<UnitName> = self.graph.to(unit, relation).cloned().collect();
         for name in names {
             if self.end.is_some() {

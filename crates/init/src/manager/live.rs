@@ -1,6 +1,6 @@
 //! Units in memory: what was loaded, how they are, and what belongs to them.
 
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use hostel_unit::{Kind, UnitName};
 
@@ -8,8 +8,12 @@ use super::config::{Config, Degraded, degraded};
 use super::context::Context;
 use super::log::Pipe;
 use super::members::Marks;
+use super::path::PathUnit;
+use super::resources::{self, Limit};
 use super::service::Service;
+use super::socket::{Connection, Socket};
 use super::state::{Active, Outcome, State};
+use super::timer::Timer;
 use super::{builtin, condition};
 use crate::load::{Setting, Unit};
 
@@ -28,15 +32,25 @@ pub struct Moments {
     pub inactive_exit: Option<SystemTime>,
     /// Its conditions were looked at.
     pub condition: Option<SystemTime>,
+    /// It was down from here, by the clock that goes on evenly.
+    pub inactive_enter_even: Option<Instant>,
+    /// It was down until here, by that clock.
+    pub inactive_exit_even: Option<Instant>,
 }
 
 /// A unit that is not a service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Plain {
     /// Up or not, nothing else: targets, slices.
     Point(bool),
     /// Up while something is mounted there.
     Mount,
+    /// It listens.
+    Socket(Box<Socket>),
+    /// It waits for a moment.
+    Timer(Box<Timer>),
+    /// It waits for a file.
+    Path(Box<PathUnit>),
     /// Of a kind that is not built.
     Unsupported,
 }
@@ -50,6 +64,8 @@ pub struct Rest {
     pub number: u32,
     /// User, streams and the like; services only.
     pub context: Option<Context>,
+    /// Limits of its group.
+    pub limits: Vec<Limit>,
     /// What it asks in vain.
     pub degraded: Vec<Degraded>,
     /// Why it is not run, and counts as up.
@@ -64,6 +80,10 @@ pub struct Rest {
     pub condition: Option<(bool, Option<String>)>,
     /// When it did what.
     pub moments: Moments,
+    /// When its files were read.
+    pub loaded: SystemTime,
+    /// The connection that it serves.
+    pub connection: Option<Connection>,
 }
 
 /// One unit.
@@ -89,7 +109,6 @@ impl Live {
         let passed_over = builtin::passed_over(unit.name.as_str());
         let is_service = unit.name.kind() == Kind::Service && unit.is_loaded() && passed_over.is_none();
         let mut complaints = Vec::new();
-        let context = is_service.then(|| Context::of(&unit, &mut |text| complaints.push(text)));
         let mut found = if passed_over.is_some() { Vec::new() } else { degraded(&unit) };
         condition::check(&unit, &mut |text| {
             found.push(Degraded { setting: text, file: String::new(), line: 0, why: "it cannot be judged here and counts as met" });
@@ -99,13 +118,21 @@ impl Live {
             Kind::Target | Kind::Slice | Kind::Scope => Plain::Point(unit.name.as_str() == "-.slice" || unit.name.as_str() == "init.scope"),
             Kind::Mount => Plain::Mount,
             Kind::Service => Plain::Point(false),
+            Kind::Socket if unit.is_loaded() => Plain::Socket(Box::new(Socket::new(&unit))),
+            Kind::Timer if unit.is_loaded() => Plain::Timer(Box::new(Timer::new(&unit))),
+            Kind::Path if unit.is_loaded() => Plain::Path(Box::new(PathUnit::new(&unit))),
             _ => Plain::Unsupported,
         };
+        let has_commands = is_service || matches!(&plain, Plain::Socket(socket) if socket.config.has_commands());
+        let context = has_commands.then(|| Context::of(&unit, &mut |text| complaints.push(text)));
         let marks = Marks { unit: unit.name.to_string(), ..Marks::default() };
         let service = is_service.then(|| Box::new(Service::new(Config::of(&unit))));
+        let asks = is_service && unit.settings.iter().any(|s| s.section == "Service" && resources::is_limit(&s.key));
+        let limits = if asks { resources::limits(&unit, "Service", resources::Whole::here(), &mut |text| complaints.push(text)) } else { Vec::new() };
         let rest = Rest {
             number,
             context,
+            limits,
             degraded: found,
             passed_over,
             marks,
@@ -113,11 +140,19 @@ impl Live {
             complaint: complaints.join("; "),
             condition: None,
             moments: Moments::default(),
+            loaded: SystemTime::now(),
+            connection: None,
             unit,
         };
         let mut live = Live { service, plain, rest, announced: Active::Inactive, announced_again: false, job: None };
         live.announced = live.active();
         live
+    }
+
+    /// A target that was reached before there was this manager.
+    pub(super) fn reached_before(&mut self) {
+        self.plain = Plain::Point(true);
+        self.announced = self.active();
     }
 
     /// Its name.
@@ -127,10 +162,13 @@ impl Live {
 
     /// How it is now.
     pub fn active(&self) -> Active {
-        match (&self.service, self.plain) {
+        match (&self.service, &self.plain) {
             (Some(service), _) => service.active(),
             (None, Plain::Point(true)) => Active::Active,
             (None, Plain::Mount) if self.is_mounted() => Active::Active,
+            (None, Plain::Socket(socket)) => socket.state.active(),
+            (None, Plain::Timer(timer)) => timer.state.active(),
+            (None, Plain::Path(path)) => path.state.active(),
             _ => Active::Inactive,
         }
     }
@@ -141,10 +179,13 @@ impl Live {
 
     /// The word for that.
     pub fn sub(&self) -> &'static str {
-        match (&self.service, self.plain, self.active().is_up()) {
-            (Some(service), _, _) => service.state.word(),
-            (None, Plain::Mount, true) => "mounted",
-            (None, Plain::Point(_), true) => "active",
+        match (&self.service, &self.plain) {
+            (Some(service), _) => service.state.word(),
+            (None, Plain::Mount) if self.active().is_up() => "mounted",
+            (None, Plain::Point(true)) => "active",
+            (None, Plain::Socket(socket)) => socket.state.word(),
+            (None, Plain::Timer(timer)) => timer.state.word(),
+            (None, Plain::Path(path)) => path.state.word(),
             _ => "dead",
         }
     }
@@ -154,9 +195,58 @@ impl Live {
         self.service.as_ref().is_some_and(|service| service.state == State::AutoRestart)
     }
 
+    /// Whether others do not hear of its being down before it is started again.
+    pub fn restarts_directly(&self) -> bool {
+        self.service.as_ref().is_some_and(|service| service.config.restart_direct)
+    }
+
     /// Why it ended.
     pub fn result(&self) -> Outcome {
-        self.service.as_ref().map_or(Outcome::Success, |service| service.result)
+        match (&self.service, &self.plain) {
+            (Some(service), _) => service.result,
+            (None, Plain::Socket(socket)) => socket.result,
+            (None, Plain::Timer(timer)) => timer.result,
+            (None, Plain::Path(path)) => path.result,
+            _ => Outcome::Success,
+        }
+    }
+
+    /// Forgets a failure.
+    pub fn reset_failed(&mut self) {
+        use super::{path, socket, timer};
+        match (&mut self.service, &mut self.plain) {
+            (Some(service), _) => service.reset_failed(),
+            (None, Plain::Socket(unit)) => {
+                unit.limit.forget();
+                unit.result = Outcome::Success;
+                if unit.state == socket::State::Failed {
+                    unit.state = socket::State::Dead;
+                }
+            }
+            (None, Plain::Timer(unit)) => {
+                unit.result = Outcome::Success;
+                if unit.state == timer::State::Failed {
+                    unit.state = timer::State::Dead;
+                }
+            }
+            (None, Plain::Path(unit)) => {
+                unit.limit.forget();
+                unit.result = Outcome::Success;
+                if unit.state == path::State::Failed {
+                    unit.state = path::State::Dead;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// When something of it is due, timers aside.
+    pub fn due(&self) -> Option<Instant> {
+        match (&self.service, &self.plain) {
+            (Some(service), _) => service.due(),
+            (None, Plain::Socket(socket)) => socket.deadline,
+            _ => None,
+        }
     }
 
     /// Whether it may be dropped from memory.
@@ -173,15 +263,20 @@ impl Live {
         match (&mut self.service, fresh.service) {
             (Some(old), Some(new)) => old.config = new.config,
             (old, new) if self.announced.is_down() => *old = new,
+            (None, None) => {}
             _ => return,
         }
-        if self.service.is_none() && self.announced.is_down() {
-            self.plain = fresh.plain;
+        match (&mut self.plain, fresh.plain) {
+            (Plain::Timer(old), Plain::Timer(new)) => old.change(new.config),
+            (old, new) if self.service.is_none() && self.announced.is_down() => *old = new,
+            // what is open stays as it is
+            _ => {}
         }
         let marks = std::mem::take(&mut self.rest.marks);
         let (pipe, moments, condition) = (self.rest.pipe.take(), self.rest.moments, self.rest.condition.take());
         let complaint = std::mem::take(&mut self.rest.complaint);
-        self.rest = Rest { marks, pipe, moments, condition, complaint, ..fresh.rest };
+        let connection = self.rest.connection.take();
+        self.rest = Rest { marks, pipe, moments, condition, complaint, connection, ..fresh.rest };
     }
 
     /// The last setting of a key, as written.

@@ -89,6 +89,22 @@ impl Members {
         }
     }
 
+    /// A number that the kernel keeps of a unit's group, such as `memory.current`.
+    pub fn number(&self, unit: &str, file: &str) -> Option<u64> {
+        let (slice, _) = self.slice.as_ref()?;
+        let file = rustix::fs::openat(slice, format!("{unit}/{file}"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut std::fs::File::from(file), &mut text).ok()?;
+        text.trim().parse().ok()
+    }
+
+    /// Stops every process of a unit's group where it is, or lets them go on.
+    pub fn freeze(&self, unit: &str, frozen: bool) -> std::io::Result<()> {
+        let (slice, _) = self.slice.as_ref().ok_or_else(|| std::io::Error::from(std::io::ErrorKind::Unsupported))?;
+        let file = rustix::fs::openat(slice, format!("{unit}/cgroup.freeze"), OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+        std::io::Write::write_all(&mut std::fs::File::from(file), if frozen { b"1" } else { b"0" })
+    }
+
     /// Whether this process is one of the unit's.
     pub fn has(&self, marks: &Marks, pid: i32) -> bool {
         match &self.slice {

@@ -9,6 +9,7 @@ use super::config::Step;
 use super::live::Live;
 use super::service::{Run, Service};
 use super::state::{Active, JobResult, Outcome};
+use super::view::JobFault;
 use super::{End, Manager};
 use crate::depend::Relation;
 use crate::load::LoadState;
@@ -50,6 +51,8 @@ pub enum Request {
     SetEnvironment(Vec<String>),
     /// Some are taken away.
     UnsetEnvironment(Vec<String>),
+    /// The log begins a new file.
+    RotateLog,
     /// The machine ends.
     End(End),
 }
@@ -126,6 +129,14 @@ impl Manager {
                 names.iter().for_each(|name| self.shared.environment.unset(name));
                 Answer::Done
             }
+            Request::RotateLog => {
+                self.shared.log.rotate();
+                Answer::Done
+            }
+            Request::End(End::PowerOff | End::Reboot | End::Halt) if self.is_beside => {
+                let text = "this system has another init: that one ends it (its poweroff, reboot, halt); `exit` ends this manager".to_owned();
+                Answer::Refused(Refusal { status: 1, text })
+            }
             Request::End(end) => {
                 self.shut_down(end);
                 Answer::Done
@@ -134,34 +145,23 @@ impl Manager {
     }
 
     fn job(&mut self, kind: JobType, mode: JobMode, unit: UnitName) -> (UnitName, Result<u32, Refusal>) {
-        if self.end.is_some() {
-            let text = "the machine is being shut down".to_owned();
-            return (unit, Err(Refusal { status: 1, text }));
-        }
-        // a file that came since is found without a reload, as systemd does
-        let state = self.unit(&unit).map(|live| live.rest.unit.state.clone()).unwrap_or_else(|| self.look_up(&unit).rest.unit.state);
-        if state == LoadState::NotFound {
-            let _ = self.reload();
-        }
-        // what is not in memory and has no file is not loaded, whatever is asked
-        let unloaded = || self.unit(&unit).is_none_or(|live| live.rest.unit.state == LoadState::NotFound && live.active().is_down());
-        if kind == JobType::Stop && unloaded() && self.look_up(&unit).rest.unit.state == LoadState::NotFound {
-            let text = format!("Unit {unit} not loaded.");
-            return (unit, Err(Refusal { status: 5, text }));
-        }
-        let found = self.enqueue(&unit, kind, mode).map_err(|fault| {
-            let status = match &fault {
-                Fault::NotFound(missing) if *missing == unit => 5,
-                Fault::NotApplicable(..) => 3,
-                Fault::NoIsolate(_) | Fault::Refused(_) => 4,
-                _ => 1,
-            };
-            let mut text = fault.to_string();
-            if let Fault::Cyclic(cycle) = &fault {
-                let names: Vec<&str> = cycle.iter().map(UnitName::as_str).collect();
-                text = format!("{text} ({})", names.join(" -> "));
+        let found = self.try_job(kind, mode, &unit).map_err(|why| match why {
+            JobFault::Ending => Refusal { status: 1, text: "the machine is being shut down".to_owned() },
+            JobFault::NotLoaded(unit) => Refusal { status: 5, text: format!("Unit {unit} not loaded.") },
+            JobFault::Fault(fault) => {
+                let status = match &fault {
+                    Fault::NotFound(missing) if *missing == unit => 5,
+                    Fault::NotApplicable(..) => 3,
+                    Fault::NoIsolate(_) | Fault::Refused(_) => 4,
+                    _ => 1,
+                };
+                let mut text = fault.to_string();
+                if let Fault::Cyclic(cycle) = &fault {
+                    let names: Vec<&str> = cycle.iter().map(UnitName::as_str).collect();
+                    text = format!("{text} ({})", names.join(" -> "));
+                }
+                Refusal { status, text }
             }
-            Refusal { status, text }
         });
         (unit, found)
     }
@@ -200,8 +200,8 @@ impl Manager {
             if self.unit(&own).is_none() {
                 return Answer::Refused(Refusal { status: 1, text: format!("Failed to reset failed state of unit {name}: Unit {name} not loaded.") });
             }
-            self.with(&own, |service, _| service.reset_failed());
             if let Some(live) = self.units.get_mut(&own) {
+                live.reset_failed();
                 // a failure that is forgotten is no change that others act upon
                 live.announced = live.active();
             }
@@ -239,6 +239,7 @@ impl Manager {
             ("NJobs", self.jobs.len().to_string()),
             ("Environment", environment.join(" ")),
             ("Tracking", self.shared.members.way().to_owned()),
+            ("Log", self.shared.log.way()),
         ]
     }
 
@@ -293,6 +294,11 @@ impl Manager {
                 out.push((key, names.join(" ")));
             }
         }
+        let by: Vec<&str> = self.graph.from(&unit.name, Relation::Triggers).map(UnitName::as_str).collect();
+        if !by.is_empty() {
+            out.push(("TriggeredBy", by.join(" ")));
+        }
+        super::record::add(live, &mut out);
         if let Some(service) = &live.service {
             service_record(service, &mut out);
             let own = service.own();
@@ -304,12 +310,12 @@ impl Manager {
     }
 }
 
-fn yes(value: bool) -> String {
+pub(super) fn yes(value: bool) -> String {
     if value { "yes" } else { "no" }.to_owned()
 }
 
 /// Microseconds since 1970.
-fn micros(at: SystemTime) -> String {
+pub(super) fn micros(at: SystemTime) -> String {
     at.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros()).to_string()
 }
 

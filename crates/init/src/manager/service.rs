@@ -135,6 +135,8 @@ pub struct Service {
     pub restarts: u32,
     /// It is being stopped because somebody wants it: it is not restarted.
     pub forbid_restart: bool,
+    /// It is being stopped to be started again by a job.
+    pub for_restart: bool,
     /// How the last reload went.
     pub reload_result: Outcome,
 }
@@ -164,6 +166,7 @@ impl Service {
             by_itself: false,
             restarts: 0,
             forbid_restart: false,
+            for_restart: false,
             reload_result: Outcome::Success,
             config,
         }
@@ -204,6 +207,7 @@ impl Service {
         self.said_stopping = false;
         self.ready = false;
         self.forbid_restart = false;
+        self.for_restart = false;
         self.watchdog = self.config.watchdog;
         self.run_until = None;
         self.begin(Step::Condition, State::Condition, hands);
@@ -318,7 +322,7 @@ impl Service {
             return self.main.is_some();
         }
         // its main process is known to have ended: what it left behind does not count
-        if self.main_run.is_some() {
+        if self.main_run.is_some() && !self.config.runs_with_any {
             return false;
         }
         let own = self.own();
@@ -326,7 +330,7 @@ impl Service {
     }
 
     /// Numbers of its own processes that live.
-    pub(super) fn own(&self) -> Vec<i32> {
+    pub(crate) fn own(&self) -> Vec<i32> {
         self.main.into_iter().chain(self.control).collect()
     }
 

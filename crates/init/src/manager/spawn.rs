@@ -10,6 +10,8 @@ use hostel_sys::{clone, proc};
 use rustix::fs::{Mode, OFlags};
 
 use super::context::{Context, FileMode, PLACES, Stream};
+use super::runtime::{self, Runtime};
+use super::sandbox;
 use super::variables::{self, Environment};
 use crate::command::Command;
 
@@ -28,6 +30,14 @@ pub(super) struct Plan<'a> {
     pub log: Option<BorrowedFd<'a>>,
     /// Whose command it is, to name its session.
     pub main: bool,
+    /// Descriptors that it gets from 3 on, each with its name.
+    pub pass: Vec<(&'a str, BorrowedFd<'a>)>,
+    /// What standard streams are that are to be a socket.
+    pub stream: Option<BorrowedFd<'a>>,
+    /// What it shares with other processes of its unit.
+    pub runtime: Option<&'a Runtime>,
+    /// Where its credentials are.
+    pub credentials: Option<String>,
 }
 
 /// One that was made.
@@ -54,6 +64,9 @@ pub(super) fn environment(context: &Context, manager: &Environment, inherited: &
             let paths: Vec<String> = entries.iter().map(|(name, _)| format!("{}/{name}", place.top)).collect();
             out.set(place.variable, paths.join(":"));
         }
+    }
+    if !context.search.is_empty() {
+        out.set("PATH", context.search.join(":"));
     }
     for pair in &context.variables {
         out.assign(pair);
@@ -83,8 +96,11 @@ pub(super) fn spawn(plan: &Plan<'_>) -> Result<Made, String> {
     match clone::clone3(&args).map_err(|e| format!("make a process: {e}"))? {
         clone::Fork::Parent { pid, pidfd } => Ok(Made { pid, pidfd, report: report.0 }),
         clone::Fork::Child => {
-            let failure = child(plan, &argv, &mut environment, report.1.as_fd());
-            let _ = rustix::io::write(&report.1, failure.to_string().as_bytes());
+            // out of the way of what is passed
+            let above = rustix::io::fcntl_dupfd_cloexec(&report.1, 3 + plan.pass.len() as i32);
+            let report = above.as_ref().map_or(report.1.as_fd(), AsFd::as_fd);
+            let failure = child(plan, &argv, &mut environment, report);
+            let _ = rustix::io::write(report, failure.to_string().as_bytes());
             clone::exit_now(i32::from(status_of(&failure)))
         }
     }
@@ -94,6 +110,17 @@ pub(super) fn spawn(plan: &Plan<'_>) -> Result<Made, String> {
 pub(super) fn status_of(failure: &Failure) -> u8 {
     match failure.verb {
         "enter directory" => 200,
+        "set priority" => 211,
+        "set slack" => 212,
+        "set secure bits" => 213,
+        "set scheduler" => 214,
+        "isolate network" => 225,
+        "set up namespace" => 226,
+        "load" => 228,
+        "set personality" => 230,
+        "make keyring" => 237,
+        "set memory policy" => 242,
+        "write credential" => 243,
         "set nice" => 201,
         "pass descriptors" | "place" | "close" => 202,
         "execute" => 203,
@@ -131,6 +158,7 @@ fn prepared(plan: &Plan<'_>, argv: &[String], environment: &mut Environment, rep
     rustix::process::umask(Mode::from_raw_mode(context.umask));
     directories(context, &user)?;
     streams(plan)?;
+    pass(plan, environment)?;
     if let Some(nice) = context.nice {
         rustix::process::setpriority_process(None, nice).map_err(|e| Failure::new("set nice", nice.to_string(), e))?;
     }
@@ -139,18 +167,29 @@ fn prepared(plan: &Plan<'_>, argv: &[String], environment: &mut Environment, rep
     if environment.get("WATCHDOG_USEC").is_some() && plan.main {
         environment.set("WATCHDOG_PID", own.to_string());
     }
-    let keeps_user = all_powers || plan.command.elevated > 0;
+    let keeps_user = all_powers || plan.command.elevated > 0 || context.start_only && !plan.main;
+    if let Some(directory) = &plan.credentials {
+        environment.set("CREDENTIALS_DIRECTORY", directory.as_str());
+    }
+    let filter = confined(plan, &user, all_powers)?;
     let mut spec = spec(plan, argv, environment, &user, all_powers);
     if context.directory_optional && !spec.cwd.as_deref().is_some_and(Path::is_dir) {
         spec.cwd = None;
     }
+    if context.sandbox.is_some() {
+        // written before files of the kernel became read-only
+        spec.oom_score_adjust = None;
+    }
+    // without CAP_SYS_ADMIN no filter is loaded but with it
+    spec.no_new_privileges |= !filter.is_empty() && (user.uid != 0 && !keeps_user || !rustix::process::geteuid().is_root());
     let root = User::root();
     let name = plan.command.own_name.then(|| argv.first().map(|first| OsText::from(first.as_str()))).flatten();
     let way = Way {
         user: if keeps_user && rustix::process::geteuid().is_root() { &root } else { &user },
-        login: context.user.is_some(),
+        login: context.login.unwrap_or(context.user.is_some()),
         name: name.as_ref(),
         ignore_pipe: context.ignore_pipe,
+        filter: &filter,
     };
     let until_exec = [report];
     let process = Process {
@@ -162,7 +201,7 @@ fn prepared(plan: &Plan<'_>, argv: &[String], environment: &mut Environment, rep
         stdio: None,
         controlling: false,
         new_session: true,
-        keep: 0,
+        keep: plan.pass.len() as u32,
         until_exec: &until_exec,
         clamp_limits: true,
         die_with_parent: false,
@@ -170,6 +209,27 @@ fn prepared(plan: &Plan<'_>, argv: &[String], environment: &mut Environment, rep
         service: Some(way),
     };
     Ok(r#become::run(&process))
+}
+
+/// Does what the sandbox asks for, and gives the filter that is loaded last.
+fn confined(plan: &Plan<'_>, user: &User, all_powers: bool) -> Result<Vec<hostel_process::seccomp::Insn>, Failure> {
+    let Some(of) = &plan.context.sandbox else { return Ok(Vec::new()) };
+    if let Some(directory) = &plan.credentials {
+        runtime::write_credentials(of, directory, user)?;
+    }
+    if let Some(score) = plan.context.oom {
+        std::fs::write("/proc/self/oom_score_adj", score.to_string()).map_err(|e| Failure::new("write", "/proc/self/oom_score_adj", e))?;
+    }
+    sandbox::attributes(&of.process)?;
+    sandbox::network(of, plan.runtime.and_then(Runtime::network))?;
+    if all_powers {
+        return Ok(Vec::new());
+    }
+    sandbox::enter(of, plan.runtime.and_then(Runtime::tmp), user)?;
+    if of.calls.is_empty() || !sandbox::place::here().filters {
+        return Ok(Vec::new());
+    }
+    of.calls.program().map_err(|e| Failure::new("load", "system call filter of the service", std::io::Error::other(e)))
 }
 
 fn spec(plan: &Plan<'_>, argv: &[String], environment: &Environment, user: &User, all_powers: bool) -> ProcessSpec {
@@ -266,6 +326,24 @@ fn directories(context: &Context, user: &User) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Descriptors of sockets go where sd_listen_fds(3) looks for them.
+fn pass(plan: &Plan<'_>, environment: &mut Environment) -> Result<(), Failure> {
+    if plan.pass.is_empty() {
+        return Ok(());
+    }
+    let failed = |e: std::io::Error| Failure::new("pass descriptors", "of sockets", e);
+    let fds: Vec<BorrowedFd<'_>> = plan.pass.iter().map(|(_, fd)| *fd).collect();
+    for fd in &fds {
+        let _ = rustix::io::ioctl_fionbio(fd, plan.context.non_blocking);
+    }
+    clone::pass_from_three(&fds).map_err(failed)?;
+    let names: Vec<&str> = plan.pass.iter().map(|(name, _)| *name).collect();
+    environment.set("LISTEN_FDS", fds.len().to_string());
+    environment.set("LISTEN_FDNAMES", names.join(":"));
+    environment.set("LISTEN_PID", std::process::id().to_string());
+    Ok(())
+}
+
 /// Puts the three standard streams in their places.
 fn streams(plan: &Plan<'_>) -> Result<(), Failure> {
     const VERBS: [&str; 3] = ["open standard input", "open standard output", "open standard error"];
@@ -277,6 +355,10 @@ fn streams(plan: &Plan<'_>) -> Result<(), Failure> {
         let place = |fd: BorrowedFd<'_>| proc::place_stream(fd, number).map_err(|e| Failure::new("place", "standard streams", e));
         match stream {
             Stream::Null => place(open("/dev/null", if number == 0 { OFlags::RDONLY } else { OFlags::WRONLY }, verb)?.as_fd())?,
+            Stream::Socket => match plan.stream {
+                Some(fd) => place(fd)?,
+                None => return Err(Failure::new(verb, "socket", std::io::Error::other("the service was not started by one socket"))),
+            },
             Stream::Terminal => place(open(&plan.context.terminal, OFlags::RDWR, verb)?.as_fd())?,
             Stream::File(path, _) if number == 0 => place(open(path, OFlags::RDONLY, verb)?.as_fd())?,
             Stream::File(path, mode) => {

@@ -110,6 +110,9 @@ pub enum Outcome {
     Watchdog,
     StartLimitHit,
     ExecCondition,
+    TriggerLimitHit,
+    ServiceStartLimitHit,
+    UnitStartLimitHit,
 }
 
 impl Outcome {
@@ -126,6 +129,9 @@ impl Outcome {
             Outcome::Watchdog => "watchdog",
             Outcome::StartLimitHit => "start-limit-hit",
             Outcome::ExecCondition => "exec-condition",
+            Outcome::TriggerLimitHit => "trigger-limit-hit",
+            Outcome::ServiceStartLimitHit => "service-start-limit-hit",
+            Outcome::UnitStartLimitHit => "unit-start-limit-hit",
         }
     }
 }

@@ -23,9 +23,14 @@ impl Manager {
         let mut others = Vec::new();
         for event in ready {
             match event.token {
-                Token::Output(number) => self.output(number),
+                Token::Output(number) => self.output(number, false),
+                Token::Console => {}
                 Token::Report(pid) => self.report(pid),
                 Token::Alien(pid) => self.alien(pid),
+                Token::Port(number, index) => self.port_ready(number, index),
+                Token::Watch(number) => self.watch_woke(number),
+                Token::Clock => self.clock_woke(),
+                Token::Zone => self.zone_woke(),
                 _ => others.push(event),
             }
         }
@@ -43,13 +48,22 @@ impl Manager {
         for unit in std::mem::take(&mut self.shared.empty_groups) {
             self.shared.members.forget(&unit);
         }
+        self.set_clock();
+        self.watch_zone();
+        self.flush_log();
     }
 
     /// When something is due.
     fn due(&self) -> Option<Instant> {
         let services = || self.units.values().filter_map(|live| live.service.as_ref());
         let soon = services().filter_map(|s| s.look_again()).map(super::world::soon).min();
-        services().filter_map(|s| s.due()).chain(soon).min()
+        self.units
+            .values()
+            .filter_map(super::live::Live::due)
+            .chain(soon)
+            .chain(self.timers_due())
+            .chain(self.jobs.values().filter_map(|job| job.until))
+            .min()
     }
 
     fn look_for_pid_files(&mut self) {
@@ -57,17 +71,6 @@ impl Manager {
             self.units.values().filter(|l| l.service.as_ref().is_some_and(|s| s.look_again().is_some())).map(|l| l.name().clone()).collect();
         for name in waiting {
             self.with(&name, |service, world| service.look(world));
-        }
-    }
-
-    fn output(&mut self, number: u32) {
-        let Some(live) = self.units.values_mut().find(|live| live.rest.number == number) else { return };
-        let pid = live.service.as_ref().and_then(|s| s.main.or(s.control).or(s.main_run.map(|run| run.pid)));
-        let identifier = live.rest.context.as_ref().and_then(|c| c.identifier.clone()).unwrap_or_else(|| live.rest.unit.name.stem().to_owned());
-        let name = live.rest.marks.unit.clone();
-        let lines = live.rest.pipe.as_mut().map(|pipe| pipe.lines(false)).unwrap_or_default();
-        for line in lines {
-            self.shared.log.line(&name, &identifier, pid, &line);
         }
     }
 
@@ -84,7 +87,7 @@ impl Manager {
         self.complain(&unit, why);
     }
 
-    fn complain(&mut self, unit: &UnitName, why: Option<String>) {
+    pub(super) fn complain(&mut self, unit: &UnitName, why: Option<String>) {
         let Some(why) = why else { return };
         if let Some(live) = self.units.get_mut(unit) {
             live.rest.complaint.clone_from(&why);
@@ -142,7 +145,10 @@ impl Manager {
             self.complain(&unit, why);
         }
         // what it wrote last comes before what is said of its end
-        self.drain(&unit);
+        self.drain(&unit, pid);
+        if self.socket(&unit).is_some() {
+            return self.socket_command_ended(&unit, pid, end);
+        }
         self.with(&unit, |service, world| {
             use super::service::Role;
             let is = match role {
@@ -160,10 +166,11 @@ impl Manager {
         });
     }
 
-    fn drain(&mut self, unit: &UnitName) {
-        if let Some(number) = self.units.get(unit).map(|live| live.rest.number) {
-            self.output(number);
-        }
+    /// Reads what a unit wrote; its unfinished line, too, when none of its own processes but the one that ended is left.
+    fn drain(&mut self, unit: &UnitName, ended: i32) {
+        let Some(live) = self.units.get(unit) else { return };
+        let others = live.service.as_ref().is_some_and(|s| s.own().iter().any(|pid| *pid != ended));
+        self.output(live.rest.number, !others);
     }
 
     /// Orphans ended: units that wait for the last of theirs look.

@@ -1,19 +1,23 @@
 //! The hands of a service: processes are made, signalled and found, files looked at.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use hostel_process::event::{Interest, Poller};
 use hostel_sys::clone;
 use hostel_unit::UnitName;
 
-use super::config::NotifyAccess;
+use super::config::{Degraded, NotifyAccess};
 use super::context::{PLACES, Preserve};
 use super::live::Rest;
 use super::log::{Log, Pipe};
 use super::members::Members;
+use super::resources;
+use super::runtime::{self, Runtime};
 use super::service::{Hands, Order, Role};
+use super::socket::Port;
 use super::spawn;
 use super::variables::Environment;
 
@@ -26,14 +30,30 @@ pub enum Token {
     Notify,
     /// Somebody wants to talk.
     Control,
+    /// The console takes something again.
+    Console,
+    /// A socket of the journal.
+    Journal(u32),
     /// Somebody talks.
     Client(u32),
+    /// Somebody wants to talk D-Bus.
+    Bus,
+    /// Somebody talks D-Bus.
+    Peer(u32),
     /// Output of a unit.
     Output(u32),
     /// A process tells that its program was executed, or why not.
     Report(i32),
     /// The end of a process that is no child.
     Alien(i32),
+    /// Something came at a socket unit: the unit's number, and which of what it listens on.
+    Port(u32, u32),
+    /// Changes of a path unit's paths.
+    Watch(u32),
+    /// A moment of the calendar, or that the clock was set.
+    Clock,
+    /// The local time zone.
+    Zone,
 }
 
 /// A process that is known by number.
@@ -70,8 +90,12 @@ pub struct Shared {
     pub poller: Poller<Token>,
     /// Path of the notify socket.
     pub notify: Option<String>,
+    /// What units have in common among their processes, by unit.
+    pub runtimes: BTreeMap<String, Rc<Runtime>>,
     /// Commands may leave a group to be taken away.
     pub empty_groups: Vec<String>,
+    /// What socket units listen on.
+    pub ports: Vec<Port>,
 }
 
 /// A service's.
@@ -83,6 +107,23 @@ pub struct World<'a> {
     pub shared: &'a mut Shared,
     /// NotifyAccess=
     pub access: NotifyAccess,
+}
+
+/// What a process of a unit is passed, each with its name; and what its standard streams are when they are to be a socket.
+fn passed<'s>(rest: &'s Rest, shared: &'s Shared, role: Role) -> (Vec<(&'s str, BorrowedFd<'s>)>, Option<BorrowedFd<'s>>) {
+    let own = &rest.unit.name;
+    if let Some(connection) = &rest.connection {
+        let fd = connection.fd.as_fd();
+        return (if role == Role::Main { vec![("connection", fd)] } else { Vec::new() }, Some(fd));
+    }
+    let asked: Vec<&UnitName> = rest.unit.settings.units("Service", "Sockets").map(|(name, _)| name).collect();
+    let mine = |port: &&Port| port.service.as_ref() == Some(own) || asked.contains(&&port.socket);
+    let mut ports: Vec<&Port> = shared.ports.iter().filter(mine).filter(|port| role == Role::Main || port.to_commands).collect();
+    // the same order every time, whichever socket was opened first
+    ports.sort_by(|a, b| (&a.socket, a.number.1).cmp(&(&b.socket, b.number.1)));
+    let pass: Vec<(&str, BorrowedFd<'_>)> = ports.iter().map(|port| (port.name.as_str(), port.fd.as_fd())).collect();
+    let only = pass.first().filter(|_| pass.len() == 1).map(|(_, fd)| *fd);
+    (pass, only)
 }
 
 /// 32 random hexadecimal digits.
@@ -104,6 +145,10 @@ impl World<'_> {
         }
         if let (Role::Control, Some(main)) = (order.role, order.main) {
             out.set("MAINPID", main.to_string());
+        }
+        if let Some(peer) = self.rest.connection.as_ref().and_then(|connection| connection.peer) {
+            out.set("REMOTE_ADDR", super::socket::address::peer_host(peer).to_string());
+            out.set("REMOTE_PORT", peer.port().to_string());
         }
         use super::config::Step;
         if matches!(order.step, Step::Stop | Step::StopPost) {
@@ -138,14 +183,26 @@ impl Hands for World<'_> {
     }
 
     fn spawn(&mut self, order: &Order<'_>) -> Result<i32, String> {
-        let environment = self.environment(order)?;
+        let mut environment = self.environment(order)?;
         if self.rest.pipe.is_none() {
             let pipe = Pipe::new().map_err(|e| format!("make a pipe: {e}"))?;
             self.shared.poller.want(Token::Output(self.rest.number), pipe.as_fd(), Interest::READ).map_err(|e| format!("watch a pipe: {e}"))?;
             self.rest.pipe = Some(pipe);
         }
-        let context = self.rest.context.as_ref().ok_or("it is no service")?;
+        let runtime = self.runtime()?;
+        if let Some(name) = self.rest.pipe.as_ref().filter(|_| self.shared.log.has_sockets).and_then(Pipe::name) {
+            environment.set("JOURNAL_STREAM", name);
+        }
+        let context = self.rest.context.as_ref().ok_or("it has no commands")?;
         let group = self.shared.members.group(&self.rest.marks.unit);
+        if !self.rest.limits.is_empty() {
+            let lost = match &group {
+                Some(group) => (resources::apply(&self.rest.limits, group.as_fd()), resources::NO_CONTROLLER),
+                None => (self.rest.limits.iter().map(|limit| limit.key.clone()).collect(), resources::NO_GROUP),
+            };
+            degrade(&mut self.rest.degraded, &self.rest.unit, &lost.0, lost.1);
+        }
+        let (pass, stream) = passed(self.rest, self.shared, order.role);
         let plan = spawn::Plan {
             command: order.command,
             context,
@@ -153,6 +210,10 @@ impl Hands for World<'_> {
             group: group.as_ref().map(AsFd::as_fd),
             log: self.rest.pipe.as_ref().map(Pipe::writer),
             main: order.role == Role::Main,
+            pass,
+            stream,
+            runtime: runtime.as_deref(),
+            credentials: context.sandbox.as_ref().and_then(|of| runtime::credentials_of(of, &self.rest.marks.unit)),
         };
         let made = spawn::spawn(&plan)?;
         // no wake-up for what nobody waits for: the report is read when the process has ended
@@ -230,6 +291,10 @@ impl Hands for World<'_> {
             let path = if path.starts_with('/') { path.to_owned() } else { format!("/run/{path}") };
             let _ = std::fs::remove_file(path);
         }
+        self.shared.runtimes.remove(&self.rest.marks.unit);
+        if context.sandbox.as_ref().is_some_and(|of| runtime::credentials_of(of, &self.rest.marks.unit).is_some()) {
+            runtime::forget_credentials(&self.rest.marks.unit);
+        }
         self.shared.empty_groups.push(self.rest.marks.unit.clone());
     }
 
@@ -240,6 +305,24 @@ impl Hands for World<'_> {
 }
 
 impl World<'_> {
+    /// What the unit's processes have in common: of a unit that it joins, or made now.
+    fn runtime(&mut self) -> Result<Option<Rc<Runtime>>, String> {
+        let Some(of) = self.rest.context.as_ref().and_then(|context| context.sandbox.as_deref()).filter(|of| Runtime::is_needed(of)) else {
+            return Ok(None);
+        };
+        let name = &self.rest.marks.unit;
+        if let Some(known) = self.shared.runtimes.get(name) {
+            return Ok(Some(Rc::clone(known)));
+        }
+        let joined = self.rest.unit.settings.units("Unit", "JoinsNamespaceOf").find_map(|(unit, _)| self.shared.runtimes.get(unit.as_str()));
+        let found = match joined {
+            Some(other) => Rc::clone(other),
+            None => Rc::new(Runtime::new(of, name, &self.rest.marks.invocation)?),
+        };
+        self.shared.runtimes.insert(name.clone(), Rc::clone(&found));
+        Ok(Some(found))
+    }
+
     /// Takes a process as one of the unit's own, if it is in the unit: its end will be told.
     pub fn adopt(&mut self, pid: i32) -> Result<(), String> {
         if pid <= 1 {
@@ -265,6 +348,16 @@ impl World<'_> {
         self.shared.processes.insert(pid, process);
         self.rest.marks.sessions.push(pid);
         Ok(())
+    }
+}
+
+/// Says of keys, once, that they have no effect.
+fn degrade(list: &mut Vec<Degraded>, unit: &crate::load::Unit, keys: &[String], why: &'static str) {
+    for setting in unit.settings.iter().filter(|setting| setting.section == "Service" && keys.contains(&setting.key)) {
+        let found = Degraded::of(setting, why);
+        if !list.contains(&found) {
+            list.push(found);
+        }
     }
 }
 

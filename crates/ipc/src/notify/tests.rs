@@ -42,6 +42,34 @@ fn only_the_leader_is_heard() {
 }
 
 #[test]
+fn descriptors_are_passed_on() {
+    let (path, dir) = temp("store");
+    let receiver = Receiver::bind(dir.as_fd(), "notify").unwrap();
+    let socket = path.join("notify");
+    let (r, w) = rustix::pipe::pipe().unwrap();
+    let several: Vec<_> = std::iter::repeat_n(w.as_fd(), 253).collect();
+    send_with(socket.to_str().unwrap(), "FDSTORE=1\nFDNAME=a b\nFDPOLL=0", &several).unwrap();
+    let (message, descriptors) = receiver.receive_with(own_pid()).unwrap().unwrap();
+    let expected = Message { store: true, name: Some("a b".into()), unpolled: true, ..Message::default() };
+    assert_eq!((message, descriptors.len()), (expected, 253));
+    drop(several);
+    drop(w);
+    rustix::io::write(&descriptors[252], b"x").unwrap();
+    drop(descriptors);
+    assert_eq!(rustix::io::read(&r, &mut [0; 2]), Ok(1));
+    assert_eq!(rustix::io::read(&r, &mut [0; 2]), Ok(0), "no copy of the writing end is left");
+    // what somebody else sends is closed
+    let (r, w) = rustix::pipe::pipe().unwrap();
+    send_with(socket.to_str().unwrap(), "FDSTORE=1", &[w.as_fd()]).unwrap();
+    drop(w);
+    assert!(receiver.receive_with(own_pid() + 1).unwrap().is_none());
+    assert_eq!(rustix::io::read(&r, &mut [0; 1]), Ok(0));
+    assert_eq!(Message::parse(b"FDNAME=a:b").name, None);
+    assert_eq!(Message::parse("FDNAME=\u{e9}".as_bytes()).name, None);
+    std::fs::remove_dir_all(path).unwrap();
+}
+
+#[test]
 fn descriptors_sent_along_are_dropped() {
     use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, sendmsg_addr};
     let (path, dir) = temp("fds");

@@ -5,8 +5,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use hostel_spec::{
-    CapName, CapSet, ConsoleMode, Ephemeral, Hint, LinkJournal, MachineSpec, Mount, NetworkMode, OsText, Ownership, Payload, SyscallFilter,
-    TreeSource, UserNamespace, Volatile,
+    CapName, CapSet, ConsoleMode, Ephemeral, Hint, LinkJournal, MachineSpec, Mount, NetworkMode, OsText, Ownership, Payload, Register, SyscallFilter,
+    TreeSource, UnitPlace, UserNamespace, Volatile,
 };
 
 use super::Draft;
@@ -37,14 +37,24 @@ impl Draft<'_> {
         self.decide_users()?;
         self.check_bound_users()?;
         self.decide_privileges()?;
-        if let Some(slice) = self.slice.take() {
-            self.notice(format!("--slice={slice} has no effect: the machine has a cgroup of its own"));
-        }
+        self.decide_unit();
         if self.spec.console == ConsoleMode::Pipe {
             // what we say would mix with what the payload says
             self.spec.lifecycle.quiet = true;
         }
         Ok(self.spec)
+    }
+
+    /// Without namespaces of its own it is no machine that machined could do something with.
+    fn decide_unit(&mut self) {
+        if !self.spec.namespaces.pid || !self.spec.namespaces.uts {
+            self.spec.unit.register = Register::No;
+        }
+        if self.spec.unit.place == UnitPlace::Keep
+            && let Some(slice) = self.spec.unit.slice.take()
+        {
+            self.notice(format!("--slice={slice} has no effect with --keep-unit"));
+        }
     }
 
     /// The variables of systemd-nspawn's own environment (table in `environment.rs`).

@@ -17,8 +17,8 @@ mod users;
 use std::path::PathBuf;
 
 use hostel_spec::{
-    CapSet, ConsoleMode, Ephemeral, Identity, Integration, Lifecycle, LinkJournal, MachineSpec, Namespaces, Network, NetworkMode, Ownership, Payload,
-    ProcessSpec, ResolvConf, Resources, Root, Security, SyscallFilter, Timezone, TreeSource, Volatile,
+    CapSet, ConsoleMode, Ephemeral, HostUnit, Identity, Integration, Lifecycle, LinkJournal, MachineSpec, Namespaces, Network, NetworkMode,
+    Ownership, Payload, ProcessSpec, Register, ResolvConf, Resources, Root, Security, SyscallFilter, Timezone, TreeSource, UnitPlace, Volatile,
 };
 use hostel_unit::boolean;
 
@@ -42,7 +42,7 @@ pub fn compile(doc: &Doc, env: &Environment) -> Result<Action, UsageError> {
 pub fn compile_over(doc: &Doc, env: &Environment, base: Option<MachineSpec>) -> Result<Action, UsageError> {
     let mut draft = Draft::new(env);
     if let Some(base) = base {
-        draft.spec = base;
+        draft.spec = MachineSpec { unit: draft.spec.unit, ..base };
     }
     let mut dump = false;
     for entry in &doc.entries {
@@ -101,6 +101,7 @@ pub fn default_spec(tree: TreeSource) -> MachineSpec {
         bind_users: hostel_spec::BindUsers::default(),
         credentials: Vec::new(),
         lifecycle: Lifecycle { nspawn_exit_status: true, ..Lifecycle::default() },
+        unit: HostUnit { place: UnitPlace::Scope, slice: None, register: Register::Auto },
         notices: Vec::new(),
         bundle: None,
     }
@@ -118,7 +119,6 @@ pub(crate) struct Draft<'e> {
     as_pid2: bool,
     ambient_given: bool,
     ownership: Option<Ownership>,
-    slice: Option<String>,
     settings: Option<Mode>,
     cleanup: bool,
 }
@@ -136,7 +136,6 @@ impl<'e> Draft<'e> {
             as_pid2: false,
             ambient_given: false,
             ownership: None,
-            slice: None,
             settings: None,
             cleanup: false,
         }
@@ -191,11 +190,11 @@ impl<'e> Draft<'e> {
             Id::Hostname => self.hostname(row, value)?,
             Id::Uuid => self.uuid(row, value)?,
 
-            Id::Slice => self.slice = Some(resources::slice(row, value)?),
+            Id::Slice => self.spec.unit.slice = Some(resources::slice(row, value)?),
             Id::Property => self.property(row, value)?,
             Id::Memory | Id::Cpus | Id::Pids => self.limit(row, value)?,
             Id::Register => self.register(row, value)?,
-            Id::KeepUnit => self.spec.lifecycle.reboot_is_133 = true,
+            Id::KeepUnit => self.keep_unit(),
 
             Id::PrivateUsers => self.spec.namespaces.user = users::namespace(row, entry.value.as_deref())?,
             Id::PrivateUsersOwnership => return self.ownership(row, value),
@@ -252,10 +251,17 @@ impl<'e> Draft<'e> {
     }
 
     fn register(&mut self, row: &'static OptionRow, value: &str) -> Result<(), UsageError> {
-        if value != "auto" && boolean(value).map_err(|_| UsageError::value(row, value, "it is none of yes, no, auto"))? {
-            self.notice("--register=yes has no effect: machines are listed by hostel, not by systemd-machined".to_owned());
-        }
+        self.spec.unit.register = match value {
+            "auto" => Register::Auto,
+            _ if boolean(value).map_err(|_| UsageError::value(row, value, "it is none of yes, no, auto"))? => Register::Yes,
+            _ => Register::No,
+        };
         Ok(())
+    }
+
+    fn keep_unit(&mut self) {
+        self.spec.lifecycle.reboot_is_133 = true;
+        self.spec.unit.place = UnitPlace::Keep;
     }
 }
 

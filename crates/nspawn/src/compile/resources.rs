@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use hostel_spec::{CpuQuota, DeviceAccess, DevicePolicy, DeviceRule, DeviceSelector, Limit};
-use hostel_unit::{Span, TimeUnit, boolean, cpu_list, percent_unbounded, permyriad, printable, size, time_span, unsigned};
+use hostel_unit::{Span, TimeUnit, boolean, cpu_list, percent_unbounded, permyriad, size, time_span, unsigned};
 
 use super::Draft;
 use crate::error::UsageError;
@@ -246,12 +246,12 @@ fn device(text: &str) -> Result<DeviceRule, Trouble> {
     Ok(DeviceRule { devices, access })
 }
 
-/// A slice's name: checked, because a typing error should not go unseen, but not used.
+/// A slice's name, with its suffix.
 pub(super) fn slice(row: &OptionRow, value: &str) -> Result<String, UsageError> {
     let name = value.strip_suffix(".slice").unwrap_or(value);
     let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b':' | b'-' | b'_' | b'.' | b'\\' | b'@');
-    if name.is_empty() || value.len() > 255 || !name.bytes().all(good) {
+    if name.is_empty() || value.len() > 249 || !name.bytes().all(good) {
         return Err(UsageError::value(row, value, "it is no name of a slice"));
     }
-    Ok(printable(value))
+    Ok(format!("{name}.slice"))
 }

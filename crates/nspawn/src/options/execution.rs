@@ -38,19 +38,19 @@ pub(super) const IDENTITY: &[OptionRow] = &[
 ];
 
 pub(super) const UNIT: &[OptionRow] = &[
-    OptionRow::new(Id::Slice, "S", &["slice"], Value("SLICE"), "Accepted with a notice: the machine has a cgroup of its own")
+    OptionRow::new(Id::Slice, "S", &["slice"], Value("SLICE"), "Slice of the machine's scope, where systemd runs the host")
         .since(206)
-        .differs("no effect: hostel does not ask systemd for a scope"),
+        .differs("on a host that systemd does not run it has no effect, with a notice"),
     OptionRow::new(Id::Property, "", &["property"], Value("NAME=VALUE"), "Limit as in systemd.resource-control(5), for example MemoryMax=1G")
         .since(220)
         .trusted_key("[X-Hostel-Resources] Property=")
-        .differs("written to the machine's own cgroup, with --keep-unit too; properties that are no limits are refused by name"),
-    OptionRow::new(Id::Register, "", &["register"], Value("BOOL"), "Accepted: hostel keeps its own list of machines (hostel ps)")
+        .differs("written to the machine's own cgroup, with --keep-unit and without systemd too, and to its scope where there is one; properties that are no limits are refused by name"),
+    OptionRow::new(Id::Register, "", &["register"], Value("BOOL"), "Tell systemd-machined: yes, no, or auto, if it is there (default)")
         .since(209)
-        .differs("machines are not registered with systemd-machined; yes gives a notice"),
-    OptionRow::new(Id::KeepUnit, "", &["keep-unit"], Nothing, "A reboot ends with status 133 instead of starting again")
+        .differs("on a host that systemd does not run nobody is asked, and yes gives a notice; hostel lists its machines all the same"),
+    OptionRow::new(Id::KeepUnit, "", &["keep-unit"], Nothing, "Stay in the unit we are in; a reboot ends with status 133 instead of starting again")
         .since(209)
-        .better("hostel never leaves its own cgroup; each machine gets a new one below it"),
+        .better("each machine gets a cgroup of its own, in the unit if that is delegated and nobody else is in it, so that two from one unit do not share one; else beside systemd's, where it cannot be registered"),
 ];
 
 pub(super) const USERS: &[OptionRow] = &[

@@ -476,8 +476,13 @@ fn integration_and_console() {
         ("--link-journal=host", "/integration/journal", r#""host""#),
         ("-j", "/integration/journal", r#""try-guest""#),
         ("-q", "/integration/journal", r#""auto""#),
-        ("--register=no", "/notices", "[]"),
-        ("--register=auto", "/notices", "[]"),
+        ("--register=no", "/unit/register", r#""no""#),
+        ("--register=auto", "/unit/register", r#""auto""#),
+        ("--register=yes", "/unit/register", r#""yes""#),
+        ("-Smachine.slice", "/unit/slice", r#""machine.slice""#),
+        ("--slice=a-b", "/unit/slice", r#""a-b.slice""#),
+        ("-q", "/unit/place", r#""scope""#),
+        ("--keep-unit", "/unit/place", r#""keep""#),
         ("--settings=no", "/notices", "[]"),
         ("--settings=yes", "/notices", "[]"),
         ("--settings=override", "/notices", "[]"),
@@ -486,10 +491,11 @@ fn integration_and_console() {
         ("--no-ask-password", "/root/image/no_ask_password", "true"),
         ("--no-pager", "/notices", "[]"),
         ("--share-system", "/namespaces/pid", "false"),
+        ("--share-system", "/unit/register", r#""no""#),
     ]);
-    for option in ["--background=44", "--register=yes", "-Smachine.slice", "--slice=a-b"] {
-        assert_eq!(spec(&[option]).notices.len(), 1, "{option}");
-    }
+    let kept = spec(&["--keep-unit", "--slice=a"]);
+    assert_eq!((kept.unit.slice, kept.notices.len()), (None, 1));
+    assert_eq!(spec(&["--background=44"]).notices.len(), 1);
     bad(&[
         ("--console=", "it is none of interactive, read-only, passive, pipe, autopipe"),
         ("--console=x", "it is none of interactive, read-only, passive, pipe, autopipe"),

@@ -13,6 +13,7 @@ mod emit;
 mod groups;
 mod policy;
 mod profile;
+pub mod service;
 mod table;
 
 #[cfg(test)]

@@ -244,6 +244,7 @@ fn supervisor_role() {
         signals,
         reap_orphans: env("REAP") == "true",
         network: None,
+        unit: None,
         owner: &mut owner,
     };
     fs::write(dir.join("up"), "").unwrap();

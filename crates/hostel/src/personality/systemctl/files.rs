@@ -11,7 +11,7 @@ use hostel_unit::{Kind, UnitName};
 
 use super::options::{Options, Release};
 use super::say::{Voice, name, names, plain};
-use super::{Outcome, catalogue, live, managed, root};
+use super::{Outcome, catalogue, managed, root};
 use crate::output;
 
 /// Runs one verb of the installer and says what it did.
@@ -21,9 +21,7 @@ fn with(options: &Options, verb: &str, run: impl FnOnce(&Installer<'_, '_>) -> i
         if options.root.is_some() {
             return Err("--now cannot be used with --root=.".to_owned());
         }
-        if Client::connect().is_none() {
-            return Err(live::no_manager("obey --now"));
-        }
+        super::direct::connect().map(drop)?;
     }
     let root = root(options)?;
     let catalogue = catalogue(options, &root)?;

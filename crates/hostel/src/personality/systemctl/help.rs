@@ -31,10 +31,10 @@ pub fn text() -> String {
     out
 }
 
-/// Which keys of services the manager acts upon, and which only get a note.
+/// Which keys of units the manager acts upon, and which only get a note.
 fn keys(out: &mut String) {
     use hostel_init::keys::{Use, known, usage, usual};
-    for section in ["Unit", "Service"] {
+    for section in ["Unit", "Service", "Socket", "Timer", "Path"] {
         let is = |key: &str| {
             let (section, key) = usual(section, key);
             usage(section, key)
@@ -48,8 +48,10 @@ fn keys(out: &mut String) {
         );
     }
     out.push_str(
-        "\n`DynamicUser=yes`, `RootDirectory=`, `RootImage=` and streams of kind `socket` are refused when the unit is started. Socket, timer, path, \
-         automount and swap units are refused by name, and mounts are not made: a mount unit is up while something is mounted there. `Type=dbus` \
+        "\n`DynamicUser=yes` and `RootImage=` are refused when the unit is started, and so are sockets of USB functions and vsock \
+         addresses. Automount and swap units are refused by name, and mounts are not made: a mount unit is up while something is mounted there. \
+         Timers that may be late (`AccuracySec=` of a second or more) come together at whole seconds; `OnBootSec=` counts from the start of the \
+         machine, as in any container. `Type=dbus` \
          counts as started when its program was executed. FDSTORE is refused with a note. Units of systemd itself that have no part here (journald, \
          udevd, logind, …) are passed over and count as up; `status` says why.\n",
     );
@@ -95,5 +97,29 @@ pub fn markdown() -> String {
          files of a drop-in directory count for `[Install]` too; `--now` with `--root=` is refused before anything changes.\n",
     );
     keys(&mut out);
+    bus(&mut out);
     out
+}
+
+/// What the tree's own systemctl may ask.
+fn bus(out: &mut String) {
+    out.push_str(
+        "\n### The private bus\n\nAs PID 1 the manager answers on `/run/systemd/private` as systemd 252 does: what the tree's own systemctl calls, with the answers that \
+         it waits for (`tests/tests/private_bus.rs`). Every property of 252's units and of its manager is there with its type: as the unit is, as its files say (also of keys \
+         that are not acted upon here: `hostel ctl why UNIT`), or as 252 has it by default. Signals: UnitNew, UnitRemoved, JobNew, JobRemoved, PropertiesChanged, Reloading, \
+         UnitFilesChanged, StartupFinished; every peer hears all of them. What is not done answers `NotSupported` and why.\n\n\
+         Differs: a unit that has ended stays in memory, with its times and results; groups of `SystemCallFilter=` keep their names; of transient units there are services, \
+         without auxiliary units; `RefUnit` holds nothing; no property can be set; descriptors are not taken; `Dump` has its own words. Not on this socket, but on the \
+         system's message bus, where hostel is not, systemctl looks for `start --wait`, `clean`, `freeze`, `thaw` and `systemd-run --wait`.\n\n| interface | methods that are answered | methods that are refused, and why |\n|---|---|---|\n",
+    );
+    use hostel_init::bus::methods::{Done, all};
+    let mut interfaces: Vec<&str> = all().map(|method| method.interface).collect();
+    interfaces.dedup();
+    for interface in interfaces {
+        let own = || all().filter(|method| method.interface == interface);
+        let done: Vec<String> = own().filter(|m| m.done == Done::Yes).map(|m| format!("`{}`", m.name)).collect();
+        let refused: Vec<String> =
+            own().filter_map(|m| if let Done::No(why) = m.done { Some(format!("`{}` ({why})", m.name)) } else { None }).collect();
+        let _ = writeln!(out, "| {interface} | {} | {} |", done.join(" "), refused.join(", "));
+    }
 }

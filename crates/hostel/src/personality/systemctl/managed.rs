@@ -50,8 +50,12 @@ pub(super) fn simple(client: Client, request: Request) -> Outcome {
     }
 }
 
+/// The manager that is asked; one is begun where none runs, unless what is asked would be nothing then.
 pub(super) fn connect(verb: &str) -> Result<Client, String> {
-    Client::connect().ok_or_else(|| live::no_manager(verb))
+    match verb {
+        "exit" | "poweroff" | "reboot" | "halt" => Client::connect().ok_or_else(|| live::no_manager(verb)),
+        _ => super::direct::connect(),
+    }
 }
 
 pub(super) fn is_active(options: &Options, client: Client, names: &[UnitName]) -> Outcome {

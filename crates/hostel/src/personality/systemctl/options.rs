@@ -87,7 +87,7 @@ pub(crate) const ROWS: &[Row] = &[
     row("", "wait", None, State::Live, "Wait"),
     row("", "show-transaction", None, State::Live, "Show jobs"),
     row("T", "show-transaction-short", None, State::Live, "Show jobs; only as -T"),
-    row("", "show-types", None, State::Live, "Types of sockets"),
+    row("", "show-types", None, State::Manager, "Types of sockets"),
     row("", "no-wall", None, State::Live, "Tell nobody"),
     row("", "message", VALUE, State::Live, "What to tell"),
     row("", "no-ask-password", None, State::Always, "No password is asked for"),
@@ -99,7 +99,7 @@ pub(crate) const ROWS: &[Row] = &[
     row("", "check-inhibitors", VALUE, State::Live, "Whether inhibitors count"),
     row("i", "ignore-inhibitors", None, State::Live, "Inhibitors do not count"),
     row("n", "lines", VALUE, State::Manager, "Lines of logs"),
-    row("o", "output", VALUE, State::Live, "Form of logs"),
+    row("o", "output", VALUE, State::Manager, "Form of logs"),
     row("", "timestamp", VALUE, State::Live, "Form of times"),
     row("", "mkdir", None, State::Live, "Make directories"),
     row("", "read-only", None, State::Live, "Read-only"),
@@ -151,6 +151,9 @@ pub(crate) struct Options {
     pub(super) signal: Option<String>,
     pub(super) whom: Option<String>,
     pub(super) lines: usize,
+    /// How log lines are shown.
+    pub(super) form: crate::personality::journalctl::options::Form,
+    pub(super) show_types: bool,
 }
 
 impl Default for Options {
@@ -185,6 +188,8 @@ impl Default for Options {
             signal: None,
             whom: None,
             lines: 10,
+            form: crate::personality::journalctl::options::Form::Short,
+            show_types: false,
         }
     }
 }
@@ -316,6 +321,10 @@ fn apply(options: &mut Options, row: &Row, value: &str) -> Result<Option<Asked>,
         "signal" => options.signal = Some(value.to_owned()),
         "kill-whom" | "kill-who" => options.whom = Some(value.to_owned()),
         "lines" => options.lines = value.parse().map_err(|_| format!("Failed to parse lines '{value}'"))?,
+        "output" => {
+            options.form = crate::personality::journalctl::options::form(value).ok_or_else(|| format!("Unknown output '{value}'."))?;
+        }
+        "show-types" => options.show_types = true,
         "fail" => options.job_mode = hostel_init::transaction::JobMode::Fail,
         "job-mode" => {
             options.job_mode = hostel_init::transaction::JobMode::parse(value).ok_or_else(|| format!("Job mode {value} not valid."))?;

@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hostel_init::control::client::Client;
-use hostel_init::manager::log::last_lines;
 use hostel_init::manager::query::Request;
 use hostel_unit::UnitName;
 
@@ -14,9 +13,11 @@ use super::options::Options;
 use super::say::names;
 use super::{Outcome, catalogue, root};
 use crate::output;
+use crate::personality::journalctl;
 
 /// Names of the manager's own that are no properties of systemd's.
-const OWN: [&str; 8] = ["Degraded", "PassedOver", "Complaint", "Tracking", "Run", "Waits", "Processes", "ConditionFailed"];
+const OWN: [&str; 11] =
+    ["Degraded", "PassedOver", "Complaint", "Tracking", "Run", "Waits", "Processes", "ConditionFailed", "Port", "Spot", "NextElapse"];
 
 /// Puts what the manager says of a unit over what its files say; without a manager nothing.
 pub(super) fn overlay(name: &UnitName, all: &mut BTreeMap<String, String>) -> Result<(), String> {
@@ -27,7 +28,7 @@ pub(super) fn overlay(name: &UnitName, all: &mut BTreeMap<String, String>) -> Re
         match key.as_str() {
             "Degraded" => degraded.push(value),
             _ if OWN.contains(&key.as_str()) => {}
-            _ if key.ends_with("Timestamp") => drop(all.insert(key, stamp(&value))),
+            _ if key.ends_with("Timestamp") || key == "NextElapseUSecRealtime" || key == "LastTriggerUSec" => drop(all.insert(key, stamp(&value))),
             "FragmentPath" | "DropInPaths" => drop(all.entry(key).or_insert(value)),
             _ => drop(all.insert(key, value)),
         }
@@ -59,7 +60,12 @@ pub(super) fn status(options: &Options, verb: &str, words: &[String]) -> Outcome
             text.push('\n');
         }
         let enabled = installer.state(name, &mut Vec::new()).map(|state| state.word()).unwrap_or_default();
-        one(&mut text, record, enabled, options.lines);
+        one(&mut text, record, enabled);
+        let log = journalctl::tail_of(&root, field(record, "Id").unwrap_or_default(), options.lines, options.form);
+        if !log.is_empty() {
+            text.push('\n');
+            text.push_str(&log);
+        }
         if status == 0 && !matches!(field(record, "ActiveState"), Some("active" | "reloading")) {
             status = 3;
         }
@@ -76,18 +82,19 @@ fn system(verb: &str) -> Outcome {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let mark = if get("SystemState") == "running" { '●' } else { '×' };
     output::show(&format!(
-        "{mark} {host}\n    State: {}\n    Units: {} loaded (incl. loaded aliases)\n     Jobs: {} queued\n   Failed: {} units\n  Init: {}, units' processes are told by {}\n",
+        "{mark} {host}\n    State: {}\n    Units: {} loaded (incl. loaded aliases)\n     Jobs: {} queued\n   Failed: {} units\n  Init: {}, units' processes are told by {}\n     Log: {}\n",
         get("SystemState"),
         get("NNames"),
         get("NJobs"),
         get("NFailedUnits"),
         get("Version"),
         get("Tracking"),
+        output::clean(get("Log")),
     ));
     Ok(0)
 }
 
-fn one(out: &mut String, record: &Record, enabled: &str, lines: usize) {
+fn one(out: &mut String, record: &Record, enabled: &str) {
     let get = |name| field(record, name).unwrap_or_default();
     let (id, active, sub) = (get("Id"), get("ActiveState"), get("SubState"));
     let mark = match active {
@@ -145,14 +152,6 @@ fn one(out: &mut String, record: &Record, enabled: &str, lines: usize) {
         line("Degraded", &output::clean(value));
     }
     processes(out, record);
-    let kept = last_lines(id, lines);
-    if !kept.is_empty() {
-        out.push('\n');
-    }
-    for (at, text) in kept {
-        let date = date(at / 1_000_000);
-        let _ = writeln!(out, "{} {}", date.get(4..23).unwrap_or(&date), output::clean(&text));
-    }
 }
 
 /// Its processes, with their command lines.
@@ -223,7 +222,7 @@ pub(super) fn why(_: &Options, verb: &str, words: &[String]) -> Outcome {
 }
 
 /// Microseconds as text become a date; empty stays empty.
-fn stamp(micros: &str) -> String {
+pub(super) fn stamp(micros: &str) -> String {
     micros.parse::<u64>().map_or_else(|_| String::new(), |n| date(n / 1_000_000))
 }
 
@@ -234,7 +233,7 @@ fn date(seconds: u64) -> String {
     format!("{day} {}", output::date(seconds))
 }
 
-fn ago(micros: &str) -> String {
+pub(super) fn ago(micros: &str) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as u64);
     let then = micros.parse::<u64>().unwrap_or(now);
     hostel_unit::show_span(now.saturating_sub(then), 1_000_000)

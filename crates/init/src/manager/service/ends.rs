@@ -59,6 +59,8 @@ impl Service {
                     self.enter_stop(found, hands);
                 }
             }
+            // it counts as what it came to when the last of its processes has ended
+            State::Running if self.config.runs_with_any && hands.has_others(&[]) => self.blame(found),
             State::Running => self.enter_running(found, hands),
             State::StopWatchdog | State::StopSigterm | State::StopSigkill => {
                 self.blame(found);
@@ -176,7 +178,11 @@ impl Service {
     pub fn other_ended(&mut self, hands: &mut dyn Hands) {
         match self.state {
             State::Start => self.look(hands),
-            State::Running if self.main.is_none() => self.enter_running(Outcome::Success, hands),
+            State::Running if self.main.is_none() => {
+                if !(self.config.runs_with_any && hands.has_others(&[])) {
+                    self.enter_running(Outcome::Success, hands);
+                }
+            }
             State::StopWatchdog | State::StopSigterm | State::StopSigkill | State::FinalSigterm | State::FinalSigkill if self.own().is_empty() => {
                 self.go_on_if_empty(hands);
             }

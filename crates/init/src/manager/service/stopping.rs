@@ -1,7 +1,7 @@
 //! The way down: stop commands, signals, time limits, and what follows.
 
 use super::{Hands, Service};
-use crate::manager::config::{KillMode, Step};
+use crate::manager::config::{FailureMode, KillMode, Step};
 use crate::manager::exits;
 use crate::manager::state::{Outcome, State};
 
@@ -56,7 +56,8 @@ impl Service {
         loop {
             self.set(state);
             if self.signal_all(state, hands) {
-                return self.arm(self.config.timeout_stop, hands);
+                let limit = if state == State::StopWatchdog { self.config.timeout_abort } else { self.config.timeout_stop };
+                return self.arm(limit, hands);
             }
             state = match state {
                 State::StopWatchdog | State::StopSigterm if self.config.send_sigkill => State::StopSigkill,
@@ -76,7 +77,7 @@ impl Service {
         let signal = match state {
             State::StopSigkill | State::FinalSigkill => self.config.final_signal,
             State::StopWatchdog => self.config.watchdog_signal,
-            _ => self.config.kill_signal,
+            _ => self.config.restart_signal.filter(|_| self.for_restart).unwrap_or(self.config.kill_signal),
         };
         let own = self.own();
         for pid in &own {
@@ -133,7 +134,7 @@ impl Service {
         match self.state {
             State::Condition | State::StartPre | State::Start => {
                 hands.tell(&format!("{} operation timed out. Terminating.", self.state.word()));
-                self.signal_phase(State::StopSigterm, Outcome::Timeout, hands);
+                self.signal_phase(state_of(self.config.failure_modes[0]), Outcome::Timeout, hands);
             }
             State::StartPost => {
                 hands.tell("start-post operation timed out. Stopping.");
@@ -148,7 +149,11 @@ impl Service {
             }
             State::Stop => {
                 hands.tell("Stopping timed out. Terminating.");
-                self.signal_phase(State::StopSigterm, Outcome::Timeout, hands);
+                self.signal_phase(state_of(self.config.failure_modes[1]), Outcome::Timeout, hands);
+            }
+            State::StopSigterm if self.config.failure_modes[1] == FailureMode::Abort => {
+                hands.tell("State 'stop-sigterm' timed out. Aborting.");
+                self.signal_phase(State::StopWatchdog, Outcome::Timeout, hands);
             }
             State::StopWatchdog | State::StopSigterm if self.config.send_sigkill => {
                 hands.tell(&format!("State '{}' timed out. Killing.", self.state.word()));
@@ -188,10 +193,16 @@ impl Service {
         if again {
             self.restarts = self.restarts.saturating_add(1);
             self.set(State::AutoRestart);
-            return self.arm(Some(self.config.restart_delay), hands);
+            return self.arm(Some(self.config.delay_of(self.restarts).saturating_add(self.jitter())), hands);
         }
         self.deadline = None;
         self.set(if matches!(self.result, Outcome::Success | Outcome::ExecCondition) { State::Dead } else { State::Failed });
+    }
+
+    fn jitter(&self) -> std::time::Duration {
+        let most = u64::try_from(self.config.restart_jitter.as_micros()).unwrap_or(u64::MAX);
+        let random = || hostel_sys::tree::random_u64().unwrap_or(0);
+        std::time::Duration::from_micros(if most == 0 { 0 } else { random() % most })
     }
 
     fn should_restart(&self) -> bool {
@@ -206,5 +217,14 @@ impl Service {
             return true;
         }
         self.config.restart.applies_to(self.result)
+    }
+}
+
+/// Where what takes too long is sent.
+fn state_of(mode: FailureMode) -> State {
+    match mode {
+        FailureMode::Terminate => State::StopSigterm,
+        FailureMode::Abort => State::StopWatchdog,
+        FailureMode::Kill => State::StopSigkill,
     }
 }

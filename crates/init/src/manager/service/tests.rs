@@ -100,6 +100,19 @@ fn play(text: &str, events: &str) -> String {
 }
 
 #[test]
+fn delays_grow() {
+    let tree = Tree::new("manager-service-delays");
+    tree.unit("a.service", "[Service]\nExecStart=/m\nRestartSec=1\nRestartSteps=4\nRestartMaxDelaySec=16\n");
+    tree.unit("b.service", "[Service]\nExecStart=/m\nRestartSec=3\nRestartSteps=4\n");
+    let seconds = |name: &str| {
+        let config = Config::of(&tree.load(name));
+        [1, 2, 3, 4, 5, 9].map(|n| config.delay_of(n).as_secs())
+    };
+    assert_eq!(seconds("a.service"), [1, 2, 4, 8, 16, 16]);
+    assert_eq!(seconds("b.service"), [3; 6]);
+}
+
+#[test]
 fn lives() {
     const SIMPLE: &str = "ExecStart=/m";
     const ALL: &str =
@@ -177,6 +190,16 @@ fn lives() {
         ("ExecStart=/m\nRestartForceExitStatus=7", "start; main 7", "m=11 -> auto-restart exit-code"),
         ("ExecStart=/m\nRestart=always\nStartLimitBurst=2\nStartLimitIntervalSec=100", "start; main 1; start; main 1; start", "m=11 m=12 -> failed start-limit-hit"),
         ("ExecStart=/bad\nRestart=on-failure", "start", " -> auto-restart resources"),
+        // time limits that do something else
+        ("Type=notify\nExecStart=/m\nTimeoutStartFailureMode=abort", "start; late", "m=11 kill6:11 -> stop-watchdog timeout"),
+        ("Type=notify\nExecStart=/m\nTimeoutStartFailureMode=kill", "start; late; main sig9", "m=11 kill9:11 -> failed timeout"),
+        ("ExecStart=/m\nTimeoutStopFailureMode=abort", "start; stop; late; main sig6", "m=11 kill15:11 kill6:11 -> failed timeout"),
+        ("ExecStart=/m\nExecStop=/s\nTimeoutStopFailureMode=kill", "start; stop; late", "m=11 s=12 kill9:12 kill9:11 -> stop-sigkill timeout"),
+        ("ExecStart=/m\nTimeoutStopFailureMode=abort", "start; stop; late; late", "m=11 kill15:11 kill6:11 kill9:11 -> stop-sigkill timeout"),
+        // it runs as long as any process of it
+        ("ExecStart=/m\nExitType=cgroup", "start; others 30; main 0", "m=11 -> running"),
+        ("ExecStart=/m\nExitType=cgroup", "start; others 30; main 3; gone", "m=11 -> failed exit-code"),
+        ("ExecStart=/m\nExitType=cgroup", "start; others 30; main 0; stop; gone", "m=11 kill15:30 -> dead"),
     ];
     let mut wrong = Vec::new();
     for (text, events, expected) in table {

@@ -3,6 +3,7 @@
 mod emitted;
 mod kernel;
 mod profile;
+mod service;
 
 use std::borrow::Cow;
 

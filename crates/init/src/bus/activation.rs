@@ -1,0 +1,63 @@
+//! Properties of sockets, timers, paths and mounts that are no plain setting.
+
+use hostel_ipc::dbus::{Type, Value};
+use hostel_unit::{Kind, Span};
+
+use crate::manager::Manager;
+use crate::manager::live::Live;
+use crate::value::Value as Said;
+
+/// The value of one, if it is one of these.
+pub(super) fn value(manager: &Manager, live: &Live, name: &str) -> Option<Value> {
+    match (live.name().kind(), name) {
+        (Kind::Socket, "Listen") => Some(pairs(live, "Socket", &|key| key.strip_prefix("Listen").map(str::to_owned))),
+        (Kind::Path, "Paths") => Some(pairs(live, "Path", &|key| (key.starts_with("Path") || key == "DirectoryNotEmpty").then(|| key.to_owned()))),
+        (Kind::Timer | Kind::Path, "Unit") => {
+            let triggered = super::unit::related(manager, live, "Triggers").unwrap_or_default();
+            Some(Value::text(triggered.into_iter().next().unwrap_or_default()))
+        }
+        (Kind::Socket, "FileDescriptorName") => {
+            Some(Value::text(live.rest.unit.settings.text("Socket", "FileDescriptorName").unwrap_or(live.name().as_str())))
+        }
+        (Kind::Timer, "TimersMonotonic") => Some(monotonic(live)),
+        (Kind::Timer, "TimersCalendar") => Some(calendar(live)),
+        (Kind::Mount, "Where") => Some(Value::text(hostel_unit::unescape_path(live.name().stem()).unwrap_or_default())),
+        _ => None,
+    }
+}
+
+/// `a(ss)`: kind and what is looked at, in the order of the file.
+fn pairs(live: &Live, section: &str, kind: &dyn Fn(&str) -> Option<String>) -> Value {
+    let of = Type::Struct(vec![Type::Basic(b's'), Type::Basic(b's')]);
+    let mut rows = Vec::new();
+    for setting in live.rest.unit.settings.iter().filter(|s| s.section == section) {
+        let Some(kind) = kind(&setting.key) else { continue };
+        let text = if let Said::Text(text) = &setting.value { text.clone() } else { setting.text.clone() };
+        rows.push(Value::Struct(vec![Value::text(kind), Value::text(text)]));
+    }
+    Value::Array(of, rows)
+}
+
+/// `a(stt)`: key, span, when it is due next.
+fn monotonic(live: &Live) -> Value {
+    let of = Type::Struct(vec![Type::Basic(b's'), Type::Basic(b't'), Type::Basic(b't')]);
+    let mut rows = Vec::new();
+    for setting in live.rest.unit.settings.iter().filter(|s| s.section == "Timer") {
+        let Some(stem) = setting.key.strip_suffix("Sec").filter(|stem| stem.starts_with("On")) else { continue };
+        let Said::Span(span) = &setting.value else { continue };
+        let micros = if let Span::Micros(micros) = span { *micros } else { u64::MAX };
+        rows.push(Value::Struct(vec![Value::text(format!("{stem}USec")), Value::Uint64(micros), Value::Uint64(0)]));
+    }
+    Value::Array(of, rows)
+}
+
+/// `a(sst)`: key, expression, when it is due next.
+fn calendar(live: &Live) -> Value {
+    let of = Type::Struct(vec![Type::Basic(b's'), Type::Basic(b's'), Type::Basic(b't')]);
+    let mut rows = Vec::new();
+    for setting in live.rest.unit.settings.of("Timer", "OnCalendar") {
+        let Said::Calendar(calendar) = &setting.value else { continue };
+        rows.push(Value::Struct(vec![Value::text("OnCalendar"), Value::text(calendar.to_string()), Value::Uint64(0)]));
+    }
+    Value::Array(of, rows)
+}

@@ -1,0 +1,193 @@
+//! The manager as an object: its properties, and methods that only look.
+
+use std::fmt::Write as _;
+
+use hostel_ipc::dbus::{Type, Value};
+use hostel_unit::UnitName;
+
+use super::call::{Arguments, Context, Outcome, loaded, no_job, unit_name};
+use super::fault::Fault;
+use super::path;
+use super::table::Property;
+use super::unit::{limit, load_word, moment};
+use crate::manager::live::Live;
+use crate::manager::state::Active;
+use crate::manager::{Job, Manager};
+use crate::preset::glob;
+
+/// The release whose clients and values these are.
+const LIKE: &str = "252";
+
+/// The value of a property.
+pub(super) fn value(manager: &Manager, property: &Property) -> Value {
+    let count = |n: usize| Value::Uint32(u32::try_from(n).unwrap_or(u32::MAX));
+    match property.name {
+        "Version" => Value::text(format!("{LIKE} (hostel {})", env!("CARGO_PKG_VERSION"))),
+        "Virtualization" => Value::text(manager.inherited("container").unwrap_or_default()),
+        "Architecture" => Value::text(match std::env::consts::ARCH {
+            "x86_64" => "x86-64",
+            "aarch64" => "arm64",
+            other => other,
+        }),
+        "UserspaceTimestamp" | "UserspaceTimestampMonotonic" => moment(Some(manager.born), property.name),
+        "FinishTimestamp" | "FinishTimestampMonotonic" => moment(manager.up, property.name),
+        name if name.starts_with("DefaultLimit") => limit(name.trim_start_matches("Default")).unwrap_or_else(|| property.usual()),
+        "NNames" => count(manager.lives().map(|live| 1 + live.rest.unit.aliases.len()).sum()),
+        "NFailedUnits" => count(manager.lives().filter(|live| live.active() == Active::Failed).count()),
+        "NJobs" => count(manager.all_jobs().count()),
+        "NInstalledJobs" => Value::Uint32(manager.last_job()),
+        "Progress" => Value::Double(1.0),
+        "Environment" => Value::texts(manager.environment().iter().map(|(name, value)| format!("{name}={value}"))),
+        "UnitPath" => Value::texts(manager.search().places.iter().map(|place| place.path.as_str())),
+        "SystemState" => Value::text(manager.system_state()),
+        _ => property.usual(),
+    }
+}
+
+/// Methods that change nothing.
+pub(super) fn look(manager: &Manager, context: &Context, method: &str, a: &Arguments) -> Outcome {
+    let path = |live: &Live| Ok(vec![Value::Path(path::unit(live.name().as_str()))]);
+    match method {
+        "GetUnit" => path(loaded(manager, a.text(0))?),
+        "LoadUnit" => {
+            let name = unit_name(a.text(0))?;
+            match manager.unit(&name) {
+                Some(live) => path(live),
+                None => path(&manager.look_up(&name)),
+            }
+        }
+        "GetUnitByPID" => {
+            let pid = i32::try_from(a.number(0)).unwrap_or(0);
+            let pid = if pid == 0 { context.pid } else { pid };
+            let found = if pid == 1 { UnitName::parse("init.scope").ok() } else { manager.unit_of(pid) };
+            let name = found.ok_or_else(|| Fault::systemd("NoUnitForPID", format!("PID {pid} does not belong to any loaded unit.")))?;
+            Ok(vec![Value::Path(path::unit(name.as_str()))])
+        }
+        "GetUnitByInvocationID" => {
+            let Some(Value::Bytes(id)) = a.0.first() else { return Err(Fault::invalid("Invalid invocation ID")) };
+            let text: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
+            let found = manager.lives().find(|live| !text.is_empty() && live.rest.marks.invocation == text);
+            let missing = || Fault::systemd("NoUnitForInvocationID", format!("No unit with the specified invocation ID {text} known."));
+            path(found.ok_or_else(missing)?)
+        }
+        "GetUnitByControlGroup" => {
+            let wanted = a.text(0);
+            let found =
+                manager.lives().find(|live| live.service.is_some() && manager.members().path(live.name().as_str()).as_deref() == Some(wanted));
+            path(
+                found
+                    .ok_or_else(|| Fault::systemd("NoSuchUnit", format!("Control group '{wanted}' is not valid or not managed by this instance")))?,
+            )
+        }
+        "GetUnitProcesses" => Ok(vec![processes(manager, loaded(manager, a.text(0))?)]),
+        "GetJob" => {
+            let id = u32::try_from(a.number(0)).unwrap_or(0);
+            manager.job_of(id).map(|job| vec![Value::Path(path::job(job.id))]).ok_or_else(|| no_job(id))
+        }
+        "GetJobAfter" | "GetJobBefore" => {
+            let id = u32::try_from(a.number(0)).unwrap_or(0);
+            let own = manager.job_of(id).ok_or_else(|| no_job(id))?;
+            let fits = |other: &Job| if method == "GetJobAfter" { manager.waits_for(other, own) } else { manager.waits_for(own, other) };
+            Ok(vec![jobs(manager.all_jobs().filter(|job| job.id != id && fits(job)))])
+        }
+        "ListJobs" => Ok(vec![jobs(manager.all_jobs())]),
+        "ListUnits" => Ok(vec![units(manager, &mut manager.lives())]),
+        "ListUnitsFiltered" => Ok(vec![list(manager, &a.texts(0), &[])]),
+        "ListUnitsByPatterns" => Ok(vec![list(manager, &a.texts(0), &a.texts(1))]),
+        "ListUnitsByNames" => {
+            let mut looked_up = Vec::new();
+            for name in a.texts(0).iter().take(4096) {
+                let name = unit_name(name)?;
+                if manager.unit(&name).is_none() {
+                    looked_up.push(manager.look_up(&name));
+                }
+            }
+            let names = a.texts(0);
+            let known = names.iter().filter_map(|name| manager.unit(&UnitName::parse(name).ok()?));
+            Ok(vec![units(manager, &mut known.chain(&looked_up))])
+        }
+        "Dump" => Ok(vec![Value::text(dump(manager, &[]))]),
+        "DumpUnitsMatchingPatterns" => Ok(vec![Value::text(dump(manager, &a.texts(0)))]),
+        other => Err(Fault::dbus("UnknownMethod", format!("There is no method {other}."))),
+    }
+}
+
+fn fits(live: &Live, patterns: &[String]) -> bool {
+    let names = || std::iter::once(live.name()).chain(&live.rest.unit.aliases);
+    patterns.is_empty() || patterns.iter().any(|pattern| names().any(|name| glob(pattern, name.as_str())))
+}
+
+fn list(manager: &Manager, states: &[String], patterns: &[String]) -> Value {
+    let is = |live: &Live| {
+        let own = [load_word(&live.rest.unit.state), live.active().word(), live.sub()];
+        states.is_empty() || states.iter().any(|state| own.contains(&state.as_str()))
+    };
+    units(manager, &mut manager.lives().filter(|live| is(live) && fits(live, patterns)))
+}
+
+/// `a(ssssssouso)`
+fn units(manager: &Manager, lives: &mut dyn Iterator<Item = &Live>) -> Value {
+    let of = Type::Struct([b's', b's', b's', b's', b's', b's', b'o', b'u', b's', b'o'].map(Type::Basic).to_vec());
+    let row = |live: &Live| {
+        let unit = &live.rest.unit;
+        let mut row: Vec<Value> = [unit.name.as_str(), unit.description(), load_word(&unit.state), live.active().word(), live.sub(), ""]
+            .into_iter()
+            .map(Value::text)
+            .collect();
+        let job = live.job.unwrap_or(0);
+        let kind = manager.job_of(job).map_or("", |job| job.kind.word());
+        row.extend([Value::Path(path::unit(unit.name.as_str())), Value::Uint32(job), Value::text(kind), Value::Path(path::job(job))]);
+        Value::Struct(row)
+    };
+    Value::Array(of, lives.map(row).collect())
+}
+
+/// `a(usssoo)`
+fn jobs<'j>(jobs: impl Iterator<Item = &'j Job>) -> Value {
+    let of = Type::Struct([b'u', b's', b's', b's', b'o', b'o'].map(Type::Basic).to_vec());
+    let row = |job: &Job| {
+        let unit = job.unit.as_str();
+        Value::Struct(vec![
+            Value::Uint32(job.id),
+            Value::text(unit),
+            Value::text(job.kind.word()),
+            Value::text(if job.running { "running" } else { "waiting" }),
+            Value::Path(path::job(job.id)),
+            Value::Path(path::unit(unit)),
+        ])
+    };
+    Value::Array(of, jobs.map(row).collect())
+}
+
+/// `a(sus)`: group, number and command line of each process of a unit.
+fn processes(manager: &Manager, live: &Live) -> Value {
+    let of = Type::Struct([b's', b'u', b's'].map(Type::Basic).to_vec());
+    let mut pids = if live.service.is_some() && !live.active().is_down() { manager.members().list(&live.rest.marks) } else { Vec::new() };
+    pids.extend(live.service.as_ref().map(|service| service.own()).unwrap_or_default());
+    pids.sort_unstable();
+    pids.dedup();
+    let group = manager.members().path(live.name().as_str()).unwrap_or_default();
+    let row = |pid: &i32| {
+        let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&bytes).trim_end_matches('\0').replace('\0', " ");
+        Value::Struct(vec![Value::text(group.as_str()), Value::Uint32(u32::try_from(*pid).unwrap_or(0)), Value::text(line)])
+    };
+    Value::Array(of, pids.iter().map(row).collect())
+}
+
+/// For people: every unit with its states and job.
+fn dump(manager: &Manager, patterns: &[String]) -> String {
+    let mut out = format!("Manager: hostel {}\n", env!("CARGO_PKG_VERSION"));
+    for live in manager.lives().filter(|live| fits(live, patterns)) {
+        // writing to a String cannot fail
+        let _ = writeln!(out, "-> Unit {}:", live.name());
+        let _ = writeln!(out, "\tDescription: {}", live.rest.unit.description());
+        let _ = writeln!(out, "\tUnit Load State: {}", load_word(&live.rest.unit.state));
+        let _ = writeln!(out, "\tUnit Active State: {}", live.active().word());
+        let _ = writeln!(out, "\tService State: {}", live.sub());
+        if let Some(job) = live.job.and_then(|id| manager.job_of(id)) {
+            let _ = writeln!(out, "\t-> Job {}: {}", job.id, job.kind.word());
+        }
+    }
+    out
+}

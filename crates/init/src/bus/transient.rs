@@ -1,0 +1,224 @@
+//! Units that live as long as they run: `systemd-run`. Properties become a unit file below /run, which is then started.
+
+use hostel_ipc::dbus::Value;
+use hostel_unit::{Kind, quote};
+
+use super::call::{Arguments, Context, Outcome, make_job, unit_name};
+use super::fault::Fault;
+use super::path;
+use crate::load::LoadState;
+use crate::manager::Manager;
+use crate::manager::query::Request;
+use crate::manager::state::Active;
+use crate::transaction::JobType;
+
+const DIRECTORY: &str = "/run/systemd/transient";
+/// Longest unit file that is made, in bytes.
+const TEXT_MAX: usize = 64 << 10;
+
+/// Makes the unit and starts it.
+pub(super) fn start(manager: &mut Manager, a: &Arguments) -> Outcome {
+    let name = unit_name(a.text(0))?;
+    if name.kind() != Kind::Service {
+        return Err(Fault::unsupported("StartTransientUnit", "of transient units only services are implemented yet"));
+    }
+    let others = matches!(a.0.get(3), Some(Value::Array(_, others)) if !others.is_empty());
+    if others {
+        return Err(Fault::unsupported("StartTransientUnit", "auxiliary units are not implemented yet"));
+    }
+    let text = file(a)?;
+    sweep(manager);
+    let taken = manager.unit(&name).is_some_and(|live| live.rest.unit.state != LoadState::NotFound || live.job.is_some());
+    let file_path = format!("{DIRECTORY}/{name}");
+    let root = manager.root();
+    if taken || manager.fresh_catalogue().map_err(Fault::failed)?.has(name.as_str()) {
+        return Err(Fault::systemd("UnitExists", format!("Unit {name} already exists.")));
+    }
+    let failed = |e: crate::root::RootError| Fault::failed(e.to_string());
+    root.make_directories(DIRECTORY).map_err(failed)?;
+    root.write(&file_path, text.as_bytes()).map_err(failed)?;
+    let begun =
+        manager.wish(Request::Reload).map_err(Fault::failed).and_then(|()| make_job(manager, &Context::default(), &name, JobType::Start, a.text(1)));
+    match begun {
+        Ok(id) => Ok(vec![Value::Path(path::job(id))]),
+        Err(fault) => {
+            let _ = root.unlink(&file_path);
+            let _ = manager.wish(Request::Reload);
+            Err(fault)
+        }
+    }
+}
+
+/// Takes away files of transient units that have ended; those that failed stay until that is forgotten.
+fn sweep(manager: &mut Manager) {
+    let is_over = |live: &&crate::manager::live::Live| live.job.is_none() && live.active() == Active::Inactive;
+    let files = manager.lives().filter(is_over).filter_map(|live| live.rest.unit.fragment.clone());
+    let files: Vec<String> = files.filter(|path| path.starts_with(DIRECTORY)).collect();
+    let root = manager.root();
+    let mut any = false;
+    for path in files {
+        any |= root.unlink(&path).is_ok();
+    }
+    if any {
+        let _ = manager.wish(Request::Reload);
+    }
+}
+
+/// The unit file of these properties.
+fn file(a: &Arguments) -> Result<String, Fault> {
+    let (mut unit, mut service) = (String::from("[Unit]\n"), String::from("[Service]\n"));
+    let Some(Value::Array(_, properties)) = a.0.get(2) else { return Err(Fault::invalid("There are no properties.")) };
+    for property in properties {
+        let Value::Struct(pair) = property else { continue };
+        let (Some(name), Some(Value::Variant(value))) = (pair.first().and_then(Value::as_text), pair.get(1)) else { continue };
+        let section = match name {
+            // nobody counts who refers to a unit here
+            "AddRef" => continue,
+            "Description"
+            | "Documentation"
+            | "Requires"
+            | "Requisite"
+            | "Wants"
+            | "BindsTo"
+            | "PartOf"
+            | "Conflicts"
+            | "Before"
+            | "After"
+            | "OnFailure"
+            | "OnSuccess"
+            | "DefaultDependencies"
+            | "CollectMode"
+            | "StopWhenUnneeded" => &mut unit,
+            _ => &mut service,
+        };
+        let lines = lines(name, value).ok_or_else(|| Fault::unsupported(name, "a transient unit cannot have this property yet"))?;
+        section.push_str(&lines);
+        if unit.len() + service.len() > TEXT_MAX {
+            return Err(Fault::invalid("The properties are too long."));
+        }
+    }
+    Ok(format!("{unit}{service}"))
+}
+
+/// One property as lines of a unit file; `None`: it cannot be one.
+fn lines(name: &str, value: &Value) -> Option<String> {
+    if let "ExecStart" | "ExecStartEx" | "ExecStartPre" | "ExecStartPost" | "ExecStop" | "ExecStopPost" | "ExecReload" = name {
+        return commands(name.trim_end_matches("Ex"), value);
+    }
+    let (key, text) = match value {
+        Value::Uint64(micros) if name.ends_with("USec") => {
+            let text = if *micros == u64::MAX { "infinity".to_owned() } else { format!("{micros}us") };
+            (name.replace("USec", "Sec"), text)
+        }
+        _ => (name.to_owned(), plain(name, value)?),
+    };
+    let section = if crate::keys::shape("Service", &key).is_some() { "Service" } else { "Unit" };
+    crate::keys::shape(section, &key)?;
+    Some(format!("{key}={text}\n"))
+}
+
+/// Text for one line: percent signs are no specifiers in it, and nothing ends it early.
+fn line(text: &str) -> Option<String> {
+    (!text.contains(['\n', '\0', '\r']) && !text.ends_with('\\')).then(|| text.replace('%', "%%"))
+}
+
+fn plain(name: &str, value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => line(text),
+        Value::Bool(is) => Some(if *is { "yes" } else { "no" }.to_owned()),
+        Value::Uint32(n) if name.ends_with("Mode") => Some(format!("{n:04o}")),
+        Value::Uint32(n) => Some(n.to_string()),
+        Value::Int32(n) => Some(n.to_string()),
+        Value::Uint64(u64::MAX) => Some("infinity".to_owned()),
+        Value::Uint64(n) => Some(n.to_string()),
+        Value::Array(_, items) => {
+            let words: Option<Vec<String>> = items.iter().map(|item| line(&quote(item.as_text()?))).collect();
+            Some(words?.join(" "))
+        }
+        _ => None,
+    }
+}
+
+/// `a(sasb)` and `a(sasas)`.
+fn commands(key: &str, value: &Value) -> Option<String> {
+    let Value::Array(_, rows) = value else { return None };
+    let mut out = String::new();
+    for row in rows {
+        let Value::Struct(fields) = row else { return None };
+        let program = fields.first()?.as_text()?;
+        let Some(Value::Array(_, argv)) = fields.get(1) else { return None };
+        let mut prefix = String::new();
+        match fields.get(2)? {
+            Value::Bool(ignore) => prefix.push_str(if *ignore { "-" } else { "" }),
+            Value::Array(_, flags) => {
+                for flag in flags {
+                    prefix.push_str(match flag.as_text()? {
+                        "ignore-failure" => "-",
+                        "no-env-expand" => ":",
+                        "privileged" => "+",
+                        "no-setuid" => "!",
+                        "ambient" => "!!",
+                        _ => return None,
+                    });
+                }
+            }
+            _ => return None,
+        }
+        let argv: Option<Vec<&str>> = argv.iter().map(Value::as_text).collect();
+        let argv = argv?;
+        let mut words = Vec::new();
+        if argv.first().is_some_and(|first| *first != program) {
+            prefix.push('@');
+            words.extend(argv.iter());
+        } else {
+            words.extend(argv.iter().skip(1));
+        }
+        let words: Option<Vec<String>> = words.into_iter().map(|word| line(&escaped(word))).collect();
+        let program = line(program).filter(|text| !text.contains(char::is_whitespace))?;
+        out.push_str(&format!("{key}={prefix}{program} {}\n", words?.join(" ")));
+    }
+    Some(out)
+}
+
+/// A word in double quotes, whatever is in it.
+fn escaped(word: &str) -> String {
+    let mut out = String::from("\"");
+    for c in word.chars() {
+        match c {
+            '"' | '\\' => {
+                out.push('\\');
+                out.push(c);
+            }
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use hostel_ipc::dbus::Type;
+
+    use super::*;
+
+    #[test]
+    fn properties_become_lines() {
+        let argv = |words: &[&str]| Value::texts(words);
+        let of = Type::Struct(vec![Type::Basic(b's'), Type::Array(Box::new(Type::Basic(b's'))), Type::Basic(b'b')]);
+        let exec = |program: &str, words: &[&str]| {
+            Value::Array(of.clone(), vec![Value::Struct(vec![Value::text(program), argv(words), Value::Bool(false)])])
+        };
+        let run = |value: &Value| lines("ExecStart", value);
+        assert_eq!(run(&exec("/bin/a", &["/bin/a", "b c", "100%", "\"q\"\n"])).unwrap(), "ExecStart=/bin/a \"b c\" \"100%%\" \"\\\"q\\\"\\n\"\n");
+        assert_eq!(run(&exec("/bin/a", &["x"])).unwrap(), "ExecStart=@/bin/a \"x\"\n");
+        assert_eq!(run(&exec("/bin/a b", &["x"])), None);
+        assert_eq!(lines("TimeoutStopUSec", &Value::Uint64(5)).unwrap(), "TimeoutStopSec=5us\n");
+        assert_eq!(lines("User", &Value::text("a\nExecStart=/bin/evil")), None);
+        assert_eq!(lines("NoSuchKey", &Value::text("a")), None);
+        assert_eq!(lines("RemainAfterExit", &Value::Bool(true)).unwrap(), "RemainAfterExit=yes\n");
+    }
+}

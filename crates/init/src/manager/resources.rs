@@ -1,0 +1,185 @@
+//! Limits and shares of a unit's group (systemd.resource-control(5)), as files of cgroup2.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use hostel_unit::{Span, cpu_list, percent_unbounded, permyriad, show_cpus, unsigned};
+use rustix::fs::{Mode, OFlags};
+
+use crate::load::{Setting, Unit};
+use crate::value::{Memory, Value};
+
+/// Why a key has no effect where it cannot be written.
+pub const NO_CONTROLLER: &str = "it has no effect: no cgroup2 controller for it may be used here";
+/// Why a key has no effect at all.
+pub const NO_GROUP: &str = "it has no effect: there are no groups of units here (cgroup2 is missing or read-only)";
+
+/// One file of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limit {
+    /// Its key.
+    pub key: String,
+    /// Name of the file; what is before the first dot is the controller.
+    pub file: &'static str,
+    /// What is written.
+    pub text: String,
+}
+
+impl Limit {
+    fn controller(&self) -> &'static str {
+        self.file.split('.').next().unwrap_or_default()
+    }
+}
+
+/// What a percentage is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Whole {
+    /// Bytes of memory.
+    pub memory: u64,
+    /// Most tasks of the system.
+    pub tasks: u64,
+}
+
+impl Whole {
+    /// As this system has it.
+    pub fn here() -> Whole {
+        let number = |path: &str| std::fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok());
+        let memory = rustix::system::sysinfo();
+        #[allow(clippy::useless_conversion)] // of 32 bits on some architectures
+        let bytes = u64::from(memory.totalram).saturating_mul(u64::from(memory.mem_unit.max(1)));
+        let tasks: u64 = number("/proc/sys/kernel/pid_max").unwrap_or(32768);
+        Whole { memory: bytes, tasks: tasks.min(number("/proc/sys/kernel/threads-max").unwrap_or(tasks)) }
+    }
+}
+
+/// Whether a key becomes a file.
+pub fn is_limit(key: &str) -> bool {
+    file_of(key).is_some()
+}
+
+fn file_of(key: &str) -> Option<&'static str> {
+    Some(match key {
+        "MemoryMin" => "memory.min",
+        "MemoryLow" => "memory.low",
+        "MemoryHigh" => "memory.high",
+        "MemoryMax" => "memory.max",
+        "MemorySwapMax" => "memory.swap.max",
+        "MemoryZSwapMax" => "memory.zswap.max",
+        "MemoryZSwapWriteback" => "memory.zswap.writeback",
+        "CPUWeight" => "cpu.weight",
+        "CPUQuota" => "cpu.max",
+        "AllowedCPUs" => "cpuset.cpus",
+        "AllowedMemoryNodes" => "cpuset.mems",
+        "IOWeight" => "io.weight",
+        "TasksMax" => "pids.max",
+        _ => return None,
+    })
+}
+
+/// The files of a unit's group; what is no value is told by `complain` and passed over.
+pub fn limits(unit: &Unit, section: &str, whole: Whole, complain: &mut dyn FnMut(String)) -> Vec<Limit> {
+    let mut found: Vec<Limit> = Vec::new();
+    let period = match unit.settings.last(section, "CPUQuotaPeriodSec") {
+        Some(Value::Span(Span::Micros(micros))) => (*micros).clamp(1000, 1_000_000),
+        _ => 100_000,
+    };
+    for setting in unit.settings.iter().filter(|setting| setting.section == section) {
+        let Some(file) = file_of(&setting.key) else { continue };
+        match text_of(setting, whole, period) {
+            Some((file_text, other)) => {
+                found.retain(|limit| limit.key != setting.key);
+                found.push(Limit { key: setting.key.clone(), file: other.unwrap_or(file), text: file_text });
+            }
+            None => complain(format!("{}={}: it is no value, ignoring", setting.key, hostel_unit::printable(&setting.text))),
+        }
+    }
+    found
+}
+
+/// What is written, and the file if it is another one.
+fn text_of(setting: &Setting, whole: Whole, period: u64) -> Option<(String, Option<&'static str>)> {
+    let share = |of: u64, permyriad: u32| (u128::from(of) * u128::from(permyriad) / 10_000) as u64;
+    let text = match &setting.value {
+        Value::Memory(Memory::Infinity) => "max".to_owned(),
+        Value::Memory(Memory::Bytes(bytes)) => bytes.to_string(),
+        Value::Memory(Memory::Share(permyriad)) => share(whole.memory, *permyriad).to_string(),
+        Value::Bool(value) => u8::from(*value).to_string(),
+        Value::Text(text) => match setting.key.as_str() {
+            "CPUWeight" if text == "idle" => return Some(("1".to_owned(), Some("cpu.idle"))),
+            "CPUWeight" => weight(text)?.to_string(),
+            "IOWeight" => format!("default {}", weight(text)?),
+            "CPUQuota" if text == "infinity" => format!("max {period}"),
+            "CPUQuota" => format!("{} {period}", (u64::from(percent_unbounded(text).ok()?) * period / 10_000).max(1000)),
+            "TasksMax" if text == "infinity" => "max".to_owned(),
+            "TasksMax" if text.ends_with('%') => share(whole.tasks, permyriad(text).ok()?).max(1).to_string(),
+            "TasksMax" => unsigned(text).ok().filter(|n| *n > 0)?.to_string(),
+            _ => show_cpus(&cpu_list(text).ok()?).replace(' ', ","),
+        },
+        _ => return None,
+    };
+    Some((text, None))
+}
+
+fn weight(text: &str) -> Option<u64> {
+    unsigned(text).ok().filter(|n| (1..=10_000).contains(n))
+}
+
+fn write(group: BorrowedFd<'_>, file: &str, text: &str) -> bool {
+    let opened: Result<OwnedFd, _> = rustix::fs::openat(group, file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
+    // one write is one value
+    opened.is_ok_and(|fd| rustix::io::write(&fd, text.as_bytes()).is_ok())
+}
+
+/// Writes them; the keys that could not be. Controllers are given down to the group from the manager's own first.
+pub fn apply(limits: &[Limit], group: BorrowedFd<'_>) -> Vec<String> {
+    let mut lost = Vec::new();
+    for limit in limits {
+        if !write(group, limit.file, &limit.text) {
+            for above in ["../..", ".."] {
+                if let Ok(directory) = rustix::fs::openat(group, above, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+                    write(directory.as_fd(), "cgroup.subtree_control", &format!("+{}", limit.controller()));
+                }
+            }
+            if !write(group, limit.file, &limit.text) {
+                lost.push(limit.key.clone());
+            }
+        }
+    }
+    lost
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Tree;
+
+    #[test]
+    fn files() {
+        let tree = Tree::new("resources");
+        tree.unit(
+            "a.service",
+            "[Service]\nExecStart=/bin/a\nMemoryMax=1G\nMemoryHigh=50%\nMemorySwapMax=infinity\nCPUWeight=30\nCPUQuota=150%\nAllowedCPUs=0-1 3\n\
+             IOWeight=200\nTasksMax=33%\nMemoryLow=1K\nMemoryLow=2K\n",
+        );
+        let mut said = Vec::new();
+        let found = limits(&tree.load("a.service"), "Service", Whole { memory: 1000, tasks: 3000 }, &mut |text| said.push(text));
+        let text = |file: &str| found.iter().find(|limit| limit.file == file).map(|limit| limit.text.as_str());
+        for (file, value) in [
+            ("memory.max", "1073741824"),
+            ("memory.high", "500"),
+            ("memory.swap.max", "max"),
+            ("memory.low", "2048"),
+            ("cpu.weight", "30"),
+            ("cpu.max", "150000 100000"),
+            ("cpuset.cpus", "0-1,3"),
+            ("io.weight", "default 200"),
+            ("pids.max", "990"),
+        ] {
+            assert_eq!(text(file), Some(value), "{file}");
+        }
+        assert_eq!((found.len(), said.len()), (9, 0));
+        tree.unit("b.service", "[Service]\nExecStart=/bin/a\nCPUWeight=0\nTasksMax=many\nCPUQuota=50%\nCPUQuotaPeriodSec=10ms\n");
+        let found = limits(&tree.load("b.service"), "Service", Whole { memory: 1000, tasks: 3000 }, &mut |text| said.push(text));
+        assert_eq!(found, [Limit { key: "CPUQuota".into(), file: "cpu.max", text: "5000 10000".into() }]);
+        assert_eq!(said.len(), 2);
+    }
+}

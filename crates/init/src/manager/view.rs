@@ -1,0 +1,179 @@
+//! What a front end that knows a manager from inside may look at, and what it is told of: the private bus.
+
+use std::collections::BTreeSet;
+
+use hostel_unit::UnitName;
+
+use super::live::Live;
+use super::members::Members;
+use super::query::Answer;
+use super::variables::Environment;
+use super::{Job, Manager};
+use crate::catalogue::Catalogue;
+use crate::depend::{Graph, Relation};
+use crate::load::LoadState;
+use crate::root::Root;
+use crate::search::SearchPath;
+use crate::transaction::{Fault, JobMode, JobType};
+
+/// Most changes that are kept until somebody takes them.
+const NEWS_MAX: usize = 16_384;
+
+/// What happened since it was asked last.
+#[derive(Debug, Default)]
+pub(crate) struct News {
+    /// Units of which something may have changed.
+    pub changed: BTreeSet<UnitName>,
+    /// Jobs that were made.
+    pub jobs: Vec<(u32, UnitName)>,
+    /// Units that came into memory, or went.
+    pub units: Vec<(UnitName, bool)>,
+}
+
+impl News {
+    pub(super) fn change(&mut self, name: &UnitName) {
+        if self.changed.len() < NEWS_MAX && !self.changed.contains(name) {
+            self.changed.insert(name.clone());
+        }
+    }
+
+    pub(super) fn job(&mut self, id: u32, unit: &UnitName) {
+        if self.jobs.len() < NEWS_MAX {
+            self.jobs.push((id, unit.clone()));
+        }
+    }
+
+    pub(super) fn unit(&mut self, name: &UnitName, came: bool) {
+        if self.units.len() < NEWS_MAX {
+            self.units.push((name.clone(), came));
+        }
+    }
+}
+
+/// Why there is no job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum JobFault {
+    /// The machine is being shut down.
+    Ending,
+    /// It is not in memory and has no file: there is nothing to stop.
+    NotLoaded(UnitName),
+    /// There is no transaction.
+    Fault(Fault),
+}
+
+impl Manager {
+    /// From now on news are kept, or no longer.
+    pub(crate) fn keep_news(&mut self, keep: bool) {
+        if keep != self.news.is_some() {
+            self.news = keep.then(Box::default);
+        }
+    }
+
+    /// News since the last time.
+    pub(crate) fn take_news(&mut self) -> News {
+        self.news.as_mut().map(|news| std::mem::take(&mut **news)).unwrap_or_default()
+    }
+
+    pub(crate) fn lives(&self) -> impl Iterator<Item = &Live> {
+        self.units.values()
+    }
+
+    pub(crate) fn all_jobs(&self) -> impl Iterator<Item = &Job> {
+        self.jobs.values()
+    }
+
+    pub(crate) fn job_of(&self, id: u32) -> Option<&Job> {
+        self.jobs.get(&id)
+    }
+
+    /// Whether job `a` waits for job `b`.
+    pub(crate) fn waits_for(&self, a: &Job, b: &Job) -> bool {
+        let has = |relation, from: &UnitName, to: &UnitName| self.graph.to(from, relation).any(|other| other == to);
+        let before = has(Relation::Before, &a.unit, &b.unit) || has(Relation::After, &b.unit, &a.unit);
+        let after = has(Relation::After, &a.unit, &b.unit) || has(Relation::Before, &b.unit, &a.unit);
+        after && super::jobs::waits(a.kind, b.kind, false) || before && super::jobs::waits(a.kind, b.kind, true)
+    }
+
+    pub(crate) fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    pub(crate) fn root(&self) -> &'static Root {
+        self.root
+    }
+
+    pub(crate) fn search(&self) -> &SearchPath {
+        &self.search
+    }
+
+    /// Unit files as they were when they were read last.
+    pub(crate) fn catalogue(&self) -> &Catalogue<'static> {
+        &self.catalogue
+    }
+
+    /// Unit files as they are now.
+    pub(crate) fn fresh_catalogue(&self) -> Result<Catalogue<'static>, String> {
+        Catalogue::scan(self.root, self.search.clone()).map_err(|e| format!("read unit files: {e}"))
+    }
+
+    pub(crate) fn members(&self) -> &Members {
+        &self.shared.members
+    }
+
+    pub(crate) fn environment(&self) -> &Environment {
+        &self.shared.environment
+    }
+
+    /// Whether systemd would still have it in memory: it does something, or what does something has to do with it.
+    pub(crate) fn is_kept(&self, live: &Live) -> bool {
+        let needed = |relation| self.graph.from(live.name(), relation).any(|by| self.units.get(by).is_some_and(|other| !other.is_idle()));
+        !live.is_idle() || Relation::ALL.iter().any(|(relation, _)| needed(*relation))
+    }
+
+    /// A variable that this process was started with.
+    pub(crate) fn inherited(&self, name: &str) -> Option<&str> {
+        self.shared.inherited.get(name)
+    }
+
+    /// The number of the last job that was made.
+    pub(crate) fn last_job(&self) -> u32 {
+        self.next_job.wrapping_sub(1)
+    }
+
+    pub(crate) fn depends(&self, live: &Live) -> Vec<crate::depend::Dependency> {
+        self.dependencies(&live.rest.unit)
+    }
+
+    /// The jobs of one wish; the number of the one that was asked for.
+    pub(crate) fn try_job(&mut self, kind: JobType, mode: JobMode, unit: &UnitName) -> Result<u32, JobFault> {
+        if self.end.is_some() {
+            return Err(JobFault::Ending);
+        }
+        // a file that came since is found without a reload, as systemd does
+        let state = self.unit(unit).map(|live| live.rest.unit.state.clone()).unwrap_or_else(|| self.look_up(unit).rest.unit.state);
+        if state == LoadState::NotFound {
+            let _ = self.reload();
+        }
+        // what is not in memory and has no file is not loaded, whatever is asked
+        let unloaded = self.unit(unit).is_none_or(|live| live.rest.unit.state == LoadState::NotFound && live.active().is_down());
+        if kind == JobType::Stop && unloaded && self.look_up(unit).rest.unit.state == LoadState::NotFound {
+            return Err(JobFault::NotLoaded(unit.clone()));
+        }
+        self.enqueue(unit, kind, mode).map_err(JobFault::Fault)
+    }
+
+    /// A job number that nobody has, for what needs no job.
+    pub(crate) fn done_at_once(&mut self, unit: &UnitName) -> u32 {
+        let id = self.next_id();
+        self.finished.push(super::Finished { id, unit: unit.clone(), result: super::state::JobResult::Done });
+        id
+    }
+
+    /// [`Manager::ask`] for what can only be done or refused.
+    pub(crate) fn wish(&mut self, request: super::query::Request) -> Result<(), String> {
+        match self.ask(request) {
+            Answer::Refused(refusal) => Err(refusal.text),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The tree's own systemctl, unmodified, with our init as PID 1: what systemd 252 answered is recorded in `data/systemctl/`.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use hostel_tests::{Bed, Tree};
+
+const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/systemctl");
+
+/// What is said otherwise here, and why: `(command, why)`.
+const DIFFERENT: &[(&str, &str)] = &[];
+
+/// Boots the tree with our init and runs commands inside by its own shell; each with its output and exit status.
+fn answers(bed: &Bed, tree: &Tree, commands: &str) -> String {
+    assert!(Command::new("sh").arg(format!("{DATA}/units.sh")).arg(tree.path()).status().expect("run units.sh").success());
+    tree.write("/run.sh", std::fs::read(Path::new(DATA).join("run.sh")).expect("read run.sh")).executable("/run.sh");
+    tree.write("/commands.txt", commands);
+    tree.write(
+        "/etc/systemd/system/transcript.service",
+        "[Unit]\nDescription=transcript\nAfter=multi-user.target\n[Service]\nType=exec\n\
+         ExecStart=/bin/sh -c \"/run.sh /commands.txt /out; systemctl poweroff -f\"\n",
+    );
+    std::os::unix::fs::symlink("../transcript.service", tree.at("/etc/systemd/system/multi-user.target.wants/transcript.service")).expect("link");
+    tree.remove("/etc/systemd/system/default.target.wants/hostel-test-up.service");
+    let program = bed.hostel(["x"]).program();
+    let outcome = bed
+        .nspawn(tree, ["--console=pipe"])
+        .arg(format!("--bind-ro={}:/opt/hostel", program.to_string_lossy()))
+        .args(["/opt/hostel", "init"])
+        .limit(Duration::from_secs(180))
+        .run()
+        .exits(0);
+    let text = std::fs::read_to_string(tree.at("/out")).unwrap_or_default();
+    println!("{}\n--- answers\n{text}", outcome.describe());
+    text
+}
+
+/// A transcript as `(command, lines)`; widths of columns are left out: they depend on what else is listed.
+fn parts(text: &str) -> Vec<(String, Vec<String>)> {
+    let mut out: Vec<(String, Vec<String>)> = Vec::new();
+    for line in text.lines() {
+        match line.strip_prefix("$ ") {
+            Some(command) => out.push((command.to_owned(), Vec::new())),
+            None => {
+                if let Some((_, lines)) = out.last_mut() {
+                    lines.push(line.split_whitespace().collect::<Vec<_>>().join(" "));
+                }
+            }
+        }
+    }
+    out
+}
+
+#[test]
+fn systemctl_of_the_tree_says_what_it_says_with_systemd() {
+    let Some(bed) = Bed::start() else { return };
+    let Some(tree) = bed.tree("debian") else { return };
+    let read = |name: &str| std::fs::read_to_string(Path::new(DATA).join(name)).expect("read");
+    let theirs = parts(&read("expected.txt"));
+    let ours = parts(&answers(&bed, &tree, &read("commands.txt")));
+    assert!(theirs.len() > 110, "{}", theirs.len());
+    assert_eq!(theirs.iter().map(|(command, _)| command).collect::<Vec<_>>(), ours.iter().map(|(command, _)| command).collect::<Vec<_>>());
+    let mut wrong = String::new();
+    for ((command, theirs), (_, ours)) in theirs.iter().zip(&ours) {
+        let known = DIFFERENT.iter().any(|(different, _)| different == command);
+        if (theirs != ours) != known {
+            wrong += &format!("$ {command}\n  systemd: {theirs:#?}\n  ours: {ours:#?}\n");
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// A newer one knows more methods, and does without those that are not there.
+#[test]
+fn systemctl_262_works_too() {
+    let Some(bed) = Bed::start() else { return };
+    let Some(tree) = bed.tree("sid") else { return };
+    let commands = "systemctl is-system-running\nsystemctl enable --now web\nsystemctl is-active web\nsystemctl is-enabled web\n\
+        systemctl show -p ActiveState,StatusText,Result web\nsystemctl status $$ | head -n 1\nsystemctl start bad\nsystemctl is-failed bad\n\
+        systemctl start nosuch\nsystemctl start masked\nsystemctl list-units --plain --no-legend web.service\nsystemctl restart web\n\
+        systemctl daemon-reload\nsystemctl disable --now web\nsystemctl is-active web\nsystemctl reset-failed\nsystemctl is-system-running\n";
+    let text = answers(&bed, &tree, commands);
+    let of = |command: &str| parts(&text).into_iter().filter(|(own, _)| own == command).map(|(_, lines)| lines).collect::<Vec<_>>();
+    let last = |command: &str| of(command).last().cloned().unwrap_or_default();
+    assert_eq!(of("systemctl is-system-running"), [["running", "rc 0"], ["running", "rc 0"]]);
+    assert_eq!(of("systemctl is-active web"), [["active", "rc 0"], ["inactive", "rc 3"]]);
+    assert_eq!(last("systemctl is-enabled web"), ["enabled", "rc 0"]);
+    let mut shown = last("systemctl show -p ActiveState,StatusText,Result web");
+    shown.sort();
+    assert_eq!(shown, ["ActiveState=active", "Result=success", "StatusText=serving 3 peers", "rc 0"]);
+    assert!(last("systemctl status $$ | head -n 1")[0].contains("transcript.service"), "{text}");
+    for (command, status) in
+        [("systemctl enable --now web", "0"), ("systemctl start bad", "1"), ("systemctl is-failed bad", "0"), ("systemctl start nosuch", "5")]
+    {
+        assert_eq!(last(command).last().map(String::as_str), Some(format!("rc {status}").as_str()), "{command}: {text}");
+    }
+    assert_eq!(last("systemctl start masked"), ["! Failed to start masked.service: Unit masked.service is masked.", "rc 1"]);
+    assert_eq!(last("systemctl list-units --plain --no-legend web.service"), ["web.service loaded active running A server", "rc 0"]);
+}
+
+/// Units that `systemd-run` makes, what systemd-analyze and busctl read, and what is not done says so.
+#[test]
+fn other_tools_of_systemd() {
+    let Some(bed) = Bed::start() else { return };
+    let Some(tree) = bed.tree("debian") else { return };
+    let commands = "systemd-run --unit=foo -p User=nobody -p Environment=A=b%c /bin/sh -c 'echo $A \"x  y\" >/tmp/foo; exec sleep 1000'\n\
+        sleep 0.5; cat /tmp/foo; stat -c %U /tmp/foo; systemctl show -p Transient -p FragmentPath -p MainPID foo | sed 's/[1-9][0-9]*/N/'\n\
+        systemd-run --unit=foo /bin/true\nsystemctl stop foo\nsystemd-run --unit=foo -p User=nobody /bin/true\nsystemd-run --scope /bin/true\n\
+        systemctl set-property web.service CPUWeight=5\nsystemctl daemon-reexec\nsystemctl log-level\nsystemd-analyze time | grep -c userspace\n\
+        systemd-analyze dump | grep -c 'Unit basic.target'\nstat -c '%a %U' /run/systemd/private\nsystemctl show-environment | grep -c ^PATH=\n";
+    let text = answers(&bed, &tree, commands);
+    let of = |begin: &str| parts(&text).into_iter().find(|(own, _)| own.starts_with(begin)).map(|(_, lines)| lines).unwrap_or_default();
+    assert_eq!(of("sleep 0.5"), ["b%c x y", "nobody", "MainPID=N", "FragmentPath=/run/systemd/transient/foo.service", "Transient=yes", "rc 0"]);
+    assert!(of("systemd-run --unit=foo /bin/true").join(" ").contains("already exists"), "{text}");
+    assert_eq!(of("systemd-run --unit=foo -p User=nobody /bin/true").last().map(String::as_str), Some("rc 0"), "{text}");
+    assert!(of("systemd-run --scope").join(" ").contains("only services are implemented"), "{text}");
+    assert!(of("systemctl set-property").join(" ").contains("SetUnitProperties: not implemented yet"), "{text}");
+    assert!(of("systemctl daemon-reexec").join(" ").contains("not implemented yet"), "{text}");
+    assert_eq!(of("systemctl log-level"), ["info", "rc 0"]);
+    for one in ["systemd-analyze time", "systemd-analyze dump", "systemctl show-environment"] {
+        assert_eq!(of(one), ["1", "rc 0"], "{one}: {text}");
+    }
+    assert_eq!(of("stat -c '%a %U' /run/systemd/private"), ["600 root", "rc 0"]);
+}
+
+/// Whatever is sent to the socket, PID 1 goes on and answers the others; strangers are let go.
+#[test]
+fn hostile_peers_do_not_hurt() {
+    let Some(bed) = Bed::start() else { return };
+    let Some(tree) = bed.tree("debian") else { return };
+    tree.write("/hurt.pl", HURT);
+    let commands = "perl /hurt.pl\nsystemctl is-active web\nsystemctl start web\nsystemctl is-active web\ngrep -E '^VmRSS' /proc/1/status\n\
+        setpriv --reuid=nobody --regid=nogroup --clear-groups systemctl is-active web\nls /proc/1/fd | wc -l\n";
+    let text = answers(&bed, &tree, commands);
+    let of = |begin: &str| parts(&text).into_iter().filter(|(own, _)| own.starts_with(begin)).map(|(_, lines)| lines).collect::<Vec<_>>();
+    assert_eq!(of("perl"), [["all of it was sent", "rc 0"]], "{text}");
+    assert_eq!(of("systemctl is-active web"), [["inactive", "rc 3"], ["active", "rc 0"]], "{text}");
+    let size: u64 = of("grep")[0][0].split(' ').nth(1).and_then(|kib| kib.parse().ok()).expect("a size");
+    assert!(size < 40_000, "{size} KiB: {text}");
+    assert_ne!(of("setpriv")[0].last().map(String::as_str), Some("rc 0"), "{text}");
+    // the peers are gone
+    let open: u32 = of("ls")[0][0].parse().expect("a number");
+    assert!(open < 40, "{text}");
+}
+
+/// Garbage, half a message, a length that is a lie, a peer that never reads, and more peers than there may be.
+const HURT: &str = r#"
+use strict; use Socket; $SIG{PIPE} = 'IGNORE';
+sub peer { socket(my $s, AF_UNIX, SOCK_STREAM, 0) or die; connect($s, pack_sockaddr_un('/run/systemd/private')) or return undef; return $s }
+my $auth = "\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n";
+srand(7);
+for my $n (1 .. 300) { my $s = peer() or next; syswrite($s, join '', map { chr int rand 256 } 1 .. 1 + int rand 400); close $s }
+for my $n (1 .. 300) { my $s = peer() or next; syswrite($s, $auth . 'l' . join '', map { chr int rand 256 } 1 .. 200); close $s }
+# a length of 4 GiB, of 3 MiB; a header cut off
+for my $l (0xffffffff, 3 << 20) { my $s = peer(); syswrite($s, $auth . pack('a C C C V V V', 'l', 1, 0, 1, $l, 1, 16)); select(undef, undef, undef, 0.02); close $s }
+{ my $s = peer(); syswrite($s, $auth . "l\1\0\1"); close $s }
+# AUTH without end
+{ my $s = peer(); syswrite($s, "\0" . 'A' x 100000); close $s }
+# asks for everything, reads nothing
+my $path = '/org/freedesktop/systemd1';
+sub field { my ($c, $t, $v) = @_; return pack('C C a C', $c, 1, $t, 0) . pack('V', length $v) . $v . "\0" }
+sub pad { my $b = shift; $b .= "\0" while length($b) % 8; return $b }
+my $f = pad(field(1, 'o', $path)) . pad(field(2, 's', 'org.freedesktop.systemd1.Manager')) . field(3, 's', 'ListUnits');
+my $call = pad(pack('a C C C V V V', 'l', 1, 0, 1, 0, 1, length $f) . $f);
+my $s = peer(); syswrite($s, $auth); $s->blocking(0) if $s->can('blocking');
+for my $n (1 .. 3000) { my $r = ''; vec($r, fileno($s), 1) = 1; select(undef, $r, undef, 0.05) or last; syswrite($s, $call) // last }
+# more peers than may be
+my @many; for (1 .. 200) { my $p = peer() or last; push @many, $p }
+print "all of it was sent\n";
+"#;
