@@ -17,7 +17,7 @@ fn result(bed: &Bed, units: &[(&str, &str)], script: &str) -> String {
     let program = bed.hostel(["x"]).program();
     let bind = format!("--bind-ro={}:/usr/bin/systemctl", program.to_string_lossy());
     let outcome = bed.nspawn(&tree, ["--console=pipe", "--as-pid2", "-q"]).arg(bind).args(["/bin/sh", "/check"]).limit(Duration::from_secs(40)).run();
-    let text = outcome.exits(0).stdout.clone();
+    let text = String::from_utf8_lossy(&outcome.exits(0).stdout).into_owned();
     println!("{text}");
     text
 }

@@ -66,7 +66,7 @@ impl Registration {
             return Ok(None);
         }
         let error = Error::new("register", format!("machine {name} with systemd-machined"), error);
-        Err(error.hint("--register=no starts it unregistered; hostel lists it all the same"))
+        Err(error.hint("it can be started without being registered; hostel lists it all the same"))
     }
 }
 
