@@ -7,5 +7,7 @@ fn main() {
     if is("PROFILE", "release") && is("CARGO_CFG_TARGET_ENV", "musl") {
         let here = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
         println!("cargo::rustc-link-arg-bins=-Wl,-T,{here}/no-unwind.ld");
+        // no empty pages between what is read and what is executed: both are read-only
+        println!("cargo::rustc-link-arg-bins=-Wl,-z,noseparate-code");
     }
 }

@@ -11,7 +11,7 @@ fn result(bed: &Bed, units: &[(&str, &str)], script: &str) -> String {
         tree.write(&format!("/etc/systemd/system/{name}"), text);
     }
     let wait = "wait_for() { n=0; until eval \"$1\" >/dev/null 2>&1; do n=$((n+1)); [ $n -gt 400 ] && echo \"gave up: $1\" && break; sleep 0.02; done; }\n\
-                managers() { ps -o args | grep -c '^hostel init'; }\n";
+                managers() { ps -o args | grep -c 'hostel [i]nit --on-demand'; }\n";
     tree.write("/check", format!("{wait}{script}\n"));
     tree.remove("/usr/bin/systemctl").write("/usr/bin/systemctl", "");
     let program = bed.hostel(["x"]).program();
@@ -78,7 +78,7 @@ fn one_manager_for_many_callers_and_it_ends_no_machine() {
     let text = result(
         &bed,
         &units,
-        "for round in 1 2 3; do for n in 0 1 2 3 4 5 6 7; do systemctl start s$n & done; wait; echo $round: $(managers) $(ps -o args | grep -c '^/bin/sleep 1001')\n\
+        "for round in 1 2 3; do for n in 0 1 2 3 4 5 6 7; do systemctl start s$n & done; wait; wait_for '[ $(ps -o args | grep -c "^/bin/sleep 1001") = 8 ]'; echo $round: $(managers) $(ps -o args | grep -c '^/bin/sleep 1001')\n\
          for n in 0 1 2 3 4 5 6 7; do systemctl stop s$n & done; wait; done; wait_for '[ $(managers) = 0 ]'; echo gone $(managers)\n\
          systemctl poweroff; echo off=$?; systemctl start s0; systemctl poweroff; echo off=$?; systemctl is-active s0; systemctl exit; wait_for '[ $(managers) = 0 ]'; echo gone $(managers)",
     );

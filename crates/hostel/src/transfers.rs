@@ -164,7 +164,11 @@ pub(crate) fn list() -> Vec<State> {
             continue;
         }
         let text = rustix::fs::open(&path, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK, Mode::empty()).map(File::from);
-        let state = text.ok().and_then(|file| serde_json::from_reader::<_, State>(std::io::Read::take(file, 4096)).ok());
+        let state = text.ok().and_then(|file| {
+            let mut text = Vec::new();
+            std::io::Read::read_to_end(&mut std::io::Read::take(file, 4096), &mut text).ok()?;
+            serde_json::from_slice::<State>(&text).ok()
+        });
         found.extend(state.filter(|s| s.process.is_alive()));
     }
     found.sort_by_key(|s| s.id);

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use hostel_sys::event::{SignalFd, SignalMask, block_signals};
-use hostel_sys::{clone, peer, proc};
+use hostel_sys::{peer, proc};
 use hostel_unit::{Kind, UnitName};
 
 use crate::bus::Bus;
@@ -93,10 +93,6 @@ fn meaning(signal: i32) -> Meaning {
 
 /// Runs until the machine ends; gives the exit status, or why nothing could be begun. Does not return when the kernel ends it.
 pub fn run(wanted: &Wanted) -> Result<u8, String> {
-    if wanted.on_demand {
-        // what whoever called systemctl had open is none of services' business
-        clone::close_from_but(3, &[]).map_err(|e| format!("close descriptors: {e}"))?;
-    }
     let signals = signals().map_err(|e| format!("receive signals: {e}"))?;
     let is_first = rustix::process::getpid().is_init();
     if is_first && wanted.on_demand {

@@ -78,7 +78,7 @@ pub(crate) fn launch(spec: &MachineSpec, origin: Origin) -> Result<String, Failu
     drop((program, order, write));
     let mut text = String::new();
     File::from(read).read_to_string(&mut text).context("read", "report of the supervisor")?;
-    let report = serde_json::from_str(&text);
+    let report = serde_json::from_slice(text.as_bytes());
     if let Ok(Report::Started { notices, .. } | Report::Failed { notices, .. }) = &report {
         for notice in notices {
             crate::output::tell(format_args!("notice: {notice}"));
@@ -126,7 +126,7 @@ fn run(args: &[OsString]) -> Outcome {
     let say = |report_to: &mut Option<File>, what: &Report| {
         if let Some(mut file) = report_to.take() {
             // The one who started us may be gone; the machine runs all the same.
-            let _ = serde_json::to_writer(&mut file, what);
+            let _ = file.write_all(&serde_json::to_vec(what).unwrap_or_default());
         }
     };
     let mut notices = Vec::new();

@@ -60,7 +60,7 @@ pub(super) fn object(path: &str) -> Object {
     if let Some(id) = path.strip_prefix(JOBS) {
         return id.parse().map_or(Object::None, Object::Job);
     }
-    let above = |known: &str| known.strip_prefix(path).is_some_and(|rest| path == "/" || rest.starts_with('/'));
+    let above = |known: &str| !path.is_empty() && known.strip_prefix(path).is_some_and(|rest| path == "/" || rest.starts_with('/'));
     if above(UNITS) || above(JOBS) { Object::Above } else { Object::None }
 }
 

@@ -158,10 +158,13 @@ impl Stream {
                 }
                 true
             }
-            2 => text.parse().is_ok_and(|priority: u8| {
-                self.priority = priority;
-                priority < 192
-            }),
+            2 => match text.parse() {
+                Ok(priority @ 0..192) => {
+                    self.priority = priority;
+                    true
+                }
+                _ => false,
+            },
             3 => flag.map(|flag| self.level_prefix = flag).is_some(),
             // to syslog, to the kernel's log
             4 | 5 => flag.is_some(),

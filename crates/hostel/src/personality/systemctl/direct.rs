@@ -17,6 +17,8 @@ pub(super) fn connect() -> Result<Client, String> {
         return Ok(client);
     }
     let failed = |why: &dyn std::fmt::Display| format!("Failed to start a manager: {why}");
+    // what our caller has open is not the manager's to keep, or to pass on
+    hostel_sys::proc::cloexec_from(3).map_err(|e| failed(&e))?;
     let mut manager = Command::new("/proc/self/exe")
         .arg0("hostel")
         .args(["init", "--on-demand"])

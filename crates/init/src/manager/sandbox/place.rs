@@ -48,7 +48,7 @@ fn look() -> Here {
         clone::Fork::Child => clone::exit_now(i32::from(tried())),
         clone::Fork::Parent { pidfd, .. } => pidfd,
     };
-    let bits = match clone::wait_pidfd(pidfd.as_fd(), 0) {
+    let bits = match clone::wait_pidfd(pidfd.as_fd(), clone::WAIT_EXITED) {
         Ok(Some(clone::WaitStatus::Exited(bits))) => bits,
         _ => 0,
     };

@@ -110,7 +110,7 @@ fn options_and_verbs() {
         (&["--iterations=0"], "Failed to parse iterations"),
         (&["--no-pager=1"], "doesn't allow an argument"),
         (&["--json=x"], "none of pretty"),
-        (&["--man=no"], "unrecognized"),
+        (&["--man=no"], "doesn't allow an argument"),
     ] {
         let Err(said) = parse(&words(args)) else { panic!("{args:?}") };
         assert!(said.contains(why), "{said}");
