@@ -78,7 +78,7 @@ fn one_manager_for_many_callers_and_it_ends_no_machine() {
     let text = result(
         &bed,
         &units,
-        "for round in 1 2 3; do for n in 0 1 2 3 4 5 6 7; do systemctl start s$n & done; wait; wait_for '[ $(ps -o args | grep -c "^/bin/sleep 1001") = 8 ]'; echo $round: $(managers) $(ps -o args | grep -c '^/bin/sleep 1001')\n\
+        "for round in 1 2 3; do for n in 0 1 2 3 4 5 6 7; do systemctl start s$n & done; wait; wait_for '[ $(ps -o args | grep -c ^/bin/sleep.1001) = 8 ]'; echo $round: $(managers) $(ps -o args | grep -c '^/bin/sleep 1001')\n\
          for n in 0 1 2 3 4 5 6 7; do systemctl stop s$n & done; wait; done; wait_for '[ $(managers) = 0 ]'; echo gone $(managers)\n\
          systemctl poweroff; echo off=$?; systemctl start s0; systemctl poweroff; echo off=$?; systemctl is-active s0; systemctl exit; wait_for '[ $(managers) = 0 ]'; echo gone $(managers)",
     );
