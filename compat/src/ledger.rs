@@ -126,6 +126,8 @@ pub(crate) const ACCEPTED: &[Accepted] = &[
         "nobody can write to the credentials, and no link in them is followed"),
     row("selinux-*", "tree:{tree}/etc/*", "*", "-", Better,
         "what the host cannot do is found out before anything is changed"),
+    row("oci-bundle", "tree:{tree}/dev/*", "-", "*", Better,
+        "the devices that the runtime specification asks for are there; where config.json mounts nothing on /dev, as runc has them, in the bundle's own"),
     row("pivot-root-old", "exit|stdout|stderr|tree:{tree}/*", "*", "*", TheirDefect,
         "252 moves the old root to a place on the host's mount of it, which the kernel refuses"),
 

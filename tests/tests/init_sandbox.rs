@@ -120,9 +120,9 @@ fn calls_namespaces_and_the_rest() {
     let caps = unit("ProtectClock=yes\nProtectKernelModules=yes\nCapabilityBoundingSet=CAP_CHOWN CAP_SYS_TIME CAP_SYS_MODULE", status);
     let net = unit(
         "PrivateNetwork=yes\nPrivateIPC=yes",
-        "ls /sys/class/net; ip link 2>/dev/null | grep -c UP; readlink /proc/self/ns/net /proc/self/ns/ipc",
+        "ls /sys/class/net; ip link 2>/dev/null | grep -c UP; readlink /proc/self/ns/net; readlink /proc/self/ns/ipc",
     );
-    let plain = unit("", "readlink /proc/self/ns/net /proc/self/ns/ipc");
+    let plain = unit("", "readlink /proc/self/ns/net; readlink /proc/self/ns/ipc");
     let users = unit("PrivateUsers=yes\nUser=7", "cat /proc/self/uid_map | tr -s \" \"; id -u");
     let cred = unit("SetCredential=word:hello\nUser=9", "cat $CREDENTIALS_DIRECTORY/word; stat -c %%a:%%u $CREDENTIALS_DIRECTORY/word");
     let own = unit(

@@ -12,7 +12,7 @@ use crate::search::{Scope, SearchPath};
 use crate::testing::Tree;
 
 const SERVICE: &str = "[Unit]\nDescription=S\nDocumentation=man:s(8) http://s\nConditionPathExists=|!/x\nAssertUser=root\nRequiresMountsFor=/srv\nStartLimitIntervalSec=5\n\
-    [Service]\nType=notify\nExecStart=-:/bin/a \"b c\"\nExecStart=!/bin/b\nUser=u\nLimitNOFILE=1:2\nLimitCORE=infinity\nEnvironment=A=b\nEnvironmentFile=-/e\nNice=-3\n\
+    [Service]\nType=oneshot\nExecStart=-:/bin/a \"b c\"\nExecStart=!/bin/b\nUser=u\nLimitNOFILE=1:2\nLimitCORE=infinity\nEnvironment=A=b\nEnvironmentFile=-/e\nNice=-3\n\
     SystemCallFilter=~@mount bpf\nCapabilityBoundingSet=CAP_KILL\nSuccessExitStatus=3 TERM\nUMask=077\nMemoryMax=1G\nCPUQuota=20%\nTasksMax=10%\nDeviceAllow=/dev/null rw\n\
     BindPaths=/a:/b\nTimeoutStopSec=infinity\nRuntimeDirectory=r\nKillSignal=INT\nOOMScoreAdjust=5\nProtectSystem=strict\nPrivateTmp=yes\nRestrictAddressFamilies=AF_UNIX\n\
     IOSchedulingClass=idle\nCPUSchedulingPolicy=batch\nSyslogLevel=info\nSecureBits=noroot\nMountFlags=shared\nCPUAffinity=0\nRestrictNamespaces=yes\n[Install]\nWantedBy=multi-user.target\n";
