@@ -1,4 +1,5 @@
 use std::process::Command;
+#![allow(clippy::disallowed_macros)] // what a skipped or failed comparison says
 
 use hostel_unit::zone::Zone;
 
@@ -136,7 +137,7 @@ fn theirs(args: &[&str]) -> Option<(bool, String)> {
     match found {
         Ok(out) => Some((out.status.success(), String::from_utf8_lossy(&out.stdout).into_owned())),
         Err(_) => {
-            println!("skipped: systemd-analyze is not installed");
+            eprintln!("skipped: systemd-analyze is not installed");
             None
         }
     }
@@ -217,7 +218,7 @@ fn calendars_are_read_as_systemd_reads_them() {
                 Err(_) => !well,
             };
             if !same {
-                println!("{word:?}: theirs {well}\n{text}ours\n{ours:?}");
+                eprintln!("{word:?}: theirs {well}\n{text}ours\n{ours:?}");
                 std::thread::sleep(std::time::Duration::from_millis(50));
             }
             same
