@@ -1,5 +1,6 @@
-use std::process::Command;
 #![allow(clippy::disallowed_macros)] // what a skipped or failed comparison says
+
+use std::process::Command;
 
 use hostel_unit::zone::Zone;
 
