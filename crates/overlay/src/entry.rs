@@ -29,6 +29,7 @@ pub(crate) fn step() -> Done {
 
 /// How many steps are left until everything fails.
 #[cfg(test)]
+#[allow(clippy::items_after_test_module)] // it is small, and what it stops stands below it
 pub(crate) mod fuse {
     use std::cell::Cell;
 
