@@ -150,6 +150,8 @@ fn calls_namespaces_and_the_rest() {
     assert!(out(&tree, "caps").contains("CapBnd:\t0000000000000001"));
     let (net, plain) = (out(&tree, "net"), out(&tree, "plain"));
     assert!(plain.lines().count() == 2 && plain.lines().all(|line| !net.contains(line)), "{net} {plain}");
+    let users = out(&tree, "users");
+    assert!(users.contains("0 0 1") && users.contains("7 7 1") && users.ends_with("7\n"), "{users}");
     assert_eq!(out(&tree, "cred"), "hello400:9\n");
     assert!(!tree.at("/run/credentials/cred.service").exists());
     let own = out(&tree, "own");

@@ -410,7 +410,7 @@ impl WaitStatus {
     }
 }
 
-/// Wait for the end.
+/// Wait for the end, as every call does.
 pub const WAIT_EXITED: i32 = libc::WEXITED;
 /// Wait for a stop, too.
 pub const WAIT_STOPPED: i32 = libc::WSTOPPED;
@@ -419,13 +419,13 @@ pub const WAIT_NOHANG: i32 = libc::WNOHANG;
 /// Leave the child waitable.
 pub const WAIT_NOWAIT: i32 = libc::WNOWAIT;
 
-/// Waits for a child by its pidfd (Linux 5.4). Restarted when interrupted. `ECHILD`: not a child of ours, or reaped already.
+/// Waits for the end of a child by its pidfd (Linux 5.4); `flags`: what else. Restarted when interrupted. `ECHILD`: not a child of ours, or reaped already.
 pub fn wait_pidfd(pidfd: BorrowedFd<'_>, flags: i32) -> io::Result<Option<WaitStatus>> {
     loop {
         let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
         // __WALL: also children whose end is told by no signal, or by another than SIGCHLD.
         // SAFETY: `info` is a valid siginfo buffer.
-        let ret = unsafe { libc::waitid(libc::P_PIDFD as _, pidfd.as_raw_fd() as _, info.as_mut_ptr(), flags | libc::__WALL) };
+        let ret = unsafe { libc::waitid(libc::P_PIDFD as _, pidfd.as_raw_fd() as _, info.as_mut_ptr(), flags | libc::WEXITED | libc::__WALL) };
         if ret < 0 {
             let error = io::Error::last_os_error();
             if error.kind() == io::ErrorKind::Interrupted {

@@ -97,7 +97,7 @@ fn network() -> io::Result<OwnedFd> {
         clone::Fork::Parent { pid, pidfd } => {
             let held = rustix::fs::open(format!("/proc/{pid}/ns/net"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
             drop((ready, go));
-            let _ = clone::wait_pidfd(pidfd.as_fd(), 0)?;
+            let _ = clone::wait_pidfd(pidfd.as_fd(), clone::WAIT_EXITED)?;
             Ok(held?)
         }
     }

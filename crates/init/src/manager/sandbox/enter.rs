@@ -38,7 +38,6 @@ fn real_path(fd: &OwnedFd) -> io::Result<String> {
 
 /// Network and IPC: joined, or made here.
 pub(in super::super) fn network(of: &Sandbox, shared: Option<BorrowedFd<'_>>) -> Result<(), Failure> {
-    let here = place::here();
     let open = |path: &str, verb: &'static str| {
         rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(|e| Failure::new(verb, path, e))
     };
@@ -47,16 +46,16 @@ pub(in super::super) fn network(of: &Sandbox, shared: Option<BorrowedFd<'_>>) ->
         proc::join_namespace(fd.as_fd(), clone::NEWNET as i32).map_err(|e| Failure::new(NETWORK, path, e))?;
     } else if let (true, Some(fd)) = (of.network, shared) {
         proc::join_namespace(fd, clone::NEWNET as i32).map_err(|e| Failure::new(NETWORK, "of the unit", e))?;
-    } else if of.network && here.network {
+    } else if of.network && place::here().network {
         service::unshare(clone::NEWNET).and_then(|()| netlink::loopback_up()).map_err(|e| Failure::new(NETWORK, "from others", e))?;
     }
     if let Some(path) = &of.ipc_path {
         let fd = open(path, NAMESPACE)?;
         proc::join_namespace(fd.as_fd(), clone::NEWIPC as i32).map_err(failed(path))?;
-    } else if of.ipc && here.ipc {
+    } else if of.ipc && place::here().ipc {
         service::unshare(clone::NEWIPC).map_err(failed("of IPC"))?;
     }
-    if of.hostname && here.hostname {
+    if of.hostname && place::here().hostname {
         service::unshare(clone::NEWUTS).map_err(failed("of the host name"))?;
     }
     Ok(())
@@ -64,15 +63,15 @@ pub(in super::super) fn network(of: &Sandbox, shared: Option<BorrowedFd<'_>>) ->
 
 /// Everything that has to do with files and users.
 pub(in super::super) fn enter(of: &Sandbox, tmp: Tmp<'_>, user: &User) -> Result<(), Failure> {
-    let here = place::here();
     if of.needs_mounts() {
+        let here = place::here();
         if here.mounts {
             files(of, tmp, here.processes)?;
         } else if of.insists_on_mounts() {
             return Err(failed("of mounts")(io::ErrorKind::PermissionDenied.into()));
         }
     }
-    if of.users && here.users {
+    if of.users && place::here().users {
         users(user)?;
     }
     Ok(())
@@ -382,7 +381,7 @@ fn users(user: &User) -> Result<(), Failure> {
         clone::Fork::Parent { pidfd, .. } => {
             let moved = service::unshare(clone::NEWUSER);
             drop((ready, go));
-            let end = clone::wait_pidfd(pidfd.as_fd(), 0).map_err(failed(object))?;
+            let end = clone::wait_pidfd(pidfd.as_fd(), clone::WAIT_EXITED).map_err(failed(object))?;
             moved.map_err(failed(object))?;
             match end {
                 Some(clone::WaitStatus::Exited(0)) => Ok(()),
