@@ -30,6 +30,19 @@ pub enum LoadState {
     BadSetting(String),
 }
 
+impl LoadState {
+    /// systemctl's word.
+    pub fn word(&self) -> &'static str {
+        match self {
+            LoadState::Loaded => "loaded",
+            LoadState::Masked => "masked",
+            LoadState::NotFound => "not-found",
+            LoadState::Error(_) => "error",
+            LoadState::BadSetting(_) => "bad-setting",
+        }
+    }
+}
+
 /// Something to warn about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {

@@ -101,9 +101,6 @@ pub struct Manager {
     at_once: bool,
     /// Jobs are looked through again.
     run_again: bool,
-    /// When it began, and when all that was asked for at first was done.
-    pub(crate) born: std::time::SystemTime,
-    pub(crate) up: Option<std::time::SystemTime>,
     /// What happened, while somebody wants to know.
     news: Option<Box<view::News>>,
     /// When this began.
@@ -158,8 +155,6 @@ impl Manager {
             end: None,
             at_once: false,
             run_again: false,
-            born: std::time::SystemTime::now(),
-            up: None,
             news: None,
             began: timer::Moment::now(),
             zones: timer::Zones::default(),
@@ -198,9 +193,21 @@ impl Manager {
         self.shared.notify = Some(path);
     }
 
-    /// The first jobs are all done.
-    pub fn set_settled(&mut self) {
+    /// The first jobs are all done; whether that is new.
+    pub fn first_quiet(&mut self) -> bool {
+        let is_new = self.settled.is_none();
         self.settled.get_or_insert_with(SystemTime::now);
+        is_new
+    }
+
+    /// When this manager began.
+    pub(crate) fn began(&self) -> SystemTime {
+        self.began.real
+    }
+
+    /// When the first jobs were all done.
+    pub(crate) fn settled(&self) -> Option<SystemTime> {
+        self.settled
     }
 
     /// How the machine is to end, once somebody has said so.
@@ -285,6 +292,17 @@ impl Manager {
         }
     }
 
+    /// A unit leaves memory.
+    fn let_go(&mut self, name: &UnitName) {
+        let Some(live) = self.units.remove(name) else { return };
+        if let Some(pipe) = &live.rest.pipe {
+            self.shared.poller.forget(Token::Output(live.rest.number), pipe);
+        }
+        if let Some(news) = &mut self.news {
+            news.unit(name, false);
+        }
+    }
+
     /// Drops what does nothing and nobody needs.
     fn collect(&mut self) {
         let needed: std::collections::BTreeSet<UnitName> = self
@@ -297,15 +315,8 @@ impl Manager {
                 to.chain(std::iter::once(own.clone())).collect::<Vec<_>>()
             })
             .collect();
-        for live in self.units.values().filter(|live| !needed.contains(live.name())) {
-            if let Some(pipe) = &live.rest.pipe {
-                self.shared.poller.forget(Token::Output(live.rest.number), pipe);
-            }
-            if let Some(news) = &mut self.news {
-                news.unit(live.name(), false);
-            }
-        }
-        self.units.retain(|name, _| needed.contains(name));
+        let idle: Vec<UnitName> = self.units.keys().filter(|name| !needed.contains(*name)).cloned().collect();
+        idle.iter().for_each(|name| self.let_go(name));
         let from: Vec<UnitName> = self.units.keys().cloned().collect();
         self.rebuild(&from);
     }
@@ -321,7 +332,7 @@ impl Manager {
                 live.reload(unit);
             } else if live.is_idle() && live.service.is_none() {
                 // a name that led nowhere is an alias now: the unit is loaded by its own
-                self.units.remove(name);
+                self.let_go(name);
             }
         }
         self.rebuild(&names);

@@ -122,18 +122,8 @@ pub fn run(wanted: &Wanted) -> Result<u8, String> {
     let members = if is_first { Members::find() } else { Members::without_groups() };
     let mut manager = Manager::new(root, search, members, inherited)?;
     manager.set_console(if wanted.on_demand { Form::Nothing } else { wanted.log });
-    let mut init = Init {
-        server: None,
-        bus: None,
-        journal: None,
-        signals,
-        notify: None,
-        named: Vec::new(),
-        failed: 0,
-        announced: false,
-        now: None,
-        on_demand: wanted.on_demand,
-    };
+    let mut init =
+        Init { server: None, bus: None, journal: None, signals, notify: None, named: Vec::new(), failed: 0, now: None, on_demand: wanted.on_demand };
     init.open(is_first, &mut manager);
     if wanted.on_demand {
         if init.server.is_none() {
@@ -169,8 +159,6 @@ struct Init {
     named: Vec<UnitName>,
     /// Status to end with when a named unit could not even be begun.
     failed: u8,
-    /// Whoever started us was told that we are up.
-    announced: bool,
     /// It ends without stopping anything.
     now: Option<End>,
     /// It ends when it is not needed.
@@ -308,12 +296,11 @@ impl Init {
         if let Some(server) = &mut self.server {
             server.deliver(&finished, manager);
         }
+        let is_first = manager.is_quiet() && manager.first_quiet();
         if let Some(bus) = &mut self.bus {
-            bus.deliver(&finished, manager);
+            bus.deliver(&finished, is_first && manager.end().is_none(), manager);
         }
-        if !self.announced && manager.is_quiet() {
-            self.announced = true;
-            manager.set_settled();
+        if is_first {
             say("READY=1\nX_SYSTEMD_SIGNALS_LEVEL=2");
         }
     }

@@ -253,7 +253,7 @@ fn reload_or(manager: &mut Manager, context: &Context, a: &Arguments, starts: bo
     let unit = unit_name(a.text(0))?;
     let live = manager.unit(&unit);
     let up = live.is_some_and(|live| live.active().is_up());
-    let can_reload = live.is_some_and(super::unit::can_reload);
+    let can_reload = live.is_some_and(Live::can_reload);
     let kind = match (up, can_reload) {
         (true, true) => JobType::Reload,
         _ if !starts => JobType::TryRestart,

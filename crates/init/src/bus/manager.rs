@@ -9,7 +9,7 @@ use super::call::{Arguments, Context, Outcome, loaded, no_job, unit_name};
 use super::fault::Fault;
 use super::path;
 use super::table::Property;
-use super::unit::{limit, load_word, moment};
+use super::unit::{limit, moment};
 use crate::manager::live::Live;
 use crate::manager::state::Active;
 use crate::manager::{Job, Manager};
@@ -29,8 +29,8 @@ pub(super) fn value(manager: &Manager, property: &Property) -> Value {
             "aarch64" => "arm64",
             other => other,
         }),
-        "UserspaceTimestamp" | "UserspaceTimestampMonotonic" => moment(Some(manager.born), property.name),
-        "FinishTimestamp" | "FinishTimestampMonotonic" => moment(manager.up, property.name),
+        "UserspaceTimestamp" | "UserspaceTimestampMonotonic" => moment(Some(manager.began()), property.name),
+        "FinishTimestamp" | "FinishTimestampMonotonic" => moment(manager.settled(), property.name),
         name if name.starts_with("DefaultLimit") => limit(name.trim_start_matches("Default")).unwrap_or_else(|| property.usual()),
         "NNames" => count(manager.lives().map(|live| 1 + live.rest.unit.aliases.len()).sum()),
         "NFailedUnits" => count(manager.lives().filter(|live| live.active() == Active::Failed).count()),
@@ -119,7 +119,7 @@ fn fits(live: &Live, patterns: &[String]) -> bool {
 
 fn list(manager: &Manager, states: &[String], patterns: &[String]) -> Value {
     let is = |live: &Live| {
-        let own = [load_word(&live.rest.unit.state), live.active().word(), live.sub()];
+        let own = [live.rest.unit.state.word(), live.active().word(), live.sub()];
         states.is_empty() || states.iter().any(|state| own.contains(&state.as_str()))
     };
     units(manager, &mut manager.lives().filter(|live| is(live) && fits(live, patterns)))
@@ -130,10 +130,8 @@ fn units(manager: &Manager, lives: &mut dyn Iterator<Item = &Live>) -> Value {
     let of = Type::Struct([b's', b's', b's', b's', b's', b's', b'o', b'u', b's', b'o'].map(Type::Basic).to_vec());
     let row = |live: &Live| {
         let unit = &live.rest.unit;
-        let mut row: Vec<Value> = [unit.name.as_str(), unit.description(), load_word(&unit.state), live.active().word(), live.sub(), ""]
-            .into_iter()
-            .map(Value::text)
-            .collect();
+        let mut row: Vec<Value> =
+            [unit.name.as_str(), unit.description(), unit.state.word(), live.active().word(), live.sub(), ""].into_iter().map(Value::text).collect();
         let job = live.job.unwrap_or(0);
         let kind = manager.job_of(job).map_or("", |job| job.kind.word());
         row.extend([Value::Path(path::unit(unit.name.as_str())), Value::Uint32(job), Value::text(kind), Value::Path(path::job(job))]);
@@ -182,7 +180,7 @@ fn dump(manager: &Manager, patterns: &[String]) -> String {
         // writing to a String cannot fail
         let _ = writeln!(out, "-> Unit {}:", live.name());
         let _ = writeln!(out, "\tDescription: {}", live.rest.unit.description());
-        let _ = writeln!(out, "\tUnit Load State: {}", load_word(&live.rest.unit.state));
+        let _ = writeln!(out, "\tUnit Load State: {}", live.rest.unit.state.word());
         let _ = writeln!(out, "\tUnit Active State: {}", live.active().word());
         let _ = writeln!(out, "\tService State: {}", live.sub());
         if let Some(job) = live.job.and_then(|id| manager.job_of(id)) {

@@ -31,9 +31,10 @@ use hostel_ipc::dbus::{Kind, Message, SYSTEMD_PRIVATE, Value, message_length};
 use hostel_process::event::Interest;
 use hostel_sys::peer;
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, listen, socket_with};
+use rustix::net::{SocketFlags, accept_with};
 
-use crate::manager::world::Token;
+use crate::control::server::listen_at;
+use crate::manager::world::{Token, random_id};
 use crate::manager::{Finished, Manager};
 use auth::{Auth, Progress};
 use call::Context;
@@ -75,14 +76,9 @@ pub struct Bus {
 impl Bus {
     /// Listens where systemd does; what was there is taken away.
     pub fn listen(manager: &mut Manager) -> std::io::Result<Bus> {
-        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
-        let _ = std::fs::remove_file(SYSTEMD_PRIVATE);
-        bind(&socket, &SocketAddrUnix::new(SYSTEMD_PRIVATE)?)?;
-        std::fs::set_permissions(SYSTEMD_PRIVATE, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
-        listen(&socket, 64)?;
+        let socket = listen_at(SYSTEMD_PRIVATE, 0o600)?;
         manager.watch(Token::Bus, &socket)?;
-        let half = || hostel_sys::tree::random_u64().unwrap_or(0);
-        let guid = format!("{:016x}{:016x}", half(), half());
+        let guid = random_id();
         Ok(Bus { socket, guid, peers: BTreeMap::new(), next: 1, is_full: false, exit: 0 })
     }
 
@@ -183,13 +179,8 @@ impl Bus {
         }
     }
 
-    /// Tells everybody what happened.
-    pub fn deliver(&mut self, finished: &[Finished], manager: &mut Manager) {
-        let is_up = manager.is_quiet() && manager.end().is_none();
-        let first = is_up && manager.up.is_none();
-        if first {
-            manager.up = Some(std::time::SystemTime::now());
-        }
+    /// Tells everybody what happened, and, `first`, that all that this began with is done.
+    pub fn deliver(&mut self, finished: &[Finished], first: bool, manager: &mut Manager) {
         if self.peers.is_empty() {
             return;
         }

@@ -63,11 +63,6 @@ fn of_group(group: &str) -> impl Iterator<Item = Property> + use<> {
     })
 }
 
-/// One property by name.
-pub fn property(interface: &str, name: &str) -> Option<Property> {
-    properties(interface).find(|property| property.name == name)
-}
-
 /// A value of a type from words; what is missing is 0, empty or false.
 fn value(of: &Type, words: &mut dyn Iterator<Item = &'static str>) -> Value {
     match of {
@@ -109,6 +104,10 @@ pub fn number(code: u8, number: i128) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn property(interface: &str, name: &str) -> Option<Property> {
+        properties(interface).find(|property| property.name == name)
+    }
 
     #[test]
     fn every_line_has_a_type_and_a_value_of_it() {

@@ -71,28 +71,12 @@ fn file(a: &Arguments) -> Result<String, Fault> {
     for property in properties {
         let Value::Struct(pair) = property else { continue };
         let (Some(name), Some(Value::Variant(value))) = (pair.first().and_then(Value::as_text), pair.get(1)) else { continue };
-        let section = match name {
-            // nobody counts who refers to a unit here
-            "AddRef" => continue,
-            "Description"
-            | "Documentation"
-            | "Requires"
-            | "Requisite"
-            | "Wants"
-            | "BindsTo"
-            | "PartOf"
-            | "Conflicts"
-            | "Before"
-            | "After"
-            | "OnFailure"
-            | "OnSuccess"
-            | "DefaultDependencies"
-            | "CollectMode"
-            | "StopWhenUnneeded" => &mut unit,
-            _ => &mut service,
-        };
-        let lines = lines(name, value).ok_or_else(|| Fault::unsupported(name, "a transient unit cannot have this property yet"))?;
-        section.push_str(&lines);
+        // nobody counts who refers to a unit here
+        if name == "AddRef" {
+            continue;
+        }
+        let (is_service, lines) = lines(name, value).ok_or_else(|| Fault::unsupported(name, "a transient unit cannot have this property yet"))?;
+        if is_service { &mut service } else { &mut unit }.push_str(&lines);
         if unit.len() + service.len() > TEXT_MAX {
             return Err(Fault::invalid("The properties are too long."));
         }
@@ -100,10 +84,10 @@ fn file(a: &Arguments) -> Result<String, Fault> {
     Ok(format!("{unit}{service}"))
 }
 
-/// One property as lines of a unit file; `None`: it cannot be one.
-fn lines(name: &str, value: &Value) -> Option<String> {
+/// One property as lines of a unit file, and whether of [Service] or [Unit]; `None`: it cannot be one.
+fn lines(name: &str, value: &Value) -> Option<(bool, String)> {
     if let "ExecStart" | "ExecStartEx" | "ExecStartPre" | "ExecStartPost" | "ExecStop" | "ExecStopPost" | "ExecReload" = name {
-        return commands(name.trim_end_matches("Ex"), value);
+        return Some((true, commands(name.trim_end_matches("Ex"), value)?));
     }
     let (key, text) = match value {
         Value::Uint64(micros) if name.ends_with("USec") => {
@@ -112,9 +96,8 @@ fn lines(name: &str, value: &Value) -> Option<String> {
         }
         _ => (name.to_owned(), plain(name, value)?),
     };
-    let section = if crate::keys::shape("Service", &key).is_some() { "Service" } else { "Unit" };
-    crate::keys::shape(section, &key)?;
-    Some(format!("{key}={text}\n"))
+    let is_service = crate::keys::shape("Service", &key).is_some();
+    (is_service || crate::keys::shape("Unit", &key).is_some()).then(|| (is_service, format!("{key}={text}\n")))
 }
 
 /// Text for one line: percent signs are no specifiers in it, and nothing ends it early.
@@ -213,12 +196,17 @@ mod tests {
             Value::Array(of.clone(), vec![Value::Struct(vec![Value::text(program), argv(words), Value::Bool(false)])])
         };
         let run = |value: &Value| lines("ExecStart", value);
-        assert_eq!(run(&exec("/bin/a", &["/bin/a", "b c", "100%", "\"q\"\n"])).unwrap(), "ExecStart=/bin/a \"b c\" \"100%%\" \"\\\"q\\\"\\n\"\n");
-        assert_eq!(run(&exec("/bin/a", &["x"])).unwrap(), "ExecStart=@/bin/a \"x\"\n");
+        assert_eq!(
+            run(&exec("/bin/a", &["/bin/a", "b c", "100%", "\"q\"\n"])).unwrap(),
+            (true, "ExecStart=/bin/a \"b c\" \"100%%\" \"\\\"q\\\"\\n\"\n".to_owned())
+        );
+        assert_eq!(run(&exec("/bin/a", &["x"])).unwrap(), (true, "ExecStart=@/bin/a \"x\"\n".to_owned()));
         assert_eq!(run(&exec("/bin/a b", &["x"])), None);
-        assert_eq!(lines("TimeoutStopUSec", &Value::Uint64(5)).unwrap(), "TimeoutStopSec=5us\n");
+        assert_eq!(lines("TimeoutStopUSec", &Value::Uint64(5)).unwrap(), (true, "TimeoutStopSec=5us\n".to_owned()));
         assert_eq!(lines("User", &Value::text("a\nExecStart=/bin/evil")), None);
         assert_eq!(lines("NoSuchKey", &Value::text("a")), None);
-        assert_eq!(lines("RemainAfterExit", &Value::Bool(true)).unwrap(), "RemainAfterExit=yes\n");
+        assert_eq!(lines("RemainAfterExit", &Value::Bool(true)).unwrap(), (true, "RemainAfterExit=yes\n".to_owned()));
+        // each goes to its own section
+        assert_eq!(lines("SuccessAction", &Value::text("exit")).unwrap(), (false, "SuccessAction=exit\n".to_owned()));
     }
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hostel_ipc::dbus::{Type, Value};
-use hostel_sys::clone::WaitStatus;
+use hostel_spec::RlimitName;
 use hostel_unit::{Kind, UnitName};
 
 use super::path;
@@ -15,6 +15,7 @@ use crate::load::LoadState;
 use crate::manager::Manager;
 use crate::manager::config::{NotifyAccess, Step};
 use crate::manager::live::Live;
+use crate::manager::query::code;
 use crate::manager::service::{Run, Service};
 use crate::preset::{Presets, Wanted};
 
@@ -24,16 +25,6 @@ pub(super) fn interface(kind: Kind) -> &'static str {
         Kind::Device => "Device",
         _ => "Target",
     })
-}
-
-pub(super) fn load_word(state: &LoadState) -> &'static str {
-    match state {
-        LoadState::Loaded => "loaded",
-        LoadState::Masked => "masked",
-        LoadState::NotFound => "not-found",
-        LoadState::Error(_) => "error",
-        LoadState::BadSetting(_) => "bad-setting",
-    }
 }
 
 /// Name and text of the error that says why a unit cannot be used.
@@ -83,29 +74,11 @@ pub(super) fn moment(at: Option<SystemTime>, name: &str) -> Value {
 
 /// What this process itself is limited to, which units inherit: of `LimitNOFILE` or `LimitNOFILESoft`.
 pub(super) fn limit(name: &str) -> Option<Value> {
-    use rustix::process::Resource;
     let (stem, soft) = name.strip_suffix("Soft").map_or((name, false), |stem| (stem, true));
-    let resource = match stem.strip_prefix("Limit")? {
-        "CPU" => Resource::Cpu,
-        "FSIZE" => Resource::Fsize,
-        "DATA" => Resource::Data,
-        "STACK" => Resource::Stack,
-        "CORE" => Resource::Core,
-        "RSS" => Resource::Rss,
-        "NOFILE" => Resource::Nofile,
-        "AS" => Resource::As,
-        "NPROC" => Resource::Nproc,
-        "MEMLOCK" => Resource::Memlock,
-        "LOCKS" => Resource::Locks,
-        "SIGPENDING" => Resource::Sigpending,
-        "MSGQUEUE" => Resource::Msgqueue,
-        "NICE" => Resource::Nice,
-        "RTPRIO" => Resource::Rtprio,
-        "RTTIME" => Resource::Rttime,
-        _ => return None,
-    };
-    let found = rustix::process::getrlimit(resource);
-    Some(Value::Uint64(if soft { found.current } else { found.maximum }.unwrap_or(u64::MAX)))
+    let stem = stem.strip_prefix("Limit")?;
+    let (limit, _) = RlimitName::ALL.iter().find(|(_, word)| *word == stem)?;
+    let (least, most) = hostel_sys::proc::get_rlimit(0, *limit as u32).ok()?;
+    Some(Value::Uint64(if soft { least } else { most }.unwrap_or(u64::MAX)))
 }
 
 fn some_moment(at: Option<SystemTime>, name: &str) -> Option<Value> {
@@ -162,7 +135,7 @@ fn of_unit(manager: &Manager, live: &Live, name: &str) -> Option<Value> {
         "Id" => Value::text(unit.name.as_str()),
         "Names" => Value::texts(std::iter::once(&unit.name).chain(&unit.aliases).map(UnitName::as_str)),
         "Description" => Value::text(unit.description()),
-        "LoadState" => Value::text(load_word(&unit.state)),
+        "LoadState" => Value::text(unit.state.word()),
         "ActiveState" => Value::text(live.active().word()),
         "SubState" => Value::text(live.sub()),
         "FragmentPath" => Value::text(unit.fragment.as_deref().filter(|path| !unit.is_script && path.starts_with('/')).unwrap_or_default()),
@@ -172,7 +145,7 @@ fn of_unit(manager: &Manager, live: &Live, name: &str) -> Option<Value> {
         "UnitFilePreset" => Value::text(preset(manager, live)),
         "CanStart" => Value::Bool(usable && !set("RefuseManualStart", false)),
         "CanStop" => Value::Bool(!set("RefuseManualStop", false)),
-        "CanReload" => Value::Bool(can_reload(live)),
+        "CanReload" => Value::Bool(live.can_reload()),
         "CanIsolate" => Value::Bool(usable && set("AllowIsolate", false)),
         "CanFreeze" => Value::Bool(live.service.is_some() && manager.members().way() == "cgroup"),
         "Job" => Value::Struct(vec![Value::Uint32(live.job.unwrap_or(0)), Value::Path(path::job(live.job.unwrap_or(0)))]),
@@ -202,11 +175,6 @@ fn of_unit(manager: &Manager, live: &Live, name: &str) -> Option<Value> {
 
 fn id_bytes(id: &str) -> Vec<u8> {
     (0..id.len() / 2).filter_map(|at| u8::from_str_radix(id.get(at * 2..at * 2 + 2)?, 16).ok()).collect()
-}
-
-pub(super) fn can_reload(live: &Live) -> bool {
-    use crate::manager::config::Type::NotifyReload;
-    live.service.as_ref().is_some_and(|s| !s.config.commands(Step::Reload).is_empty() || s.config.kind == NotifyReload)
 }
 
 fn file_state(manager: &Manager, live: &Live) -> String {
@@ -290,13 +258,9 @@ fn pid(pid: Option<i32>) -> Option<Value> {
     Some(Value::Uint32(pid.and_then(|pid| u32::try_from(pid).ok()).unwrap_or(0)))
 }
 
-/// `CLD_EXITED`, `CLD_KILLED`, `CLD_DUMPED` and the status, as wait(2) numbers them.
-fn code(run: Option<&Run>) -> (i32, i32) {
-    match run.and_then(|run| run.ended) {
-        Some((_, WaitStatus::Exited(status))) => (1, status),
-        Some((_, WaitStatus::Signaled { signal, core })) => (if core { 3 } else { 2 }, signal),
-        _ => (0, 0),
-    }
+/// Of a run that has ended; 0 and 0 of one that has not.
+fn code_of(run: Option<&Run>) -> (i32, i32) {
+    run.and_then(|run| run.ended).map_or((0, 0), |(_, end)| code(end))
 }
 
 fn of_service(manager: &Manager, live: &Live, service: &Service, property: &Property) -> Option<Value> {
@@ -331,8 +295,8 @@ fn of_service(manager: &Manager, live: &Live, service: &Service, property: &Prop
         "ExecMainStartTimestamp" | "ExecMainStartTimestampMonotonic" => some_moment(main.map(|run| run.began), name),
         "ExecMainExitTimestamp" | "ExecMainExitTimestampMonotonic" => some_moment(main.and_then(|run| run.ended).map(|(at, _)| at), name),
         "ExecMainPID" => pid(main.map(|run| run.pid)),
-        "ExecMainCode" => Some(Value::Int32(code(main).0)),
-        "ExecMainStatus" => Some(Value::Int32(code(main).1)),
+        "ExecMainCode" => Some(Value::Int32(code_of(main).0)),
+        "ExecMainStatus" => Some(Value::Int32(code_of(main).1)),
         "KillSignal" => Some(Value::Int32(config.kill_signal)),
         "RestartKillSignal" => setting(live, "Service", property).or(Some(Value::Int32(config.kill_signal))),
         "Environment" => live.rest.context.as_ref().map(|c| Value::texts(&c.variables)),
@@ -368,7 +332,7 @@ fn commands(service: &Service, name: &str) -> Option<Value> {
     let row = |at: usize, command: &crate::command::Command| {
         // of several only the last run is known
         let run = last.filter(|_| at + 1 == list.len());
-        let (code, status) = code(run);
+        let (code, status) = code_of(run);
         let (began, ended) = (run.map(|run| run.began), run.and_then(|run| run.ended).map(|(at, _)| at));
         let flags = [
             (command.literal, "no-env-expand"),

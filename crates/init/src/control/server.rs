@@ -13,6 +13,8 @@ use crate::manager::query::{Answer, Record};
 use crate::manager::world::Token;
 use crate::manager::{Finished, Manager};
 
+/// Everybody may look; who may do something is asked of the kernel.
+const MODE: u32 = 0o666;
 /// Most connections at a time.
 const CLIENTS_MAX: usize = 64;
 /// Most bytes that wait for one client to read them.
@@ -45,7 +47,7 @@ pub struct Server {
 impl Server {
     /// Listens at `path`; what was there is taken away.
     pub fn listen(path: &str, manager: &mut Manager) -> std::io::Result<Server> {
-        let socket = listen_at(path)?;
+        let socket = listen_at(path, MODE)?;
         manager.watch(Token::Control, &socket)?;
         Ok(Server { socket, clients: BTreeMap::new(), next: 1, is_full: false, path: path.to_owned() })
     }
@@ -67,7 +69,7 @@ impl Server {
         if self.clients.is_empty() {
             return true;
         }
-        if let Ok(socket) = listen_at(&self.path) {
+        if let Ok(socket) = listen_at(&self.path, MODE) {
             manager.poller().forget(Token::Control, &self.socket);
             self.socket = socket;
             let _ = manager.watch(Token::Control, &self.socket);
@@ -150,12 +152,12 @@ impl Server {
     }
 }
 
-fn listen_at(path: &str) -> std::io::Result<OwnedFd> {
+/// A socket at `path`, with these permissions; what was there is taken away.
+pub(crate) fn listen_at(path: &str, mode: u32) -> std::io::Result<OwnedFd> {
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
     let _ = std::fs::remove_file(path);
     bind(&socket, &SocketAddrUnix::new(path)?)?;
-    // everybody may look; who may do something is asked of the kernel
-    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o666))?;
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode))?;
     listen(&socket, 64)?;
     Ok(socket)
 }

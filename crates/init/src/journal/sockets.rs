@@ -15,7 +15,7 @@ use super::message::{self, ENTRY_MAX, Stream};
 use super::record::Field;
 use crate::manager::Manager;
 use crate::manager::log::Sender;
-use crate::manager::world::Token;
+use crate::manager::world::{Token, random_id};
 
 /// Where they are.
 pub const DIRECTORY: &str = "/run/systemd/journal";
@@ -180,7 +180,7 @@ impl Sockets {
                 self.next = self.next.wrapping_add(1);
             }
             if manager.watch(Token::Journal(self.next), &socket).is_ok() {
-                let id = format!("{:016x}{:016x}", hostel_sys::tree::random_u64().unwrap_or(0), hostel_sys::tree::random_u64().unwrap_or(0));
+                let id = random_id();
                 self.streams.insert(self.next, Connection { socket, peer, head: Stream::default(), lines: Lines::default(), id });
             }
             self.next = self.next.wrapping_add(1);

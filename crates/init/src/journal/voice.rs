@@ -8,7 +8,6 @@ use hostel_unit::{Span, WordRules, words};
 use crate::load::Settings;
 use crate::value::Value;
 
-const SECTION: &str = "Service";
 /// As journald's RateLimitIntervalSec= and RateLimitBurst=.
 pub const USUAL_RATE: Rate = Rate { interval: Duration::from_secs(30), burst: 10_000 };
 /// Units whose entries are counted at a time.
@@ -69,11 +68,11 @@ impl Default for Voice {
 
 impl Voice {
     /// Reads the settings of a service; values that are none are told by `complain` and passed over.
-    pub fn of(s: &Settings, complain: &mut dyn FnMut(String)) -> Voice {
-        let mut voice = Voice { identifier: s.text(SECTION, "SyslogIdentifier").filter(|t| !t.is_empty()).map(str::to_owned), ..Voice::default() };
-        voice.prefix = s.bool(SECTION, "SyslogLevelPrefix", true);
+    pub fn of(s: &Settings, section: &str, complain: &mut dyn FnMut(String)) -> Voice {
+        let mut voice = Voice { identifier: s.text(section, "SyslogIdentifier").filter(|t| !t.is_empty()).map(str::to_owned), ..Voice::default() };
+        voice.prefix = s.bool(section, "SyslogLevelPrefix", true);
         let mut named = |key: &str, parse: fn(&str) -> Option<u8>, slot: &mut u8| {
-            if let Some(text) = s.text(SECTION, key) {
+            if let Some(text) = s.text(section, key) {
                 match parse(text) {
                     Some(number) => *slot = number,
                     None => complain(format!("{key}={text}: it is no such name")),
@@ -83,13 +82,13 @@ impl Voice {
         named("SyslogFacility", facility, &mut voice.facility);
         named("SyslogLevel", level, &mut voice.level);
         named("LogLevelMax", level, &mut voice.most);
-        if let Some(Value::Span(Span::Micros(micros))) = s.last(SECTION, "LogRateLimitIntervalSec") {
+        if let Some(Value::Span(Span::Micros(micros))) = s.last(section, "LogRateLimitIntervalSec") {
             voice.rate.interval = Duration::from_micros(*micros);
         }
-        if let Some(Value::Number(burst)) = s.last(SECTION, "LogRateLimitBurst") {
+        if let Some(Value::Number(burst)) = s.last(section, "LogRateLimitBurst") {
             voice.rate.burst = u32::try_from(*burst).unwrap_or(0);
         }
-        for setting in s.of(SECTION, "LogExtraFields") {
+        for setting in s.of(section, "LogExtraFields") {
             for word in words(&setting.text, WordRules::UNIT).unwrap_or_default() {
                 match word.split_once('=').filter(|(name, _)| super::message::is_name(name.as_bytes())) {
                     Some((name, value)) => voice.extra.push((name.to_owned(), value.to_owned())),
@@ -170,7 +169,7 @@ mod tests {
              LogRateLimitIntervalSec=2s\nLogRateLimitBurst=7\nLogExtraFields=A=1 \"B_2=x y\"\nLogExtraFields=lower=1\n",
         );
         let mut said = Vec::new();
-        let voice = Voice::of(&tree.load("a.service").settings, &mut |text| said.push(text));
+        let voice = Voice::of(&tree.load("a.service").settings, "Service", &mut |text| said.push(text));
         let extra = vec![("A".to_owned(), "1".to_owned()), ("B_2".to_owned(), "x y".to_owned())];
         let rate = Rate { interval: Duration::from_secs(2), burst: 7 };
         assert_eq!(voice, Voice { identifier: Some("me".into()), facility: 19, level: 7, prefix: false, most: 4, rate, extra });

@@ -1,4 +1,4 @@
-//! What is said of jobs: "Starting …", "Started …", as systemd says it, for the log only. What fails goes to the console, too.
+//! What is said of jobs: "Starting …", "Started …", as systemd says it, for the log only.
 
 use hostel_unit::{Kind, UnitName};
 
@@ -26,7 +26,7 @@ impl Manager {
             _ => "Reloading",
         };
         let text = format!("{verb} {}...", self.title(unit));
-        self.announce(unit, kind, &text, 6, &[("MESSAGE_ID", id.as_bytes())], false);
+        self.announce(unit, kind, &text, 6, &[("MESSAGE_ID", id.as_bytes())]);
     }
 
     /// A job that was begun has ended.
@@ -46,22 +46,22 @@ impl Manager {
         let title = self.title(unit);
         let word = ("JOB_RESULT", result.word().as_bytes());
         match result {
-            JobResult::Done => self.announce(unit, kind, &format!("{good} {title}."), 6, &[("MESSAGE_ID", id.as_bytes()), word], false),
+            JobResult::Done => self.announce(unit, kind, &format!("{good} {title}."), 6, &[("MESSAGE_ID", id.as_bytes()), word]),
             JobResult::Failed | JobResult::Timeout => {
-                self.announce(unit, kind, &format!("{bad} {title}."), 3, &[("MESSAGE_ID", FAILED.as_bytes()), word], false);
+                self.announce(unit, kind, &format!("{bad} {title}."), 3, &[("MESSAGE_ID", FAILED.as_bytes()), word]);
             }
             _ => {}
         }
     }
 
-    fn announce(&mut self, unit: &UnitName, kind: JobType, text: &str, priority: u8, more: &[Field<'_>], loud: bool) {
+    fn announce(&mut self, unit: &UnitName, kind: JobType, text: &str, priority: u8, more: &[Field<'_>]) {
         let invocation = self.unit(unit).map_or_else(String::new, |live| live.rest.marks.invocation.clone());
         let mut fields: Vec<Field<'_>> = vec![("JOB_TYPE", kind.word().as_bytes())];
         if !invocation.is_empty() {
             fields.push(("INVOCATION_ID", invocation.as_bytes()));
         }
         fields.extend_from_slice(more);
-        self.shared.log.own_entry(Some(unit.as_str()), text, priority, &fields, loud);
+        self.shared.log.own_entry(Some(unit.as_str()), text, priority, &fields, false);
     }
 
     /// `a.service - Description`

@@ -169,7 +169,7 @@ impl Context {
             files: s.of(section, "EnvironmentFile").filter_map(|s| if let Value::Text(t) = &s.value { Some(optional(t)) } else { None }).collect(),
             pass: list("PassEnvironment"),
             unset: list("UnsetEnvironment"),
-            voice: Voice::of(s, complain),
+            voice: Voice::of(s, section, complain),
             non_blocking: s.bool(section, "NonBlocking", false),
             start_only: s.bool(section, "PermissionsStartOnly", false),
             search: text("ExecSearchPath").map(|t| t.split(':').filter(|p| p.starts_with('/')).map(str::to_owned).collect()).unwrap_or_default(),

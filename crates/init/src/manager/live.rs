@@ -4,7 +4,7 @@ use std::time::{Instant, SystemTime};
 
 use hostel_unit::{Kind, UnitName};
 
-use super::config::{Config, Degraded, degraded};
+use super::config::{Config, Degraded, Step, Type, degraded};
 use super::context::Context;
 use super::log::Pipe;
 use super::members::Marks;
@@ -156,6 +156,11 @@ impl Live {
     pub(super) fn reached_before(&mut self) {
         self.plain = Plain::Point(true);
         self.announced = self.active();
+    }
+
+    /// Whether it can be told to read its configuration again.
+    pub fn can_reload(&self) -> bool {
+        self.service.as_ref().is_some_and(|s| !s.config.commands(Step::Reload).is_empty() || s.config.kind == Type::NotifyReload)
     }
 
     /// Its name.

@@ -124,6 +124,8 @@ pub struct Log {
     counts: Counts,
     /// Of the last process, until the end of the turn.
     facts: Option<Facts>,
+    /// Of this process.
+    own_facts: Option<Facts>,
     /// Entries that no store took, by why.
     lost: u64,
     /// Programs may use the sockets.
@@ -240,11 +242,13 @@ impl Log {
     }
 
     fn keep(&mut self, origin: &Origin<'_>, own: &[Field<'_>], loud: bool) {
-        if let Some(pid) = origin.pid.filter(|pid| self.facts.as_ref().is_none_or(|facts| facts.pid != *pid)) {
-            self.facts = Some(Facts::of(pid));
-        }
-        let facts = self.facts.take_if(|facts| Some(facts.pid) == origin.pid);
         let is_own = origin.pid == Some(std::process::id() as i32);
+        // our own do not change
+        let slot = if is_own { &mut self.own_facts } else { &mut self.facts };
+        if let Some(pid) = origin.pid.filter(|pid| slot.as_ref().is_none_or(|facts| facts.pid != *pid)) {
+            *slot = Some(Facts::of(pid));
+        }
+        let facts = slot.take_if(|facts| Some(facts.pid) == origin.pid);
         let (pid, ids) = (origin.pid.map(|pid| pid.to_string()), origin.ids.or(facts.as_ref().and_then(|f| f.ids)));
         let ids = ids.map(|(uid, gid)| (uid.to_string(), gid.to_string()));
         let mut fields: Vec<Field<'_>> = Vec::with_capacity(own.len() + 12);
@@ -278,7 +282,9 @@ impl Log {
             Some(store) => store.append(&fields),
             None => self.lost += 1,
         }
-        self.facts = facts;
+        if facts.is_some() {
+            *(if is_own { &mut self.own_facts } else { &mut self.facts }) = facts;
+        }
     }
 
     fn json(&mut self, fields: &[Field<'_>]) {

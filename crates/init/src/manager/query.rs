@@ -239,7 +239,7 @@ impl Manager {
             ("NJobs", self.jobs.len().to_string()),
             ("Environment", environment.join(" ")),
             ("Tracking", self.shared.members.way().to_owned()),
-            ("UserspaceTimestamp", micros(self.born)),
+            ("UserspaceTimestamp", micros(self.began.real)),
             ("FinishTimestamp", self.settled.map_or_else(String::new, micros)),
             ("Log", self.shared.log.way()),
         ]
@@ -251,7 +251,7 @@ impl Manager {
             ("Id", unit.name.to_string()),
             ("Names", std::iter::once(&unit.name).chain(&unit.aliases).map(UnitName::as_str).collect::<Vec<_>>().join(" ")),
             ("Description", unit.description().to_owned()),
-            ("LoadState", load_word(&unit.state).to_owned()),
+            ("LoadState", unit.state.word().to_owned()),
             ("ActiveState", live.active().word().to_owned()),
             ("SubState", live.sub().to_owned()),
             ("FragmentPath", unit.fragment.clone().filter(|_| !unit.is_script).unwrap_or_default()),
@@ -261,7 +261,7 @@ impl Manager {
             ("InvocationID", live.rest.marks.invocation.clone()),
             ("CanStart", yes(unit.is_loaded() && !unit.settings.bool("Unit", "RefuseManualStart", false))),
             ("CanStop", yes(!unit.settings.bool("Unit", "RefuseManualStop", false))),
-            ("CanReload", yes(live.service.as_ref().is_some_and(|s| !s.config.commands(Step::Reload).is_empty()))),
+            ("CanReload", yes(live.can_reload())),
             ("NeedDaemonReload", "no".to_owned()),
             ("Tracking", if unit.name.kind() == Kind::Service { self.shared.members.way().to_owned() } else { String::new() }),
             ("ControlGroup", live.service.as_ref().and_then(|_| self.shared.members.path(unit.name.as_str())).unwrap_or_default()),
@@ -321,16 +321,6 @@ pub(super) fn micros(at: SystemTime) -> String {
     at.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros()).to_string()
 }
 
-fn load_word(state: &LoadState) -> &'static str {
-    match state {
-        LoadState::Loaded => "loaded",
-        LoadState::Masked => "masked",
-        LoadState::NotFound => "not-found",
-        LoadState::Error(_) => "error",
-        LoadState::BadSetting(_) => "bad-setting",
-    }
-}
-
 fn job_record(job: &super::Job) -> Record {
     vec![
         ("Id", job.id.to_string()),
@@ -341,7 +331,7 @@ fn job_record(job: &super::Job) -> Record {
 }
 
 /// `CLD_EXITED`, `CLD_KILLED`, `CLD_DUMPED` and the status, as wait(2) numbers them.
-fn code(end: WaitStatus) -> (i32, i32) {
+pub(crate) fn code(end: WaitStatus) -> (i32, i32) {
     match end {
         WaitStatus::Exited(status) => (1, status),
         WaitStatus::Signaled { signal, core } => (if core { 3 } else { 2 }, signal),

@@ -22,11 +22,7 @@ impl Manager {
         if self.units.get(name).is_none_or(|live| live.job.is_some() || !live.active().is_down()) {
             return;
         }
-        if let Some(live) = self.units.remove(name)
-            && let Some(pipe) = &live.rest.pipe
-        {
-            self.shared.poller.forget(Token::Output(live.rest.number), pipe);
-        }
+        self.let_go(name);
         self.graph.remove(name);
     }
 

@@ -127,7 +127,7 @@ fn passed<'s>(rest: &'s Rest, shared: &'s Shared, role: Role) -> (Vec<(&'s str, 
 }
 
 /// 32 random hexadecimal digits.
-fn random_id() -> String {
+pub(crate) fn random_id() -> String {
     let half = || hostel_sys::tree::random_u64().unwrap_or(0);
     format!("{:016x}{:016x}", half(), half())
 }

@@ -80,17 +80,10 @@ fn properties(root: &Root, catalogue: &Catalogue<'_>, presets: &Presets, name: &
     let mut set = |key: &str, value: String| {
         all.insert(key.to_owned(), value);
     };
-    let state = match &unit.state {
-        LoadState::Loaded => "loaded",
-        LoadState::Masked => "masked",
-        LoadState::NotFound => "not-found",
-        LoadState::Error(_) => "error",
-        LoadState::BadSetting(_) => "bad-setting",
-    };
     set("Id", unit.name.to_string());
     let names: Vec<&str> = std::iter::once(&unit.name).chain(&unit.aliases).map(UnitName::as_str).collect();
     set("Names", names.join(" "));
-    set("LoadState", state.to_owned());
+    set("LoadState", unit.state.word().to_owned());
     if let LoadState::Error(why) | LoadState::BadSetting(why) = &unit.state {
         set("LoadError", why.clone());
     }
