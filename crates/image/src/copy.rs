@@ -16,8 +16,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::fs::{AtFlags, RenameFlags};
 use rustix::io::Errno;
 
+pub use file::times;
 pub(crate) use file::{Means, contents};
-pub(crate) use file::{Room, attributes, drop_inherited_acls, owner, times};
+pub(crate) use file::{Room, attributes, drop_inherited_acls, owner};
 pub(crate) use snapshot::snapshot;
 
 use crate::error::On;

@@ -86,7 +86,8 @@ impl From<ReadError> for Cause {
 }
 
 /// `?` with verb and object.
-pub(crate) trait On<T> {
+pub trait On<T> {
+    /// Makes the error one of doing `verb` to `object`.
     fn on(self, verb: &'static str, object: &Path) -> Result<T>;
 }
 

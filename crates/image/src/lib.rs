@@ -32,5 +32,5 @@ pub mod uids;
 mod walk;
 pub mod watch;
 
-pub use error::{Cause, Error, Result};
+pub use error::{Cause, Error, On, Result};
 pub use partial::sweep;

@@ -159,16 +159,21 @@ impl Store {
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
-    /// All commits, oldest first. What was left of one that had changed nothing is removed.
-    pub fn records(&self) -> Result<Vec<Record>> {
+    /// Numbers of all commits, in their order.
+    fn numbers(&self) -> Result<Vec<u64>> {
         let mut numbers = Vec::new();
         for entry in std::fs::read_dir(&self.path).on("list", &self.path)? {
             let entry = entry.on("list", &self.path)?;
             numbers.extend(entry.file_name().to_str().and_then(|n| n.parse::<u64>().ok()));
         }
         numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    /// All commits, oldest first. What was left of one that had changed nothing is removed.
+    pub fn records(&self) -> Result<Vec<Record>> {
         let mut out = Vec::new();
-        for number in numbers {
+        for number in self.numbers()? {
             let path = self.path.join(number.to_string());
             match read_state(&path)? {
                 None | Some(State::Archiving) => hostel_image::remove::remove_tree(&path)?,
@@ -191,7 +196,7 @@ impl Store {
     /// Makes `changes` of the machine `machine` to what its `layers` lie over. When something fails all is taken back.
     pub fn commit(&self, machine: &str, lower: &Path, layers: &[Layer], changes: &[Change]) -> Result<Record> {
         let ops = plan::plan(layers, changes)?;
-        let number = self.records()?.iter().filter_map(|r| r.id.parse::<u64>().ok()).max().unwrap_or(0) + 1;
+        let number = self.numbers()?.last().unwrap_or(&0) + 1;
         let path = self.path.join(number.to_string());
         let places = layers.iter().map(|l| l.at.clone().into_os_string().into()).collect();
         let journal = Journal { machine: machine.to_owned(), lower: lower.as_os_str().into(), layers: places, ops };

@@ -1,13 +1,14 @@
 //! Making one entry like another, each step whole or not at all.
 
 use std::ffi::{CStr, CString, OsStr};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use hostel_image::Cause;
+use hostel_image::copy::times;
 use hostel_sys::tree::xattr;
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, Stat, Timespec, Timestamps, Uid};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, Uid};
 use rustix::io::Errno;
 
 use crate::layer::{self, is_dir, kind_of, look, target};
@@ -91,7 +92,12 @@ pub(crate) fn dress(from: Place<'_>, dir: BorrowedFd<'_>, name: &CStr) -> Done {
         return Ok(rustix::fs::futimens(dir, &times)?);
     }
     if kind_of(from.stat) != FileType::Symlink {
-        rustix::fs::chmodat(dir, name, mode, AtFlags::empty())?;
+        // Not by its name: whoever owns the directory may have put a link there.
+        let there = rustix::fs::openat(dir, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+        if kind_of(&rustix::fs::fstat(&there)?) != kind_of(from.stat) {
+            return Err(Cause::Why("something else has been put in its place meanwhile"));
+        }
+        rustix::fs::chmod(format!("/proc/self/fd/{}", there.as_raw_fd()), mode)?;
     }
     Ok(rustix::fs::utimensat(dir, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
 }
@@ -112,13 +118,6 @@ fn attributes(from: Place<'_>, dir: BorrowedFd<'_>, name: &CStr) -> Done {
         }
     }
     Ok(())
-}
-
-fn times(stat: &Stat) -> Timestamps {
-    Timestamps {
-        last_access: Timespec { tv_sec: stat.st_atime as _, tv_nsec: stat.st_atime_nsec as _ },
-        last_modification: Timespec { tv_sec: stat.st_mtime as _, tv_nsec: stat.st_mtime_nsec as _ },
-    }
 }
 
 /// Gives what is `temporary` the name `name`. A directory in its place is exchanged for it and must be empty.

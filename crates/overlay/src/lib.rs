@@ -20,17 +20,4 @@ pub use change::{Change, Kind, What};
 pub use diff::{diff, read_both};
 pub use layer::Layer;
 
-use std::path::Path;
-
-use hostel_image::{Cause, Result};
-
-/// `?` with verb and object.
-pub(crate) trait On<T> {
-    fn on(self, verb: &'static str, object: &Path) -> Result<T>;
-}
-
-impl<T, E: Into<Cause>> On<T> for std::result::Result<T, E> {
-    fn on(self, verb: &'static str, object: &Path) -> Result<T> {
-        self.map_err(|e| e.into().on(verb, object))
-    }
-}
+use hostel_image::On;

@@ -50,8 +50,8 @@ pub(super) struct Firewall {
     name: MachineName,
     /// Rules were put into tables of others.
     elsewhere: bool,
-    table: bool,
-    table6: bool,
+    /// Families in which its table is.
+    tables: Vec<u8>,
 }
 
 fn table_name(name: &MachineName) -> String {
@@ -76,29 +76,26 @@ fn is(e: &io::Error, code: rustix::io::Errno) -> bool {
 
 impl Firewall {
     pub(super) fn open(name: &MachineName) -> io::Result<Self> {
-        Ok(Self { socket: Socket::open(Family::Netfilter)?, name: name.clone(), elsewhere: false, table: false, table6: false })
+        Ok(Self { socket: Socket::open(Family::Netfilter)?, name: name.clone(), elsewhere: false, tables: Vec::new() })
     }
 
     /// Makes the table, or makes it anew.
     pub(super) fn translate(&mut self, t: &Translation<'_>) -> io::Result<()> {
         let table = table_name(t.name);
-        if std::mem::take(&mut self.table) {
-            self.socket.transact(vec![nft::delete_table(nft::IP, &table)])?;
-        }
-        let result = self.make(nft::IP, &table, &rules(&table, t));
-        self.table = result.is_ok();
-        result
+        self.make(nft::IP, &table, &rules(&table, t))
     }
 
     /// Makes the table for IPv6. `only_ours`: nobody else had this host forward.
     pub(super) fn translate6(&mut self, network: &Network6, only_ours: bool) -> io::Result<()> {
         let table = table_name(&self.name);
-        let result = self.make(nft::IP6, &table, &rules6(&table, network, only_ours));
-        self.table6 = result.is_ok();
-        result
+        self.make(nft::IP6, &table, &rules6(&table, network, only_ours))
     }
 
     fn make(&mut self, family: u8, table: &str, rules: &[Request]) -> io::Result<()> {
+        if let Some(at) = self.tables.iter().position(|known| *known == family) {
+            self.tables.remove(at);
+            self.socket.transact(vec![nft::delete_table(family, table)])?;
+        }
         let add = |owned| [&[nft::add_table(family, table, owned)], rules].concat();
         let mut result = self.socket.transact(add(true));
         if result.as_ref().is_err_and(|e| is(e, rustix::io::Errno::OPNOTSUPP) || is(e, rustix::io::Errno::INVAL)) {
@@ -108,6 +105,9 @@ impl Firewall {
             // Of a killed supervisor on a kernel without owners.
             result = self.socket.transact([vec![nft::delete_table(family, table)], add(false)].concat());
         }
+        if result.is_ok() {
+            self.tables.push(family);
+        }
         result
     }
 
@@ -115,7 +115,7 @@ impl Firewall {
     pub(super) fn pass(&mut self, link: &str) -> io::Result<Vec<String>> {
         let mut refused = Vec::new();
         for family in FAMILIES {
-            for chain in nft::chains(&mut self.socket, family).unwrap_or_default().iter().filter(|c| c.drops && c.kind == "filter") {
+            for chain in chains(&mut self.socket, family)?.iter().filter(|c| c.drops && c.kind == "filter") {
                 let requests = passes(chain, link, &comment(&self.name));
                 if requests.is_empty() {
                     continue;
@@ -136,11 +136,8 @@ impl Firewall {
             // What cannot be removed is in the journal.
             let _ = remove_passes(&mut self.socket, &self.name);
         }
-        if self.table6 {
-            let _ = self.socket.transact(vec![nft::delete_table(nft::IP6, &table_name(&self.name))]);
-        }
-        if self.table {
-            let _ = self.socket.transact(vec![nft::delete_table(nft::IP, &table_name(&self.name))]);
+        for family in self.tables.iter().rev() {
+            let _ = self.socket.transact(vec![nft::delete_table(*family, &table_name(&self.name))]);
         }
         self.socket
     }
@@ -236,11 +233,23 @@ fn passes(chain: &nft::BaseChain, link: &str, comment: &str) -> Vec<Request> {
     Vec::new()
 }
 
+/// Chains of a family that meet packets. A kernel without IPv6 has no such tables.
+fn chains(socket: &mut Socket, family: u8) -> io::Result<Vec<nft::BaseChain>> {
+    match nft::chains(socket, family) {
+        Err(e) if family == nft::IP6 && has_no_table(&e) => Ok(Vec::new()),
+        found => found,
+    }
+}
+
+fn has_no_table(e: &io::Error) -> bool {
+    use rustix::io::Errno;
+    [Errno::NOENT, Errno::OPNOTSUPP, Errno::AFNOSUPPORT].into_iter().any(|code| is(e, code))
+}
+
 fn remove_passes(socket: &mut Socket, name: &MachineName) -> io::Result<()> {
     let comment = comment(name);
     for family in FAMILIES {
-        // A kernel without IPv6 has no such tables.
-        for chain in nft::chains(socket, family).unwrap_or_default().iter().filter(|c| c.kind == "filter") {
+        for chain in chains(socket, family)?.iter().filter(|c| c.kind == "filter") {
             let found = nft::rules_with_comment(socket, family, &chain.table, &chain.name, &comment)?;
             if !found.is_empty() {
                 socket.transact(found.iter().map(|h| nft::delete_rule(family, &chain.table, &chain.name, *h)).collect())?;
@@ -258,12 +267,13 @@ pub(crate) fn take_back(name: &MachineName) -> io::Result<()> {
         return Ok(());
     }
     remove_passes(&mut socket, name)?;
-    // That there is none: it had no IPv6.
-    let _ = socket.transact(vec![nft::delete_table(nft::IP6, &table_name(name))]);
-    match socket.transact(vec![nft::delete_table(nft::IP, &table_name(name))]) {
-        Err(e) if !is(&e, rustix::io::Errno::NOENT) => Err(e),
-        _ => Ok(()),
+    for family in [nft::IP6, nft::IP] {
+        match socket.transact(vec![nft::delete_table(family, &table_name(name))]) {
+            Err(e) if !has_no_table(&e) => return Err(e),
+            _ => {}
+        }
     }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -20,7 +20,9 @@ use super::ipv6;
 use crate::registry::{Claim, Undo};
 
 /// What is switched for IPv6 begins so: `ipv6/all` is forwarding, `ipv6/eth0` that this interface hears routers all the same.
-pub(super) const IPV6: &str = "ipv6/";
+const IPV6: &str = "ipv6/";
+/// IPv6 as a whole.
+pub(super) const IPV6_ALL: &str = "ipv6/all";
 
 /// The kernel's file, and what stands in it when it is off and when it is on.
 fn sysctl(link: &str) -> (PathBuf, &'static str, &'static str) {
@@ -43,7 +45,7 @@ fn switch(link: &str, to: bool) -> io::Result<()> {
 
 /// Whether a record may name this.
 pub(crate) fn is_switch(link: &str) -> bool {
-    link == "ipv6/all" || hostel_spec::is_interface_name(link.strip_prefix(IPV6).unwrap_or(link))
+    link == IPV6_ALL || hostel_spec::is_interface_name(link.strip_prefix(IPV6).unwrap_or(link))
 }
 
 /// What has to be on for IPv6 to be forwarded, in this order.
@@ -53,7 +55,7 @@ pub(super) fn of_ipv6() -> Vec<String> {
     let ways = ipv6::ways_out(&mut socket);
     let advertised = links.iter().filter(|l| ways.iter().any(|(index, advertised)| *advertised && *index == Some(l.index)));
     let mut out: Vec<String> = advertised.map(|l| format!("{IPV6}{}", l.name)).filter(|l| hears(l)).collect();
-    out.push(format!("{IPV6}all"));
+    out.push(IPV6_ALL.to_owned());
     out
 }
 
@@ -85,14 +87,17 @@ fn open(file: &Path) -> rustix::io::Result<OwnedFd> {
     rustix::fs::open(file, OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::from_raw_mode(0o600))
 }
 
+/// Whether it is off, or on because of us: else the host forwards anyway.
+pub(super) fn is_ours(link: &str, root: &Path) -> io::Result<bool> {
+    Ok(!is_on(link)? || std::fs::symlink_metadata(file(root, link)?).is_ok())
+}
+
 /// Switches it on for an interface that answers come in by, if it is off or on because of us.
 pub(super) fn hold(link: &str, claim: &mut Claim) -> io::Result<Option<Hold>> {
-    let file = file(claim.root(), link)?;
-    let on = is_on(link)?;
-    if on && std::fs::symlink_metadata(&file).is_err() {
-        // It forwards anyway.
+    if !is_ours(link, claim.root())? {
         return Ok(None);
     }
+    let file = file(claim.root(), link)?;
     let record = Undo::Forwarding { path: file.clone().into_os_string().into(), link: link.to_owned() };
     claim.journal(&record).map_err(|e| io::Error::other(e.to_string()))?;
     for _ in 0..100 {
@@ -112,11 +117,6 @@ pub(super) fn hold(link: &str, claim: &mut Claim) -> io::Result<Option<Hold>> {
 }
 
 impl Hold {
-    /// IPv6 is forwarded because of us.
-    pub(super) fn is_of_ipv6(&self) -> bool {
-        self.link == "ipv6/all"
-    }
-
     /// Gives it up.
     pub(super) fn release(mut self) {
         self.lock = None;

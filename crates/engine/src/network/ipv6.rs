@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use hostel_spec::MachineUuid;
-use hostel_sys::netlink::route::{self, LinkRef};
+use hostel_sys::netlink::route;
 use hostel_sys::netlink::{self, Request, Socket};
 use hostel_sys::socket;
 
@@ -77,7 +77,7 @@ impl Network6 {
 
     /// What gives the machine its own, on link `index` of its own network.
     pub(super) fn inside(&self, index: u32) -> Vec<Request> {
-        let mut out = vec![route::set_up(LinkRef::Index(index)), route::add_address(index, self.address().into(), PREFIX)];
+        let mut out = vec![route::add_address(index, self.address().into(), PREFIX)];
         if self.world {
             out.push(route::add_route(Ipv6Addr::UNSPECIFIED.into(), 0, index, Some(ROUTER.into())));
         }

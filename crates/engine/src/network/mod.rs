@@ -36,6 +36,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result, io_text};
 use crate::registry::{Claim, Undo};
 use firewall::{Firewall, Translation};
+use ipv6::Network6;
 use lease::AddressChoice;
 use pool::Addressing;
 use service::{Needs, Services};
@@ -166,19 +167,28 @@ impl Made {
         if !self.forwarding.is_empty() {
             return;
         }
-        let mut wanted = look::uplinks().unwrap_or_default();
-        if six.is_some_and(|six| six.world) {
-            wanted.extend(forwarding::of_ipv6());
+        for what in look::uplinks().unwrap_or_default() {
+            match forwarding::hold(&what, claim) {
+                Ok(hold) => self.forwarding.extend(hold),
+                Err(e) => tell(&what, &e),
+            }
         }
-        for what in wanted {
+    }
+
+    /// IPv6 is forwarded as a whole: only once the table is there that drops what is no machine's.
+    fn translate6(&mut self, firewall: &mut Firewall, six: &Network6, claim: &mut Claim) {
+        let only_ours = six.world && forwarding::is_ours(forwarding::IPV6_ALL, claim.root()).unwrap_or(true);
+        if let Err(e) = firewall.translate6(six, only_ours) {
+            return self
+                .notices
+                .push(format!("the machine does not reach beyond this host by IPv6, and is not shielded from there: nftables: {}", io_text(&e)));
+        }
+        for what in if six.world { forwarding::of_ipv6() } else { Vec::new() } {
             match forwarding::hold(&what, claim) {
                 Ok(hold) => self.forwarding.extend(hold),
                 Err(e) => {
-                    tell(&what, &e);
                     // An interface that does not go on hearing routers would lose its route.
-                    if what.starts_with(forwarding::IPV6) {
-                        break;
-                    }
+                    return self.notices.push(format!("forwarding is off on {what}: {}", io_text(&e)));
                 }
             }
         }
@@ -202,11 +212,7 @@ impl Made {
             Err(e) => return Err(failed(e).hint("the kernel needs nf_tables with nat, masquerade and fib to forward ports")),
         }
         if let Some(six) = self.addressing.as_ref().and_then(|a| a.six) {
-            let only_ours = self.forwarding.iter().any(forwarding::Hold::is_of_ipv6);
-            if let Err(e) = firewall.translate6(&six, only_ours) {
-                self.notices
-                    .push(format!("the machine does not reach beyond this host by IPv6, and is not shielded from there: nftables: {}", io_text(&e)));
-            }
+            self.translate6(&mut firewall, &six, claim);
         }
         if self.addressing.is_some() {
             let refused = firewall.pass(link).unwrap_or_default();
@@ -240,9 +246,9 @@ impl Made {
     /// The machine has ended: everything goes.
     pub(crate) fn take_down(&mut self) -> Vec<Error> {
         self.services = None;
-        let socket = self.firewall.take().map(Firewall::remove);
-        // As they were switched on: advertisements are heard for as long as the host forwards.
+        // As they were switched on: advertisements are heard for as long as the host forwards, and it does not without the table.
         self.forwarding.drain(..).rev().for_each(forwarding::Hold::release);
+        let socket = self.firewall.take().map(Firewall::remove);
         let failed = self.wires.disconnect();
         let zone = self.wires.zone();
         if socket.is_some() || zone.is_some() {

@@ -113,7 +113,7 @@ pub(crate) fn owner(stat: &Stat) -> (Option<Uid>, Option<Gid>) {
 }
 
 /// Access and change time of a file.
-pub(crate) fn times(stat: &Stat) -> Timestamps {
+pub fn times(stat: &Stat) -> Timestamps {
     Timestamps {
         last_access: Timespec { tv_sec: stat.st_atime as _, tv_nsec: stat.st_atime_nsec as _ },
         last_modification: Timespec { tv_sec: stat.st_mtime as _, tv_nsec: stat.st_mtime_nsec as _ },
