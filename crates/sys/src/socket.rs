@@ -59,8 +59,8 @@ pub fn router(interface: &str, index: u32, source: Ipv6Addr) -> io::Result<UdpSo
     Ok(fd.into())
 }
 
-/// `SO_BINDTODEVICE`, socket(7).
-fn bind_to_device(socket: &OwnedFd, interface: &str) -> io::Result<()> {
+/// Ties a socket to one network interface, or to none when the name is empty: `SO_BINDTODEVICE`, socket(7).
+pub fn bind_to_device(socket: &OwnedFd, interface: &str) -> io::Result<()> {
     let name = interface.as_bytes();
     // SAFETY: pointer and length of one buffer.
     let rc = unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_BINDTODEVICE, name.as_ptr().cast(), name.len() as u32) };
@@ -145,11 +145,6 @@ pub fn set<Fd: AsFd>(socket: Fd, setting: Setting, value: i32) -> io::Result<()>
     // SAFETY: pointer and length of one number.
     let rc = unsafe { libc::setsockopt(socket.as_fd().as_raw_fd(), level, name, std::ptr::from_ref(&value).cast(), size) };
     if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
-}
-
-/// Ties a socket to one network interface, or to none when the name is empty.
-pub fn tie_to_interface(socket: &OwnedFd, interface: &str) -> io::Result<()> {
-    bind_to_device(socket, interface)
 }
 
 /// Opens a POSIX message queue for reading, and makes it if it is not there; `limits`: most messages, and their size. mq_overview(7).

@@ -43,6 +43,7 @@ use crate::peers::{self, Registration};
 use crate::plan::Plan;
 use crate::plan::bind_user::{BoundUser, id_map};
 use crate::plan::steps::{BondStep, PayloadStep, Slot};
+use crate::registry::recover::wait_for_end;
 use crate::registry::{Claim, ProcessId, Undo};
 
 /// A machine whose program has been executed.
@@ -210,7 +211,7 @@ fn poll(polled: &mut [PollFd<'_>], limit: Option<Duration>) -> Result<usize> {
 
 /// Waits for the end of a payload that is dying.
 fn reap(payload: BorrowedFd<'_>) {
-    if poll(&mut [PollFd::new(&payload, PollFlags::IN)], Some(DEATH)).is_ok_and(|n| n > 0) {
+    if wait_for_end(payload, DEATH).is_ok_and(|ended| ended) {
         let _ = clone::wait_pidfd(payload, clone::WAIT_EXITED);
     }
 }
@@ -341,7 +342,7 @@ fn register(plan: &Plan, made: &mut Made, pid: i32, demanded: bool) -> Result<()
     match Registration::of(&facts, demanded) {
         Ok(registration) => made.registration = registration,
         Err(error) if demanded => return Err(error),
-        Err(error) => made.network.notices.push(error.to_string()),
+        Err(error) => made.notices.push(error.to_string()),
     }
     Ok(())
 }

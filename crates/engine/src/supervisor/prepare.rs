@@ -56,6 +56,8 @@ pub struct Made {
     pub(super) hooked: bool,
     /// Namespaces that are joined: kind, descriptor.
     pub(super) joined: Vec<(u32, OwnedFd)>,
+    /// What could not be done and stops no machine: to be told once it runs.
+    pub(super) notices: Vec<String>,
     /// Its network.
     pub network: network::Made,
     /// The disk image the tree is in.
@@ -315,7 +317,7 @@ fn make_scope(plan: &Plan, slice: &str, demanded: bool, made: &mut Made) -> Resu
     match peers::make_scope(&plan.name, slice, &plan.spec.resources) {
         Ok(unit) => made.unit = Some(unit),
         Err(error) if demanded => return Err(error),
-        Err(error) => made.network.notices.push(format!("the machine is in no unit of systemd's: {error}")),
+        Err(error) => made.notices.push(format!("the machine is in no unit of systemd's: {error}")),
     }
     Ok(())
 }

@@ -308,7 +308,7 @@ fn watch_life(
         state.init = Some(Evidence::at_a_glance(&leader).kind().as_str().to_owned());
     }
     claim.write_state(&state)?;
-    for notice in made.network.notices.drain(..) {
+    for notice in made.notices.drain(..).chain(made.network.notices.drain(..)) {
         (session.talk)(Talk::Notice(&notice));
     }
     (session.talk)(Talk::Started(plan, launched));

@@ -6,7 +6,7 @@ use super::wire::{Reader, Writer};
 use super::{Malformed, Result};
 
 /// Longest message that is read, in bytes, header not counted. The specification allows 32 times as much; as values it would fill memory.
-pub const MAX_MESSAGE: usize = 4 << 20;
+const MAX_MESSAGE: usize = 4 << 20;
 
 /// What a message is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,7 +16,7 @@ mod wire;
 mod tests;
 
 pub use connection::{CallError, Connection, SYSTEM_BUS, SYSTEMD_PRIVATE};
-pub use message::{Kind, MAX_MESSAGE, Message, message_length};
+pub use message::{Kind, Message, message_length};
 pub use signature::Type;
 pub use value::Value;
 

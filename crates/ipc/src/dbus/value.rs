@@ -97,14 +97,6 @@ impl Value {
             _ => None,
         }
     }
-
-    /// The number of `u`.
-    pub fn as_u32(&self) -> Option<u32> {
-        match self {
-            Self::Uint32(number) => Some(*number),
-            _ => None,
-        }
-    }
 }
 
 /// The signature of several values.

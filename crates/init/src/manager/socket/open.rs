@@ -127,7 +127,7 @@ fn inet(config: &Config, way: Way, at: SocketAddr) -> std::io::Result<OwnedFd> {
     // a restart must not wait for old connections
     socket::set(&fd, Setting::ReuseAddress, 1)?;
     if let Some(interface) = &config.interface {
-        socket::tie_to_interface(&fd, interface)?;
+        socket::bind_to_device(&fd, interface)?;
     }
     tune(config, &fd, at.is_ipv6()).map_err(std::io::Error::other)?;
     bind(&fd, &at)?;
