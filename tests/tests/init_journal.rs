@@ -2,45 +2,11 @@
 
 use std::time::Duration;
 
-use hostel_tests::{Bed, Invocation, Tree};
+use hostel_tests::Bed;
+use hostel_tests::init::{self, WAIT, boot, plant};
 
-/// Programs that are this test's hostel.
-const OURS: [&str; 3] = ["/usr/sbin/init", "/usr/bin/systemctl", "/usr/bin/journalctl"];
-
-/// Binds it over them.
-fn bound(bed: &Bed) -> [String; 3] {
-    let program = bed.hostel(["x"]).program();
-    let program = program.to_string_lossy();
-    OURS.map(|path| format!("--bind-ro={program}:{path}"))
-}
-
-fn plant(tree: &Tree, units: &[(&str, &str)], script: &str) {
-    for (name, text) in units {
-        tree.write(&format!("/etc/systemd/system/{name}"), text);
-    }
-    tree.write(
-        "/etc/systemd/system/check.service",
-        "[Service]\nType=oneshot\nExecStart=/bin/sh /check\nStandardOutput=file:/result\nStandardError=inherit\n",
-    );
-    tree.write("/etc/systemd/system/default.target", "[Unit]\nWants=check.service\nAfter=basic.target\nRequires=basic.target\n");
-    tree.write("/check", format!("wait_for() {{ n=0; until eval \"$1\" >/dev/null 2>&1; do n=$((n+1)); [ $n -gt 400 ] && echo \"gave up: $1\" && break; sleep 0.02; done; }}\n{script}\nsystemctl --no-block exit 0\n"));
-    for path in OURS {
-        tree.remove(path).write(path, "");
-    }
-}
-
-fn boot(bed: &Bed, tree: &Tree, words: &[&str]) -> Invocation {
-    bed.nspawn(tree, ["-b", "--console=pipe"]).args(bound(bed)).arg("--").args(words).limit(Duration::from_secs(60))
-}
-
-/// Boots a busybox tree and gives what the script printed.
 fn result(bed: &Bed, units: &[(&str, &str)], script: &str) -> String {
-    let tree = bed.busybox();
-    plant(&tree, units, script);
-    let outcome = boot(bed, &tree, &[]).run().exits(0);
-    let text = std::fs::read_to_string(tree.at("/result")).unwrap_or_default();
-    println!("{}\n--- result\n{text}", outcome.describe());
-    text
+    init::result(bed, units, &format!("{WAIT}{script}"))
 }
 
 /// The part of a result after `== NAME`.
@@ -199,13 +165,12 @@ fn a_flood_is_bounded() {
 #[test]
 fn console_forms() {
     let Some(bed) = Bed::start() else { return };
-    let tree = bed.busybox();
     #[rustfmt::skip]
     let units = [
         ("five.service", "[Service]\nExecStart=/bin/sh -c 'echo from five; exit 5'\n"),
         ("loud.service", "[Service]\nExecStart=/bin/sh -c 'echo loud; exit 6'\nStandardOutput=journal+console\n"),
     ];
-    plant(&tree, &units, "");
+    let tree = plant(&bed, &units, "");
     let outcome = boot(&bed, &tree, &["--log=json", "five"]).run().exits(5);
     let text = outcome.text();
     let line = text.lines().find(|l| l.contains("from ")).unwrap_or_else(|| panic!("{}", outcome.describe()));

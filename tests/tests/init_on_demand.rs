@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hostel_tests::init::WAIT;
 use hostel_tests::{Bed, Tree};
 
 /// Runs a script in a busybox tree with these units, below a stub init; gives what it printed.
@@ -10,9 +11,8 @@ fn result(bed: &Bed, units: &[(&str, &str)], script: &str) -> String {
     for (name, text) in units {
         tree.write(&format!("/etc/systemd/system/{name}"), text);
     }
-    let wait = "wait_for() { n=0; until eval \"$1\" >/dev/null 2>&1; do n=$((n+1)); [ $n -gt 400 ] && echo \"gave up: $1\" && break; sleep 0.02; done; }\n\
-                managers() { ps -o args | grep -c 'hostel [i]nit --on-demand'; }\n";
-    tree.write("/check", format!("{wait}{script}\n"));
+    let managers = "managers() { ps -o args | grep -c 'hostel [i]nit --on-demand'; }\n";
+    tree.write("/check", format!("{WAIT}{managers}{script}\n"));
     tree.remove("/usr/bin/systemctl").write("/usr/bin/systemctl", "");
     let program = bed.hostel(["x"]).program();
     let bind = format!("--bind-ro={}:/usr/bin/systemctl", program.to_string_lossy());
@@ -39,7 +39,7 @@ fn services_are_started_kept_and_ended_without_any_init() {
     let text = result(
         &bed,
         &units,
-        "echo none $(managers); systemctl start web; echo rc=$?; echo one $(managers); systemctl is-active web\n\
+        "echo none $(managers); systemctl start web; echo rc=$?; wait_for '[ $(managers) = 1 ]'; echo one $(managers); systemctl is-active web\n\
          ls /run/helped /run/early 2>&1 | sed 's/^/ls /'\n\
          p=$(systemctl show -p MainPID --value web); tr '\\0' ' ' < /proc/$p/cmdline; echo\n\
          kill -9 $p; wait_for '[ $(systemctl show -p MainPID --value web) != '$p' ] && systemctl is-active web'; echo again $(systemctl is-active web)\n\

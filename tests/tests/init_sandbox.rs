@@ -1,41 +1,22 @@
 //! Services whose units ask for a sandbox, seen from inside by the probe; hostel's init is PID 1.
 
-use std::time::Duration;
-
+use hostel_tests::init::{self, plant, result_of};
 use hostel_tests::{Bed, Tree};
 
 /// Boots a busybox tree in which every unit writes what it sees to a file; gives the tree after the machine's end.
 fn boot(bed: &Bed, units: &[(&str, &str)], prepare: impl FnOnce(&Tree)) -> (Tree, String) {
-    let tree = bed.busybox();
-    let mut names = String::new();
-    for (name, text) in units {
-        tree.write(&format!("/etc/systemd/system/{name}"), text);
-        names.push_str(&format!("systemctl start {name} 2>&1; systemctl show -p Result,ExecMainStatus {name} | sed 's/^/{name} /'\n"));
+    let mut script = String::new();
+    for (name, _) in units {
+        script.push_str(&format!("systemctl start {name} 2>&1; systemctl show -p Result,ExecMainStatus {name} | sed 's/^/{name} /'\n"));
     }
-    tree.write(
-        "/check",
-        format!(
-            "{names}for u in {}; do systemctl show -p X-Degraded $u | sed \"s/^/$u /\"; done\nsystemctl --no-block exit 0\n",
-            units.iter().map(|(n, _)| *n).collect::<Vec<_>>().join(" ")
-        ),
-    );
-    tree.write(
-        "/etc/systemd/system/check.service",
-        "[Service]\nType=oneshot\nExecStart=/bin/sh /check\nStandardOutput=file:/result\nStandardError=inherit\n",
-    );
-    tree.write("/etc/systemd/system/default.target", "[Unit]\nWants=check.service\n");
-    for path in ["/usr/sbin/init", "/usr/bin/systemctl"] {
-        tree.remove(path).write(path, "");
-    }
+    let names: Vec<&str> = units.iter().map(|(name, _)| *name).collect();
+    script.push_str(&format!("for u in {}; do systemctl show -p X-Degraded $u | sed \"s/^/$u /\"; done", names.join(" ")));
+    let tree = plant(bed, units, &script);
     for path in ["/out", "/home/u", "/var/tmp", "/srv/a", "/srv/b"] {
         std::fs::create_dir_all(tree.at(path)).unwrap();
     }
     prepare(&tree);
-    let program = bed.hostel(["x"]).program();
-    let binds = ["/usr/sbin/init", "/usr/bin/systemctl"].map(|path| format!("--bind-ro={}:{path}", program.to_string_lossy()));
-    let outcome = bed.nspawn(&tree, ["-b", "--console=pipe"]).args(binds).limit(Duration::from_secs(40)).run().exits(0);
-    let text = std::fs::read_to_string(tree.at("/result")).unwrap_or_default();
-    println!("{}\n--- result\n{text}", outcome.describe());
+    let text = result_of(init::boot(bed, &tree, &[]), &tree);
     (tree, text)
 }
 
