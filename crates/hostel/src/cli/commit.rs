@@ -90,27 +90,25 @@ pub(super) fn commit(name: &MachineName, only: &[PathBuf], keep: bool, force: bo
         }
         other => other?,
     };
-    let made = claimed(name, only, force);
-    claim.release()?;
-    let said = made?;
-    if let Some(said) = said {
+    let made = claimed(name, only, force).and_then(|said| {
         output::tell(format_args!("{said}"));
-    }
-    if only.is_empty() && !keep {
-        super::rm::forget(name)?;
-    }
-    Ok(())
+        // before anybody else can start it, and change more
+        if only.is_empty() && !keep { super::rm::forget_claimed(&registry, name) } else { Ok(()) }
+    });
+    let released = claim.release();
+    made?;
+    Ok(released?)
 }
 
-/// `None`: there was nothing to do.
-fn claimed(name: &MachineName, only: &[PathBuf], force: bool) -> Result<Option<String>, Error> {
+/// What was done, in words.
+fn claimed(name: &MachineName, only: &[PathBuf], force: bool) -> Result<String, Error> {
     let store = open_store()?;
     refuse_unfinished(&store)?;
     let found = Found::look(name)?;
     let _lock = lock(&found.lower, name)?;
     let changes = selected(&found.changes, only);
     if changes.is_empty() {
-        return Ok(Some(if only.is_empty() { "Nothing was changed.".into() } else { "Nothing was changed there.".to_owned() }));
+        return Ok(if only.is_empty() { "Nothing was changed.".to_owned() } else { "Nothing was changed there.".to_owned() });
     }
     if !force {
         let since = kept::since(name)?;
@@ -118,12 +116,12 @@ fn claimed(name: &MachineName, only: &[PathBuf], force: bool) -> Result<Option<S
     }
     let record = store.commit(name.as_str(), &found.lower, &found.layers, &changes)?;
     let packages = if only.is_empty() { found.packages } else { hostel_overlay::packages::packages(&found.layers, &changes)? };
-    Ok(Some(format!(
+    Ok(format!(
         "Committed to {}: {}. `hostel undo {}` takes it back; programs that run are not restarted.",
         found.lower.display(),
         summary(&changes, &packages),
         record.id
-    )))
+    ))
 }
 
 /// Those at and below `only`, and new directories that lead to them.

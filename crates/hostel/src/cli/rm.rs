@@ -55,18 +55,22 @@ fn parse(args: &[OsString]) -> Result<Option<Request>, Failure> {
 fn run(args: &[OsString]) -> Outcome {
     let Some(request) = parse(args)? else { return Ok(output::show(&super::verb_help(&VERB))) };
     let registry = machine::open_registry()?;
-    let place = Place { kept: Path::new(KEPT), trees: Path::new(TREES), locks: Path::new(locks::DIRECTORY) };
-    let path = place.find(&request.name, request.tree)?;
+    let path = here().find(&request.name, request.tree)?;
     if request.tree && !request.yes && !confirmed(&path)? {
         output::tell(format_args!("Nothing was deleted."));
         return Ok(1);
     }
-    place.delete(&registry, &request.name, &path)?;
-    hostel_engine::network::lease::forget(registry.root(), &request.name);
-    if hostel_image::open::find(&request.name).is_err() {
-        with_places(|places| images::forget(places, &request.name, request.tree));
-    }
+    here().delete(&registry, &request.name, &path)?;
+    forget_rest(&registry, &request.name, request.tree);
     Ok(0)
+}
+
+/// What is known of a name besides its files.
+fn forget_rest(registry: &Registry, name: &MachineName, tree: bool) {
+    hostel_engine::network::lease::forget(registry.root(), name);
+    if hostel_image::open::find(name).is_err() {
+        with_places(|places| images::forget(places, name, tree));
+    }
 }
 
 /// Asks on the terminal; without one, `--yes` has to be given.
@@ -80,10 +84,24 @@ fn confirmed(path: &Path) -> Result<bool, Failure> {
     Ok(read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes" | "Yes"))
 }
 
-/// Deletes the kept machine `name`, whose first start came to nothing.
+/// Deletes the kept machine `name`.
 pub(crate) fn forget(name: &MachineName) -> Result<(), Error> {
-    let place = Place { kept: Path::new(KEPT), trees: Path::new(TREES), locks: Path::new(locks::DIRECTORY) };
-    place.delete(&machine::open_registry()?, name, &place.find(name, false)?)
+    let registry = machine::open_registry()?;
+    here().delete(&registry, name, &here().find(name, false)?)?;
+    forget_rest(&registry, name, false);
+    Ok(())
+}
+
+/// As [`forget`], of a name that the caller has claimed.
+pub(crate) fn forget_claimed(registry: &Registry, name: &MachineName) -> Result<(), Error> {
+    here().delete_claimed(name, &here().find(name, false)?)?;
+    forget_rest(registry, name, false);
+    Ok(())
+}
+
+/// This host's.
+fn here() -> Place<'static> {
+    Place { kept: Path::new(KEPT), trees: Path::new(TREES), locks: Path::new(locks::DIRECTORY) }
 }
 
 /// The directories concerned; tests have their own.
@@ -144,13 +162,18 @@ impl Place<'_> {
             }
             Err(other) => return Err(other.into()),
         };
-        // A machine of another name may run on it; its supervisor holds this lock.
-        let removed = hostel_image::open::directory(path)
-            .and_then(|tree| locks::take(self.locks, std::os::fd::AsFd::as_fd(&tree), path, locks::Lock::Exclusive, name))
-            .and_then(|_lock| remove::remove_tree(path));
+        let removed = self.delete_claimed(name, path);
         let released = claim.release();
         removed?;
         Ok(released?)
+    }
+
+    /// A machine of another name may run on it; its supervisor holds this lock.
+    fn delete_claimed(&self, name: &MachineName, path: &Path) -> Result<(), Error> {
+        let removed = hostel_image::open::directory(path)
+            .and_then(|tree| locks::take(self.locks, std::os::fd::AsFd::as_fd(&tree), path, locks::Lock::Exclusive, name))
+            .and_then(|_lock| remove::remove_tree(path));
+        Ok(removed?)
     }
 }
 

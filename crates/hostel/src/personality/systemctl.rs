@@ -12,7 +12,7 @@ mod files;
 pub mod help;
 mod list;
 mod live;
-mod managed;
+pub(crate) mod managed;
 pub(crate) mod options;
 mod plan;
 mod say;

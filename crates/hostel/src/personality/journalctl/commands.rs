@@ -145,11 +145,5 @@ pub(super) fn ask(what: &str, request: Request) -> Outcome {
     let Some(client) = Client::connect() else {
         return Err(format!("Cannot {what}: no manager runs here that writes a log (`hostel init` is one)."));
     };
-    let mut refused = None;
-    client.ask(&hostel_init::control::Asked { request, wait: false }, &mut |part| {
-        if let hostel_init::control::client::Part::Refused { why, .. } = part {
-            refused = Some(why);
-        }
-    })?;
-    refused.map_or(Ok(0), Err)
+    crate::personality::systemctl::managed::simple(client, request)
 }

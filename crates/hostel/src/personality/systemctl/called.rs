@@ -10,7 +10,7 @@ use hostel_init::manager::query::Request;
 use hostel_init::transaction::{JobMode, JobType};
 use hostel_unit::UnitName;
 
-use super::managed::{connect, field, records, simple};
+use super::managed::{field, records, running, simple};
 use super::{Outcome, refuse};
 use crate::output;
 
@@ -55,7 +55,7 @@ fn runlevel() -> Outcome {
 }
 
 fn ended(verb: &str, end: End) -> Outcome {
-    simple(connect(verb)?, Request::End(end))
+    simple(running(verb)?, Request::End(end))
 }
 
 fn telinit(words: &[&str]) -> Outcome {
@@ -63,7 +63,7 @@ fn telinit(words: &[&str]) -> Outcome {
     let target = match *level {
         "0" => return ended("telinit", End::PowerOff),
         "6" => return ended("telinit", End::Reboot),
-        "q" | "Q" => return simple(connect("telinit")?, Request::Reload),
+        "q" | "Q" => return simple(running("telinit")?, Request::Reload),
         "1" | "s" | "S" => "rescue.target",
         "2" | "3" | "4" => "multi-user.target",
         "5" => "graphical.target",
@@ -71,7 +71,7 @@ fn telinit(words: &[&str]) -> Outcome {
         other => return Err(format!("telinit: {other}: it is none of 0 to 6, q, u.")),
     };
     let unit = UnitName::parse(target).map_err(|e| e.why.to_owned())?;
-    simple(connect("telinit")?, Request::Job(JobType::Start, JobMode::Isolate, vec![unit]))
+    simple(running("telinit")?, Request::Job(JobType::Start, JobMode::Isolate, vec![unit]))
 }
 
 fn shutdown(words: &[&str]) -> Outcome {

@@ -21,7 +21,7 @@ fn with(options: &Options, verb: &str, run: impl FnOnce(&Installer<'_, '_>) -> i
         if options.root.is_some() {
             return Err("--now cannot be used with --root=.".to_owned());
         }
-        super::direct::connect().map(drop)?;
+        managed::connect().map(drop)?;
     }
     let root = root(options)?;
     let catalogue = catalogue(options, &root)?;

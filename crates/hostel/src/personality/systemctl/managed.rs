@@ -34,7 +34,7 @@ pub(super) fn records(client: Client, request: Request) -> Result<Vec<Record>, S
 }
 
 /// Asks for something that has no other answer than that it is done.
-pub(super) fn simple(client: Client, request: Request) -> Outcome {
+pub(crate) fn simple(client: Client, request: Request) -> Outcome {
     let mut refused = None;
     client.ask(&Asked { request, wait: false }, &mut |part| {
         if let Part::Refused { status, why, .. } = part {
@@ -50,12 +50,14 @@ pub(super) fn simple(client: Client, request: Request) -> Outcome {
     }
 }
 
-/// The manager that is asked; one is begun where none runs, unless what is asked would be nothing then.
-pub(super) fn connect(verb: &str) -> Result<Client, String> {
-    match verb {
-        "exit" | "poweroff" | "reboot" | "halt" => Client::connect().ok_or_else(|| live::no_manager(verb)),
-        _ => super::direct::connect(),
-    }
+/// The manager that is asked; one is begun where none runs.
+pub(super) fn connect() -> Result<Client, String> {
+    super::direct::connect()
+}
+
+/// The manager that runs, for what would be nothing of one that is begun now.
+pub(super) fn running(verb: &str) -> Result<Client, String> {
+    Client::connect().ok_or_else(|| live::no_manager(verb))
 }
 
 pub(super) fn is_active(options: &Options, client: Client, names: &[UnitName]) -> Outcome {
@@ -64,14 +66,14 @@ pub(super) fn is_active(options: &Options, client: Client, names: &[UnitName]) -
 
 pub(super) fn is_failed(options: &Options, verb: &str, words: &[String]) -> Outcome {
     if words.is_empty() {
-        let found = records(connect(verb)?, Request::Manager)?;
+        let found = records(connect()?, Request::Manager)?;
         let state = found.first().and_then(|r| field(r, "SystemState")).unwrap_or("unknown").to_owned();
         if !options.quiet {
             output::show(&format!("{state}\n"));
         }
         return Ok(u8::from(state != "degraded"));
     }
-    is_one_of(options, connect(verb)?, &names(verb, words)?, &["failed"], 1)
+    is_one_of(options, connect()?, &names(verb, words)?, &["failed"], 1)
 }
 
 /// Prints each unit's state; 0 when any is one of `wanted`, 4 when no unit is known.
@@ -113,7 +115,7 @@ pub(super) fn jobs(options: &Options, verb: &str, words: &[String]) -> Outcome {
 
 /// Reloads what can be, restarts the rest; those that are down are started, or left alone.
 fn reload_or(options: &Options, verb: &str, units: &[UnitName], starts: bool) -> Outcome {
-    let found = records(connect(verb)?, Request::Show(units.to_vec()))?;
+    let found = records(connect()?, Request::Show(units.to_vec()))?;
     let mut status = 0;
     for (unit, record) in units.iter().zip(&found) {
         let up = matches!(field(record, "ActiveState"), Some("active" | "reloading"));
@@ -131,7 +133,7 @@ fn run(options: &Options, verb: &str, kind: JobType, mode: JobMode, units: Vec<U
     let asked = Asked { request: Request::Job(kind, mode, units), wait: !options.no_block };
     let mut status = 0;
     let mut ended: Vec<(String, String)> = Vec::new();
-    connect(verb)?.ask(&asked, &mut |part| match part {
+    connect()?.ask(&asked, &mut |part| match part {
         Part::Refused { status: code, unit, why } => {
             // one that is not known is said first
             output::tell(format_args!("Failed to {verb} {unit}: {why}"));
@@ -194,20 +196,20 @@ pub(super) fn kill(options: &Options, verb: &str, words: &[String]) -> Outcome {
         Some("control") => Whom::Control,
         Some(other) => return Err(format!("--kill-whom={other}: it is none of main, control, all.")),
     };
-    simple(connect(verb)?, Request::Kill(whom, signal.raw(), names(verb, words)?))
+    simple(connect()?, Request::Kill(whom, signal.raw(), names(verb, words)?))
 }
 
 pub(super) fn reset_failed(_: &Options, verb: &str, words: &[String]) -> Outcome {
-    simple(connect(verb)?, Request::ResetFailed(names(verb, words)?))
+    simple(connect()?, Request::ResetFailed(names(verb, words)?))
 }
 
-pub(super) fn cancel(_: &Options, verb: &str, words: &[String]) -> Outcome {
+pub(super) fn cancel(_: &Options, _: &str, words: &[String]) -> Outcome {
     let ids: Result<Vec<u32>, String> = words.iter().map(|word| word.parse().map_err(|_| format!("Failed to parse job id \"{word}\""))).collect();
-    simple(connect(verb)?, Request::Cancel(ids?))
+    simple(connect()?, Request::Cancel(ids?))
 }
 
 pub(super) fn environment(_: &Options, verb: &str, words: &[String]) -> Outcome {
-    let client = connect(verb)?;
+    let client = connect()?;
     match verb {
         "show-environment" => {
             let found = records(client, Request::Environment)?;
@@ -235,5 +237,5 @@ pub(super) fn end(_: &Options, verb: &str, words: &[String]) -> Outcome {
             End::Exit(text.parse().map_err(|_| format!("Invalid exit code: {text}"))?)
         }
     };
-    simple(connect(verb)?, Request::End(end))
+    simple(running(verb)?, Request::End(end))
 }

@@ -41,10 +41,10 @@ pub(super) fn overlay(name: &UnitName, all: &mut BTreeMap<String, String>) -> Re
 
 pub(super) fn status(options: &Options, verb: &str, words: &[String]) -> Outcome {
     if words.is_empty() {
-        return system(verb);
+        return system();
     }
     let names = names(verb, words)?;
-    let found = records(connect(verb)?, Request::Show(names.clone()))?;
+    let found = records(connect()?, Request::Show(names.clone()))?;
     let root = root(options)?;
     let catalogue = catalogue(options, &root)?;
     let installer = hostel_init::install::Installer { catalogue: &catalogue, runtime: false, force: false };
@@ -75,8 +75,8 @@ pub(super) fn status(options: &Options, verb: &str, words: &[String]) -> Outcome
 }
 
 /// The machine as a whole.
-fn system(verb: &str) -> Outcome {
-    let found = records(connect(verb)?, Request::Manager)?;
+fn system() -> Outcome {
+    let found = records(connect()?, Request::Manager)?;
     let Some(record) = found.first() else { return Err("the manager says nothing of itself".to_owned()) };
     let get = |name| field(record, name).unwrap_or_default();
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
@@ -179,7 +179,7 @@ fn comm(pid: &str) -> String {
 
 pub(super) fn why(options: &Options, verb: &str, words: &[String]) -> Outcome {
     let names = names(verb, words)?;
-    let found = records(connect(verb)?, Request::Show(names.clone()))?;
+    let found = records(connect()?, Request::Show(names.clone()))?;
     if options.json {
         return Ok(why_json(&found));
     }

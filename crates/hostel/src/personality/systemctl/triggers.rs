@@ -13,8 +13,8 @@ use super::status::{ago, stamp};
 use crate::output;
 
 /// Units of a kind that are asked for.
-fn wanted(options: &Options, verb: &str, patterns: &[String], kind: &str) -> Result<Vec<Record>, String> {
-    let mut found = records(connect(verb)?, Request::List)?;
+fn wanted(options: &Options, patterns: &[String], kind: &str) -> Result<Vec<Record>, String> {
+    let mut found = records(connect()?, Request::List)?;
     let dotted = format!(".{kind}");
     found.retain(|record| {
         let get = |name| field(record, name).unwrap_or_default();
@@ -69,8 +69,8 @@ fn pairs<'r>(record: &'r Record, name: &'r str) -> impl Iterator<Item = (&'r str
     record.iter().filter(move |(key, _)| key == name).filter_map(|(_, value)| value.split_once('\t'))
 }
 
-pub(super) fn list_sockets(options: &Options, verb: &str, patterns: &[String]) -> Outcome {
-    let found = wanted(options, verb, patterns, "socket")?;
+pub(super) fn list_sockets(options: &Options, _: &str, patterns: &[String]) -> Outcome {
+    let found = wanted(options, patterns, "socket")?;
     let mut rows: Vec<Vec<String>> = Vec::new();
     for record in &found {
         for (kind, address) in pairs(record, "Port") {
@@ -86,8 +86,8 @@ pub(super) fn list_sockets(options: &Options, verb: &str, patterns: &[String]) -
     print(options, head, rows, "sockets", true)
 }
 
-pub(super) fn list_paths(options: &Options, verb: &str, patterns: &[String]) -> Outcome {
-    let found = wanted(options, verb, patterns, "path")?;
+pub(super) fn list_paths(options: &Options, _: &str, patterns: &[String]) -> Outcome {
+    let found = wanted(options, patterns, "path")?;
     let row = |record: &Record, (kind, path): (&str, &str)| vec![path.to_owned(), kind.to_owned(), get(record, "Id"), starts(record)];
     let mut rows: Vec<Vec<String>> =
         found.iter().flat_map(|record| pairs(record, "Spot").map(|pair| row(record, pair)).collect::<Vec<_>>()).collect();
@@ -95,15 +95,15 @@ pub(super) fn list_paths(options: &Options, verb: &str, patterns: &[String]) -> 
     print(options, &["PATH", "CONDITION", "UNIT", "ACTIVATES"], rows, "paths", true)
 }
 
-pub(super) fn list_automounts(options: &Options, verb: &str, patterns: &[String]) -> Outcome {
-    let found = wanted(options, verb, patterns, "automount")?;
+pub(super) fn list_automounts(options: &Options, _: &str, patterns: &[String]) -> Outcome {
+    let found = wanted(options, patterns, "automount")?;
     // none is ever up: see `why`
     let row = |record: &Record| vec!["-".to_owned(), "-".to_owned(), "no".to_owned(), "-".to_owned(), get(record, "Id")];
     print(options, &["WHAT", "WHERE", "MOUNTED", "IDLE TIMEOUT", "UNIT"], found.iter().map(row).collect(), "automounts", true)
 }
 
-pub(super) fn list_timers(options: &Options, verb: &str, patterns: &[String]) -> Outcome {
-    let mut found = wanted(options, verb, patterns, "timer")?;
+pub(super) fn list_timers(options: &Options, _: &str, patterns: &[String]) -> Outcome {
+    let mut found = wanted(options, patterns, "timer")?;
     let moment = |record: &Record, name: &str| field(record, name).and_then(|text| text.parse::<u64>().ok());
     found.sort_by_key(|record| (moment(record, "NextElapse").unwrap_or(u64::MAX), get(record, "Id")));
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as u64);

@@ -10,8 +10,8 @@ use super::managed::{Record, connect, field, records};
 use super::options::Options;
 use crate::output;
 
-pub(super) fn list_units(options: &Options, verb: &str, patterns: &[String]) -> Outcome {
-    let mut found = records(connect(verb)?, Request::List)?;
+pub(super) fn list_units(options: &Options, _: &str, patterns: &[String]) -> Outcome {
+    let mut found = records(connect()?, Request::List)?;
     found.retain(|record| is_wanted(options, patterns, record));
     let key = |record: &Record| {
         let name = field(record, "Id").unwrap_or_default().to_owned();
@@ -78,8 +78,8 @@ fn table(options: &Options, found: &[Record]) -> String {
     out
 }
 
-pub(super) fn list_jobs(options: &Options, verb: &str, patterns: &[String]) -> Outcome {
-    let mut found = records(connect(verb)?, Request::Jobs)?;
+pub(super) fn list_jobs(options: &Options, _: &str, patterns: &[String]) -> Outcome {
+    let mut found = records(connect()?, Request::Jobs)?;
     found.retain(|record| patterns.is_empty() || patterns.iter().any(|p| glob(p, field(record, "Unit").unwrap_or_default())));
     if options.json {
         return Ok(output::show_json(&objects(&found, &[("job", "Id"), ("unit", "Unit"), ("type", "JobType"), ("state", "State")])));

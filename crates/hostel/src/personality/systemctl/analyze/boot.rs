@@ -9,7 +9,7 @@ use serde_json::json;
 use super::Asked;
 use crate::output;
 use crate::personality::systemctl::Outcome;
-use crate::personality::systemctl::managed::{Record, connect, field, records};
+use crate::personality::systemctl::managed::{Record, field, records, running};
 
 const MILLISECOND: u64 = 1_000;
 
@@ -43,7 +43,7 @@ impl Boot {
 
     /// Asks the manager.
     pub(super) fn ask(verb: &str) -> Result<Boot, String> {
-        let own = records(connect(verb)?, Request::Manager)?;
+        let own = records(running(verb)?, Request::Manager)?;
         let moment = |key| own.first().and_then(|r| field(r, key)).and_then(|text| text.parse::<u64>().ok());
         let began = moment("UserspaceTimestamp").ok_or("Failed to get the time at which the manager began.")?;
         let Some(end) = moment("FinishTimestamp") else {
@@ -51,7 +51,7 @@ impl Boot {
                 "Bootup is not yet finished (FinishTimestamp=0).\nPlease try again later.\nHint: Use 'systemctl list-jobs' to see active jobs".into(),
             );
         };
-        let units = records(connect(verb)?, Request::List)?.iter().map(|record| start(record, began)).collect();
+        let units = records(running(verb)?, Request::List)?.iter().map(|record| start(record, began)).collect();
         Ok(Boot { finished: end.saturating_sub(began), units })
     }
 }
@@ -97,7 +97,7 @@ pub(super) fn time_text(finished: u64, target: Option<(String, u64)>) -> String 
 /// What default.target is called where it is loaded.
 fn default_target() -> Result<String, String> {
     let name = hostel_unit::UnitName::parse("default.target").map_err(|e| e.why.to_owned())?;
-    let found = records(connect("time")?, Request::Show(vec![name]))?;
+    let found = records(running("time")?, Request::Show(vec![name]))?;
     Ok(found.first().and_then(|r| field(r, "Id")).unwrap_or("default.target").to_owned())
 }
 

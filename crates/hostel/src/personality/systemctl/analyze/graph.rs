@@ -8,7 +8,7 @@ use hostel_init::preset::glob;
 use super::Asked;
 use crate::output;
 use crate::personality::systemctl::Outcome;
-use crate::personality::systemctl::managed::{connect, field, records};
+use crate::personality::systemctl::managed::{field, records, running};
 
 /// Relations, and the colours that they have there.
 const EDGES: [(&str, &str, bool); 6] = [
@@ -24,7 +24,7 @@ pub(super) fn dot(asked: &Asked, patterns: &[String]) -> Outcome {
     if asked.order_only && asked.require_only {
         return Err("Combine --order and --require: nothing would be left.".to_owned());
     }
-    let found = records(connect("dot")?, Request::List)?;
+    let found = records(running("dot")?, Request::List)?;
     let any = |patterns: &[String], name: &str| patterns.iter().any(|p| glob(p, name));
     let mut text = String::from("digraph systemd {\n");
     for record in &found {
