@@ -29,7 +29,7 @@ pub fn markdown() -> String {
     let mut out = String::from(
         "## journalctl\n\nCalled as `journalctl` or `hostel journalctl`: the log of `hostel init`. Files of systemd-journald are neither read nor written; where only those are, \
          that is said. Where systemd is the manager of this system, it points to systemd's own unless `-D`, `--root` or `-M` is given. Options, words and forms are those of 252 by its manual; both have not been run side by side yet.\n\n\
-         | option | compared |\n|---|---|\n",
+         | option | by its manual |\n|---|---|\n",
     );
     for row in ROWS {
         let short = row.short.map(|s| format!("-{s} ")).unwrap_or_default();

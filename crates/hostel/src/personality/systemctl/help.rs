@@ -41,11 +41,10 @@ fn keys(out: &mut String) {
         };
         let of = |wanted: Use| known(section).filter(|(key, _)| is(key) == Some(wanted)).map(|(key, _)| format!("`{key}`")).collect::<Vec<_>>();
         let _ = writeln!(out, "\n**[{section}], acted upon by `hostel init`:** {}.", of(Use::Counts).join(" "));
-        let _ = writeln!(
-            out,
-            "\n**[{section}], not yet** (shown as *Degraded* by `status` and `why` of every unit that has it): {}.",
-            of(Use::Kept).join(" ")
-        );
+        let kept = of(Use::Kept).join(" ");
+        if !kept.is_empty() {
+            let _ = writeln!(out, "\n**[{section}], not yet** (shown as *Degraded* by `status` and `why` of every unit that has it): {kept}.");
+        }
     }
     out.push_str(
         "\n`DynamicUser=yes` and `RootImage=` are refused when the unit is started, and so are sockets of USB functions and vsock \
