@@ -83,7 +83,7 @@ impl Builder<'_> {
                 let why = "of the tree there is /usr only, with --volatile=yes";
                 return Err(Error::new("make", format!("{} the root", pivot.new.display()), why).hint(Hint::OtherVolatile));
             }
-            self.payload.push(PayloadStep::PivotTree { pivot: pivot.clone(), read_only: root.read_only });
+            self.payload.push(PayloadStep::PivotTree { pivot: pivot.clone(), read_only: root.read_only || root.volatile == Volatile::State });
         }
         self.base_directories();
         if root.volatile == Volatile::State {

@@ -42,7 +42,7 @@ pub(super) const IMAGE: &[OptionRow] = &[
     OptionRow::new(Id::OciBundle, "", &["oci-bundle"], Value("PATH"), "Directory with an OCI config.json")
         .since(242)
         .differs("better: hooks run, resources need no D-Bus, seccomp with arguments, id-mapped mounts, time namespaces, versions such as 1.0.2-dev; what config.json wants and is not built is refused by its key, and so are options that change file systems, namespaces or system calls beside it; a cgroup mount shows v2; without linux.seccomp the default filter counts")
-        .partly("joined user and mount namespaces, cgroupsPath, tmpcopyup, intelRdt, block I/O throttling and the like are refused by name"),
+        .partly("joined user and mount namespaces, cgroupsPath, tmpcopyup, intelRdt, weights of single devices and the like are refused by name"),
     OptionRow::new(Id::ReadOnly, "", &["read-only"], Nothing, "The tree cannot be written").since(183).key("[Files] ReadOnly="),
     OptionRow::new(Id::Volatile, "", &["volatile"], Maybe("MODE"), "Throw changes away: no, yes, state or overlay")
         .since(216)
