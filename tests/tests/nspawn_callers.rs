@@ -94,21 +94,24 @@ fn nixos_networks() {
     running.expect("ready");
     let name = tree.name();
     wires.sh(&format!("ip link set dev ve-{name} up; ip addr add 10.233.1.1 dev ve-{name}; ip route add 10.233.1.2 dev ve-{name}")).exits(0);
-    wires.sh("ping -c 1 -W 5 10.233.1.2 >/dev/null && curl -sm 5 http://10.233.1.2/x").exits(0).prints("served");
+    let busybox = tree.at("/bin/busybox").display().to_string();
+    let by_hand = format!("{busybox} ping -c 1 -W 5 10.233.1.2 >/dev/null && {busybox} wget -qO- http://10.233.1.2/x");
+    wires.sh(&by_hand).exits(0).prints("served");
+    wires.sh(&format!("{busybox} wget -qO- http://127.0.0.1:8080/x")).exits(0).prints("served");
     running.signal(Signal::TERM);
     running.finish(Duration::from_secs(10)).exits(0);
     wires.assert_back_to(&before);
 
     // Its other links, one machine for all of them.
-    wires.sh("ip link add br0 type bridge && ip link set br0 up && ip link add spare type dummy && ip link add parent type dummy").exits(0);
+    wires.sh("ip link add br0 type bridge && ip link set br0 up && ip link add spare type veth peer name rest && ip link set up0 up").exits(0);
     let before = wires.picture();
-    let line = "--keep-unit -M MACHINE -D TREE --private-network --network-bridge=br0 --network-interface=spare --network-macvlan=parent --kill-signal=SIGTERM";
+    let line = "--keep-unit -M MACHINE -D TREE --private-network --network-bridge=br0 --network-interface=spare --network-macvlan=up0 --kill-signal=SIGTERM";
     let inside = "set -e; ip link set host0 name eth0; ip link set dev eth0 up; ip addr add 10.233.2.2/24 dev eth0; ip link show spare >/dev/null; \
-        ip link show mv-parent >/dev/null; trap 'exit 0' TERM; echo ready; sleep 60 & wait";
+        ip link show mv-up0 >/dev/null; trap 'exit 0' TERM; echo ready; sleep 60 & wait";
     let words = self::words(line, &tree).into_iter().chain(["sh", "-c", inside].map(String::from)).collect();
     let running = wires.run(nspawn(&bed, words)).start();
     running.expect("ready");
-    wires.sh("ip addr add 10.233.2.1/24 dev br0 && ping -c 1 -W 5 10.233.2.2 >/dev/null && ip addr flush dev br0").exits(0);
+    wires.sh(&format!("ip addr add 10.233.2.1/24 dev br0 && {busybox} ping -c 1 -W 5 10.233.2.2 >/dev/null && ip addr flush dev br0")).exits(0);
     running.signal(Signal::TERM);
     running.finish(Duration::from_secs(10)).exits(0);
     wires.assert_back_to(&before);
