@@ -105,7 +105,8 @@ fn nixos_networks() {
     // Its other links, one machine for all of them.
     wires.sh("ip link add br0 type bridge && ip link set br0 up && ip link add spare type veth peer name rest && ip link set up0 up").exits(0);
     let before = wires.picture();
-    let line = "--keep-unit -M MACHINE -D TREE --private-network --network-bridge=br0 --network-interface=spare --network-macvlan=up0 --kill-signal=SIGTERM";
+    let line =
+        "--keep-unit -M MACHINE -D TREE --private-network --network-bridge=br0 --network-interface=spare --network-macvlan=up0 --kill-signal=SIGTERM";
     let inside = "set -e; ip link set host0 name eth0; ip link set dev eth0 up; ip addr add 10.233.2.2/24 dev eth0; ip link show spare >/dev/null; \
         ip link show mv-up0 >/dev/null; trap 'exit 0' TERM; echo ready; sleep 60 & wait";
     let words = self::words(line, &tree).into_iter().chain(["sh", "-c", inside].map(String::from)).collect();

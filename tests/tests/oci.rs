@@ -380,7 +380,9 @@ fn a_throttled_device() {
     let running = bundle.run(&bed, []).start();
     running.expect("ready");
     // Where the host has the controller, v1 or v2.
-    let found = std::process::Command::new("grep").args(["-rls", "7340032", "/sys/fs/cgroup", "--include=io.max", "--include=blkio.throttle.write_bps_device"]).output();
+    let found = std::process::Command::new("grep")
+        .args(["-rls", "7340032", "/sys/fs/cgroup", "--include=io.max", "--include=blkio.throttle.write_bps_device"])
+        .output();
     let found = String::from_utf8(found.expect("run grep").stdout).expect("paths");
     running.signal(hostel_tests::Signal::TERM);
     running.finish(std::time::Duration::from_secs(10));

@@ -20,9 +20,7 @@ pub(super) const INTEGRATION: &[OptionRow] = &[
         .since(261)
         .never(JOURNAL),
     OptionRow::new(Id::ForwardJournalMaxUse, "", &["forward-journal-max-use"], Value("BYTES"), "Size of all its files").since(261).never(JOURNAL),
-    OptionRow::new(Id::ForwardJournalKeepFree, "", &["forward-journal-keep-free"], Value("BYTES"), "Space it leaves free")
-        .since(261)
-        .never(JOURNAL),
+    OptionRow::new(Id::ForwardJournalKeepFree, "", &["forward-journal-keep-free"], Value("BYTES"), "Space it leaves free").since(261).never(JOURNAL),
     OptionRow::new(Id::ForwardJournalMaxFileSize, "", &["forward-journal-max-file-size"], Value("BYTES"), "Size of one file")
         .since(261)
         .never(JOURNAL),

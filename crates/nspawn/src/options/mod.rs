@@ -131,8 +131,6 @@ pub enum Status {
     Partly(&'static str),
     /// Refused by name for good; the text says why, or what to do instead.
     Never(&'static str),
-    /// Refused by name as "not implemented yet"; the text says what will do it or why it waits.
-    NotYet(&'static str),
 }
 
 /// How it compares with systemd-nspawn 262.
@@ -195,10 +193,6 @@ impl OptionRow {
     }
     const fn partly(mut self, refused: &'static str) -> Self {
         self.status = Status::Partly(refused);
-        self
-    }
-    const fn not_yet(mut self, reason: &'static str) -> Self {
-        self.status = Status::NotYet(reason);
         self
     }
     const fn never(mut self, reason: &'static str) -> Self {
