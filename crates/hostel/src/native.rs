@@ -3,6 +3,7 @@
 mod contradictions;
 pub mod defaults;
 pub mod kept;
+pub mod snapshots;
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;

@@ -13,6 +13,7 @@ mod mark;
 pub mod packages;
 pub mod patch;
 mod same;
+pub mod script;
 #[cfg(test)]
 mod tests;
 

@@ -5,7 +5,6 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use hostel_engine::error::Error;
-use hostel_engine::registry::RegistryError;
 use hostel_image::locks;
 use hostel_overlay::commit::{Conflict, Record, State, Store, UNDO, conflicts};
 use hostel_overlay::{Change, Kind, Layer, What};
@@ -82,22 +81,12 @@ fn run(args: &[OsString]) -> Outcome {
 
 /// Makes the changes of `name`, or those at and below `only`; the machine is forgotten unless it is kept, or only a part was made.
 pub(super) fn commit(name: &MachineName, only: &[PathBuf], keep: bool, force: bool) -> Result<(), Error> {
-    let registry = machine::open_registry()?;
-    let claim = match registry.claim(name) {
-        Err(RegistryError::Busy { .. }) => {
-            let error = Error::new("commit", format!("machine {name}"), "it is running");
-            return Err(error.hint(format!("`hostel stop {name}` ends it")).busy());
-        }
-        other => other?,
-    };
-    let made = claimed(name, only, force).and_then(|said| {
+    machine::at_rest("commit", name, || {
+        let said = claimed(name, only, force)?;
         output::tell(format_args!("{said}"));
         // before anybody else can start it, and change more
-        if only.is_empty() && !keep { super::rm::forget_claimed(&registry, name) } else { Ok(()) }
-    });
-    let released = claim.release();
-    made?;
-    Ok(released?)
+        if only.is_empty() && !keep { super::rm::forget_claimed(&machine::open_registry()?, name) } else { Ok(()) }
+    })
 }
 
 /// What was done, in words.

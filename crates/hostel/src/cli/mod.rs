@@ -39,11 +39,13 @@ mod read_only;
 pub(crate) mod reboot;
 mod remove;
 mod rename;
+mod restore;
 pub(crate) mod rm;
 mod run;
 mod set_limit;
 mod shell;
 mod show;
+mod snapshot;
 pub(crate) mod start;
 pub(crate) mod status;
 mod stop;
@@ -121,6 +123,8 @@ pub const VERBS: &[&Verb] = &[
     &undo::VERB,
     &discard::VERB,
     &fork::VERB,
+    &snapshot::VERB,
+    &restore::VERB,
     &boot::VERB,
     &start::VERB,
     &ps::VERB,

@@ -37,11 +37,16 @@ pub fn lower(name: &MachineName) -> Result<Option<PathBuf>> {
     }
 }
 
+/// What the kept machine `name` lies over.
+pub fn required(name: &MachineName) -> Result<PathBuf> {
+    lower(name)?.ok_or_else(|| {
+        Error::new("open", format!("machine {name}"), "no machine is kept under this name").hint("`hostel ps --all` lists those that are")
+    })
+}
+
 /// The layers of the kept machine `name`, and what it lies over.
 pub fn layers(name: &MachineName) -> Result<(PathBuf, Vec<Layer>)> {
-    let lower = lower(name)?.ok_or_else(|| {
-        Error::new("open", format!("machine {name}"), "no machine is kept under this name").hint("`hostel ps --all` lists those that are")
-    })?;
+    let lower = required(name)?;
     if hostel_image::raw::is_image(&lower) {
         let error =
             Error::new("compare", format!("machine {name}"), format!("what it changed of the disk image {} is not compared yet", lower.display()));
