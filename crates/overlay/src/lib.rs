@@ -12,6 +12,7 @@ mod layer;
 mod mark;
 pub mod packages;
 pub mod patch;
+pub mod rebase;
 mod same;
 pub mod script;
 #[cfg(test)]

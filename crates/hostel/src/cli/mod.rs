@@ -36,6 +36,7 @@ mod progress;
 mod ps;
 mod pull;
 mod read_only;
+mod rebase;
 pub(crate) mod reboot;
 mod remove;
 mod rename;
@@ -125,6 +126,7 @@ pub const VERBS: &[&Verb] = &[
     &fork::VERB,
     &snapshot::VERB,
     &restore::VERB,
+    &rebase::VERB,
     &boot::VERB,
     &start::VERB,
     &ps::VERB,

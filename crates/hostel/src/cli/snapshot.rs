@@ -15,11 +15,7 @@ pub(super) const VERB: Verb = Verb {
     name: "snapshot",
     args: "NAME [SNAPSHOT] | NAME --list [--json] | NAME --forget SNAPSHOT",
     about: "remember the state of a kept machine, and say its name",
-    options: &[
-        ("--list", "list those there are"),
-        ("--json", "with --list: an array of objects"),
-        ("--forget", "delete the snapshot"),
-    ],
+    options: &[("--list", "list those there are"), ("--json", "with --list: an array of objects"), ("--forget", "delete the snapshot")],
     examples: &[
         ("hostel snapshot try1 before", "`hostel restore try1 before` goes back to it"),
         ("hostel snapshot try1", "it gets the name snap0, snap1, …"),

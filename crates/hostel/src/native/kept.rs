@@ -74,6 +74,24 @@ pub fn since(name: &MachineName) -> Result<(i64, i64)> {
     Ok((meta.mtime(), meta.mtime_nsec()))
 }
 
+/// From now on: what was changed before is known to the machine.
+pub fn renew(name: &MachineName) -> Result<()> {
+    let note = directory(name).join(kept::NOTE);
+    let touch = |file: std::fs::File| file.set_modified(std::time::SystemTime::now()).and_then(|()| file.sync_all());
+    let renewed = std::fs::File::options().write(true).open(&note).and_then(touch);
+    renewed.map_err(|e| Error::new("write", note.display().to_string(), hostel_engine::error::io_text(&e)))
+}
+
+/// Tells that packages below the machine were changed since it was made, and that it does not know.
+fn tell_drift(name: &MachineName, lower: &std::path::Path) {
+    let drifted = || hostel_overlay::rebase::drifted(&layers(name).ok()?.1, since(name).ok()?).ok();
+    if !hostel_image::raw::is_image(lower) && drifted() == Some(true) {
+        let text =
+            format_args!("notice: packages of {} were changed since machine {name} was, which has a package database of its own; ", lower.display());
+        crate::output::tell(format_args!("{text}`hostel rebase {name}` makes it fit"));
+    }
+}
+
 /// For `--keep NAME`: makes `spec` use the kept upper layer, which has to lie over the tree of `spec`. Where there is none and
 /// `make` says so, it is made: `true`, and to be taken back if nothing comes of the start.
 pub fn keep(spec: &mut MachineSpec, name: &MachineName, make: bool) -> Result<bool> {
@@ -98,6 +116,9 @@ pub fn keep(spec: &mut MachineSpec, name: &MachineName, make: bool) -> Result<bo
             break true;
         }
     };
+    if !made {
+        tell_drift(name, &asked);
+    }
     attach(spec, name, asked);
     Ok(made)
 }
@@ -114,6 +135,7 @@ fn another(spec: &MachineSpec, name: &MachineName, asked: &std::path::Path, foun
 /// For a kept machine's name in the place of a tree: the machine itself. `false`: there is none of that name.
 pub fn reopen(spec: &mut MachineSpec, name: &MachineName) -> Result<bool> {
     let Some(found) = lower(name)? else { return Ok(false) };
+    tell_drift(name, &found);
     attach(spec, name, found);
     Ok(true)
 }
