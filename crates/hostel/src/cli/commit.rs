@@ -126,6 +126,8 @@ fn claimed(name: &MachineName, only: &[PathBuf], force: bool) -> Result<String, 
         let since = kept::since(name)?;
         refuse("commit", &format!("machine {name}"), &conflicts(&found.layers, &changes, since)?)?;
     }
+    // An interrupted one is finished from the machine's side.
+    hostel_image::kept::sync(hostel_image::open::KEPT.as_ref(), name)?;
     let record = store.commit(name.as_str(), &found.lower, &found.layers, &changes)?;
     let packages = if only.is_empty() { found.packages } else { hostel_overlay::packages::packages(&found.layers, &changes)? };
     Ok(format!(

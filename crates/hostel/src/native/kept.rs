@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use hostel_engine::error::{Error, Result};
+use hostel_image::inroot::Durable;
 use hostel_image::kept;
 use hostel_image::open::KEPT;
 use hostel_overlay::Layer;
@@ -93,8 +94,8 @@ fn tell_drift(name: &MachineName, lower: &std::path::Path) {
 }
 
 /// For `--keep NAME`: makes `spec` use the kept upper layer, which has to lie over the tree of `spec`. Where there is none and
-/// `make` says so, it is made: `true`, and to be taken back if nothing comes of the start.
-pub fn keep(spec: &mut MachineSpec, name: &MachineName, make: bool) -> Result<bool> {
+/// `make` says so, it is made (`None`: it is not): `true`, and to be taken back if nothing comes of the start.
+pub fn keep(spec: &mut MachineSpec, name: &MachineName, make: Option<Durable>) -> Result<bool> {
     if let TreeSource::Named(tree) = &spec.root.tree
         && is_kept(tree)
     {
@@ -107,12 +108,12 @@ pub fn keep(spec: &mut MachineSpec, name: &MachineName, make: bool) -> Result<bo
         match lower(name)? {
             Some(found) if found == asked => break false,
             Some(found) => return Err(another(spec, name, &asked, &found)),
-            None if !make => break false,
             None => {}
         }
+        let Some(durable) = make else { break false };
         let note = serde_json::to_vec(&Note { lower: asked.clone().into_os_string().into() }).map_err(|e| Error::new("write", "note", e))?;
         // Somebody else may have made one meanwhile: looked at like any other.
-        if kept::create(KEPT.as_ref(), name, &note)? {
+        if kept::create(KEPT.as_ref(), name, &note, durable)? {
             break true;
         }
     };
