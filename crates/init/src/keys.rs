@@ -146,7 +146,7 @@ const MANAGED: [(&str, &str); 7] = [
         NetworkNamespacePath PrivateIPC IPCNamespacePath PrivateUsers SystemCallFilter SystemCallErrorNumber SystemCallArchitectures \
         SystemCallLog RestrictAddressFamilies RestrictNamespaces MemoryDenyWriteExecute RestrictRealtime RestrictSUIDSGID LockPersonality \
         IOSchedulingClass IOSchedulingPriority CPUSchedulingPolicy CPUSchedulingPriority CPUSchedulingResetOnFork TimerSlackNSec NUMAPolicy \
-        NUMAMask Personality SecureBits CoredumpFilter KeyringMode SetCredential LoadCredential ExecSearchPath SetLoginEnvironment"),
+        NUMAMask Personality SecureBits CoredumpFilter KeyringMode SetCredential LoadCredential ExecSearchPath SetLoginEnvironment DynamicUser"),
     ("Service", "MemoryMin MemoryLow MemoryHigh MemoryMax MemorySwapMax MemoryZSwapMax MemoryZSwapWriteback CPUWeight CPUQuota \
         CPUQuotaPeriodSec AllowedCPUs AllowedMemoryNodes IOWeight TasksMax"),
 ];

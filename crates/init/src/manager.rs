@@ -15,6 +15,7 @@ mod change;
 mod condition;
 pub mod config;
 pub mod context;
+mod dynamic;
 pub mod exits;
 mod jobs;
 pub mod live;
@@ -136,6 +137,7 @@ impl Manager {
             poller,
             notify: None,
             runtimes: std::collections::BTreeMap::new(),
+            dynamic: dynamic::Dynamic::default(),
             empty_groups: Vec::new(),
             ports: Vec::new(),
         };

@@ -36,6 +36,7 @@ impl Manager {
         if new.is_down() {
             // what was kept back comes before the last word
             self.shared.log.settle(&live.rest.marks.unit);
+            self.shared.dynamic.release(&live.rest.marks.unit);
         }
         let result = live.result();
         let (degrading, job) = (live.rest.unit.name.clone(), live.job);

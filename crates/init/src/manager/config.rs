@@ -364,8 +364,11 @@ fn means_nothing(s: &crate::load::Setting) -> bool {
 /// A setting without which the service would be something else, such as one with more privileges: the start is refused.
 pub fn refused(unit: &Unit) -> Option<String> {
     let s = &unit.settings;
-    if s.bool(SECTION, "DynamicUser", false) {
-        return Some("DynamicUser= is not implemented yet, and without it the service would be root".to_owned());
+    if s.bool(SECTION, "DynamicUser", false) && !place::here().mounts {
+        let keeps = |key: &&&str| s.words(SECTION, key).next().is_some();
+        if let Some(key) = ["StateDirectory", "CacheDirectory", "LogsDirectory"].iter().find(keeps) {
+            return Some(format!("DynamicUser= with {key}=: no mounts can be made here (CAP_SYS_ADMIN is missing) to keep it from other users"));
+        }
     }
     for key in ["RootImage", "RootMStack"] {
         if s.text(SECTION, key).is_some_and(|path| path != "/") {

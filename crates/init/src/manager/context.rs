@@ -57,6 +57,8 @@ pub const PLACES: [Place; 5] = [
 /// All of it.
 #[derive(Debug, Clone)]
 pub struct Context {
+    /// DynamicUser=
+    pub dynamic: bool,
     /// User=
     pub user: Option<String>,
     /// Group=
@@ -138,7 +140,9 @@ impl Context {
         let (streams, also_console) = streams(s, section);
         let sandbox = Sandbox::of(unit, complain);
         let lost = sandbox.as_ref().map_or(0, |sandbox| sandbox.lost);
+        let dynamic = s.bool(section, "DynamicUser", false);
         Context {
+            dynamic,
             user: text("User").filter(|u| !u.is_empty()),
             group: text("Group").filter(|g| !g.is_empty()),
             groups: list("SupplementaryGroups"),
@@ -149,7 +153,7 @@ impl Context {
             oom: integer(s, section, "OOMScoreAdjust", complain),
             limits: limits(s, section, complain),
             cpus: text("CPUAffinity").and_then(|t| hostel_unit::cpu_list(&t).ok()),
-            no_new_privileges: s.bool(section, "NoNewPrivileges", false),
+            no_new_privileges: dynamic || s.bool(section, "NoNewPrivileges", false),
             bounding: CapSet(capabilities(s, section, "CapabilityBoundingSet", CapSet(u64::MAX), complain).0 & !lost),
             ambient: capabilities(s, section, "AmbientCapabilities", CapSet(0), complain),
             ignore_pipe: s.bool(section, "IgnoreSIGPIPE", true),

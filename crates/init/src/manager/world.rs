@@ -11,6 +11,7 @@ use hostel_unit::UnitName;
 
 use super::config::{Degraded, NotifyAccess};
 use super::context::{PLACES, Preserve};
+use super::dynamic::Dynamic;
 use super::live::Rest;
 use super::log::{Log, Pipe};
 use super::members::Members;
@@ -92,6 +93,8 @@ pub struct Shared {
     pub notify: Option<String>,
     /// What units have in common among their processes, by unit.
     pub runtimes: BTreeMap<String, Rc<Runtime>>,
+    /// Users that services bring with them.
+    pub dynamic: Dynamic,
     /// Commands may leave a group to be taken away.
     pub empty_groups: Vec<String>,
     /// What socket units listen on.
@@ -202,10 +205,12 @@ impl Hands for World<'_> {
             };
             degrade(&mut self.rest.degraded, &self.rest.unit, &lost.0, lost.1);
         }
+        let dynamic = if context.dynamic { self.shared.dynamic.user(&self.rest.unit, context)? } else { None };
         let (pass, stream) = passed(self.rest, self.shared, order.role);
         let plan = spawn::Plan {
             command: order.command,
             context,
+            dynamic,
             environment,
             group: group.as_ref().map(AsFd::as_fd),
             log: self.rest.pipe.as_ref().map(Pipe::writer),

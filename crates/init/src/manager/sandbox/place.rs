@@ -107,6 +107,9 @@ pub fn lost(key: &str, here: Here) -> Option<&'static str> {
         "RootDirectory" | "BindPaths" | "BindReadOnlyPaths" | "TemporaryFileSystem" if !here.mounts => {
             Some("no mounts of a service's own can be made here (CAP_SYS_ADMIN is missing): it is not started if these differ from what is there")
         }
+        "DynamicUser" if !here.mounts => {
+            Some("the user is the service's own, but files are not protected from it: no mounts of a service's own can be made here")
+        }
         "ProtectKernelModules" | "ProtectKernelLogs" if !here.mounts => {
             Some("it has an effect on system calls and capabilities only: no mounts of a service's own can be made here")
         }
