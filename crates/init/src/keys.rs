@@ -112,7 +112,7 @@ const OBSOLETE: [(&str, &str); 14] = [
 
 /// Keys of [Unit] and [Service] that the manager acts upon, besides dependencies and conditions.
 #[rustfmt::skip]
-const MANAGED: [(&str, &str); 7] = [
+const MANAGED: [(&str, &str); 9] = [
     ("Unit", "StartLimitBurst StartLimitIntervalSec OnFailureJobMode OnSuccessJobMode SourcePath JobTimeoutSec JobRunningTimeoutSec \
         JobTimeoutAction StartLimitAction FailureAction SuccessAction FailureActionExitStatus SuccessActionExitStatus StopWhenUnneeded \
         OnFailureIsolate"),
@@ -139,6 +139,8 @@ const MANAGED: [(&str, &str); 7] = [
         RandomizedDelaySec FixedRandomDelay Persistent RemainAfterElapse"),
     ("Path", "PathExists PathExistsGlob PathChanged PathModified DirectoryNotEmpty MakeDirectory DirectoryMode TriggerLimitIntervalSec \
         TriggerLimitBurst"),
+    ("Mount", "What Where Type Options DirectoryMode SloppyOptions LazyUnmount ForceUnmount ReadWriteOnly TimeoutSec"),
+    ("Automount", "Where"),
     // the sandbox: manager/sandbox
     ("Service", "ProtectSystem ProtectHome PrivateTmp PrivateDevices ProtectKernelTunables ProtectKernelModules ProtectKernelLogs \
         ProtectControlGroups ProtectHostname ProtectClock ProtectProc ProcSubset ReadWritePaths ReadOnlyPaths InaccessiblePaths ExecPaths \

@@ -17,10 +17,12 @@ pub mod config;
 pub mod context;
 mod dynamic;
 pub mod exits;
+pub mod generators;
 mod jobs;
 pub mod live;
 pub mod log;
 pub mod members;
+pub mod mount;
 pub mod notify;
 pub mod path;
 pub mod query;
@@ -112,6 +114,10 @@ pub struct Manager {
     clock: Option<timer::Clock>,
     /// Tells of another local time zone, while a timer cares.
     zone_watch: Option<path::Watch>,
+    /// Tells when mounts change, while there are units of them.
+    mounts: Option<mount::Table>,
+    /// Which generators are run when files are read.
+    generators: Option<generators::Which>,
     /// Another init brought the system up: what it has reached is up, and ends with it.
     is_beside: bool,
 }
@@ -162,6 +168,8 @@ impl Manager {
             zones: timer::Zones::default(),
             clock: None,
             zone_watch: None,
+            mounts: None,
+            generators: None,
             is_beside: false,
         })
     }
@@ -283,6 +291,9 @@ impl Manager {
         for (name, unit) in fresh {
             let number = self.next_unit;
             self.next_unit = self.next_unit.wrapping_add(1);
+            if unit.name.kind() == Kind::Mount && unit.name.as_str() != "-.mount" {
+                self.watch_mounts();
+            }
             let mut live = Live::new(unit, number);
             if self.is_beside && builtin::is_brought_up(name.as_str()) {
                 live.reached_before();
@@ -325,6 +336,7 @@ impl Manager {
 
     /// Reads all unit files again. What runs goes on.
     pub fn reload(&mut self) -> Result<(), String> {
+        self.generate_again();
         self.catalogue = Catalogue::scan(self.root, self.search.clone()).map_err(|e| format!("read unit files: {e}"))?;
         let names: Vec<UnitName> = self.units.keys().cloned().collect();
         for name in &names {

@@ -17,6 +17,7 @@ use crate::bus::Bus;
 use crate::control::server::Server;
 use crate::journal::console::Form;
 use crate::journal::sockets::Sockets;
+use crate::manager::generators;
 use crate::manager::members::Members;
 use crate::manager::notify::{DATAGRAM_MAX, Words};
 use crate::manager::query::{Answer, Request};
@@ -55,6 +56,8 @@ pub struct Wanted {
     pub units: Vec<String>,
     /// What of the log goes to the console.
     pub log: Form,
+    /// Which programs of the tree make unit files.
+    pub generators: generators::Which,
     /// Start nothing unasked, beside the init that this system has; end when nothing runs and nobody asks.
     pub on_demand: bool,
 }
@@ -120,11 +123,18 @@ pub fn run(wanted: &Wanted) -> Result<u8, String> {
     let search = SearchPath::new(root, Scope::System, inherited.get("SYSTEMD_UNIT_PATH"), true);
     // below another init our own group is that one's to divide
     let members = if is_first { Members::find() } else { Members::without_groups() };
+    // a user's manager, and one beside another init, has no part in the system's mounts
+    let generates = rustix::process::geteuid().is_root() && !wanted.on_demand;
+    let notices = if generates { generators::table(root) } else { Vec::new() };
     let mut manager = Manager::new(root, search, members, inherited)?;
     manager.set_console(if wanted.on_demand { Form::Nothing } else { wanted.log });
     let mut init =
         Init { server: None, bus: None, journal: None, signals, notify: None, named: Vec::new(), failed: 0, now: None, on_demand: wanted.on_demand };
     init.open(is_first, &mut manager);
+    notices.iter().for_each(|notice| manager.tell(notice));
+    if generates {
+        manager.generate(wanted.generators)?;
+    }
     if wanted.on_demand {
         if init.server.is_none() {
             return Err("nobody could ask this manager for anything".to_owned());

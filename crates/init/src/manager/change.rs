@@ -121,6 +121,10 @@ impl Manager {
                 self.socket_late(&name);
                 continue;
             }
+            if self.mount(&name).is_some() {
+                self.mount_late(&name);
+                continue;
+            }
             let between = self.units.get(&name).is_some_and(super::live::Live::is_between);
             if between {
                 self.with(&name, |service, _| {
@@ -150,7 +154,9 @@ impl Manager {
         for id in waiting {
             self.finish(id, JobResult::Canceled);
         }
-        let up: Vec<UnitName> = self.units.values().filter(|live| !live.active().is_down()).map(|live| live.name().clone()).collect();
+        // what others mounted is theirs
+        let is_others = |live: &super::live::Live| matches!(&live.plain, super::live::Plain::Mount(mount) if !mount.is_ours);
+        let up: Vec<UnitName> = self.units.values().filter(|live| !live.active().is_down() && !is_others(live)).map(|live| live.name().clone()).collect();
         for name in up {
             let _ = self.enqueue(&name, JobType::Stop, JobMode::IgnoreDependencies);
         }

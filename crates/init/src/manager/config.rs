@@ -345,10 +345,13 @@ impl Degraded {
 /// Settings of a unit that this manager does not act upon, each with its reason.
 pub fn degraded(unit: &Unit) -> Vec<Degraded> {
     let lost = |s: &&crate::load::Setting| keys::usage(s.section, &s.key) == Some(keys::Use::Kept) && !means_nothing(s);
-    let of = |s: &crate::load::Setting| Degraded::of(s, place::never(&s.key).unwrap_or("not implemented yet; it has no effect"));
+    let of = |s: &crate::load::Setting| Degraded::of(s, place::never(s.section, &s.key).unwrap_or("not implemented yet; it has no effect"));
     let mut found: Vec<Degraded> = unit.settings.iter().filter(lost).map(of).collect();
     for s in unit.settings.iter().filter(|s| s.section == SECTION && place::depends(&s.key) && !means_nothing(s)) {
         found.extend(place::lost(&s.key, place::here()).map(|why| Degraded { why, ..of(s) }));
+    }
+    if let Some(s) = unit.settings.of("Automount", "Where").next_back() {
+        found.push(Degraded { why: "nothing waits for the first look: what it is for is mounted when it starts", ..of(s) });
     }
     if let Some(s) = unit.settings.of(SECTION, "BusName").next_back().filter(|_| crate::load::service_type(unit) == "dbus") {
         found.push(Degraded { why: "no bus is watched yet: the service counts as started when its program was executed", ..of(s) });

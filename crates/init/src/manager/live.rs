@@ -8,6 +8,7 @@ use super::config::{Config, Degraded, Step, Type, degraded};
 use super::context::Context;
 use super::log::Pipe;
 use super::members::Marks;
+use super::mount::MountUnit;
 use super::path::PathUnit;
 use super::resources::{self, Limit};
 use super::service::Service;
@@ -44,7 +45,11 @@ pub enum Plain {
     /// Up or not, nothing else: targets, slices.
     Point(bool),
     /// Up while something is mounted there.
-    Mount,
+    Mount(Box<MountUnit>),
+    /// It was started, and with it what it would mount at the first look.
+    Automount(bool),
+    /// Up while there is such a node.
+    Device,
     /// It listens.
     Socket(Box<Socket>),
     /// It waits for a moment.
@@ -119,14 +124,17 @@ impl Live {
         let plain = match unit.name.kind() {
             _ if passed_over.is_some() => Plain::Point(false),
             Kind::Target | Kind::Slice | Kind::Scope => Plain::Point(unit.name.as_str() == "-.slice" || unit.name.as_str() == "init.scope"),
-            Kind::Mount => Plain::Mount,
+            Kind::Mount => Plain::Mount(Box::new(MountUnit::new(&unit))),
+            Kind::Automount if unit.is_loaded() => Plain::Automount(false),
+            Kind::Device => Plain::Device,
             Kind::Service => Plain::Point(false),
             Kind::Socket if unit.is_loaded() => Plain::Socket(Box::new(Socket::new(&unit))),
             Kind::Timer if unit.is_loaded() => Plain::Timer(Box::new(Timer::new(&unit))),
             Kind::Path if unit.is_loaded() => Plain::Path(Box::new(PathUnit::new(&unit))),
             _ => Plain::Unsupported,
         };
-        let has_commands = is_service || matches!(&plain, Plain::Socket(socket) if socket.config.has_commands());
+        let mounts = matches!(&plain, Plain::Mount(mount) if !mount.config.what.is_empty() && mount.config.needs_program());
+        let has_commands = is_service || mounts || matches!(&plain, Plain::Socket(socket) if socket.config.has_commands());
         let context = has_commands.then(|| Context::of(&unit, &mut |text| complaints.push(text)));
         let marks = Marks { unit: unit.name.to_string(), ..Marks::default() };
         let service = is_service.then(|| Box::new(Service::new(Config::of(&unit))));
@@ -160,7 +168,8 @@ impl Live {
 
     /// Whether it can be told to read its configuration again.
     pub fn can_reload(&self) -> bool {
-        self.service.as_ref().is_some_and(|s| !s.config.commands(Step::Reload).is_empty() || s.config.kind == Type::NotifyReload)
+        matches!(&self.plain, Plain::Mount(mount) if !mount.config.what.is_empty())
+            || self.service.as_ref().is_some_and(|s| !s.config.commands(Step::Reload).is_empty() || s.config.kind == Type::NotifyReload)
     }
 
     /// Its name.
@@ -173,7 +182,9 @@ impl Live {
         match (&self.service, &self.plain) {
             (Some(service), _) => service.active(),
             (None, Plain::Point(true)) => Active::Active,
-            (None, Plain::Mount) if self.is_mounted() => Active::Active,
+            (None, Plain::Mount(mount)) => mount.state.active(),
+            (None, Plain::Automount(true)) => Active::Active,
+            (None, Plain::Device) if self.has_node() => Active::Active,
             (None, Plain::Socket(socket)) => socket.state.active(),
             (None, Plain::Timer(timer)) => timer.state.active(),
             (None, Plain::Path(path)) => path.state.active(),
@@ -181,15 +192,17 @@ impl Live {
         }
     }
 
-    fn is_mounted(&self) -> bool {
-        hostel_unit::unescape_path(self.name().stem()).is_ok_and(|path| condition::is_mount_point(&path))
+    fn has_node(&self) -> bool {
+        hostel_unit::unescape_path(self.name().stem()).is_ok_and(|path| std::path::Path::new(&path).exists())
     }
 
     /// The word for that.
     pub fn sub(&self) -> &'static str {
         match (&self.service, &self.plain) {
             (Some(service), _) => service.state.word(),
-            (None, Plain::Mount) if self.active().is_up() => "mounted",
+            (None, Plain::Mount(mount)) => mount.state.word(),
+            (None, Plain::Automount(true)) => "running",
+            (None, Plain::Device) if self.active().is_up() => "plugged",
             (None, Plain::Point(true)) => "active",
             (None, Plain::Socket(socket)) => socket.state.word(),
             (None, Plain::Timer(timer)) => timer.state.word(),
@@ -215,6 +228,7 @@ impl Live {
             (None, Plain::Socket(socket)) => socket.result,
             (None, Plain::Timer(timer)) => timer.result,
             (None, Plain::Path(path)) => path.result,
+            (None, Plain::Mount(mount)) => mount.result,
             _ => Outcome::Success,
         }
     }
@@ -244,6 +258,7 @@ impl Live {
                     unit.state = path::State::Dead;
                 }
             }
+            (None, Plain::Mount(unit)) => unit.reset_failed(),
             _ => {}
         }
     }
@@ -253,6 +268,7 @@ impl Live {
         match (&self.service, &self.plain) {
             (Some(service), _) => service.due(),
             (None, Plain::Socket(socket)) => socket.deadline,
+            (None, Plain::Mount(mount)) => mount.deadline,
             _ => None,
         }
     }
@@ -276,6 +292,7 @@ impl Live {
         }
         match (&mut self.plain, fresh.plain) {
             (Plain::Timer(old), Plain::Timer(new)) => old.change(new.config),
+            (Plain::Mount(old), Plain::Mount(new)) => old.config = new.config,
             (old, new) if self.service.is_none() && self.announced.is_down() => *old = new,
             // what is open stays as it is
             _ => {}

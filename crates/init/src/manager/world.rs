@@ -55,6 +55,8 @@ pub enum Token {
     Clock,
     /// The local time zone.
     Zone,
+    /// Something was mounted or unmounted.
+    Mounts,
 }
 
 /// A process that is known by number.

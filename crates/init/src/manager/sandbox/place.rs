@@ -143,8 +143,10 @@ pub fn depends(key: &str) -> bool {
 }
 
 /// Why a key that is known never has an effect here.
-pub fn never(key: &str) -> Option<&'static str> {
+pub fn never(section: &str, key: &str) -> Option<&'static str> {
     Some(match key {
+        _ if section == "Swap" => "swap is the host's: it has no effect",
+        "SurviveFinalKillSignal" => "the end of a machine is the end of all its processes: it has no effect",
         "PAMName" => "no PAM session is made: it has no effect",
         "UtmpIdentifier" | "UtmpMode" => "no record of logins is kept: it has no effect",
         "LogNamespace" => "there is one log: it has no effect",
