@@ -11,13 +11,16 @@
 mod actions;
 mod announce;
 pub mod builtin;
+mod care;
 mod change;
 mod condition;
 pub mod config;
 pub mod context;
 mod dynamic;
+mod files;
 pub mod exits;
 pub mod generators;
+pub mod handover;
 mod jobs;
 pub mod live;
 pub mod log;
@@ -118,6 +121,8 @@ pub struct Manager {
     mounts: Option<mount::Table>,
     /// Which generators are run when files are read.
     generators: Option<generators::Which>,
+    /// It is to be executed anew.
+    handover: bool,
     /// Another init brought the system up: what it has reached is up, and ends with it.
     is_beside: bool,
 }
@@ -170,6 +175,7 @@ impl Manager {
             zone_watch: None,
             mounts: None,
             generators: None,
+            handover: false,
             is_beside: false,
         })
     }
@@ -366,7 +372,7 @@ impl Manager {
     }
 
     /// Words of a service: see [`notify`].
-    pub fn heard(&mut self, pid: i32, message: &notify::Words) -> Option<UnitName> {
+    pub fn heard(&mut self, pid: i32, message: &notify::Words, descriptors: Vec<std::os::fd::OwnedFd>) -> Option<UnitName> {
         let name = self.unit_of(pid)?;
         let is_own = {
             let service = self.units.get(&name)?.service.as_ref()?;
@@ -382,7 +388,7 @@ impl Manager {
             self.shared.log.own(Some(name.as_str()), &format!("Got notification message from PID {pid}, but reception is not permitted for it"));
             return None;
         }
-        self.with(&name, |service, world| notify::apply(service, world, message));
+        self.with(&name, |service, world| notify::apply(service, world, message, descriptors));
         Some(name)
     }
 

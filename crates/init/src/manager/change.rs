@@ -37,6 +37,11 @@ impl Manager {
             // what was kept back comes before the last word
             self.shared.log.settle(&live.rest.marks.unit);
             self.shared.dynamic.release(&live.rest.marks.unit);
+            let (restart, stop) = live.service.as_ref().map_or((false, false), |service| service.config.store_outlives);
+            let returns = live.job.and_then(|id| self.jobs.get(&id)).is_some_and(|job| job.kind != JobType::Stop);
+            if !stop && !(restart && returns) {
+                live.rest.stored.clear();
+            }
         }
         let result = live.result();
         let (degrading, job) = (live.rest.unit.name.clone(), live.job);

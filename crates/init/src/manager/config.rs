@@ -199,6 +199,10 @@ pub struct Config {
     pub guess_main: bool,
     /// NotifyAccess=, which Type=notify and WatchdogSec= raise to main.
     pub notify_access: NotifyAccess,
+    /// FileDescriptorStoreMax=
+    pub stored_max: usize,
+    /// FileDescriptorStorePreserve=: whether the store outlives a restart, and a stop.
+    pub store_outlives: (bool, bool),
     /// StartLimitIntervalSec= and StartLimitBurst=
     pub start_limit: (Duration, u32),
 }
@@ -275,6 +279,11 @@ impl Config {
             pid_file: s.text(SECTION, "PIDFile").map(|path| if path.starts_with('/') { path.to_owned() } else { format!("/run/{path}") }),
             guess_main: s.bool(SECTION, "GuessMainPID", true),
             notify_access: notify_access(s, kind, watchdog),
+            stored_max: number(s, SECTION, "FileDescriptorStoreMax").map_or(0, |n| usize::try_from(n).unwrap_or(usize::MAX).min(8192)),
+            store_outlives: match s.text(SECTION, "FileDescriptorStorePreserve") {
+                None | Some("restart") => (true, false),
+                Some(text) => (hostel_unit::boolean(text) == Ok(true), hostel_unit::boolean(text) == Ok(true)),
+            },
             start_limit: start_limit(s),
         }
     }
@@ -349,6 +358,9 @@ pub fn degraded(unit: &Unit) -> Vec<Degraded> {
     let mut found: Vec<Degraded> = unit.settings.iter().filter(lost).map(of).collect();
     for s in unit.settings.iter().filter(|s| s.section == SECTION && place::depends(&s.key) && !means_nothing(s)) {
         found.extend(place::lost(&s.key, place::here()).map(|why| Degraded { why, ..of(s) }));
+    }
+    if let Some(s) = unit.settings.of(SECTION, "OOMPolicy").next_back().filter(|s| s.text == "stop") {
+        found.push(Degraded { why: "that memory ran out for one of several processes is not looked for: it is as continue", ..of(s) });
     }
     if let Some(s) = unit.settings.of("Automount", "Where").next_back() {
         found.push(Degraded { why: "nothing waits for the first look: what it is for is mounted when it starts", ..of(s) });

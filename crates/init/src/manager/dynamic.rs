@@ -74,6 +74,11 @@ impl Dynamic {
         self.taken.iter().map(|(name, (number, _))| (name.as_str(), *number))
     }
 
+    /// Who holds which number.
+    pub fn holders(&self) -> impl Iterator<Item = (&str, u32, &str)> {
+        self.taken.iter().flat_map(|(name, (number, units))| units.iter().map(move |unit| (name.as_str(), *number, unit.as_str())))
+    }
+
     /// What a unit's processes run as; `None`: the tree itself has a user of that name.
     pub fn user(&mut self, unit: &Unit, context: &Context) -> Result<Option<User>, String> {
         let name = name_of(unit);

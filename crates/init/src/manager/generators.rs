@@ -86,11 +86,11 @@ pub fn table(root: &Root) -> Vec<String> {
 }
 
 impl Manager {
-    /// From now on generators are run when files are read again; now for the first time. What is in `/etc/fstab` was read before
+    /// From now on generators are run when files are read again; with `now`, for the first time. What is in `/etc/fstab` was read before
     /// the catalogue was.
-    pub fn generate(&mut self, which: Which) -> Result<(), String> {
+    pub fn generate(&mut self, which: Which, now: bool) -> Result<(), String> {
         self.generators = Some(which);
-        if self.run_generators(which) {
+        if now && self.run_generators(which) {
             self.catalogue = Catalogue::scan(self.root, self.search.clone()).map_err(|e| format!("read unit files: {e}"))?;
         }
         Ok(())

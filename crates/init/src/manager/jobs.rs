@@ -237,7 +237,11 @@ impl Manager {
                     job.told = true;
                 }
                 live.plain = Plain::Point(true);
+                let limits = unit.kind() == hostel_unit::Kind::Slice && !live.rest.limits.is_empty();
                 self.changed.push_back(unit.clone());
+                if limits {
+                    self.limit_again(unit);
+                }
             }
             Plain::Mount(_) => {
                 self.told(id, JobType::Start, unit);
@@ -306,6 +310,9 @@ impl Manager {
         } else if matches!(live.plain, Plain::Point(_)) {
             live.plain = Plain::Point(false);
             self.changed.push_back(unit.clone());
+            if unit.kind() == hostel_unit::Kind::Slice {
+                self.shared.members.forget_slice(&super::resources::slice_path(unit.as_str()));
+            }
         } else if matches!(live.plain, Plain::Automount(_)) {
             live.plain = Plain::Automount(false);
             self.changed.push_back(unit.clone());

@@ -1,5 +1,6 @@
 //! Units in memory: what was loaded, how they are, and what belongs to them.
 
+use std::os::fd::OwnedFd;
 use std::time::{Instant, SystemTime};
 
 use hostel_unit::{Kind, UnitName};
@@ -89,6 +90,8 @@ pub struct Rest {
     pub loaded: SystemTime,
     /// The connection that it serves.
     pub connection: Option<Connection>,
+    /// Descriptors that it has put into the store, with their names.
+    pub stored: Vec<(String, OwnedFd)>,
 }
 
 /// One unit.
@@ -138,8 +141,10 @@ impl Live {
         let context = has_commands.then(|| Context::of(&unit, &mut |text| complaints.push(text)));
         let marks = Marks { unit: unit.name.to_string(), ..Marks::default() };
         let service = is_service.then(|| Box::new(Service::new(Config::of(&unit))));
-        let asks = is_service && unit.settings.iter().any(|s| s.section == "Service" && resources::is_limit(&s.key));
-        let limits = if asks { resources::limits(&unit, "Service", resources::Whole::here(), &mut |text| complaints.push(text)) } else { Vec::new() };
+        let section = unit.name.kind().section().unwrap_or_default();
+        let has_group = is_service || unit.name.kind() == Kind::Slice;
+        let asks = has_group && unit.settings.iter().any(|s| s.section == section && resources::is_limit(&s.key));
+        let limits = if asks { resources::limits(&unit, section, resources::Whole::here(), &mut |text| complaints.push(text)) } else { Vec::new() };
         let rest = Rest {
             number,
             context,
@@ -153,6 +158,7 @@ impl Live {
             moments: Moments::default(),
             loaded: SystemTime::now(),
             connection: None,
+            stored: Vec::new(),
             unit,
         };
         let mut live = Live { service, plain, rest, announced: Active::Inactive, announced_again: false, job: None };
@@ -301,7 +307,8 @@ impl Live {
         let (pipe, moments, condition) = (self.rest.pipe.take(), self.rest.moments, self.rest.condition.take());
         let complaint = std::mem::take(&mut self.rest.complaint);
         let connection = self.rest.connection.take();
-        self.rest = Rest { marks, pipe, moments, condition, complaint, connection, ..fresh.rest };
+        let stored = std::mem::take(&mut self.rest.stored);
+        self.rest = Rest { stored, marks, pipe, moments, condition, complaint, connection, ..fresh.rest };
     }
 
     /// The last setting of a key, as written.

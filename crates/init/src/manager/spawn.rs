@@ -160,6 +160,9 @@ fn prepared(plan: &Plan<'_>, argv: &[String], environment: &mut Environment, rep
     let user = user(context, plan.dynamic.as_ref())?;
     rustix::process::umask(Mode::from_raw_mode(context.umask));
     directories(context, &user)?;
+    if let (Some(_), Some(group)) = (&context.delegate, plan.group) {
+        own_group(group, if context.subgroup.is_some() { &["", "../"] } else { &[""] }, &user);
+    }
     streams(plan)?;
     pass(plan, environment)?;
     if let Some(nice) = context.nice {
@@ -303,6 +306,16 @@ fn user(context: &Context, dynamic: Option<&User>) -> Result<User, Failure> {
         }
     }
     Ok(user)
+}
+
+/// Delegate=: the group is the user's, to make others in it. What is not there on this kernel is nobody's.
+fn own_group(group: BorrowedFd<'_>, groups: &[&str], user: &User) {
+    let (uid, gid) = (Some(rustix::fs::Uid::from_raw(user.uid)), Some(rustix::fs::Gid::from_raw(user.gid)));
+    for name in [".", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads", "memory.oom.group", "memory.reclaim"] {
+        for at in groups {
+            let _ = rustix::fs::chownat(group, format!("{at}{name}"), uid, gid, rustix::fs::AtFlags::empty());
+        }
+    }
 }
 
 /// RuntimeDirectory= and its like: made with the directories above, given to the user.

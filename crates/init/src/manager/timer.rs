@@ -180,7 +180,7 @@ pub struct Timer {
     /// When it started its unit last.
     pub last: Option<Moment>,
     /// Of each wish whether it has been met for good.
-    done: Vec<bool>,
+    pub(super) done: Vec<bool>,
     /// The next moment of a span.
     pub next_even: Option<Instant>,
     /// The next moment of the calendar.

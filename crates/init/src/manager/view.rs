@@ -120,6 +120,11 @@ impl Manager {
         &self.shared.members
     }
 
+    /// Users that are there for the sake of services.
+    pub(crate) fn dynamic_users(&self) -> impl Iterator<Item = (&str, u32)> {
+        self.shared.dynamic.iter()
+    }
+
     pub(crate) fn environment(&self) -> &Environment {
         &self.shared.environment
     }

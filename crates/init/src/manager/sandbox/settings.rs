@@ -128,6 +128,8 @@ pub struct Sandbox {
     pub process: Own,
     /// SetCredential=: name and content.
     pub given: Vec<(String, Vec<u8>)>,
+    /// ImportCredential=: patterns of names.
+    pub imported: Vec<String>,
     /// LoadCredential=: name, and where from.
     pub loaded: Vec<(String, String)>,
 }
@@ -169,6 +171,7 @@ impl Sandbox {
             lost: 0,
             process: Own::of(s, complain),
             given: given(s, complain),
+            imported: s.of(SECTION, "ImportCredential").map(|setting| setting.text.clone()).filter(|text| !text.contains('/')).collect(),
             loaded: loaded(s, complain),
         };
         let dynamic = yes("DynamicUser");
