@@ -124,7 +124,7 @@ fn slices_stores_and_what_else_is_done_to_units() {
              systemctl start store; wait_for 'grep -q h /run/store'; sleep 0.3; systemctl restart store; wait_for '[ $(grep -c n= /run/store) = 2 ]'; sleep 0.3; cat /run/store; systemctl stop store; systemctl start store; wait_for '[ $(grep -c n= /run/store) = 3 ]'; sleep 0.3; sed -n 4p /run/store\n\
              systemctl start cred; cat /run/cred\n\
              systemctl start keep; systemctl clean keep; echo clean rc=$?; ls -d /var/lib/kept /var/cache/cached; systemctl clean --what=state keep; ls -d /var/lib/kept; systemctl start tick; systemctl clean tick; echo busy rc=$?\n\
-             systemctl freeze tick; echo freeze rc=$?; sleep 0.1; a=$(wc -l < /run/ticks); sleep 0.3; b=$(wc -l < /run/ticks); [ $a = $b ] && echo frozen; systemctl thaw tick; sleep 0.2; c=$(wc -l < /run/ticks); [ $c -gt $b ] && echo thawed\n\
+             wait_for 'test -s /run/ticks'; systemctl freeze tick; echo freeze rc=$?; sleep 0.1; a=$(wc -l < /run/ticks); sleep 0.3; b=$(wc -l < /run/ticks); [ $a = $b ] && echo frozen; systemctl thaw tick; sleep 0.2; c=$(wc -l < /run/ticks); [ $c -gt $b ] && echo thawed\n\
              systemctl set-property tick CPUWeight=50 MemoryMax=32M; echo set rc=$?; cat /etc/systemd/system.control/tick.service.d/50-CPUWeight.conf; systemctl show -p MemoryMax tick; systemctl is-active tick\n\
              systemctl set-property --runtime tick CPUWeight=0; systemctl set-property tick ExecStart=/bin/x; echo bad rc=$?; systemctl set-property tick MemoryMax=much; echo much rc=$?; systemctl why tick"
         ),
@@ -140,7 +140,8 @@ fn slices_stores_and_what_else_is_done_to_units() {
         "has pending job.\nbusy rc=1\n",
         "freeze rc=0\nfrozen\nthawed\n",
         "set rc=0\n# Made by `set-property`.\n[Service]\nCPUWeight=50\n",
-        "active\nbad rc=1\nmuch rc=1\n",
+        "bad rc=1\n",
+        "much rc=1\n",
     ] {
         assert!(text.contains(expected), "{expected:?} in\n{text}");
     }
@@ -189,4 +190,24 @@ fn services_outlive_their_manager() {
     ] {
         assert!(text.contains(expected), "{expected:?} in\n{text}\n{}", std::fs::read_to_string(tree.at("/after")).unwrap_or_default());
     }
+}
+
+/// Ten services that run and a hundred units in memory.
+#[test]
+fn the_manager_is_small() {
+    let Some(bed) = Bed::start() else { return };
+    let service = |n: usize| {
+        format!("[Unit]\nDescription=Number {n}\nDocumentation=man:x(8)\nAfter=network.target\nWants=network.target\n[Service]\nExecStart=/bin/sleep 1000\nRestart=on-failure\nProtectHome=yes\nNoNewPrivileges=yes\nEnvironment=A=b\n[Install]\nWantedBy=multi-user.target\n")
+    };
+    let names: Vec<String> = (0..100).map(|n| format!("s{n}.service")).collect();
+    let texts: Vec<String> = (0..100).map(service).collect();
+    let units: Vec<(&str, &str)> = names.iter().map(String::as_str).zip(texts.iter().map(String::as_str)).collect();
+    let text = result(
+        &bed,
+        &units,
+        "systemctl start s0 s1 s2 s3 s4 s5 s6 s7 s8 s9; for n in $(seq 10 99); do echo s$n; done | xargs systemctl stop; systemctl list-units --all | grep -c 'loaded'; sleep 0.3; cat /proc/1/smaps_rollup",
+    );
+    println!("{text}");
+    let of = |key: &str| -> u64 { text.lines().find_map(|line| line.strip_prefix(key)?.trim().trim_end_matches(" kB").parse().ok()).unwrap() };
+    assert!(of("Pss_Anon:") < 1536, "{text}");
 }

@@ -48,6 +48,7 @@ pub(crate) mod view;
 pub mod world;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 use std::time::SystemTime;
 
 use hostel_process::event::Poller;
@@ -263,7 +264,7 @@ impl Manager {
 
     /// A unit as its files say it is, whether it is in memory or not.
     pub fn look_up(&self, name: &UnitName) -> Live {
-        Live::new(self.read(name), 0)
+        Live::new(self.read(name).into(), 0)
     }
 
     /// Brings units into memory, with all that they lead to.
@@ -281,12 +282,12 @@ impl Manager {
 
     /// Makes the graph of these and all that they lead to; what is new is loaded.
     fn rebuild(&mut self, from: &[UnitName]) {
-        let mut fresh: BTreeMap<UnitName, Unit> = BTreeMap::new();
+        let mut fresh: BTreeMap<UnitName, Rc<Unit>> = BTreeMap::new();
         let known = |name: &UnitName| self.catalogue.has(name.as_str()) || builtin::target(name.as_str()).is_some();
         let mut load = |name: &UnitName| match self.units.get(name) {
             Some(live) => live.rest.unit.clone(),
             None => {
-                let unit = self.read(name);
+                let unit = Rc::new(self.read(name));
                 match self.units.get(&unit.name) {
                     Some(live) => live.rest.unit.clone(),
                     None => fresh.entry(unit.name.clone()).or_insert(unit).clone(),
@@ -349,7 +350,7 @@ impl Manager {
             let unit = self.read(name);
             let Some(live) = self.units.get_mut(name) else { continue };
             if unit.name == *name {
-                live.reload(unit);
+                live.reload(unit.into());
             } else if live.is_idle() && live.service.is_none() {
                 // a name that led nowhere is an alias now: the unit is loaded by its own
                 self.let_go(name);

@@ -136,7 +136,7 @@ impl Manager {
         let section = name.kind().section().unwrap_or("Service");
         let lost = match &group {
             Some(group) => (resources::apply(&live.rest.limits, group.as_fd(), depth), resources::NO_CONTROLLER),
-            None => (live.rest.limits.iter().map(|limit| limit.key.clone()).collect(), resources::NO_GROUP),
+            None => (live.rest.limits.iter().map(|limit| limit.key).collect(), resources::NO_GROUP),
         };
         super::world::degrade(&mut live.rest.degraded, &live.rest.unit, section, &lost.0, lost.1);
     }

@@ -1,6 +1,7 @@
 //! Units in memory: what was loaded, how they are, and what belongs to them.
 
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::time::{Instant, SystemTime};
 
 use hostel_unit::{Kind, UnitName};
@@ -65,11 +66,11 @@ pub enum Plain {
 #[derive(Debug)]
 pub struct Rest {
     /// As loaded.
-    pub unit: Unit,
+    pub unit: Rc<Unit>,
     /// Its number among the poller's.
     pub number: u32,
     /// User, streams and the like; services only.
-    pub context: Option<Context>,
+    pub context: Option<Box<Context>>,
     /// Limits of its group.
     pub limits: Vec<Limit>,
     /// What it asks in vain.
@@ -113,7 +114,7 @@ pub struct Live {
 
 impl Live {
     /// A unit that was loaded now.
-    pub fn new(unit: Unit, number: u32) -> Live {
+    pub fn new(unit: Rc<Unit>, number: u32) -> Live {
         let passed_over = builtin::passed_over(unit.name.as_str());
         let is_service = unit.name.kind() == Kind::Service && unit.is_loaded() && passed_over.is_none();
         let mut complaints = Vec::new();
@@ -138,7 +139,7 @@ impl Live {
         };
         let mounts = matches!(&plain, Plain::Mount(mount) if !mount.config.what.is_empty() && mount.config.needs_program());
         let has_commands = is_service || mounts || matches!(&plain, Plain::Socket(socket) if socket.config.has_commands());
-        let context = has_commands.then(|| Context::of(&unit, &mut |text| complaints.push(text)));
+        let context = has_commands.then(|| Box::new(Context::of(&unit, &mut |text| complaints.push(text))));
         let marks = Marks { unit: unit.name.to_string(), ..Marks::default() };
         let service = is_service.then(|| Box::new(Service::new(Config::of(&unit))));
         let section = unit.name.kind().section().unwrap_or_default();
@@ -285,7 +286,7 @@ impl Live {
     }
 
     /// Other settings of the same name in a newly read file take the place of the old ones; what runs goes on.
-    pub fn reload(&mut self, unit: Unit) {
+    pub fn reload(&mut self, unit: Rc<Unit>) {
         if !unit.is_loaded() && !self.active().is_down() {
             return;
         }

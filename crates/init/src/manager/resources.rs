@@ -17,7 +17,7 @@ pub const NO_GROUP: &str = "it has no effect: there are no groups of units here 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limit {
     /// Its key.
-    pub key: String,
+    pub key: &'static str,
     /// Name of the file; what is before the first dot is the controller.
     pub file: &'static str,
     /// What is written.
@@ -97,7 +97,7 @@ pub fn limits(unit: &Unit, section: &str, whole: Whole, complain: &mut dyn FnMut
             Some((file_text, other)) => {
                 // of several about devices each is about its own
                 found.retain(|limit| limit.key != setting.key || setting.key.starts_with("IO") && limit.device() != file_text.split(' ').next());
-                found.push(Limit { key: setting.key.clone(), file: other.unwrap_or(file), text: file_text });
+                found.push(Limit { key: setting.key, file: other.unwrap_or(file), text: file_text });
             }
             None => complain(format!("{}={}: it is no value, ignoring", setting.key, hostel_unit::printable(&setting.text))),
         }
@@ -113,7 +113,7 @@ fn text_of(setting: &Setting, whole: Whole, period: u64) -> Option<(String, Opti
         Value::Memory(Memory::Bytes(bytes)) => bytes.to_string(),
         Value::Memory(Memory::Share(permyriad)) => share(whole.memory, *permyriad).to_string(),
         Value::Bool(value) => u8::from(*value).to_string(),
-        Value::Text(text) => match setting.key.as_str() {
+        Value::Text(text) => match setting.key {
             "CPUWeight" if text == "idle" => return Some(("1".to_owned(), Some("cpu.idle"))),
             "CPUWeight" => weight(text)?.to_string(),
             "IOWeight" => format!("default {}", weight(text)?),
@@ -212,13 +212,13 @@ fn write(group: BorrowedFd<'_>, file: &str, text: &str) -> bool {
 
 /// Writes them; the keys that could not be. Controllers are given down to the group from the manager's own first.
 /// The group is so deep below that.
-pub fn apply(limits: &[Limit], group: BorrowedFd<'_>, depth: usize) -> Vec<String> {
+pub fn apply(limits: &[Limit], group: BorrowedFd<'_>, depth: usize) -> Vec<&'static str> {
     let mut lost = Vec::new();
     for limit in limits {
         if !write(group, limit.file, &limit.text) {
             give(group, depth, limit.controller());
             if !write(group, limit.file, &limit.text) {
-                lost.push(limit.key.clone());
+                lost.push(limit.key);
             }
         }
     }
@@ -257,7 +257,7 @@ mod tests {
         assert_eq!((found.len(), said.len()), (9, 0));
         tree.unit("b.service", "[Service]\nExecStart=/bin/a\nCPUWeight=0\nTasksMax=many\nCPUQuota=50%\nCPUQuotaPeriodSec=10ms\n");
         let found = limits(&tree.load("b.service"), "Service", Whole { memory: 1000, tasks: 3000 }, &mut |text| said.push(text));
-        assert_eq!(found, [Limit { key: "CPUQuota".into(), file: "cpu.max", text: "5000 10000".into() }]);
+        assert_eq!(found, [Limit { key: "CPUQuota", file: "cpu.max", text: "5000 10000".into() }]);
         assert_eq!(said.len(), 2);
         for (name, path) in [("a.slice", "a.slice"), ("a-b-c.slice", "a.slice/a-b.slice/a-b-c.slice"), ("-.slice", ""), ("a\\x2db.slice", "a\\x2db.slice")] {
             assert_eq!(slice_path(name), path);

@@ -84,7 +84,7 @@ impl Config {
             _ => default,
         };
         let wish = |setting: &crate::load::Setting| match (&setting.value, Base::ALL.iter().find(|(_, key)| *key == setting.key)) {
-            (Value::Calendar(calendar), _) => Some(Wish::At(calendar.clone())),
+            (Value::Calendar(calendar), _) => Some(Wish::At((**calendar).clone())),
             (Value::Span(Span::Micros(micros)), Some((base, _))) => Some(Wish::After(*base, Duration::from_micros(*micros))),
             _ => None,
         };

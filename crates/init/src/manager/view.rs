@@ -155,7 +155,7 @@ impl Manager {
             return Err(JobFault::Ending);
         }
         // a file that came since is found without a reload, as systemd does
-        let state = self.unit(unit).map(|live| live.rest.unit.state.clone()).unwrap_or_else(|| self.look_up(unit).rest.unit.state);
+        let state = self.unit(unit).map(|live| live.rest.unit.state.clone()).unwrap_or_else(|| self.look_up(unit).rest.unit.state.clone());
         if state == LoadState::NotFound {
             let _ = self.reload();
         }

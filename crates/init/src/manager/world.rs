@@ -222,7 +222,7 @@ impl Hands for World<'_> {
         if !self.rest.limits.is_empty() {
             let lost = match &group {
                 Some(group) => (resources::apply(&self.rest.limits, group.as_fd(), depth), resources::NO_CONTROLLER),
-                None => (self.rest.limits.iter().map(|limit| limit.key.clone()).collect(), resources::NO_GROUP),
+                None => (self.rest.limits.iter().map(|limit| limit.key).collect(), resources::NO_GROUP),
             };
             degrade(&mut self.rest.degraded, &self.rest.unit, "Service", &lost.0, lost.1);
         }
@@ -387,7 +387,7 @@ impl World<'_> {
 }
 
 /// Says of keys, once, that they have no effect.
-pub(super) fn degrade(list: &mut Vec<Degraded>, unit: &crate::load::Unit, section: &str, keys: &[String], why: &'static str) {
+pub(super) fn degrade(list: &mut Vec<Degraded>, unit: &crate::load::Unit, section: &str, keys: &[&'static str], why: &'static str) {
     for setting in unit.settings.iter().filter(|setting| setting.section == section && keys.contains(&setting.key)) {
         let found = Degraded::of(setting, why);
         if !list.contains(&found) {
