@@ -79,14 +79,11 @@ impl Builder<'_> {
             }
         }
         if let Some(pivot) = &root.pivot {
-            if root.volatile != Volatile::No || image.is_some() || of_host {
-                return Err(Error::new(
-                    "make",
-                    format!("{} the root", pivot.new.display()),
-                    "that is possible in a directory tree only, without --volatile=",
-                ));
+            if root.volatile == Volatile::Yes {
+                let why = "of the tree there is /usr only, with --volatile=yes";
+                return Err(Error::new("make", format!("{} the root", pivot.new.display()), why).hint(Hint::OtherVolatile));
             }
-            self.payload.push(PayloadStep::PivotTree { pivot: pivot.clone(), read_only: root.read_only });
+            self.payload.push(PayloadStep::PivotTree { pivot: pivot.clone(), read_only: root.read_only || root.volatile == Volatile::State });
         }
         self.base_directories();
         if root.volatile == Volatile::State {

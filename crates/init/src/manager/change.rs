@@ -161,7 +161,8 @@ impl Manager {
         }
         // what others mounted is theirs
         let is_others = |live: &super::live::Live| matches!(&live.plain, super::live::Plain::Mount(mount) if !mount.is_ours);
-        let up: Vec<UnitName> = self.units.values().filter(|live| !live.active().is_down() && !is_others(live)).map(|live| live.name().clone()).collect();
+        let up: Vec<UnitName> =
+            self.units.values().filter(|live| !live.active().is_down() && !is_others(live)).map(|live| live.name().clone()).collect();
         for name in up {
             let _ = self.enqueue(&name, JobType::Stop, JobMode::IgnoreDependencies);
         }

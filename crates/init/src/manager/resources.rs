@@ -259,7 +259,9 @@ mod tests {
         let found = limits(&tree.load("b.service"), "Service", Whole { memory: 1000, tasks: 3000 }, &mut |text| said.push(text));
         assert_eq!(found, [Limit { key: "CPUQuota", file: "cpu.max", text: "5000 10000".into() }]);
         assert_eq!(said.len(), 2);
-        for (name, path) in [("a.slice", "a.slice"), ("a-b-c.slice", "a.slice/a-b.slice/a-b-c.slice"), ("-.slice", ""), ("a\\x2db.slice", "a\\x2db.slice")] {
+        for (name, path) in
+            [("a.slice", "a.slice"), ("a-b-c.slice", "a.slice/a-b.slice/a-b-c.slice"), ("-.slice", ""), ("a\\x2db.slice", "a\\x2db.slice")]
+        {
             assert_eq!(slice_path(name), path);
         }
         let slice = |name: &str, keys: &str| {
