@@ -76,6 +76,8 @@ pub fn default_spec(tree: TreeSource) -> MachineSpec {
             keep_tmp: false,
             skip_os_release_check: false,
             unlocked: false,
+            layers: None,
+            run_size: None,
             pivot: None,
             image: hostel_spec::ImageOptions::default(),
         },
