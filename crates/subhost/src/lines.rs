@@ -37,7 +37,7 @@ pub struct Lines {
 }
 
 /// Longest file that is read: 64 KiB.
-pub const LIMIT: usize = 64 << 10;
+const LIMIT: usize = 64 << 10;
 
 impl Lines {
     /// Reads a conf file. Every text is some conf file, but for NUL bytes and a length of more than [`LIMIT`].

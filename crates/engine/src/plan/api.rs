@@ -159,7 +159,7 @@ impl Builder<'_> {
             nodes.push(Node::Dir(c"host/credentials".into(), 0o500));
         }
         let run = self.prepare(Prepared::Tmpfs {
-            options: self.options(&[("mode", "0755"), ("size", "20%"), ("nr_inodes", "800k")]),
+            options: self.options(&[("mode", "0755"), ("size", self.spec.root.run_size.as_deref().unwrap_or("20%")), ("nr_inodes", "800k")]),
             attributes: NOSUID_NODEV.or(Attributes::STRICTATIME),
             nodes,
         });

@@ -13,7 +13,7 @@ use std::path::Path;
 use hostel_image::Cause;
 use hostel_image::inroot;
 use hostel_process::r#become::{self, Failure, Process, Program};
-use hostel_spec::PivotRoot;
+use hostel_spec::{Payload as Life, PivotRoot};
 use hostel_sys::mount::{self, Attributes, FsOption, Propagation};
 use hostel_sys::{clone, netlink, proc};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
@@ -21,7 +21,7 @@ use rustix::io::Errno;
 
 use super::launch::READY;
 use super::prepare::Made;
-use super::{mount_lock, overlay, parcel, stub};
+use super::{mount_lock, overlay, parcel, reaper, stub};
 use crate::network::inside;
 use crate::plan::Plan;
 use crate::plan::steps::{FileChange, Missing, PayloadStep, RootAssembly, Slot};
@@ -211,9 +211,10 @@ impl<'a> Payload<'a> {
                 stack(self.slot(*slot)?).map_err(failed)?;
                 rustix::io::fcntl_dupfd_cloexec(self.slot(*slot)?, 3).map_err(|e| Failure::new("open", "root", e))?
             }
-            RootAssembly::Overlay { lower, upper } => {
+            RootAssembly::Overlay { lower, upper, at } => {
                 let lower = lower.iter().map(|s| self.slot(*s)).collect::<Result<Vec<_>, _>>()?;
-                let fd = self.overlay(&lower, upper.map(|s| self.slot(s)).transpose()?)?;
+                let at = at.as_ref().map(|at| (at.0.as_path(), at.1.as_path()));
+                let fd = self.overlay(&lower, upper.map(|s| self.slot(s)).transpose()?, at)?;
                 stack(fd.as_fd()).map_err(failed)?;
                 fd
             }
@@ -258,9 +259,9 @@ impl<'a> Payload<'a> {
         }
     }
 
-    fn overlay(&self, lower: &[BorrowedFd<'_>], upper: Option<BorrowedFd<'_>>) -> Result<OwnedFd, Failure> {
+    fn overlay(&self, lower: &[BorrowedFd<'_>], upper: Option<BorrowedFd<'_>>, at: Option<(&Path, &Path)>) -> Result<OwnedFd, Failure> {
         let owner = if self.plan.user_namespace { overlay::Maker::UserNamespace } else { overlay::Maker::Host };
-        overlay::make(lower, upper, owner)
+        overlay::make(lower, upper, at, owner)
     }
 
     fn overlay_submount(&self, lower: Slot, upper: Option<Slot>, target: &Path) -> Step {
@@ -268,7 +269,7 @@ impl<'a> Payload<'a> {
         let place =
             inroot::make_directories(self.root()?, target, Mode::from_raw_mode(0o755)).map_err(|e| Failure::new("open", object(), io_of(e)))?;
         let upper = upper.map(|slot| self.slot(slot)).transpose()?;
-        let overlay = self.overlay(&[self.slot(lower)?], upper)?;
+        let overlay = self.overlay(&[self.slot(lower)?], upper, None)?;
         mount::attach(overlay.as_fd(), place.as_fd(), c"").map_err(|e| Failure::new("attach", object(), e))
     }
 
@@ -642,6 +643,9 @@ impl<'a> Payload<'a> {
                 Ok(program) => program,
                 Err(failure) => return failure,
             };
+            if self.plan.spec.payload == Life::Services {
+                return reaper::run(&process, self.report.as_fd(), program);
+            }
             return stub::run(&process, self.report.as_fd(), program, !self.plan.spec.lifecycle.nspawn_exit_status);
         }
         match r#become::confine(&process) {

@@ -30,6 +30,7 @@ pub(crate) mod login;
 mod logs;
 pub(crate) mod look;
 mod net;
+pub(crate) mod overlay;
 mod pause;
 mod plan;
 mod progress;
@@ -121,6 +122,7 @@ pub const VERBS: &[&Verb] = &[
     &undo::VERB,
     &discard::VERB,
     &fork::VERB,
+    &overlay::VERB,
     &boot::VERB,
     &start::VERB,
     &ps::VERB,
