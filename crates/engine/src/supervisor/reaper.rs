@@ -231,7 +231,7 @@ impl Reaper {
 
     /// Runs what INIT printed. The end of overlay-boot's scripts, which is us already, is left out.
     fn script(&mut self, text: &str) -> Result<(), String> {
-        let kept: String = text.lines().filter(|l| !l.trim_start().starts_with("exec /.reaper")).flat_map(|l| [l, "\n"]).collect();
+        let kept: String = text.lines().flat_map(|l| [l.split("exec /.reaper").next().unwrap_or_default(), "\n"]).collect();
         let file = || -> io::Result<OwnedFd> {
             let file = rustix::fs::memfd_create(c"init-script", rustix::fs::MemfdFlags::CLOEXEC)?;
             let mut file = std::fs::File::from(file);
