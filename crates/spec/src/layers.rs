@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::OsText;
+
 /// An overlay over the machine's tree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layers {
@@ -32,4 +34,21 @@ pub enum UpperLayer {
     },
     /// A tmpfs of this size (as for mount(8)).
     Tmpfs(String),
+}
+
+/// A program of the host's that is run when the root is complete, with the host's files still there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PostMount {
+    /// For sh(1); its arguments are `live` and `upper`.
+    pub command: String,
+    /// Where the root is shown to it.
+    pub live: PathBuf,
+    /// The upper layer.
+    pub upper: PathBuf,
+    /// Where it runs.
+    pub directory: PathBuf,
+    /// `NAME=value`, nothing else.
+    pub env: Vec<OsText>,
+    /// What it says.
+    pub log: PathBuf,
 }

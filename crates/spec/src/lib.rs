@@ -39,7 +39,7 @@ pub use hint::Hint;
 pub use ids::{IdRange, Ownership, UserNamespace};
 pub use image::{Designator, FILE_SYSTEMS, ImageOptions, ImagePolicy, RootHash, RootHashSignature, Rule, Uses, base64};
 pub use journal::LinkJournal;
-pub use layers::{Layers, UpperLayer};
+pub use layers::{Layers, PostMount, UpperLayer};
 pub use machine::{
     Ephemeral, HostUnit, Identity, Integration, Lifecycle, MachineSpec, Namespaces, Payload, PivotRoot, Register, ResolvConf, Root, Security,
     Timezone, TreeSource, UnitPlace, Volatile,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AddressFamilies, BindUsers, Bundle, CapSet, ConsoleMode, Credential, Hostname, ImageOptions, Layers, LinkJournal, MachineName, MachineUuid,
-    Mount, Network, Ownership, ProcessSpec, Resources, Signal, SyscallFilter, UserNamespace,
+    Mount, Network, Ownership, PostMount, ProcessSpec, Resources, Signal, SyscallFilter, UserNamespace,
 };
 
 /// Where the root file tree comes from.
@@ -78,6 +78,9 @@ pub struct Root {
     /// Layers of an overlay root, each in a place of its own; nothing of `upper`, `ephemeral` and `volatile` then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layers: Option<Layers>,
+    /// Run when the root is complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub post_mount: Option<Box<PostMount>>,
     /// Size of the tmpfs on /run, as for mount(8).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_size: Option<String>,

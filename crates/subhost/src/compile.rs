@@ -128,6 +128,7 @@ impl Conf {
             skip_os_release_check: true,
             unlocked: false,
             layers: (!plain).then_some(Layers { over, upper, hygiene: self.hygiene }),
+            post_mount: None,
             run_size: match &self.run_size {
                 RunSize::Usual => None,
                 RunSize::Size(size) => Some(size.clone()),

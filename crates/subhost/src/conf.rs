@@ -152,9 +152,6 @@ impl Conf {
         if userns && postmount.is_some() {
             return Err(lines.refuse("POSTMOUNT", "with users of its own (USERNS) a subhost runs no program of the host's"));
         }
-        if postmount.is_some() {
-            return Err(lines.refuse("POSTMOUNT", "not implemented yet: what overlay-postmount mounts every subhost has"));
-        }
         if matches!(lower, Lower::Image(_, Some(_), _)) {
             return Err(lines.refuse("LOWER", "not implemented yet: one partition of an image; `image:FILE` finds the root in it"));
         }

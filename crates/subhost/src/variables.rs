@@ -60,7 +60,7 @@ pub const VARIABLES: [Variable; 24] = [
         Differs,
         "nothing is mounted there where the host could see it; same as LOWER: that tree runs without an overlay",
     ),
-    row("LOWER", "DIR[:DIR…]", "/", true, Better, "several, the topmost first; or `image:FILE[#N]`, a disk image or one of its partitions"),
+    row("LOWER", "DIR[:DIR…]", "/", true, Better, "several, the topmost first; or `image:FILE`, a disk image (`#N`, one of its partitions: not implemented yet)"),
     row(
         "UPPER",
         "DIR|PROGRAM|tmpfs[:SIZE]",
@@ -128,4 +128,36 @@ pub const VARIABLES: [Variable; 24] = [
 /// The row of a name.
 pub fn find(name: &str) -> Option<&'static Variable> {
     VARIABLES.iter().find(|v| v.name == name)
+}
+
+/// overlay-boot's commands, and what is other here.
+const COMMANDS: [(&str, Status, &str); 9] = [
+    ("overlay-boot", Better, "waits until the services are started; errors are told, not only logged; refused when it runs already"),
+    ("overlay-stop", Better, "takes a conf file or a name; services are really stopped, in reverse; nothing is left; 0 when it does not run"),
+    ("overlay-go", Better, "a terminal of its own, the user's shell, the subhost's environment and limits; a command may follow"),
+    ("overlay-share", Same, "works while the subhost runs"),
+    ("overlay-init", Differs, "prints the services' starts only: PID 1 is there already"),
+    ("overlay-premount", Same, "by descriptor: a link in the upper layer leads nowhere else"),
+    ("overlay-postmount", Differs, "has nothing left to mount"),
+    ("overlay-diskfile", Differs, "not implemented yet; LOWER=image:FILE takes a disk image"),
+    ("reaper", Better, "PID 1 is hostel's own, no file in the upper layer; hears SIGTERM and SIGPWR; `dummy_service` is no process, its pipe is there"),
+];
+
+/// Both tables as a section of COMPATIBILITY.md.
+pub fn markdown() -> String {
+    let cell = |text: &str| text.replace('|', "\\|");
+    let mut out = String::from(
+        "## overlay-boot\n\nConf files of the manual of 2022 and of 1.6. Nothing is sourced or evaluated; a value that begins with `!` is a command, \
+         run once at start. Unknown names and second values are warned of, with their lines.\n\n\
+         | variable | value | default | `!` | | |\n|---|---|---|---|---|---|\n",
+    );
+    for v in &VARIABLES {
+        let command = if v.command { "yes" } else { "no" };
+        out.push_str(&format!("| `{}=` | `{}` | {} | {command} | {} | {} |\n", v.name, cell(v.value), cell(v.default), v.status.word(), cell(v.about)));
+    }
+    out.push_str("\n| command | | |\n|---|---|---|\n");
+    for (name, status, about) in COMMANDS {
+        out.push_str(&format!("| `{name}` | {} | {about} |\n", status.word()));
+    }
+    out
 }

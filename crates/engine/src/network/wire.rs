@@ -185,7 +185,10 @@ pub(super) fn connect(wiring: &Wiring, addressing: Option<&Addressing>, claim: &
         match result {
             Err(e) if object.1 == IPV6 && !is(&e, Errno::EXIST) => wires.without_ipv6 = Some(io_text(&e)),
             // The address may be there from a machine of this name that was killed, the zone's route from another machine.
-            Err(e) if !is(&e, Errno::EXIST) => return Err(Error::new("set up", object.1, io_text(&e))),
+            Err(e) if !is(&e, Errno::EXIST) => {
+                let error = Error::new("set up", object.1.clone(), io_text(&e));
+                return Err(if object.1.starts_with("VLAN ") && is(&e, Errno::OPNOTSUPP) { error.hint("this kernel has no VLANs (8021q)") } else { error });
+            }
             _ => {}
         }
     }

@@ -237,6 +237,9 @@ impl Builder<'_> {
         if volatile == hostel_spec::Volatile::State || (self.spec.root.read_only && volatile != hostel_spec::Volatile::Overlay) {
             self.payload.push(PayloadStep::RootReadOnly);
         }
+        if self.spec.root.post_mount.is_some() {
+            self.payload.push(PayloadStep::PostMount);
+        }
         self.payload.push(PayloadStep::Pivot);
         if self.user_namespace() {
             self.payload.push(PayloadStep::LockMounts);

@@ -437,6 +437,8 @@ pub enum PayloadStep {
     ResolvConf(FileChange),
     /// Changes /etc/localtime.
     Timezone(FileChange),
+    /// Runs a program of the host's that mounts more.
+    PostMount,
     /// Becomes root of the mount namespace; the host's tree is gone.
     Pivot,
     /// Moves to a copy of the mount namespace in which root inside can undo no mount. What was opened before leads nowhere any more.
@@ -620,6 +622,7 @@ impl fmt::Display for PayloadStep {
             PayloadStep::SealRunHost(_) => f.write_str("/run/host read-only"),
             PayloadStep::ResolvConf(change) => write!(f, "/etc/resolv.conf: {}", change_word(change)),
             PayloadStep::Timezone(change) => write!(f, "/etc/localtime: {}", change_word(change)),
+            PayloadStep::PostMount => f.write_str("run the program that mounts more"),
             PayloadStep::Pivot => f.write_str("pivot into the root, drop the host's"),
             PayloadStep::LockMounts => f.write_str("lock all mounts against root inside"),
             PayloadStep::ShareMounts => f.write_str("share mounts with what is unshared inside"),

@@ -273,7 +273,8 @@ pub fn help() -> String {
     for verb in VERBS.iter().filter(|v| !v.about.is_empty()) {
         out.push_str(&format!("  {:<15} {}\n", verb.name, verb.about));
     }
-    for p in &crate::personality::PERSONALITIES {
+    // overlay-boot's tools are words of `overlay`.
+    for p in crate::personality::PERSONALITIES.iter().filter(|p| !p.name.starts_with("overlay-")) {
         out.push_str(&format!("  {:<15} {}\n", p.word.unwrap_or(p.name), p.about));
     }
     out.push_str(

@@ -13,7 +13,7 @@ use hostel_engine::program::{Program, open_log};
 use hostel_engine::registry::{Claim, Undo};
 use hostel_engine::supervisor::session::Begun;
 use hostel_image::inroot;
-use hostel_spec::{MachineSpec, OsText};
+use hostel_spec::{MachineSpec, OsText, PostMount};
 use hostel_subhost::{Assembly, Conf, Lines, Lower, Start, Upper};
 use hostel_sys::mount::{self, Attributes, Propagation};
 use rustix::fs::{Mode, OFlags};
@@ -64,7 +64,12 @@ impl Beginning<'_> {
         self.premount()?;
         let script = self.script()?;
         self.note()?;
-        let spec = self.conf.spec(script.as_deref()).map_err(|e| refused(self.file, &e))?;
+        let mut spec = self.conf.spec(script.as_deref()).map_err(|e| refused(self.file, &e))?;
+        spec.root.post_mount = self.conf.postmount.clone().map(|command| {
+            let upper = self.upper_path().map_or_else(|| self.conf.live.clone(), Path::to_path_buf);
+            let (live, directory, log) = (self.conf.live.clone(), self.conf.base.clone(), self.conf.log.clone());
+            Box::new(PostMount { command, live, upper, directory, env: self.env("overlay-postmount"), log })
+        });
         Ok((spec, log.into()))
     }
 

@@ -77,6 +77,7 @@ pub fn default_spec(tree: TreeSource) -> MachineSpec {
             skip_os_release_check: false,
             unlocked: false,
             layers: None,
+            post_mount: None,
             run_size: None,
             pivot: None,
             image: hostel_spec::ImageOptions::default(),
