@@ -34,13 +34,15 @@ const PIECE: usize = 64 << 10;
 
 /// Runs `journalctl ARGS…`.
 pub fn run(args: &[OsString]) -> ExitCode {
-    match options::parse(args).and_then(|options| act(&options)) {
-        Ok(status) => ExitCode::from(status),
-        Err(why) => {
-            output::tell(format_args!("{why}"));
-            ExitCode::FAILURE
-        }
-    }
+    ExitCode::from(status(args))
+}
+
+/// The same; its exit status.
+pub(crate) fn status(args: &[OsString]) -> u8 {
+    options::parse(args).and_then(|options| act(&options)).unwrap_or_else(|why| {
+        output::tell(format_args!("{why}"));
+        1
+    })
 }
 
 fn act(options: &Options) -> Outcome {

@@ -15,6 +15,7 @@ mod live;
 pub(crate) mod managed;
 pub(crate) mod options;
 mod plan;
+pub mod replaced;
 mod say;
 mod show;
 mod status;
@@ -219,6 +220,9 @@ pub(crate) fn verbs() -> &'static [&'static str] {
 pub fn run(args: &[OsString]) -> ExitCode {
     if args.first().is_some_and(|word| word == "analyze") {
         return analyze::run(args.get(1..).unwrap_or_default());
+    }
+    if replaced::asked(args).is_some() {
+        return replaced::run(args);
     }
     let (options, words) = match options::parse(args) {
         Ok(Asked::Verb(options, words)) => (options, words),
