@@ -259,3 +259,18 @@ fn the_machine_ends_with_a_unit() {
         bed.nspawn(&tree, ["-b", "--console=pipe"]).args(bound(&bed)).limit(std::time::Duration::from_secs(30)).run().exits(status);
     }
 }
+
+/// As rsyslog: its socket names it by an alias, and it is started by its own name.
+#[test]
+fn a_socket_may_name_its_service_by_an_alias() {
+    let Some(bed) = Bed::start() else { return };
+    let text = result(
+        &bed,
+        &[
+            ("real.service", "[Unit]\nRequires=nick.socket\n[Service]\nExecStart=/bin/sh -c 'echo fds $$LISTEN_FDS > /fds; exec sleep 1000'\n[Install]\nAlias=nick.service\n"),
+            ("nick.socket", "[Socket]\nListenFIFO=/run/nick\n"),
+        ],
+        &format!("{WAIT}systemctl -q enable real; systemctl start real; wait_for 'grep fds /fds'; cat /fds; systemctl show -p Triggers nick.socket"),
+    );
+    expect(&text, &["fds 1\n", "Triggers=real.service\n"]);
+}

@@ -158,7 +158,7 @@ fn its_exit_statuses_and_own_verbs() {
 #[test]
 fn variables_of_the_container() {
     let Some(bed) = Bed::start() else { return };
-    let tree = plant(&bed, &[("say.service", "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'echo \"<$A> <$B> <$NOTIFY_SOCKET>\"'\nNotifyAccess=none\n")]);
+    let tree = plant(&bed, &[("say.service", "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'echo \"A=$A B=$B N=$NOTIFY_SOCKET.\"'\nNotifyAccess=none\n")]);
     tree.write("/opt/init", "");
     let program = bed.hostel(["x"]).program();
     let bind = format!("--bind-ro={}:/opt/hostel", program.to_string_lossy());
@@ -167,8 +167,8 @@ fn variables_of_the_container() {
         let words = [&["/opt/hostel", "init"], option, &["say"]].concat();
         container(&bed, &tree, &[&bind, "--setenv=A=1", "--setenv=B=2", "--notify-ready=no"], &words).run()
     };
-    say(&[]).exits(0).prints_with("<> <> <>");
-    say(&["--pass-env"]).exits(0).prints_with("<1> <2> <>");
-    say(&["--pass-env=B,NONE"]).exits(0).prints_with("<> <2> <>");
+    say(&[]).exits(0).prints_with("A= B= N=.");
+    say(&["--pass-env"]).exits(0).prints_with("A=1 B=2 N=.");
+    say(&["--pass-env=B,NONE"]).exits(0).prints_with("A= B=2 N=.");
     say(&["--pass-env="]).exits(2).says("names no variable");
 }

@@ -117,7 +117,9 @@ fn passed<'s>(rest: &'s Rest, shared: &'s Shared, role: Role) -> (Vec<(&'s str, 
         return (if role == Role::Main { vec![("connection", fd)] } else { Vec::new() }, Some(fd));
     }
     let asked: Vec<&UnitName> = rest.unit.settings.units("Service", "Sockets").map(|(name, _)| name).collect();
-    let mine = |port: &&Port| port.service.as_ref() == Some(own) || asked.contains(&&port.socket);
+    // rsyslog.service is what syslog.socket knows as syslog.service
+    let is_own = |name: &UnitName| name == own || rest.unit.aliases.contains(name);
+    let mine = |port: &&Port| port.service.as_ref().is_some_and(is_own) || asked.contains(&&port.socket);
     let mut ports: Vec<&Port> = shared.ports.iter().filter(mine).filter(|port| role == Role::Main || port.to_commands).collect();
     // the same order every time, whichever socket was opened first
     ports.sort_by(|a, b| (&a.socket, a.number.1).cmp(&(&b.socket, b.number.1)));
