@@ -19,6 +19,7 @@ pub mod replaced;
 mod say;
 mod show;
 mod status;
+mod sysv;
 #[cfg(test)]
 mod tests;
 mod tree;
