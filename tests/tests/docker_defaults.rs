@@ -129,32 +129,34 @@ fn services_run_with_what_docker_gives() {
         let units = [
             ("web.service", format!("[Service]\nUser=alice\nExecStart=/bin/sh -c 'id -un; echo colour $COLOUR; exec sleep 1000'\nRestart=always\nRestartSec=20ms\nStateDirectory=web\n{WANTED}")),
             ("fork.service", format!("[Service]\nType=forking\nPIDFile=/run/fork.pid\nExecStart=/bin/sh -c 'sleep 1001 & echo $! > /run/fork.pid'\n{WANTED}")),
+            // it has no mark of its unit, as daemons that write over their environment
+            ("bare.service", format!("[Service]\nType=forking\nPIDFile=/run/bare.pid\nExecStart=/bin/sh -c '/usr/bin/env -i /usr/bin/setsid /bin/sleep 1003 & echo $! > /run/bare.pid'\n{WANTED}")),
             ("tight.service", format!("[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/echo tight runs\nProtectSystem=strict\nPrivateTmp=yes\nNoNewPrivileges=yes\nMemoryMax=1G\nLimitNOFILE=512\n{WANTED}")),
             ("told.service", format!("[Service]\nType=notify\nExecStart=/probe notify READY=1 then sleep\n{WANTED}")),
             ("tick.timer", format!("[Timer]\nOnActiveSec=50ms\nAccuracySec=1ms\n[Install]\nWantedBy=timers.target\n")),
             ("tick.service", "[Service]\nType=oneshot\nExecStart=/bin/touch /run/ticked\n".to_owned()),
-            ("last.service", format!("[Unit]\nAfter=web.service fork.service tight.service told.service\n[Service]\nType=oneshot\nExecStart=/bin/sh /check\n{WANTED}")),
+            ("last.service", format!("[Unit]\nAfter=web.service bare.service fork.service tight.service told.service\n[Service]\nType=oneshot\nExecStart=/bin/sh /check\n{WANTED}")),
         ];
         let tree = plant(&bed, &units.each_ref().map(|(name, text)| (*name, text.as_str())));
         std::fs::copy(hostel_tests::binary("hostel-probe", "HOSTEL_PROBE"), tree.at("/probe")).expect("copy the probe");
         tree.write(
             "/check",
             format!(
-                "{WAIT}exec > /result 2>&1\nwait_for '[ -e /run/ticked ]'; systemctl is-active web fork tight told\np=$(systemctl show -p MainPID --value web); kill -9 $p\n\
+                "{WAIT}exec > /result 2>&1\nwait_for '[ -e /run/ticked ]'; systemctl is-active web fork tight told bare; systemctl restart bare; systemctl is-active bare\np=$(systemctl show -p MainPID --value web); kill -9 $p\n\
                  wait_for '[ $(systemctl show -p MainPID --value web) != '$p' ] && systemctl -q is-active web'; systemctl is-active web; systemctl show -p NRestarts web\n\
-                 systemctl stop fork; ps -o args | grep -c '^sleep 100[1]'; stat -c %U /var/lib/web; systemctl why tight | sed 's/^/why /'; journalctl -q -u web -o cat | head -2\n\
+                 systemctl stop fork bare; ps -o args | grep -c 'sleep 100[13]$'; stat -c %U /var/lib/web; systemctl why tight | sed 's/^/why /'; journalctl -q -u web -o cat | head -2\n\
                  logger -t talker of syslog; wait_for 'journalctl -q -t talker | grep -q syslog'; journalctl -q -t talker -o cat; systemctl is-system-running\nsystemctl --no-block exit 7\n"
             ),
         );
         // made where no manager runs, as in a Dockerfile
-        let enable = ["/usr/bin/systemctl", "enable", "-q", "web", "fork", "tight", "told", "tick.timer", "last"];
+        let enable = ["/usr/bin/systemctl", "enable", "-q", "web", "fork", "bare", "tight", "told", "tick.timer", "last"];
         Container::new(&bed, runtime, &tree, 0, &enable, &[]).run().run().exits(0);
         let container = Container::new(&bed, runtime, &tree, 0, &["/usr/bin/systemctl"], &["COLOUR=blue"]);
         let outcome = container.run().run();
         let text = std::fs::read_to_string(tree.at("/result")).unwrap_or_default();
         println!("{runtime}: {}\n--- result\n{text}", outcome.describe());
         outcome.exits(7).prints_with("tight runs").prints_with("colour blue");
-        assert!(text.starts_with("active\nactive\nactive\nactive\nactive\nNRestarts=1\n0\nalice\n"), "{text}");
+        assert!(text.starts_with("active\nactive\nactive\nactive\nactive\nactive\nactive\nNRestarts=1\n0\nalice\n"), "{text}");
         assert!(text.contains("why ") && text.contains("ProtectSystem="), "what is not done is shown: {text}");
         assert!(text.contains("\nalice\ncolour blue\n") && text.contains("\nof syslog\nrunning\n") || text.contains("\nof syslog\nstarting\n"), "{text}");
     }

@@ -338,7 +338,8 @@ impl World<'_> {
         }
         // first held, then looked at: a number that is taken anew meanwhile is another process
         let pidfd = clone::pidfd_open(pid).map_err(|_| format!("there is no process {pid}"))?;
-        if !self.shared.members.has(&self.rest.marks, pid) {
+        let began = self.rest.moments.inactive_exit_even.map(|began| began.elapsed());
+        if !self.shared.members.has(&self.rest.marks, pid) && !began.is_some_and(|since| self.shared.members.is_likely(pid, since)) {
             return Err(format!("process {pid} does not belong to the unit"));
         }
         let own = std::process::id() as i32;
