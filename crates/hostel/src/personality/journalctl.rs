@@ -164,10 +164,7 @@ fn filter_of(options: &Options, reader: &mut Reader<'_>, zone: &Zone, is_here: b
 
 /// The id of a boot that is meant.
 fn find_boot(wanted: options::Boot, reader: &mut Reader<'_>, is_here: bool) -> Result<[u8; 16], String> {
-    if let options::Boot { id: Some(id), offset: 0 } = wanted {
-        return Ok(id);
-    }
-    if is_here && wanted.offset == 0 {
+    if is_here && wanted.offset == 0 && wanted.id.is_none_or(|id| id == boot_id()) {
         return Ok(boot_id());
     }
     let all = commands::boots(reader)?;
@@ -181,7 +178,10 @@ fn find_boot(wanted: options::Boot, reader: &mut Reader<'_>, is_here: bool) -> R
     let found = at.and_then(|at| usize::try_from(at).ok()).and_then(|at| all.get(at));
     found
         .map(|(boot, _, _)| *boot)
-        .ok_or_else(|| format!("Data from the specified boot ({:+}) is not available: No such boot ID in journal", wanted.offset))
+        .ok_or_else(|| {
+            let meant = wanted.id.map_or_else(|| format!("{:+}", wanted.offset), |id| id.iter().map(|b| format!("{b:02x}")).collect());
+            format!("Data from the specified boot ({meant}) is not available: No such boot ID in journal")
+        })
 }
 
 fn show_of(options: &Options, zone: Zone) -> Show {
@@ -259,7 +259,9 @@ fn entries(options: &Options, reader: &mut Reader<'_>, zone: Zone, is_here: bool
         }
     }
     printer.flush();
-    fail.map_or(Ok(0), Err)
+    // as grep
+    let is_missed = options.grep.is_some() && printer.count == 0;
+    fail.map_or(Ok(u8::from(is_missed)), Err)
 }
 
 fn is_for_programs(options: &Options) -> bool {
