@@ -56,9 +56,9 @@ inside sh -c 'cp -n /var/cache/servers/*.deb /var/cache/apt/archives/ 2>/dev/nul
 get() { sed -n "s/^$1=//p" "$dir/result" | head -n 1; }
 failed=0; total=0; passed=0
 : > "$dir/table"
-while read -r package unit _; do
+while read -r package unit prepare; do
   total=$((total + 1)); start=$(date +%s)
-  if ! timeout -k 10 700 "$HOSTEL_BIN" exec "$name" -- /usr/local/sbin/hostel-try-server "$package" "$unit" >"$dir/result" 2>"$dir/errors" </dev/null; then
+  if ! timeout -k 10 700 "$HOSTEL_BIN" exec "$name" -- /usr/local/sbin/hostel-try-server "$package" "$unit" "$prepare" >"$dir/result" 2>"$dir/errors" </dev/null; then
     echo "REASON=the try itself did not end well: $(tail -n 1 "$dir/errors")" >> "$dir/result"
   fi
   cp "$dir/result" "$dir/result.$package"

@@ -53,7 +53,7 @@ fn sockets_hand_over_what_comes() {
             "/run/g   Datagram fd.socket  fd.service\n",
             "/run/two FIFO     two.socket fd.service\n",
             "active\ninactive\n",
-            "SubState=listening\nListen=/run/d/f (FIFO) /run/g (Datagram)\nTriggers=fd.service\nTriggeredBy=fd.socket two.socket\n",
+            "Listen=/run/d/f (FIFO)\nListen=/run/g (Datagram)\nTriggers=fd.service\nSubState=listening\nTriggeredBy=fd.socket two.socket\n",
             "fds 3 both:both:two.socket\nmine\nread hello\nrunning\n\nrunning\n",
             "kept\nlistening\nnotified\nactive\nstop rc=0\n",
             "/post",
@@ -99,7 +99,7 @@ fn connections_have_services_of_their_own() {
     expect(
         &text,
         &[
-            "rc=0\nfrom 127.0.0.1 as 1 connection\nhello\nNAccepted=1\nNConnections=0\n",
+            "rc=0\nfrom 127.0.0.1 as 1 connection\nhello\nNConnections=0\nNAccepted=1\n",
             "\n2\nNConnections=2\nNRefused=1\ninactive\n2\n",
             "\n0\nit has 1\nactive\n",
         ],

@@ -133,7 +133,7 @@ const UNITS: &[Row] = &[
     row("start", "UNIT...", (1, MANY), plan::start, "Start units; with --dry-run: the jobs that it would be")
         .differs("--dry-run prints the transaction"),
     row("is-active", "UNIT...", (1, MANY), live::is_active, "Whether units are up; without a manager they are not")
-        .differs("fails there without a manager; here `inactive`, status 3, or 4 for an unknown unit"),
+        .differs("fails there without a manager; here `inactive`, status 3, with --compat=262 4 for an unknown unit"),
 ];
 
 #[rustfmt::skip]
