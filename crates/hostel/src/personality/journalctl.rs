@@ -35,13 +35,15 @@ const PIECE: usize = 64 << 10;
 
 /// Runs `journalctl ARGS…`.
 pub fn run(args: &[OsString]) -> ExitCode {
-    match options::parse(args).and_then(|options| act(&options)) {
-        Ok(status) => ExitCode::from(status),
-        Err(why) => {
-            output::tell(format_args!("{why}"));
-            ExitCode::FAILURE
-        }
-    }
+    ExitCode::from(status(args))
+}
+
+/// The same; its exit status.
+pub(crate) fn status(args: &[OsString]) -> u8 {
+    options::parse(args).and_then(|options| act(&options)).unwrap_or_else(|why| {
+        output::tell(format_args!("{why}"));
+        1
+    })
 }
 
 fn act(options: &Options) -> Outcome {
@@ -162,10 +164,7 @@ fn filter_of(options: &Options, reader: &mut Reader<'_>, zone: &Zone, is_here: b
 
 /// The id of a boot that is meant.
 fn find_boot(wanted: options::Boot, reader: &mut Reader<'_>, is_here: bool) -> Result<[u8; 16], String> {
-    if let options::Boot { id: Some(id), offset: 0 } = wanted {
-        return Ok(id);
-    }
-    if is_here && wanted.offset == 0 {
+    if is_here && wanted.offset == 0 && wanted.id.is_none_or(|id| id == boot_id()) {
         return Ok(boot_id());
     }
     let all = commands::boots(reader)?;
@@ -177,9 +176,10 @@ fn find_boot(wanted: options::Boot, reader: &mut Reader<'_>, is_here: bool) -> R
         None => Some(count - 1 + wanted.offset),
     };
     let found = at.and_then(|at| usize::try_from(at).ok()).and_then(|at| all.get(at));
-    found
-        .map(|(boot, _, _)| *boot)
-        .ok_or_else(|| format!("Data from the specified boot ({:+}) is not available: No such boot ID in journal", wanted.offset))
+    found.map(|(boot, _, _)| *boot).ok_or_else(|| {
+        let meant = wanted.id.map_or_else(|| format!("{:+}", wanted.offset), |id| id.iter().map(|b| format!("{b:02x}")).collect());
+        format!("Data from the specified boot ({meant}) is not available: No such boot ID in journal")
+    })
 }
 
 fn show_of(options: &Options, zone: Zone) -> Show {
@@ -257,7 +257,9 @@ fn entries(options: &Options, reader: &mut Reader<'_>, zone: Zone, is_here: bool
         }
     }
     printer.flush();
-    fail.map_or(Ok(0), Err)
+    // as grep
+    let is_missed = options.grep.is_some() && printer.count == 0;
+    fail.map_or(Ok(u8::from(is_missed)), Err)
 }
 
 fn is_for_programs(options: &Options) -> bool {

@@ -111,6 +111,18 @@ pub fn add_veth(host: VethEnd<'_>, inside: VethEnd<'_>, netns: BorrowedFd<'_>, u
     r
 }
 
+/// A VLAN on the link with index `lower`, up.
+pub fn add_vlan(name: &str, lower: u32, id: u16) -> Request {
+    const VLAN_ID: u16 = 1;
+    let mut r = new_link(name, None, UP, "vlan", |r| {
+        r.nested(IFLA_INFO_DATA, |r| {
+            r.attr(VLAN_ID, &id.to_ne_bytes());
+        });
+    });
+    r.number(IFLA_LINK, lower);
+    r
+}
+
 /// A bridge, up, without spanning tree: its ports forward at once.
 pub fn add_bridge(name: &str, mac: [u8; 6]) -> Request {
     new_link(name, Some(mac), UP, "bridge", |_| {})
