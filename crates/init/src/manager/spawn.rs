@@ -153,7 +153,8 @@ fn child(plan: &Plan<'_>, argv: &[String], environment: &mut Environment, report
 
 fn prepared(plan: &Plan<'_>, argv: &[String], environment: &mut Environment, report: BorrowedFd<'_>) -> Result<Failure, Failure> {
     let context = plan.context;
-    let all_powers = plan.command.full_privileges;
+    // with PermissionsStartOnly= only the main command is held back, by capabilities and sandbox, too
+    let all_powers = plan.command.full_privileges || context.start_only && !plan.main;
     let user = user(context)?;
     rustix::process::umask(Mode::from_raw_mode(context.umask));
     directories(context, &user)?;
