@@ -11,17 +11,68 @@ use serde_json::{Value, json};
 
 /// What `docker run` leaves a root of its capabilities.
 const CAPABILITIES: [&str; 14] = [
-    "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_MKNOD", "CAP_NET_RAW", "CAP_SETGID", "CAP_SETUID", "CAP_SETFCAP", "CAP_SETPCAP",
-    "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT", "CAP_KILL", "CAP_AUDIT_WRITE",
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FSETID",
+    "CAP_FOWNER",
+    "CAP_MKNOD",
+    "CAP_NET_RAW",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SETFCAP",
+    "CAP_SETPCAP",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_SYS_CHROOT",
+    "CAP_KILL",
+    "CAP_AUDIT_WRITE",
 ];
 
 /// Calls that its default filter refuses without capabilities (docs.docker.com, "Seccomp security profiles for Docker").
 const REFUSED: &[&str] = &[
-    "acct", "add_key", "bpf", "clock_adjtime", "clock_settime", "create_module", "delete_module", "finit_module", "fsconfig", "fsmount", "fsopen",
-    "fspick", "get_kernel_syms", "get_mempolicy", "init_module", "ioperm", "iopl", "kcmp", "kexec_file_load", "kexec_load", "keyctl", "lookup_dcookie",
-    "mbind", "mount", "mount_setattr", "move_mount", "move_pages", "name_to_handle_at", "nfsservctl", "open_by_handle_at", "open_tree",
-    "perf_event_open", "pivot_root", "process_vm_readv", "process_vm_writev", "quotactl", "reboot", "request_key", "set_mempolicy", "setns", "settimeofday", "swapon",
-    "umount2", "unshare",
+    "acct",
+    "add_key",
+    "bpf",
+    "clock_adjtime",
+    "clock_settime",
+    "create_module",
+    "delete_module",
+    "finit_module",
+    "fsconfig",
+    "fsmount",
+    "fsopen",
+    "fspick",
+    "get_kernel_syms",
+    "get_mempolicy",
+    "init_module",
+    "ioperm",
+    "iopl",
+    "kcmp",
+    "kexec_file_load",
+    "kexec_load",
+    "keyctl",
+    "lookup_dcookie",
+    "mbind",
+    "mount",
+    "mount_setattr",
+    "move_mount",
+    "move_pages",
+    "name_to_handle_at",
+    "nfsservctl",
+    "open_by_handle_at",
+    "open_tree",
+    "perf_event_open",
+    "pivot_root",
+    "process_vm_readv",
+    "process_vm_writev",
+    "quotactl",
+    "reboot",
+    "request_key",
+    "set_mempolicy",
+    "setns",
+    "settimeofday",
+    "swapon",
+    "umount2",
+    "unshare",
 ];
 
 /// Flags of clone(2) that make namespaces.
@@ -127,15 +178,38 @@ fn services_run_with_what_docker_gives() {
     let Some(bed) = Bed::start() else { return };
     for runtime in runtimes() {
         let units = [
-            ("web.service", format!("[Service]\nUser=alice\nExecStart=/bin/sh -c 'id -un; echo colour $COLOUR; exec sleep 1000'\nRestart=always\nRestartSec=20ms\nStateDirectory=web\n{WANTED}")),
-            ("fork.service", format!("[Service]\nType=forking\nPIDFile=/run/fork.pid\nExecStart=/bin/sh -c 'sleep 1001 & echo $! > /run/fork.pid'\n{WANTED}")),
+            (
+                "web.service",
+                format!(
+                    "[Service]\nUser=alice\nExecStart=/bin/sh -c 'id -un; echo colour $COLOUR; exec sleep 1000'\nRestart=always\nRestartSec=20ms\nStateDirectory=web\n{WANTED}"
+                ),
+            ),
+            (
+                "fork.service",
+                format!("[Service]\nType=forking\nPIDFile=/run/fork.pid\nExecStart=/bin/sh -c 'sleep 1001 & echo $! > /run/fork.pid'\n{WANTED}"),
+            ),
             // it has no mark of its unit, as daemons that write over their environment
-            ("bare.service", format!("[Service]\nType=forking\nPIDFile=/run/bare.pid\nExecStart=/bin/sh -c '/usr/bin/env -i /usr/bin/setsid /bin/sleep 1003 & echo $! > /run/bare.pid'\n{WANTED}")),
-            ("tight.service", format!("[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/echo tight runs\nProtectSystem=strict\nPrivateTmp=yes\nNoNewPrivileges=yes\nMemoryMax=1G\nLimitNOFILE=512\n{WANTED}")),
+            (
+                "bare.service",
+                format!(
+                    "[Service]\nType=forking\nPIDFile=/run/bare.pid\nExecStart=/bin/sh -c '/usr/bin/env -i /usr/bin/setsid /bin/sleep 1003 & echo $! > /run/bare.pid'\n{WANTED}"
+                ),
+            ),
+            (
+                "tight.service",
+                format!(
+                    "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/echo tight runs\nProtectSystem=strict\nPrivateTmp=yes\nNoNewPrivileges=yes\nMemoryMax=1G\nLimitNOFILE=512\n{WANTED}"
+                ),
+            ),
             ("told.service", format!("[Service]\nType=notify\nExecStart=/probe notify READY=1 then sleep\n{WANTED}")),
             ("tick.timer", format!("[Timer]\nOnActiveSec=50ms\nAccuracySec=1ms\n[Install]\nWantedBy=timers.target\n")),
             ("tick.service", "[Service]\nType=oneshot\nExecStart=/bin/touch /run/ticked\n".to_owned()),
-            ("last.service", format!("[Unit]\nAfter=web.service bare.service fork.service tight.service told.service\n[Service]\nType=oneshot\nExecStart=/bin/sh /check\n{WANTED}")),
+            (
+                "last.service",
+                format!(
+                    "[Unit]\nAfter=web.service bare.service fork.service tight.service told.service\n[Service]\nType=oneshot\nExecStart=/bin/sh /check\n{WANTED}"
+                ),
+            ),
         ];
         let tree = plant(&bed, &units.each_ref().map(|(name, text)| (*name, text.as_str())));
         std::fs::copy(hostel_tests::binary("hostel-probe", "HOSTEL_PROBE"), tree.at("/probe")).expect("copy the probe");
@@ -158,7 +232,10 @@ fn services_run_with_what_docker_gives() {
         outcome.exits(7).prints_with("tight runs").prints_with("colour blue");
         assert!(text.starts_with("active\nactive\nactive\nactive\nactive\nactive\nactive\nNRestarts=1\n0\nalice\n"), "{text}");
         assert!(text.contains("why ") && text.contains("ProtectSystem="), "what is not done is shown: {text}");
-        assert!(text.contains("\nalice\ncolour blue\n") && text.contains("\nof syslog\nrunning\n") || text.contains("\nof syslog\nstarting\n"), "{text}");
+        assert!(
+            text.contains("\nalice\ncolour blue\n") && text.contains("\nof syslog\nrunning\n") || text.contains("\nof syslog\nstarting\n"),
+            "{text}"
+        );
     }
 }
 

@@ -267,7 +267,10 @@ fn a_socket_may_name_its_service_by_an_alias() {
     let text = result(
         &bed,
         &[
-            ("real.service", "[Unit]\nRequires=nick.socket\n[Service]\nExecStart=/bin/sh -c 'echo fds $$LISTEN_FDS > /fds; exec sleep 1000'\n[Install]\nAlias=nick.service\n"),
+            (
+                "real.service",
+                "[Unit]\nRequires=nick.socket\n[Service]\nExecStart=/bin/sh -c 'echo fds $$LISTEN_FDS > /fds; exec sleep 1000'\n[Install]\nAlias=nick.service\n",
+            ),
             ("nick.socket", "[Socket]\nListenFIFO=/run/nick\n"),
         ],
         &format!("{WAIT}systemctl -q enable real; systemctl start real; wait_for 'grep fds /fds'; cat /fds; systemctl show -p Triggers nick.socket"),

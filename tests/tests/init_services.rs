@@ -150,7 +150,7 @@ fn dependencies_failures_and_bonds() {
         ("assert.service", "[Unit]\nAssertPathExists=/nope\n[Service]\nExecStart=/bin/sleep 1000\n"),
         ("x.socket", "[Socket]\nListenStream=/run/x\n"),
         ("x.service", "[Service]\nExecStart=/bin/true\n"),
-        ("dyn.service", "[Service]\nExecStart=/bin/true\nDynamicUser=yes\n"),
+        ("dyn.service", "[Service]\nExecStart=/bin/true\nRootImage=/x.raw\n"),
         ("exec.service", "[Service]\nType=exec\nExecStart=/no/such/program\n"),
     ];
     let text = result(
@@ -176,7 +176,7 @@ fn dependencies_failures_and_bonds() {
         "skip rc=0\ninactive\nAssertion failed on job for assert.service.\nassert rc=1\n",
         "socket rc=0\n",
         "dyn rc=1\n",
-        "it said: DynamicUser= is not implemented yet",
+        "it said: RootImage= is not implemented yet",
         "exec rc=1\nExecMainStatus=203\n",
         "execute /no/such/program: No such file or directory",
         "reload rc=3\n",

@@ -34,7 +34,10 @@ fn systemctl_is_the_init_of_its_container() {
     let web = format!("[Service]\nExecStart=/bin/sh -c 'echo colour is $COLOUR; exec sleep 1000'\nRestart=always\n{WANTED}");
     let last = format!("[Unit]\nAfter=web.service\n[Service]\nType=oneshot\nExecStart=/bin/sh /check\n{WANTED}");
     let tree = plant(&bed, &[("web.service", &web), ("idle.service", "[Service]\nExecStart=/bin/sleep 1000\n"), ("last.service", &last)]);
-    tree.write("/check", format!("{WAIT}wait_for 'systemctl is-active web'; cat /proc/1/comm; systemctl is-active web idle; systemctl --no-block exit 9\n"));
+    tree.write(
+        "/check",
+        format!("{WAIT}wait_for 'systemctl is-active web'; cat /proc/1/comm; systemctl is-active web idle; systemctl --no-block exit 9\n"),
+    );
     container(&bed, &tree, &[], &["/usr/bin/systemctl", "enable", "-q", "web", "last"]).run().exits(0);
     // no verb, as PID 1; what the container was started with is the services'
     let outcome = container(&bed, &tree, &["--setenv=COLOUR=blue"], &["/usr/bin/systemctl"]).run().exits(9);
@@ -59,7 +62,8 @@ fn named_units_and_the_last_process_end_it() {
         ("stays.service", format!("[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\nExecStop=/bin/echo stopped\n{WANTED}")),
     ];
     let tree = plant(&bed, &units.each_ref().map(|(name, text)| (*name, text.as_str())));
-    for words in [["/usr/bin/systemctl", "init", "five"], ["/usr/bin/systemctl3.py", "init", "five.service"], ["/usr/bin/systemctl", "start", "five"]] {
+    for words in [["/usr/bin/systemctl", "init", "five"], ["/usr/bin/systemctl3.py", "init", "five.service"], ["/usr/bin/systemctl", "start", "five"]]
+    {
         container(&bed, &tree, &["--setenv=COLOUR=blue"], &words).run().exits(5).prints_with("five says blue");
     }
     container(&bed, &tree, &[], &["/usr/bin/systemctl", "init", "nope"]).run().exits(1).says("nope.service not found");
@@ -82,7 +86,12 @@ fn its_exit_statuses_and_own_verbs() {
     let check = "[Service]\nType=oneshot\nExecStart=/bin/sh /check\nStandardOutput=file:/result\nStandardError=inherit\n";
     let units = [
         ("check.service", check.to_owned()),
-        ("up.service", format!("[Service]\nExecStart=/bin/sleep 1000\nEnvironment=A=1 \"B=two words\"\nEnvironmentFile=/etc/up\nExecStartPost=/bin/echo logged\n{WANTED}")),
+        (
+            "up.service",
+            format!(
+                "[Service]\nExecStart=/bin/sleep 1000\nEnvironment=A=1 \"B=two words\"\nEnvironmentFile=/etc/up\nExecStartPost=/bin/echo logged\n{WANTED}"
+            ),
+        ),
         ("down.service", "[Service]\nExecStart=/bin/sleep 1001\n".to_owned()),
         ("bad.service", "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'exit 3'\n".to_owned()),
     ];
@@ -144,7 +153,9 @@ fn its_exit_statuses_and_own_verbs() {
         let line = lines.next().unwrap_or_default();
         let right = match printed.strip_prefix('*') {
             Some(part) => line.starts_with(&format!("rc {status} ")) && line.contains(part),
-            None => line.trim_end() == format!("rc {status} {printed}").trim_end() || printed.is_empty() && line.starts_with(&format!("rc {status} ")),
+            None => {
+                line.trim_end() == format!("rc {status} {printed}").trim_end() || printed.is_empty() && line.starts_with(&format!("rc {status} "))
+            }
         };
         if !right {
             wrong += &format!("{words}: wanted {status} {printed:?}, came {line:?}\n");
@@ -158,7 +169,8 @@ fn its_exit_statuses_and_own_verbs() {
 #[test]
 fn variables_of_the_container() {
     let Some(bed) = Bed::start() else { return };
-    let tree = plant(&bed, &[("say.service", "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'echo \"A=$A B=$B N=$NOTIFY_SOCKET.\"'\nNotifyAccess=none\n")]);
+    let tree =
+        plant(&bed, &[("say.service", "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'echo \"A=$A B=$B N=$NOTIFY_SOCKET.\"'\nNotifyAccess=none\n")]);
     tree.write("/opt/init", "");
     let program = bed.hostel(["x"]).program();
     let bind = format!("--bind-ro={}:/opt/hostel", program.to_string_lossy());

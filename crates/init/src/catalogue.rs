@@ -24,7 +24,12 @@ pub struct Catalogue<'r> {
     listings: Vec<BTreeMap<String, Entry>>,
     /// Names that are links, and the unit each leads to: made when it is first asked for, as every unit asks for all of them.
     links: std::cell::OnceCell<Vec<(UnitName, UnitName)>>,
+    /// Directories below, each listed once.
+    below: std::cell::RefCell<BTreeMap<String, std::rc::Rc<Names>>>,
 }
+
+/// Names of a directory, and what each is.
+type Names = Vec<(String, Entry)>;
 
 /// Where a name leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +67,17 @@ impl<'r> Catalogue<'r> {
     pub fn scan(root: &'r Root, search: SearchPath) -> Result<Catalogue<'r>, RootError> {
         let listing = |place: &Place| Ok(root.list(&place.path)?.unwrap_or_default().into_iter().collect());
         let listings = search.places.iter().map(listing).collect::<Result<_, RootError>>()?;
-        Ok(Catalogue { root, search, listings, links: std::cell::OnceCell::new() })
+        Ok(Catalogue { root, search, listings, links: std::cell::OnceCell::new(), below: std::cell::RefCell::default() })
+    }
+
+    /// What a directory such as `…/x.wants` had when it was first asked for.
+    pub(crate) fn listed(&self, path: &str) -> std::rc::Rc<Names> {
+        if let Some(known) = self.below.borrow().get(path) {
+            return std::rc::Rc::clone(known);
+        }
+        let found = std::rc::Rc::new(self.root.list(path).ok().flatten().unwrap_or_default());
+        self.below.borrow_mut().insert(path.to_owned(), std::rc::Rc::clone(&found));
+        found
     }
 
     /// The places with their names.

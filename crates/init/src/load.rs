@@ -189,6 +189,7 @@ pub fn load(catalogue: &Catalogue<'_>, asked: &UnitName) -> Unit {
         unit.state = LoadState::Loaded;
     }
     if unit.is_loaded() {
+        unit.settings.close();
         unit.settings.dedup_notices(&mut unit.notices);
         if let Some(why) = check::fault(&unit) {
             unit.state = LoadState::BadSetting(why);

@@ -3,6 +3,7 @@
 //! It asks for nothing that a place may not give: file systems that are missing are mounted if they can be, the control socket
 //! goes where it can be made, groups are used where they can be written. Then one loop, until the machine is to end.
 
+mod again;
 mod beside;
 mod place;
 
@@ -17,6 +18,7 @@ use crate::bus::Bus;
 use crate::control::server::Server;
 use crate::journal::console::Form;
 use crate::journal::sockets::Sockets;
+use crate::manager::generators;
 use crate::manager::members::Members;
 use crate::manager::notify::{DATAGRAM_MAX, Words};
 use crate::manager::query::{Answer, Request};
@@ -55,6 +57,8 @@ pub struct Wanted {
     pub units: Vec<String>,
     /// What of the log goes to the console.
     pub log: Form,
+    /// Which programs of the tree make unit files.
+    pub generators: generators::Which,
     /// Start nothing unasked, beside the init that this system has; end when nothing runs and nobody asks.
     pub on_demand: bool,
     /// Start nothing at all, until somebody asks.
@@ -117,6 +121,7 @@ fn meaning(signal: i32) -> Meaning {
 
 /// Runs until the machine ends; gives the exit status, or why nothing could be begun. Does not return when the kernel ends it.
 pub fn run(wanted: &Wanted) -> Result<u8, String> {
+    let saved = again::inherited();
     let signals = signals().map_err(|e| format!("receive signals: {e}"))?;
     let is_first = rustix::process::getpid().is_init();
     if is_first && wanted.on_demand {
@@ -132,7 +137,7 @@ pub fn run(wanted: &Wanted) -> Result<u8, String> {
     place::prepare(is_first);
     let mut inherited = Environment::default();
     for (name, value) in std::env::vars_os() {
-        if let (Some(name), Some(value)) = (name.to_str(), value.to_str()) {
+        if let (Some(name), Some(value)) = (name.to_str().filter(|name| !again::is_ours(name)), value.to_str()) {
             inherited.set(name, value);
         }
     }
@@ -144,6 +149,9 @@ pub fn run(wanted: &Wanted) -> Result<u8, String> {
     let search = SearchPath::new(root, Scope::System, inherited.get("SYSTEMD_UNIT_PATH"), true);
     // below another init our own group is that one's to divide
     let members = if is_first { Members::find() } else { Members::without_groups() };
+    // a user's manager, and one beside another init, has no part in the system's mounts
+    let generates = rustix::process::geteuid().is_root() && !wanted.on_demand;
+    let notices = if generates && saved.is_none() { generators::table(root) } else { Vec::new() };
     let mut manager = Manager::new(root, search, members, inherited)?;
     let handed = handed(wanted);
     if !handed.is_empty() {
@@ -162,8 +170,14 @@ pub fn run(wanted: &Wanted) -> Result<u8, String> {
         on_demand: wanted.on_demand,
         ends: wanted.ends,
     };
-    init.open(is_first, &mut manager);
-    if wanted.on_demand {
+    init.open(is_first, saved.as_deref(), &mut manager);
+    notices.iter().for_each(|notice| manager.tell(notice));
+    if generates {
+        manager.generate(wanted.generators, saved.is_none())?;
+    }
+    if let Some(text) = &saved {
+        init.take_up(text, &mut manager);
+    } else if wanted.on_demand {
         if init.server.is_none() {
             return Err("nobody could ask this manager for anything".to_owned());
         }
@@ -220,7 +234,7 @@ struct Init {
 
 impl Init {
     /// Makes the sockets, where they can be made.
-    fn open(&mut self, is_first: bool, manager: &mut Manager) {
+    fn open(&mut self, is_first: bool, saved: Option<&str>, manager: &mut Manager) {
         if let Err(e) = manager.watch(Token::Signals, &self.signals) {
             manager.tell(&format!("watch signals: {e}"));
         }
@@ -245,8 +259,16 @@ impl Init {
             }
         }
         let path = place::notify_path(&directory, is_first);
-        let _ = std::fs::remove_file(&path);
-        match hostel_ipc::notify::bind(std::path::Path::new(&path)) {
+        // words that wait in the old socket are heard by it
+        let old = saved.and_then(|text| text.lines().find_map(|line| line.strip_prefix("notify\t")?.parse().ok())).and_then(again::take);
+        let bound = match old {
+            Some(socket) => Ok(socket),
+            None => {
+                let _ = std::fs::remove_file(&path);
+                hostel_ipc::notify::bind(std::path::Path::new(&path))
+            }
+        };
+        match bound {
             Ok(socket) => {
                 // services of every user write there; who wrote is asked of the kernel
                 let _ = std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o666));
@@ -257,6 +279,23 @@ impl Init {
             }
             Err(e) => manager.tell(&format!("listen at {path}: {e}")),
         }
+    }
+
+    /// Goes on where the program that was here before has stopped.
+    fn take_up(&mut self, text: &str, manager: &mut Manager) {
+        manager.take_up(text, &again::take);
+        let words = text.lines().map(crate::manager::handover::words).filter(|line| line.first().is_some_and(|first| first == "named"));
+        self.named = words.filter_map(|line| UnitName::parse(line.get(1)?).ok()).collect();
+        manager.tell("Executed anew; what runs goes on.");
+    }
+
+    /// Executes this program anew, if somebody has asked for it.
+    fn hand_over(&mut self, manager: &mut Manager) {
+        manager.handover_done();
+        let named: Vec<String> = self.named.iter().map(UnitName::to_string).collect();
+        let notify = self.notify.iter().map(|socket| ("notify", socket.as_fd())).collect::<Vec<_>>();
+        let error = again::execute(manager, &notify, &named);
+        manager.tell(&format!("execute the manager anew: {error}"));
     }
 
     /// Asks for the first jobs.
@@ -285,6 +324,9 @@ impl Init {
     fn serve(&mut self, manager: &mut Manager) -> std::io::Result<()> {
         loop {
             self.tell_others(manager);
+            if manager.wants_handover() {
+                self.hand_over(manager);
+            }
             if manager.ends_at_once() {
                 self.now = manager.end();
             }
@@ -390,9 +432,10 @@ impl Init {
         let Some(socket) = &self.notify else { return };
         let mut buffer = [0u8; DATAGRAM_MAX];
         for _ in 0..64 {
-            let Ok(datagram) = peer::receive_datagram(socket.as_fd(), &mut buffer) else { return };
+            let mut descriptors = Vec::new();
+            let Ok(datagram) = peer::receive_datagram_with(socket.as_fd(), &mut buffer, &mut descriptors) else { return };
             let Some(who) = datagram.sender.filter(|who| who.pid > 0 && !datagram.truncated) else { continue };
-            manager.heard(who.pid, &Words::parse(buffer.get(..datagram.len).unwrap_or_default()));
+            manager.heard(who.pid, &Words::parse(buffer.get(..datagram.len).unwrap_or_default()), descriptors);
         }
     }
 

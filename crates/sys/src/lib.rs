@@ -20,3 +20,5 @@ pub mod seccomp;
 pub mod service;
 pub mod socket;
 pub mod tree;
+#[cfg(all(panic = "abort", not(debug_assertions), target_env = "musl"))]
+mod unwind;

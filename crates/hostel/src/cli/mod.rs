@@ -30,20 +30,24 @@ pub(crate) mod login;
 mod logs;
 pub(crate) mod look;
 mod net;
+pub(crate) mod overlay;
 mod pause;
 mod plan;
 mod progress;
 mod ps;
 mod pull;
 mod read_only;
+mod rebase;
 pub(crate) mod reboot;
 mod remove;
 mod rename;
+mod restore;
 pub(crate) mod rm;
 mod run;
 mod set_limit;
 mod shell;
 mod show;
+mod snapshot;
 pub(crate) mod start;
 pub(crate) mod status;
 mod stop;
@@ -121,6 +125,10 @@ pub const VERBS: &[&Verb] = &[
     &undo::VERB,
     &discard::VERB,
     &fork::VERB,
+    &snapshot::VERB,
+    &restore::VERB,
+    &rebase::VERB,
+    &overlay::VERB,
     &boot::VERB,
     &start::VERB,
     &ps::VERB,
@@ -271,7 +279,8 @@ pub fn help() -> String {
     for verb in VERBS.iter().filter(|v| !v.about.is_empty()) {
         out.push_str(&format!("  {:<15} {}\n", verb.name, verb.about));
     }
-    for p in &crate::personality::PERSONALITIES {
+    // overlay-boot's tools are words of `overlay`.
+    for p in crate::personality::PERSONALITIES.iter().filter(|p| !p.name.starts_with("overlay-")) {
         out.push_str(&format!("  {:<15} {}\n", p.word.unwrap_or(p.name), p.about));
     }
     out.push_str(

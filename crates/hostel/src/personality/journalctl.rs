@@ -15,6 +15,7 @@ use std::io::IsTerminal;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 
+use hostel_image::open::{self, Kind};
 use hostel_init::journal::reader::{Cursor, Found, Reader, foreign, usual_directories};
 use hostel_init::journal::store::{boot_id, realtime};
 use hostel_init::manager::query::Request;
@@ -110,13 +111,12 @@ fn machine(name: &OsString) -> Result<Root, String> {
     let name = crate::cli::look::name(name).map_err(|_| format!("{name:?} is no name of a machine."))?;
     let path = match crate::foreign::leader_for_files(&name) {
         Ok(leader) => std::path::PathBuf::from(format!("/proc/{}/root", leader.pid())),
-        Err(why) => {
-            let tree = std::path::Path::new("/var/lib/machines").join(name.as_str());
-            if !tree.is_dir() {
-                return Err(format!("Failed to open the log of machine {name}: {why}"));
-            }
-            tree
-        }
+        Err(why) => match open::find(&name) {
+            Ok(open::Found { kind: Kind::Directory | Kind::Subvolume, path }) => path,
+            // What a kept machine has written.
+            Ok(open::Found { kind: Kind::KeptOverlay, path }) => path.join("upper"),
+            _ => return Err(format!("Failed to open the log of machine {name}: {why}")),
+        },
     };
     Root::open(&path).map_err(|e| format!("Failed to open the root of machine {name}: {e}"))
 }
@@ -176,12 +176,10 @@ fn find_boot(wanted: options::Boot, reader: &mut Reader<'_>, is_here: bool) -> R
         None => Some(count - 1 + wanted.offset),
     };
     let found = at.and_then(|at| usize::try_from(at).ok()).and_then(|at| all.get(at));
-    found
-        .map(|(boot, _, _)| *boot)
-        .ok_or_else(|| {
-            let meant = wanted.id.map_or_else(|| format!("{:+}", wanted.offset), |id| id.iter().map(|b| format!("{b:02x}")).collect());
-            format!("Data from the specified boot ({meant}) is not available: No such boot ID in journal")
-        })
+    found.map(|(boot, _, _)| *boot).ok_or_else(|| {
+        let meant = wanted.id.map_or_else(|| format!("{:+}", wanted.offset), |id| id.iter().map(|b| format!("{b:02x}")).collect());
+        format!("Data from the specified boot ({meant}) is not available: No such boot ID in journal")
+    })
 }
 
 fn show_of(options: &Options, zone: Zone) -> Show {

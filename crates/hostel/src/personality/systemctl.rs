@@ -6,6 +6,7 @@
 
 pub mod analyze;
 pub mod called;
+mod care;
 mod direct;
 mod edit;
 mod files;
@@ -159,6 +160,11 @@ const MANAGED: &[Row] = &[
     managed("reload-or-try-restart", "UNIT...", (1, MANY), managed::jobs, "Reload or restart units that run"),
     managed("isolate", "UNIT", (1, 1), managed::jobs, "Start one unit and stop all others"),
     managed("kill", "UNIT...", (1, MANY), managed::kill, "Send a signal"),
+    managed("clean", "UNIT...", (1, MANY), care::clean, "Remove what units keep"),
+    managed("freeze", "UNIT...", (1, MANY), care::freeze, "Freeze units"),
+    managed("thaw", "UNIT...", (1, MANY), care::freeze, "Let them go on"),
+    managed("set-property", "UNIT PROPERTY=VALUE...", (2, MANY), care::set_property, "Change limits"),
+    managed("daemon-reexec", "", (0, 0), care::reexecute, "Execute the manager anew; what runs goes on"),
     managed("reset-failed", "[UNIT...]", (0, MANY), managed::reset_failed, "Forget failures"),
     managed("cancel", "[JOB...]", (0, MANY), managed::cancel, "Cancel jobs"),
     managed("show-environment", "", (0, 0), managed::environment, "The manager's environment"),
@@ -180,16 +186,11 @@ const MANAGED: &[Row] = &[
 ];
 
 const LIVE: &[Row] = &[
-    live("clean", "UNIT...", (1, MANY), "Remove what units keep"),
-    live("freeze", "UNIT...", (1, MANY), "Freeze units"),
-    live("thaw", "UNIT...", (1, MANY), "Let them go on"),
-    live("set-property", "UNIT PROPERTY=VALUE...", (2, MANY), "Change limits"),
     live("bind", "UNIT PATH [PATH]", (2, 3), "Show a path in a service"),
     live("mount-image", "UNIT PATH [PATH]", (2, MANY), "Mount an image in a service"),
     live("service-log-level", "SERVICE [LEVEL]", (1, 2), "A service's log level"),
     live("service-log-target", "SERVICE [TARGET]", (1, 2), "A service's log target"),
     live("enqueue-marked", "", (0, 0), "Restart units that are marked"),
-    live("daemon-reexec", "", (0, 0), "Execute the manager anew"),
     live("rescue", "", (0, 0), "Enter rescue mode"),
     live("emergency", "", (0, 0), "Enter emergency mode"),
     live("kexec", "", (0, 0), "Reboot by kexec"),

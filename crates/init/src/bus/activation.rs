@@ -25,7 +25,13 @@ pub(super) fn value(manager: &Manager, live: &Live, name: &str) -> Option<Value>
         (Kind::Timer, "TimersCalendar") => Some(calendar(live)),
         (Kind::Timer, _) => moment(live, name),
         (Kind::Socket, _) => counted(live, name),
-        (Kind::Path, "Result") => if let Plain::Path(path) = &live.plain { Some(Value::text(path.result.word())) } else { None },
+        (Kind::Path, "Result") => {
+            if let Plain::Path(path) = &live.plain {
+                Some(Value::text(path.result.word()))
+            } else {
+                None
+            }
+        }
         (Kind::Mount, "Where") => Some(Value::text(hostel_unit::unescape_path(live.name().stem()).unwrap_or_default())),
         _ => None,
     }

@@ -120,6 +120,11 @@ impl Manager {
         &self.shared.members
     }
 
+    /// Users that are there for the sake of services.
+    pub(crate) fn dynamic_users(&self) -> impl Iterator<Item = (&str, u32)> {
+        self.shared.dynamic.iter()
+    }
+
     pub(crate) fn environment(&self) -> &Environment {
         &self.shared.environment
     }
@@ -150,7 +155,7 @@ impl Manager {
             return Err(JobFault::Ending);
         }
         // a file that came since is found without a reload, as systemd does
-        let state = self.unit(unit).map(|live| live.rest.unit.state.clone()).unwrap_or_else(|| self.look_up(unit).rest.unit.state);
+        let state = self.unit(unit).map(|live| live.rest.unit.state.clone()).unwrap_or_else(|| self.look_up(unit).rest.unit.state.clone());
         if state == LoadState::NotFound {
             let _ = self.reload();
         }

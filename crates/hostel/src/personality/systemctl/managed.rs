@@ -3,8 +3,8 @@
 use hostel_init::control::Asked;
 use hostel_init::control::client::{Client, Part};
 use hostel_init::manager::End;
-use hostel_init::preset::glob;
 use hostel_init::manager::query::{Request, Whom};
+use hostel_init::preset::glob;
 use hostel_init::transaction::{JobMode, JobType};
 use hostel_spec::Signal;
 use hostel_unit::{Kind, UnitName};
@@ -285,7 +285,8 @@ pub(super) fn list_machines(options: &Options, verb: &str, patterns: &[String]) 
 
 /// The unit of a process, ours when none is given.
 pub(super) fn whoami(options: &Options, verb: &str, words: &[String]) -> Outcome {
-    let pids: Vec<u32> = words.iter().map(|word| word.parse().map_err(|_| format!("Failed to parse PID {word}: Invalid argument"))).collect::<Result<_, _>>()?;
+    let pids: Vec<u32> =
+        words.iter().map(|word| word.parse().map_err(|_| format!("Failed to parse PID {word}: Invalid argument"))).collect::<Result<_, _>>()?;
     let pids = if pids.is_empty() { vec![std::process::id()] } else { pids };
     let found = records(running(verb)?, Request::List)?;
     for pid in pids {

@@ -73,7 +73,21 @@ pub(super) fn lines(name: &str, value: &Value) -> Option<Vec<String>> {
 
 /// A number of 64 bits, which may be a moment, a span, bytes, or nothing.
 fn wide(name: &str, number: u64) -> String {
-    let counted = matches!(name, "MemoryCurrent" | "MemoryAvailable" | "TasksCurrent" | "CPUUsageNSec" | "CPUWeight" | "StartupCPUWeight" | "CPUShares" | "StartupCPUShares" | "IOWeight" | "StartupIOWeight" | "BlockIOWeight" | "StartupBlockIOWeight");
+    let counted = matches!(
+        name,
+        "MemoryCurrent"
+            | "MemoryAvailable"
+            | "TasksCurrent"
+            | "CPUUsageNSec"
+            | "CPUWeight"
+            | "StartupCPUWeight"
+            | "CPUShares"
+            | "StartupCPUShares"
+            | "IOWeight"
+            | "StartupIOWeight"
+            | "BlockIOWeight"
+            | "StartupBlockIOWeight"
+    );
     let is_moment = name.ends_with("Timestamp") || matches!(name, "NextElapseUSecRealtime" | "LastTriggerUSec");
     match number {
         u64::MAX if counted || name.starts_with("IORead") || name.starts_with("IOWrite") => "[not set]".to_owned(),
@@ -81,7 +95,15 @@ fn wide(name: &str, number: u64) -> String {
         0 | u64::MAX if is_moment => String::new(),
         _ if is_moment => stamp(&number.to_string()),
         _ if name.ends_with("Monotonic") && !name.starts_with("NextElapse") => number.to_string(),
-        u64::MAX if name.contains("USec") || name.starts_with("Limit") || name.starts_with("Memory") || name.ends_with("Max") || name.starts_with("DefaultLimit") => "infinity".to_owned(),
+        u64::MAX
+            if name.contains("USec")
+                || name.starts_with("Limit")
+                || name.starts_with("Memory")
+                || name.ends_with("Max")
+                || name.starts_with("DefaultLimit") =>
+        {
+            "infinity".to_owned()
+        }
         _ if name.contains("USec") => show_span(number, 1),
         _ if name == "CapabilityBoundingSet" || name == "AmbientCapabilities" => {
             let names = hostel_spec::CapSet(number).iter().map(|cap| cap.name().to_ascii_lowercase());
@@ -112,7 +134,21 @@ fn row(name: &str, fields: &[Value]) -> Option<String> {
         ("TimersCalendar", _) => format!("{{ {}={} ; next_elapse={} }}", text(0), text(1), due(2)),
         ("TimersMonotonic", [_, Value::Uint64(span), ..]) => format!("{{ {}={} ; next_elapse={} }}", text(0), show_span(*span, 1), due(2)),
         ("EnvironmentFiles", [_, Value::Bool(optional)]) => format!("{} (ignore_errors={})", text(0), if *optional { "yes" } else { "no" }),
-        (_, [Value::String(program), Value::Array(_, argv), third, Value::Uint64(began), _, Value::Uint64(ended), _, Value::Uint32(pid), Value::Int32(code), Value::Int32(status)]) => {
+        (
+            _,
+            [
+                Value::String(program),
+                Value::Array(_, argv),
+                third,
+                Value::Uint64(began),
+                _,
+                Value::Uint64(ended),
+                _,
+                Value::Uint32(pid),
+                Value::Int32(code),
+                Value::Int32(status),
+            ],
+        ) => {
             let argv: Vec<&str> = argv.iter().filter_map(Value::as_text).collect();
             let flags = match third {
                 Value::Bool(ignore) => format!("ignore_errors={}", if *ignore { "yes" } else { "no" }),

@@ -119,7 +119,11 @@ fn letters<'a>(own: &mut Own, arg: &'a str, words: &mut dyn Iterator<Item = Resu
         let glued = arg.get(at + letter.len_utf8()..).unwrap_or_default();
         if let Some(row) = rows::OPTIONS.iter().find(|row| row.short == Some(letter)) {
             if row.takes {
-                let value = if glued.is_empty() { words.next().ok_or_else(|| format!("systemctl.py: -{letter} option requires 1 argument"))?? } else { glued };
+                let value = if glued.is_empty() {
+                    words.next().ok_or_else(|| format!("systemctl.py: -{letter} option requires 1 argument"))??
+                } else {
+                    glued
+                };
                 take(own, row, value)?;
                 break;
             }
@@ -262,7 +266,7 @@ fn serve(own: &Own, options: &Options, units: Vec<String>) -> Outcome {
         _ => Ends::WithoutServices,
     };
     let idle = units.is_empty() && options.now;
-    hostel_init::pid1::run(&Wanted { units, log: Form::Lines, on_demand: false, idle, ends, pass: Some(Vec::new()), environment })
+    hostel_init::pid1::run(&Wanted { units, log: Form::Lines, generators: Default::default(), on_demand: false, idle, ends, pass: Some(Vec::new()), environment })
 }
 
 /// 0 only when all are active; what is not known is `unknown`.
@@ -297,7 +301,7 @@ fn default_services(options: &Options, words: &[String]) -> Outcome {
     let target = say::name("", words.first().map_or("default.target", String::as_str), UnitKind::Target)?;
     let names = [target];
     let known = |name: &hostel_unit::UnitName| catalogue.has(name.as_str()) || hostel_init::manager::builtin::target(name.as_str()).is_some();
-    let graph = Graph::of(&names, catalogue.search.scope, &mut |name| load_with_ours(&catalogue, name), &known);
+    let graph = Graph::of(&names, catalogue.search.scope, &mut |name| load_with_ours(&catalogue, name).into(), &known);
     let found = transaction(&graph, &names[0], JobType::Start, JobMode::Replace).map_err(|fault| format!("Failed to read {}: {fault}", names[0]))?;
     let counts = |kind| matches!(kind, UnitKind::Service | UnitKind::Socket);
     let is_ours = |name: &str| !name.starts_with("systemd-");

@@ -156,7 +156,7 @@ fn settings(unit: &Unit, set: &mut dyn FnMut(&str, String)) {
     for setting in unit.settings.iter().filter(|s| s.section != "Install" && !matches!(s.value, Value::Units(_))) {
         let key = match setting.key.strip_suffix("Sec") {
             Some(stem) if matches!(setting.value, Value::Span(_)) => format!("{stem}USec"),
-            _ => setting.key.clone(),
+            _ => setting.key.to_owned(),
         };
         by_key.entry(key).or_default().push(setting);
     }

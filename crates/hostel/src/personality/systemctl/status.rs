@@ -139,7 +139,9 @@ fn one(out: &mut String, record: &Record, enabled: &str) {
     let loaded = match (get("LoadState"), get("LoadError")) {
         (state, "") if file.is_empty() => format!("{state} (built-in)"),
         (state, "") if enabled.is_empty() => format!("{state} ({file})"),
-        (state, "") if enabled != "static" && !get("UnitFilePreset").is_empty() => format!("{state} ({file}; {enabled}; preset: {})", get("UnitFilePreset")),
+        (state, "") if enabled != "static" && !get("UnitFilePreset").is_empty() => {
+            format!("{state} ({file}; {enabled}; preset: {})", get("UnitFilePreset"))
+        }
         (state, "") => format!("{state} ({file}; {enabled})"),
         (state, why) => format!("{state} (Reason: {why})"),
     };

@@ -58,7 +58,9 @@ fn run(options: &Options, verb: &str, name: &UnitName, stem: &str) -> Result<(),
     } else if root.is_none() && is_there(&"/sbin/chkconfig") {
         calls.push(("/sbin/chkconfig", vec![stem, if verb == "enable" { "on" } else { "off" }]));
     } else {
-        return Err(format!("Failed to {verb} {name}: it is a SysV script, and there is no systemd-sysv-install, update-rc.d or chkconfig to {verb} it."));
+        return Err(format!(
+            "Failed to {verb} {name}: it is a SysV script, and there is no systemd-sysv-install, update-rc.d or chkconfig to {verb} it."
+        ));
     }
     if !options.quiet {
         output::tell(format_args!("{name} is not a native service, redirecting to systemd-sysv-install."));

@@ -17,7 +17,12 @@ const fn opt(short: char, long: &'static [&'static str], takes: bool, compared: 
 
 /// Options that only it has.
 pub(super) const OPTIONS: &[Opt] = &[
-    opt('e', &["extra-vars", "environment"], true, "differs: variables of the manager from then on, not of this call only; a file is one of variables"),
+    opt(
+        'e',
+        &["extra-vars", "environment"],
+        true,
+        "differs: variables of the manager from then on, not of this call only; a file is one of variables",
+    ),
     opt('c', &["config"], true, "differs: `INIT_MODE`, `EXIT_MODE` and `EXTRA_VARS` count; others are told of and have no effect"),
     opt('1', &["init"], false, "same"),
     opt('0', &["exit"], false, "same: ends when no service has a process left, `-00` when none is active; at once and not after a round"),
@@ -28,9 +33,8 @@ pub(super) const OPTIONS: &[Opt] = &[
 ];
 
 /// Its inner variables that say how often it looks, in capitals and without `_`.
-pub(super) const POLLED: &[&str] = &[
-    "INITLOOPSLEEP", "MINIMUMYIELD", "YIELD", "MINIMUMTIMEOUTSTARTSEC", "MINIMUMTIMEOUTSTOPSEC", "LISTENSELECTTIME", "RESTARTFAILEDUNITS",
-];
+pub(super) const POLLED: &[&str] =
+    &["INITLOOPSLEEP", "MINIMUMYIELD", "YIELD", "MINIMUMTIMEOUTSTARTSEC", "MINIMUMTIMEOUTSTOPSEC", "LISTENSELECTTIME", "RESTARTFAILEDUNITS"];
 
 /// Verbs: the name, how it compares.
 #[rustfmt::skip]
