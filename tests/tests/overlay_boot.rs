@@ -111,7 +111,8 @@ fn it_ends_when_nobody_is_left() {
     go(&bed, &name, "echo >/run/dummy_service").ends();
     assert!(eventually(SOON, || !bed.state_of(&name).exists()), "it still runs");
     // An orphan keeps it up, and its end is the machine's. A visitor is nobody's child.
-    tree.write("/etc/init.d/orphan", "#!/bin/sh\n[ $1 = start ] && { (exec sleep 4343) & echo $! >/run/pid; }\nexit 0\n").executable("/etc/init.d/orphan");
+    tree.write("/etc/init.d/orphan", "#!/bin/sh\n[ $1 = start ] && { (exec sleep 4343) & echo $! >/run/pid; }\nexit 0\n")
+        .executable("/etc/init.d/orphan");
     let (name, file) = conf(&bed, &format!("LOWER= {}\nSTART= orphan\n", tree.path().display()));
     boot(&bed, &file).exits(0);
     std::thread::sleep(Duration::from_millis(300));
@@ -119,7 +120,8 @@ fn it_ends_when_nobody_is_left() {
     go(&bed, &name, "kill $(cat /run/pid); sleep 60").ends();
     assert!(eventually(SOON, || !bed.state_of(&name).exists()), "it still runs");
     // A script of INIT's instead of services.
-    let (name, file) = conf(&bed, &format!("LOWER= {}\nINIT= echo 'echo from init >/var/said; sleep 4444 & exec /.reaper x'\n", tree.path().display()));
+    let (name, file) =
+        conf(&bed, &format!("LOWER= {}\nINIT= echo 'echo from init >/var/said; sleep 4444 & exec /.reaper x'\n", tree.path().display()));
     boot(&bed, &file).exits(0);
     go(&bed, &name, "cat /var/said").exits(0).prints("from init\n");
     stop(&bed, &file);
@@ -269,7 +271,11 @@ fn cables_shares_and_sizes() {
     let before = wires.picture();
     let start = || wires.run(bed.hostel(["overlay-boot"]).arg(&file)).limit(SOON * 3).run();
     start().exits(0);
-    let inside = go(&bed, &name, "cat /sys/class/net/eth0/address /sys/class/net/eth1/address; cat /data/file; df -m /run | tail -n1 | awk '{print $2}'; echo x >/data/new");
+    let inside = go(
+        &bed,
+        &name,
+        "cat /sys/class/net/eth0/address /sys/class/net/eth1/address; cat /data/file; df -m /run | tail -n1 | awk '{print $2}'; echo x >/data/new",
+    );
     let seen = inside.fails().text();
     let lines: Vec<&str> = seen.lines().collect();
     assert_eq!((lines[0], lines[2]), ("02:00:00:00:00:11", "shared20"), "{seen}");
@@ -305,7 +311,12 @@ fn premounted_with_its_own_init() {
 fn hygiene_covers_the_host_and_is_in_no_layer_that_is_written_to() {
     let Some(bed) = Bed::start() else { return };
     let tree = bed.busybox();
-    for (path, text) in [("/etc/machine-id", "0123456789abcdef0123456789abcdef\n"), ("/etc/cron.d/job", "x"), ("/etc/ssh/ssh_host_rsa_key", "k"), ("/etc/fstab", "/dev/sda")] {
+    for (path, text) in [
+        ("/etc/machine-id", "0123456789abcdef0123456789abcdef\n"),
+        ("/etc/cron.d/job", "x"),
+        ("/etc/ssh/ssh_host_rsa_key", "k"),
+        ("/etc/fstab", "/dev/sda"),
+    ] {
         tree.write(path, text);
     }
     let (name, file) = conf(&bed, &format!("LOWER= {}\nSTART= none\nHYGIENE= yes\n", tree.path().display()));
@@ -363,9 +374,14 @@ fn programs_around_the_mounts() {
     let (name, file) = conf(&bed, &format!("LOWER= {}\nSTART= none\nPREMOUNT= ./pre.sh\nPOSTMOUNT= ./post.sh a\n", tree.path().display()));
     let base = file.parent().expect("a directory").to_owned();
     script(&base.join("pre.sh"), "echo $ACTION >$1/from-premount");
-    script(&base.join("post.sh"), "[ $1 = a ] && [ $2 = $BASE/live ] && [ $3 = $BASE/root ] || exit 7; mkdir -p $2/extra $2/run/own && mount -t tmpfs none $2/extra && echo x >$2/extra/file; mount -t tmpfs none $2/run/own");
+    script(
+        &base.join("post.sh"),
+        "[ $1 = a ] && [ $2 = $BASE/live ] && [ $3 = $BASE/root ] || exit 7; mkdir -p $2/extra $2/run/own && mount -t tmpfs none $2/extra && echo x >$2/extra/file; mount -t tmpfs none $2/run/own",
+    );
     boot(&bed, &file).exits(0);
-    go(&bed, &name, "cat /from-premount /extra/file; grep -c ' /extra \\| /run/own ' /proc/mounts; ls /live 2>/dev/null | wc -l").exits(0).prints("overlay-premount\nx\n2\n0\n");
+    go(&bed, &name, "cat /from-premount /extra/file; grep -c ' /extra \\| /run/own ' /proc/mounts; ls /live 2>/dev/null | wc -l")
+        .exits(0)
+        .prints("overlay-premount\nx\n2\n0\n");
     assert!(!std::fs::read_to_string("/proc/self/mountinfo").expect("read").contains(&format!("{name}/live")), "nothing is mounted on the host");
     stop(&bed, &file);
     script(&base.join("post.sh"), "echo does not work >&2; exit 4");

@@ -110,10 +110,11 @@ pub fn open_log(path: &Path) -> io::Result<File> {
         let _ = std::fs::DirBuilder::new().recursive(true).mode(0o750).create(parent);
     }
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = File::options().append(true).create(true).mode(0o600).custom_flags(flags.bits() as i32).open(path).map_err(|e| match e.raw_os_error() {
-        Some(code) if code == rustix::io::Errno::LOOP.raw_os_error() => io::Error::other("it is a symbolic link"),
-        _ => e,
-    })?;
+    let file =
+        File::options().append(true).create(true).mode(0o600).custom_flags(flags.bits() as i32).open(path).map_err(|e| match e.raw_os_error() {
+            Some(code) if code == rustix::io::Errno::LOOP.raw_os_error() => io::Error::other("it is a symbolic link"),
+            _ => e,
+        })?;
     let meta = file.metadata()?;
     if !meta.is_file() && path != Path::new("/dev/null") {
         return Err(io::Error::other("it is no regular file"));

@@ -3,13 +3,16 @@
 mod contradictions;
 pub mod defaults;
 pub mod kept;
+pub mod snapshots;
 
 use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use hostel_engine::error::Error;
 use hostel_engine::registry::Origin;
+use hostel_image::inroot::Durable;
 use hostel_nspawn::options::{self, OptionId, Takes};
 use hostel_nspawn::settings::{Lookup, Mode};
 use hostel_nspawn::{Action, Doc, Environment};
@@ -72,6 +75,8 @@ pub struct Request {
     pub json: bool,
     /// Kept overlay to use or make.
     pub keep: Option<MachineName>,
+    /// Whether what is kept has to survive a power cut from the start.
+    pub(crate) durable: Durable,
     /// Things to say before the start.
     pub warnings: Vec<String>,
     /// What of it settings files say: where, and what.
@@ -174,7 +179,17 @@ pub fn parse(kind: Kind, args: &[OsString]) -> Result<Parsed, Failure> {
         return Err(usage("--wait is for a machine in the background: add -d"));
     }
     let settings = doc.settings();
-    Ok(Parsed::Machine(Box::new(Request { kind, spec, detach: own.detach, wait: own.wait, json: own.json, keep: own.keep, warnings, settings })))
+    Ok(Parsed::Machine(Box::new(Request {
+        kind,
+        spec,
+        detach: own.detach,
+        wait: own.wait,
+        json: own.json,
+        keep: own.keep,
+        durable: Durable::Yes,
+        warnings,
+        settings,
+    })))
 }
 
 /// Where our own program is in a machine whose init it is.
@@ -381,16 +396,16 @@ impl Request {
 
     /// The spec with its kept layer, for printing: nothing is made.
     pub fn with_kept(mut self) -> Result<MachineSpec, Failure> {
-        self.find_kept(false)?;
+        self.find_kept(None)?;
         Ok(self.spec)
     }
 
-    /// Finds, or makes, the kept layer that is asked for. `true`: it was made now.
-    fn find_kept(&mut self, make: bool) -> Result<bool, Failure> {
+    /// Finds the kept layer that is asked for, or makes it if that is said. The one that was made now, if it was.
+    fn find_kept(&mut self, make: Option<Durable>) -> Result<Option<OwnedFd>, Failure> {
         if let Some(name) = self.keep.clone() {
             return Ok(kept::keep(&mut self.spec, &name, make)?);
         }
-        let TreeSource::Named(name) = self.spec.root.tree.clone() else { return Ok(false) };
+        let TreeSource::Named(name) = self.spec.root.tree.clone() else { return Ok(None) };
         if kept::is_kept(&name) {
             if self.kind == Kind::Run {
                 // What `run` is given as a tree, it leaves as it is.
@@ -399,7 +414,7 @@ impl Request {
             }
             kept::reopen(&mut self.spec, &name)?;
         }
-        Ok(false)
+        Ok(None)
     }
 }
 
@@ -426,7 +441,7 @@ pub fn start(mut request: Request, origin: Origin) -> cli::Outcome {
     for warning in &request.warnings {
         output::tell(format_args!("warning: {warning}"));
     }
-    let made = request.find_kept(true)?;
+    let made = request.find_kept(Some(request.durable))?;
     say_where(&request);
     let mut started = false;
     let outcome = if request.detach {
@@ -437,9 +452,9 @@ pub fn start(mut request: Request, origin: Origin) -> cli::Outcome {
         crate::machine::foreground(&request.spec, origin, &mut started).map_err(Failure::from)
     };
     // Nothing ran that could have changed anything. Unless somebody else is about to use what we made.
-    if let (true, false, Some(name)) = (made, started, &request.keep)
+    if let (Some(made), false, Some(name)) = (made, started, &request.keep)
         && !matches!(&outcome, Err(Failure::Engine(error)) if name_is_busy(error))
-        && let Err(error) = cli::rm::forget(name)
+        && let Err(error) = cli::rm::take_back(name, made.as_fd())
         && !error.busy
     {
         output::tell(format_args!("warning: {error}"));

@@ -62,6 +62,12 @@ pub fn main(argv: &[OsString]) -> ExitCode {
     if let Some(name) = systemctl::called::NAMES.iter().find(|name| called == **name) {
         return systemctl::called::run(name, rest);
     }
+    if systemctl::replaced::NAMES.iter().any(|name| called == *name) {
+        return systemctl::replaced::run(rest);
+    }
+    if systemctl::replaced::JOURNALS.iter().any(|name| called == *name) {
+        return journalctl::run(rest);
+    }
     if let Some(p) = rest.first().and_then(|word| PERSONALITIES.iter().find(|p| p.word.is_some_and(|w| word == w) || word == p.name)) {
         return (p.run)(&rest[1..]);
     }

@@ -39,7 +39,8 @@ pub fn find(word: &str) -> Result<PathBuf> {
     let named = PLACES.iter().map(|dir| format!("{dir}/{word}.conf")).chain([format!("/opt/subhost/{word}/{word}.conf")]);
     let found = named.map(PathBuf::from).find(|path| path.is_file());
     found.ok_or_else(|| {
-        Error::new("find", format!("conf file {word}"), "there is none of that name").hint(format!("give its path, or put {word}.conf into {}", PLACES[0]))
+        Error::new("find", format!("conf file {word}"), "there is none of that name")
+            .hint(format!("give its path, or put {word}.conf into {}", PLACES[0]))
     })
 }
 

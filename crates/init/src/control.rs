@@ -62,8 +62,14 @@ pub fn words(asked: &Asked) -> Vec<String> {
             };
             with(&["kill", whom, &signal.to_string()], names(units))
         }
+        Request::Freeze(frozen, units) => with(&[if *frozen { "freeze" } else { "thaw" }], names(units)),
+        Request::Clean(what, units) => with(&["clean", &what.join(",")], names(units)),
+        Request::SetProperty(runtime, unit, pairs) => {
+            with(&["set-property", if *runtime { "runtime" } else { "lasting" }, unit.as_str()], pairs.clone())
+        }
         Request::ResetFailed(units) => with(&["reset-failed"], names(units)),
         Request::Reload => with(&["reload"], Vec::new()),
+        Request::Reexecute => with(&["reexecute"], Vec::new()),
         Request::Show(units) => with(&["show"], names(units)),
         Request::List => with(&["list"], Vec::new()),
         Request::Jobs => with(&["jobs"], Vec::new()),
@@ -107,8 +113,19 @@ pub fn parse(body: &[u8]) -> Result<Asked, String> {
             let signal = Signal::parse(next()?).map_err(|_| "kill: it is no signal")?.raw();
             Request::Kill(whom, signal, names(words)?)
         }
+        "freeze" | "thaw" => Request::Freeze(verb == "freeze", names(words)?),
+        "clean" => {
+            let what = next()?.split(',').filter(|word| !word.is_empty()).map(str::to_owned).collect();
+            Request::Clean(what, names(words)?)
+        }
+        "set-property" => {
+            let runtime = next()? == "runtime";
+            let unit = UnitName::parse(next()?).map_err(|e| e.why.to_owned())?;
+            Request::SetProperty(runtime, unit, words.map(str::to_owned).collect())
+        }
         "reset-failed" => Request::ResetFailed(names(words)?),
         "reload" => Request::Reload,
+        "reexecute" => Request::Reexecute,
         "show" => Request::Show(names(words)?),
         "list" => Request::List,
         "jobs" => Request::Jobs,
@@ -166,7 +183,9 @@ mod tests {
         let all = [
             Request::Job(JobType::Restart, JobMode::Replace, vec![unit("a.service"), unit("b@x.socket")]),
             Request::Kill(Whom::Main, 15, vec![unit("a.service")]),
-            Request::ResetFailed(vec![]), Request::Reload, Request::Show(vec![unit("a.service")]), Request::List, Request::Jobs, Request::Cancel(vec![1, 2]),
+            Request::Freeze(true, vec![unit("a.service")]), Request::Freeze(false, vec![]), Request::Clean(vec!["all".into()], vec![unit("a.service")]),
+            Request::SetProperty(true, unit("a.service"), vec!["A=b c".into(), "B=".into()]),
+            Request::ResetFailed(vec![]), Request::Reload, Request::Reexecute, Request::Show(vec![unit("a.service")]), Request::List, Request::Jobs, Request::Cancel(vec![1, 2]),
             Request::Manager, Request::Environment, Request::SetEnvironment(vec!["A=b c".into()]), Request::UnsetEnvironment(vec!["A".into()]),
             Request::RotateLog, Request::End(End::Exit(7)), Request::End(End::PowerOff), Request::End(End::Reboot), Request::End(End::Halt),
         ];

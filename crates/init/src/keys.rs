@@ -112,10 +112,10 @@ const OBSOLETE: [(&str, &str); 14] = [
 
 /// Keys of [Unit] and [Service] that the manager acts upon, besides dependencies and conditions.
 #[rustfmt::skip]
-const MANAGED: [(&str, &str); 7] = [
+const MANAGED: [(&str, &str); 10] = [
     ("Unit", "StartLimitBurst StartLimitIntervalSec OnFailureJobMode OnSuccessJobMode SourcePath JobTimeoutSec JobRunningTimeoutSec \
         JobTimeoutAction StartLimitAction FailureAction SuccessAction FailureActionExitStatus SuccessActionExitStatus StopWhenUnneeded \
-        OnFailureIsolate"),
+        OnFailureIsolate CollectMode"),
     ("Service", "ExecCondition ExecStartPre ExecStart ExecStartPost ExecReload ExecStop ExecStopPost RemainAfterExit GuessMainPID \
         NotifyAccess Restart RestartSec ReloadSignal TimeoutSec TimeoutStartSec TimeoutStopSec RuntimeMaxSec WatchdogSec PIDFile \
         SuccessExitStatus RestartPreventExitStatus RestartForceExitStatus KillMode KillSignal SendSIGKILL SendSIGHUP FinalKillSignal \
@@ -139,6 +139,8 @@ const MANAGED: [(&str, &str); 7] = [
         RandomizedDelaySec FixedRandomDelay Persistent RemainAfterElapse"),
     ("Path", "PathExists PathExistsGlob PathChanged PathModified DirectoryNotEmpty MakeDirectory DirectoryMode TriggerLimitIntervalSec \
         TriggerLimitBurst"),
+    ("Mount", "What Where Type Options DirectoryMode SloppyOptions LazyUnmount ForceUnmount ReadWriteOnly TimeoutSec"),
+    ("Automount", "Where"),
     // the sandbox: manager/sandbox
     ("Service", "ProtectSystem ProtectHome PrivateTmp PrivateDevices ProtectKernelTunables ProtectKernelModules ProtectKernelLogs \
         ProtectControlGroups ProtectHostname ProtectClock ProtectProc ProcSubset ReadWritePaths ReadOnlyPaths InaccessiblePaths ExecPaths \
@@ -146,9 +148,14 @@ const MANAGED: [(&str, &str); 7] = [
         NetworkNamespacePath PrivateIPC IPCNamespacePath PrivateUsers SystemCallFilter SystemCallErrorNumber SystemCallArchitectures \
         SystemCallLog RestrictAddressFamilies RestrictNamespaces MemoryDenyWriteExecute RestrictRealtime RestrictSUIDSGID LockPersonality \
         IOSchedulingClass IOSchedulingPriority CPUSchedulingPolicy CPUSchedulingPriority CPUSchedulingResetOnFork TimerSlackNSec NUMAPolicy \
-        NUMAMask Personality SecureBits CoredumpFilter KeyringMode SetCredential LoadCredential ExecSearchPath SetLoginEnvironment"),
+        NUMAMask Personality SecureBits CoredumpFilter KeyringMode SetCredential LoadCredential ExecSearchPath SetLoginEnvironment DynamicUser"),
     ("Service", "MemoryMin MemoryLow MemoryHigh MemoryMax MemorySwapMax MemoryZSwapMax MemoryZSwapWriteback CPUWeight CPUQuota \
-        CPUQuotaPeriodSec AllowedCPUs AllowedMemoryNodes IOWeight TasksMax"),
+        CPUQuotaPeriodSec AllowedCPUs AllowedMemoryNodes IOWeight TasksMax \
+        IODeviceWeight IODeviceLatencyTargetSec IOReadBandwidthMax IOWriteBandwidthMax IOReadIOPSMax IOWriteIOPSMax Delegate DelegateSubgroup \
+        OOMPolicy OpenFile FileDescriptorStoreMax FileDescriptorStorePreserve ImportCredential"),
+    ("Slice", "MemoryMin MemoryLow MemoryHigh MemoryMax MemorySwapMax MemoryZSwapMax MemoryZSwapWriteback CPUWeight CPUQuota \
+        CPUQuotaPeriodSec AllowedCPUs AllowedMemoryNodes IOWeight TasksMax IODeviceWeight IODeviceLatencyTargetSec IOReadBandwidthMax \
+        IOWriteBandwidthMax IOReadIOPSMax IOWriteIOPSMax"),
 ];
 
 fn is_managed(section: &str, key: &str) -> bool {

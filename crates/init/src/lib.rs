@@ -12,6 +12,7 @@ pub mod catalogue;
 pub mod command;
 pub mod control;
 pub mod depend;
+pub mod fstab;
 pub mod install;
 pub mod journal;
 pub mod keys;

@@ -189,6 +189,7 @@ pub fn load(catalogue: &Catalogue<'_>, asked: &UnitName) -> Unit {
         unit.state = LoadState::Loaded;
     }
     if unit.is_loaded() {
+        unit.settings.close();
         unit.settings.dedup_notices(&mut unit.notices);
         if let Some(why) = check::fault(&unit) {
             unit.state = LoadState::BadSetting(why);
@@ -202,6 +203,15 @@ pub(crate) fn load_only(catalogue: &Catalogue<'_>, name: &UnitName, text: &str) 
     let mut unit = Unit::new(name.clone(), LoadState::Loaded);
     take_file(&mut unit, catalogue, "built-in", text.as_bytes(), true);
     unit
+}
+
+/// As [`load`], with the targets that `hostel init` brings where the tree has none.
+pub fn load_with_ours(catalogue: &Catalogue<'_>, name: &UnitName) -> Unit {
+    let unit = load(catalogue, name);
+    match crate::manager::builtin::target(name.as_str()) {
+        Some(text) if unit.state == LoadState::NotFound => load_text(catalogue, name, text),
+        _ => unit,
+    }
 }
 
 /// A unit whose file this program has: drop-ins and links of the tree count as for any other.

@@ -11,15 +11,21 @@
 mod actions;
 mod announce;
 pub mod builtin;
+mod care;
 mod change;
 mod condition;
 pub mod config;
 pub mod context;
+mod dynamic;
 pub mod exits;
+mod files;
+pub mod generators;
+pub mod handover;
 mod jobs;
 pub mod live;
 pub mod log;
 pub mod members;
+pub mod mount;
 pub mod notify;
 pub mod path;
 pub mod query;
@@ -42,6 +48,7 @@ pub(crate) mod view;
 pub mod world;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 use std::time::SystemTime;
 
 use hostel_process::event::Poller;
@@ -111,6 +118,12 @@ pub struct Manager {
     clock: Option<timer::Clock>,
     /// Tells of another local time zone, while a timer cares.
     zone_watch: Option<path::Watch>,
+    /// Tells when mounts change, while there are units of them.
+    mounts: Option<mount::Table>,
+    /// Which generators are run when files are read.
+    generators: Option<generators::Which>,
+    /// It is to be executed anew.
+    handover: bool,
     /// Another init brought the system up: what it has reached is up, and ends with it.
     is_beside: bool,
 }
@@ -136,6 +149,7 @@ impl Manager {
             poller,
             notify: None,
             runtimes: std::collections::BTreeMap::new(),
+            dynamic: dynamic::Dynamic::default(),
             empty_groups: Vec::new(),
             ports: Vec::new(),
         };
@@ -160,6 +174,9 @@ impl Manager {
             zones: timer::Zones::default(),
             clock: None,
             zone_watch: None,
+            mounts: None,
+            generators: None,
+            handover: false,
             is_beside: false,
         })
     }
@@ -181,6 +198,12 @@ impl Manager {
         !self.jobs.is_empty()
             || self.units.values().filter(counts).any(|live| !is_dead(live))
             || self.shared.environment != beginning(&self.shared.inherited)
+    }
+
+    /// Whether any service is there, or is about to be again; those that are up without a process count if `exited` says so.
+    pub fn serves(&self, exited: bool) -> bool {
+        let counts = |service: &service::Service, live: &Live| !live.active().is_down() && (exited || service.state != state::State::Exited);
+        self.units.values().any(|live| live.service.as_ref().is_some_and(|service| counts(service, live)))
     }
 
     /// Tells something of the manager itself.
@@ -247,7 +270,7 @@ impl Manager {
 
     /// A unit as its files say it is, whether it is in memory or not.
     pub fn look_up(&self, name: &UnitName) -> Live {
-        Live::new(self.read(name), 0)
+        Live::new(self.read(name).into(), 0)
     }
 
     /// Brings units into memory, with all that they lead to.
@@ -265,12 +288,12 @@ impl Manager {
 
     /// Makes the graph of these and all that they lead to; what is new is loaded.
     fn rebuild(&mut self, from: &[UnitName]) {
-        let mut fresh: BTreeMap<UnitName, Unit> = BTreeMap::new();
+        let mut fresh: BTreeMap<UnitName, Rc<Unit>> = BTreeMap::new();
         let known = |name: &UnitName| self.catalogue.has(name.as_str()) || builtin::target(name.as_str()).is_some();
         let mut load = |name: &UnitName| match self.units.get(name) {
             Some(live) => live.rest.unit.clone(),
             None => {
-                let unit = self.read(name);
+                let unit = Rc::new(self.read(name));
                 match self.units.get(&unit.name) {
                     Some(live) => live.rest.unit.clone(),
                     None => fresh.entry(unit.name.clone()).or_insert(unit).clone(),
@@ -281,6 +304,9 @@ impl Manager {
         for (name, unit) in fresh {
             let number = self.next_unit;
             self.next_unit = self.next_unit.wrapping_add(1);
+            if unit.name.kind() == Kind::Mount && unit.name.as_str() != "-.mount" {
+                self.watch_mounts();
+            }
             let mut live = Live::new(unit, number);
             if self.is_beside && builtin::is_brought_up(name.as_str()) {
                 live.reached_before();
@@ -323,13 +349,14 @@ impl Manager {
 
     /// Reads all unit files again. What runs goes on.
     pub fn reload(&mut self) -> Result<(), String> {
+        self.generate_again();
         self.catalogue = Catalogue::scan(self.root, self.search.clone()).map_err(|e| format!("read unit files: {e}"))?;
         let names: Vec<UnitName> = self.units.keys().cloned().collect();
         for name in &names {
             let unit = self.read(name);
             let Some(live) = self.units.get_mut(name) else { continue };
             if unit.name == *name {
-                live.reload(unit);
+                live.reload(unit.into());
             } else if live.is_idle() && live.service.is_none() {
                 // a name that led nowhere is an alias now: the unit is loaded by its own
                 self.let_go(name);
@@ -352,7 +379,7 @@ impl Manager {
     }
 
     /// Words of a service: see [`notify`].
-    pub fn heard(&mut self, pid: i32, message: &notify::Words) -> Option<UnitName> {
+    pub fn heard(&mut self, pid: i32, message: &notify::Words, descriptors: Vec<std::os::fd::OwnedFd>) -> Option<UnitName> {
         let name = self.unit_of(pid)?;
         let is_own = {
             let service = self.units.get(&name)?.service.as_ref()?;
@@ -368,7 +395,7 @@ impl Manager {
             self.shared.log.own(Some(name.as_str()), &format!("Got notification message from PID {pid}, but reception is not permitted for it"));
             return None;
         }
-        self.with(&name, |service, world| notify::apply(service, world, message));
+        self.with(&name, |service, world| notify::apply(service, world, message, descriptors));
         Some(name)
     }
 

@@ -3,6 +3,7 @@
 //! It asks for nothing that a place may not give: file systems that are missing are mounted if they can be, the control socket
 //! goes where it can be made, groups are used where they can be written. Then one loop, until the machine is to end.
 
+mod again;
 mod beside;
 mod place;
 
@@ -17,6 +18,7 @@ use crate::bus::Bus;
 use crate::control::server::Server;
 use crate::journal::console::Form;
 use crate::journal::sockets::Sockets;
+use crate::manager::generators;
 use crate::manager::members::Members;
 use crate::manager::notify::{DATAGRAM_MAX, Words};
 use crate::manager::query::{Answer, Request};
@@ -55,9 +57,35 @@ pub struct Wanted {
     pub units: Vec<String>,
     /// What of the log goes to the console.
     pub log: Form,
+    /// Which programs of the tree make unit files.
+    pub generators: generators::Which,
     /// Start nothing unasked, beside the init that this system has; end when nothing runs and nobody asks.
     pub on_demand: bool,
+    /// Start nothing at all, until somebody asks.
+    pub idle: bool,
+    /// Without named units: when to end unasked.
+    pub ends: Ends,
+    /// Variables of our own environment that every service gets, all of them when none is named.
+    pub pass: Option<Vec<String>>,
+    /// `NAME=value` that every service gets.
+    pub environment: Vec<String>,
 }
+
+/// When an init ends that nobody tells to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Ends {
+    /// Never.
+    #[default]
+    WhenTold,
+    /// When no service has a process left.
+    WithoutProcesses,
+    /// When no service is active, such as those that count as active after their end.
+    WithoutServices,
+}
+
+/// Variables that are about us and not about our services.
+const OWN_VARIABLES: [&str; 9] =
+    ["NOTIFY_SOCKET", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "INVOCATION_ID", "JOURNAL_STREAM", "WATCHDOG_PID", "WATCHDOG_USEC", "container"];
 
 pub use beside::{LaunchLock, READY};
 
@@ -93,6 +121,7 @@ fn meaning(signal: i32) -> Meaning {
 
 /// Runs until the machine ends; gives the exit status, or why nothing could be begun. Does not return when the kernel ends it.
 pub fn run(wanted: &Wanted) -> Result<u8, String> {
+    let saved = again::inherited();
     let signals = signals().map_err(|e| format!("receive signals: {e}"))?;
     let is_first = rustix::process::getpid().is_init();
     if is_first && wanted.on_demand {
@@ -108,7 +137,7 @@ pub fn run(wanted: &Wanted) -> Result<u8, String> {
     place::prepare(is_first);
     let mut inherited = Environment::default();
     for (name, value) in std::env::vars_os() {
-        if let (Some(name), Some(value)) = (name.to_str(), value.to_str()) {
+        if let (Some(name), Some(value)) = (name.to_str().filter(|name| !again::is_ours(name)), value.to_str()) {
             inherited.set(name, value);
         }
     }
@@ -120,18 +149,41 @@ pub fn run(wanted: &Wanted) -> Result<u8, String> {
     let search = SearchPath::new(root, Scope::System, inherited.get("SYSTEMD_UNIT_PATH"), true);
     // below another init our own group is that one's to divide
     let members = if is_first { Members::find() } else { Members::without_groups() };
+    // a user's manager, and one beside another init, has no part in the system's mounts
+    let generates = rustix::process::geteuid().is_root() && !wanted.on_demand;
+    let notices = if generates && saved.is_none() { generators::table(root) } else { Vec::new() };
     let mut manager = Manager::new(root, search, members, inherited)?;
+    let handed = handed(wanted);
+    if !handed.is_empty() {
+        manager.ask(Request::SetEnvironment(handed));
+    }
     manager.set_console(if wanted.on_demand { Form::Nothing } else { wanted.log });
-    let mut init =
-        Init { server: None, bus: None, journal: None, signals, notify: None, named: Vec::new(), failed: 0, now: None, on_demand: wanted.on_demand };
-    init.open(is_first, &mut manager);
-    if wanted.on_demand {
+    let mut init = Init {
+        server: None,
+        bus: None,
+        journal: None,
+        signals,
+        notify: None,
+        named: Vec::new(),
+        failed: 0,
+        now: None,
+        on_demand: wanted.on_demand,
+        ends: wanted.ends,
+    };
+    init.open(is_first, saved.as_deref(), &mut manager);
+    notices.iter().for_each(|notice| manager.tell(notice));
+    if generates {
+        manager.generate(wanted.generators, saved.is_none())?;
+    }
+    if let Some(text) = &saved {
+        init.take_up(text, &mut manager);
+    } else if wanted.on_demand {
         if init.server.is_none() {
             return Err("nobody could ask this manager for anything".to_owned());
         }
         manager.stand_beside();
         beside::announce()?;
-    } else {
+    } else if !wanted.idle {
         init.begin(wanted, &mut manager)?;
     }
     init.serve(&mut manager).map_err(|e| format!("wait for events: {e}"))?;
@@ -140,6 +192,20 @@ pub fn run(wanted: &Wanted) -> Result<u8, String> {
     last_call(&mut manager, is_first, init.now.is_some());
     manager.close_log();
     Ok(finish(end, is_first))
+}
+
+/// Variables that every service is to have.
+fn handed(wanted: &Wanted) -> Vec<String> {
+    let mut handed = Vec::new();
+    if let Some(names) = &wanted.pass {
+        let is_wanted = |name: &str| if names.is_empty() { !OWN_VARIABLES.contains(&name) } else { names.iter().any(|wanted| wanted == name) };
+        let own = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        // a name that shells cannot have is nobody's
+        let own = own.filter(|(name, _)| crate::manager::variables::is_name(name) && is_wanted(name));
+        handed.extend(own.map(|(name, value)| format!("{name}={value}")));
+    }
+    handed.extend(wanted.environment.iter().cloned());
+    handed
 }
 
 fn signals() -> rustix::io::Result<SignalFd> {
@@ -163,11 +229,12 @@ struct Init {
     now: Option<End>,
     /// It ends when it is not needed.
     on_demand: bool,
+    ends: Ends,
 }
 
 impl Init {
     /// Makes the sockets, where they can be made.
-    fn open(&mut self, is_first: bool, manager: &mut Manager) {
+    fn open(&mut self, is_first: bool, saved: Option<&str>, manager: &mut Manager) {
         if let Err(e) = manager.watch(Token::Signals, &self.signals) {
             manager.tell(&format!("watch signals: {e}"));
         }
@@ -192,8 +259,16 @@ impl Init {
             }
         }
         let path = place::notify_path(&directory, is_first);
-        let _ = std::fs::remove_file(&path);
-        match hostel_ipc::notify::bind(std::path::Path::new(&path)) {
+        // words that wait in the old socket are heard by it
+        let old = saved.and_then(|text| text.lines().find_map(|line| line.strip_prefix("notify\t")?.parse().ok())).and_then(again::take);
+        let bound = match old {
+            Some(socket) => Ok(socket),
+            None => {
+                let _ = std::fs::remove_file(&path);
+                hostel_ipc::notify::bind(std::path::Path::new(&path))
+            }
+        };
+        match bound {
             Ok(socket) => {
                 // services of every user write there; who wrote is asked of the kernel
                 let _ = std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o666));
@@ -204,6 +279,23 @@ impl Init {
             }
             Err(e) => manager.tell(&format!("listen at {path}: {e}")),
         }
+    }
+
+    /// Goes on where the program that was here before has stopped.
+    fn take_up(&mut self, text: &str, manager: &mut Manager) {
+        manager.take_up(text, &again::take);
+        let words = text.lines().map(crate::manager::handover::words).filter(|line| line.first().is_some_and(|first| first == "named"));
+        self.named = words.filter_map(|line| UnitName::parse(line.get(1)?).ok()).collect();
+        manager.tell("Executed anew; what runs goes on.");
+    }
+
+    /// Executes this program anew, if somebody has asked for it.
+    fn hand_over(&mut self, manager: &mut Manager) {
+        manager.handover_done();
+        let named: Vec<String> = self.named.iter().map(UnitName::to_string).collect();
+        let notify = self.notify.iter().map(|socket| ("notify", socket.as_fd())).collect::<Vec<_>>();
+        let error = again::execute(manager, &notify, &named);
+        manager.tell(&format!("execute the manager anew: {error}"));
     }
 
     /// Asks for the first jobs.
@@ -232,6 +324,9 @@ impl Init {
     fn serve(&mut self, manager: &mut Manager) -> std::io::Result<()> {
         loop {
             self.tell_others(manager);
+            if manager.wants_handover() {
+                self.hand_over(manager);
+            }
             if manager.ends_at_once() {
                 self.now = manager.end();
             }
@@ -337,15 +432,22 @@ impl Init {
         let Some(socket) = &self.notify else { return };
         let mut buffer = [0u8; DATAGRAM_MAX];
         for _ in 0..64 {
-            let Ok(datagram) = peer::receive_datagram(socket.as_fd(), &mut buffer) else { return };
+            let mut descriptors = Vec::new();
+            let Ok(datagram) = peer::receive_datagram_with(socket.as_fd(), &mut buffer, &mut descriptors) else { return };
             let Some(who) = datagram.sender.filter(|who| who.pid > 0 && !datagram.truncated) else { continue };
-            manager.heard(who.pid, &Words::parse(buffer.get(..datagram.len).unwrap_or_default()));
+            manager.heard(who.pid, &Words::parse(buffer.get(..datagram.len).unwrap_or_default()), descriptors);
         }
     }
 
     /// With named units: the machine ends when they all have, with the status of the first that failed.
     fn end_with_named(&mut self, manager: &mut Manager) {
-        if self.named.is_empty() || manager.end().is_some() || !manager.is_quiet() {
+        if self.named.is_empty() {
+            if self.ends != Ends::WhenTold && manager.end().is_none() && manager.is_quiet() && !manager.serves(self.ends == Ends::WithoutServices) {
+                manager.shut_down(End::Exit(0));
+            }
+            return;
+        }
+        if manager.end().is_some() || !manager.is_quiet() {
             return;
         }
         let mut status = 0;

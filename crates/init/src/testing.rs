@@ -69,6 +69,6 @@ impl Tree {
     pub(crate) fn graph(&self, from: &[&str]) -> Graph {
         let catalogue = self.catalogue();
         let from: Vec<UnitName> = from.iter().map(|n| UnitName::parse(n).unwrap()).collect();
-        Graph::of(&from, Scope::System, &mut |name| load(&catalogue, name), &|name| catalogue.has(name.as_str()))
+        Graph::of(&from, Scope::System, &mut |name| load(&catalogue, name).into(), &|name| catalogue.has(name.as_str()))
     }
 }

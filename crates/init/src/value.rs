@@ -32,7 +32,7 @@ pub enum Value {
     /// Commands.
     Commands(Vec<Command>),
     /// A calendar expression.
-    Calendar(Calendar),
+    Calendar(Box<Calendar>),
     /// Exit statuses and signals.
     Statuses(Vec<Status>),
     /// A condition.
@@ -87,7 +87,7 @@ pub fn parse(shape: Shape, text: &str, complain: &mut dyn FnMut(String)) -> Chec
         Shape::FileMode => Value::FileMode(file_mode(text)?),
         Shape::Units | Shape::Names => Value::Units(units(text, complain)?),
         Shape::Command => Value::Commands(command::parse(text)?),
-        Shape::Calendar => Value::Calendar(Calendar::parse(text).map_err(why)?),
+        Shape::Calendar => Value::Calendar(Box::new(Calendar::parse(text).map_err(why)?)),
         Shape::Statuses => Value::Statuses(statuses(text, complain)?),
         Shape::Condition => condition(text),
         Shape::JobMode => word(text, JOB_MODES)?,

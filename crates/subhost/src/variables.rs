@@ -60,7 +60,14 @@ pub const VARIABLES: [Variable; 24] = [
         Differs,
         "nothing is mounted there where the host could see it; same as LOWER: that tree runs without an overlay",
     ),
-    row("LOWER", "DIR[:DIR…]", "/", true, Better, "several, the topmost first; or `image:FILE`, a disk image (`#N`, one of its partitions: not implemented yet)"),
+    row(
+        "LOWER",
+        "DIR[:DIR…]",
+        "/",
+        true,
+        Better,
+        "several, the topmost first; or `image:FILE`, a disk image (`#N`, one of its partitions: not implemented yet)",
+    ),
     row(
         "UPPER",
         "DIR|PROGRAM|tmpfs[:SIZE]",
@@ -140,7 +147,11 @@ const COMMANDS: [(&str, Status, &str); 9] = [
     ("overlay-premount", Same, "by descriptor: a link in the upper layer leads nowhere else"),
     ("overlay-postmount", Differs, "has nothing left to mount"),
     ("overlay-diskfile", Differs, "not implemented yet; LOWER=image:FILE takes a disk image"),
-    ("reaper", Better, "PID 1 is hostel's own, no file in the upper layer; hears SIGTERM and SIGPWR; `dummy_service` is no process, its pipe is there"),
+    (
+        "reaper",
+        Better,
+        "PID 1 is hostel's own, no file in the upper layer; hears SIGTERM and SIGPWR; `dummy_service` is no process, its pipe is there",
+    ),
 ];
 
 /// Both tables as a section of COMPATIBILITY.md.
@@ -153,7 +164,14 @@ pub fn markdown() -> String {
     );
     for v in &VARIABLES {
         let command = if v.command { "yes" } else { "no" };
-        out.push_str(&format!("| `{}=` | `{}` | {} | {command} | {} | {} |\n", v.name, cell(v.value), cell(v.default), v.status.word(), cell(v.about)));
+        out.push_str(&format!(
+            "| `{}=` | `{}` | {} | {command} | {} | {} |\n",
+            v.name,
+            cell(v.value),
+            cell(v.default),
+            v.status.word(),
+            cell(v.about)
+        ));
     }
     out.push_str("\n| command | | |\n|---|---|---|\n");
     for (name, status, about) in COMMANDS {

@@ -84,9 +84,9 @@ impl Kind {
     }
 }
 
-/// A valid name of a unit.
+/// A valid name of a unit. Copies are the same text: a graph has each name many times.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct UnitName(String);
+pub struct UnitName(std::sync::Arc<str>);
 
 impl fmt::Debug for UnitName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -122,7 +122,7 @@ impl UnitName {
         if !stem.chars().all(|c| is_name_char(c) || c == '@') {
             return refuse("it has a character that names of units do not have");
         }
-        Ok(UnitName(text.to_owned()))
+        Ok(UnitName(text.into()))
     }
 
     /// The whole name.
@@ -166,7 +166,7 @@ impl UnitName {
 
     /// The template of an instance; `None` for other names.
     pub fn template(&self) -> Option<UnitName> {
-        self.is_instance().then(|| UnitName(format!("{}@.{}", self.prefix(), self.suffix())))
+        self.is_instance().then(|| UnitName(format!("{}@.{}", self.prefix(), self.suffix()).into()))
     }
 
     /// The name with another instance; for a plain name, itself.

@@ -187,7 +187,11 @@ pub(super) fn connect(wiring: &Wiring, addressing: Option<&Addressing>, claim: &
             // The address may be there from a machine of this name that was killed, the zone's route from another machine.
             Err(e) if !is(&e, Errno::EXIST) => {
                 let error = Error::new("set up", object.1.clone(), io_text(&e));
-                return Err(if object.1.starts_with("VLAN ") && is(&e, Errno::OPNOTSUPP) { error.hint("this kernel has no VLANs (8021q)") } else { error });
+                return Err(if object.1.starts_with("VLAN ") && is(&e, Errno::OPNOTSUPP) {
+                    error.hint("this kernel has no VLANs (8021q)")
+                } else {
+                    error
+                });
             }
             _ => {}
         }

@@ -60,9 +60,26 @@ const FRESH: [(&CStr, &[u8]); 4] = [
 pub const INTERFACES: &[u8] = b"auto lo\niface lo inet loopback\n\niface eth0 inet manual\niface eth1 inet manual\niface eth2 inet manual\n";
 /// Units that are the host's business: its disks, clocks, virtual machines, containers, tunnels.
 const MASKED: [&str; 20] = [
-    "cron.service", "anacron.service", "atd.service", "systemd-udevd.service", "mdmonitor.service", "lvm2-monitor.service", "watchdog.service",
-    "ntp.service", "chrony.service", "systemd-timesyncd.service", "NetworkManager.service", "systemd-networkd.service", "docker.service", "docker.socket",
-    "containerd.service", "libvirtd.service", "cups.service", "unattended-upgrades.service", "apt-daily.timer", "apt-daily-upgrade.timer",
+    "cron.service",
+    "anacron.service",
+    "atd.service",
+    "systemd-udevd.service",
+    "mdmonitor.service",
+    "lvm2-monitor.service",
+    "watchdog.service",
+    "ntp.service",
+    "chrony.service",
+    "systemd-timesyncd.service",
+    "NetworkManager.service",
+    "systemd-networkd.service",
+    "docker.service",
+    "docker.socket",
+    "containerd.service",
+    "libvirtd.service",
+    "cups.service",
+    "unattended-upgrades.service",
+    "apt-daily.timer",
+    "apt-daily-upgrade.timer",
 ];
 
 /// The layer.
@@ -71,9 +88,7 @@ pub(super) fn layer() -> Prepared {
     nodes.extend(EMPTY.iter().map(|(path, mode)| Node::Opaque((*path).into(), *mode)));
     nodes.extend(GONE.iter().map(|path| Node::Char((*path).into(), 0, 0, 0)));
     nodes.extend(FRESH.iter().map(|(path, content)| Node::File((*path).into(), 0o644, content.to_vec())));
-    nodes.extend(MASKED.iter().filter_map(|unit| {
-        Some(Node::Link(CString::new(format!("etc/systemd/system/{unit}")).ok()?, c"/dev/null".into()))
-    }));
+    nodes.extend(MASKED.iter().filter_map(|unit| Some(Node::Link(CString::new(format!("etc/systemd/system/{unit}")).ok()?, c"/dev/null".into()))));
     let options = super::api::options(&[("mode", "0755"), ("size", "1m")]);
     Prepared::Tmpfs { options, attributes: Attributes::NONE, nodes }
 }

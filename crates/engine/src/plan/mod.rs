@@ -3,8 +3,8 @@
 mod api;
 pub mod bind_user;
 mod bundle;
-pub mod hygiene;
 pub mod bundle_steps;
+pub mod hygiene;
 mod identity;
 pub mod image;
 mod journal;

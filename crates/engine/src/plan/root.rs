@@ -19,7 +19,12 @@ impl Builder<'_> {
             self.host.push(HostStep::CopyTemplate { from, to: self.tree.path.clone() });
         }
         let layered = self.ephemeral_layer(ids);
-        let overlay = of_host || root.layers.is_some() || layered || root.ephemeral == Ephemeral::Overlay || root.volatile == Volatile::Overlay || root.upper.is_some();
+        let overlay = of_host
+            || root.layers.is_some()
+            || layered
+            || root.ephemeral == Ephemeral::Overlay
+            || root.volatile == Volatile::Overlay
+            || root.upper.is_some();
         let image = self.tree.image.as_ref();
         if !of_host && image.is_none() {
             self.hold_tree(overlay, layered);
@@ -95,14 +100,11 @@ impl Builder<'_> {
             }
         }
         if let Some(pivot) = &root.pivot {
-            if root.volatile != Volatile::No || image.is_some() || of_host {
-                return Err(Error::new(
-                    "make",
-                    format!("{} the root", pivot.new.display()),
-                    "that is possible in a directory tree only, without --volatile=",
-                ));
+            if root.volatile == Volatile::Yes {
+                let why = "of the tree there is /usr only, with --volatile=yes";
+                return Err(Error::new("make", format!("{} the root", pivot.new.display()), why).hint(Hint::OtherVolatile));
             }
-            self.payload.push(PayloadStep::PivotTree { pivot: pivot.clone(), read_only: root.read_only });
+            self.payload.push(PayloadStep::PivotTree { pivot: pivot.clone(), read_only: root.read_only || root.volatile == Volatile::State });
         }
         self.base_directories();
         if root.volatile == Volatile::State {
@@ -167,9 +169,8 @@ impl Builder<'_> {
     /// Layers that are each in a place of their own: the mount of the upper one, and where it is in that. Adds to the lower ones.
     fn own_layers(&mut self, layers: &Layers, map: bool, lower: &mut Vec<super::Slot>) -> (super::Slot, Option<Box<(PathBuf, PathBuf)>>) {
         let paths = layers.over.iter().rev();
-        let mut sources: Vec<Prepared> = paths
-            .map(|path| Prepared::Clone { source: Source::Path(path.clone()), recursive: false, attributes: Attributes::NONE })
-            .collect();
+        let mut sources: Vec<Prepared> =
+            paths.map(|path| Prepared::Clone { source: Source::Path(path.clone()), recursive: false, attributes: Attributes::NONE }).collect();
         if layers.hygiene {
             sources.push(super::hygiene::layer());
         }

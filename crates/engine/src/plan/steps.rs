@@ -233,7 +233,7 @@ pub enum HostStep {
         /// The tmpfs of /dev.
         dev: Slot,
     },
-    /// Opens the socket at which the payload may say that it is ready.
+    /// Opens the socket at which the payload may say that it is ready, and holds the machine's /proc/kmsg open.
     OpenNotify(Slot),
     /// Takes an address for the machine.
     TakeAddress(AddressChoice),

@@ -34,9 +34,9 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::pipe::{PipeFlags, pipe_with};
 
+use super::netns;
 use super::payload::Payload;
 use super::prepare::{self, Made};
-use super::netns;
 use super::{bundle, hooks, mount_lock, overlay, parcel};
 use crate::cgroup::Layout;
 use crate::error::{Context, Error, Result, io_text};

@@ -46,6 +46,8 @@ pub struct Made {
     pub console: Option<Pty>,
     /// Where the payload says that it is ready.
     pub notify: Option<OwnedFd>,
+    /// Both ends of what is the machine's /proc/kmsg: who opens that (rsyslogd) would else wait for somebody who writes to it.
+    kmsg: Option<OwnedFd>,
     /// The machine's cgroup.
     pub cgroup: Option<MachineCgroup>,
     /// The host's mount namespace, when we are in one of our own.
@@ -129,6 +131,7 @@ impl Made {
         self.slots.clear();
         self.console = None;
         self.notify = None;
+        self.kmsg = None;
         self.cgroup = None;
         self.registration = None;
         let _ = self.forget_network_name();
@@ -228,7 +231,10 @@ fn run_step(step: &HostStep, plan: &Plan, layout: &Layout, claim: &mut Claim, ma
             made.slots[slot.0] = Some(fd);
         }
         HostStep::OpenConsole { pts, dev } => open_console(*pts, *dev, plan.window, made)?,
-        HostStep::OpenNotify(slot) => made.notify = Some(open_notify(*slot, made).context("open", "notify socket in /run/host")?),
+        HostStep::OpenNotify(slot) => {
+            made.notify = Some(open_notify(*slot, made).context("open", "notify socket in /run/host")?);
+            made.kmsg = Some(open_kmsg(*slot, made).context("open", "/run/host/proc-kmsg")?);
+        }
     }
     Ok(())
 }
@@ -668,6 +674,11 @@ fn open_console(pts: Slot, dev: Slot, window: Option<WindowSize>, made: &mut Mad
     }
     made.console = Some(pty);
     Ok(())
+}
+
+fn open_kmsg(slot: Slot, made: &Made) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    Ok(rustix::fs::openat(made.slot(slot)?, c"host/proc-kmsg", flags, Mode::empty())?)
 }
 
 fn open_notify(slot: Slot, made: &Made) -> io::Result<OwnedFd> {

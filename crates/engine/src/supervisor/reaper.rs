@@ -121,7 +121,8 @@ impl Reaper {
     /// Says that everything is started, and what is not.
     fn tell(&self, failed: &[String]) {
         let status = if failed.is_empty() { String::new() } else { format!("\nSTATUS=failed: {}", failed.join(", ")) };
-        let told = std::env::var("NOTIFY_SOCKET").map_err(io::Error::other).and_then(|s| Ok(hostel_ipc::notify::send(&s, &format!("READY=1{status}"))?));
+        let told =
+            std::env::var("NOTIFY_SOCKET").map_err(io::Error::other).and_then(|s| Ok(hostel_ipc::notify::send(&s, &format!("READY=1{status}"))?));
         if let Err(e) = told {
             say(&format!("tell that it is up: {}", crate::error::io_text(&e)));
         }

@@ -147,14 +147,19 @@ fn run(args: &[OsString]) -> Outcome {
         Some((file, text)) => crate::subhost::begin(Path::new(file.as_os_str()), text).map(|(spec, begun)| (spec, Some(begun))),
         None => Ok((order.spec, None)),
     };
-    let result = begun.and_then(|(spec, begun)| machine::run(&spec, order.origin, begun, true, &mut |event| match event {
-        Talk::Started(plan, launched) => {
-            say(&mut report, &Report::Started { name: plan.name.as_str().to_owned(), leader: launched.pid, notices: std::mem::take(&mut notices) });
-        }
-        // Those of a later life nobody hears.
-        Talk::Remark(text) | Talk::Notice(text) if notices.len() < 100 => notices.push(text.to_owned()),
-        _ => {}
-    }));
+    let result = begun.and_then(|(spec, begun)| {
+        machine::run(&spec, order.origin, begun, true, &mut |event| match event {
+            Talk::Started(plan, launched) => {
+                say(
+                    &mut report,
+                    &Report::Started { name: plan.name.as_str().to_owned(), leader: launched.pid, notices: std::mem::take(&mut notices) },
+                );
+            }
+            // Those of a later life nobody hears.
+            Talk::Remark(text) | Talk::Notice(text) if notices.len() < 100 => notices.push(text.to_owned()),
+            _ => {}
+        })
+    });
     match result {
         Ok(status) => Ok(status),
         Err(error) => {

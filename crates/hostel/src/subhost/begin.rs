@@ -56,7 +56,8 @@ struct Beginning<'a> {
 impl Beginning<'_> {
     fn all(&mut self) -> Result<(MachineSpec, OwnedFd)> {
         self.base()?;
-        let log = open_log(&self.conf.log).and_then(|log| log.set_len(0).map(|()| log)).context("open", format!("log {}", self.conf.log.display()))?;
+        let log =
+            open_log(&self.conf.log).and_then(|log| log.set_len(0).map(|()| log)).context("open", format!("log {}", self.conf.log.display()))?;
         self.own_mounts()?;
         self.commands()?;
         self.upper()?;
@@ -77,7 +78,8 @@ impl Beginning<'_> {
     fn base(&self) -> Result<()> {
         is_directory("BASE", &self.conf.base)?;
         let base = &self.conf.base;
-        let ours = [Some(self.conf.live.clone()), self.conf.work.clone().or_else(|| Some(base.join("work"))), self.upper_path().map(Path::to_path_buf)];
+        let ours =
+            [Some(self.conf.live.clone()), self.conf.work.clone().or_else(|| Some(base.join("work"))), self.upper_path().map(Path::to_path_buf)];
         let default = |path: &PathBuf| ["live", "work", "root"].iter().any(|name| *path == base.join(name));
         for path in ours.into_iter().flatten().filter(default) {
             match std::fs::DirBuilder::new().mode(0o755).create(&path) {
@@ -103,7 +105,8 @@ impl Beginning<'_> {
         }
         let own = rustix::fs::open("/proc/self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).context("open", "mount namespace")?;
         hostel_sys::proc::unshare_mounts().context("make", "mount namespace")?;
-        mount::change(rustix::fs::CWD, c"/", true, Attributes::NONE, Attributes::NONE, Propagation::Slave, None).context("cut", "mount propagation")?;
+        mount::change(rustix::fs::CWD, c"/", true, Attributes::NONE, Attributes::NONE, Propagation::Slave, None)
+            .context("cut", "mount propagation")?;
         self.host_mounts = Some(own);
         Ok(())
     }
@@ -234,8 +237,12 @@ impl Beginning<'_> {
         }
         let kind = rustix::fs::statfs(&upper).context("look at", format!("UPPER {}", upper.display()))?.f_type as u64;
         if kind == OVERLAY {
-            return Err(Error::new("use", format!("UPPER {}", upper.display()), "it is on an overlay, and Linux puts no layer that is written to there")
-                .hint("put it on another file system, or UPPER=tmpfs"));
+            return Err(Error::new(
+                "use",
+                format!("UPPER {}", upper.display()),
+                "it is on an overlay, and Linux puts no layer that is written to there",
+            )
+            .hint("put it on another file system, or UPPER=tmpfs"));
         }
         (self.conf.upper, self.conf.work) = (Upper::Path(upper, Vec::new()), Some(work));
         Ok(())
@@ -266,7 +273,8 @@ impl Beginning<'_> {
     /// Says whose conf it is, to who has only the machine's name.
     fn note(&self) -> Result<()> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(self.claim.directory(), super::NOTE, flags, Mode::from_raw_mode(0o644)).context("write", "note of the conf file")?;
+        let file =
+            rustix::fs::openat(self.claim.directory(), super::NOTE, flags, Mode::from_raw_mode(0o644)).context("write", "note of the conf file")?;
         rustix::io::write(&file, self.file.as_os_str().as_encoded_bytes()).map(drop).context("write", "note of the conf file")
     }
 }
@@ -299,7 +307,8 @@ fn mount_of(path: &Path) -> Result<(u64, u64)> {
 /// Writes /etc/network/interfaces into an upper layer that has none, as overlay-premount does.
 pub(crate) fn write_interfaces(upper: &Path) -> Result<()> {
     let object = || format!("etc/network/interfaces in {}", upper.display());
-    let top = rustix::fs::open(upper, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).context("open", upper.display().to_string())?;
+    let top =
+        rustix::fs::open(upper, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).context("open", upper.display().to_string())?;
     let failed = |e: hostel_image::Cause| Error::new("write", object(), e);
     let directory = inroot::make_directories(top.as_fd(), Path::new("etc/network"), Mode::from_raw_mode(0o755)).map_err(failed)?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;

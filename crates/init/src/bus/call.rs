@@ -173,6 +173,16 @@ fn act(manager: &mut Manager, context: &mut Context, method: &str, a: &Arguments
         "EnqueueUnitJob" => enqueue(manager, context, a),
         "StartTransientUnit" => transient::start(manager, a),
         "KillUnit" => kill(manager, a),
+        "CleanUnit" => {
+            let unit = unit_name(a.text(0))?;
+            wish(manager, Request::Clean(a.texts(1), vec![unit]))
+        }
+        "SetUnitProperties" => {
+            let unit = unit_name(a.text(0))?;
+            let pairs = transient::assignments(a.0.get(2))?;
+            wish(manager, Request::SetProperty(a.flag(1), unit, pairs))
+        }
+        "LookupDynamicUserByName" | "LookupDynamicUserByUID" | "GetDynamicUsers" => dynamic_users(manager, method, a),
         "FreezeUnit" => freeze(manager, a.text(0), true),
         "ThawUnit" => freeze(manager, a.text(0), false),
         "ResetFailedUnit" => {
@@ -192,6 +202,7 @@ fn act(manager: &mut Manager, context: &mut Context, method: &str, a: &Arguments
             context.reloaded = true;
             wish(manager, Request::Reload)
         }
+        "Reexecute" => wish(manager, Request::Reexecute),
         "Exit" => wish(manager, Request::End(End::Exit(context.exit))),
         "SetExitCode" => {
             context.exit = u8::try_from(a.number(0)).unwrap_or(0);
@@ -298,6 +309,24 @@ fn kill(manager: &mut Manager, a: &Arguments) -> Outcome {
     match manager.wish(Request::Kill(whom, signal, vec![name.clone()])) {
         Err(text) if must => Err(Fault::systemd("NoSuchProcess", text.trim_start_matches(&format!("Failed to kill unit {name}: ")))),
         _ => Ok(Vec::new()),
+    }
+}
+
+fn dynamic_users(manager: &Manager, method: &str, a: &Arguments) -> Outcome {
+    let no_user = |who: &str| Fault::systemd("NoSuchDynamicUser", format!("Dynamic user {who} does not exist."));
+    let mut all = manager.dynamic_users();
+    match method {
+        "LookupDynamicUserByName" => {
+            all.find(|(name, _)| *name == a.text(0)).map(|(_, uid)| vec![Value::Uint32(uid)]).ok_or_else(|| no_user(a.text(0)))
+        }
+        "LookupDynamicUserByUID" => {
+            let found = all.find(|(_, uid)| u64::from(*uid) == a.number(0)).map(|(name, _)| vec![Value::text(name)]);
+            found.ok_or_else(|| no_user(&a.number(0).to_string()))
+        }
+        _ => {
+            let rows = all.map(|(name, uid)| Value::Struct(vec![Value::Uint32(uid), Value::text(name)])).collect();
+            Ok(vec![Value::Array(Type::Struct(vec![Type::Basic(b'u'), Type::Basic(b's')]), rows)])
+        }
     }
 }
 

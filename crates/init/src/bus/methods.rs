@@ -38,9 +38,9 @@ const MANAGER: &[Row] = &[
     ("StartUnit", "ss", "o", Done::Yes), ("StartUnitWithFlags", "sst", "o", Done::Yes), ("StartUnitReplace", "sss", "o", Done::Yes),
     ("StopUnit", "ss", "o", Done::Yes), ("ReloadUnit", "ss", "o", Done::Yes), ("RestartUnit", "ss", "o", Done::Yes),
     ("TryRestartUnit", "ss", "o", Done::Yes), ("ReloadOrRestartUnit", "ss", "o", Done::Yes), ("ReloadOrTryRestartUnit", "ss", "o", Done::Yes),
-    ("EnqueueUnitJob", "sss", "uososa(uosos)", Done::Yes), ("KillUnit", "ssi", "", Done::Yes), ("CleanUnit", "sas", "", NOT_YET),
+    ("EnqueueUnitJob", "sss", "uososa(uosos)", Done::Yes), ("KillUnit", "ssi", "", Done::Yes), ("CleanUnit", "sas", "", Done::Yes),
     ("FreezeUnit", "s", "", Done::Yes), ("ThawUnit", "s", "", Done::Yes), ("ResetFailedUnit", "s", "", Done::Yes),
-    ("SetUnitProperties", "sba(sv)", "", NOT_YET), ("BindMountUnit", "sssbb", "", NOT_YET), ("MountImageUnit", "sssbba(ss)", "", IMAGES),
+    ("SetUnitProperties", "sba(sv)", "", Done::Yes), ("BindMountUnit", "sssbb", "", NOT_YET), ("MountImageUnit", "sssbba(ss)", "", IMAGES),
     ("RefUnit", "s", "", Done::Yes), ("UnrefUnit", "s", "", Done::Yes), ("StartTransientUnit", "ssa(sv)a(sa(sv))", "o", Done::Yes),
     ("GetUnitProcesses", "s", "a(sus)", Done::Yes), ("AttachProcessesToUnit", "ssau", "", NOT_YET), ("AbandonScope", "s", "", NOT_YET),
     ("GetJob", "u", "o", Done::Yes), ("GetJobAfter", "u", "a(usssoo)", Done::Yes), ("GetJobBefore", "u", "a(usssoo)", Done::Yes),
@@ -48,7 +48,7 @@ const MANAGER: &[Row] = &[
     ("ListUnits", "", "a(ssssssouso)", Done::Yes), ("ListUnitsFiltered", "as", "a(ssssssouso)", Done::Yes),
     ("ListUnitsByPatterns", "asas", "a(ssssssouso)", Done::Yes), ("ListUnitsByNames", "as", "a(ssssssouso)", Done::Yes),
     ("ListJobs", "", "a(usssoo)", Done::Yes), ("Subscribe", "", "", Done::Yes), ("Unsubscribe", "", "", Done::Yes), ("Dump", "", "s", Done::Yes),
-    ("DumpUnitsMatchingPatterns", "as", "s", Done::Yes), ("Reload", "", "", Done::Yes), ("Reexecute", "", "", NOT_YET),
+    ("DumpUnitsMatchingPatterns", "as", "s", Done::Yes), ("Reload", "", "", Done::Yes), ("Reexecute", "", "", Done::Yes),
     ("Exit", "", "", Done::Yes), ("Reboot", "", "", Done::Yes), ("PowerOff", "", "", Done::Yes), ("Halt", "", "", Done::Yes),
     ("KExec", "", "", KERNEL), ("SwitchRoot", "ss", "", ROOT), ("SetEnvironment", "as", "", Done::Yes), ("UnsetEnvironment", "as", "", Done::Yes),
     ("UnsetAndSetEnvironment", "asas", "", Done::Yes), ("EnqueueMarkedJobs", "", "ao", NOT_YET),
@@ -62,7 +62,7 @@ const MANAGER: &[Row] = &[
     ("SetDefaultTarget", "sb", "a(sss)", Done::Yes), ("GetDefaultTarget", "", "s", Done::Yes),
     ("PresetAllUnitFiles", "sbb", "a(sss)", Done::Yes), ("AddDependencyUnitFiles", "asssbb", "a(sss)", Done::Yes),
     ("GetUnitFileLinks", "sb", "as", Done::Yes), ("SetExitCode", "y", "", Done::Yes),
-    ("LookupDynamicUserByName", "s", "u", NOT_YET), ("LookupDynamicUserByUID", "u", "s", NOT_YET), ("GetDynamicUsers", "", "a(us)", NOT_YET),
+    ("LookupDynamicUserByName", "s", "u", Done::Yes), ("LookupDynamicUserByUID", "u", "s", Done::Yes), ("GetDynamicUsers", "", "a(us)", Done::Yes),
 ];
 
 /// Methods of a unit: those of the manager that take its name first.

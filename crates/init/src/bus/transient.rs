@@ -51,7 +51,10 @@ pub(super) fn start(manager: &mut Manager, a: &Arguments) -> Outcome {
 
 /// Takes away files of transient units that have ended; those that failed stay until that is forgotten.
 fn sweep(manager: &mut Manager) {
-    let is_over = |live: &&crate::manager::live::Live| live.job.is_none() && live.active() == Active::Inactive;
+    let forgets = |live: &crate::manager::live::Live| live.rest.unit.settings.text("Unit", "CollectMode") == Some("inactive-or-failed");
+    let is_over = |live: &&crate::manager::live::Live| {
+        live.job.is_none() && (live.active() == Active::Inactive || live.active() == Active::Failed && forgets(live))
+    };
     let files = manager.lives().filter(is_over).filter_map(|live| live.rest.unit.fragment.clone());
     let files: Vec<String> = files.filter(|path| path.starts_with(DIRECTORY)).collect();
     let root = manager.root();
@@ -82,6 +85,28 @@ fn file(a: &Arguments) -> Result<String, Fault> {
         }
     }
     Ok(format!("{unit}{service}"))
+}
+
+/// Properties as assignments, for a unit that is there.
+pub(super) fn assignments(properties: Option<&Value>) -> Result<Vec<String>, Fault> {
+    let Some(Value::Array(_, properties)) = properties else { return Err(Fault::invalid("There are no properties.")) };
+    let mut out = Vec::new();
+    for property in properties {
+        let Value::Struct(pair) = property else { continue };
+        let (Some(name), Some(Value::Variant(value))) = (pair.first().and_then(Value::as_text), pair.get(1)) else { continue };
+        let text = match (name, &**value) {
+            // a second's worth is a hundred per cent
+            ("CPUQuotaPerSecUSec", Value::Uint64(u64::MAX)) => "CPUQuota=".to_owned(),
+            ("CPUQuotaPerSecUSec", Value::Uint64(micros)) => format!("CPUQuota={}%", micros / 10_000),
+            (_, value) => {
+                let unknown = || Fault::dbus("PropertyReadOnly", format!("Cannot set property {name}, or unknown property."));
+                let (_, line) = lines(name, value).ok_or_else(unknown)?;
+                line.trim_end().replace("%%", "%")
+            }
+        };
+        out.push(text);
+    }
+    Ok(out)
 }
 
 /// One property as lines of a unit file, and whether of [Service] or [Unit]; `None`: it cannot be one.

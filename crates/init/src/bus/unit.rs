@@ -220,7 +220,7 @@ fn conditions(live: &Live, begin: &str) -> Value {
             Some(_) => 1,
         };
         rows.push(Value::Struct(vec![
-            Value::text(setting.key.as_str()),
+            Value::text(setting.key),
             Value::Bool(*trigger),
             Value::Bool(*negate),
             Value::text(parameter.as_str()),

@@ -1,6 +1,7 @@
 //! Units that hang together, as nodes of a graph: what a transaction is made of.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
 
 use hostel_unit::{Kind, UnitName};
 
@@ -47,7 +48,7 @@ pub struct Graph {
 
 impl Graph {
     /// Loads `from` and everything that it leads to.
-    pub fn of(from: &[UnitName], scope: Scope, load: &mut dyn FnMut(&UnitName) -> Unit, known: &dyn Fn(&UnitName) -> bool) -> Graph {
+    pub fn of(from: &[UnitName], scope: Scope, load: &mut dyn FnMut(&UnitName) -> Rc<Unit>, known: &dyn Fn(&UnitName) -> bool) -> Graph {
         let mut graph = Graph::default();
         let mut queue: VecDeque<UnitName> = from.iter().cloned().collect();
         let mut seen: BTreeSet<UnitName> = BTreeSet::new();
@@ -77,10 +78,10 @@ impl Graph {
                 can_reload: unit.settings.of("Service", "ExecReload").next().is_some() || unit.name.kind() == Kind::Mount,
                 job: None,
                 has_defaults: set("DefaultDependencies", true),
-                state: unit.state,
+                state: unit.state.clone(),
                 dependencies,
             };
-            graph.nodes.insert(unit.name, node);
+            graph.nodes.insert(unit.name.clone(), node);
         }
         graph.finish();
         graph

@@ -72,7 +72,7 @@ fn socket(unit: &Unit) -> Option<String> {
         return Some("Unit has no Listen setting (ListenStream=, ListenDatagram=, ListenFIFO=, ...). Refusing.".to_owned());
     }
     let accept = s.bool("Socket", "Accept", false);
-    if accept && listens().any(|s| !matches!(s.key.as_str(), "ListenStream" | "ListenSequentialPacket")) {
+    if accept && listens().any(|s| !matches!(s.key, "ListenStream" | "ListenSequentialPacket")) {
         return Some("Unit configured for accepting sockets, but sockets are non-accepting. Refusing.".to_owned());
     }
     if accept && s.units("Socket", "Service").next().is_some() {

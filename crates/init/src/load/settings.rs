@@ -26,7 +26,7 @@ pub struct Setting {
     /// Its usual section.
     pub section: &'static str,
     /// Its usual key.
-    pub key: String,
+    pub key: &'static str,
     /// As written.
     pub text: String,
     /// As understood.
@@ -44,6 +44,11 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Nothing more comes.
+    pub(super) fn close(&mut self) {
+        self.all.shrink_to_fit();
+    }
+
     /// In the order in which they count.
     pub fn iter(&self) -> impl Iterator<Item = &Setting> {
         self.all.iter()
@@ -142,7 +147,7 @@ fn take_one(
         notice(*line, format!("{key}= does nothing any more: {why}"));
         return;
     }
-    let Some(shape) = keys::shape(to_section, to_key) else { return };
+    let Some((to_key, shape)) = keys::known(to_section).find(|(known, _)| *known == to_key) else { return };
     if text.is_empty() {
         // dependencies cannot be taken back
         if shape != Shape::Units || to_key == "Sockets" {
@@ -160,7 +165,7 @@ fn take_one(
     }
     match understand(context, shape, to_section, text, &mut |why| notice(*line, format!("{key}={}: {why}, ignoring.", hostel_unit::printable(text))))
     {
-        Ok(value) => settings.all.push(Setting { section: to_section, key: to_key.to_owned(), text: text.clone(), value, usage, origin }),
+        Ok(value) => settings.all.push(Setting { section: to_section, key: to_key, text: text.clone(), value, usage, origin }),
         Err(why) => notice(*line, format!("Failed to parse {key}={}, ignoring: {why}", hostel_unit::printable(text))),
     }
 }

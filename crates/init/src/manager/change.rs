@@ -36,6 +36,12 @@ impl Manager {
         if new.is_down() {
             // what was kept back comes before the last word
             self.shared.log.settle(&live.rest.marks.unit);
+            self.shared.dynamic.release(&live.rest.marks.unit);
+            let (restart, stop) = live.service.as_ref().map_or((false, false), |service| service.config.store_outlives);
+            let returns = live.job.and_then(|id| self.jobs.get(&id)).is_some_and(|job| job.kind != JobType::Stop);
+            if !stop && !(restart && returns) {
+                live.rest.stored.clear();
+            }
         }
         let result = live.result();
         let (degrading, job) = (live.rest.unit.name.clone(), live.job);
@@ -120,6 +126,10 @@ impl Manager {
                 self.socket_late(&name);
                 continue;
             }
+            if self.mount(&name).is_some() {
+                self.mount_late(&name);
+                continue;
+            }
             let between = self.units.get(&name).is_some_and(super::live::Live::is_between);
             if between {
                 self.with(&name, |service, _| {
@@ -149,7 +159,10 @@ impl Manager {
         for id in waiting {
             self.finish(id, JobResult::Canceled);
         }
-        let up: Vec<UnitName> = self.units.values().filter(|live| !live.active().is_down()).map(|live| live.name().clone()).collect();
+        // what others mounted is theirs
+        let is_others = |live: &super::live::Live| matches!(&live.plain, super::live::Plain::Mount(mount) if !mount.is_ours);
+        let up: Vec<UnitName> =
+            self.units.values().filter(|live| !live.active().is_down() && !is_others(live)).map(|live| live.name().clone()).collect();
         for name in up {
             let _ = self.enqueue(&name, JobType::Stop, JobMode::IgnoreDependencies);
         }

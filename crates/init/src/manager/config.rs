@@ -199,6 +199,10 @@ pub struct Config {
     pub guess_main: bool,
     /// NotifyAccess=, which Type=notify and WatchdogSec= raise to main.
     pub notify_access: NotifyAccess,
+    /// FileDescriptorStoreMax=
+    pub stored_max: usize,
+    /// FileDescriptorStorePreserve=: whether the store outlives a restart, and a stop.
+    pub store_outlives: (bool, bool),
     /// StartLimitIntervalSec= and StartLimitBurst=
     pub start_limit: (Duration, u32),
 }
@@ -235,7 +239,7 @@ impl Config {
         let watchdog = span(s, SECTION, "WatchdogSec").flatten();
         Config {
             kind,
-            commands: Step::ALL.map(|step| s.commands(SECTION, step.key()).cloned().collect()),
+            commands: Step::ALL.map(|step| s.commands(SECTION, step.key()).cloned().map(without_hand_off).collect()),
             remain: s.bool(SECTION, "RemainAfterExit", false),
             runs_with_any: s.text(SECTION, "ExitType") == Some("cgroup"),
             restart_direct: s.text(SECTION, "RestartMode") == Some("direct"),
@@ -275,6 +279,11 @@ impl Config {
             pid_file: s.text(SECTION, "PIDFile").map(|path| if path.starts_with('/') { path.to_owned() } else { format!("/run/{path}") }),
             guess_main: s.bool(SECTION, "GuessMainPID", true),
             notify_access: notify_access(s, kind, watchdog),
+            stored_max: number(s, SECTION, "FileDescriptorStoreMax").map_or(0, |n| usize::try_from(n).unwrap_or(usize::MAX).min(8192)),
+            store_outlives: match s.text(SECTION, "FileDescriptorStorePreserve") {
+                None | Some("restart") => (true, false),
+                Some(text) => (hostel_unit::boolean(text) == Ok(true), hostel_unit::boolean(text) == Ok(true)),
+            },
             start_limit: start_limit(s),
         }
     }
@@ -345,15 +354,35 @@ impl Degraded {
 /// Settings of a unit that this manager does not act upon, each with its reason.
 pub fn degraded(unit: &Unit) -> Vec<Degraded> {
     let lost = |s: &&crate::load::Setting| keys::usage(s.section, &s.key) == Some(keys::Use::Kept) && !means_nothing(s);
-    let of = |s: &crate::load::Setting| Degraded::of(s, place::never(&s.key).unwrap_or("not implemented yet; it has no effect"));
+    let of = |s: &crate::load::Setting| Degraded::of(s, place::never(s.section, &s.key).unwrap_or("not implemented yet; it has no effect"));
     let mut found: Vec<Degraded> = unit.settings.iter().filter(lost).map(of).collect();
     for s in unit.settings.iter().filter(|s| s.section == SECTION && place::depends(&s.key) && !means_nothing(s)) {
         found.extend(place::lost(&s.key, place::here()).map(|why| Degraded { why, ..of(s) }));
     }
+    if let Some(s) = unit.settings.of(SECTION, "OOMPolicy").next_back().filter(|s| s.text == "stop") {
+        found.push(Degraded { why: "that memory ran out for one of several processes is not looked for: it is as continue", ..of(s) });
+    }
+    if let Some(s) = unit.settings.of("Automount", "Where").next_back() {
+        found.push(Degraded { why: "nothing waits for the first look: what it is for is mounted when it starts", ..of(s) });
+    }
     if let Some(s) = unit.settings.of(SECTION, "BusName").next_back().filter(|_| crate::load::service_type(unit) == "dbus") {
         found.push(Degraded { why: "no bus is watched yet: the service counts as started when its program was executed", ..of(s) });
     }
+    if let Some(s) = unit.settings.of(SECTION, "ExecStart").find(|s| s.text.contains("/dbus-daemon") && s.text.contains(HAND_OFF)) {
+        let why = "--systemd-activation is left out: no service manager is on the message bus, so the bus starts services itself";
+        found.push(Degraded { why, ..of(s) });
+    }
     found
+}
+
+/// By this dbus-daemon leaves it to systemd to start services, for which it would wait 25 s each time: apt-get does of logind.
+const HAND_OFF: &str = "--systemd-activation";
+
+fn without_hand_off(mut command: Command) -> Command {
+    if command.program.ends_with("/dbus-daemon") {
+        command.argv.retain(|word| word != HAND_OFF);
+    }
+    command
 }
 
 /// Settings that ask for what is the case without them.
@@ -364,8 +393,11 @@ fn means_nothing(s: &crate::load::Setting) -> bool {
 /// A setting without which the service would be something else, such as one with more privileges: the start is refused.
 pub fn refused(unit: &Unit) -> Option<String> {
     let s = &unit.settings;
-    if s.bool(SECTION, "DynamicUser", false) {
-        return Some("DynamicUser= is not implemented yet, and without it the service would be root".to_owned());
+    if s.bool(SECTION, "DynamicUser", false) && !place::here().mounts {
+        let keeps = |key: &&&str| s.words(SECTION, key).next().is_some();
+        if let Some(key) = ["StateDirectory", "CacheDirectory", "LogsDirectory"].iter().find(keeps) {
+            return Some(format!("DynamicUser= with {key}=: no mounts can be made here (CAP_SYS_ADMIN is missing) to keep it from other users"));
+        }
     }
     for key in ["RootImage", "RootMStack"] {
         if s.text(SECTION, key).is_some_and(|path| path != "/") {

@@ -3,6 +3,7 @@
 use hostel_spec::{CapName, CapSet, Rlimit, RlimitName};
 use hostel_unit::{TimeUnit, WordRules, size, time_span, words};
 
+use super::files::OpenFile;
 use super::sandbox::Sandbox;
 use crate::journal::voice::Voice;
 use crate::load::{Settings, Unit};
@@ -57,6 +58,8 @@ pub const PLACES: [Place; 5] = [
 /// All of it.
 #[derive(Debug, Clone)]
 pub struct Context {
+    /// DynamicUser=
+    pub dynamic: bool,
     /// User=
     pub user: Option<String>,
     /// Group=
@@ -107,6 +110,12 @@ pub struct Context {
     pub voice: Voice,
     /// NonBlocking=
     pub non_blocking: bool,
+    /// OpenFile=
+    pub open: Vec<OpenFile>,
+    /// Delegate=, unless it is no.
+    pub delegate: Option<String>,
+    /// DelegateSubgroup=
+    pub subgroup: Option<String>,
     /// PermissionsStartOnly=: User= and the like are of ExecStart= only.
     pub start_only: bool,
     /// ExecSearchPath=
@@ -138,7 +147,9 @@ impl Context {
         let (streams, also_console) = streams(s, section);
         let sandbox = Sandbox::of(unit, complain);
         let lost = sandbox.as_ref().map_or(0, |sandbox| sandbox.lost);
+        let dynamic = s.bool(section, "DynamicUser", false);
         Context {
+            dynamic,
             user: text("User").filter(|u| !u.is_empty()),
             group: text("Group").filter(|g| !g.is_empty()),
             groups: list("SupplementaryGroups"),
@@ -149,7 +160,7 @@ impl Context {
             oom: integer(s, section, "OOMScoreAdjust", complain),
             limits: limits(s, section, complain),
             cpus: text("CPUAffinity").and_then(|t| hostel_unit::cpu_list(&t).ok()),
-            no_new_privileges: s.bool(section, "NoNewPrivileges", false),
+            no_new_privileges: dynamic || s.bool(section, "NoNewPrivileges", false),
             bounding: CapSet(capabilities(s, section, "CapabilityBoundingSet", CapSet(u64::MAX), complain).0 & !lost),
             ambient: capabilities(s, section, "AmbientCapabilities", CapSet(0), complain),
             ignore_pipe: s.bool(section, "IgnoreSIGPIPE", true),
@@ -171,6 +182,19 @@ impl Context {
             unset: list("UnsetEnvironment"),
             voice: Voice::of(s, section, complain),
             non_blocking: s.bool(section, "NonBlocking", false),
+            open: s
+                .of(section, "OpenFile")
+                .filter_map(|setting| {
+                    let found = OpenFile::parse(&setting.text);
+                    if found.is_none() {
+                        complain(format!("OpenFile={}: it is no PATH[:NAME[:OPTIONS]], ignoring", hostel_unit::printable(&setting.text)));
+                    }
+                    found
+                })
+                .collect(),
+            delegate: text("Delegate").filter(|text| hostel_unit::boolean(text) != Ok(false)),
+            subgroup: text("DelegateSubgroup")
+                .filter(|name| !name.is_empty() && !name.contains('/') && !name.starts_with('.') && !name.starts_with("cgroup.")),
             start_only: s.bool(section, "PermissionsStartOnly", false),
             search: text("ExecSearchPath").map(|t| t.split(':').filter(|p| p.starts_with('/')).map(str::to_owned).collect()).unwrap_or_default(),
             login: text("SetLoginEnvironment").and_then(|t| hostel_unit::boolean(&t).ok()),

@@ -135,6 +135,16 @@ impl StartLimit {
         self.count <= self.burst
     }
 
+    /// What it has counted: how many, since when.
+    pub fn save(&self) -> (u32, Option<Instant>) {
+        (self.count, self.begin)
+    }
+
+    /// It has counted that before.
+    pub fn again(&mut self, count: u32, begin: Option<Instant>) {
+        (self.count, self.begin) = (count, begin);
+    }
+
     /// `reset-failed`
     pub fn forget(&mut self) {
         self.begin = None;

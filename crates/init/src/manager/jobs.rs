@@ -179,6 +179,12 @@ impl Manager {
             }
             JobType::Reload => {
                 self.told(id, JobType::Reload, &unit);
+                if self.mount(&unit).is_some() {
+                    if !self.remount(&unit) {
+                        self.finish(id, JobResult::Failed);
+                    }
+                    return;
+                }
                 match self.with(
                     &unit,
                     |service, world| if service.state == State::Running || service.state == State::Exited { service.reload(world) } else { false },
@@ -222,13 +228,7 @@ impl Manager {
             self.told(id, JobType::Start, unit);
             self.with(unit, |service, world| service.start(world));
             self.settle_changes();
-            // one that failed before, and again at once, has not changed: nobody else ends the job
-            let fallen = self.units.get(unit).filter(|live| live.job == Some(id) && (live.active().is_down() || live.is_between()));
-            if let Some(result) = fallen.map(|live| live.result()) {
-                let good = matches!(result, super::state::Outcome::Success | super::state::Outcome::ExecCondition);
-                self.finish(id, if good { JobResult::Done } else { JobResult::Failed });
-            }
-            return;
+            return self.end_if_down(id, unit);
         }
         match &live.plain {
             Plain::Socket(_) | Plain::Timer(_) | Plain::Path(_) => self.begin_trigger(id, unit),
@@ -237,16 +237,38 @@ impl Manager {
                     job.told = true;
                 }
                 live.plain = Plain::Point(true);
+                let limits = unit.kind() == hostel_unit::Kind::Slice && !live.rest.limits.is_empty();
                 self.changed.push_back(unit.clone());
+                if limits {
+                    self.limit_again(unit);
+                }
             }
-            Plain::Mount if live.active().is_up() => self.finish(id, JobResult::Done),
-            Plain::Mount | Plain::Unsupported => {
-                let kind = unit.kind().suffix();
-                let why = format!("{kind} units are not implemented yet");
+            Plain::Mount(_) => {
+                self.told(id, JobType::Start, unit);
+                self.start_mount(unit);
+                self.settle_changes();
+                self.end_if_down(id, unit);
+            }
+            Plain::Automount(_) => self.start_automount(unit),
+            Plain::Device | Plain::Unsupported => {
+                let why = match unit.kind() {
+                    hostel_unit::Kind::Device => "there is no such device in this machine".to_owned(),
+                    hostel_unit::Kind::Swap => "swap is the host's: a machine may not switch any on".to_owned(),
+                    kind => format!("{} units are not run here", kind.suffix()),
+                };
                 live.rest.complaint.clone_from(&why);
                 self.shared.log.own(Some(unit.as_str()), &format!("Cannot start: {why}"));
                 self.finish(id, JobResult::Unsupported);
             }
+        }
+    }
+
+    /// One that failed before, and again at once, has not changed: nobody else ends the job.
+    fn end_if_down(&mut self, id: u32, unit: &UnitName) {
+        let fallen = self.units.get(unit).filter(|live| live.job == Some(id) && (live.active().is_down() || live.is_between()));
+        if let Some(result) = fallen.map(|live| live.result()) {
+            let good = matches!(result, super::state::Outcome::Success | super::state::Outcome::ExecCondition);
+            self.finish(id, if good { JobResult::Done } else { JobResult::Failed });
         }
     }
 
@@ -288,9 +310,16 @@ impl Manager {
         } else if matches!(live.plain, Plain::Point(_)) {
             live.plain = Plain::Point(false);
             self.changed.push_back(unit.clone());
-        } else if matches!(live.plain, Plain::Mount) && live.active().is_up() {
-            self.shared.log.own(Some(unit.as_str()), "mounts are not undone yet");
-            return self.finish(id, JobResult::Unsupported);
+            if unit.kind() == hostel_unit::Kind::Slice {
+                self.shared.members.forget_slice(&super::resources::slice_path(unit.as_str()));
+            }
+        } else if matches!(live.plain, Plain::Automount(_)) {
+            live.plain = Plain::Automount(false);
+            self.changed.push_back(unit.clone());
+        } else if matches!(live.plain, Plain::Mount(_)) {
+            self.told(id, JobType::Stop, unit);
+            self.stop_mount(unit);
+            self.settle_changes();
         }
         self.stopped(unit);
     }

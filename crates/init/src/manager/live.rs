@@ -1,5 +1,7 @@
 //! Units in memory: what was loaded, how they are, and what belongs to them.
 
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::time::{Instant, SystemTime};
 
 use hostel_unit::{Kind, UnitName};
@@ -8,6 +10,7 @@ use super::config::{Config, Degraded, Step, Type, degraded};
 use super::context::Context;
 use super::log::Pipe;
 use super::members::Marks;
+use super::mount::MountUnit;
 use super::path::PathUnit;
 use super::resources::{self, Limit};
 use super::service::Service;
@@ -44,7 +47,11 @@ pub enum Plain {
     /// Up or not, nothing else: targets, slices.
     Point(bool),
     /// Up while something is mounted there.
-    Mount,
+    Mount(Box<MountUnit>),
+    /// It was started, and with it what it would mount at the first look.
+    Automount(bool),
+    /// Up while there is such a node.
+    Device,
     /// It listens.
     Socket(Box<Socket>),
     /// It waits for a moment.
@@ -59,11 +66,11 @@ pub enum Plain {
 #[derive(Debug)]
 pub struct Rest {
     /// As loaded.
-    pub unit: Unit,
+    pub unit: Rc<Unit>,
     /// Its number among the poller's.
     pub number: u32,
     /// User, streams and the like; services only.
-    pub context: Option<Context>,
+    pub context: Option<Box<Context>>,
     /// Limits of its group.
     pub limits: Vec<Limit>,
     /// What it asks in vain.
@@ -84,6 +91,8 @@ pub struct Rest {
     pub loaded: SystemTime,
     /// The connection that it serves.
     pub connection: Option<Connection>,
+    /// Descriptors that it has put into the store, with their names.
+    pub stored: Vec<(String, OwnedFd)>,
 }
 
 /// One unit.
@@ -105,7 +114,7 @@ pub struct Live {
 
 impl Live {
     /// A unit that was loaded now.
-    pub fn new(unit: Unit, number: u32) -> Live {
+    pub fn new(unit: Rc<Unit>, number: u32) -> Live {
         let passed_over = builtin::passed_over(unit.name.as_str());
         let is_service = unit.name.kind() == Kind::Service && unit.is_loaded() && passed_over.is_none();
         let mut complaints = Vec::new();
@@ -119,19 +128,24 @@ impl Live {
         let plain = match unit.name.kind() {
             _ if passed_over.is_some() => Plain::Point(false),
             Kind::Target | Kind::Slice | Kind::Scope => Plain::Point(unit.name.as_str() == "-.slice" || unit.name.as_str() == "init.scope"),
-            Kind::Mount => Plain::Mount,
+            Kind::Mount => Plain::Mount(Box::new(MountUnit::new(&unit))),
+            Kind::Automount if unit.is_loaded() => Plain::Automount(false),
+            Kind::Device => Plain::Device,
             Kind::Service => Plain::Point(false),
             Kind::Socket if unit.is_loaded() => Plain::Socket(Box::new(Socket::new(&unit))),
             Kind::Timer if unit.is_loaded() => Plain::Timer(Box::new(Timer::new(&unit))),
             Kind::Path if unit.is_loaded() => Plain::Path(Box::new(PathUnit::new(&unit))),
             _ => Plain::Unsupported,
         };
-        let has_commands = is_service || matches!(&plain, Plain::Socket(socket) if socket.config.has_commands());
-        let context = has_commands.then(|| Context::of(&unit, &mut |text| complaints.push(text)));
+        let mounts = matches!(&plain, Plain::Mount(mount) if !mount.config.what.is_empty() && mount.config.needs_program());
+        let has_commands = is_service || mounts || matches!(&plain, Plain::Socket(socket) if socket.config.has_commands());
+        let context = has_commands.then(|| Box::new(Context::of(&unit, &mut |text| complaints.push(text))));
         let marks = Marks { unit: unit.name.to_string(), ..Marks::default() };
         let service = is_service.then(|| Box::new(Service::new(Config::of(&unit))));
-        let asks = is_service && unit.settings.iter().any(|s| s.section == "Service" && resources::is_limit(&s.key));
-        let limits = if asks { resources::limits(&unit, "Service", resources::Whole::here(), &mut |text| complaints.push(text)) } else { Vec::new() };
+        let section = unit.name.kind().section().unwrap_or_default();
+        let has_group = is_service || unit.name.kind() == Kind::Slice;
+        let asks = has_group && unit.settings.iter().any(|s| s.section == section && resources::is_limit(&s.key));
+        let limits = if asks { resources::limits(&unit, section, resources::Whole::here(), &mut |text| complaints.push(text)) } else { Vec::new() };
         let rest = Rest {
             number,
             context,
@@ -145,6 +159,7 @@ impl Live {
             moments: Moments::default(),
             loaded: SystemTime::now(),
             connection: None,
+            stored: Vec::new(),
             unit,
         };
         let mut live = Live { service, plain, rest, announced: Active::Inactive, announced_again: false, job: None };
@@ -160,7 +175,8 @@ impl Live {
 
     /// Whether it can be told to read its configuration again.
     pub fn can_reload(&self) -> bool {
-        self.service.as_ref().is_some_and(|s| !s.config.commands(Step::Reload).is_empty() || s.config.kind == Type::NotifyReload)
+        matches!(&self.plain, Plain::Mount(mount) if !mount.config.what.is_empty())
+            || self.service.as_ref().is_some_and(|s| !s.config.commands(Step::Reload).is_empty() || s.config.kind == Type::NotifyReload)
     }
 
     /// Its name.
@@ -173,7 +189,9 @@ impl Live {
         match (&self.service, &self.plain) {
             (Some(service), _) => service.active(),
             (None, Plain::Point(true)) => Active::Active,
-            (None, Plain::Mount) if self.is_mounted() => Active::Active,
+            (None, Plain::Mount(mount)) => mount.state.active(),
+            (None, Plain::Automount(true)) => Active::Active,
+            (None, Plain::Device) if self.has_node() => Active::Active,
             (None, Plain::Socket(socket)) => socket.state.active(),
             (None, Plain::Timer(timer)) => timer.state.active(),
             (None, Plain::Path(path)) => path.state.active(),
@@ -181,15 +199,17 @@ impl Live {
         }
     }
 
-    fn is_mounted(&self) -> bool {
-        hostel_unit::unescape_path(self.name().stem()).is_ok_and(|path| condition::is_mount_point(&path))
+    fn has_node(&self) -> bool {
+        hostel_unit::unescape_path(self.name().stem()).is_ok_and(|path| std::path::Path::new(&path).exists())
     }
 
     /// The word for that.
     pub fn sub(&self) -> &'static str {
         match (&self.service, &self.plain) {
             (Some(service), _) => service.state.word(),
-            (None, Plain::Mount) if self.active().is_up() => "mounted",
+            (None, Plain::Mount(mount)) => mount.state.word(),
+            (None, Plain::Automount(true)) => "running",
+            (None, Plain::Device) if self.active().is_up() => "plugged",
             (None, Plain::Point(true)) => "active",
             (None, Plain::Socket(socket)) => socket.state.word(),
             (None, Plain::Timer(timer)) => timer.state.word(),
@@ -215,6 +235,7 @@ impl Live {
             (None, Plain::Socket(socket)) => socket.result,
             (None, Plain::Timer(timer)) => timer.result,
             (None, Plain::Path(path)) => path.result,
+            (None, Plain::Mount(mount)) => mount.result,
             _ => Outcome::Success,
         }
     }
@@ -244,6 +265,7 @@ impl Live {
                     unit.state = path::State::Dead;
                 }
             }
+            (None, Plain::Mount(unit)) => unit.reset_failed(),
             _ => {}
         }
     }
@@ -253,6 +275,7 @@ impl Live {
         match (&self.service, &self.plain) {
             (Some(service), _) => service.due(),
             (None, Plain::Socket(socket)) => socket.deadline,
+            (None, Plain::Mount(mount)) => mount.deadline,
             _ => None,
         }
     }
@@ -263,7 +286,7 @@ impl Live {
     }
 
     /// Other settings of the same name in a newly read file take the place of the old ones; what runs goes on.
-    pub fn reload(&mut self, unit: Unit) {
+    pub fn reload(&mut self, unit: Rc<Unit>) {
         if !unit.is_loaded() && !self.active().is_down() {
             return;
         }
@@ -276,6 +299,7 @@ impl Live {
         }
         match (&mut self.plain, fresh.plain) {
             (Plain::Timer(old), Plain::Timer(new)) => old.change(new.config),
+            (Plain::Mount(old), Plain::Mount(new)) => old.config = new.config,
             (old, new) if self.service.is_none() && self.announced.is_down() => *old = new,
             // what is open stays as it is
             _ => {}
@@ -284,7 +308,8 @@ impl Live {
         let (pipe, moments, condition) = (self.rest.pipe.take(), self.rest.moments, self.rest.condition.take());
         let complaint = std::mem::take(&mut self.rest.complaint);
         let connection = self.rest.connection.take();
-        self.rest = Rest { marks, pipe, moments, condition, complaint, connection, ..fresh.rest };
+        let stored = std::mem::take(&mut self.rest.stored);
+        self.rest = Rest { stored, marks, pipe, moments, condition, complaint, connection, ..fresh.rest };
     }
 
     /// The last setting of a key, as written.

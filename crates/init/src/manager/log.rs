@@ -41,6 +41,11 @@ impl Pipe {
         Ok(Pipe { read, write, lines: Lines::default() })
     }
 
+    /// One that was made before.
+    pub fn again(read: OwnedFd, write: OwnedFd) -> Pipe {
+        Pipe { read, write, lines: Lines::default() }
+    }
+
     /// The end that is given to processes.
     pub fn writer(&self) -> BorrowedFd<'_> {
         self.write.as_fd()
@@ -265,7 +270,10 @@ impl Log {
         let unit = if is_own { "init.scope" } else { origin.unit };
         if !unit.is_empty() {
             fields.push(("_SYSTEMD_UNIT", unit.as_bytes()));
-            let slice: &[u8] = if is_own { b"-.slice" } else { b"system.slice" };
+            // the last part of its group's path that is one
+            let path = facts.as_ref().map_or("", |facts| facts.group.as_str());
+            let slice = path.split('/').rev().find(|part| part.ends_with(".slice")).filter(|_| !is_own);
+            let slice = slice.unwrap_or(if is_own { "-.slice" } else { "system.slice" }).as_bytes();
             fields.push(("_SYSTEMD_SLICE", slice));
         }
         if !origin.invocation.is_empty() {

@@ -4,8 +4,9 @@
 //! process belongs to the unit whose command leads its session, whose process is its ancestor, or whose invocation id is in its
 //! environment: all three outlive a daemon's forking, unless it does everything to hide.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use hostel_sys::clone;
 use rustix::fs::{AtFlags, Mode, OFlags};
@@ -29,58 +30,116 @@ pub struct Marks {
 /// The way in which this is found out.
 #[derive(Debug)]
 pub struct Members {
-    /// Directory of all units' groups, and its path as /proc/PID/cgroup says it.
-    slice: Option<(OwnedFd, String)>,
+    /// The manager's own directory, the one of system.slice in it, and the path of the first as /proc/PID/cgroup says it.
+    groups: Option<(OwnedFd, OwnedFd, String)>,
+    /// Units that are in another slice: the path of that.
+    places: BTreeMap<String, String>,
 }
+
+/// The slice of units for which nothing else is said.
+const SYSTEM: &str = "system.slice";
 
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::RDONLY).union(OFlags::CLOEXEC);
 
 impl Members {
     /// Looks for a hierarchy that may be written.
     pub fn find() -> Members {
-        Members { slice: slice() }
+        Members { groups: slice(), places: BTreeMap::new() }
     }
 
     /// Only sessions, ancestors and marks.
     pub fn without_groups() -> Members {
-        Members { slice: None }
+        Members { groups: None, places: BTreeMap::new() }
     }
 
     /// In words, for `status`.
     pub fn way(&self) -> &'static str {
-        if self.slice.is_some() { "cgroup" } else { "session" }
+        if self.groups.is_some() { "cgroup" } else { "session" }
+    }
+
+    /// A unit is in a slice from now on, by the slice's path; where it is already it stays.
+    pub fn place(&mut self, unit: &str, slice: &str) {
+        if slice == SYSTEM {
+            self.places.remove(unit);
+        } else if self.groups.is_some() {
+            self.places.insert(unit.to_owned(), slice.to_owned());
+        }
+    }
+
+    /// The slice of a unit that is in another than usual.
+    pub fn place_of(&self, unit: &str) -> Option<&str> {
+        self.places.get(unit).map(String::as_str)
+    }
+
+    /// The path of a unit's slice.
+    fn slice_of(&self, unit: &str) -> &str {
+        self.places.get(unit).map_or(SYSTEM, String::as_str)
+    }
+
+    /// Below how many others of this manager's directories a unit's group is.
+    pub fn depth(&self, unit: &str) -> usize {
+        1 + self.slice_of(unit).split('/').filter(|part| !part.is_empty()).count()
     }
 
     /// The path of a unit's group below the hierarchy, if there are groups.
     pub fn path(&self, unit: &str) -> Option<String> {
-        self.slice.as_ref().map(|(_, path)| format!("{path}/{unit}"))
+        let (_, _, top) = self.groups.as_ref()?;
+        let slice = self.slice_of(unit);
+        Some(if slice.is_empty() { format!("{top}/{unit}") } else { format!("{top}/{slice}/{unit}") })
     }
 
     /// A unit's group, made now if it is not there.
     pub fn group(&self, unit: &str) -> Option<OwnedFd> {
-        let (slice, _) = self.slice.as_ref()?;
-        match rustix::fs::mkdirat(slice, unit, Mode::from_raw_mode(0o755)) {
-            Ok(()) | Err(rustix::io::Errno::EXIST) => rustix::fs::openat(slice, unit, DIRECTORY, Mode::empty()).ok(),
-            Err(_) => None,
+        let (_, system, _) = self.groups.as_ref()?;
+        match self.slice_of(unit) {
+            SYSTEM => made(system, unit),
+            slice => made(&self.slice_group(slice)?, unit),
         }
+    }
+
+    /// A slice's group, made now with those above it.
+    pub fn slice_group(&self, slice: &str) -> Option<OwnedFd> {
+        let (top, _, _) = self.groups.as_ref()?;
+        let mut at = top.try_clone().ok()?;
+        for part in slice.split('/').filter(|part| !part.is_empty()) {
+            at = made(&at, part)?;
+        }
+        Some(at)
+    }
+
+    /// Opens a unit's group as it is.
+    fn open(&self, unit: &str) -> Option<OwnedFd> {
+        let (top, system, _) = self.groups.as_ref()?;
+        let found = match self.slice_of(unit) {
+            SYSTEM => rustix::fs::openat(system, unit, DIRECTORY, Mode::empty()),
+            "" => rustix::fs::openat(top, unit, DIRECTORY, Mode::empty()),
+            slice => rustix::fs::openat(top, format!("{slice}/{unit}"), DIRECTORY, Mode::empty()),
+        };
+        found.ok()
     }
 
     /// Takes a group away that is empty.
     pub fn forget(&self, unit: &str) {
-        if let Some((slice, _)) = &self.slice
-            && let Ok(group) = rustix::fs::openat(slice, unit, DIRECTORY, Mode::empty())
-        {
+        if let (Some(group), Some((top, ..))) = (self.open(unit), &self.groups) {
             remove_below(&group, DEPTH_MAX);
-            let _ = rustix::fs::unlinkat(slice, unit, AtFlags::REMOVEDIR);
+            let path = format!("{}/{unit}", self.slice_of(unit));
+            let _ = rustix::fs::unlinkat(top, path.trim_start_matches('/'), AtFlags::REMOVEDIR);
+        }
+    }
+
+    /// Takes a slice's group away, if nothing is in it.
+    pub fn forget_slice(&self, slice: &str) {
+        if let (Some((top, ..)), false) = (&self.groups, slice.is_empty() || slice == SYSTEM) {
+            let _ = rustix::fs::unlinkat(top, slice, AtFlags::REMOVEDIR);
         }
     }
 
     /// The numbers of a unit's processes now.
     pub fn list(&self, marks: &Marks) -> Vec<i32> {
-        match &self.slice {
-            Some((slice, _)) => {
+        match &self.groups {
+            Some(_) => {
                 let mut found = Vec::new();
-                if let Ok(group) = rustix::fs::openat(slice, marks.unit.as_str(), DIRECTORY, Mode::empty()) {
+                if let Some(group) = self.open(&marks.unit) {
                     processes(&group, DEPTH_MAX, &mut found);
                 }
                 found
@@ -91,8 +150,7 @@ impl Members {
 
     /// A number that the kernel keeps of a unit's group, such as `memory.current`.
     pub fn number(&self, unit: &str, file: &str) -> Option<u64> {
-        let (slice, _) = self.slice.as_ref()?;
-        let file = rustix::fs::openat(slice, format!("{unit}/{file}"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+        let file = rustix::fs::openat(self.open(unit)?, file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
         let mut text = String::new();
         std::io::Read::read_to_string(&mut std::fs::File::from(file), &mut text).ok()?;
         text.trim().parse().ok()
@@ -100,31 +158,49 @@ impl Members {
 
     /// Stops every process of a unit's group where it is, or lets them go on.
     pub fn freeze(&self, unit: &str, frozen: bool) -> std::io::Result<()> {
-        let (slice, _) = self.slice.as_ref().ok_or_else(|| std::io::Error::from(std::io::ErrorKind::Unsupported))?;
-        let file = rustix::fs::openat(slice, format!("{unit}/cgroup.freeze"), OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+        let group = self.open(unit).ok_or_else(|| std::io::Error::from(std::io::ErrorKind::Unsupported))?;
+        let file = rustix::fs::openat(group, "cgroup.freeze", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
         std::io::Write::write_all(&mut std::fs::File::from(file), if frozen { b"1" } else { b"0" })
     }
 
     /// Whether this process is one of the unit's.
     pub fn has(&self, marks: &Marks, pid: i32) -> bool {
-        match &self.slice {
-            Some((_, path)) => group_of(pid).is_some_and(|group| {
-                group
-                    .strip_prefix(path.as_str())
-                    .and_then(|rest| rest.strip_prefix('/'))
-                    .is_some_and(|rest| rest.split('/').next() == Some(&marks.unit))
-            }),
+        match &self.groups {
+            Some(_) => group_of(pid).is_some_and(|group| self.is_in(&group, &marks.unit)),
             None => by_marks(marks).contains(&pid),
         }
     }
 
+    /// Whether a group is a unit's, or below it.
+    fn is_in(&self, group: &str, unit: &str) -> bool {
+        let rest = self.path(unit).and_then(|path| group.strip_prefix(path.as_str()).map(str::to_owned));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
+    /// Where there are no groups: whether a process that has no mark may be of a unit that began so long ago and says it is. Daemons
+    /// such as nginx write over the environment that they were given, and lead a session of their own: such a process is our child
+    /// since its parent ended, younger than the unit's start, and bears no unit's mark.
+    pub fn is_likely(&self, pid: i32, since: Duration) -> bool {
+        let own = std::process::id() as i32;
+        let Some(text) = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok().filter(|_| self.groups.is_none()) else { return false };
+        let is_marked =
+            std::fs::read(format!("/proc/{pid}/environ")).is_ok_and(|bytes| bytes.split(|b| *b == 0).any(|e| e.starts_with(b"INVOCATION_ID=")));
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        let age = born(&text).map(|born| (now.tv_sec as u64 * 100 + now.tv_nsec as u64 / 10_000_000).saturating_sub(born));
+        parse_stat(&text).is_some_and(|seen| seen.parent == own && seen.session == pid)
+            && !is_marked
+            // a tick is a hundredth of a second; one may have begun before the moment was taken
+            && age.is_some_and(|ticks| u128::from(ticks) <= since.as_millis() / 10 + 2)
+    }
+
     /// Which of these units this process belongs to.
     pub fn whose<'m>(&self, pid: i32, units: &[&'m Marks]) -> Option<&'m Marks> {
-        match &self.slice {
-            Some((_, path)) => {
+        match &self.groups {
+            Some((.., top)) => {
                 let group = group_of(pid)?;
-                let name = group.strip_prefix(path.as_str())?.strip_prefix('/')?.split('/').next()?;
-                units.iter().copied().find(|marks| marks.unit == name)
+                let below = group.strip_prefix(top.as_str())?;
+                // cheap first: its name is a part of the path
+                units.iter().copied().find(|marks| below.contains(marks.unit.as_str()) && self.is_in(&group, &marks.unit))
             }
             None => units.iter().copied().find(|marks| by_marks(marks).contains(&pid)),
         }
@@ -157,7 +233,7 @@ fn group_of(pid: i32) -> Option<String> {
 }
 
 /// Makes the directory of all units' groups below our own group.
-fn slice() -> Option<(OwnedFd, String)> {
+fn slice() -> Option<(OwnedFd, OwnedFd, String)> {
     let own = group_of(std::process::id() as i32)?;
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
     // 36 35 98:0 ROOT POINT OPTIONS … - TYPE …
@@ -185,7 +261,15 @@ fn slice() -> Option<(OwnedFd, String)> {
     let slice = rustix::fs::openat(&base, c"system.slice", DIRECTORY, Mode::empty()).ok()?;
     // who may make directories may be allowed to put nobody into them
     let probe = rustix::fs::openat(&slice, c"cgroup.procs", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
-    probe.ok().map(|_| (slice, format!("{shown}/system.slice")))
+    probe.ok().map(|_| (base, slice, shown))
+}
+
+/// A directory in a group, made now if it is not there.
+fn made(group: &OwnedFd, name: &str) -> Option<OwnedFd> {
+    match rustix::fs::mkdirat(group, name, Mode::from_raw_mode(0o755)) {
+        Ok(()) | Err(rustix::io::Errno::EXIST) => rustix::fs::openat(group, name, DIRECTORY, Mode::empty()).ok(),
+        Err(_) => None,
+    }
 }
 
 fn remove_below(group: &OwnedFd, depth: u32) {
@@ -238,6 +322,11 @@ fn parse_stat(text: &str) -> Option<Seen> {
     (!matches!(state, "Z" | "X")).then_some(Seen { pid, parent, session })
 }
 
+/// When a process began, in ticks since the boot: the twentieth field after the name.
+fn born(text: &str) -> Option<u64> {
+    text.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()
+}
+
 fn by_marks(marks: &Marks) -> Vec<i32> {
     let own = std::process::id() as i32;
     let mut all: Vec<Seen> = Vec::new();
@@ -276,6 +365,9 @@ mod tests {
     fn stat() {
         let seen = parse_stat("7 (a) b (c)) S 1 7 42 0 -1 4").unwrap();
         assert_eq!((seen.pid, seen.parent, seen.session), (7, 1, 42));
+        let own = std::fs::read_to_string("/proc/self/stat").unwrap();
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime).tv_sec as u64 * 100;
+        assert!(born(&own).is_some_and(|born| born <= now + 100 && born + 360_000 > now), "{own}");
         assert!(parse_stat("7 (a) Z 1 7 42 0").is_none());
         assert!(parse_stat("").is_none() && parse_stat("7 (a) S").is_none());
     }

@@ -1,5 +1,6 @@
 //! Words of services: sd_notify(3) as a manager hears it.
 
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use super::service::Service;
@@ -36,8 +37,12 @@ pub struct Words {
     pub extend: Option<Duration>,
     /// BARRIER=1: the descriptor that came with it is closed when all before it was heard.
     pub barrier: bool,
-    /// FDSTORE=1 or FDSTOREREMOVE=1, which are not implemented yet.
+    /// FDSTORE=1: descriptors that came with it are kept.
     pub store: bool,
+    /// FDSTOREREMOVE=1: those of a name are not kept any more.
+    pub forget: bool,
+    /// FDNAME=
+    pub name: Option<String>,
 }
 
 impl Words {
@@ -64,7 +69,12 @@ impl Words {
                 b"WATCHDOG_USEC" => words.watchdog = span(),
                 b"EXTEND_TIMEOUT_USEC" => words.extend = span(),
                 b"BARRIER" => words.barrier |= value == b"1",
-                b"FDSTORE" | b"FDSTOREREMOVE" => words.store |= value == b"1",
+                b"FDSTORE" => words.store |= value == b"1",
+                b"FDSTOREREMOVE" => words.forget |= value == b"1",
+                b"FDNAME" => {
+                    words.name =
+                        (text.len() <= 255 && !text.contains(':') && text.bytes().all(|b| b.is_ascii_graphic() || b == b' ')).then(|| text.to_owned())
+                }
                 _ => {}
             }
         }
@@ -80,7 +90,7 @@ fn printable(value: &[u8]) -> String {
 }
 
 /// Does what a service said, in an order in which several words of one datagram make sense.
-pub(super) fn apply(service: &mut Service, world: &mut World<'_>, words: &Words) {
+pub(super) fn apply(service: &mut Service, world: &mut World<'_>, words: &Words, descriptors: Vec<OwnedFd>) {
     use super::service::Hands;
     if let Some(pid) = words.main.filter(|pid| service.main != Some(*pid)) {
         // only up to the point where it is being stopped
@@ -103,8 +113,18 @@ pub(super) fn apply(service: &mut Service, world: &mut World<'_>, words: &Words)
     if let Some(limit) = words.watchdog {
         service.set_watchdog((!limit.is_zero()).then_some(limit), world);
     }
+    let name = words.name.as_deref().unwrap_or("stored");
+    if words.forget {
+        world.rest.stored.retain(|(known, _)| known != name);
+    }
     if words.store {
-        world.tell("FDSTORE is not implemented yet; the descriptors are closed");
+        for fd in descriptors {
+            if world.rest.stored.len() >= service.config.stored_max {
+                world.tell(&format!("The store of descriptors is full ({}, FileDescriptorStoreMax=): one more is closed", service.config.stored_max));
+                break;
+            }
+            world.rest.stored.push((name.to_owned(), fd));
+        }
     }
     if words.reloading {
         service.is_reloading(world);

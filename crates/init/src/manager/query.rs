@@ -31,10 +31,18 @@ pub enum Request {
     Job(JobType, JobMode, Vec<UnitName>),
     /// A signal.
     Kill(Whom, i32, Vec<UnitName>),
+    /// Processes of units are stopped where they are, or go on.
+    Freeze(bool, Vec<UnitName>),
+    /// What units that are down have kept is removed: which kinds.
+    Clean(Vec<String>, Vec<UnitName>),
+    /// Limits of a unit are changed: until the end of the boot only, and how.
+    SetProperty(bool, UnitName, Vec<String>),
     /// Failures are forgotten; none named: all.
     ResetFailed(Vec<UnitName>),
     /// Unit files are read again.
     Reload,
+    /// The manager is executed anew; what runs goes on.
+    Reexecute,
     /// How units are, loaded or not.
     Show(Vec<UnitName>),
     /// How all units in memory are.
@@ -95,13 +103,29 @@ impl Manager {
         match request {
             Request::Job(kind, mode, units) => Answer::Jobs(units.into_iter().map(|unit| self.job(kind, mode, unit)).collect()),
             Request::Kill(whom, signal, units) => self.kill(whom, signal, &units),
+            Request::Freeze(frozen, units) => self.freeze(frozen, &units),
+            Request::Clean(what, units) => self.clean(&what, &units),
+            Request::SetProperty(runtime, unit, pairs) => self.set_property(runtime, &unit, &pairs),
             Request::ResetFailed(units) => self.reset_failed(&units),
             Request::Reload => match self.reload() {
                 Ok(()) => Answer::Done,
                 Err(text) => Answer::Refused(Refusal { status: 1, text }),
             },
+            Request::Reexecute => match self.ask_handover() {
+                Ok(()) => Answer::Done,
+                Err(text) => Answer::Refused(Refusal { status: 1, text }),
+            },
             Request::Show(units) => Answer::Records(units.iter().map(|name| self.show(name)).collect()),
-            Request::List => Answer::Records(self.units.values().map(|live| self.record(live)).collect()),
+            Request::List => {
+                let one = |live: &Live| {
+                    let mut record = self.record(live);
+                    if !self.is_kept(live) {
+                        record.push(("Forgotten", "yes".to_owned()));
+                    }
+                    record
+                };
+                Answer::Records(self.units.values().map(one).collect())
+            }
             Request::Jobs => Answer::Records(self.jobs.values().map(job_record).collect()),
             Request::Cancel(ids) => {
                 let all: Vec<u32> = if ids.is_empty() { self.jobs.keys().copied().collect() } else { ids };

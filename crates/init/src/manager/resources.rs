@@ -17,7 +17,7 @@ pub const NO_GROUP: &str = "it has no effect: there are no groups of units here 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limit {
     /// Its key.
-    pub key: String,
+    pub key: &'static str,
     /// Name of the file; what is before the first dot is the controller.
     pub file: &'static str,
     /// What is written.
@@ -25,6 +25,11 @@ pub struct Limit {
 }
 
 impl Limit {
+    /// The device that it is about.
+    fn device(&self) -> Option<&str> {
+        self.text.split(' ').next()
+    }
+
     fn controller(&self) -> &'static str {
         self.file.split('.').next().unwrap_or_default()
     }
@@ -71,6 +76,10 @@ fn file_of(key: &str) -> Option<&'static str> {
         "AllowedMemoryNodes" => "cpuset.mems",
         "IOWeight" => "io.weight",
         "TasksMax" => "pids.max",
+        "IODeviceWeight" => "io.weight",
+        "IODeviceLatencyTargetSec" => "io.latency",
+        "IOReadBandwidthMax" | "IOWriteBandwidthMax" | "IOReadIOPSMax" | "IOWriteIOPSMax" => "io.max",
+        "OOMPolicy" => "memory.oom.group",
         _ => return None,
     })
 }
@@ -86,8 +95,9 @@ pub fn limits(unit: &Unit, section: &str, whole: Whole, complain: &mut dyn FnMut
         let Some(file) = file_of(&setting.key) else { continue };
         match text_of(setting, whole, period) {
             Some((file_text, other)) => {
-                found.retain(|limit| limit.key != setting.key);
-                found.push(Limit { key: setting.key.clone(), file: other.unwrap_or(file), text: file_text });
+                // of several about devices each is about its own
+                found.retain(|limit| limit.key != setting.key || setting.key.starts_with("IO") && limit.device() != file_text.split(' ').next());
+                found.push(Limit { key: setting.key, file: other.unwrap_or(file), text: file_text });
             }
             None => complain(format!("{}={}: it is no value, ignoring", setting.key, hostel_unit::printable(&setting.text))),
         }
@@ -103,12 +113,14 @@ fn text_of(setting: &Setting, whole: Whole, period: u64) -> Option<(String, Opti
         Value::Memory(Memory::Bytes(bytes)) => bytes.to_string(),
         Value::Memory(Memory::Share(permyriad)) => share(whole.memory, *permyriad).to_string(),
         Value::Bool(value) => u8::from(*value).to_string(),
-        Value::Text(text) => match setting.key.as_str() {
+        Value::Text(text) => match setting.key {
             "CPUWeight" if text == "idle" => return Some(("1".to_owned(), Some("cpu.idle"))),
             "CPUWeight" => weight(text)?.to_string(),
             "IOWeight" => format!("default {}", weight(text)?),
             "CPUQuota" if text == "infinity" => format!("max {period}"),
             "CPUQuota" => format!("{} {period}", (u64::from(percent_unbounded(text).ok()?) * period / 10_000).max(1000)),
+            "OOMPolicy" => u8::from(text == "kill").to_string(),
+            key if key.starts_with("IO") => of_device(key, text)?,
             "TasksMax" if text == "infinity" => "max".to_owned(),
             "TasksMax" if text.ends_with('%') => share(whole.tasks, permyriad(text).ok()?).max(1).to_string(),
             "TasksMax" => unsigned(text).ok().filter(|n| *n > 0)?.to_string(),
@@ -117,6 +129,75 @@ fn text_of(setting: &Setting, whole: Whole, period: u64) -> Option<(String, Opti
         _ => return None,
     };
     Some((text, None))
+}
+
+/// `DEVICE VALUE`: a device node, or a path on a file system of one, as the kernel numbers it.
+fn of_device(key: &str, text: &str) -> Option<String> {
+    let (path, value) = text.trim().rsplit_once(char::is_whitespace)?;
+    let stat = rustix::fs::stat(path.trim().trim_matches('"')).ok()?;
+    let device = if rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::BlockDevice { stat.st_rdev } else { stat.st_dev };
+    let name = match key {
+        "IODeviceWeight" => return Some(format!("{}:{} {}", rustix::fs::major(device), rustix::fs::minor(device), weight(value)?)),
+        "IOReadBandwidthMax" => "rbps",
+        "IOWriteBandwidthMax" => "wbps",
+        "IOReadIOPSMax" => "riops",
+        "IOWriteIOPSMax" => "wiops",
+        _ => "target",
+    };
+    let number = match hostel_unit::time_span(value, hostel_unit::TimeUnit::Seconds) {
+        _ if value == "infinity" => "max".to_owned(),
+        Ok(Span::Micros(micros)) if name == "target" => micros.to_string(),
+        // per second, in thousands
+        _ => si(value)?.to_string(),
+    };
+    Some(format!("{}:{} {name}={number}", rustix::fs::major(device), rustix::fs::minor(device)))
+}
+
+/// A number with K, M, G or T, each a thousand times the one before.
+fn si(text: &str) -> Option<u64> {
+    let at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at(at);
+    let power = ["", "K", "M", "G", "T"].iter().position(|known| *known == unit)?;
+    digits.parse::<u64>().ok()?.checked_mul(1000u64.pow(power as u32))
+}
+
+/// The path of a slice's group: `a-b.slice` is in `a.slice`.
+pub fn slice_path(name: &str) -> String {
+    let stem = name.trim_end_matches(".slice");
+    if stem == "-" {
+        return String::new();
+    }
+    let ends = stem.match_indices('-').map(|(at, _)| at).chain(std::iter::once(stem.len()));
+    ends.filter_map(|end| stem.get(..end)).map(|part| format!("{part}.slice")).collect::<Vec<_>>().join("/")
+}
+
+/// The path of the slice that a unit is in, by its settings or its name.
+pub fn slice_of(unit: &Unit) -> String {
+    let section = unit.name.kind().section().unwrap_or("Service");
+    let given = unit.settings.units(section, "Slice").last().map(|(name, _)| slice_path(name.as_str()));
+    given.unwrap_or_else(|| match unit.name.instance() {
+        Some(_) => format!("system.slice/system-{}.slice", unit.name.prefix().replace('-', "\\x2d")),
+        None => "system.slice".to_owned(),
+    })
+}
+
+/// Gives controllers down to what is below a group, as far as there are any; `yes` is all of them.
+pub fn delegate(text: &str, group: BorrowedFd<'_>, depth: usize) {
+    let words: Vec<&str> = match hostel_unit::boolean(text) {
+        Ok(_) => vec!["cpu", "cpuset", "io", "memory", "pids"],
+        Err(_) => text.split_ascii_whitespace().collect(),
+    };
+    words.iter().for_each(|controller| give(group, depth, controller));
+}
+
+/// A controller is given from the manager's own directory down to where a group is.
+fn give(group: BorrowedFd<'_>, depth: usize, controller: &str) {
+    for levels in (1..=depth).rev() {
+        let above = vec![".."; levels].join("/");
+        if let Ok(directory) = rustix::fs::openat(group, above, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+            write(directory.as_fd(), "cgroup.subtree_control", &format!("+{controller}"));
+        }
+    }
 }
 
 fn weight(text: &str) -> Option<u64> {
@@ -130,17 +211,14 @@ fn write(group: BorrowedFd<'_>, file: &str, text: &str) -> bool {
 }
 
 /// Writes them; the keys that could not be. Controllers are given down to the group from the manager's own first.
-pub fn apply(limits: &[Limit], group: BorrowedFd<'_>) -> Vec<String> {
+/// The group is so deep below that.
+pub fn apply(limits: &[Limit], group: BorrowedFd<'_>, depth: usize) -> Vec<&'static str> {
     let mut lost = Vec::new();
     for limit in limits {
         if !write(group, limit.file, &limit.text) {
-            for above in ["../..", ".."] {
-                if let Ok(directory) = rustix::fs::openat(group, above, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
-                    write(directory.as_fd(), "cgroup.subtree_control", &format!("+{}", limit.controller()));
-                }
-            }
+            give(group, depth, limit.controller());
             if !write(group, limit.file, &limit.text) {
-                lost.push(limit.key.clone());
+                lost.push(limit.key);
             }
         }
     }
@@ -179,7 +257,21 @@ mod tests {
         assert_eq!((found.len(), said.len()), (9, 0));
         tree.unit("b.service", "[Service]\nExecStart=/bin/a\nCPUWeight=0\nTasksMax=many\nCPUQuota=50%\nCPUQuotaPeriodSec=10ms\n");
         let found = limits(&tree.load("b.service"), "Service", Whole { memory: 1000, tasks: 3000 }, &mut |text| said.push(text));
-        assert_eq!(found, [Limit { key: "CPUQuota".into(), file: "cpu.max", text: "5000 10000".into() }]);
+        assert_eq!(found, [Limit { key: "CPUQuota", file: "cpu.max", text: "5000 10000".into() }]);
         assert_eq!(said.len(), 2);
+        for (name, path) in
+            [("a.slice", "a.slice"), ("a-b-c.slice", "a.slice/a-b.slice/a-b-c.slice"), ("-.slice", ""), ("a\\x2db.slice", "a\\x2db.slice")]
+        {
+            assert_eq!(slice_path(name), path);
+        }
+        let slice = |name: &str, keys: &str| {
+            tree.unit(name, &format!("[Service]\nExecStart=/bin/a\n{keys}\n"));
+            slice_of(&tree.load(name))
+        };
+        assert_eq!(slice("c.service", "Slice=x-y.slice"), "x.slice/x-y.slice");
+        assert_eq!((slice("d.service", "").as_str(), slice("e-f@1.service", "").as_str()), ("system.slice", "system.slice/system-e\\x2df.slice"));
+        assert_eq!((si("10M"), si("5"), si("1Q"), si("99999999999999999999")), (Some(10_000_000), Some(5), None, None));
+        let device = of_device("IOReadBandwidthMax", "/ 2K").unwrap();
+        assert!(device.ends_with(" rbps=2000") && device.contains(':'), "{device}");
     }
 }

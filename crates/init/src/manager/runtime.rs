@@ -55,6 +55,11 @@ impl Runtime {
         Ok(made)
     }
 
+    /// One that was made before.
+    pub fn again(tmp: [&str; 2], network: Option<OwnedFd>) -> Runtime {
+        Runtime { tmp: Some(tmp.map(str::to_owned)).filter(|[tmp, _]| !tmp.is_empty()), network }
+    }
+
     /// Directories for /tmp and /var/tmp.
     pub fn tmp(&self) -> Option<[&str; 2]> {
         self.tmp.as_ref().map(|[tmp, var]| [tmp.as_str(), var.as_str()])
@@ -105,7 +110,7 @@ fn network() -> io::Result<OwnedFd> {
 
 /// Where a unit's credentials are, if it has any.
 pub fn credentials_of(of: &Sandbox, unit: &str) -> Option<String> {
-    (!of.given.is_empty() || !of.loaded.is_empty()).then(|| format!("{CREDENTIALS}/{unit}"))
+    (!of.given.is_empty() || !of.loaded.is_empty() || !of.imported.is_empty()).then(|| format!("{CREDENTIALS}/{unit}"))
 }
 
 /// Takes them away.
@@ -135,13 +140,37 @@ pub fn write_credentials(of: &Sandbox, directory: &str, user: &User) -> Result<(
         write(name, content).map_err(failed(name))?;
     }
     let inherited = std::env::var("CREDENTIALS_DIRECTORY").unwrap_or_else(|_| format!("{CREDENTIALS}/@system"));
+    let stores = [inherited.as_str(), "/etc/credstore", "/run/credstore", "/usr/lib/credstore"];
     for (name, from) in &of.loaded {
-        let is_path = from.starts_with('/');
-        let path = if is_path { from.clone() } else { format!("{inherited}/{from}") };
-        match read(&path) {
-            Ok(content) => write(name, &content).map_err(failed(name))?,
-            Err(e) if e.kind() == io::ErrorKind::NotFound && !is_path => {}
-            Err(e) => return Err(failed(&path)(e)),
+        if let Some(store) = stores.iter().find(|store| !from.starts_with('/') && std::path::Path::new(&format!("{store}/{from}")).exists()) {
+            let path = format!("{store}/{from}");
+            read(&path).and_then(|content| write(name, &content)).map_err(failed(&path))?;
+        } else if from.starts_with('/') && std::fs::metadata(from).is_ok_and(|m| m.is_dir()) {
+            // each file by its name after the given one
+            for entry in std::fs::read_dir(from).map_err(failed(from))?.flatten().filter(|entry| entry.path().is_file()) {
+                let Ok(file) = entry.file_name().into_string() else { continue };
+                read(&format!("{from}/{file}")).and_then(|content| write(&format!("{name}_{file}"), &content)).map_err(failed(from))?;
+            }
+        } else if from.starts_with('/') {
+            read(from).and_then(|content| write(name, &content)).map_err(failed(from))?;
+        }
+    }
+    for pattern in &of.imported {
+        // NAME*, and what takes the pattern's place
+        let (pattern, other) = pattern.split_once(':').map_or((pattern.as_str(), None), |(pattern, other)| (pattern, Some(other)));
+        for store in stores {
+            for entry in std::fs::read_dir(store).into_iter().flatten().flatten() {
+                let Ok(file) = entry.file_name().into_string() else { continue };
+                let rest = match pattern.strip_suffix('*') {
+                    Some(begin) => file.strip_prefix(begin),
+                    None => (file == pattern).then_some(""),
+                };
+                let Some(rest) = rest else { continue };
+                let name = other.map_or_else(|| file.clone(), |other| format!("{other}{rest}"));
+                if !std::path::Path::new(&format!("{directory}/{name}")).exists() {
+                    read(&format!("{store}/{file}")).and_then(|content| write(&name, &content)).map_err(failed(&file))?;
+                }
+            }
         }
     }
     if rustix::process::geteuid().is_root() {
@@ -152,6 +181,12 @@ pub fn write_credentials(of: &Sandbox, directory: &str, user: &User) -> Result<(
 
 fn read(path: &str) -> io::Result<Vec<u8>> {
     let metadata = std::fs::metadata(path)?;
+    if std::os::unix::fs::FileTypeExt::is_socket(&metadata.file_type()) {
+        let socket = std::os::unix::net::UnixStream::connect(path)?;
+        let mut content = Vec::new();
+        io::Read::read_to_end(&mut io::Read::take(socket, CREDENTIAL_MAX), &mut content)?;
+        return Ok(content);
+    }
     if !metadata.is_file() || metadata.len() > CREDENTIAL_MAX {
         return Err(io::Error::other("it is no file of at most 1 MiB"));
     }

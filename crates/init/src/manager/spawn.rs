@@ -10,6 +10,7 @@ use hostel_sys::{clone, proc};
 use rustix::fs::{Mode, OFlags};
 
 use super::context::{Context, FileMode, PLACES, Stream};
+use super::dynamic;
 use super::runtime::{self, Runtime};
 use super::sandbox;
 use super::variables::{self, Environment};
@@ -22,6 +23,8 @@ pub(super) struct Plan<'a> {
     pub command: &'a Command,
     /// User, limits, streams and the like.
     pub context: &'a Context,
+    /// Who it runs as, if that user is there for its sake.
+    pub dynamic: Option<User>,
     /// Its environment, without what follows from the context.
     pub environment: Environment,
     /// The group it is born in.
@@ -154,9 +157,12 @@ fn child(plan: &Plan<'_>, argv: &[String], environment: &mut Environment, report
 fn prepared(plan: &Plan<'_>, argv: &[String], environment: &mut Environment, report: BorrowedFd<'_>) -> Result<Failure, Failure> {
     let context = plan.context;
     let all_powers = plan.command.full_privileges;
-    let user = user(context)?;
+    let user = user(context, plan.dynamic.as_ref())?;
     rustix::process::umask(Mode::from_raw_mode(context.umask));
     directories(context, &user)?;
+    if let (Some(_), Some(group)) = (&context.delegate, plan.group) {
+        own_group(group, if context.subgroup.is_some() { &["", "../"] } else { &[""] }, &user);
+    }
     streams(plan)?;
     pass(plan, environment)?;
     if let Some(nice) = context.nice {
@@ -193,7 +199,7 @@ fn prepared(plan: &Plan<'_>, argv: &[String], environment: &mut Environment, rep
     let name = plan.command.own_name.then(|| argv.first().map(|first| OsText::from(first.as_str()))).flatten();
     let way = Way {
         user: if keeps_user && rustix::process::geteuid().is_root() { &root } else { &user },
-        login: context.login.unwrap_or(context.user.is_some()),
+        login: context.login.unwrap_or(context.user.is_some() || context.dynamic),
         name: name.as_ref(),
         ignore_pipe: context.ignore_pipe,
         filter: &filter,
@@ -263,13 +269,14 @@ fn root_directory() -> Result<OwnedFd, Failure> {
 }
 
 /// User=, Group= and SupplementaryGroups= by the tree's own files.
-fn user(context: &Context) -> Result<User, Failure> {
+fn user(context: &Context, dynamic: Option<&User>) -> Result<User, Failure> {
     let as_failure = |e: userdb::UserError| {
         let (verb, object, cause) = e.parts();
         Failure::new(verb, object, std::io::Error::other(cause))
     };
     let own = rustix::process::geteuid().as_raw();
     let mut user = match &context.user {
+        _ if dynamic.is_some() => dynamic.cloned().unwrap_or_else(User::root),
         Some(text) => {
             let selector = userdb::parse_selector(text).map_err(as_failure)?;
             userdb::lookup(root_directory()?, &selector).map_err(as_failure)?
@@ -277,7 +284,8 @@ fn user(context: &Context) -> Result<User, Failure> {
         None if own == 0 => User::root(),
         None => userdb::lookup(root_directory()?, &UserSelector::Id(own)).map_err(as_failure)?,
     };
-    if context.group.is_none() && context.groups.is_empty() {
+    let group = context.group.as_ref().filter(|_| dynamic.is_none());
+    if group.is_none() && context.groups.is_empty() {
         return Ok(user);
     }
     let names = userdb::names(root_directory()?).map_err(as_failure)?;
@@ -285,7 +293,7 @@ fn user(context: &Context) -> Result<User, Failure> {
         let found = userdb::parse_id(text.as_bytes()).or_else(|| names.groups.iter().find(|(name, _)| name == text).map(|(_, gid)| *gid));
         found.ok_or_else(|| Failure::new("find group", format!("{text:?}"), std::io::Error::other("no such group in /etc/group")))
     };
-    if let Some(group) = &context.group {
+    if let Some(group) = group {
         user.gid = number(group)?;
         if !user.groups.contains(&user.gid) {
             user.groups.insert(0, user.gid);
@@ -300,10 +308,21 @@ fn user(context: &Context) -> Result<User, Failure> {
     Ok(user)
 }
 
+/// Delegate=: the group is the user's, to make others in it. What is not there on this kernel is nobody's.
+fn own_group(group: BorrowedFd<'_>, groups: &[&str], user: &User) {
+    let (uid, gid) = (Some(rustix::fs::Uid::from_raw(user.uid)), Some(rustix::fs::Gid::from_raw(user.gid)));
+    for name in [".", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads", "memory.oom.group", "memory.reclaim"] {
+        for at in groups {
+            let _ = rustix::fs::chownat(group, format!("{at}{name}"), uid, gid, rustix::fs::AtFlags::empty());
+        }
+    }
+}
+
 /// RuntimeDirectory= and its like: made with the directories above, given to the user.
 fn directories(context: &Context, user: &User) -> Result<(), Failure> {
     use std::os::unix::fs::{PermissionsExt, chown};
-    for (place, (entries, mode)) in PLACES.iter().zip(&context.directories) {
+    for (number, (place, (entries, mode))) in PLACES.iter().zip(&context.directories).enumerate() {
+        let is_private = dynamic::is_private(context, number);
         let verb = match place.key {
             "RuntimeDirectory" => "make RuntimeDirectory",
             "StateDirectory" => "make StateDirectory",
@@ -314,7 +333,16 @@ fn directories(context: &Context, user: &User) -> Result<(), Failure> {
         for (name, links) in entries {
             let path = format!("{}/{name}", place.top);
             let failed = |e: std::io::Error| Failure::new(verb, &path, e);
-            std::fs::create_dir_all(&path).map_err(failed)?;
+            let path = if is_private {
+                let private = dynamic::private_directory(place.top, name).map_err(failed)?;
+                dynamic::give(&private, user).map_err(failed)?;
+                private
+            } else {
+                dynamic::public_directory(place.top, name).map_err(failed)?;
+                std::fs::create_dir_all(&path).map_err(failed)?;
+                path
+            };
+            let failed = |e: std::io::Error| Failure::new(verb, &path, e);
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(*mode)).map_err(failed)?;
             if place.key != "ConfigurationDirectory" && rustix::process::geteuid().is_root() {
                 let metadata = std::fs::symlink_metadata(&path).map_err(failed)?;

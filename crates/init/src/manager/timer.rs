@@ -84,7 +84,7 @@ impl Config {
             _ => default,
         };
         let wish = |setting: &crate::load::Setting| match (&setting.value, Base::ALL.iter().find(|(_, key)| *key == setting.key)) {
-            (Value::Calendar(calendar), _) => Some(Wish::At(calendar.clone())),
+            (Value::Calendar(calendar), _) => Some(Wish::At((**calendar).clone())),
             (Value::Span(Span::Micros(micros)), Some((base, _))) => Some(Wish::After(*base, Duration::from_micros(*micros))),
             _ => None,
         };
@@ -180,7 +180,7 @@ pub struct Timer {
     /// When it started its unit last.
     pub last: Option<Moment>,
     /// Of each wish whether it has been met for good.
-    done: Vec<bool>,
+    pub(super) done: Vec<bool>,
     /// The next moment of a span.
     pub next_even: Option<Instant>,
     /// The next moment of the calendar.

@@ -31,6 +31,7 @@ impl Manager {
                 Token::Watch(number) => self.watch_woke(number),
                 Token::Clock => self.clock_woke(),
                 Token::Zone => self.zone_woke(),
+                Token::Mounts => self.mounts_changed(),
                 _ => others.push(event),
             }
         }
@@ -148,6 +149,9 @@ impl Manager {
         self.drain(&unit, pid);
         if self.socket(&unit).is_some() {
             return self.socket_command_ended(&unit, pid, end);
+        }
+        if self.mount(&unit).is_some() {
+            return self.mount_ended(&unit, pid, end);
         }
         self.with(&unit, |service, world| {
             use super::service::Role;

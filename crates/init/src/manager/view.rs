@@ -120,6 +120,11 @@ impl Manager {
         &self.shared.members
     }
 
+    /// Users that are there for the sake of services.
+    pub(crate) fn dynamic_users(&self) -> impl Iterator<Item = (&str, u32)> {
+        self.shared.dynamic.iter()
+    }
+
     pub(crate) fn environment(&self) -> &Environment {
         &self.shared.environment
     }
@@ -150,7 +155,7 @@ impl Manager {
             return Err(JobFault::Ending);
         }
         // a file that came since is found without a reload, as systemd does
-        let state = self.unit(unit).map(|live| live.rest.unit.state.clone()).unwrap_or_else(|| self.look_up(unit).rest.unit.state);
+        let state = self.unit(unit).map(|live| live.rest.unit.state.clone()).unwrap_or_else(|| self.look_up(unit).rest.unit.state.clone());
         if state == LoadState::NotFound {
             let _ = self.reload();
         }
@@ -158,6 +163,10 @@ impl Manager {
         let unloaded = self.unit(unit).is_none_or(|live| live.rest.unit.state == LoadState::NotFound && live.active().is_down());
         if kind == JobType::Stop && unloaded && self.look_up(unit).rest.unit.state == LoadState::NotFound {
             return Err(JobFault::NotLoaded(unit.clone()));
+        }
+        // before it is looked for, as there
+        if mode == JobMode::Isolate && unloaded {
+            return Err(JobFault::Fault(crate::transaction::Fault::NoIsolate(unit.clone())));
         }
         self.enqueue(unit, kind, mode).map_err(JobFault::Fault)
     }

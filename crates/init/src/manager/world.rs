@@ -11,6 +11,8 @@ use hostel_unit::UnitName;
 
 use super::config::{Degraded, NotifyAccess};
 use super::context::{PLACES, Preserve};
+use super::dynamic::Dynamic;
+use super::files;
 use super::live::Rest;
 use super::log::{Log, Pipe};
 use super::members::Members;
@@ -54,6 +56,8 @@ pub enum Token {
     Clock,
     /// The local time zone.
     Zone,
+    /// Something was mounted or unmounted.
+    Mounts,
 }
 
 /// A process that is known by number.
@@ -92,6 +96,8 @@ pub struct Shared {
     pub notify: Option<String>,
     /// What units have in common among their processes, by unit.
     pub runtimes: BTreeMap<String, Rc<Runtime>>,
+    /// Users that services bring with them.
+    pub dynamic: Dynamic,
     /// Commands may leave a group to be taken away.
     pub empty_groups: Vec<String>,
     /// What socket units listen on.
@@ -110,20 +116,38 @@ pub struct World<'a> {
 }
 
 /// What a process of a unit is passed, each with its name; and what its standard streams are when they are to be a socket.
-fn passed<'s>(rest: &'s Rest, shared: &'s Shared, role: Role) -> (Vec<(&'s str, BorrowedFd<'s>)>, Option<BorrowedFd<'s>>) {
+fn passed<'s>(
+    rest: &'s Rest,
+    shared: &'s Shared,
+    role: Role,
+    opened: &'s [(String, OwnedFd)],
+) -> (Vec<(&'s str, BorrowedFd<'s>)>, Option<BorrowedFd<'s>>) {
     let own = &rest.unit.name;
     if let Some(connection) = &rest.connection {
         let fd = connection.fd.as_fd();
         return (if role == Role::Main { vec![("connection", fd)] } else { Vec::new() }, Some(fd));
     }
     let asked: Vec<&UnitName> = rest.unit.settings.units("Service", "Sockets").map(|(name, _)| name).collect();
-    let mine = |port: &&Port| port.service.as_ref() == Some(own) || asked.contains(&&port.socket);
+    // rsyslog.service is what syslog.socket knows as syslog.service
+    let is_own = |name: &UnitName| name == own || rest.unit.aliases.contains(name);
+    let mine = |port: &&Port| port.service.as_ref().is_some_and(is_own) || asked.contains(&&port.socket);
     let mut ports: Vec<&Port> = shared.ports.iter().filter(mine).filter(|port| role == Role::Main || port.to_commands).collect();
     // the same order every time, whichever socket was opened first
     ports.sort_by(|a, b| (&a.socket, a.number.1).cmp(&(&b.socket, b.number.1)));
-    let pass: Vec<(&str, BorrowedFd<'_>)> = ports.iter().map(|port| (port.name.as_str(), port.fd.as_fd())).collect();
+    let mut pass: Vec<(&str, BorrowedFd<'_>)> = ports.iter().map(|port| (port.name.as_str(), port.fd.as_fd())).collect();
     let only = pass.first().filter(|_| pass.len() == 1).map(|(_, fd)| *fd);
+    if role == Role::Main {
+        pass.extend(rest.stored.iter().chain(opened).map(|(name, fd)| (name.as_str(), fd.as_fd())));
+    }
     (pass, only)
+}
+
+/// Whether nobody is at the other end of a stored descriptor any more.
+fn has_hung_up(fd: &OwnedFd) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let mut fds = [PollFd::new(fd, PollFlags::empty())];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    matches!(poll(&mut fds, Some(&now)), Ok(1)) && fds.iter().any(|fd| fd.revents().intersects(PollFlags::HUP | PollFlags::ERR))
 }
 
 /// 32 random hexadecimal digits.
@@ -174,6 +198,7 @@ impl World<'_> {
         self.rest.marks.invocation = random_id();
         self.rest.marks.sessions.clear();
         self.rest.complaint.clear();
+        self.shared.members.place(&self.rest.marks.unit, &resources::slice_of(&self.rest.unit));
     }
 }
 
@@ -194,18 +219,30 @@ impl Hands for World<'_> {
             environment.set("JOURNAL_STREAM", name);
         }
         let context = self.rest.context.as_ref().ok_or("it has no commands")?;
-        let group = self.shared.members.group(&self.rest.marks.unit);
+        let mut group = self.shared.members.group(&self.rest.marks.unit);
+        let depth = self.shared.members.depth(&self.rest.marks.unit);
         if !self.rest.limits.is_empty() {
             let lost = match &group {
-                Some(group) => (resources::apply(&self.rest.limits, group.as_fd()), resources::NO_CONTROLLER),
-                None => (self.rest.limits.iter().map(|limit| limit.key.clone()).collect(), resources::NO_GROUP),
+                Some(group) => (resources::apply(&self.rest.limits, group.as_fd(), depth), resources::NO_CONTROLLER),
+                None => (self.rest.limits.iter().map(|limit| limit.key).collect(), resources::NO_GROUP),
             };
-            degrade(&mut self.rest.degraded, &self.rest.unit, &lost.0, lost.1);
+            degrade(&mut self.rest.degraded, &self.rest.unit, "Service", &lost.0, lost.1);
         }
-        let (pass, stream) = passed(self.rest, self.shared, order.role);
+        if let (Some(own), Some(text)) = (&group, &context.delegate) {
+            resources::delegate(text, own.as_fd(), depth);
+            if let Some(name) = &context.subgroup {
+                group = Some(subgroup(own, name, self.shared.members.path(&self.rest.marks.unit).as_deref())?);
+            }
+        }
+        let dynamic = if context.dynamic { self.shared.dynamic.user(&self.rest.unit, context)? } else { None };
+        self.rest.stored.retain(|(_, fd)| !has_hung_up(fd));
+        let context = self.rest.context.as_ref().ok_or("it has no commands")?;
+        let opened = if order.role == Role::Main { files::open(&context.open)? } else { Vec::new() };
+        let (pass, stream) = passed(self.rest, self.shared, order.role, &opened);
         let plan = spawn::Plan {
             command: order.command,
             context,
+            dynamic,
             environment,
             group: group.as_ref().map(AsFd::as_fd),
             log: self.rest.pipe.as_ref().map(Pipe::writer),
@@ -336,7 +373,8 @@ impl World<'_> {
         }
         // first held, then looked at: a number that is taken anew meanwhile is another process
         let pidfd = clone::pidfd_open(pid).map_err(|_| format!("there is no process {pid}"))?;
-        if !self.shared.members.has(&self.rest.marks, pid) {
+        let began = self.rest.moments.inactive_exit_even.map(|began| began.elapsed());
+        if !self.shared.members.has(&self.rest.marks, pid) && !began.is_some_and(|since| self.shared.members.is_likely(pid, since)) {
             return Err(format!("process {pid} does not belong to the unit"));
         }
         let own = std::process::id() as i32;
@@ -352,13 +390,24 @@ impl World<'_> {
 }
 
 /// Says of keys, once, that they have no effect.
-fn degrade(list: &mut Vec<Degraded>, unit: &crate::load::Unit, keys: &[String], why: &'static str) {
-    for setting in unit.settings.iter().filter(|setting| setting.section == "Service" && keys.contains(&setting.key)) {
+pub(super) fn degrade(list: &mut Vec<Degraded>, unit: &crate::load::Unit, section: &str, keys: &[&'static str], why: &'static str) {
+    for setting in unit.settings.iter().filter(|setting| setting.section == section && keys.contains(&setting.key)) {
         let found = Degraded::of(setting, why);
         if !list.contains(&found) {
             list.push(found);
         }
     }
+}
+
+/// DelegateSubgroup=: a directory in the unit's group, in which its processes are.
+fn subgroup(group: &OwnedFd, name: &str, path: Option<&str>) -> Result<OwnedFd, String> {
+    use rustix::fs::{Mode, OFlags};
+    let failed = |e: rustix::io::Errno| format!("make group {}/{name}: {e}", path.unwrap_or_default());
+    match rustix::fs::mkdirat(group, name, Mode::from_raw_mode(0o755)) {
+        Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+        Err(e) => return Err(failed(e)),
+    }
+    rustix::fs::openat(group, name, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(failed)
 }
 
 /// The parent of a process.

@@ -24,7 +24,7 @@ pub(super) fn start(options: &Options, words: &[String]) -> Outcome {
     let names = names("start", words)?;
     let root = root(options)?;
     let catalogue = catalogue(options, &root)?;
-    let graph = Graph::of(&names, catalogue.search.scope, &mut |name| load(&catalogue, name), &|name| catalogue.has(name.as_str()));
+    let graph = Graph::of(&names, catalogue.search.scope, &mut |name| load(&catalogue, name).into(), &|name| catalogue.has(name.as_str()));
     let mut status = 0;
     for name in &names {
         match transaction(&graph, name, JobType::Start, options.job_mode) {

@@ -25,7 +25,7 @@ pub(super) fn list_dependencies(options: &Options, words: &[String]) -> Outcome 
     if options.reverse || options.before {
         from.extend(catalogue.names().into_keys().filter(|name| !name.is_template()));
     }
-    let graph = Graph::of(&from, catalogue.search.scope, &mut |name| load(&catalogue, name), &|name| catalogue.has(name.as_str()));
+    let graph = Graph::of(&from, catalogue.search.scope, &mut |name| load(&catalogue, name).into(), &|name| catalogue.has(name.as_str()));
     if options.json {
         let mut edges = Vec::new();
         for name in &asked {

@@ -86,7 +86,7 @@ fn one(root: &Root, catalogue: &Catalogue<'_>, name: &UnitName) -> usize {
                 tell(format!("{}= does nothing: {why}", setting.key));
             }
         }
-        let graph = Graph::of(std::slice::from_ref(name), catalogue.search.scope, &mut |n| load(catalogue, n), &|n| catalogue.has(n.as_str()));
+        let graph = Graph::of(std::slice::from_ref(name), catalogue.search.scope, &mut |n| load(catalogue, n).into(), &|n| catalogue.has(n.as_str()));
         let required: Vec<&UnitName> = [Relation::Requires, Relation::BindsTo, Relation::Requisite].iter().flat_map(|r| graph.to(name, *r)).collect();
         if let Err(fault) = transaction(&graph, name, JobType::Start, JobMode::Replace)
             && !required.is_empty()

@@ -14,6 +14,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 use super::mounts::{Mounts, Step, Tmp, What, is_within, mounts};
 use super::settings::Sandbox;
 use super::{devices, place};
+use crate::fstab::unescape;
 
 const NAMESPACE: &str = "set up namespace";
 const NETWORK: &str = "isolate network";
@@ -285,26 +286,6 @@ fn is_covered(point: &str, points: &[String], before: &[String]) -> bool {
     points.iter().any(|above| above != point && is_within(point, above) && !before.contains(above))
         || points.iter().filter(|same| *same == point).count() > 1
         || points.iter().any(|above| above != point && is_within(point, above) && before.iter().filter(|b| *b == above).count() > 1)
-}
-
-/// mountinfo writes blanks and the like as octal numbers.
-fn unescape(text: &str) -> String {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let code = tail.get(..3).filter(|_| *first == b'\\').and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
-        match code {
-            Some(byte) => {
-                out.push(byte);
-                rest = tail.get(3..).unwrap_or_default();
-            }
-            None => {
-                out.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
 }
 
 /// A copy of what is to be bound, and whether it is a directory.

@@ -107,6 +107,12 @@ fn asked(of: &Sandbox, tmp: Tmp<'_>, can_processes: bool) -> Vec<Step> {
         ["/proc", "/sys", "/dev"].iter().chain(&homes).for_each(|path| add(path, What::Untouched, false, true));
         of.own.iter().for_each(|path| add(path, What::Writable, false, true));
     }
+    for top in &of.private {
+        add(top, What::Empty("mode=0755".into()), true, false);
+        for path in of.own.iter().filter(|path| is_within(path, top)) {
+            add(path, What::Bind { source: path.clone(), optional: false, recursive: true }, false, false);
+        }
+    }
     for path in homes {
         match of.home {
             Home::No => {}

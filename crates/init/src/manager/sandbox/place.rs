@@ -107,6 +107,9 @@ pub fn lost(key: &str, here: Here) -> Option<&'static str> {
         "RootDirectory" | "BindPaths" | "BindReadOnlyPaths" | "TemporaryFileSystem" if !here.mounts => {
             Some("no mounts of a service's own can be made here (CAP_SYS_ADMIN is missing): it is not started if these differ from what is there")
         }
+        "DynamicUser" if !here.mounts => {
+            Some("the user is the service's own, but files are not protected from it: no mounts of a service's own can be made here")
+        }
         "ProtectKernelModules" | "ProtectKernelLogs" if !here.mounts => {
             Some("it has an effect on system calls and capabilities only: no mounts of a service's own can be made here")
         }
@@ -140,10 +143,15 @@ pub fn depends(key: &str) -> bool {
 }
 
 /// Why a key that is known never has an effect here.
-pub fn never(key: &str) -> Option<&'static str> {
+pub fn never(section: &str, key: &str) -> Option<&'static str> {
     Some(match key {
+        _ if section == "Swap" => "swap is the host's: it has no effect",
+        "SurviveFinalKillSignal" => "the end of a machine is the end of all its processes: it has no effect",
         "PAMName" => "no PAM session is made: it has no effect",
         "UtmpIdentifier" | "UtmpMode" => "no record of logins is kept: it has no effect",
+        "DeviceAllow" | "DevicePolicy" => {
+            "which devices a machine may use is said from outside, and no filter of a unit's own is made (PrivateDevices= has an effect): it has no effect"
+        }
         "LogNamespace" => "there is one log: it has no effect",
         "SELinuxContext" | "AppArmorProfile" | "SmackProcessLabel" => "security modules are the host's: it has no effect",
         "SetCredentialEncrypted" | "LoadCredentialEncrypted" => "encrypted credentials are not read: it has no effect",

@@ -9,6 +9,8 @@ use crate::load::{Settings, Unit};
 use crate::value::Value;
 
 pub(super) const SECTION: &str = "Service";
+/// Where private directories of each of [`PLACES`] are.
+const PRIVATE: [&str; 4] = ["/run/private", "/var/lib/private", "/var/cache/private", "/var/log/private"];
 
 /// ProtectSystem=
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -104,6 +106,8 @@ pub struct Sandbox {
     pub root: Option<Place>,
     /// MountAPIVFS=
     pub api: bool,
+    /// DynamicUser=: directories that are hidden but for the unit's own in them.
+    pub private: Vec<&'static str>,
     /// Directories of the unit's own (StateDirectory= …), which it may always write.
     pub own: Vec<String>,
     /// PrivateNetwork=
@@ -124,6 +128,8 @@ pub struct Sandbox {
     pub process: Own,
     /// SetCredential=: name and content.
     pub given: Vec<(String, Vec<u8>)>,
+    /// ImportCredential=: patterns of names.
+    pub imported: Vec<String>,
     /// LoadCredential=: name, and where from.
     pub loaded: Vec<(String, String)>,
 }
@@ -154,6 +160,7 @@ impl Sandbox {
             propagation,
             root: s.text(SECTION, "RootDirectory").and_then(|text| place(text, "RootDirectory", complain)).filter(|place| place.path != "/"),
             api: loose(s, "MountAPIVFS", &[], complain),
+            private: Vec::new(),
             own: Vec::new(),
             network: yes("PrivateNetwork"),
             network_path: s.text(SECTION, "NetworkNamespacePath").map(str::to_owned),
@@ -164,15 +171,31 @@ impl Sandbox {
             lost: 0,
             process: Own::of(s, complain),
             given: given(s, complain),
+            imported: s.of(SECTION, "ImportCredential").map(|setting| setting.text.clone()).filter(|text| !text.contains('/')).collect(),
             loaded: loaded(s, complain),
         };
+        let dynamic = yes("DynamicUser");
+        if dynamic {
+            // what such a user makes would be another's some day
+            found.system = System::Strict;
+            found.home = if found.home == Home::No { Home::ReadOnly } else { found.home };
+            found.tmp = true;
+            found.calls.set_id = true;
+        }
         found.lost = lost(&found, yes("ProtectClock"));
         if found == Sandbox::default() {
             return None;
         }
-        for kind in PLACES {
+        let preserves = s.text(SECTION, "RuntimeDirectoryPreserve").is_some_and(|text| boolean(text) != Ok(false));
+        for (number, kind) in PLACES.iter().enumerate() {
+            let is_private = dynamic && (matches!(number, 1..=3) || number == 0 && preserves);
             let names = s.words(SECTION, kind.key).map(|word| word.split(':').next().unwrap_or_default());
-            found.own.extend(names.filter(|name| !name.is_empty() && !name.contains("..")).map(|name| format!("{}/{name}", kind.top)));
+            let names: Vec<&str> = names.filter(|name| !name.is_empty() && !name.contains("..")).collect();
+            let top = if is_private { format!("{}/private", kind.top) } else { kind.top.to_owned() };
+            found.own.extend(names.iter().map(|name| format!("{top}/{name}")));
+            if is_private && !names.is_empty() {
+                found.private.push(PRIVATE[number]);
+            }
         }
         Some(Box::new(found))
     }

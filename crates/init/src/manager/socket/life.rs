@@ -196,7 +196,7 @@ impl Manager {
     }
 
     /// Waits for what comes, or does not any more.
-    pub(super) fn watch_ports(&mut self, name: &UnitName, yes: bool) {
+    pub(in crate::manager) fn watch_ports(&mut self, name: &UnitName, yes: bool) {
         let shared = &mut self.shared;
         for port in shared.ports.iter().filter(|port| port.socket == *name) {
             let token = Token::Port(port.number.0, port.number.1);

@@ -266,6 +266,8 @@ pub(super) fn remove(config: &Config) {
 /// Throws away what has come: connections are taken and closed, data is read.
 pub(super) fn flush(fd: BorrowedFd<'_>, way: Way) {
     let mut buffer = [0u8; 1024];
+    // a service that had it may have been given one that waits
+    let _ = rustix::io::ioctl_fionbio(fd, true);
     for _ in 0..4096 {
         let done = match way {
             Way::Stream | Way::SequentialPacket => rustix::net::accept_with(fd, SocketFlags::CLOEXEC).is_err(),

@@ -1,0 +1,225 @@
+//! Mounts and unmounts, in a process that then ends.
+
+use std::ffi::CString;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt};
+use std::path::Path;
+
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
+
+use super::Config;
+
+/// What is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Act {
+    Mount,
+    Remount,
+    Unmount,
+}
+
+/// A word of the options that is a flag of mount(2): set or cleared.
+fn flag(word: &str) -> Option<(MountFlags, bool)> {
+    Some(match word {
+        "ro" => (MountFlags::RDONLY, true),
+        "rw" => (MountFlags::RDONLY, false),
+        "nosuid" => (MountFlags::NOSUID, true),
+        "suid" => (MountFlags::NOSUID, false),
+        "nodev" => (MountFlags::NODEV, true),
+        "dev" => (MountFlags::NODEV, false),
+        "noexec" => (MountFlags::NOEXEC, true),
+        "exec" => (MountFlags::NOEXEC, false),
+        "sync" => (MountFlags::SYNCHRONOUS, true),
+        "async" => (MountFlags::SYNCHRONOUS, false),
+        "dirsync" => (MountFlags::DIRSYNC, true),
+        "noatime" => (MountFlags::NOATIME, true),
+        "atime" => (MountFlags::NOATIME, false),
+        "nodiratime" => (MountFlags::NODIRATIME, true),
+        "diratime" => (MountFlags::NODIRATIME, false),
+        "relatime" => (MountFlags::RELATIME, true),
+        "norelatime" => (MountFlags::RELATIME, false),
+        "strictatime" => (MountFlags::STRICTATIME, true),
+        "lazytime" => (MountFlags::LAZYTIME, true),
+        "nolazytime" => (MountFlags::LAZYTIME, false),
+        "silent" => (MountFlags::SILENT, true),
+        _ => return None,
+    })
+}
+
+fn propagation(word: &str) -> Option<MountPropagationFlags> {
+    let (word, all) = word.strip_prefix('r').map_or((word, MountPropagationFlags::empty()), |rest| (rest, MountPropagationFlags::REC));
+    Some(
+        match word {
+            "shared" => MountPropagationFlags::SHARED,
+            "slave" => MountPropagationFlags::DOWNSTREAM,
+            "private" => MountPropagationFlags::PRIVATE,
+            "unbindable" => MountPropagationFlags::UNBINDABLE,
+            _ => return None,
+        } | all,
+    )
+}
+
+/// Words that are for programs, not for the kernel (fstab(5), mount(8)).
+fn is_comment(word: &str) -> bool {
+    matches!(word, "defaults" | "auto" | "noauto" | "user" | "nouser" | "users" | "owner" | "group" | "nofail" | "_netdev" | "loud")
+        || ["x-", "X-", "comment=", "uhelper=", "helper="].iter().any(|begin| word.starts_with(begin))
+}
+
+/// Options as mount(2) takes them.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Options {
+    pub(super) flags: MountFlags,
+    pub(super) bind: Option<bool>,
+    pub(super) propagation: Vec<MountPropagationFlags>,
+    pub(super) data: String,
+}
+
+pub(super) fn options(words: &[String]) -> Options {
+    let mut found = Options { flags: MountFlags::empty(), bind: None, propagation: Vec::new(), data: String::new() };
+    for word in words.iter().map(String::as_str).filter(|word| !is_comment(word)) {
+        if let Some((flag, on)) = flag(word) {
+            found.flags.set(flag, on);
+        } else if let Some(how) = propagation(word) {
+            found.propagation.push(how);
+        } else if let "bind" | "rbind" = word {
+            found.bind = Some(word == "rbind");
+        } else {
+            if !found.data.is_empty() {
+                found.data.push(',');
+            }
+            found.data.push_str(word);
+        }
+    }
+    found
+}
+
+impl Config {
+    /// Whether only mount(8) of the tree can do it: it knows helpers, loop devices and labels.
+    pub(in crate::manager) fn needs_program(&self) -> bool {
+        let helper = |directory: &str| Path::new(&format!("{directory}/mount.{}", self.kind)).exists();
+        let is_bind = self.options.iter().any(|word| word == "bind" || word == "rbind");
+        self.sloppy
+            || self.kind.starts_with("fuse.")
+            || self.what.split_once('=').is_some_and(|(tag, _)| ["UUID", "LABEL", "PARTUUID", "PARTLABEL", "ID"].contains(&tag))
+            || self.options.iter().any(|word| word == "loop" || word.starts_with("loop="))
+            || !is_bind && matches!(self.kind.as_str(), "" | "auto")
+            || !self.kind.is_empty() && !self.kind.contains('/') && (helper("/sbin") || helper("/usr/sbin"))
+    }
+
+    /// The arguments of mount(8).
+    pub(super) fn words(&self) -> Vec<String> {
+        let mut words = vec!["mount".to_owned()];
+        if self.sloppy {
+            words.push("-s".to_owned());
+        }
+        if !self.kind.is_empty() {
+            words.extend(["-t".to_owned(), self.kind.clone()]);
+        }
+        let kept: Vec<&str> = self.options.iter().map(String::as_str).filter(|word| !is_comment(word)).collect();
+        if !kept.is_empty() {
+            words.extend(["-o".to_owned(), kept.join(",")]);
+        }
+        words.extend([self.what.clone(), self.place.clone()]);
+        words
+    }
+}
+
+/// What went wrong: an object, and the cause.
+type Fault = (String, io::Error);
+
+/// Does it.
+pub(super) fn run(act: Act, config: &Config) -> Result<(), Fault> {
+    match act {
+        Act::Mount => mount(config),
+        Act::Remount => {
+            let how = options(&config.options);
+            let data = CString::new(how.data.as_str()).map_err(|e| (config.place.clone(), e.into()))?;
+            rustix::mount::mount_remount(config.place.as_str(), how.flags, data.as_c_str()).map_err(|e| (config.place.clone(), e.into()))
+        }
+        Act::Unmount => {
+            let mut flags = UnmountFlags::NOFOLLOW;
+            flags.set(UnmountFlags::DETACH, config.lazy);
+            flags.set(UnmountFlags::FORCE, config.force);
+            rustix::mount::unmount(config.place.as_str(), flags).map_err(|e| (config.place.clone(), e.into()))
+        }
+    }
+}
+
+/// The directory, or for a bound file the file, that something is mounted on; a path with links in it is refused.
+pub(super) fn prepare(config: &Config) -> Result<(), Fault> {
+    let place = Path::new(&config.place);
+    let failed = |e: io::Error| (config.place.clone(), e);
+    if std::fs::symlink_metadata(place).is_err() {
+        let is_bind = config.options.iter().any(|word| word == "bind" || word == "rbind");
+        if is_bind && std::fs::metadata(&config.what).is_ok_and(|m| !m.is_dir()) {
+            std::fs::create_dir_all(place.parent().unwrap_or(place)).map_err(failed)?;
+            std::fs::File::create_new(place).map_err(failed)?;
+        } else {
+            std::fs::DirBuilder::new().recursive(true).mode(config.mode).create(place).map_err(failed)?;
+        }
+    }
+    match std::fs::canonicalize(place) {
+        Ok(real) if real == place => Ok(()),
+        Ok(real) => Err(failed(io::Error::other(format!("the path leads by a link to {}", real.display())))),
+        Err(e) => Err(failed(e)),
+    }
+}
+
+fn mount(config: &Config) -> Result<(), Fault> {
+    prepare(config)?;
+    let how = options(&config.options);
+    let place = config.place.as_str();
+    let failed = |e: rustix::io::Errno| (format!("{} on {place}", config.what), io::Error::from(e));
+    if let Some(recursive) = how.bind {
+        if recursive { rustix::mount::mount_bind_recursive(&*config.what, place) } else { rustix::mount::mount_bind(&*config.what, place) }
+            .map_err(failed)?;
+        if !how.flags.is_empty() {
+            let changed = rustix::mount::mount_remount(place, how.flags | MountFlags::BIND, c"");
+            if let Err(e) = changed {
+                // what is less restricted than asked for is not left there
+                let _ = rustix::mount::unmount(place, UnmountFlags::DETACH);
+                return Err(failed(e));
+            }
+        }
+    } else {
+        let data = CString::new(how.data.as_str()).map_err(|e| (config.what.clone(), e.into()))?;
+        let is_block = std::fs::metadata(&config.what).is_ok_and(|m| m.file_type().is_block_device());
+        let once = |flags| rustix::mount::mount(&*config.what, place, &*config.kind, flags, data.as_c_str());
+        match once(how.flags) {
+            Err(rustix::io::Errno::ROFS | rustix::io::Errno::ACCESS)
+                if is_block && !config.writable_only && !how.flags.contains(MountFlags::RDONLY) =>
+            {
+                once(how.flags | MountFlags::RDONLY).map_err(failed)?;
+            }
+            other => other.map_err(failed)?,
+        }
+    }
+    for propagation in how.propagation {
+        rustix::mount::mount_change(place, propagation).map_err(failed)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_become_flags_and_data() {
+        let words = |text: &str| text.split(',').map(str::to_owned).collect::<Vec<_>>();
+        let found = options(&words("defaults,nofail,x-systemd.after=a,ro,nosuid,size=1m,rw,mode=755,rshared,noauto"));
+        assert_eq!(found.flags, MountFlags::NOSUID);
+        assert_eq!((found.data.as_str(), found.bind, found.propagation.len()), ("size=1m,mode=755", None, 1));
+        assert_eq!(options(&words("rbind,ro")).bind, Some(true));
+        let tree = crate::testing::Tree::new("mount");
+        let of = |text: &str| {
+            tree.unit("srv-x.mount", &format!("[Mount]\nWhere=/srv/x\n{text}\n"));
+            Config::of(&tree.load("srv-x.mount"))
+        };
+        let config = of("What=tmpfs\nType=tmpfs\nOptions=size=1M,nofail\nTimeoutSec=5\nDirectoryMode=0700\nLazyUnmount=yes");
+        assert_eq!((config.place.as_str(), config.mode, config.lazy, config.needs_program()), ("/srv/x", 0o700, true, false));
+        assert_eq!(config.timeout, Some(std::time::Duration::from_secs(5)));
+        assert!(of("What=LABEL=x\nType=ext4").needs_program() && of("What=/dev/x").needs_program() && of("What=h\nType=fuse.sshfs").needs_program());
+        assert!(!of("What=/a\nOptions=bind").needs_program());
+        assert_eq!(of("What=/x.img\nType=ext4\nOptions=loop,ro,nofail").words(), ["mount", "-t", "ext4", "-o", "loop,ro", "/x.img", "/srv/x"]);
+    }
+}
