@@ -26,7 +26,6 @@ use super::{mount_lock, overlay, parcel, reaper, stub};
 use crate::network::inside;
 use crate::plan::Plan;
 use crate::plan::steps::{FileChange, Missing, PayloadStep, RootAssembly, Slot};
-use crate::program;
 
 pub(super) type Step = Result<(), Failure>;
 
