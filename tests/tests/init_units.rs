@@ -22,7 +22,10 @@ fn dynamic_users_are_there_while_the_service_runs() {
         ("one.service", one.as_str()),
         ("two.service", &two),
         ("fixed.service", "[Service]\nType=oneshot\nDynamicUser=yes\nUser=nobody\nExecStart=/bin/sh -c 'id -u'\nStandardOutput=file:/run/%p\n"),
-        ("plain.service", "[Service]\nType=oneshot\nUser=nobody\nStateDirectory=kept/deep\nExecStart=/bin/sh -c 'stat -c %%u:%%F /var/lib/kept/deep'\nStandardOutput=file:/run/%p\n"),
+        (
+            "plain.service",
+            "[Service]\nType=oneshot\nUser=nobody\nStateDirectory=kept/deep\nExecStart=/bin/sh -c 'stat -c %%u:%%F /var/lib/kept/deep'\nStandardOutput=file:/run/%p\n",
+        ),
     ];
     let text = result(
         &bed,
@@ -34,7 +37,10 @@ fn dynamic_users_are_there_while_the_service_runs() {
          systemctl start plain; cat /run/plain; cat /var/lib/kept/deep/old",
     );
     has_lines(&text, &["one rc=0", "two rc=0", "fixed rc=0", "one wrote", "one ro", "one state=/var/lib/kept/deep user=one", "one NoNewPrivs:\t1"]);
-    has_lines(&text, &["one kept", "two wrote", "two other", "fixed 65534", "old", "../private/kept/deep", "65534:directory", "0 700 /var/lib/private"]);
+    has_lines(
+        &text,
+        &["one kept", "two wrote", "two other", "fixed 65534", "old", "../private/kept/deep", "65534:directory", "0 700 /var/lib/private"],
+    );
     assert!(!text.contains("secret"), "it is hidden\n{text}");
     let uid = |unit: &str| text.lines().find_map(|line| line.strip_prefix(unit)?.trim().parse::<u32>().ok()).unwrap();
     assert!((61184..=65519).contains(&uid("one ")) && (61184..=65519).contains(&uid("two ")) && uid("one ") != uid("two "), "{text}");
@@ -51,7 +57,10 @@ fn mounts_are_as_the_kernel_says() {
         ("srv-auto.automount", "[Automount]\nWhere=/srv/auto\n"),
         ("srv-auto.mount", "[Mount]\nWhat=tmpfs\nWhere=/srv/auto\nType=tmpfs\n"),
         ("dev-none.swap", "[Swap]\nWhat=/dev/none\n"),
-        ("needs.service", "[Unit]\nRequiresMountsFor=/srv/m/deep\n[Service]\nExecStart=/bin/sh -c 'grep -c /srv/m /proc/mounts > /run/needs; exec sleep 1000'\n"),
+        (
+            "needs.service",
+            "[Unit]\nRequiresMountsFor=/srv/m/deep\n[Service]\nExecStart=/bin/sh -c 'grep -c /srv/m /proc/mounts > /run/needs; exec sleep 1000'\n",
+        ),
     ];
     let tree = hostel_tests::init::plant(
         &bed,
@@ -103,14 +112,23 @@ fn slices_stores_and_what_else_is_done_to_units() {
         ("a-b.slice", "[Slice]\nMemoryMax=64M\nCPUWeight=30\n"),
         ("deep.service", "[Service]\nSlice=a-b.slice\nExecStart=/bin/sh -c 'cat /proc/self/cgroup; exec sleep 1000'\n"),
         ("t@.service", "[Service]\nExecStart=/bin/sleep 1000\n"),
-        ("give.service", "[Service]\nDelegate=yes\nDelegateSubgroup=main\nUser=nobody\nExecStart=/bin/sh -c 'stat -c %%u /sys/fs/cgroup/system.slice/give.service/cgroup.procs > /tmp/give; mkdir /sys/fs/cgroup/system.slice/give.service/own && echo made >> /tmp/give; grep ^0: /proc/self/cgroup >> /tmp/give; exec sleep 1000'\n"),
+        (
+            "give.service",
+            "[Service]\nDelegate=yes\nDelegateSubgroup=main\nUser=nobody\nExecStart=/bin/sh -c 'stat -c %%u /sys/fs/cgroup/system.slice/give.service/cgroup.procs > /tmp/give; mkdir /sys/fs/cgroup/system.slice/give.service/own && echo made >> /tmp/give; grep ^0: /proc/self/cgroup >> /tmp/give; exec sleep 1000'\n",
+        ),
         (
             "store.service",
             "[Service]\nNotifyAccess=all\nFileDescriptorStoreMax=2\nOpenFile=/etc/hostname:host:read-only\nOpenFile=/no/such::graceful\n\
              ExecStart=/bin/sh -c 'echo n=$$LISTEN_FDS $$LISTEN_FDNAMES >> /run/store; cat /proc/self/fd/3 >> /run/store; /probe notify-store \"FDSTORE=1\\nFDNAME=memo\" \"kept \" then sleep 1; exec sleep 1000'\n",
         ),
-        ("cred.service", "[Service]\nType=oneshot\nImportCredential=app.*\nLoadCredential=all:/etc/creds\nExecStart=/bin/sh -c 'cd $$CREDENTIALS_DIRECTORY; grep . *'\nStandardOutput=file:/run/cred\n"),
-        ("keep.service", "[Service]\nType=oneshot\nStateDirectory=kept\nCacheDirectory=cached\nExecStart=/bin/touch /var/lib/kept/x /var/cache/cached/x\n"),
+        (
+            "cred.service",
+            "[Service]\nType=oneshot\nImportCredential=app.*\nLoadCredential=all:/etc/creds\nExecStart=/bin/sh -c 'cd $$CREDENTIALS_DIRECTORY; grep . *'\nStandardOutput=file:/run/cred\n",
+        ),
+        (
+            "keep.service",
+            "[Service]\nType=oneshot\nStateDirectory=kept\nCacheDirectory=cached\nExecStart=/bin/touch /var/lib/kept/x /var/cache/cached/x\n",
+        ),
         ("tick.service", "[Service]\nExecStart=/bin/sh -c 'while :; do echo x >> /run/ticks; sleep 0.02; done'\n"),
     ];
     let text = result(
@@ -152,8 +170,14 @@ fn slices_stores_and_what_else_is_done_to_units() {
 fn services_outlive_their_manager() {
     let Some(bed) = Bed::start() else { return };
     let units = [
-        ("long.service", "[Unit]\nStartLimitIntervalSec=0\n[Service]\nExecStart=/bin/sh -c 'while :; do echo tick; sleep 0.05; done'\nRestart=always\nRestartSec=50ms\nSlice=x-y.slice\n"),
-        ("note.service", "[Service]\nType=notify\nNotifyAccess=all\nFileDescriptorStoreMax=3\nExecStart=/bin/sh -c 'echo fds=$$LISTEN_FDS >> /run/note; /probe notify-store \"READY=1\\nSTATUS=all well\\nFDSTORE=1\" kept then sleep 1; exec sleep 1000'\n"),
+        (
+            "long.service",
+            "[Unit]\nStartLimitIntervalSec=0\n[Service]\nExecStart=/bin/sh -c 'while :; do echo tick; sleep 0.05; done'\nRestart=always\nRestartSec=50ms\nSlice=x-y.slice\n",
+        ),
+        (
+            "note.service",
+            "[Service]\nType=notify\nNotifyAccess=all\nFileDescriptorStoreMax=3\nExecStart=/bin/sh -c 'echo fds=$$LISTEN_FDS >> /run/note; /probe notify-store \"READY=1\\nSTATUS=all well\\nFDSTORE=1\" kept then sleep 1; exec sleep 1000'\n",
+        ),
         ("echo.socket", "[Socket]\nListenFIFO=/run/echo\n"),
         ("echo.service", "[Service]\nExecStart=/bin/sh -c 'touch /run/echoed; exec sleep 1000'\n"),
         ("later.timer", "[Timer]\nOnActiveSec=4s\nAccuracySec=1ms\n"),
@@ -197,7 +221,9 @@ fn services_outlive_their_manager() {
 fn the_manager_is_small() {
     let Some(bed) = Bed::start() else { return };
     let service = |n: usize| {
-        format!("[Unit]\nDescription=Number {n}\nDocumentation=man:x(8)\nAfter=network.target\nWants=network.target\n[Service]\nExecStart=/bin/sleep 1000\nRestart=on-failure\nProtectHome=yes\nNoNewPrivileges=yes\nEnvironment=A=b\n[Install]\nWantedBy=multi-user.target\n")
+        format!(
+            "[Unit]\nDescription=Number {n}\nDocumentation=man:x(8)\nAfter=network.target\nWants=network.target\n[Service]\nExecStart=/bin/sleep 1000\nRestart=on-failure\nProtectHome=yes\nNoNewPrivileges=yes\nEnvironment=A=b\n[Install]\nWantedBy=multi-user.target\n"
+        )
     };
     let names: Vec<String> = (0..100).map(|n| format!("s{n}.service")).collect();
     let texts: Vec<String> = (0..100).map(service).collect();

@@ -64,7 +64,9 @@ pub fn words(asked: &Asked) -> Vec<String> {
         }
         Request::Freeze(frozen, units) => with(&[if *frozen { "freeze" } else { "thaw" }], names(units)),
         Request::Clean(what, units) => with(&["clean", &what.join(",")], names(units)),
-        Request::SetProperty(runtime, unit, pairs) => with(&["set-property", if *runtime { "runtime" } else { "lasting" }, unit.as_str()], pairs.clone()),
+        Request::SetProperty(runtime, unit, pairs) => {
+            with(&["set-property", if *runtime { "runtime" } else { "lasting" }, unit.as_str()], pairs.clone())
+        }
         Request::ResetFailed(units) => with(&["reset-failed"], names(units)),
         Request::Reload => with(&["reload"], Vec::new()),
         Request::Reexecute => with(&["reexecute"], Vec::new()),

@@ -154,7 +154,10 @@ mod tests {
             ]
         );
         let text = &found.units[0].1;
-        assert!(text.contains("After=a.service\n") && text.contains("Where=/srv/with blank\nType=tmpfs\n") && text.contains("TimeoutSec=5\n"), "{text}");
+        assert!(
+            text.contains("After=a.service\n") && text.contains("Where=/srv/with blank\nType=tmpfs\n") && text.contains("TimeoutSec=5\n"),
+            "{text}"
+        );
         assert!(!found.units[2].1.contains("Type="));
         // root, efi, swap, automount, broken, twice, relative
         assert_eq!(found.notices.len(), 7, "{:#?}", found.notices);

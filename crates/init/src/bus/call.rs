@@ -316,7 +316,9 @@ fn dynamic_users(manager: &Manager, method: &str, a: &Arguments) -> Outcome {
     let no_user = |who: &str| Fault::systemd("NoSuchDynamicUser", format!("Dynamic user {who} does not exist."));
     let mut all = manager.dynamic_users();
     match method {
-        "LookupDynamicUserByName" => all.find(|(name, _)| *name == a.text(0)).map(|(_, uid)| vec![Value::Uint32(uid)]).ok_or_else(|| no_user(a.text(0))),
+        "LookupDynamicUserByName" => {
+            all.find(|(name, _)| *name == a.text(0)).map(|(_, uid)| vec![Value::Uint32(uid)]).ok_or_else(|| no_user(a.text(0)))
+        }
         "LookupDynamicUserByUID" => {
             let found = all.find(|(_, uid)| u64::from(*uid) == a.number(0)).map(|(name, _)| vec![Value::text(name)]);
             found.ok_or_else(|| no_user(&a.number(0).to_string()))

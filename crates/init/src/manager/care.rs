@@ -49,7 +49,9 @@ impl Manager {
             let failed = |why: String| refused(format!("Failed to clean unit {name}: {why}"));
             self.bring(std::slice::from_ref(name));
             let own = self.graph.own(name).clone();
-            let Some(live) = self.units.get_mut(&own).filter(|live| live.rest.unit.is_loaded()) else { return failed(format!("Unit {name} not found.")) };
+            let Some(live) = self.units.get_mut(&own).filter(|live| live.rest.unit.is_loaded()) else {
+                return failed(format!("Unit {name} not found."));
+            };
             if !live.active().is_down() || live.job.is_some() {
                 return failed("Unit is not inactive or has pending job.".to_owned());
             }
@@ -101,7 +103,9 @@ impl Manager {
             let Some(shape) = keys::shape(in_section, key).filter(|_| is_settable) else {
                 return failed(format!("Cannot set property {}, or unknown property.", hostel_unit::printable(key)));
             };
-            if !value.is_empty() && let Err(why) = crate::value::parse(shape, value, &mut |_| ()) {
+            if !value.is_empty()
+                && let Err(why) = crate::value::parse(shape, value, &mut |_| ())
+            {
                 return failed(format!("{key}={}: {why}", hostel_unit::printable(value)));
             }
             files.push((format!("50-{key}.conf"), format!("# Made by `set-property`.\n[{in_section}]\n{key}={}\n", value.replace('%', "%%"))));

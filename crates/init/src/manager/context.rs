@@ -182,15 +182,19 @@ impl Context {
             unset: list("UnsetEnvironment"),
             voice: Voice::of(s, section, complain),
             non_blocking: s.bool(section, "NonBlocking", false),
-            open: s.of(section, "OpenFile").filter_map(|setting| {
-                let found = OpenFile::parse(&setting.text);
-                if found.is_none() {
-                    complain(format!("OpenFile={}: it is no PATH[:NAME[:OPTIONS]], ignoring", hostel_unit::printable(&setting.text)));
-                }
-                found
-            }).collect(),
+            open: s
+                .of(section, "OpenFile")
+                .filter_map(|setting| {
+                    let found = OpenFile::parse(&setting.text);
+                    if found.is_none() {
+                        complain(format!("OpenFile={}: it is no PATH[:NAME[:OPTIONS]], ignoring", hostel_unit::printable(&setting.text)));
+                    }
+                    found
+                })
+                .collect(),
             delegate: text("Delegate").filter(|text| hostel_unit::boolean(text) != Ok(false)),
-            subgroup: text("DelegateSubgroup").filter(|name| !name.is_empty() && !name.contains('/') && !name.starts_with('.') && !name.starts_with("cgroup.")),
+            subgroup: text("DelegateSubgroup")
+                .filter(|name| !name.is_empty() && !name.contains('/') && !name.starts_with('.') && !name.starts_with("cgroup.")),
             start_only: s.bool(section, "PermissionsStartOnly", false),
             search: text("ExecSearchPath").map(|t| t.split(':').filter(|p| p.starts_with('/')).map(str::to_owned).collect()).unwrap_or_default(),
             login: text("SetLoginEnvironment").and_then(|t| hostel_unit::boolean(&t).ok()),

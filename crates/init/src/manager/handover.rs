@@ -223,8 +223,11 @@ impl Manager {
                     }
                 }
                 _ => {
-                    if let Some(live) = current.as_ref().and_then(|name| self.units.get_mut(name)) {
-                        take_line(live, line, &fd);
+                    match current.as_ref().and_then(|name| self.units.get_mut(name)) {
+                        Some(live) => take_line(live, line, &fd),
+                        // of a unit that is none any more: what it had open is closed
+                        None if matches!(at(line, 0), "pipe" | "stored" | "connection") => drop((fd(1), fd(2))),
+                        None => {}
                     }
                 }
             }
@@ -295,7 +298,8 @@ fn unit<'a>(out: &mut Saved<'a>, live: &'a Live) {
     if moments.changed.is_none() && live.active() == super::state::Active::Inactive {
         return;
     }
-    let reals = [moments.changed, moments.active_enter, moments.active_exit, moments.inactive_enter, moments.inactive_exit, moments.condition].map(real);
+    let reals =
+        [moments.changed, moments.active_enter, moments.active_exit, moments.inactive_enter, moments.inactive_exit, moments.condition].map(real);
     let evens = [moments.inactive_enter_even, moments.inactive_exit_even].map(from_now);
     out.line(&["moments", &reals[0], &reals[1], &reals[2], &reals[3], &reals[4], &reals[5], &evens[0], &evens[1]]);
     out.line(&["marks", &rest.marks.invocation, &rest.marks.sessions.iter().map(i32::to_string).collect::<Vec<_>>().join(","), &rest.complaint]);
@@ -315,7 +319,14 @@ fn unit<'a>(out: &mut Saved<'a>, live: &'a Live) {
         out.line(&["connection", connection.socket.as_str(), &fd, &connection.peer.map_or_else(String::new, |peer| peer.to_string())]);
     }
     if let Some(s) = &live.service {
-        out.line(&["service", s.state.word(), s.result.word(), &s.main.map_or_else(String::new, |pid| pid.to_string()), &s.errno.to_string(), &s.status_text]);
+        out.line(&[
+            "service",
+            s.state.word(),
+            s.result.word(),
+            &s.main.map_or_else(String::new, |pid| pid.to_string()),
+            &s.errno.to_string(),
+            &s.status_text,
+        ]);
         let (burst, begin) = s.limit.save();
         out.line(&[
             "times",
@@ -389,8 +400,7 @@ fn take_line(live: &mut Live, line: &[String], fd: &dyn Fn(usize) -> Option<Owne
         ("pipe", ..) => live.rest.pipe = fd(1).zip(fd(2)).map(|(read, write)| super::log::Pipe::again(read, write)),
         ("stored", ..) => live.rest.stored.extend(fd(2).map(|fd| (word(1).to_owned(), fd))),
         ("connection", ..) => {
-            live.rest.connection =
-                fd(2).zip(UnitName::parse(word(1)).ok()).map(|(fd, socket)| Connection { fd, socket, peer: word(3).parse().ok() });
+            live.rest.connection = fd(2).zip(UnitName::parse(word(1)).ok()).map(|(fd, socket)| Connection { fd, socket, peer: word(3).parse().ok() });
         }
         ("service", Some(s), _) => {
             let states = [State::Dead, State::Failed, State::Running, State::Exited, State::AutoRestart];
@@ -458,7 +468,18 @@ fn outcome(word: &str) -> Outcome {
         UnitStartLimitHit, Watchdog,
     };
     let all = [
-        Success, Resources, Protocol, Timeout, ExitCode, Signal, CoreDump, Watchdog, StartLimitHit, ExecCondition, TriggerLimitHit, ServiceStartLimitHit,
+        Success,
+        Resources,
+        Protocol,
+        Timeout,
+        ExitCode,
+        Signal,
+        CoreDump,
+        Watchdog,
+        StartLimitHit,
+        ExecCondition,
+        TriggerLimitHit,
+        ServiceStartLimitHit,
         UnitStartLimitHit,
     ];
     all.into_iter().find(|outcome| outcome.word() == word).unwrap_or(Success)

@@ -175,7 +175,8 @@ impl Table {
     /// What changed until now is known.
     pub fn take(&self) {
         let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
-        let _ = epoll::wait(&self.changes, &mut [epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) }][..], Some(&now));
+        let _ =
+            epoll::wait(&self.changes, &mut [epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) }][..], Some(&now));
     }
 }
 

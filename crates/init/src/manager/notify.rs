@@ -71,7 +71,10 @@ impl Words {
                 b"BARRIER" => words.barrier |= value == b"1",
                 b"FDSTORE" => words.store |= value == b"1",
                 b"FDSTOREREMOVE" => words.forget |= value == b"1",
-                b"FDNAME" => words.name = (text.len() <= 255 && !text.contains(':') && text.bytes().all(|b| b.is_ascii_graphic() || b == b' ')).then(|| text.to_owned()),
+                b"FDNAME" => {
+                    words.name =
+                        (text.len() <= 255 && !text.contains(':') && text.bytes().all(|b| b.is_ascii_graphic() || b == b' ')).then(|| text.to_owned())
+                }
                 _ => {}
             }
         }

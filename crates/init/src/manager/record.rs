@@ -34,11 +34,9 @@ pub(super) fn add(live: &Live, out: &mut Record) {
             out.push(("Paths", path.spots.iter().map(|spot| format!("{} ({})", spot.path, spot.wish.key())).collect::<Vec<_>>().join(" ")));
             out.extend(path.spots.iter().map(|spot| ("Spot", format!("{}\t{}", spot.wish.key(), spot.path))));
         }
-        Plain::Mount(mount) => out.extend([
-            ("Result", mount.result.word().to_owned()),
-            ("Where", mount.config.place.clone()),
-            ("What", mount.config.what.clone()),
-        ]),
+        Plain::Mount(mount) => {
+            out.extend([("Result", mount.result.word().to_owned()), ("Where", mount.config.place.clone()), ("What", mount.config.what.clone())])
+        }
         _ => {}
     }
 }

@@ -92,7 +92,12 @@ pub fn limits(unit: &Unit, section: &str, whole: Whole, complain: &mut dyn FnMut
         _ => 100_000,
     };
     for setting in unit.settings.iter().filter(|setting| setting.section == section) {
-        let Some(file) = file_of(&setting.key) else { continue };
+        let Some(file) = file_of(setting.key) else { continue };
+        if setting.key == "OOMPolicy" && setting.text != "kill" {
+            // as it is without
+            found.retain(|limit| limit.key != "OOMPolicy");
+            continue;
+        }
         match text_of(setting, whole, period) {
             Some((file_text, other)) => {
                 // of several about devices each is about its own
@@ -259,7 +264,9 @@ mod tests {
         let found = limits(&tree.load("b.service"), "Service", Whole { memory: 1000, tasks: 3000 }, &mut |text| said.push(text));
         assert_eq!(found, [Limit { key: "CPUQuota", file: "cpu.max", text: "5000 10000".into() }]);
         assert_eq!(said.len(), 2);
-        for (name, path) in [("a.slice", "a.slice"), ("a-b-c.slice", "a.slice/a-b.slice/a-b-c.slice"), ("-.slice", ""), ("a\\x2db.slice", "a\\x2db.slice")] {
+        for (name, path) in
+            [("a.slice", "a.slice"), ("a-b-c.slice", "a.slice/a-b.slice/a-b-c.slice"), ("-.slice", ""), ("a\\x2db.slice", "a\\x2db.slice")]
+        {
             assert_eq!(slice_path(name), path);
         }
         let slice = |name: &str, keys: &str| {

@@ -10,9 +10,9 @@ use hostel_sys::{clone, proc};
 use rustix::fs::{Mode, OFlags};
 
 use super::context::{Context, FileMode, PLACES, Stream};
+use super::dynamic;
 use super::runtime::{self, Runtime};
 use super::sandbox;
-use super::dynamic;
 use super::variables::{self, Environment};
 use crate::command::Command;
 

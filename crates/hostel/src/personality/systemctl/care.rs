@@ -2,10 +2,10 @@
 
 use hostel_init::manager::query::Request;
 
+use super::Outcome;
 use super::managed::{running, simple};
 use super::options::Options;
 use super::say::{name, names};
-use super::Outcome;
 
 pub(super) fn freeze(_: &Options, verb: &str, words: &[String]) -> Outcome {
     simple(running(verb)?, Request::Freeze(verb == "freeze", names(verb, words)?))

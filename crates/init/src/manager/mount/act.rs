@@ -47,13 +47,15 @@ fn flag(word: &str) -> Option<(MountFlags, bool)> {
 
 fn propagation(word: &str) -> Option<MountPropagationFlags> {
     let (word, all) = word.strip_prefix('r').map_or((word, MountPropagationFlags::empty()), |rest| (rest, MountPropagationFlags::REC));
-    Some(match word {
-        "shared" => MountPropagationFlags::SHARED,
-        "slave" => MountPropagationFlags::DOWNSTREAM,
-        "private" => MountPropagationFlags::PRIVATE,
-        "unbindable" => MountPropagationFlags::UNBINDABLE,
-        _ => return None,
-    } | all)
+    Some(
+        match word {
+            "shared" => MountPropagationFlags::SHARED,
+            "slave" => MountPropagationFlags::DOWNSTREAM,
+            "private" => MountPropagationFlags::PRIVATE,
+            "unbindable" => MountPropagationFlags::UNBINDABLE,
+            _ => return None,
+        } | all,
+    )
 }
 
 /// Words that are for programs, not for the kernel (fstab(5), mount(8)).
@@ -168,7 +170,8 @@ fn mount(config: &Config) -> Result<(), Fault> {
     let place = config.place.as_str();
     let failed = |e: rustix::io::Errno| (format!("{} on {place}", config.what), io::Error::from(e));
     if let Some(recursive) = how.bind {
-        if recursive { rustix::mount::mount_bind_recursive(&*config.what, place) } else { rustix::mount::mount_bind(&*config.what, place) }.map_err(failed)?;
+        if recursive { rustix::mount::mount_bind_recursive(&*config.what, place) } else { rustix::mount::mount_bind(&*config.what, place) }
+            .map_err(failed)?;
         if !how.flags.is_empty() {
             let changed = rustix::mount::mount_remount(place, how.flags | MountFlags::BIND, c"");
             if let Err(e) = changed {
@@ -182,7 +185,9 @@ fn mount(config: &Config) -> Result<(), Fault> {
         let is_block = std::fs::metadata(&config.what).is_ok_and(|m| m.file_type().is_block_device());
         let once = |flags| rustix::mount::mount(&*config.what, place, &*config.kind, flags, data.as_c_str());
         match once(how.flags) {
-            Err(rustix::io::Errno::ROFS | rustix::io::Errno::ACCESS) if is_block && !config.writable_only && !how.flags.contains(MountFlags::RDONLY) => {
+            Err(rustix::io::Errno::ROFS | rustix::io::Errno::ACCESS)
+                if is_block && !config.writable_only && !how.flags.contains(MountFlags::RDONLY) =>
+            {
                 once(how.flags | MountFlags::RDONLY).map_err(failed)?;
             }
             other => other.map_err(failed)?,

@@ -142,7 +142,13 @@ impl Manager {
         let is_there = super::points().contains(&place);
         let good = matches!(end, WaitStatus::Exited(0));
         let result = match mount.result {
-            Outcome::Success if !good => if matches!(end, WaitStatus::Exited(_)) { Outcome::ExitCode } else { Outcome::Signal },
+            Outcome::Success if !good => {
+                if matches!(end, WaitStatus::Exited(_)) {
+                    Outcome::ExitCode
+                } else {
+                    Outcome::Signal
+                }
+            }
             Outcome::Success if state == State::Mounting && !is_there => Outcome::Protocol,
             other => other,
         };

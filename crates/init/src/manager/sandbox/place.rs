@@ -149,7 +149,9 @@ pub fn never(section: &str, key: &str) -> Option<&'static str> {
         "SurviveFinalKillSignal" => "the end of a machine is the end of all its processes: it has no effect",
         "PAMName" => "no PAM session is made: it has no effect",
         "UtmpIdentifier" | "UtmpMode" => "no record of logins is kept: it has no effect",
-        "DeviceAllow" | "DevicePolicy" => "which devices a machine may use is said from outside, and no filter of a unit's own is made (PrivateDevices= has an effect): it has no effect",
+        "DeviceAllow" | "DevicePolicy" => {
+            "which devices a machine may use is said from outside, and no filter of a unit's own is made (PrivateDevices= has an effect): it has no effect"
+        }
         "LogNamespace" => "there is one log: it has no effect",
         "SELinuxContext" | "AppArmorProfile" | "SmackProcessLabel" => "security modules are the host's: it has no effect",
         "SetCredentialEncrypted" | "LoadCredentialEncrypted" => "encrypted credentials are not read: it has no effect",
