@@ -21,6 +21,9 @@ pub(crate) fn pids(name: &str) -> Option<(i32, i32)> {
     Some((pid("supervisor")?, pid("leader")?))
 }
 
+/// Name, supervisor and leader of a machine.
+pub(crate) type Started = (String, i32, i32);
+
 /// Kilobytes of a process by the rows of its smaps_rollup that `wanted` names.
 fn memory(pid: i32, wanted: &[&str]) -> f64 {
     let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
@@ -29,20 +32,20 @@ fn memory(pid: i32, wanted: &[&str]) -> f64 {
 }
 
 /// Kilobytes of a row of /proc/meminfo.
-fn meminfo(key: &str) -> f64 {
+pub(crate) fn meminfo(key: &str) -> f64 {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     text.lines().find_map(|line| line.strip_prefix(key)?.split_ascii_whitespace().next()?.parse().ok()).unwrap_or(0.0)
 }
 
 /// Starts the machines one after the other, looks, and ends them all.
 pub(crate) fn run(bed: &Bed, options: &Options) -> Result<Report> {
-    let mut started: Vec<(String, i32, i32)> = Vec::new();
+    let mut started: Vec<Started> = Vec::new();
     let result = fill(bed, options, &mut started);
     empty(bed, &started);
     result
 }
 
-fn fill(bed: &Bed, options: &Options, started: &mut Vec<(String, i32, i32)>) -> Result<Report> {
+fn fill(bed: &Bed, options: &Options, started: &mut Vec<Started>) -> Result<Report> {
     let mut times = Vec::new();
     let (available, slab) = (meminfo("MemAvailable:"), meminfo("Slab:"));
     let mut memory_at = Vec::new();
@@ -86,7 +89,7 @@ fn fill(bed: &Bed, options: &Options, started: &mut Vec<(String, i32, i32)>) -> 
 }
 
 /// All leaders first, then wait for all supervisors: each end costs the kernel milliseconds that can overlap.
-fn empty(bed: &Bed, started: &[(String, i32, i32)]) {
+pub(crate) fn empty(bed: &Bed, started: &[Started]) {
     for (_, _, leader) in started {
         if let Some(pid) = rustix::process::Pid::from_raw(*leader) {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);

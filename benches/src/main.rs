@@ -6,6 +6,7 @@
 //!   variants   the same with a user namespace, an overlay, its own network; `hostel run`
 //!   exec       `true` in a running machine, against one setns and one vfork
 //!   parse      `--version`: what the program costs before it does anything
+//!   subhosts   the same over this host's own `/`; a hundred of them; diff; what killed ones leave behind
 //!   density    up to 500 idle machines: time of each start, memory of each supervisor
 //!   size       the binary
 //!   all        all of them
@@ -20,6 +21,7 @@ mod peers;
 mod report;
 mod runner;
 mod scenarios;
+mod subhosts;
 
 use std::process::ExitCode;
 

@@ -6,7 +6,7 @@ use crate::Result;
 pub(crate) const HELP: &str = "\
 hostel-bench SCENARIO [OPTIONS]
 
-scenarios: start variants network exec parse density size all
+scenarios: start variants network exec parse subhosts density size all
 
 options:
   --rounds N        samples of each command (40)
@@ -30,16 +30,18 @@ pub(crate) enum Scenario {
     Network,
     Exec,
     Parse,
+    Subhosts,
     Density,
     Size,
 }
 
-const SCENARIOS: [(&str, Scenario); 7] = [
+const SCENARIOS: [(&str, Scenario); 8] = [
     ("start", Scenario::Start),
     ("variants", Scenario::Variants),
     ("network", Scenario::Network),
     ("exec", Scenario::Exec),
     ("parse", Scenario::Parse),
+    ("subhosts", Scenario::Subhosts),
     ("density", Scenario::Density),
     ("size", Scenario::Size),
 ];

@@ -6,7 +6,7 @@ use crate::bed::{Bed, wait_for};
 use crate::options::{Options, Scenario};
 use crate::report::Report;
 use crate::runner::{self, Row};
-use crate::{Result, density, peers};
+use crate::{Result, density, peers, subhosts};
 
 pub(crate) fn run(scenario: Scenario, bed: &Bed, options: &Options) -> Result<Report> {
     match scenario {
@@ -15,6 +15,7 @@ pub(crate) fn run(scenario: Scenario, bed: &Bed, options: &Options) -> Result<Re
         Scenario::Network => network(bed, options),
         Scenario::Parse => rows(scenario, parse(bed), options),
         Scenario::Exec => exec(bed, options),
+        Scenario::Subhosts => subhosts::run(bed, options),
         Scenario::Density => density::run(bed, options),
         Scenario::Size => size(bed),
     }

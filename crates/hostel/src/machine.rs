@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use hostel_engine::error::{Error, Result};
 use hostel_engine::plan::Caller;
-use hostel_engine::registry::{self, Origin, Registry};
+use hostel_engine::registry::{self, Origin, Registry, RegistryError};
 use hostel_engine::supervisor::session::{self, Session, Talk};
 use hostel_process::pty::WindowSize;
-use hostel_spec::{ConsoleMode, MachineSpec, OsText, Payload};
+use hostel_spec::{ConsoleMode, MachineName, MachineSpec, OsText, Payload};
 
 use crate::output;
 
@@ -27,6 +27,22 @@ pub fn open_registry() -> Result<Registry> {
         return Err(Error::new("use", format!("HOSTEL_RUNTIME_DIR={}", directory.display()), "it takes an absolute path"));
     }
     Ok(Registry::open(&directory)?)
+}
+
+/// Does `work` while nobody can start the machine `name`; `verb` is for the message that it runs.
+pub fn at_rest<T>(verb: &'static str, name: &MachineName, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let claim = match open_registry()?.claim(name) {
+        Err(RegistryError::Busy { .. }) => {
+            let error = Error::new(verb, format!("machine {name}"), "it is running");
+            return Err(error.hint(format!("`hostel stop {name}` ends it")).busy());
+        }
+        other => other?,
+    };
+    let done = work();
+    let released = claim.release();
+    let done = done?;
+    released?;
+    Ok(done)
 }
 
 /// Opens the registry to look at it: who is not root sees what root's machines say of themselves to everybody.

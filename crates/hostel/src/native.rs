@@ -3,6 +3,7 @@
 mod contradictions;
 pub mod defaults;
 pub mod kept;
+pub mod snapshots;
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use hostel_engine::error::Error;
 use hostel_engine::registry::Origin;
+use hostel_image::inroot::Durable;
 use hostel_nspawn::options::{self, OptionId, Takes};
 use hostel_nspawn::settings::{Lookup, Mode};
 use hostel_nspawn::{Action, Doc, Environment};
@@ -72,6 +74,8 @@ pub struct Request {
     pub json: bool,
     /// Kept overlay to use or make.
     pub keep: Option<MachineName>,
+    /// Whether what is kept has to survive a power cut from the start.
+    pub(crate) durable: Durable,
     /// Things to say before the start.
     pub warnings: Vec<String>,
     /// What of it settings files say: where, and what.
@@ -174,7 +178,17 @@ pub fn parse(kind: Kind, args: &[OsString]) -> Result<Parsed, Failure> {
         return Err(usage("--wait is for a machine in the background: add -d"));
     }
     let settings = doc.settings();
-    Ok(Parsed::Machine(Box::new(Request { kind, spec, detach: own.detach, wait: own.wait, json: own.json, keep: own.keep, warnings, settings })))
+    Ok(Parsed::Machine(Box::new(Request {
+        kind,
+        spec,
+        detach: own.detach,
+        wait: own.wait,
+        json: own.json,
+        keep: own.keep,
+        durable: Durable::Yes,
+        warnings,
+        settings,
+    })))
 }
 
 /// Where our own program is in a machine whose init it is.
@@ -381,12 +395,12 @@ impl Request {
 
     /// The spec with its kept layer, for printing: nothing is made.
     pub fn with_kept(mut self) -> Result<MachineSpec, Failure> {
-        self.find_kept(false)?;
+        self.find_kept(None)?;
         Ok(self.spec)
     }
 
-    /// Finds, or makes, the kept layer that is asked for. `true`: it was made now.
-    fn find_kept(&mut self, make: bool) -> Result<bool, Failure> {
+    /// Finds the kept layer that is asked for, or makes it if that is said. `true`: it was made now.
+    fn find_kept(&mut self, make: Option<Durable>) -> Result<bool, Failure> {
         if let Some(name) = self.keep.clone() {
             return Ok(kept::keep(&mut self.spec, &name, make)?);
         }
@@ -426,7 +440,7 @@ pub fn start(mut request: Request, origin: Origin) -> cli::Outcome {
     for warning in &request.warnings {
         output::tell(format_args!("warning: {warning}"));
     }
-    let made = request.find_kept(true)?;
+    let made = request.find_kept(Some(request.durable))?;
     say_where(&request);
     let mut started = false;
     let outcome = if request.detach {

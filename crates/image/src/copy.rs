@@ -8,7 +8,7 @@ mod contents;
 mod file;
 mod snapshot;
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -101,26 +101,48 @@ pub(crate) fn copy_into(
         Err(e) => return Err(Cause::Os(e).on(VERB, target)),
         Ok(_) => return Err(Cause::Os(Errno::EXIST).on(VERB, target)),
     }
+    let counter = Counter::new(options.progress);
+    let (partial_name, dir, method) = unnamed(source, name, (parent, target), options, &counter)?;
+    match publish(parent, &partial_name, dir.as_fd(), target_name, options.durable) {
+        Ok(()) => Ok(Copied { dir, method, progress: counter.now() }),
+        Err(e) => Err(clean_up(e.on(VERB, target), parent, &partial_name, dir, target, &counter)),
+    }
+}
+
+/// [`copy_tree`] in the place of the directory tree `target`: it is the old or the new one at any time, and the old one is deleted
+/// then. Who holds the old one open keeps that.
+pub fn replace_tree(source: BorrowedFd<'_>, name: &Path, target: &Path, options: &Options<'_>) -> Result<()> {
+    let (parent, target_name) = remove::open_parent(target).on(VERB, target)?;
+    let parent = parent.as_fd();
+    let old = walk::subdirectory(parent, &target_name).on("open tree", target)?;
+    let counter = Counter::new(options.progress);
+    let (partial_name, dir, _) = unnamed(source, name, (parent, target), options, &counter)?;
+    if let Err(e) = exchange(parent, &partial_name, dir.as_fd(), &target_name) {
+        return Err(clean_up(e.on(VERB, target), parent, &partial_name, dir, target, &counter));
+    }
+    let _held = partial::take(parent, &partial_name);
+    remove::delete(parent, &partial_name, old).on("remove tree", target)
+}
+
+/// A whole copy in the directory `parent` that has a dot name yet; `target`, what it will be, is for messages.
+fn unnamed(
+    source: BorrowedFd<'_>,
+    name: &Path,
+    (parent, target): (BorrowedFd<'_>, &Path),
+    options: &Options<'_>,
+    counter: &Counter<'_>,
+) -> Result<(CString, OwnedFd, Method)> {
     partial::sweep_in(parent).on(VERB, target)?;
     let source = walk::readable(source).on("open tree", name)?;
-    let counter = Counter::new(options.progress);
-
-    let made = match snapshot(source.as_fd(), parent) {
+    match snapshot(source.as_fd(), parent) {
         Ok(Some((partial, dir))) => Ok((partial, dir, Method::Snapshot)),
         Ok(None) => partial::make(parent, partial::PARTIAL).on(VERB, target).and_then(|(partial, dir)| {
-            match contents::copy(source.as_fd(), name, dir.as_fd(), options, &counter) {
+            match contents::copy(source.as_fd(), name, dir.as_fd(), options, counter) {
                 Ok(method) => Ok((partial, dir, method)),
-                Err(e) => Err(clean_up(e, parent, &partial, dir, target, &counter)),
+                Err(e) => Err(clean_up(e, parent, &partial, dir, target, counter)),
             }
         }),
         Err(e) => Err(e.on("snapshot tree", name)),
-    };
-    let (partial_name, dir, method) = made?;
-
-    let named = publish(parent, &partial_name, dir.as_fd(), target_name, options.durable);
-    match named {
-        Ok(()) => Ok(Copied { dir, method, progress: counter.now() }),
-        Err(e) => Err(clean_up(e.on(VERB, target), parent, &partial_name, dir, target, &counter)),
     }
 }
 

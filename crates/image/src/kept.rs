@@ -18,6 +18,7 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, Uid};
 use rustix::io::Errno;
 
 use crate::error::On;
+use crate::inroot::Durable;
 use crate::walk::{self, OpenDirectories, Queue};
 use crate::{Cause, Result, inroot, partial, remove};
 
@@ -82,15 +83,15 @@ pub fn all_contents(dir: &Path) -> Result<Contents> {
 }
 
 /// Makes the kept machine `name` in the directory `kept` (made when missing), with an empty upper layer and this note.
-/// `false`: there is one of that name, or something else.
-pub fn create(kept: &Path, name: &MachineName, note: &[u8]) -> Result<bool> {
+/// `false`: there is one of that name, or something else. Where it need not survive a power cut yet, [`sync`] sees to it later.
+pub fn create(kept: &Path, name: &MachineName, note: &[u8], durable: Durable) -> Result<bool> {
     let path = kept.join(name.as_str());
     std::fs::create_dir_all(kept).map_err(Cause::from).on("make directory", kept)?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let parent = rustix::fs::open(kept, flags, Mode::empty()).on("open", kept)?;
     // Only root looks in: what an upper layer holds may be set-user-id, and is nothing for the host's users to run.
     let (temporary, dir) = partial::make(parent.as_fd(), partial::PARTIAL).on("make machine", &path)?;
-    let made = fill(dir.as_fd(), note).and_then(|()| {
+    let made = fill(dir.as_fd(), note, durable).and_then(|()| {
         match rustix::fs::renameat_with(&parent, &*temporary, &parent, name.as_str(), RenameFlags::NOREPLACE) {
             Ok(()) => Ok(true),
             Err(Errno::EXIST) => Ok(false),
@@ -99,7 +100,9 @@ pub fn create(kept: &Path, name: &MachineName, note: &[u8]) -> Result<bool> {
     });
     match made {
         Ok(true) => {
-            rustix::fs::fsync(&parent).on("write", kept)?;
+            if durable == Durable::Yes {
+                rustix::fs::fsync(&parent).on("write", kept)?;
+            }
             Ok(true)
         }
         other => {
@@ -111,7 +114,7 @@ pub fn create(kept: &Path, name: &MachineName, note: &[u8]) -> Result<bool> {
 }
 
 /// Everything is on the disk before the directory gets its name.
-fn fill(dir: BorrowedFd<'_>, note: &[u8]) -> std::result::Result<(), Cause> {
+fn fill(dir: BorrowedFd<'_>, note: &[u8], durable: Durable) -> std::result::Result<(), Cause> {
     for layer in [c"upper", c"work"] {
         rustix::fs::mkdirat(dir, layer, Mode::from_raw_mode(0o755))?;
         // The machine's / has this mode, whatever the caller's umask.
@@ -120,8 +123,18 @@ fn fill(dir: BorrowedFd<'_>, note: &[u8]) -> std::result::Result<(), Cause> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut file = std::fs::File::from(rustix::fs::openat(dir, NOTE, flags, Mode::from_raw_mode(0o644))?);
     file.write_all(note)?;
-    file.sync_all()?;
-    Ok(rustix::fs::fsync(dir)?)
+    if durable == Durable::Yes {
+        file.sync_all()?;
+        rustix::fs::fsync(dir)?;
+    }
+    Ok(())
+}
+
+/// All of the kept machine `name`, and that it is there, is on the disk when this returns.
+pub fn sync(kept: &Path, name: &MachineName) -> Result<()> {
+    let path = kept.join(name.as_str());
+    let dir = crate::open::directory(&path)?;
+    rustix::fs::syncfs(crate::walk::readable(dir.as_fd()).on("open", &path)?).on("write", &path)
 }
 
 /// The note of the kept machine `name`; `None`: there is none of that name.
@@ -232,11 +245,11 @@ mod tests {
         let name = MachineName::new("a").unwrap();
         assert_eq!(list(&kept).unwrap(), []);
         assert_eq!(note(&kept, &name).unwrap(), None);
-        assert!(create(&kept, &name, b"{}").unwrap());
+        assert!(create(&kept, &name, b"{}", Durable::Yes).unwrap());
         assert!(kept.join("a/upper").is_dir() && kept.join("a/work").is_dir());
         std::fs::write(kept.join("a/upper/x"), "x").unwrap();
         // A second one leaves the first as it is, and nothing beside it.
-        assert!(!create(&kept, &name, b"other").unwrap());
+        assert!(!create(&kept, &name, b"other", Durable::Yes).unwrap());
         assert_eq!(note(&kept, &name).unwrap().as_deref(), Some(&b"{}"[..]));
         assert!(kept.join("a/upper/x").exists());
         assert_eq!(std::fs::read_dir(&kept).unwrap().count(), 1);
@@ -250,7 +263,7 @@ mod tests {
         std::fs::remove_file(kept.join("a/machine.json")).unwrap();
         std::os::unix::fs::symlink("/etc/passwd", kept.join("a/machine.json")).unwrap();
         assert!(note(&kept, &name).is_err());
-        assert!(!create(&kept, &MachineName::new("file").unwrap(), b"{}").unwrap());
+        assert!(!create(&kept, &MachineName::new("file").unwrap(), b"{}", Durable::Yes).unwrap());
         std::fs::remove_dir_all(kept.parent().unwrap()).unwrap();
     }
 

@@ -16,7 +16,7 @@
 mod apply;
 mod archive;
 mod conflict;
-mod plan;
+pub(crate) mod plan;
 mod undo;
 
 use std::fs::File;

@@ -12,7 +12,9 @@ mod layer;
 mod mark;
 pub mod packages;
 pub mod patch;
+pub mod rebase;
 mod same;
+pub mod script;
 #[cfg(test)]
 mod tests;
 

@@ -285,6 +285,36 @@ fn diff_is_the_difference_and_commit_makes_it_and_undo_takes_it_back() {
 }
 
 #[test]
+fn a_script_does_what_a_commit_does() {
+    if std::process::Command::new("setfattr").arg("--version").output().is_err() {
+        eprintln!("skipped: no setfattr (package attr)");
+        return;
+    }
+    let Some(bench) = Bench::new("script") else { return };
+    for seed in 0..seeds(12) {
+        let (_, seen) = scene(&bench, 3000 + seed);
+        let layers = bench.layers();
+        let mut text = Vec::new();
+        crate::script::script("of a test\nwith two lines", &layers, &diff(&layers).unwrap(), &mut text).unwrap();
+        std::fs::write(bench.at("script"), &text).unwrap();
+        let copy = bench.at("copy");
+        let _ = std::fs::remove_dir_all(&copy);
+        let run = |program: &str, args: &[&OsStr]| {
+            let done = std::process::Command::new(program).args(args).output().unwrap();
+            assert!(done.status.success(), "seed {seed}: {}", String::from_utf8_lossy(&done.stderr));
+        };
+        run("cp", &["-a".as_ref(), bench.at("lower").as_ref(), copy.as_ref()]);
+        run("sh", &[bench.at("script").as_ref(), copy.as_ref()]);
+        let no_sockets = |view: &View| {
+            let mut view = without_times(view);
+            view.retain(|_, (is, _)| !is.starts_with("14"));
+            view
+        };
+        assert_eq!(no_sockets(&view(&copy)), no_sockets(&seen), "seed {seed}");
+    }
+}
+
+#[test]
 fn a_commit_that_is_stopped_anywhere_is_finished_or_taken_back() {
     let Some(bench) = Bench::new("stopped") else { return };
     let mut stopped = 0;

@@ -5,7 +5,6 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use hostel_engine::error::Error;
-use hostel_engine::registry::RegistryError;
 use hostel_image::locks;
 use hostel_overlay::commit::{Conflict, Record, State, Store, UNDO, conflicts};
 use hostel_overlay::{Change, Kind, Layer, What};
@@ -20,16 +19,21 @@ use crate::{machine, output};
 /// The verb.
 pub(super) const VERB: Verb = Verb {
     name: "commit",
-    args: "NAME [--only PATH] [--keep] [--force] | --resume | --rollback",
+    args: "NAME [--only PATH] [--keep] [--force] | NAME [--only PATH] --as-script | --resume | --rollback",
     about: "make a kept machine's changes to what it lies over",
     options: &[
         ("--only PATH", "only what is at or below PATH; may be given again"),
         ("--keep", "keep the machine; else it is forgotten when all its changes were made"),
         ("-f, --force", "also over what was changed meanwhile"),
+        ("--as-script", "change nothing; print a shell script that makes the changes, to `/` or to its argument"),
         ("--resume", "finish a commit that was interrupted"),
         ("--rollback", "take back one that was interrupted"),
     ],
-    examples: &[("hostel commit try1", "`hostel undo` takes it back"), ("hostel commit try1 --only /etc/nginx", "a part of it")],
+    examples: &[
+        ("hostel commit try1", "`hostel undo` takes it back"),
+        ("hostel commit try1 --only /etc/nginx", "a part of it"),
+        ("hostel commit try1 --as-script >apply.sh", "for other hosts: `sh apply.sh`, `sh apply.sh /mnt`"),
+    ],
     run,
 };
 
@@ -41,6 +45,7 @@ struct Request {
     force: bool,
     resume: bool,
     rollback: bool,
+    as_script: bool,
 }
 
 fn parse(args: &[OsString]) -> Result<Option<Request>, Failure> {
@@ -53,16 +58,19 @@ fn parse(args: &[OsString]) -> Result<Option<Request>, Failure> {
             Short('f') | Long("force") => request.force = true,
             Long("resume") => request.resume = true,
             Long("rollback") => request.rollback = true,
-            Long(name @ ("as-script" | "to" | "to-layer")) => return Err(Failure::Usage(format!("--{name} is not implemented yet"))),
+            Long("as-script") => request.as_script = true,
             Short('h') | Long("help") => return Ok(None),
             Value(word) => look::one(&mut request.name, &word)?,
             other => return Err(other.unexpected().into()),
         }
     }
     let finish = request.resume || request.rollback;
-    let other = request.name.is_some() || !request.only.is_empty() || request.keep || request.force;
+    let other = request.name.is_some() || !request.only.is_empty() || request.keep || request.force || request.as_script;
     if finish && (other || request.resume && request.rollback) {
         return Err(Failure::Usage("--resume and --rollback stand alone".into()));
+    }
+    if request.as_script && (request.keep || request.force) {
+        return Err(Failure::Usage("--as-script changes nothing: --keep and --force do not go with it".into()));
     }
     if !finish {
         look::required(request.name.clone())?;
@@ -74,6 +82,7 @@ fn run(args: &[OsString]) -> Outcome {
     let Some(request) = parse(args)? else { return Ok(output::show(&super::verb_help(&VERB))) };
     hostel_engine::host::require_root()?;
     match &request.name {
+        Some(name) if request.as_script => script(name, &request.only)?,
         Some(name) => commit(name, &request.only, request.keep, request.force)?,
         None => finish(request.resume)?,
     }
@@ -82,22 +91,25 @@ fn run(args: &[OsString]) -> Outcome {
 
 /// Makes the changes of `name`, or those at and below `only`; the machine is forgotten unless it is kept, or only a part was made.
 pub(super) fn commit(name: &MachineName, only: &[PathBuf], keep: bool, force: bool) -> Result<(), Error> {
-    let registry = machine::open_registry()?;
-    let claim = match registry.claim(name) {
-        Err(RegistryError::Busy { .. }) => {
-            let error = Error::new("commit", format!("machine {name}"), "it is running");
-            return Err(error.hint(format!("`hostel stop {name}` ends it")).busy());
-        }
-        other => other?,
-    };
-    let made = claimed(name, only, force).and_then(|said| {
+    machine::at_rest("commit", name, || {
+        let said = claimed(name, only, force)?;
         output::tell(format_args!("{said}"));
         // before anybody else can start it, and change more
-        if only.is_empty() && !keep { super::rm::forget_claimed(&registry, name) } else { Ok(()) }
-    });
-    let released = claim.release();
-    made?;
-    Ok(released?)
+        if only.is_empty() && !keep { super::rm::forget_claimed(&machine::open_registry()?, name) } else { Ok(()) }
+    })
+}
+
+/// Prints what a commit would do as a shell script.
+fn script(name: &MachineName, only: &[PathBuf]) -> Result<(), Error> {
+    machine::at_rest("commit", name, || {
+        let found = Found::look(name)?;
+        let changes = selected(&found.changes, only);
+        let packages = if only.is_empty() { found.packages } else { hostel_overlay::packages::packages(&found.layers, &changes)? };
+        let about = format!("What machine {name} changed of {}: {}.", found.lower.display(), summary(&changes, &packages));
+        let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+        hostel_overlay::script::script(&about, &found.layers, &changes, &mut out)?;
+        std::io::Write::flush(&mut out).map_err(|e| Error::new("write", "standard output", e))
+    })
 }
 
 /// What was done, in words.
@@ -114,6 +126,8 @@ fn claimed(name: &MachineName, only: &[PathBuf], force: bool) -> Result<String, 
         let since = kept::since(name)?;
         refuse("commit", &format!("machine {name}"), &conflicts(&found.layers, &changes, since)?)?;
     }
+    // An interrupted one is finished from the machine's side.
+    hostel_image::kept::sync(hostel_image::open::KEPT.as_ref(), name)?;
     let record = store.commit(name.as_str(), &found.lower, &found.layers, &changes)?;
     let packages = if only.is_empty() { found.packages } else { hostel_overlay::packages::packages(&found.layers, &changes)? };
     Ok(format!(
@@ -165,17 +179,22 @@ pub(super) fn lock(lower: &Path, name: &MachineName) -> Result<Option<locks::Tre
 /// Names of conflicts that are told.
 const TOLD: usize = 10;
 
-/// Refuses what would write over others' changes.
-pub(super) fn refuse(verb: &'static str, object: &str, conflicts: &[Conflict]) -> Result<(), Error> {
-    if conflicts.is_empty() {
-        return Ok(());
-    }
+/// Tells them, the first ones by name.
+pub(super) fn list_conflicts(conflicts: &[Conflict]) {
     for conflict in conflicts.iter().take(TOLD) {
         output::tell(format_args!("conflict: {}: {}", output::clean(&conflict.path.to_string_lossy()), conflict.why));
     }
     if conflicts.len() > TOLD {
         output::tell(format_args!("conflict: and {} more", conflicts.len() - TOLD));
     }
+}
+
+/// Refuses what would write over others' changes.
+pub(super) fn refuse(verb: &'static str, object: &str, conflicts: &[Conflict]) -> Result<(), Error> {
+    if conflicts.is_empty() {
+        return Ok(());
+    }
+    list_conflicts(conflicts);
     let error = Error::new(verb, object.to_owned(), format!("{} of what would be changed had been changed meanwhile", conflicts.len()));
     Err(error.hint("--force does it all the same"))
 }
@@ -224,7 +243,7 @@ mod tests {
         let parse = |words: &[&str]| parse(&words.iter().map(OsString::from).collect::<Vec<_>>());
         let request = parse(&["a", "--only", "etc", "--only=/usr", "-f"]).unwrap().unwrap();
         assert_eq!((request.only, request.force), (vec!["/etc".into(), "/usr".into()], true));
-        for bad in [&[][..], &["a", "b"], &["--resume", "--rollback"], &["a", "--resume"], &["--rollback", "-f"], &["a", "--as-script"]] {
+        for bad in [&[][..], &["a", "b"], &["--resume", "--rollback"], &["a", "--resume"], &["--rollback", "-f"], &["a", "--as-script", "-f"]] {
             assert!(matches!(parse(bad), Err(Failure::Usage(_))), "{bad:?}");
         }
     }

@@ -3,8 +3,6 @@
 use std::ffi::OsString;
 use std::os::fd::AsFd;
 
-use hostel_engine::error::Error;
-use hostel_engine::registry::RegistryError;
 use hostel_image::copy;
 use lexopt::Arg::{Long, Short, Value};
 
@@ -34,22 +32,11 @@ fn run(args: &[OsString]) -> Outcome {
     }
     let [name, new] = &names[..] else { return Err(Failure::Usage("fork which machine, and to what? give two names".into())) };
     hostel_engine::host::require_root()?;
-    // Says also that there is none, or that it is damaged.
-    if kept::lower(name)?.is_none() {
-        return Err(Error::new("fork", format!("machine {name}"), "no machine is kept under this name")
-            .hint("`hostel ps --all` lists those that are")
-            .into());
-    }
-    let registry = machine::open_registry()?;
-    let claim = match registry.claim(name) {
-        Err(RegistryError::Busy { .. }) => {
-            return Err(Error::new("fork", format!("machine {name}"), "it is running").hint(format!("`hostel stop {name}` ends it")).busy().into());
-        }
-        other => other?,
-    };
     let (from, to) = (kept::directory(name), kept::directory(new));
-    let copied = hostel_image::open::directory(&from).and_then(|dir| copy::copy_tree(dir.as_fd(), &from, &to, &copy::Options::default()));
-    claim.release()?;
-    copied.map_err(Error::from)?;
+    machine::at_rest("fork", name, || {
+        kept::required(name)?;
+        copy::copy_tree(hostel_image::open::directory(&from)?.as_fd(), &from, &to, &copy::Options::default())?;
+        Ok(())
+    })?;
     Ok(0)
 }

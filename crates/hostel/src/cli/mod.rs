@@ -36,14 +36,17 @@ mod progress;
 mod ps;
 mod pull;
 mod read_only;
+mod rebase;
 pub(crate) mod reboot;
 mod remove;
 mod rename;
+mod restore;
 pub(crate) mod rm;
 mod run;
 mod set_limit;
 mod shell;
 mod show;
+mod snapshot;
 pub(crate) mod start;
 pub(crate) mod status;
 mod stop;
@@ -121,6 +124,9 @@ pub const VERBS: &[&Verb] = &[
     &undo::VERB,
     &discard::VERB,
     &fork::VERB,
+    &snapshot::VERB,
+    &restore::VERB,
+    &rebase::VERB,
     &boot::VERB,
     &start::VERB,
     &ps::VERB,

@@ -68,6 +68,9 @@ fn run(args: &[OsString]) -> Outcome {
 /// What is known of a name besides its files.
 fn forget_rest(registry: &Registry, name: &MachineName, tree: bool) {
     hostel_engine::network::lease::forget(registry.root(), name);
+    if !tree && let Err(error) = crate::native::snapshots::forget_all(name) {
+        output::tell(format_args!("notice: {error}"));
+    }
     if hostel_image::open::find(name).is_err() {
         with_places(|places| images::forget(places, name, tree));
     }

@@ -3,7 +3,10 @@
 use std::ffi::OsString;
 use std::io::{BufRead, IsTerminal};
 
+use hostel_engine::error::Error;
 use hostel_engine::registry::Origin;
+use hostel_image::inroot::Durable;
+use hostel_image::open::KEPT;
 use hostel_spec::MachineName;
 
 use super::commit::commit;
@@ -90,7 +93,7 @@ fn run(args: &[OsString]) -> Outcome {
         words.push("--net=private".into());
     }
     words.extend(request.rest);
-    let asked = match native::parse(Kind::Run, &words)? {
+    let mut asked = match native::parse(Kind::Run, &words)? {
         Parsed::Machine(asked) => asked,
         Parsed::Shown(status) => return Ok(status),
     };
@@ -100,6 +103,8 @@ fn run(args: &[OsString]) -> Outcome {
     if kept::lower(&name)?.is_some() {
         return Err(Failure::Usage(format!("machine {name} is kept already: `hostel run --keep {name}` goes on with it")));
     }
+    // Most are forgotten at the end: what is kept is synced then.
+    asked.durable = Durable::No;
     let outcome = native::start(*asked, Origin::Run);
     if kept::lower(&name)?.is_none() {
         return outcome;
@@ -130,33 +135,34 @@ fn end(name: &MachineName, end: End, status: u8) -> Outcome {
     };
     output::tell(format_args!("{}: {}", found.lower.display(), summary(&found.changes, &found.packages)));
     if found.changes.is_empty() {
-        if end != End::Keep {
-            rm::forget(name)?;
+        if end == End::Keep {
+            keep(name)?
+        } else {
+            rm::forget(name)?
         }
         return Ok(status);
     }
     let done = match end {
         End::Commit { always } if always || status == 0 => commit(name, &[], false, false),
-        End::Commit { .. } | End::Keep => {
-            keep(name);
-            Ok(())
-        }
+        End::Commit { .. } | End::Keep => keep(name),
         End::Ask if std::io::stdin().is_terminal() && std::io::stderr().is_terminal() => Ok(ask(name, &found)?),
         End::Ask | End::Discard => rm::forget(name),
     };
     if let Err(error) = done {
         if kept::lower(name)?.is_some() {
-            keep(name);
+            keep(name)?;
         }
         return Err(error.into());
     }
     Ok(status)
 }
 
-fn keep(name: &MachineName) {
+fn keep(name: &MachineName) -> Result<(), Error> {
+    hostel_image::kept::sync(KEPT.as_ref(), name)?;
     output::tell(format_args!(
         "Machine {name} is kept: `hostel diff {name}`, `hostel commit {name}`, `hostel run --keep {name}`, `hostel discard {name}`."
     ));
+    Ok(())
 }
 
 /// The question, until it has an answer that ends it. Nobody there any more: it is kept.
@@ -168,18 +174,14 @@ fn ask(name: &MachineName, found: &Found) -> Result<(), Failure> {
         match answer.trim() {
             _ if !matches!(read, Ok(n) if n > 0) => {
                 output::tell(format_args!(""));
-                keep(name);
-                return Ok(());
+                return Ok(keep(name)?);
             }
             "d" | "diff" => output::tell(format_args!("{}", listed(&found.changes, true).trim_end())),
             "c" | "commit" => match commit(name, &[], false, false) {
                 Ok(()) => return Ok(()),
                 Err(error) => hint::tell("hostel", &error, error.hint.as_ref(), hint::Voice::Verb("commit")),
             },
-            "k" | "keep" => {
-                keep(name);
-                return Ok(());
-            }
+            "k" | "keep" => return Ok(keep(name)?),
             "x" | "discard" => return Ok(rm::forget(name)?),
             _ => {}
         }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use hostel_engine::error::{Error, Result};
+use hostel_image::inroot::Durable;
 use hostel_image::kept;
 use hostel_image::open::KEPT;
 use hostel_overlay::Layer;
@@ -37,11 +38,16 @@ pub fn lower(name: &MachineName) -> Result<Option<PathBuf>> {
     }
 }
 
+/// What the kept machine `name` lies over.
+pub fn required(name: &MachineName) -> Result<PathBuf> {
+    lower(name)?.ok_or_else(|| {
+        Error::new("open", format!("machine {name}"), "no machine is kept under this name").hint("`hostel ps --all` lists those that are")
+    })
+}
+
 /// The layers of the kept machine `name`, and what it lies over.
 pub fn layers(name: &MachineName) -> Result<(PathBuf, Vec<Layer>)> {
-    let lower = lower(name)?.ok_or_else(|| {
-        Error::new("open", format!("machine {name}"), "no machine is kept under this name").hint("`hostel ps --all` lists those that are")
-    })?;
+    let lower = required(name)?;
     if hostel_image::raw::is_image(&lower) {
         let error =
             Error::new("compare", format!("machine {name}"), format!("what it changed of the disk image {} is not compared yet", lower.display()));
@@ -69,9 +75,27 @@ pub fn since(name: &MachineName) -> Result<(i64, i64)> {
     Ok((meta.mtime(), meta.mtime_nsec()))
 }
 
+/// From now on: what was changed before is known to the machine.
+pub fn renew(name: &MachineName) -> Result<()> {
+    let note = directory(name).join(kept::NOTE);
+    let touch = |file: std::fs::File| file.set_modified(std::time::SystemTime::now()).and_then(|()| file.sync_all());
+    let renewed = std::fs::File::options().write(true).open(&note).and_then(touch);
+    renewed.map_err(|e| Error::new("write", note.display().to_string(), hostel_engine::error::io_text(&e)))
+}
+
+/// Tells that packages below the machine were changed since it was made, and that it does not know.
+fn tell_drift(name: &MachineName, lower: &std::path::Path) {
+    let drifted = || hostel_overlay::rebase::drifted(&layers(name).ok()?.1, since(name).ok()?).ok();
+    if !hostel_image::raw::is_image(lower) && drifted() == Some(true) {
+        let text =
+            format_args!("notice: packages of {} were changed since machine {name} was, which has a package database of its own; ", lower.display());
+        crate::output::tell(format_args!("{text}`hostel rebase {name}` makes it fit"));
+    }
+}
+
 /// For `--keep NAME`: makes `spec` use the kept upper layer, which has to lie over the tree of `spec`. Where there is none and
-/// `make` says so, it is made: `true`, and to be taken back if nothing comes of the start.
-pub fn keep(spec: &mut MachineSpec, name: &MachineName, make: bool) -> Result<bool> {
+/// `make` says so, it is made (`None`: it is not): `true`, and to be taken back if nothing comes of the start.
+pub fn keep(spec: &mut MachineSpec, name: &MachineName, make: Option<Durable>) -> Result<bool> {
     if let TreeSource::Named(tree) = &spec.root.tree
         && is_kept(tree)
     {
@@ -84,15 +108,18 @@ pub fn keep(spec: &mut MachineSpec, name: &MachineName, make: bool) -> Result<bo
         match lower(name)? {
             Some(found) if found == asked => break false,
             Some(found) => return Err(another(spec, name, &asked, &found)),
-            None if !make => break false,
             None => {}
         }
+        let Some(durable) = make else { break false };
         let note = serde_json::to_vec(&Note { lower: asked.clone().into_os_string().into() }).map_err(|e| Error::new("write", "note", e))?;
         // Somebody else may have made one meanwhile: looked at like any other.
-        if kept::create(KEPT.as_ref(), name, &note)? {
+        if kept::create(KEPT.as_ref(), name, &note, durable)? {
             break true;
         }
     };
+    if !made {
+        tell_drift(name, &asked);
+    }
     attach(spec, name, asked);
     Ok(made)
 }
@@ -109,6 +136,7 @@ fn another(spec: &MachineSpec, name: &MachineName, asked: &std::path::Path, foun
 /// For a kept machine's name in the place of a tree: the machine itself. `false`: there is none of that name.
 pub fn reopen(spec: &mut MachineSpec, name: &MachineName) -> Result<bool> {
     let Some(found) = lower(name)? else { return Ok(false) };
+    tell_drift(name, &found);
     attach(spec, name, found);
     Ok(true)
 }

@@ -1,0 +1,190 @@
+//! What of a kept machine goes when the host was upgraded below it: the machine must not go on with a package database, and
+//! with programs, that belong to a host that is no more.
+//!
+//! Of what both sides changed the host's is taken where the distribution's files are; elsewhere somebody has to say whose
+//! is. Where the package database itself is the machine's, its packages cannot be known to the host's: their files go, too.
+
+use std::collections::BTreeSet;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use hostel_image::{Cause, Result};
+use hostel_spec::OsText;
+use rustix::fs::AtFlags;
+
+use crate::commit::{Conflict, conflicts};
+use crate::layer::{Layer, is_dir, look, parent};
+use crate::packages::{self, Packages};
+use crate::{Change, What, mark};
+
+/// Package databases, and what package managers know and keep.
+const DATABASES: [&str; 11] = [
+    "/var/lib/dpkg",
+    "/var/lib/apt",
+    "/var/cache/apt",
+    "/var/cache/debconf",
+    "/lib/apk",
+    "/usr/lib/apk",
+    "/var/cache/apk",
+    "/var/lib/rpm",
+    "/usr/lib/sysimage/rpm",
+    "/var/lib/pacman",
+    "/var/cache/pacman",
+];
+/// What is changed with every package.
+const FILES: [&str; 8] = [
+    "/var/lib/dpkg/status",
+    "/lib/apk/db/installed",
+    "/usr/lib/apk/db/installed",
+    "/var/lib/rpm/rpmdb.sqlite",
+    "/usr/lib/sysimage/rpm/rpmdb.sqlite",
+    "/var/lib/rpm/Packages",
+    "/var/lib/rpm/Packages.db",
+    "/var/lib/pacman/local",
+];
+/// Where files are the distribution's; what is in /usr/local is not.
+const VENDOR: [&str; 7] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/boot"];
+
+/// Whose version of what both changed, outside the distribution's files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// What the machine made of it stays.
+    Machine,
+    /// What the host has now.
+    Host,
+}
+
+/// What goes, and what it means.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// Indexes of changes that the machine loses, in the order they go.
+    pub drop: Vec<usize>,
+    /// Changed on both sides, and neither is the distribution's: [`Side`] decides.
+    pub open: Vec<Conflict>,
+    /// What the machine had installed or upgraded and will not have any more.
+    pub packages: Packages,
+}
+
+fn below(path: &[u8], tops: &[&str]) -> bool {
+    tops.iter().any(|top| path.strip_prefix(top.as_bytes()).is_some_and(|rest| rest.is_empty() || rest[0] == b'/'))
+}
+
+fn is_database(path: &OsText) -> bool {
+    below(path.as_bytes(), &DATABASES)
+}
+
+fn is_vendors(path: &OsText) -> bool {
+    is_database(path) || below(path.as_bytes(), &VENDOR) && !below(path.as_bytes(), &["/usr/local"])
+}
+
+/// Whether what the machine lies over had its packages changed since `base` (seconds, nanoseconds), and the machine has a package
+/// database of its own. Looks at a few files only.
+pub fn drifted(layers: &[Layer], base: (i64, i64)) -> Result<bool> {
+    let look_at = |layer: &Layer, file: &str| -> std::result::Result<bool, Cause> {
+        let Ok(inside) = Path::new(file).strip_prefix(&layer.at) else { return Ok(false) };
+        let stat = |top| -> std::result::Result<_, Cause> {
+            match parent(top, inside)? {
+                Some((dir, name)) => look(dir.as_fd(), &name),
+                None => Ok(None),
+            }
+        };
+        let Some(old) = stat(layer.lower())? else { return Ok(false) };
+        Ok((old.st_ctime, i64::try_from(old.st_ctime_nsec).unwrap_or(0)) >= base && stat(layer.upper())?.is_some())
+    };
+    for layer in layers {
+        for file in FILES {
+            if look_at(layer, file).map_err(|e| e.on("look at", Path::new(file)))? {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// What has to go of `changes` so that the machine fits what it lies over now; `base` is when it last did.
+pub fn plan(layers: &[Layer], changes: &[Change], base: (i64, i64), side: Option<Side>) -> Result<Plan> {
+    let both = conflicts(layers, changes, base)?;
+    let mut plan = Plan::default();
+    let mut paths: BTreeSet<&[u8]> = BTreeSet::new();
+    let database = both.iter().any(|c| is_database(&c.path));
+    let listed = if database { installed(layers, changes, &mut plan)? } else { BTreeSet::new() };
+    for conflict in &both {
+        match (is_vendors(&conflict.path), side) {
+            (true, _) | (false, Some(Side::Host)) => drop(paths.insert(conflict.path.as_bytes())),
+            (false, Some(Side::Machine)) => {}
+            (false, None) => plan.open.push(conflict.clone()),
+        }
+    }
+    let goes = |c: &Change| paths.contains(c.path.as_bytes()) || listed.contains(c.path.as_bytes()) || database && is_database(&c.path);
+    let mut drop: Vec<usize> = (0..changes.len()).filter(|i| goes(&changes[*i])).collect();
+    // The deepest first; the databases last: until they are gone it is known what was installed.
+    drop.reverse();
+    drop.sort_by_key(|i| u8::from(is_database(&changes[*i].path)) + u8::from(FILES.iter().any(|f| f.as_bytes() == changes[*i].path.as_bytes())));
+    plan.drop = drop;
+    Ok(plan)
+}
+
+/// Files of packages that the machine installed or upgraded, by the lists of dpkg; other databases are not understood.
+fn installed(layers: &[Layer], changes: &[Change], plan: &mut Plan) -> Result<BTreeSet<Vec<u8>>> {
+    plan.packages = packages::packages(layers, changes)?;
+    let dpkg = changes.iter().any(|c| c.path.as_bytes() == b"/var/lib/dpkg/status");
+    let known = plan.packages.added.len() + plan.packages.changed.len();
+    if !plan.packages.unread.is_empty() || !dpkg && known > 0 {
+        let why = Cause::Why("which files are of which package is only read of dpkg's database");
+        return Err(why.on("rebase", Path::new("the package database")));
+    }
+    let names: BTreeSet<&str> =
+        plan.packages.added.iter().map(|(n, _)| n.as_str()).chain(plan.packages.changed.iter().map(|(n, _, _)| n.as_str())).collect();
+    let mut out = BTreeSet::new();
+    for change in changes {
+        let Some(list) = change.path.as_bytes().strip_prefix(b"/var/lib/dpkg/info/").and_then(|n| n.strip_suffix(b".list")) else { continue };
+        let list = String::from_utf8_lossy(list);
+        if !names.contains(list.split(':').next().unwrap_or_default()) && !names.contains(&*list) {
+            continue;
+        }
+        let (_, text) = crate::read_both(&layers[change.layer], &change.inside, 16 << 20)?;
+        for path in text.unwrap_or_default().split(|b| *b == b'\n').filter(|p| p.first() == Some(&b'/') && !p.starts_with(b"/etc/")) {
+            // dpkg writes /bin/x of what is in /usr/bin.
+            out.insert(path.to_vec());
+            if below(path, &VENDOR[1..6]) {
+                out.insert([b"/usr", path].concat());
+            }
+        }
+    }
+    Ok(out)
+}
+
+/// Takes these changes out of the upper layers; gives those that stay, because what they hide cannot be shown alone.
+pub fn apply(layers: &[Layer], changes: &[Change], plan: &Plan) -> Result<Vec<PathBuf>> {
+    let mut stay = Vec::new();
+    for index in &plan.drop {
+        let change = &changes[*index];
+        let shown = Path::new(change.path.as_os_str());
+        if !drop_one(&layers[change.layer], change).map_err(|e| e.on("rebase", shown))? {
+            stay.push(shown.to_owned());
+        }
+    }
+    for layer in layers {
+        rustix::fs::syncfs(layer.upper()).map_err(Cause::from).map_err(|e| e.on("write", &layer.at))?;
+    }
+    Ok(stay)
+}
+
+fn drop_one(layer: &Layer, change: &Change) -> std::result::Result<bool, Cause> {
+    let Some((dir, name)) = parent(layer.upper(), &change.inside)? else { return Ok(true) };
+    let Some(stat) = look(dir.as_fd(), &name)? else {
+        // Nothing is there to take away: an opaque directory hides it.
+        return Ok(change.what != What::Deleted);
+    };
+    if !is_dir(&stat) {
+        rustix::fs::unlinkat(&dir, &*name, AtFlags::empty())?;
+        return Ok(true);
+    }
+    // Emptied before, if all that was in it goes; what else is in it is the machine's.
+    let shines = mark::shining(crate::layer::directory(layer.upper(), &change.inside)?.ok_or(Cause::Why("it is gone"))?.as_fd())?;
+    match rustix::fs::unlinkat(&dir, &*name, AtFlags::REMOVEDIR) {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::NOTEMPTY | rustix::io::Errno::EXIST) => Ok(shines != mark::Shining::Opaque),
+        Err(e) => Err(e.into()),
+    }
+}
