@@ -48,7 +48,7 @@ mkdir -p "$CACHE"
 # the program under test; a copy, as it may be built anew meanwhile
 install -m 755 "$HOSTEL_BIN" "$dir/hostel"; HOSTEL_BIN=$dir/hostel
 "$HOSTEL_BIN" boot "$dir/tree" -d --wait --name "$name" --init=hostel --net veth --network-config=static \
-  --bind-ro="$HOSTEL_BIN:/usr/bin/systemctl" --bind-ro="$CACHE:/var/cache/servers"
+  --bind-ro="$HOSTEL_BIN:/usr/bin/systemctl" --bind-ro="$HOSTEL_BIN:/usr/bin/journalctl" --bind-ro="$CACHE:/var/cache/servers"
 inside() { "$HOSTEL_BIN" exec "$name" -- "$@"; }
 inside sh -c 'cp -n /var/cache/servers/*.deb /var/cache/apt/archives/ 2>/dev/null; exec apt-get -q -o Acquire::Retries=3 update' >"$dir/update.log" 2>&1 </dev/null ||
   { tail -n 5 "$dir/update.log" >&2; skip "apt-get update failed in the machine"; }
@@ -56,9 +56,9 @@ inside sh -c 'cp -n /var/cache/servers/*.deb /var/cache/apt/archives/ 2>/dev/nul
 get() { sed -n "s/^$1=//p" "$dir/result" | head -n 1; }
 failed=0; total=0; passed=0
 : > "$dir/table"
-while read -r package unit _; do
+while read -r package unit prepare; do
   total=$((total + 1)); start=$(date +%s)
-  if ! timeout -k 10 700 "$HOSTEL_BIN" exec "$name" -- /usr/local/sbin/hostel-try-server "$package" "$unit" >"$dir/result" 2>"$dir/errors" </dev/null; then
+  if ! timeout -k 10 700 "$HOSTEL_BIN" exec "$name" -- /usr/local/sbin/hostel-try-server "$package" "$unit" "$prepare" >"$dir/result" 2>"$dir/errors" </dev/null; then
     echo "REASON=the try itself did not end well: $(tail -n 1 "$dir/errors")" >> "$dir/result"
   fi
   cp "$dir/result" "$dir/result.$package"
@@ -76,7 +76,7 @@ if [ -n "$OUT" ]; then
     echo
     echo "$passed of $total packages got through every step, $(date -u +%Y-%m-%d), hostel $("$HOSTEL_BIN" --version | head -n 1 | awk '{print $2}')."
     echo
-    echo "Columns: what \`is-enabled\` and \`is-active\` say after \`apt install\`; how \`status\` shows the unit once started; \`restart\` (another main process); lines in the unit's log; \`stop\` (nothing left in its cgroup)."
+    echo "Columns: what \`is-enabled\` and \`is-active\` say after \`apt install\`; how \`status\` shows the unit once started; \`restart\` (another main process); lines in \`journalctl -u\` (ours), and how many of them are the service's own and not the manager's; \`stop\` (nothing left in its cgroup)."
     echo
     echo "| package | unit | installed | enabled | after apt | started | status | restart | log lines | stop | why not |"
     echo "|---|---|---|---|---|---|---|---|---|---|---|"

@@ -105,6 +105,7 @@ fn network(bed: &Bed, options: &Options) -> Result<Report> {
         Row::new(name, &all)
     };
     let list = vec![
+        ours("hostel, the host's network", &[]),
         ours("hostel --private-network", &["--private-network"]),
         ours("hostel -n, no addresses", &["-n", "--network-config=none"]),
         ours("hostel -n", &["-n"]),

@@ -374,6 +374,37 @@ fn an_image_is_found_by_its_name() {
 }
 
 #[test]
+fn the_newest_of_a_versioned_directory_and_a_directory_of_it_as_root() {
+    let Some(bed) = Bed::start() else { return };
+    let tree = bed.system();
+    std::fs::create_dir_all(tree.at("/deploy/sysroot")).expect("mkdir");
+    tree.write("/marker", "old").write("/deploy/marker", "new");
+    for name in ["usr", "etc", "bin", "sbin", "lib", "probe"] {
+        if tree.at(name).symlink_metadata().is_ok() {
+            let copied = std::process::Command::new("cp").arg("-a").arg(tree.at(name)).arg(tree.at("/deploy")).status();
+            assert!(copied.is_ok_and(|s| s.success()), "copy {name}");
+        }
+    }
+    let Some(image) = bed.file_system("ext4", tree.path(), 32) else { return };
+    let versions = bed.fresh("versions").join("os.raw.v");
+    std::fs::create_dir_all(&versions).expect("mkdir");
+    bed.nspawn_image(&versions, ["true"]).run().exits(1).says("no version");
+    std::fs::write(versions.join("os_9.raw"), "no disk").expect("write");
+    std::os::unix::fs::symlink(&image, versions.join("os_10.raw")).expect("link");
+    let pivot = "--pivot-root=/deploy:/sysroot";
+    let script = "hostname; cat /marker /sysroot/marker; echo; touch /here /sysroot/here && echo written";
+    for users in ["--private-users=no", "-U"] {
+        for options in [&[users, pivot, "--volatile=overlay"][..], &[users, pivot, "--ephemeral", "-M", "os_10"], &[users, pivot]] {
+            let words = options.iter().copied().chain(["sh", "-c", script]);
+            bed.nspawn_image(&versions, words).run().exits(0).prints("os_10\nnewold\nwritten");
+        }
+    }
+    bed.nspawn_image(&versions, ["sh", "-c", "ls /here /deploy/here"]).run().exits(0);
+    bed.nspawn_image(&versions, ["--pivot-root=/none", "true"]).run().exits(1).says("/none");
+    bed.assert_clean();
+}
+
+#[test]
 fn a_block_device() {
     let Some(bed) = Bed::start() else { return };
     let tree = bed.system();

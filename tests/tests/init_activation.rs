@@ -53,7 +53,7 @@ fn sockets_hand_over_what_comes() {
             "/run/g   Datagram fd.socket  fd.service\n",
             "/run/two FIFO     two.socket fd.service\n",
             "active\ninactive\n",
-            "SubState=listening\nListen=/run/d/f (FIFO) /run/g (Datagram)\nTriggers=fd.service\nTriggeredBy=fd.socket two.socket\n",
+            "Listen=/run/d/f (FIFO)\nListen=/run/g (Datagram)\nTriggers=fd.service\nSubState=listening\nTriggeredBy=fd.socket two.socket\n",
             "fds 3 both:both:two.socket\nmine\nread hello\nrunning\n\nrunning\n",
             "kept\nlistening\nnotified\nactive\nstop rc=0\n",
             "/post",
@@ -99,7 +99,7 @@ fn connections_have_services_of_their_own() {
     expect(
         &text,
         &[
-            "rc=0\nfrom 127.0.0.1 as 1 connection\nhello\nNAccepted=1\nNConnections=0\n",
+            "rc=0\nfrom 127.0.0.1 as 1 connection\nhello\nNConnections=0\nNAccepted=1\n",
             "\n2\nNConnections=2\nNRefused=1\ninactive\n2\n",
             "\n0\nit has 1\nactive\n",
         ],
@@ -258,4 +258,22 @@ fn the_machine_ends_with_a_unit() {
         tree.write("/etc/systemd/system/default.target", "[Unit]\nWants=end.service\n");
         bed.nspawn(&tree, ["-b", "--console=pipe"]).args(bound(&bed)).limit(std::time::Duration::from_secs(30)).run().exits(status);
     }
+}
+
+/// As rsyslog: its socket names it by an alias, and it is started by its own name.
+#[test]
+fn a_socket_may_name_its_service_by_an_alias() {
+    let Some(bed) = Bed::start() else { return };
+    let text = result(
+        &bed,
+        &[
+            (
+                "real.service",
+                "[Unit]\nRequires=nick.socket\n[Service]\nExecStart=/bin/sh -c 'echo fds $$LISTEN_FDS > /fds; exec sleep 1000'\n[Install]\nAlias=nick.service\n",
+            ),
+            ("nick.socket", "[Socket]\nListenFIFO=/run/nick\n"),
+        ],
+        &format!("{WAIT}systemctl -q enable real; systemctl start real; wait_for 'grep fds /fds'; cat /fds; systemctl show -p Triggers nick.socket"),
+    );
+    expect(&text, &["fds 1\n", "Triggers=real.service\n"]);
 }

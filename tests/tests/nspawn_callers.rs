@@ -1,6 +1,8 @@
 //! Command lines of programs that call systemd-nspawn (spec/nspawn.md section 4), word for word but for the names of files.
 
-use hostel_tests::{Bed, Tree};
+use std::time::Duration;
+
+use hostel_tests::{Bed, Signal, Tree, Wires};
 
 fn words<'a>(line: &'a str, tree: &'a Tree) -> Vec<String> {
     line.split_whitespace().map(|word| word.replace("TREE", &tree.path().display().to_string()).replace("MACHINE", &tree.name())).collect()
@@ -36,7 +38,7 @@ fn mock() {
     out.says_nothing().prints(&format!("1000\n10240\nnameserver 192.0.2.7\n/builddir mock vt100\n{syncs}\n23"));
 }
 
-/// Containers of NixOS, without their cable and bridge (those are tested with networks).
+/// Containers of NixOS, without a cable.
 #[test]
 fn nixos_containers() {
     let Some(bed) = Bed::start() else { return };
@@ -74,6 +76,46 @@ fn nixos_containers() {
         all.push_str(&String::from_utf8_lossy(&buffer[..n]));
     }
     assert!(all.starts_with("STATUS=Machine running.") && all.contains("READY=1\n"), "{all}");
+}
+
+/// Containers of NixOS with networks: the module sets up both ends of the cable by hand, and stops at the first thing that fails.
+#[test]
+fn nixos_networks() {
+    let Some(bed) = Bed::start() else { return };
+    let Some(wires) = Wires::start() else { return };
+    let (tree, before) = (bed.busybox(), wires.picture());
+    let inside = "set -e; trap 'exit 0' TERM; ip link set host0 name eth0; ip link set dev eth0 up; ip addr add 10.233.1.2 dev eth0; \
+        ip route add 10.233.1.1 dev eth0; ip route add default via 10.233.1.1; mkdir -p /run/www; echo served > /run/www/x; \
+        httpd -p 80 -h /run/www; echo ready; sleep 60 & wait";
+    let line = "--keep-unit -M MACHINE -D TREE --notify-ready=yes --kill-signal=SIGTERM --link-journal=try-guest --private-network --network-veth \
+        --port=tcp:8080:80 --setenv PRIVATE_NETWORK=1 --setenv HOST_ADDRESS=10.233.1.1 --setenv LOCAL_ADDRESS=10.233.1.2 --ephemeral";
+    let words = words(line, &tree).into_iter().chain(["sh", "-c", inside].map(String::from)).collect();
+    let running = wires.run(nspawn(&bed, words)).start();
+    running.expect("ready");
+    let name = tree.name();
+    wires.sh(&format!("ip link set dev ve-{name} up; ip addr add 10.233.1.1 dev ve-{name}; ip route add 10.233.1.2 dev ve-{name}")).exits(0);
+    let busybox = tree.at("/bin/busybox").display().to_string();
+    let by_hand = format!("{busybox} ping -c 1 -W 5 10.233.1.2 >/dev/null && {busybox} wget -qO- http://10.233.1.2/x");
+    wires.sh(&by_hand).exits(0).prints("served");
+    wires.sh(&format!("{busybox} wget -qO- http://127.0.0.1:8080/x")).exits(0).prints("served");
+    running.signal(Signal::TERM);
+    running.finish(Duration::from_secs(10)).exits(0);
+    wires.assert_back_to(&before);
+
+    // Its other links, one machine for all of them.
+    wires.sh("ip link add br0 type bridge && ip link set br0 up && ip link add spare type veth peer name rest && ip link set up0 up").exits(0);
+    let before = wires.picture();
+    let line =
+        "--keep-unit -M MACHINE -D TREE --private-network --network-bridge=br0 --network-interface=spare --network-macvlan=up0 --kill-signal=SIGTERM";
+    let inside = "set -e; ip link set host0 name eth0; ip link set dev eth0 up; ip addr add 10.233.2.2/24 dev eth0; ip link show spare >/dev/null; \
+        ip link show mv-up0 >/dev/null; trap 'exit 0' TERM; echo ready; sleep 60 & wait";
+    let words = self::words(line, &tree).into_iter().chain(["sh", "-c", inside].map(String::from)).collect();
+    let running = wires.run(nspawn(&bed, words)).start();
+    running.expect("ready");
+    wires.sh(&format!("ip addr add 10.233.2.1/24 dev br0 && {busybox} ping -c 1 -W 5 10.233.2.2 >/dev/null && ip addr flush dev br0")).exits(0);
+    running.signal(Signal::TERM);
+    running.finish(Duration::from_secs(10)).exits(0);
+    wires.assert_back_to(&before);
 }
 
 /// Arch Linux's devtools (arch-nspawn).

@@ -25,9 +25,54 @@ fn a_directory_of_the_tree_becomes_the_root() {
     let touch = ["sh", "-c", "touch /a /sysroot/a /sysroot/deploy/a 2>/dev/null; ls /a /sysroot/a /sysroot/deploy/a 2>/dev/null"];
     bed.nspawn(&tree, ["--read-only", "--pivot-root=/deploy:/sysroot"].into_iter().chain(touch)).run().prints("");
     bed.nspawn(&tree, ["--pivot-root=/nowhere", "true"]).run().exits(1).says("/nowhere");
-    bed.nspawn(&tree, ["--pivot-root=/deploy", "--volatile=overlay", "true"]).run().exits(1).says("/deploy");
+    bed.nspawn(&tree, ["--pivot-root=/deploy", "--volatile=yes", "true"]).run().exits(1).says("/deploy");
+    for users in ["--private-users=no", "-U"] {
+        // Nothing of what is written stays, neither in the new root nor in the old one.
+        let write = ["sh", "-c", "cat /marker /sysroot/marker; echo >/here && echo >/sysroot/here && echo written"];
+        let words = [users, "--pivot-root=/deploy:/sysroot", "--volatile=overlay"];
+        bed.nspawn(&tree, words.into_iter().chain(write)).run().exits(0).prints("newoldwritten");
+        let write = ["sh", "-c", "cat /marker; echo >/var/here && echo var; touch /here /sysroot/here 2>/dev/null || echo read-only"];
+        let words = [users, "--pivot-root=/deploy:/sysroot", "--volatile=state"];
+        bed.nspawn(&tree, words.into_iter().chain(write)).run().exits(0).prints("newvar\nread-only");
+    }
+    assert!(["/here", "/deploy/here", "/deploy/var/here"].iter().all(|path| !tree.at(path).exists()));
     std::os::unix::fs::symlink("/etc", tree.at("/out")).expect("link");
     bed.nspawn(&tree, ["--pivot-root=/out", "true"]).run().exits(1);
+}
+
+#[test]
+fn a_directory_of_the_host_becomes_the_root_of_a_throw_away_machine() {
+    let Some(bed) = Bed::start() else { return };
+    let tree = bed.busybox();
+    tree.write("/marker", "new");
+    let pivot = format!("--pivot-root={}", tree.path().display());
+    let words = ["nspawn", "-q", "--register=no", "--keep-unit", "-x", "-D", "/", &pivot, "sh", "-c", "cat /marker; touch /here && echo written"];
+    bed.hostel(words).run().exits(0).prints("newwritten");
+    assert!(!tree.at("/here").exists());
+}
+
+#[test]
+fn the_newest_of_a_versioned_directory() {
+    let Some(bed) = Bed::start() else { return };
+    let top = bed.fresh("versions").join("os.v");
+    std::fs::create_dir_all(&top).expect("mkdir");
+    let run = |at: &std::path::Path| {
+        let words = ["nspawn", "-q", "--register=no", "--keep-unit", "--read-only", "-D", at.to_str().expect("path"), "sh", "-c", "cat /v; hostname"];
+        bed.hostel(words).run()
+    };
+    run(&top).exits(1).says("no version");
+    for version in ["9", "10", "11_s390x", "12+0-3"] {
+        let tree = bed.busybox();
+        tree.write("/v", version);
+        std::os::unix::fs::symlink(tree.path(), top.join(format!("os_{version}"))).expect("link");
+    }
+    for path in [top.clone(), top.join(""), top.join("os___")] {
+        run(&path).exits(0).prints("10os_10");
+    }
+    // Its settings are those of the name that the machine has.
+    std::fs::write(top.join("os_10.nspawn"), "[Exec]\nHostname=set\n").expect("write");
+    let words = ["nspawn", "-q", "--register=no", "--keep-unit", "--read-only", "-D", top.to_str().expect("path"), "hostname"];
+    bed.hostel(words).run().exits(0).prints("set");
 }
 
 #[test]

@@ -367,6 +367,29 @@ fn limits_of_the_cgroup() {
 }
 
 #[test]
+fn a_throttled_device() {
+    let Some(bed) = Bed::start() else { return };
+    let disks = std::fs::read_dir("/sys/block").into_iter().flatten().flatten();
+    let Some(disk) = disks.filter_map(|d| std::fs::read_to_string(d.path().join("dev")).ok()).next() else {
+        return println!("skipped: no block device here");
+    };
+    let (major, minor) = disk.trim().split_once(':').expect("numbers");
+    let number = |text: &str| text.parse::<u32>().expect("number");
+    let limit = json!({"throttleWriteBpsDevice": [{"major": number(major), "minor": number(minor), "rate": 7_340_032}]});
+    let bundle = Bundle::new(&bed).set("/linux/resources/blockIO", limit).sh("echo ready; sleep 30");
+    let running = bundle.run(&bed, []).start();
+    running.expect("ready");
+    // Where the host has the controller, v1 or v2.
+    let found = std::process::Command::new("grep")
+        .args(["-rls", "7340032", "/sys/fs/cgroup", "--include=io.max", "--include=blkio.throttle.write_bps_device"])
+        .output();
+    let found = String::from_utf8(found.expect("run grep").stdout).expect("paths");
+    running.signal(hostel_tests::Signal::TERM);
+    running.finish(std::time::Duration::from_secs(10));
+    assert!(found.contains("/hostel/"), "{found:?}");
+}
+
+#[test]
 fn terminal() {
     let Some(bed) = Bed::start() else { return };
     let bundle = Bundle::new(&bed)

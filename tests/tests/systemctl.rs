@@ -218,7 +218,8 @@ fn shows_what_files_say() {
     assert_eq!(tree, "multi-user.target\n○ └─wanted.service\n");
     assert!(ctl(&["list-dependencies", "--reverse", "wanted"]).exits(0).text().contains("multi-user.target"));
     ctl(&["is-active", "a"]).exits(3).prints("inactive");
-    ctl(&["is-active", "nope"]).exits(4).prints("inactive");
+    ctl(&["is-active", "nope"]).exits(3).prints("inactive");
+    ctl(&["--compat=262", "is-active", "nope"]).exits(4).prints("inactive");
     ctl(&["daemon-reload"]).exits(0).says_nothing();
 }
 

@@ -4,10 +4,11 @@ use super::Outcome;
 use super::graph::{For, Graph};
 
 /// `(crate, what it may import of ours)`, lowest last; `*` is everything.
-const EDGES: [(&str, &[&str]); 16] = [
+const EDGES: [(&str, &[&str]); 17] = [
     ("hostel", &["*"]),
     ("hostel-nspawn", &["hostel-spec", "hostel-unit"]),
     ("hostel-oci", &["hostel-spec", "hostel-unit"]),
+    ("hostel-subhost", &["hostel-spec", "hostel-unit"]),
     ("hostel-overlay", &["hostel-spec", "hostel-image", "hostel-sys"]),
     ("hostel-engine", &["hostel-spec", "hostel-process", "hostel-image", "hostel-ipc", "hostel-sys"]),
     ("hostel-init", &["hostel-unit", "hostel-spec", "hostel-process", "hostel-ipc", "hostel-sys"]),

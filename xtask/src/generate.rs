@@ -41,15 +41,16 @@ pub(crate) fn run(args: &[String]) -> Outcome {
 fn files() -> Result<Vec<(String, String)>, Vec<String>> {
     let introduction = super::source::read(INTRODUCTION.as_ref())?;
     let note = format!(
-        "<!-- Made by `cargo xtask generate` from {INTRODUCTION}, the option rows of crates/nspawn, the verbs of crates/hostel and compat/src/ledger.rs. Do not edit. -->"
+        "<!-- Made by `cargo xtask generate` from {INTRODUCTION}, the option rows of crates/nspawn, the variables of crates/subhost, the verbs of crates/hostel and compat/src/ledger.rs. Do not edit. -->"
     );
     let (head, tail) = introduction.split_once("<!-- tables -->\n").unwrap_or((&introduction, ""));
     let compatibility = format!(
-        "{note}\n{head}\n{}\n{}\n{}\n{}\n{}{tail}",
+        "{note}\n{head}\n{}\n{}\n{}\n{}\n{}\n{}{tail}",
         hostel_nspawn::compat::markdown(),
         hostel::personality::machinectl::help::markdown(),
         hostel::personality::systemctl::help::markdown(),
         hostel::personality::journalctl::help::markdown(),
+        hostel_subhost::variables::markdown(),
         differences()
     );
     Ok(vec![("COMPATIBILITY.md".into(), compatibility)])

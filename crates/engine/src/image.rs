@@ -80,17 +80,20 @@ pub(crate) fn program(name: &str) -> Option<PathBuf> {
 pub(crate) fn look_inside(spec: &MachineSpec, before: &TreeFacts, root: Option<BorrowedFd<'_>>, usr: Option<BorrowedFd<'_>>) -> Result<TreeFacts> {
     let path = &before.path;
     let top = root.or(usr).ok_or_else(|| Error::new("use", format!("image {}", path.display()), "it was not opened"))?;
+    let pivot = root.map(|root| crate::tree::pivoted(spec, root, path)).transpose()?.flatten();
+    let system = pivot.as_ref().map_or(top, AsFd::as_fd);
+    let (usr, inside) = if pivot.is_some() { (None, Some(system)) } else { (usr, root) };
     match spec.payload {
         Payload::Boot if spec.root.skip_os_release_check => {}
         Payload::Boot if usr.is_some_and(|usr| has_file(usr, "lib/os-release")) => {}
-        Payload::Boot => open::require_os_release(top, path)
+        Payload::Boot => open::require_os_release(system, path)
             .map_err(|e| Error::from(e).hint("the image has no system; SYSTEMD_NSPAWN_CHECK_OS_RELEASE=0 boots it anyway"))?,
         _ if usr.is_some() => {}
-        _ => open::require_usr(top, path)?,
+        _ => open::require_usr(system, path)?,
     }
     let stat = rustix::fs::fstat(top).context("read", format!("image {}", path.display()))?;
     let bin = |root: BorrowedFd<'_>| rustix::fs::statat(root, c"bin", AtFlags::SYMLINK_NOFOLLOW);
-    let merged = root.is_none_or(|root| bin(root).map_or(usr.is_some(), |s| FileType::from_raw_mode(s.st_mode) == FileType::Symlink));
+    let merged = inside.is_none_or(|root| bin(root).map_or(usr.is_some(), |s| FileType::from_raw_mode(s.st_mode) == FileType::Symlink));
     let read_only = rustix::fs::fstatvfs(top).is_ok_and(|v| v.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY));
     let image = before.image.clone().unwrap_or_default();
     let has_boot = image.parts.iter().any(|p| p.designator == Designator::Xbootldr);
@@ -101,7 +104,7 @@ pub(crate) fn look_inside(spec: &MachineSpec, before: &TreeFacts, root: Option<B
     });
     Ok(TreeFacts {
         owner: if root.is_some() { (stat.st_uid, stat.st_gid) } else { (0, 0) },
-        machine_id: root.and_then(machine_id::read),
+        machine_id: inside.and_then(machine_id::read),
         merged_usr: merged,
         read_only: root.is_some() && read_only,
         image: Some(ImageFacts { opened: true, esp, ..image }),

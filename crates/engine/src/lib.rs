@@ -16,6 +16,7 @@ pub mod network;
 pub mod parts;
 pub mod peers;
 pub mod plan;
+pub mod program;
 pub mod registry;
 pub mod stop;
 pub mod supervisor;

@@ -3,6 +3,7 @@
 //! ```text
 //!  argv[0]          what it is                                            made by
 //!  (sd-stubinit)    PID 1 of a machine whose command is PID 2             supervisor/stub.rs
+//!  (hostel-reaper)  PID 1 of a subhost, which starts services            supervisor/reaper.rs
 //!  (hostel-visit)   runs a command in a machine that may trace it         stop/visitor.rs
 //! ```
 //!
@@ -14,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Error, Result};
 use crate::stop::visitor;
-use crate::supervisor::stub;
+use crate::supervisor::{reaper, stub};
 
 /// Whether this program would play a part if it were executed as one.
 static PLAYS: AtomicBool = AtomicBool::new(false);
@@ -25,6 +26,9 @@ pub fn play(argv: &[OsString]) {
     let Some(name) = argv.first() else { return };
     if name == stub::NAME.to_str().unwrap_or_default() && rustix::process::getpid().is_init() {
         stub::main(argv);
+    }
+    if name == reaper::NAME.to_str().unwrap_or_default() && rustix::process::getpid().is_init() {
+        reaper::main(argv);
     }
     if name == visitor::NAME {
         visitor::main();

@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use hostel_image::versions::{self, Wanted};
 use hostel_image::{architecture, locks, machine_id, open};
 use hostel_spec::{Ephemeral, Hint, MachineSpec, Payload, TreeSource, Volatile};
 use rustix::fs::{AtFlags, FileType};
@@ -25,8 +26,8 @@ impl From<hostel_image::Error> for Error {
 pub fn find(spec: &MachineSpec) -> Result<Found> {
     match &spec.root.tree {
         TreeSource::Host => of_host(),
-        TreeSource::Directory(path) => directory(spec, path),
-        TreeSource::Image(path) => crate::image::find(spec, path),
+        TreeSource::Directory(path) => directory(spec, &versions::pick(path, Wanted::Tree)?),
+        TreeSource::Image(path) => crate::image::find(spec, &versions::pick(path, Wanted::Image)?),
         TreeSource::Named(name) => match open::find(name) {
             Ok(open::Found { path, kind: open::Kind::Directory | open::Kind::Subvolume, .. }) => directory(spec, &path),
             Ok(open::Found { path, kind: open::Kind::DiskImage | open::Kind::BlockDevice, .. }) => crate::image::find(spec, &path),
@@ -89,7 +90,7 @@ fn directory(spec: &MachineSpec, given: &Path) -> Result<Found> {
 }
 
 /// The directory of the tree that becomes the root, if it is not the tree itself.
-fn pivoted(spec: &MachineSpec, tree: std::os::fd::BorrowedFd<'_>, path: &Path) -> Result<Option<OwnedFd>> {
+pub(crate) fn pivoted(spec: &MachineSpec, tree: std::os::fd::BorrowedFd<'_>, path: &Path) -> Result<Option<OwnedFd>> {
     let Some(pivot) = &spec.root.pivot else { return Ok(None) };
     let opened = hostel_image::inroot::directory(tree, &pivot.new);
     opened.map(Some).map_err(|e| Error::new("open", format!("{} of tree {}", pivot.new.display(), path.display()), e))

@@ -12,6 +12,7 @@ pub mod native;
 pub mod output;
 pub mod personality;
 pub mod settings;
+pub mod subhost;
 mod transfers;
 
 pub use hostel_engine as engine;

@@ -6,6 +6,7 @@ pub mod kept;
 pub mod snapshots;
 
 use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -399,12 +400,12 @@ impl Request {
         Ok(self.spec)
     }
 
-    /// Finds the kept layer that is asked for, or makes it if that is said. `true`: it was made now.
-    fn find_kept(&mut self, make: Option<Durable>) -> Result<bool, Failure> {
+    /// Finds the kept layer that is asked for, or makes it if that is said. The one that was made now, if it was.
+    fn find_kept(&mut self, make: Option<Durable>) -> Result<Option<OwnedFd>, Failure> {
         if let Some(name) = self.keep.clone() {
             return Ok(kept::keep(&mut self.spec, &name, make)?);
         }
-        let TreeSource::Named(name) = self.spec.root.tree.clone() else { return Ok(false) };
+        let TreeSource::Named(name) = self.spec.root.tree.clone() else { return Ok(None) };
         if kept::is_kept(&name) {
             if self.kind == Kind::Run {
                 // What `run` is given as a tree, it leaves as it is.
@@ -413,7 +414,7 @@ impl Request {
             }
             kept::reopen(&mut self.spec, &name)?;
         }
-        Ok(false)
+        Ok(None)
     }
 }
 
@@ -451,9 +452,9 @@ pub fn start(mut request: Request, origin: Origin) -> cli::Outcome {
         crate::machine::foreground(&request.spec, origin, &mut started).map_err(Failure::from)
     };
     // Nothing ran that could have changed anything. Unless somebody else is about to use what we made.
-    if let (true, false, Some(name)) = (made, started, &request.keep)
+    if let (Some(made), false, Some(name)) = (made, started, &request.keep)
         && !matches!(&outcome, Err(Failure::Engine(error)) if name_is_busy(error))
-        && let Err(error) = cli::rm::forget(name)
+        && let Err(error) = cli::rm::take_back(name, made.as_fd())
         && !error.busy
     {
         output::tell(format_args!("warning: {error}"));

@@ -6,6 +6,7 @@ pub mod machinectl;
 pub mod nspawn;
 pub mod nspawn_enter;
 pub mod nspawn_stop;
+pub mod overlay;
 pub mod systemctl;
 
 use std::ffi::{OsStr, OsString};
@@ -26,11 +27,18 @@ pub struct Personality {
 }
 
 /// Every personality but hostel itself. `hostel link DIR` makes a link for each.
-pub const PERSONALITIES: [Personality; 8] = [
+pub const PERSONALITIES: [Personality; 15] = [
     Personality { name: "systemd-nspawn", word: Some("nspawn"), about: "run an OS tree in namespaces, as systemd-nspawn(1)", run: nspawn::run },
     Personality { name: "machinectl", word: Some("machinectl"), about: "machines, as machinectl(1)", run: machinectl::run },
     Personality { name: "nspawn-enter", word: Some("nspawn-enter"), about: "enter a machine, as nspawn-tools", run: nspawn_enter::run },
     Personality { name: "nspawn-stop", word: Some("nspawn-stop"), about: "end a machine, as nspawn-tools", run: nspawn_stop::run },
+    Personality { name: "overlay-boot", word: None, about: "start a subhost, as overlay-boot(8)", run: overlay::boot },
+    Personality { name: "overlay-stop", word: None, about: "end a subhost", run: overlay::stop },
+    Personality { name: "overlay-go", word: None, about: "a shell in a subhost", run: overlay::go },
+    Personality { name: "overlay-share", word: None, about: "show a directory in a subhost", run: overlay::share },
+    Personality { name: "overlay-init", word: None, about: "the script that starts a subhost's services", run: overlay::init },
+    Personality { name: "overlay-premount", word: None, about: "prepare the upper layer of a subhost", run: overlay::premount },
+    Personality { name: "overlay-postmount", word: None, about: "what every subhost has is mounted already", run: overlay::postmount },
     Personality { name: "systemctl", word: Some("ctl"), about: "units and unit files, as systemctl(1)", run: systemctl::run },
     Personality { name: "systemd-analyze", word: None, about: "how the start went, as systemd-analyze(1)", run: systemctl::analyze::run },
     Personality { name: "journalctl", word: Some("journalctl"), about: "the log of hostel init, as journalctl(1)", run: journalctl::run },
@@ -53,6 +61,12 @@ pub fn main(argv: &[OsString]) -> ExitCode {
     }
     if let Some(name) = systemctl::called::NAMES.iter().find(|name| called == **name) {
         return systemctl::called::run(name, rest);
+    }
+    if systemctl::replaced::NAMES.iter().any(|name| called == *name) {
+        return systemctl::replaced::run(rest);
+    }
+    if systemctl::replaced::JOURNALS.iter().any(|name| called == *name) {
+        return journalctl::run(rest);
     }
     if let Some(p) = rest.first().and_then(|word| PERSONALITIES.iter().find(|p| p.word.is_some_and(|w| word == w) || word == p.name)) {
         return (p.run)(&rest[1..]);

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use hostel_engine::error::{Context, Error, Result};
 use hostel_image::open;
+use hostel_image::versions::{self, Wanted};
 use hostel_nspawn::settings::{self, Lookup, Mode, SettingsFile};
 use hostel_nspawn::{Doc, Environment, UsageError};
 use hostel_spec::{Hint, MachineName, TreeSource};
@@ -45,9 +46,12 @@ pub fn with_files(args: &[OsString], env: &Environment) -> Result<(Doc, Vec<Stri
 /// Merges the settings files that `lookup` means into `doc`; `default` is the mode when none was given.
 pub fn merge(doc: Doc, env: &Environment, lookup: &Lookup, default: Mode) -> Result<(Doc, Vec<String>)> {
     let mode = lookup.mode.unwrap_or(default);
-    let name = if mode == Mode::No { None } else { name(lookup) };
-    let Some(name) = name else { return Ok((doc, Vec::new())) };
-    let files = find(&name, &lookup.tree)?;
+    if mode == Mode::No {
+        return Ok((doc, Vec::new()));
+    }
+    let tree = picked(&lookup.tree);
+    let Some(name) = name(lookup.name.as_ref(), &tree) else { return Ok((doc, Vec::new())) };
+    let files = find(&name, &tree)?;
     settings::merge(doc, mode, &files, env, &|letter| meaning(letter, &name)).map_err(|error| match error {
         UsageError::SettingsFile { ref path, line, ref why } => in_hint(Error::new("read", format!("{path}:{line}"), why)),
         other => Error::new("read", format!("settings of {name}"), other),
@@ -74,14 +78,24 @@ fn in_hint(error: Error) -> Error {
 }
 
 /// The name the machine will have, without the suffix of a throw-away copy; `None` when the start will be refused for want of one.
-fn name(lookup: &Lookup) -> Option<MachineName> {
-    let text = match (&lookup.name, &lookup.tree) {
+fn name(given: Option<&MachineName>, tree: &TreeSource) -> Option<MachineName> {
+    let text = match (given, tree) {
         (Some(name), _) | (None, TreeSource::Named(name)) => return Some(name.clone()),
         (None, TreeSource::Directory(path)) => last_part(path),
         (None, TreeSource::Image(path)) => last_part(path).map(|name| name.strip_suffix(".raw").map(str::to_owned).unwrap_or(name)),
         (None, TreeSource::Host) => None,
     };
     MachineName::derive(&text.unwrap_or_else(host_name)).ok()
+}
+
+/// The newest of a versioned directory; where there is none, whoever opens the tree will say so.
+fn picked(tree: &TreeSource) -> TreeSource {
+    let pick = |path: &Path, wanted| versions::pick(path, wanted).unwrap_or_else(|_| path.to_owned());
+    match tree {
+        TreeSource::Directory(path) => TreeSource::Directory(pick(path, Wanted::Tree)),
+        TreeSource::Image(path) => TreeSource::Image(pick(path, Wanted::Image)),
+        other => other.clone(),
+    }
 }
 
 /// What the tree is called, as the engine will have it.

@@ -82,9 +82,10 @@ pub fn all_contents(dir: &Path) -> Result<Contents> {
     Ok(Contents { bytes: root.bytes + parts.bytes, files: root.files + parts.files })
 }
 
-/// Makes the kept machine `name` in the directory `kept` (made when missing), with an empty upper layer and this note.
-/// `false`: there is one of that name, or something else. Where it need not survive a power cut yet, [`sync`] sees to it later.
-pub fn create(kept: &Path, name: &MachineName, note: &[u8], durable: Durable) -> Result<bool> {
+/// Makes the kept machine `name` in the directory `kept` (made when missing), with an empty upper layer and this note. Returns
+/// its directory (O_PATH), by which [`is_same`] knows it again; `None`: there is one of that name, or something else. Where it need
+/// not survive a power cut yet, [`sync`] sees to it later.
+pub fn create(kept: &Path, name: &MachineName, note: &[u8], durable: Durable) -> Result<Option<OwnedFd>> {
     let path = kept.join(name.as_str());
     std::fs::create_dir_all(kept).map_err(Cause::from).on("make directory", kept)?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -92,18 +93,20 @@ pub fn create(kept: &Path, name: &MachineName, note: &[u8], durable: Durable) ->
     // Only root looks in: what an upper layer holds may be set-user-id, and is nothing for the host's users to run.
     let (temporary, dir) = partial::make(parent.as_fd(), partial::PARTIAL).on("make machine", &path)?;
     let made = fill(dir.as_fd(), note, durable).and_then(|()| {
+        // Not `dir` itself, which holds a lock.
+        let kept = rustix::fs::openat(&dir, c".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         match rustix::fs::renameat_with(&parent, &*temporary, &parent, name.as_str(), RenameFlags::NOREPLACE) {
-            Ok(()) => Ok(true),
-            Err(Errno::EXIST) => Ok(false),
+            Ok(()) => Ok(Some(kept)),
+            Err(Errno::EXIST) => Ok(None),
             Err(e) => Err(e.into()),
         }
     });
     match made {
-        Ok(true) => {
+        Ok(Some(made)) => {
             if durable == Durable::Yes {
                 rustix::fs::fsync(&parent).on("write", kept)?;
             }
-            Ok(true)
+            Ok(Some(made))
         }
         other => {
             // What cannot be removed now is swept later.
@@ -111,6 +114,12 @@ pub fn create(kept: &Path, name: &MachineName, note: &[u8], durable: Durable) ->
             other.on("make machine", &path)
         }
     }
+}
+
+/// Whether the directory `path` is the one that `made` holds, and not another that has its name now.
+pub fn is_same(path: &Path, made: BorrowedFd<'_>) -> bool {
+    let id = |stat: rustix::fs::Stat| (stat.st_dev, stat.st_ino);
+    matches!((rustix::fs::lstat(path), rustix::fs::fstat(made)), (Ok(there), Ok(made)) if id(there) == id(made))
 }
 
 /// Everything is on the disk before the directory gets its name.
@@ -245,11 +254,12 @@ mod tests {
         let name = MachineName::new("a").unwrap();
         assert_eq!(list(&kept).unwrap(), []);
         assert_eq!(note(&kept, &name).unwrap(), None);
-        assert!(create(&kept, &name, b"{}", Durable::Yes).unwrap());
+        let made = create(&kept, &name, b"{}", Durable::Yes).unwrap().expect("none before");
         assert!(kept.join("a/upper").is_dir() && kept.join("a/work").is_dir());
         std::fs::write(kept.join("a/upper/x"), "x").unwrap();
         // A second one leaves the first as it is, and nothing beside it.
-        assert!(!create(&kept, &name, b"other", Durable::Yes).unwrap());
+        assert!(create(&kept, &name, b"other", Durable::Yes).unwrap().is_none());
+        assert!(is_same(&kept.join("a"), made.as_fd()) && !is_same(&kept.join("b"), made.as_fd()));
         assert_eq!(note(&kept, &name).unwrap().as_deref(), Some(&b"{}"[..]));
         assert!(kept.join("a/upper/x").exists());
         assert_eq!(std::fs::read_dir(&kept).unwrap().count(), 1);
@@ -263,7 +273,11 @@ mod tests {
         std::fs::remove_file(kept.join("a/machine.json")).unwrap();
         std::os::unix::fs::symlink("/etc/passwd", kept.join("a/machine.json")).unwrap();
         assert!(note(&kept, &name).is_err());
-        assert!(!create(&kept, &MachineName::new("file").unwrap(), b"{}", Durable::Yes).unwrap());
+        assert!(create(&kept, &MachineName::new("file").unwrap(), b"{}", Durable::Yes).unwrap().is_none());
+        // Another one of the same name is another one.
+        std::fs::remove_dir_all(kept.join("a")).unwrap();
+        let second = create(&kept, &name, b"{}", Durable::Yes).unwrap().expect("none left");
+        assert!(!is_same(&kept.join("a"), made.as_fd()) && is_same(&kept.join("a"), second.as_fd()));
         std::fs::remove_dir_all(kept.parent().unwrap()).unwrap();
     }
 

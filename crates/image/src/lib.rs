@@ -29,6 +29,7 @@ pub mod stream;
 pub mod tar;
 pub mod throwaway;
 pub mod uids;
+pub mod versions;
 mod walk;
 pub mod watch;
 

@@ -205,6 +205,15 @@ pub(crate) fn load_only(catalogue: &Catalogue<'_>, name: &UnitName, text: &str) 
     unit
 }
 
+/// As [`load`], with the targets that `hostel init` brings where the tree has none.
+pub fn load_with_ours(catalogue: &Catalogue<'_>, name: &UnitName) -> Unit {
+    let unit = load(catalogue, name);
+    match crate::manager::builtin::target(name.as_str()) {
+        Some(text) if unit.state == LoadState::NotFound => load_text(catalogue, name, text),
+        _ => unit,
+    }
+}
+
 /// A unit whose file this program has: drop-ins and links of the tree count as for any other.
 pub(crate) fn load_text(catalogue: &Catalogue<'_>, name: &UnitName, text: &str) -> Unit {
     let mut unit = load_only(catalogue, name, text);

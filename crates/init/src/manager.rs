@@ -201,6 +201,12 @@ impl Manager {
             || self.shared.environment != beginning(&self.shared.inherited)
     }
 
+    /// Whether any service is there, or is about to be again; those that are up without a process count if `exited` says so.
+    pub fn serves(&self, exited: bool) -> bool {
+        let counts = |service: &service::Service, live: &Live| !live.active().is_down() && (exited || service.state != state::State::Exited);
+        self.units.values().any(|live| live.service.as_ref().is_some_and(|service| counts(service, live)))
+    }
+
     /// Tells something of the manager itself.
     pub fn tell(&mut self, text: &str) {
         self.shared.log.own(None, text);

@@ -61,7 +61,31 @@ pub struct Wanted {
     pub generators: generators::Which,
     /// Start nothing unasked, beside the init that this system has; end when nothing runs and nobody asks.
     pub on_demand: bool,
+    /// Start nothing at all, until somebody asks.
+    pub idle: bool,
+    /// Without named units: when to end unasked.
+    pub ends: Ends,
+    /// Variables of our own environment that every service gets, all of them when none is named.
+    pub pass: Option<Vec<String>>,
+    /// `NAME=value` that every service gets.
+    pub environment: Vec<String>,
 }
+
+/// When an init ends that nobody tells to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Ends {
+    /// Never.
+    #[default]
+    WhenTold,
+    /// When no service has a process left.
+    WithoutProcesses,
+    /// When no service is active, such as those that count as active after their end.
+    WithoutServices,
+}
+
+/// Variables that are about us and not about our services.
+const OWN_VARIABLES: [&str; 9] =
+    ["NOTIFY_SOCKET", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "INVOCATION_ID", "JOURNAL_STREAM", "WATCHDOG_PID", "WATCHDOG_USEC", "container"];
 
 pub use beside::{LaunchLock, READY};
 
@@ -129,9 +153,23 @@ pub fn run(wanted: &Wanted) -> Result<u8, String> {
     let generates = rustix::process::geteuid().is_root() && !wanted.on_demand;
     let notices = if generates && saved.is_none() { generators::table(root) } else { Vec::new() };
     let mut manager = Manager::new(root, search, members, inherited)?;
+    let handed = handed(wanted);
+    if !handed.is_empty() {
+        manager.ask(Request::SetEnvironment(handed));
+    }
     manager.set_console(if wanted.on_demand { Form::Nothing } else { wanted.log });
-    let mut init =
-        Init { server: None, bus: None, journal: None, signals, notify: None, named: Vec::new(), failed: 0, now: None, on_demand: wanted.on_demand };
+    let mut init = Init {
+        server: None,
+        bus: None,
+        journal: None,
+        signals,
+        notify: None,
+        named: Vec::new(),
+        failed: 0,
+        now: None,
+        on_demand: wanted.on_demand,
+        ends: wanted.ends,
+    };
     init.open(is_first, saved.as_deref(), &mut manager);
     notices.iter().for_each(|notice| manager.tell(notice));
     if generates {
@@ -145,7 +183,7 @@ pub fn run(wanted: &Wanted) -> Result<u8, String> {
         }
         manager.stand_beside();
         beside::announce()?;
-    } else {
+    } else if !wanted.idle {
         init.begin(wanted, &mut manager)?;
     }
     init.serve(&mut manager).map_err(|e| format!("wait for events: {e}"))?;
@@ -154,6 +192,20 @@ pub fn run(wanted: &Wanted) -> Result<u8, String> {
     last_call(&mut manager, is_first, init.now.is_some());
     manager.close_log();
     Ok(finish(end, is_first))
+}
+
+/// Variables that every service is to have.
+fn handed(wanted: &Wanted) -> Vec<String> {
+    let mut handed = Vec::new();
+    if let Some(names) = &wanted.pass {
+        let is_wanted = |name: &str| if names.is_empty() { !OWN_VARIABLES.contains(&name) } else { names.iter().any(|wanted| wanted == name) };
+        let own = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        // a name that shells cannot have is nobody's
+        let own = own.filter(|(name, _)| crate::manager::variables::is_name(name) && is_wanted(name));
+        handed.extend(own.map(|(name, value)| format!("{name}={value}")));
+    }
+    handed.extend(wanted.environment.iter().cloned());
+    handed
 }
 
 fn signals() -> rustix::io::Result<SignalFd> {
@@ -177,6 +229,7 @@ struct Init {
     now: Option<End>,
     /// It ends when it is not needed.
     on_demand: bool,
+    ends: Ends,
 }
 
 impl Init {
@@ -392,7 +445,13 @@ impl Init {
 
     /// With named units: the machine ends when they all have, with the status of the first that failed.
     fn end_with_named(&mut self, manager: &mut Manager) {
-        if self.named.is_empty() || manager.end().is_some() || !manager.is_quiet() {
+        if self.named.is_empty() {
+            if self.ends != Ends::WhenTold && manager.end().is_none() && manager.is_quiet() && !manager.serves(self.ends == Ends::WithoutServices) {
+                manager.shut_down(End::Exit(0));
+            }
+            return;
+        }
+        if manager.end().is_some() || !manager.is_quiet() {
             return;
         }
         let mut status = 0;

@@ -101,8 +101,12 @@ fn header_line(header: &mut Header, comment: &str, in_description: bool) -> bool
 
 /// Runlevels whose directory starts the script of this name: `/etc/rcN.d/SNNname`.
 pub fn runlevels(root: &Root, stem: &str) -> Vec<char> {
-    let starts = |level: &char| links(root, *level).iter().any(|name| name == stem);
-    "2345".chars().filter(starts).collect()
+    "2345".chars().filter(|level| starts(root, *level, stem)).collect()
+}
+
+/// Whether a runlevel's directory starts the script of this name; `S` is the one before all others.
+pub fn starts(root: &Root, level: char, stem: &str) -> bool {
+    links(root, level).iter().any(|name| name == stem)
 }
 
 /// Scripts that a target starts, by the links of the runlevels it stands for.

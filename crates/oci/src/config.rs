@@ -285,11 +285,12 @@ parts! {
         "weight" weight: Option<u16>,
         "leafWeight" leaf_weight: Given,
         "weightDevice" weight_device: Given,
-        "throttleReadBpsDevice" throttle_read_bps_device: Given,
-        "throttleWriteBpsDevice" throttle_write_bps_device: Given,
-        "throttleReadIOPSDevice" throttle_read_iops_device: Given,
-        "throttleWriteIOPSDevice" throttle_write_iops_device: Given,
+        "throttleReadBpsDevice" throttle_read_bps_device: Option<Vec<Throttle>>,
+        "throttleWriteBpsDevice" throttle_write_bps_device: Option<Vec<Throttle>>,
+        "throttleReadIOPSDevice" throttle_read_iops_device: Option<Vec<Throttle>>,
+        "throttleWriteIOPSDevice" throttle_write_iops_device: Option<Vec<Throttle>>,
     }
+    Throttle { "major" major: u32, "minor" minor: u32, "rate" rate: u64 }
     Seccomp {
         "defaultAction" default_action: String,
         "defaultErrnoRet" default_errno_ret: Option<u32>,

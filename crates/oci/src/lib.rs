@@ -174,6 +174,9 @@ fn root(root: &config::Root, bundle: &Path) -> Result<Root> {
         keep_tmp: true,
         skip_os_release_check: true,
         unlocked: false,
+        layers: None,
+        post_mount: None,
+        run_size: None,
         pivot: None,
         image: ImageOptions::default(),
     })

@@ -87,14 +87,17 @@ fn cpu(c: &config::Cpu, out: &mut Resources) -> Result<()> {
 
 fn block_io(b: &config::BlockIo, out: &mut Resources) -> Result<()> {
     const KEY: &str = "linux.resources.blockIO";
-    for (name, given) in [
-        ("leafWeight", &b.leaf_weight),
-        ("weightDevice", &b.weight_device),
-        ("throttleReadBpsDevice", &b.throttle_read_bps_device),
-        ("throttleWriteBpsDevice", &b.throttle_write_bps_device),
-        ("throttleReadIOPSDevice", &b.throttle_read_iops_device),
-        ("throttleWriteIOPSDevice", &b.throttle_write_iops_device),
+    for (key, given) in [
+        ("rbps", &b.throttle_read_bps_device),
+        ("wbps", &b.throttle_write_bps_device),
+        ("riops", &b.throttle_read_iops_device),
+        ("wiops", &b.throttle_write_iops_device),
     ] {
+        // 0: without limit, as runc has it.
+        let limits = given.iter().flatten().filter(|limit| limit.rate > 0);
+        out.io_max.extend(limits.map(|limit| (key.to_owned(), format!("{}:{} {}", limit.major, limit.minor, limit.rate))));
+    }
+    for (name, given) in [("leafWeight", &b.leaf_weight), ("weightDevice", &b.weight_device)] {
         refuse(format!("{KEY}.{name}"), says(given).filter(|v| *v != &serde_json::json!(0)), "")?;
     }
     match b.weight {

@@ -13,6 +13,7 @@ mod hint;
 mod ids;
 mod image;
 mod journal;
+mod layers;
 mod machine;
 mod mount;
 mod name;
@@ -38,6 +39,7 @@ pub use hint::Hint;
 pub use ids::{IdRange, Ownership, UserNamespace};
 pub use image::{Designator, FILE_SYSTEMS, ImageOptions, ImagePolicy, RootHash, RootHashSignature, Rule, Uses, base64};
 pub use journal::LinkJournal;
+pub use layers::{Layers, PostMount, UpperLayer};
 pub use machine::{
     Ephemeral, HostUnit, Identity, Integration, Lifecycle, MachineSpec, Namespaces, Payload, PivotRoot, Register, ResolvConf, Root, Security,
     Timezone, TreeSource, UnitPlace, Volatile,
@@ -45,7 +47,8 @@ pub use machine::{
 pub use mount::{BindOptions, IdMapping, Mount, MountSource};
 pub use name::{Hostname, MachineName, NameError};
 pub use network::{
-    AddressPool, Cable, LinkPair, Network, NetworkConfig, NetworkMode, PortForward, Transport, VethPair, is_alternative_name, is_interface_name,
+    AddressPool, Cable, LinkPair, Network, NetworkConfig, NetworkMode, PortForward, Transport, VethEnds, VethPair, is_alternative_name,
+    is_interface_name,
 };
 pub use process::{ProcessSpec, UserSelector};
 pub use resources::{CpuQuota, DeviceAccess, DevicePolicy, DeviceRule, DeviceSelector, Limit, Resources};

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AddressFamilies, BindUsers, Bundle, CapSet, ConsoleMode, Credential, Hostname, ImageOptions, LinkJournal, MachineName, MachineUuid, Mount,
-    Network, Ownership, ProcessSpec, Resources, Signal, SyscallFilter, UserNamespace,
+    AddressFamilies, BindUsers, Bundle, CapSet, ConsoleMode, Credential, Hostname, ImageOptions, Layers, LinkJournal, MachineName, MachineUuid,
+    Mount, Network, Ownership, PostMount, ProcessSpec, Resources, Signal, SyscallFilter, UserNamespace,
 };
 
 /// Where the root file tree comes from.
@@ -75,6 +75,15 @@ pub struct Root {
     /// The tree is used without a lock on it: somebody else sees to it (`SYSTEMD_NSPAWN_LOCK=0`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unlocked: bool,
+    /// Layers of an overlay root, each in a place of its own; nothing of `upper`, `ephemeral` and `volatile` then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layers: Option<Layers>,
+    /// Run when the root is complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub post_mount: Option<Box<PostMount>>,
+    /// Size of the tmpfs on /run, as for mount(8).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_size: Option<String>,
     /// A directory of the tree that becomes `/`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pivot: Option<PivotRoot>,
@@ -103,6 +112,9 @@ pub enum Payload {
     CommandAsPid2,
     /// The tree's init; the process' argv are its arguments (`-b`).
     Boot,
+    /// Hostel's own PID 1, which starts the services that the process' argv names, and reaps. An empty word first: the second is a
+    /// script for the tree's /bin/sh that is run instead.
+    Services,
 }
 
 /// Name and ids.

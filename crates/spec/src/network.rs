@@ -38,6 +38,22 @@ pub struct VethPair {
     pub host: String,
     /// Interface name inside.
     pub inside: String,
+    /// What its ends are besides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends: Option<VethEnds>,
+}
+
+/// How a further cable is connected. One without this is left as it was made, down.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VethEnds {
+    /// The host end is a port of this bridge, which exists; else it is brought up by the host's ifup(8), if there is one.
+    pub bridge: Option<String>,
+    /// Hardware address inside; `None`: derived from the machine's name.
+    pub mac: Option<[u8; 6]>,
+    /// Hardware address inside is a random one.
+    pub random: bool,
+    /// VLANs on the host end, `HOST.N`.
+    pub vlans: Vec<u16>,
 }
 
 /// An interface of the host that the machine uses, and what it is called inside.
@@ -185,6 +201,9 @@ pub struct Network {
     /// The main cable.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cable: Option<Cable>,
+    /// The machine's own network namespace is found under this name in /run/netns, as ip-netns(8) has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// Hardware address of `host0`; `None` = derived from the machine's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mac: Option<[u8; 6]>,

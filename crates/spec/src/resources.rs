@@ -102,6 +102,10 @@ pub struct Resources {
     pub allowed_cpus: Option<Vec<u32>>,
     /// `IOWeight=`: 1…10000.
     pub io_weight: Option<u64>,
+    /// The most per second of a device: `rbps`, `wbps` (bytes), `riops` or `wiops` (requests), and `MAJOR:MINOR NUMBER`, in order
+    /// (`linux.resources.blockIO.throttle…Device` of OCI).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub io_max: Vec<(String, String)>,
     /// Files of the machine's v2 group and what to write to them, in order (`linux.resources.unified` of OCI).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unified: Vec<(String, String)>,

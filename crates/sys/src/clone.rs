@@ -177,7 +177,11 @@ unsafe fn clone_unchecked(args: &CloneArgs<'_>) -> io::Result<Fork> {
     let mut fd = -1i32;
     let kernel = KernelArgs::new(args, &mut fd);
     // SAFETY: `kernel` is a clone_args of the size given whose pointers are valid; without CLONE_VM the child works on a copy.
-    match check(unsafe { libc::syscall(libc::SYS_clone3, std::ptr::from_ref(&kernel), size_of::<KernelArgs>()) })? {
+    let made = match check(unsafe { libc::syscall(libc::SYS_clone3, std::ptr::from_ref(&kernel), size_of::<KernelArgs>()) }) {
+        Err(e) if is_filtered(&e, args) => clone_as_of_old(args, &mut fd)?,
+        made => made?,
+    };
+    match made {
         0 => {
             MADE.set(own_pid());
             Ok(Fork::Child)
@@ -185,6 +189,36 @@ unsafe fn clone_unchecked(args: &CloneArgs<'_>) -> io::Result<Fork> {
         // SAFETY: with CLONE_PIDFD the kernel stored a new descriptor, owned by nobody else.
         pid => Ok(Fork::Parent { pid: pid as i32, pidfd: unsafe { OwnedFd::from_raw_fd(fd) } }),
     }
+}
+
+const NAMESPACES: u64 = NEWNS | NEWCGROUP | NEWUTS | NEWIPC | NEWUSER | NEWPID | NEWNET;
+
+/// Whether a filter refused clone3(2): its flags are in memory, where filters cannot look, so Docker's and others' refuse it as a
+/// whole, mostly as unknown, to whoever may make no namespaces. For them clone(2) does.
+fn is_filtered(e: &io::Error, args: &CloneArgs<'_>) -> bool {
+    args.flags & NAMESPACES == 0 && matches!(e.raw_os_error(), Some(libc::ENOSYS | libc::EPERM))
+}
+
+/// What systemd's exit status says of a process that could not get into its cgroup.
+const EXIT_CGROUP: i32 = 219;
+
+/// The same by clone(2) (pidfds since Linux 5.2). Caught signals stay caught until the child executes; the child moves itself to
+/// its cgroup, before anybody sees it there.
+fn clone_as_of_old(args: &CloneArgs<'_>, fd: &mut i32) -> io::Result<c_long> {
+    let signal = if args.flags & PARENT == 0 { args.exit_signal as u64 & 0xff } else { 0 };
+    let flags = (args.flags & !(VM | VFORK | CLEAR_SIGHAND | 0xff)) | PIDFD | signal;
+    let none = std::ptr::null_mut::<c_void>();
+    // SAFETY: no stack and no shared memory, as fork(2); the pidfd is stored where the parent's thread id else is; the last two
+    // arguments, whose order depends on the machine, are not used without their flags.
+    let made = check(unsafe { libc::syscall(libc::SYS_clone, flags, none, std::ptr::from_mut(fd), none, none) })?;
+    if let (0, Some(cgroup)) = (made, args.cgroup) {
+        let moved = rustix::fs::openat(cgroup, c"cgroup.procs", rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::CLOEXEC, rustix::fs::Mode::empty())
+            .and_then(|file| rustix::io::write(&file, b"0"));
+        if moved.is_err() {
+            exit_now(EXIT_CGROUP);
+        }
+    }
+    Ok(made)
 }
 
 /// Ends this process at once: no destructors, no exit handlers, no flushing.

@@ -10,6 +10,7 @@ mod files;
 mod journal;
 mod messages;
 mod oci;
+mod subhost;
 mod units;
 
 pub use archives::{address, http_head, pax_records, sums, tar};
@@ -19,6 +20,7 @@ pub use files::{cgroup_layout, machine_id, os_release, process_stat, state_file,
 pub use journal::{journal_lines, journal_native, journal_pattern, journal_store, moment};
 pub use messages::{control_request, dhcp_query, dns_message, notify_message, resolv_conf};
 pub use oci::oci_config;
+pub use subhost::subhost;
 pub use units::{
     calendar, command_line, environment_file, manager_request, presets, private_bus, script_header, service_words, time_zone, unit_name,
 };
@@ -34,9 +36,10 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 51] = [
+pub const TARGETS: [Target; 52] = [
     Target { name: "nspawn", body: nspawn, seeds: config::NSPAWN_SEEDS },
     Target { name: "settings", body: settings, seeds: config::SETTINGS_SEEDS },
+    Target { name: "subhost", body: subhost, seeds: subhost::SEEDS },
     Target { name: "oci_config", body: oci_config, seeds: oci::SEEDS },
     Target { name: "unit_file", body: unit_file, seeds: files::UNIT_SEEDS },
     Target { name: "size", body: size, seeds: &["1K", "1.5G", "18446744073709551615", "4M 12K", "infinity"] },

@@ -61,7 +61,7 @@ pub(crate) fn controllers(resources: &Resources) -> Vec<Controller> {
         (finite(r.tasks_max).is_some() || unified(r, Controller::Pids), Controller::Pids),
         (r.cpu_quota.is_some() || r.cpu_weight.is_some() || unified(r, Controller::Cpu), Controller::Cpu),
         (r.allowed_cpus.is_some() || unified(r, Controller::Cpuset), Controller::Cpuset),
-        (r.io_weight.is_some() || unified(r, Controller::Io), Controller::Io),
+        (r.io_weight.is_some() || !r.io_max.is_empty() || unified(r, Controller::Io), Controller::Io),
     ];
     wanted.into_iter().filter(|(wanted, _)| *wanted).map(|(_, controller)| controller).collect()
 }
@@ -80,6 +80,7 @@ pub(crate) fn option_of(resources: &Resources, controller: Controller) -> &'stat
         Controller::Cpu if r.cpu_quota.is_some() => "CPUQuota=",
         Controller::Cpu => "CPUWeight=",
         Controller::Cpuset => "AllowedCPUs=",
+        Controller::Io if r.io_weight.is_none() => io_max_option(r.io_max.first().map_or("", |(key, _)| key)).0,
         Controller::Io => "IOWeight=",
         Controller::Devices => "DevicePolicy=",
     }
@@ -116,6 +117,14 @@ pub(crate) fn writes(r: &Resources, has: Amounts, on_v1: impl Fn(Controller) -> 
     }
     if let Some(weight) = checked_weight("IOWeight=", r.io_weight)? {
         io(weight, on_v1(Controller::Io), &mut out);
+    }
+    for (key, text) in &r.io_max {
+        let (option, v1) = io_max_option(key);
+        match text.split_once(' ') {
+            _ if on_v1(Controller::Io) => out.push(option, Controller::Io, v1, text.clone()),
+            Some((device, number)) => out.push(option, Controller::Io, "io.max", format!("{device} {key}={number}")),
+            None => return Err(invalid(option, "it names no device")),
+        }
     }
     Ok(out.0)
 }
@@ -212,6 +221,16 @@ fn io(weight: u64, v1: bool, out: &mut Writes) {
         ("io.weight", format!("default {weight}"), ("io.bfq.weight", bfq.to_string()))
     };
     out.0.push(Write { option: "IOWeight=", controller: Controller::Io, file, value, instead: Some(instead) });
+}
+
+/// systemd's name for a key of `io.max`, and the file of v1 that means the same.
+fn io_max_option(key: &str) -> (&'static str, &'static str) {
+    match key {
+        "rbps" => ("IOReadBandwidthMax=", "blkio.throttle.read_bps_device"),
+        "wbps" => ("IOWriteBandwidthMax=", "blkio.throttle.write_bps_device"),
+        "riops" => ("IOReadIOPSMax=", "blkio.throttle.read_iops_device"),
+        _ => ("IOWriteIOPSMax=", "blkio.throttle.write_iops_device"),
+    }
 }
 
 /// In units of what is limited; `None`: without limit.

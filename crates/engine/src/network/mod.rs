@@ -18,6 +18,7 @@ pub mod dns;
 pub(crate) mod firewall;
 pub(crate) mod forwarding;
 pub mod hosts;
+mod ifupdown;
 pub(crate) mod inside;
 pub mod ipv6;
 pub mod lease;
@@ -117,6 +118,7 @@ impl Made {
     pub(crate) fn wire(&mut self, wiring: &Wiring, netns: OwnedFd, claim: &mut Claim) -> Result<()> {
         self.root = claim.root().to_owned();
         wire::connect(wiring, self.addressing.as_ref(), claim, netns, &mut self.wires)?;
+        ifupdown::raise(wiring, &mut self.wires.raised, &mut self.notices);
         if let (Some(why), Some(addressing)) = (self.wires.without_ipv6.take(), &mut self.addressing) {
             addressing.six = None;
             self.notices.push(format!("the machine has no IPv6 address: {why}"));

@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use hostel_spec::LinkPair;
+use hostel_spec::{LinkPair, VethEnds};
 use hostel_sys::clone::{self, CloneArgs, Fork};
 use hostel_sys::netlink::route::{self, Link, LinkRef, VethEnd};
 use hostel_sys::netlink::{self, Request, Socket};
@@ -36,6 +36,8 @@ pub struct CablePlan {
     pub inside: String,
     /// Hardware address inside.
     pub inside_mac: [u8; 6],
+    /// How the host's end is connected, if at all.
+    pub ends: Option<VethEnds>,
 }
 
 /// A link inside that lies over one of the host's.
@@ -121,6 +123,10 @@ pub(super) struct Wires {
     pub(super) without_ipv6: Option<String>,
     /// The zone, and our port of its bridge.
     zone: Option<(String, String)>,
+    /// Host ends of cables that do not wait for the network to go: somebody may be in it.
+    ends: Vec<String>,
+    /// Those that ifup(8) has set up.
+    pub(super) raised: Vec<String>,
 }
 
 /// What `hostel:MACHINE` says: the link is that machine's.
@@ -134,13 +140,14 @@ pub(super) fn connect(wiring: &Wiring, addressing: Option<&Addressing>, claim: &
     let alias = alias(claim.name());
     let lowers = wiring.upper.iter().map(|u| existing(&mut socket, &u.lower)).collect::<Result<Vec<_>>>()?;
     let moving = wiring.interfaces.iter().map(|i| existing(&mut socket, &i.host)).collect::<Result<Vec<_>>>()?;
+    let ports = wiring.extra.iter().map(|c| port(&mut socket, c)).collect::<Result<Vec<_>>>()?;
     record(wiring, addressing, claim, &moving)?;
     // Held until the port is in the bridge: an empty one may be removed by who ends just now.
     let _lock = wiring.zone.is_some().then(zone_lock).transpose()?;
     let bridge = bridge(wiring, &mut socket)?;
     wires.zone = wiring.zone.clone().zip(wiring.cable.as_ref().map(|c| c.host.clone()));
     let mut requests: Vec<(Request, String)> =
-        cables(wiring, bridge).map(|(cable, up, port)| (veth(cable, netns.as_fd(), up, port), object_of(cable))).collect();
+        cables(wiring, bridge, &ports).map(|(cable, up, port)| (veth(cable, netns.as_fd(), up, port), object_of(cable))).collect();
     for (plan, lower) in wiring.upper.iter().zip(&lowers) {
         requests.push(match plan.mac {
             Some(mac) => {
@@ -161,9 +168,11 @@ pub(super) fn connect(wiring: &Wiring, addressing: Option<&Addressing>, claim: &
     if !wires.moved.is_empty() {
         wires.netns = Some(rustix::io::fcntl_dupfd_cloexec(&netns, 3).map_err(|e| Error::new("hold", "network namespace", e))?);
     }
-    repair(wiring, bridge, &mut socket, netns.as_fd(), &alias, results.into_iter().zip(objects).collect())?;
+    repair(wiring, bridge, &ports, &mut socket, netns.as_fd(), &alias, results.into_iter().zip(objects).collect())?;
+    wires.ends = wiring.extra.iter().filter(|c| c.ends.is_some()).map(|c| c.host.clone()).collect();
     // Not in the first send, where it would mark another's link of the same name as ours.
     let mut requests = marks(wiring, &alias);
+    requests.extend(vlans(wiring, &alias)?);
     if let Some(addressing) = addressing {
         requests.extend(host_side(wiring, addressing, bridge, wires)?);
     }
@@ -176,7 +185,14 @@ pub(super) fn connect(wiring: &Wiring, addressing: Option<&Addressing>, claim: &
         match result {
             Err(e) if object.1 == IPV6 && !is(&e, Errno::EXIST) => wires.without_ipv6 = Some(io_text(&e)),
             // The address may be there from a machine of this name that was killed, the zone's route from another machine.
-            Err(e) if !is(&e, Errno::EXIST) => return Err(Error::new("set up", object.1, io_text(&e))),
+            Err(e) if !is(&e, Errno::EXIST) => {
+                let error = Error::new("set up", object.1.clone(), io_text(&e));
+                return Err(if object.1.starts_with("VLAN ") && is(&e, Errno::OPNOTSUPP) {
+                    error.hint("this kernel has no VLANs (8021q)")
+                } else {
+                    error
+                });
+            }
             _ => {}
         }
     }
@@ -190,7 +206,7 @@ fn object_of(cable: &CablePlan) -> String {
 /// What marks the host's ends as ours: alias and long name.
 fn marks(wiring: &Wiring, alias: &str) -> Vec<(Request, String)> {
     let mut out = Vec::new();
-    for (cable, ..) in cables(wiring, None) {
+    for (cable, ..) in cables(wiring, None, &[]) {
         let link = LinkRef::Name(&cable.host);
         out.push((route::set_alias(link, alias), object_of(cable)));
         out.extend(cable.altname.iter().map(|name| (route::add_altname(link, name), object_of(cable))));
@@ -199,8 +215,33 @@ fn marks(wiring: &Wiring, alias: &str) -> Vec<(Request, String)> {
 }
 
 /// Every cable with: host end up, bridge it joins.
-fn cables(wiring: &Wiring, bridge: Option<u32>) -> impl Iterator<Item = (&CablePlan, bool, Option<u32>)> {
-    wiring.cable.iter().map(move |c| (c, wiring.up, bridge)).chain(wiring.extra.iter().map(|c| (c, false, None)))
+fn cables<'a>(wiring: &'a Wiring, bridge: Option<u32>, ports: &'a [Option<u32>]) -> impl Iterator<Item = (&'a CablePlan, bool, Option<u32>)> {
+    let extra = wiring.extra.iter().enumerate().map(|(n, c)| (c, c.ends.is_some(), ports.get(n).copied().flatten()));
+    wiring.cable.iter().map(move |c| (c, wiring.up, bridge)).chain(extra)
+}
+
+/// The bridge that a further cable goes to.
+fn port(socket: &mut Socket, cable: &CablePlan) -> Result<Option<u32>> {
+    let Some(name) = cable.ends.as_ref().and_then(|ends| ends.bridge.as_ref()) else { return Ok(None) };
+    let link = existing(socket, name)?;
+    if link.kind.as_deref() != Some("bridge") {
+        return Err(Error::new("use", format!("interface {name} as a bridge"), "it is none"));
+    }
+    Ok(Some(link.index))
+}
+
+/// VLANs on the host's ends, up.
+fn vlans(wiring: &Wiring, alias: &str) -> Result<Vec<(Request, String)>> {
+    let mut out = Vec::new();
+    for (cable, ends) in wiring.extra.iter().filter_map(|c| Some((c, c.ends.as_ref()?))) {
+        for id in &ends.vlans {
+            let name = format!("{}.{id}", cable.host);
+            let lower = netlink::index_of(&cable.host).map_err(|e| Error::new("find", object_of(cable), io_text(&e)))?;
+            out.push((route::add_vlan(&name, lower, *id), format!("VLAN {name}")));
+            out.push((route::set_alias(LinkRef::Name(&name), alias), format!("VLAN {name}")));
+        }
+    }
+    Ok(out)
 }
 
 fn veth(cable: &CablePlan, netns: BorrowedFd<'_>, up: bool, port_of: Option<u32>) -> Request {
@@ -224,7 +265,7 @@ fn record(wiring: &Wiring, addressing: Option<&Addressing>, claim: &mut Claim, m
     if let (Some(zone), Some(addressing)) = (&wiring.zone, addressing) {
         records.push(Undo::Address { link: format!("vz-{zone}"), address: addressing.router });
     }
-    records.extend(cables(wiring, None).map(|(c, ..)| Undo::Link { name: c.host.clone(), alias: alias.clone() }));
+    records.extend(cables(wiring, None, &[]).map(|(c, ..)| Undo::Link { name: c.host.clone(), alias: alias.clone() }));
     for (pair, link) in wiring.interfaces.iter().zip(moving) {
         records.push(Undo::Interface { host: link.name.clone(), inside: pair.inside.clone(), mac: link.mac });
     }
@@ -273,6 +314,7 @@ fn bridge(wiring: &Wiring, socket: &mut Socket) -> Result<Option<u32>> {
 fn repair(
     wiring: &Wiring,
     bridge: Option<u32>,
+    ports: &[Option<u32>],
     socket: &mut Socket,
     netns: BorrowedFd<'_>,
     alias: &str,
@@ -292,7 +334,7 @@ fn repair(
             error
         });
     }
-    cables(wiring, bridge)
+    cables(wiring, bridge, ports)
         .filter(|(cable, ..)| stale.contains(&object_of(cable)))
         .try_for_each(|(cable, up, port)| again(socket, cable, alias, &veth(cable, netns, up, port)))
 }
@@ -354,6 +396,13 @@ impl Wires {
 
     /// Takes back what is the host's: the machine does not start again.
     pub(super) fn disconnect(&mut self) -> Vec<Error> {
+        for name in self.raised.drain(..) {
+            super::ifupdown::lower(&name);
+        }
+        for name in self.ends.drain(..) {
+            // ENODEV: gone with the network.
+            let _ = route::open().and_then(|mut s| s.ask(route::delete(LinkRef::Name(&name))));
+        }
         if let Some((index, address)) = self.address.take() {
             // ENODEV, EADDRNOTAVAIL: gone with the bridge.
             let _ = route::open().and_then(|mut s| s.ask(route::delete_address(index, address.into(), 32)));

@@ -159,7 +159,7 @@ impl Builder<'_> {
             nodes.push(Node::Dir(c"host/credentials".into(), 0o500));
         }
         let run = self.prepare(Prepared::Tmpfs {
-            options: self.options(&[("mode", "0755"), ("size", "20%"), ("nr_inodes", "800k")]),
+            options: self.options(&[("mode", "0755"), ("size", self.spec.root.run_size.as_deref().unwrap_or("20%")), ("nr_inodes", "800k")]),
             attributes: NOSUID_NODEV.or(Attributes::STRICTATIME),
             nodes,
         });
@@ -236,6 +236,9 @@ impl Builder<'_> {
         // Over a read-only tree an overlay is written all the same: that is what it is for.
         if volatile == hostel_spec::Volatile::State || (self.spec.root.read_only && volatile != hostel_spec::Volatile::Overlay) {
             self.payload.push(PayloadStep::RootReadOnly);
+        }
+        if self.spec.root.post_mount.is_some() {
+            self.payload.push(PayloadStep::PostMount);
         }
         self.payload.push(PayloadStep::Pivot);
         if self.user_namespace() {

@@ -4,6 +4,7 @@ mod api;
 pub mod bind_user;
 mod bundle;
 pub mod bundle_steps;
+pub mod hygiene;
 mod identity;
 pub mod image;
 mod journal;
@@ -167,7 +168,7 @@ impl Builder<'_> {
         self.spec.namespaces.user != UserNamespace::Host
     }
     fn stub(&mut self) -> Option<Slot> {
-        (self.spec.payload == Payload::CommandAsPid2).then(|| {
+        matches!(self.spec.payload, Payload::CommandAsPid2 | Payload::Services).then(|| {
             let slot = self.slot();
             self.beside.push(HostStep::Prepare(slot, Prepared::OwnProgram));
             slot
@@ -481,6 +482,7 @@ impl Plan {
         let words = self.spec.process.argv.iter().map(|a| a.to_string_lossy()).collect::<Vec<_>>().join(" ");
         match self.program {
             Program::Init => format!("the tree's init {words}").trim_end().to_string(),
+            Program::Command if self.spec.payload == Payload::Services => format!("the reaper, which starts: {words}"),
             Program::Command if words.is_empty() => "a login shell".into(),
             Program::Command => words,
         }

@@ -1,7 +1,7 @@
 //! The machine's interfaces and addresses.
 
 use hostel_image::names::{self, MacUse};
-use hostel_spec::{Cable, Ephemeral, MachineUuid, NetworkConfig, NetworkMode, Payload, ResolvConf, TreeSource, Volatile};
+use hostel_spec::{Cable, Ephemeral, MachineUuid, NetworkConfig, NetworkMode, Payload, ResolvConf, TreeSource, VethEnds, Volatile};
 
 use super::Builder;
 use super::steps::{BondStep, HostStep, PayloadStep};
@@ -23,6 +23,9 @@ impl Builder<'_> {
                 keep: self.stays(),
                 host: self.host_facts.machine_id,
             }));
+        }
+        if let Some(name) = network.name.clone().filter(|_| network.mode == NetworkMode::Private) {
+            self.bond.push(BondStep::NameNetwork(name));
         }
         if network.has_links() {
             self.bond.push(BondStep::Wire(wiring.clone()));
@@ -73,13 +76,24 @@ impl Builder<'_> {
             host_mac: mac(MacUse::Host, 0),
             inside: "host0".to_owned(),
             inside_mac: network.mac.unwrap_or_else(|| mac(MacUse::Container, 0)),
+            ends: None,
         });
         let extra = network.veth.iter().enumerate().map(|(index, pair)| CablePlan {
             host: pair.host.clone(),
             altname: None,
             host_mac: mac(MacUse::ExtraHost, index),
             inside: pair.inside.clone(),
-            inside_mac: mac(MacUse::ExtraContainer, index),
+            inside_mac: match &pair.ends {
+                Some(VethEnds { mac: Some(mac), .. }) => *mac,
+                // Another with each start; of an interface, and locally administered.
+                Some(VethEnds { random: true, .. }) => std::array::from_fn(|i| match i {
+                    0 => self.caller.random[index % 11] & 0xfc | 2,
+                    5 => self.caller.random[15].wrapping_add(index as u8),
+                    i => self.caller.random[i],
+                }),
+                _ => mac(MacUse::ExtraContainer, index),
+            },
+            ends: pair.ends.clone(),
         });
         // A derived name that is too long is shortened as that of a cable.
         let upper = |pair: &hostel_spec::LinkPair, mac| UpperPlan { lower: pair.host.clone(), inside: names::host_end("", &pair.inside).name, mac };

@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use hostel_spec::{Designator, Ephemeral, Hint, TreeSource, Volatile};
+use hostel_spec::{Designator, Ephemeral, Hint, Layers, TreeSource, UpperLayer, Volatile};
 use hostel_sys::mount::Attributes;
 
-use super::steps::{BondStep, HostStep, IdChoice, Missing, PayloadStep, Prepared, RootAssembly, Source};
+use super::steps::{BondStep, HostStep, IdChoice, Missing, Node, PayloadStep, Prepared, RootAssembly, Source};
 use super::{Builder, ownership};
 use crate::error::{Error, Result};
 
@@ -19,7 +19,12 @@ impl Builder<'_> {
             self.host.push(HostStep::CopyTemplate { from, to: self.tree.path.clone() });
         }
         let layered = self.ephemeral_layer(ids);
-        let overlay = of_host || layered || root.ephemeral == Ephemeral::Overlay || root.volatile == Volatile::Overlay || root.upper.is_some();
+        let overlay = of_host
+            || root.layers.is_some()
+            || layered
+            || root.ephemeral == Ephemeral::Overlay
+            || root.volatile == Volatile::Overlay
+            || root.upper.is_some();
         let image = self.tree.image.as_ref();
         if !of_host && image.is_none() {
             self.hold_tree(overlay, layered);
@@ -50,8 +55,20 @@ impl Builder<'_> {
         if let Some(dir) = &root.upper {
             self.host.push(HostStep::LockUpper(dir.clone()));
         }
-        let kept = root.upper.clone().map(|dir| Source::Kept { dir, part: None });
-        let upper = kept.or(layered.then_some(Source::Layer)).map(|source| self.upper(source, map));
+        let layers = root.layers.clone();
+        let mut lower = vec![tree];
+        let mut at = None;
+        let upper = match &layers {
+            Some(layers) => {
+                let (slot, places) = self.own_layers(layers, map, &mut lower);
+                at = places;
+                Some(slot)
+            }
+            None => {
+                let kept = root.upper.clone().map(|dir| Source::Kept { dir, part: None });
+                kept.or(layered.then_some(Source::Layer)).map(|source| self.upper(source, map))
+            }
+        };
         if self.user_namespace() {
             self.payload.push(PayloadStep::Wait);
         }
@@ -61,7 +78,7 @@ impl Builder<'_> {
         let stacked = overlay && upper.is_none() && self.user_namespace() && !self.host_facts.tmpfs_user_attributes;
         match (overlay, root.volatile) {
             (true, _) if stacked => self.payload.push(PayloadStep::AssembleRoot(RootAssembly::Stacked)),
-            (true, _) => self.payload.push(PayloadStep::AssembleRoot(RootAssembly::Overlay { lower: vec![tree], upper })),
+            (true, _) => self.payload.push(PayloadStep::AssembleRoot(RootAssembly::Overlay { lower, upper, at })),
             (false, Volatile::Yes) => self.volatile_root(tree, map)?,
             (false, _) => self.payload.push(PayloadStep::AssembleRoot(RootAssembly::Mount(tree))),
         }
@@ -74,19 +91,20 @@ impl Builder<'_> {
             self.bond.push(BondStep::StackRoot { lower: tree, submounts });
         } else {
             for (lower, target) in submounts {
-                let upper = self.spec.root.upper.clone().map(|dir| self.kept_part(dir, lower, &target, map));
+                let kept = match layers.as_ref().map(|l| &l.upper) {
+                    Some(UpperLayer::Kept { parts, .. }) => Some(parts.clone()),
+                    _ => self.spec.root.upper.clone(),
+                };
+                let upper = kept.map(|dir| self.kept_part(dir, lower, &target, map));
                 self.payload.push(PayloadStep::OverlaySubmount { lower, upper, target });
             }
         }
         if let Some(pivot) = &root.pivot {
-            if root.volatile != Volatile::No || image.is_some() || of_host {
-                return Err(Error::new(
-                    "make",
-                    format!("{} the root", pivot.new.display()),
-                    "that is possible in a directory tree only, without --volatile=",
-                ));
+            if root.volatile == Volatile::Yes {
+                let why = "of the tree there is /usr only, with --volatile=yes";
+                return Err(Error::new("make", format!("{} the root", pivot.new.display()), why).hint(Hint::OtherVolatile));
             }
-            self.payload.push(PayloadStep::PivotTree { pivot: pivot.clone(), read_only: root.read_only });
+            self.payload.push(PayloadStep::PivotTree { pivot: pivot.clone(), read_only: root.read_only || root.volatile == Volatile::State });
         }
         self.base_directories();
         if root.volatile == Volatile::State {
@@ -146,6 +164,42 @@ impl Builder<'_> {
             self.bond.push(BondStep::MapTree { slot, chown: false });
         }
         slot
+    }
+
+    /// Layers that are each in a place of their own: the mount of the upper one, and where it is in that. Adds to the lower ones.
+    fn own_layers(&mut self, layers: &Layers, map: bool, lower: &mut Vec<super::Slot>) -> (super::Slot, Option<Box<(PathBuf, PathBuf)>>) {
+        let paths = layers.over.iter().rev();
+        let mut sources: Vec<Prepared> =
+            paths.map(|path| Prepared::Clone { source: Source::Path(path.clone()), recursive: false, attributes: Attributes::NONE }).collect();
+        if layers.hygiene {
+            sources.push(super::hygiene::layer());
+        }
+        for source in sources {
+            let slot = self.slot();
+            let fresh = matches!(source, Prepared::Tmpfs { .. });
+            self.host.push(HostStep::Prepare(slot, source));
+            if map && !fresh {
+                self.bond.push(BondStep::MapTree { slot, chown: false });
+            }
+            lower.push(slot);
+        }
+        match &layers.upper {
+            UpperLayer::Tmpfs(size) => {
+                let slot = self.slot();
+                let nodes = ["upper", "work"].iter().filter_map(|n| Some(Node::Dir(std::ffi::CString::new(*n).ok()?, 0o755))).collect();
+                let options = super::api::options(&[("mode", "0755"), ("size", size)]);
+                self.host.push(HostStep::Prepare(slot, Prepared::Tmpfs { options, attributes: Attributes::NONE, nodes }));
+                (slot, None)
+            }
+            UpperLayer::Kept { upper, work, parts } => {
+                self.host.push(HostStep::LockUpper(upper.clone()));
+                self.host.push(HostStep::OpenParts(parts.clone()));
+                let common: PathBuf = upper.components().zip(work.components()).take_while(|(a, b)| a == b).map(|(a, _)| a).collect();
+                let below = |path: &Path| path.strip_prefix(&common).map(Path::to_path_buf).unwrap_or_default();
+                let at = Box::new((below(upper), below(work)));
+                (self.upper(Source::Upper(common), map), Some(at))
+            }
+        }
     }
 
     /// What a kept machine keeps of a file system below its root.

@@ -52,6 +52,8 @@ pub enum Source {
     },
     /// The layer over the tree that is thrown away.
     Layer,
+    /// The directory that both the upper layer and the work directory of [`hostel_spec::Layers`] are in.
+    Upper(PathBuf),
 }
 
 impl fmt::Display for Source {
@@ -64,6 +66,7 @@ impl fmt::Display for Source {
             Source::Kept { dir, part: None } => write!(f, "{}", dir.display()),
             Source::Kept { dir, part: Some(part) } => write!(f, "{}", hostel_image::kept::part_path(dir, part).display()),
             Source::Layer => f.write_str("the throw-away layer"),
+            Source::Upper(dir) => write!(f, "{}", dir.display()),
         }
     }
 }
@@ -87,6 +90,8 @@ pub enum Node {
     Fifo(CString, u32),
     /// A socket inode nobody listens on.
     Socket(CString, u32),
+    /// A directory that hides what is in it in the layers below.
+    Opaque(CString, u32),
 }
 
 /// A mount made by the supervisor.
@@ -178,6 +183,8 @@ pub enum HostStep {
     },
     /// Keeps others from using a kept upper layer meanwhile.
     LockUpper(PathBuf),
+    /// Opens the directory that has the layers of file systems below the root.
+    OpenParts(PathBuf),
     /// Makes the kept upper layer of a file system below the root, when it is missing.
     KeptPart {
         /// The kept machine's directory.
@@ -226,7 +233,7 @@ pub enum HostStep {
         /// The tmpfs of /dev.
         dev: Slot,
     },
-    /// Opens the socket at which the payload may say that it is ready.
+    /// Opens the socket at which the payload may say that it is ready, and holds the machine's /proc/kmsg open.
     OpenNotify(Slot),
     /// Takes an address for the machine.
     TakeAddress(AddressChoice),
@@ -271,6 +278,8 @@ pub enum BondStep {
     },
     /// Makes the machine's links, in one send.
     Wire(Wiring),
+    /// Gives the machine's network a name in /run/netns, for ip-netns(8).
+    NameNetwork(String),
     /// The payload's OOM score: in a user namespace of its own it may not set it itself while we protect it from being looked into.
     OomScore(i32),
 }
@@ -286,6 +295,8 @@ pub enum RootAssembly {
         lower: Vec<Slot>,
         /// A prepared mount with `upper` and `work` in it; `None` = a fresh tmpfs.
         upper: Option<Slot>,
+        /// Where in that mount they are, if not there.
+        at: Option<Box<(PathBuf, PathBuf)>>,
     },
     /// What [`BondStep::StackRoot`] left on top of "/" is the root.
     Stacked,
@@ -426,6 +437,8 @@ pub enum PayloadStep {
     ResolvConf(FileChange),
     /// Changes /etc/localtime.
     Timezone(FileChange),
+    /// Runs a program of the host's that mounts more.
+    PostMount,
     /// Becomes root of the mount namespace; the host's tree is gone.
     Pivot,
     /// Moves to a copy of the mount namespace in which root inside can undo no mount. What was opened before leads nowhere any more.
@@ -505,6 +518,7 @@ impl fmt::Display for HostStep {
             HostStep::CopyTree { from } => write!(f, "copy {} for this run (snapshot, reflink or copy)", from.display()),
             HostStep::MakeLayer { of } => write!(f, "make a layer for this run, over {}", of.display()),
             HostStep::LockTree { shared } => write!(f, "lock the tree{}", if *shared { " (shared)" } else { "" }),
+            HostStep::OpenParts(dir) => write!(f, "layers of file systems below the root are in {}", dir.display()),
             HostStep::LockUpper(dir) => write!(f, "lock the kept layer {}", dir.display()),
             HostStep::KeptPart { dir, name, like } => {
                 write!(f, "make layer {name} of {} if it is missing, as the top of mount {}", dir.display(), like.0)
@@ -544,6 +558,7 @@ impl fmt::Display for BondStep {
             }
             BondStep::PlaceInV1 => f.write_str("place into v1 cgroups"),
             BondStep::Register { demanded } => write!(f, "tell systemd-machined{}", if *demanded { "" } else { ", if it is there" }),
+            BondStep::NameNetwork(name) => write!(f, "name its network /run/netns/{name}"),
             BondStep::Wire(wiring) => write!(f, "{wiring}"),
             BondStep::OomScore(score) => write!(f, "OOM score {score}"),
         }
@@ -559,14 +574,15 @@ impl fmt::Display for PayloadStep {
             PayloadStep::Isolate => f.write_str("cut mount propagation"),
             PayloadStep::AssembleRoot(RootAssembly::Stacked) => f.write_str("root = the overlay that was made"),
             PayloadStep::AssembleRoot(RootAssembly::Mount(slot)) => write!(f, "root = mount {}", slot.0),
-            PayloadStep::AssembleRoot(RootAssembly::Overlay { lower, upper }) => {
+            PayloadStep::AssembleRoot(RootAssembly::Overlay { lower, upper, at }) => {
                 f.write_str("root = overlay of")?;
                 for slot in lower {
                     write!(f, " mount {}", slot.0)?;
                 }
-                match upper {
-                    Some(slot) => write!(f, ", upper layer in mount {}", slot.0),
-                    None => f.write_str(", upper layer on a tmpfs"),
+                match (upper, at) {
+                    (Some(slot), Some(at)) => write!(f, ", upper layer {} in mount {}", at.0.display(), slot.0),
+                    (Some(slot), None) => write!(f, ", upper layer in mount {}", slot.0),
+                    (None, _) => f.write_str(", upper layer on a tmpfs"),
                 }
             }
             PayloadStep::OverlaySubmount { lower, upper, target } => {
@@ -606,6 +622,7 @@ impl fmt::Display for PayloadStep {
             PayloadStep::SealRunHost(_) => f.write_str("/run/host read-only"),
             PayloadStep::ResolvConf(change) => write!(f, "/etc/resolv.conf: {}", change_word(change)),
             PayloadStep::Timezone(change) => write!(f, "/etc/localtime: {}", change_word(change)),
+            PayloadStep::PostMount => f.write_str("run the program that mounts more"),
             PayloadStep::Pivot => f.write_str("pivot into the root, drop the host's"),
             PayloadStep::LockMounts => f.write_str("lock all mounts against root inside"),
             PayloadStep::ShareMounts => f.write_str("share mounts with what is unshared inside"),

@@ -243,6 +243,18 @@ impl Claim {
         let _ = rustix::fs::unlinkat(&self.dir, UNDO, AtFlags::empty());
     }
 
+    /// The programs that take something back, in the order they are to be run: the last of those with the same words.
+    pub(crate) fn programs(&self) -> Vec<Undo> {
+        let mut out: Vec<Undo> = Vec::new();
+        let words_of = |record: &Undo| if let Undo::Program { words, .. } = record { Some(words.clone()) } else { None };
+        for record in self.journal.iter().filter_map(|_| self.read_journal()).flat_map(|j| j.records).rev() {
+            if words_of(&record).is_some_and(|words| !out.iter().any(|known| words_of(known).as_ref() == Some(&words))) {
+                out.push(record);
+            }
+        }
+        out
+    }
+
     fn read_journal(&self) -> Option<Journal> {
         read_file(self.dir.as_fd(), UNDO).ok().flatten().map(|text| Journal::parse(&text))
     }

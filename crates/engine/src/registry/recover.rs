@@ -18,6 +18,8 @@ use super::identity::boot_id;
 use super::remove::remove_tree;
 use super::undo::{Journal, Undo};
 use crate::network::{firewall, forwarding, wire};
+use crate::program;
+use crate::supervisor::netns;
 
 const SIGKILL: i32 = 9;
 /// How long killed processes and their cgroups are waited for.
@@ -42,8 +44,18 @@ pub(crate) fn take_back(journal: &Journal, state: &Path, name: &MachineName) -> 
         // Without a first line the records cannot be told from those of an older boot; identities still can.
         None => true,
     };
+    let mut programs = Vec::new();
     for record in journal.records.iter().rev() {
         if record.ends_with_boot() && !this_boot {
+            report.undone += 1;
+            continue;
+        }
+        if let Undo::Program { words, .. } = record {
+            // What came of it is in its log: a program that fails keeps nothing back.
+            if !programs.contains(&words) {
+                programs.push(words);
+                let _ = program::take_back(record);
+            }
             report.undone += 1;
             continue;
         }
@@ -82,6 +94,8 @@ pub fn execute(record: &Undo, state: &Path) -> Result<(), String> {
         Undo::Interface { host, inside, mac } => wire::rename_back(host, inside, *mac),
         Undo::Zone { zone } => wire::remove_zone(zone, state, None),
         Undo::Address { link, address } => wire::remove_address(link, *address),
+        Undo::NetworkName { name } => netns::forget(name),
+        Undo::Program { .. } => program::take_back(record),
         Undo::Firewall { machine } => firewall::take_back(machine),
         Undo::Forwarding { path, link } => forwarding::release(Path::new(path.as_os_str()), link),
     };
@@ -98,6 +112,7 @@ pub(crate) fn is_pending(record: &Undo) -> bool {
         Undo::Cgroup { path } => !Path::new(path.as_os_str()).is_absolute() || exists(path),
         Undo::Directory { path } | Undo::Work { path } | Undo::File { path } => exists(path),
         Undo::Forwarding { path, .. } => exists(path),
+        Undo::NetworkName { .. } | Undo::Program { .. } => true,
         Undo::Mount { .. } | Undo::Mapping { .. } | Undo::Link { .. } => true,
         Undo::Interface { .. } | Undo::Zone { .. } | Undo::Address { .. } | Undo::Firewall { .. } => true,
     }

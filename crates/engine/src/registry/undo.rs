@@ -91,6 +91,22 @@ pub enum Undo {
         /// The address.
         address: Ipv4Addr,
     },
+    /// Take a machine's network out of /run/netns.
+    NetworkName {
+        /// Its name there.
+        name: String,
+    },
+    /// Run a program that takes back what its like has set up: once, whatever comes of it. Of several with the same words only the last.
+    Program {
+        /// Words; the first is an absolute path.
+        words: Vec<OsText>,
+        /// Where.
+        directory: OsText,
+        /// `NAME=value`, nothing else.
+        env: Vec<OsText>,
+        /// What it says goes to this file.
+        log: OsText,
+    },
     /// Remove a machine's nftables table, and its rules in those of others.
     Firewall {
         /// The machine.
@@ -159,7 +175,8 @@ impl Undo {
         match self {
             Undo::Leader { .. } | Undo::Cgroup { .. } | Undo::Mount { .. } | Undo::Mapping { .. } | Undo::Link { .. } => true,
             Undo::Interface { .. } | Undo::Zone { .. } | Undo::Address { .. } | Undo::Firewall { .. } | Undo::Forwarding { .. } => true,
-            Undo::Boot { .. } | Undo::Directory { .. } | Undo::Work { .. } | Undo::File { .. } => false,
+            Undo::NetworkName { .. } => true,
+            Undo::Program { .. } | Undo::Boot { .. } | Undo::Directory { .. } | Undo::Work { .. } | Undo::File { .. } => false,
         }
     }
 
@@ -228,6 +245,17 @@ impl Undo {
                 }
                 Ok(())
             }
+            Undo::NetworkName { name } if MachineName::new(name.as_str()).is_err() => refuse("network name", &name, "it is no machine's name"),
+            Undo::NetworkName { .. } => Ok(()),
+            Undo::Program { words, directory, log, .. } => {
+                let program = words.first().map(|word| Path::new(word.as_os_str()));
+                let normal = program.is_some_and(is_normal) && is_normal(Path::new(log.as_os_str()));
+                let place = Path::new(directory.as_os_str());
+                if !normal || !(is_normal(place) || place == Path::new("/")) {
+                    return refuse("program", &words, "its paths are not plain absolute ones");
+                }
+                Ok(())
+            }
             Undo::Interface { host, inside, .. } if !is_interface_name(host) || !is_interface_name(inside) => {
                 refuse("interface", &host, NO_INTERFACE)
             }
@@ -263,6 +291,8 @@ impl Undo {
             Undo::Interface { host, .. } => format!("rename interface {host} back"),
             Undo::Zone { zone } => format!("remove bridge vz-{zone}"),
             Undo::Address { link, address } => format!("remove address {address} from {link}"),
+            Undo::NetworkName { name } => format!("remove network name {name}"),
+            Undo::Program { words, .. } => format!("run {}", words.first().map_or(std::borrow::Cow::Borrowed(""), |w| w.to_string_lossy())),
             Undo::Firewall { machine } => format!("remove firewall rules of machine {machine}"),
             Undo::Forwarding { link, .. } => format!("switch forwarding off on {link}"),
         }

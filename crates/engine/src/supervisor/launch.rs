@@ -34,6 +34,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::pipe::{PipeFlags, pipe_with};
 
+use super::netns;
 use super::payload::Payload;
 use super::prepare::{self, Made};
 use super::{bundle, hooks, mount_lock, overlay, parcel};
@@ -323,6 +324,10 @@ fn bond(steps: &[BondStep], plan: &Plan, made: &mut Made, claim: &mut Claim, pid
                 std::fs::write(&path, score.to_string()).context("write", path)?;
             }
             BondStep::Register { demanded } => register(plan, made, pid, *demanded)?,
+            BondStep::NameNetwork(name) => {
+                netns::name(name, pid, made.host_mounts.as_ref().map(AsFd::as_fd), claim)?;
+                made.network_name = Some(name.clone());
+            }
             BondStep::Wire(wiring) => made.network.wire(wiring, open_namespace(pid, "net")?, claim)?,
         }
     }

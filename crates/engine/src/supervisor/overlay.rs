@@ -18,7 +18,7 @@
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hostel_image::inroot;
 use hostel_process::r#become::Failure;
@@ -48,7 +48,12 @@ pub(super) enum Maker {
 ///
 /// The kernel takes layers in a user namespace only from its own mount namespace, and before Linux 6.15 anywhere only
 /// from there: then they are attached over "/" for this moment.
-pub(super) fn make(lower: &[BorrowedFd<'_>], upper: Option<BorrowedFd<'_>>, maker: Maker) -> std::result::Result<OwnedFd, Failure> {
+pub(super) fn make(
+    lower: &[BorrowedFd<'_>],
+    upper: Option<BorrowedFd<'_>>,
+    at: Option<(&Path, &Path)>,
+    maker: Maker,
+) -> std::result::Result<OwnedFd, Failure> {
     let fresh = match (upper, lower) {
         (None, [first, ..]) => Some(fresh_upper(*first, maker)?),
         _ => None,
@@ -58,24 +63,31 @@ pub(super) fn make(lower: &[BorrowedFd<'_>], upper: Option<BorrowedFd<'_>>, make
     layers.push(top);
     if maker == Maker::Host {
         // On a new kernel this is all; the cause of a refusal is told by the second try.
-        if let Ok(fd) = create(lower, top, fresh.is_some(), maker) {
+        if let Ok(fd) = create(lower, top, at, fresh.is_some(), maker) {
             return Ok(fd);
         }
     }
     let failed = |e: io::Error| Failure::new("attach", "layers of the overlay", e);
     let unstack = |fd: BorrowedFd<'_>| rustix::process::fchdir(fd).map_err(io::Error::from).and_then(|()| mount::detach(c"."));
     layers.iter().try_for_each(|fd| mount::attach(*fd, rustix::fs::CWD, c"/")).map_err(failed)?;
-    let made = create(lower, top, fresh.is_some(), maker);
+    let made = create(lower, top, at, fresh.is_some(), maker);
     layers.iter().rev().try_for_each(|fd| unstack(*fd)).map_err(failed)?;
     made
 }
 
-fn create(lower: &[BorrowedFd<'_>], top: BorrowedFd<'_>, volatile: bool, maker: Maker) -> std::result::Result<OwnedFd, Failure> {
-    let open = |name: &CStr| {
-        rustix::fs::openat(top, name, OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
-            .map_err(|e| Failure::new("open", format!("{} layer", name.to_string_lossy()), e))
+fn create(
+    lower: &[BorrowedFd<'_>],
+    top: BorrowedFd<'_>,
+    at: Option<(&Path, &Path)>,
+    volatile: bool,
+    maker: Maker,
+) -> std::result::Result<OwnedFd, Failure> {
+    let open = |path: &Path| {
+        inroot::open_beneath_no_symlinks(top, path, OFlags::PATH | OFlags::DIRECTORY)
+            .map_err(|e| Failure::new("open", format!("{} layer", path.display()), io_of(e)))
     };
-    let (upper_fd, work_fd) = (open(c"upper")?, open(c"work")?);
+    let (upper, work) = at.unwrap_or((Path::new("upper"), Path::new("work")));
+    let (upper_fd, work_fd) = (open(upper)?, open(work)?);
     let text = |fd: BorrowedFd<'_>| std::ffi::CString::new(format!("/proc/self/fd/{}", fd.as_raw_fd())).unwrap_or_default();
     let mut lower_text = Vec::new();
     for (i, fd) in lower.iter().rev().enumerate() {
@@ -155,12 +167,12 @@ fn stack(made: &Made, payload: BorrowedFd<'_>, lower: Slot, submounts: &[(Slot, 
     let slot = |slot: Slot| made.slot(slot).map_err(|e| Failure::new("use", format!("mount {}", slot.0), e));
     proc::set_parent_death_signal(9).map_err(|e| Failure::new("tie", "process for the overlay root to the supervisor", e))?;
     clone::setns_pidfd(payload, clone::NEWNS).map_err(|e| Failure::new("join", "mount namespace of the payload", e))?;
-    let root = make(&[slot(lower)?], None, Maker::Host)?;
+    let root = make(&[slot(lower)?], None, None, Maker::Host)?;
     mount::attach(root.as_fd(), rustix::fs::CWD, c"/").map_err(|e| Failure::new("attach", "root", e))?;
     for (lower, target) in submounts {
         let object = || format!("overlay on {}", target.display());
         let place = inroot::directory(root.as_fd(), target).map_err(|e| Failure::new("open", object(), io_of(e)))?;
-        let overlay = make(&[slot(*lower)?], None, Maker::Host)?;
+        let overlay = make(&[slot(*lower)?], None, None, Maker::Host)?;
         mount::attach(overlay.as_fd(), place.as_fd(), c"").map_err(|e| Failure::new("attach", object(), e))?;
     }
     Ok(())

@@ -13,7 +13,7 @@ use std::path::Path;
 use hostel_image::Cause;
 use hostel_image::inroot;
 use hostel_process::r#become::{self, Failure, Process, Program};
-use hostel_spec::PivotRoot;
+use hostel_spec::{Payload as Life, PivotRoot};
 use hostel_sys::mount::{self, Attributes, FsOption, Propagation};
 use hostel_sys::{clone, netlink, proc};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
@@ -21,10 +21,11 @@ use rustix::io::Errno;
 
 use super::launch::READY;
 use super::prepare::Made;
-use super::{mount_lock, overlay, parcel, stub};
+use super::{mount_lock, overlay, parcel, reaper, stub};
 use crate::network::inside;
 use crate::plan::Plan;
 use crate::plan::steps::{FileChange, Missing, PayloadStep, RootAssembly, Slot};
+use crate::program;
 
 pub(super) type Step = Result<(), Failure>;
 
@@ -156,6 +157,7 @@ impl<'a> Payload<'a> {
             PayloadStep::SealRunHost(run) => self.seal_run_host(*run),
             PayloadStep::ResolvConf(change) => self.change_file(c"resolv.conf", change),
             PayloadStep::Timezone(change) => self.change_file(c"localtime", change),
+            PayloadStep::PostMount => self.post_mount(),
             PayloadStep::Pivot => self.pivot(),
             PayloadStep::LockMounts => self.lock_mounts(),
             // The Container Interface: mounts made on the root are seen by what the payload unshares.
@@ -211,9 +213,10 @@ impl<'a> Payload<'a> {
                 stack(self.slot(*slot)?).map_err(failed)?;
                 rustix::io::fcntl_dupfd_cloexec(self.slot(*slot)?, 3).map_err(|e| Failure::new("open", "root", e))?
             }
-            RootAssembly::Overlay { lower, upper } => {
+            RootAssembly::Overlay { lower, upper, at } => {
                 let lower = lower.iter().map(|s| self.slot(*s)).collect::<Result<Vec<_>, _>>()?;
-                let fd = self.overlay(&lower, upper.map(|s| self.slot(s)).transpose()?)?;
+                let at = at.as_ref().map(|at| (at.0.as_path(), at.1.as_path()));
+                let fd = self.overlay(&lower, upper.map(|s| self.slot(s)).transpose()?, at)?;
                 stack(fd.as_fd()).map_err(failed)?;
                 fd
             }
@@ -258,9 +261,9 @@ impl<'a> Payload<'a> {
         }
     }
 
-    fn overlay(&self, lower: &[BorrowedFd<'_>], upper: Option<BorrowedFd<'_>>) -> Result<OwnedFd, Failure> {
+    fn overlay(&self, lower: &[BorrowedFd<'_>], upper: Option<BorrowedFd<'_>>, at: Option<(&Path, &Path)>) -> Result<OwnedFd, Failure> {
         let owner = if self.plan.user_namespace { overlay::Maker::UserNamespace } else { overlay::Maker::Host };
-        overlay::make(lower, upper, owner)
+        overlay::make(lower, upper, at, owner)
     }
 
     fn overlay_submount(&self, lower: Slot, upper: Option<Slot>, target: &Path) -> Step {
@@ -268,7 +271,7 @@ impl<'a> Payload<'a> {
         let place =
             inroot::make_directories(self.root()?, target, Mode::from_raw_mode(0o755)).map_err(|e| Failure::new("open", object(), io_of(e)))?;
         let upper = upper.map(|slot| self.slot(slot)).transpose()?;
-        let overlay = self.overlay(&[self.slot(lower)?], upper)?;
+        let overlay = self.overlay(&[self.slot(lower)?], upper, None)?;
         mount::attach(overlay.as_fd(), place.as_fd(), c"").map_err(|e| Failure::new("attach", object(), e))
     }
 
@@ -582,6 +585,26 @@ impl<'a> Payload<'a> {
         Ok(())
     }
 
+    /// A program of the host's sees the root where it expects it. What it mounts there is mounted in the root by propagation, and stays
+    /// when the place it saw it at is gone.
+    fn post_mount(&mut self) -> Step {
+        let Some(post) = &self.plan.spec.root.post_mount else { return Ok(()) };
+        let failed = |e: io::Error| Failure::new("show", format!("root on {}", post.live.display()), e);
+        let spread = |fd: BorrowedFd<'_>, how| mount::change(fd, c"", true, Attributes::NONE, Attributes::NONE, how, None).map_err(failed);
+        let root = self.root()?;
+        spread(root, Propagation::Shared)?;
+        let shown = mount::clone_tree(root, c"", true).map_err(failed)?;
+        let live = std::ffi::CString::new(post.live.as_os_str().as_encoded_bytes()).map_err(|_| failed(Errno::INVAL.into()))?;
+        mount::attach(shown.as_fd(), rustix::fs::CWD, &live).map_err(failed)?;
+        let words = ["/bin/sh".into(), "-c".into(), format!("{} \"$@\"", post.command).into(), "sh".into()];
+        let words: Vec<_> = words.into_iter().chain([post.live.as_os_str().into(), post.upper.as_os_str().into()]).collect();
+        let ran = program::Program { words: &words, directory: &post.directory, env: &post.env, log: &post.log }.run();
+        spread(shown.as_fd(), Propagation::Private)?;
+        mount::detach(&live).map_err(failed)?;
+        spread(root, Propagation::Private)?;
+        ran.map(drop).map_err(|e| Failure::new("run", format!("POSTMOUNT={}", post.command), io::Error::other(e.cause)))
+    }
+
     fn pivot(&mut self) -> Step {
         rustix::process::fchdir(self.root()?).map_err(|e| Failure::new("enter", "root", e))?;
         mount::pivot_to_cwd().map_err(|e| Failure::new("make", "the tree the root", e))?;
@@ -642,6 +665,9 @@ impl<'a> Payload<'a> {
                 Ok(program) => program,
                 Err(failure) => return failure,
             };
+            if self.plan.spec.payload == Life::Services {
+                return reaper::run(&process, self.report.as_fd(), program);
+            }
             return stub::run(&process, self.report.as_fd(), program, !self.plan.spec.lifecycle.nspawn_exit_status);
         }
         match r#become::confine(&process) {

@@ -46,8 +46,16 @@ pub struct Made {
     pub console: Option<Pty>,
     /// Where the payload says that it is ready.
     pub notify: Option<OwnedFd>,
+    /// Both ends of what is the machine's /proc/kmsg: who opens that (rsyslogd) would else wait for somebody who writes to it.
+    kmsg: Option<OwnedFd>,
     /// The machine's cgroup.
     pub cgroup: Option<MachineCgroup>,
+    /// The host's mount namespace, when we are in one of our own.
+    pub host_mounts: Option<OwnedFd>,
+    /// The console's log is written here, too.
+    pub(super) log: Option<OwnedFd>,
+    /// What its network is called in /run/netns.
+    pub(super) network_name: Option<String>,
     /// systemd-machined knows of this life.
     pub registration: Option<Registration>,
     /// The unit of the host's systemd that the cgroup is in.
@@ -66,6 +74,7 @@ pub struct Made {
     tree_lock: Option<locks::TreeLock>,
     /// The kept layer, and the lock on it.
     upper: Option<(OwnedFd, locks::TreeLock)>,
+    parts: Option<OwnedFd>,
     pin: Option<OwnedFd>,
     temporaries: Vec<Throwaway>,
     works: Vec<Work>,
@@ -109,13 +118,23 @@ impl Made {
     fn upper(&self) -> Result<BorrowedFd<'_>> {
         self.upper.as_ref().map(|(dir, _)| dir.as_fd()).ok_or_else(|| Error::new("use", "kept layer", "it was not opened"))
     }
+    /// Where layers of file systems below the root are: beside the kept layer, unless said otherwise.
+    fn parts(&self) -> Result<BorrowedFd<'_>> {
+        self.parts.as_ref().map_or_else(|| self.upper(), |dir| Ok(dir.as_fd()))
+    }
+    fn forget_network_name(&mut self) -> io::Result<()> {
+        let host = self.host_mounts.as_ref().map(AsFd::as_fd);
+        self.network_name.take().map_or(Ok(()), |name| super::netns::within(host, || super::netns::forget(&name)))
+    }
     /// Gives up what belongs to one life of PID 1; tree, copy, locks and ids stay for the next.
     pub fn next_life(&mut self) {
         self.slots.clear();
         self.console = None;
         self.notify = None;
+        self.kmsg = None;
         self.cgroup = None;
         self.registration = None;
+        let _ = self.forget_network_name();
         // What did not come back is in the journal.
         let _ = self.network.end_of_life();
         // What cannot be removed is in the journal.
@@ -129,7 +148,9 @@ impl Made {
     /// Removes what only this run needed: temporary directories, work directories, the copy of an ephemeral tree.
     /// Returns what could not be removed.
     pub fn remove_temporary(&mut self) -> Vec<Error> {
+        let unnamed = self.forget_network_name().err();
         let mut failed = self.network.take_down();
+        failed.extend(unnamed.map(|e| Error::new("remove", "network name", io_text(&e))));
         // Locks inside the copy must be gone before it is.
         self.slots.clear();
         self.tree = None;
@@ -178,9 +199,12 @@ fn run_step(step: &HostStep, plan: &Plan, layout: &Layout, claim: &mut Claim, ma
             let lock = take_lock(plan, layer.as_fd(), dir, locks::Lock::Exclusive)?;
             made.upper = Some((layer, lock));
         }
+        HostStep::OpenParts(dir) => {
+            made.parts = Some(open_directory_in(rustix::fs::CWD, dir).context("open", format!("directory {}", dir.display()))?);
+        }
         HostStep::KeptPart { dir, name, like } => {
             let like = made.slot(*like).context("use", "layer below")?;
-            kept::make_part(made.upper()?, dir, name, like)?;
+            kept::make_part(made.parts()?, dir, name, like)?;
         }
         HostStep::PinFileSystem if made.pin.is_some() => {}
         HostStep::PinFileSystem => {
@@ -207,7 +231,10 @@ fn run_step(step: &HostStep, plan: &Plan, layout: &Layout, claim: &mut Claim, ma
             made.slots[slot.0] = Some(fd);
         }
         HostStep::OpenConsole { pts, dev } => open_console(*pts, *dev, plan.window, made)?,
-        HostStep::OpenNotify(slot) => made.notify = Some(open_notify(*slot, made).context("open", "notify socket in /run/host")?),
+        HostStep::OpenNotify(slot) => {
+            made.notify = Some(open_notify(*slot, made).context("open", "notify socket in /run/host")?);
+            made.kmsg = Some(open_kmsg(*slot, made).context("open", "/run/host/proc-kmsg")?);
+        }
     }
     Ok(())
 }
@@ -417,7 +444,8 @@ pub(super) fn open_source(source: &Source, made: &Made) -> Result<OwnedFd> {
         Source::Tree => Ok(rustix::io::fcntl_dupfd_cloexec(made.tree()?, 3).context("open", "tree")?),
         Source::InTree(path) => inroot::open(made.tree()?, path, flags).map_err(|e| Error::new("open", format!("{} in the tree", path.display()), e)),
         Source::Kept { part: None, .. } => again(made.upper()?, source),
-        Source::Kept { dir, part: Some(part) } => Ok(kept::open_part(made.upper()?, dir, part)?),
+        Source::Kept { dir, part: Some(part) } => Ok(kept::open_part(made.parts()?, dir, part)?),
+        Source::Upper(dir) => open_directory_in(rustix::fs::CWD, dir).context("open", format!("directory {}", dir.display())),
         Source::Layer => {
             let layer = made.throwaway.as_ref().ok_or_else(|| Error::new("use", "throw-away layer", "it was not made"))?;
             again(layer.dir(), source)
@@ -490,6 +518,12 @@ fn make_node(root: BorrowedFd<'_>, node: &Node, owner: u32) -> rustix::io::Resul
     let path: &CStr = match node {
         Node::Dir(path, mode) => {
             rustix::fs::mkdirat(root, path, Mode::from_raw_mode(*mode))?;
+            path
+        }
+        Node::Opaque(path, mode) => {
+            rustix::fs::mkdirat(root, path, Mode::from_raw_mode(*mode))?;
+            let dir = rustix::fs::openat(root, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+            rustix::fs::fsetxattr(&dir, c"trusted.overlay.opaque", b"y", rustix::fs::XattrFlags::empty())?;
             path
         }
         Node::BootId(path) => {
@@ -640,6 +674,11 @@ fn open_console(pts: Slot, dev: Slot, window: Option<WindowSize>, made: &mut Mad
     }
     made.console = Some(pty);
     Ok(())
+}
+
+fn open_kmsg(slot: Slot, made: &Made) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    Ok(rustix::fs::openat(made.slot(slot)?, c"host/proc-kmsg", flags, Mode::empty())?)
 }
 
 fn open_notify(slot: Slot, made: &Made) -> io::Result<OwnedFd> {

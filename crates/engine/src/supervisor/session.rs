@@ -41,8 +41,21 @@ pub struct Session<'a> {
     pub watchdog: Option<Duration>,
     /// Keep a console log (machines in the background, and booted ones).
     pub log: bool,
+    /// What its caller has begun for it.
+    pub begun: Option<Begun>,
     /// Told what happens, to be printed or not.
     pub talk: &'a mut dyn FnMut(Talk<'_>),
+}
+
+/// What may be done for a machine before its plan is made.
+#[derive(Debug)]
+pub struct Begun {
+    /// The right to its name, with the journal of what was set up.
+    pub claim: Claim,
+    /// The console's log is written here, too.
+    pub log: Option<OwnedFd>,
+    /// The host's mount namespace, when we are in one of our own.
+    pub host_mounts: Option<OwnedFd>,
 }
 
 /// What a session has to say.
@@ -85,16 +98,37 @@ pub fn run(spec: &MachineSpec, mut session: Session<'_>) -> Result<u8> {
     // What we hold open and have in memory is nothing a machine may look into through /proc (CVE-2019-5736 and its kin).
     hostel_sys::proc::set_dumpable(false).context("protect", "supervisor")?;
     host::require_root()?;
-    let (plan, host, tree) = plan_of(spec, &session.caller)?;
+    let (begun, host_mounts) = match session.begun.take() {
+        Some(Begun { claim, log, host_mounts }) => (Some((claim, log)), host_mounts),
+        None => (None, None),
+    };
+    let (begun, mut log) = begun.map_or((None, None), |(claim, log)| (Some(claim), log));
+    let planned = plan_of(spec, &session.caller).and_then(|found| {
+        refuse_taken_ports(session.registry, &found.0)?;
+        Ok(found)
+    });
+    let (plan, host, tree) = match planned {
+        Ok(found) => found,
+        Err(error) => {
+            if let Some(mut claim) = begun {
+                claim.undo_all();
+                let _ = claim.release();
+            }
+            return Err(error);
+        }
+    };
     for notice in &plan.notices {
         // What a command line says that means nothing here its writer may know; what this host cannot do he does not.
         let known = spec.notices.contains(notice) || spec.unit.without_systemd().contains(notice);
         (session.talk)(if known { Talk::Remark(notice) } else { Talk::Notice(notice) });
     }
-    refuse_taken_ports(session.registry, &plan)?;
     (session.talk)(Talk::Planned(&plan));
-    let mut claim = session.registry.claim(&plan.name)?;
+    let mut claim = match begun {
+        Some(claim) => claim,
+        None => session.registry.claim(&plan.name)?,
+    };
     let mut made = Made::with_tree(plan.tree.path.clone(), tree);
+    (made.host_mounts, made.log) = (host_mounts, log.take());
     let opened = super::image::open(plan, &host, &session.caller, &mut claim, &mut made, &mut |notice| (session.talk)(Talk::Notice(notice)));
     let plan = match opened {
         Ok(plan) => plan,
@@ -130,6 +164,9 @@ pub fn run(spec: &MachineSpec, mut session: Session<'_>) -> Result<u8> {
     }
     if session.log {
         keep_log(session.registry, &claim);
+    }
+    for record in claim.programs() {
+        let _ = crate::program::take_back(&record);
     }
     // Its cgroup is gone: systemd lets the scope go when nobody sits in it.
     made.unit = None;
@@ -370,7 +407,9 @@ fn console(plan: &Plan, session: &Session<'_>, claim: &Claim, made: &mut Made) -
     let (stdin, stdout) = (std::io::stdin(), std::io::stdout());
     let mut console = Console::new(pty, relay, stdin.as_fd(), stdout.as_fd(), plan.window).context("open", "console")?;
     if session.log {
-        console.set_log(Log::open(claim.directory(), DEFAULT_LIMIT).context("open", "console log")?);
+        let mut log = Log::open(claim.directory(), DEFAULT_LIMIT).context("open", "console log")?;
+        log.copy_to(made.log.as_ref().map(copy_of).transpose().context("open", "log")?);
+        console.set_log(log);
     }
     Ok(Some(console))
 }

@@ -1,12 +1,12 @@
 //! `hostel autostart`: start every enabled machine; what a host's own init calls once at boot.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use lexopt::Arg::{Long, Short, Value};
 use lexopt::ValueExt;
 
-use super::{Failure, Outcome, Verb, enable, find, look, start};
+use super::{Failure, Outcome, Verb, enable, find, look, overlay, start};
 use crate::{machine, output};
 
 /// The verb.
@@ -14,7 +14,7 @@ pub(super) const VERB: Verb = Verb {
     name: "autostart",
     args: "[status|start|stop] [--install[=INIT]]",
     about: "show the enabled machines, start them (as this host's init does), or stop them",
-    options: &[("--install[=systemd|openrc|runit|s6|sysvinit|cron]", "print the commands that make this host's init call it")],
+    options: &[("--install[=systemd|openrc|runit|s6|dinit|sysvinit|cron]", "print the commands that make this host's init call it")],
     examples: &[
         ("hostel autostart --install", "look at what it would do"),
         ("hostel autostart --install | sh", "do it"),
@@ -40,7 +40,7 @@ macro_rules! unit {
     };
 }
 
-const GLUE: [Glue; 6] = [
+const GLUE: [Glue; 7] = [
     Glue {
         init: "systemd",
         sign: "/run/systemd/system",
@@ -72,6 +72,12 @@ const GLUE: [Glue; 6] = [
             ("/etc/s6-rc/source/hostel-autostart/down", "644", unit!("s6/hostel-autostart/down")),
         ],
         commands: "# then add hostel-autostart to your bundle, compile with s6-rc-compile and switch with s6-rc-update\n",
+    },
+    Glue {
+        init: "dinit",
+        sign: "/run/dinitctl",
+        files: &[("/etc/dinit.d/hostel-autostart", "644", unit!("dinit/hostel-autostart"))],
+        commands: "dinitctl enable hostel-autostart\n",
     },
     Glue {
         init: "sysvinit",
@@ -129,7 +135,34 @@ fn start_all() -> Outcome {
             status = 1;
         }
     }
+    for file in subhosts() {
+        // One that runs already is left alone.
+        let started = overlay::runs(&file).and_then(|runs| if runs { Ok(0) } else { overlay::boot_one(file, true) });
+        match started {
+            Ok(0) => {}
+            Ok(_) => status = 1,
+            Err(failure) => {
+                super::finish(crate::hint::Voice::Verb("autostart"), Err(failure));
+                status = 1;
+            }
+        }
+    }
     Ok(status)
+}
+
+/// The conf files of subhosts that start with this host: overlay-boot's list, an absolute path a line; lines with a # are none.
+fn subhosts() -> Vec<PathBuf> {
+    let list = enable::settings_directory().unwrap_or_else(|| "/etc".into()).join("subhosts.conf");
+    let Ok(text) = std::fs::read_to_string(&list) else { return Vec::new() };
+    let mut files = Vec::new();
+    for (number, line) in text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty() && !line.contains('#')) {
+        if line.starts_with('/') {
+            files.push(PathBuf::from(line));
+        } else {
+            output::tell(format_args!("warning: {}:{}: ignored: it is no absolute path", list.display(), number + 1));
+        }
+    }
+    files
 }
 
 /// All at once, waited for, as `hostel stop`.
@@ -140,16 +173,23 @@ fn stop_all() -> Outcome {
             running.push(OsString::from(name.as_str()));
         }
     }
+    let files: Vec<OsString> = subhosts().into_iter().filter(|file| overlay::runs(file).unwrap_or(false)).map(Into::into).collect();
+    // The last that was started is the first to be stopped.
+    let subhosts = if files.is_empty() { 0 } else { overlay::stop(&files)? };
     match (running.is_empty(), find("stop")) {
-        (false, Some(stop)) => (stop.run)(&running),
-        _ => Ok(0),
+        (false, Some(stop)) => Ok(subhosts.max((stop.run)(&running)?)),
+        _ => Ok(subhosts),
     }
 }
 
 fn status() -> Outcome {
     let registry = machine::open_registry()?;
-    let state = |name| registry.load(name).map_or("-", |found| look::Look::at(found).state());
-    let rows: Vec<Vec<String>> = enable::list()?.iter().map(|name| vec![name.to_string(), state(name).to_owned()]).collect();
+    let state = |name: &hostel_spec::MachineName| registry.load(name).map_or("-", |found| look::Look::at(found).state());
+    let mut rows: Vec<Vec<String>> = enable::list()?.iter().map(|name| vec![name.to_string(), state(name).to_owned()]).collect();
+    rows.extend(subhosts().into_iter().map(|file| match crate::subhost::read(file.clone()) {
+        Ok(read) => vec![read.conf.name.to_string(), state(&read.conf.name).to_owned()],
+        Err(_) => vec![output::clean(&file.display().to_string()), "unreadable".to_owned()],
+    }));
     if rows.is_empty() {
         output::tell(format_args!("No machines start with this host: `hostel enable NAME` puts one on the list."));
     }

@@ -70,8 +70,12 @@ pub(crate) fn set(name: &MachineName, enable: bool, now: bool) -> std::result::R
 
 /// Where the list is.
 pub(crate) fn directory() -> PathBuf {
-    let configuration = std::env::var_os("HOSTEL_CONFIG_DIR").filter(|d| !d.is_empty());
-    configuration.map_or_else(|| "/etc/hostel".into(), PathBuf::from).join("autostart")
+    settings_directory().unwrap_or_else(|| "/etc/hostel".into()).join("autostart")
+}
+
+/// Where settings are instead of in /etc.
+pub(super) fn settings_directory() -> Option<PathBuf> {
+    std::env::var_os("HOSTEL_CONFIG_DIR").filter(|d| !d.is_empty()).map(PathBuf::from)
 }
 
 /// The machines on the list, by name. What has no machine's name is somebody's backup file, and none of ours.

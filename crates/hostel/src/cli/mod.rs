@@ -30,6 +30,7 @@ pub(crate) mod login;
 mod logs;
 pub(crate) mod look;
 mod net;
+pub(crate) mod overlay;
 mod pause;
 mod plan;
 mod progress;
@@ -127,6 +128,7 @@ pub const VERBS: &[&Verb] = &[
     &snapshot::VERB,
     &restore::VERB,
     &rebase::VERB,
+    &overlay::VERB,
     &boot::VERB,
     &start::VERB,
     &ps::VERB,
@@ -277,7 +279,8 @@ pub fn help() -> String {
     for verb in VERBS.iter().filter(|v| !v.about.is_empty()) {
         out.push_str(&format!("  {:<15} {}\n", verb.name, verb.about));
     }
-    for p in &crate::personality::PERSONALITIES {
+    // overlay-boot's tools are words of `overlay`.
+    for p in crate::personality::PERSONALITIES.iter().filter(|p| !p.name.starts_with("overlay-")) {
         out.push_str(&format!("  {:<15} {}\n", p.word.unwrap_or(p.name), p.about));
     }
     out.push_str(

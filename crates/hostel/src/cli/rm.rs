@@ -2,12 +2,13 @@
 
 use std::ffi::OsString;
 use std::io::{BufRead, IsTerminal};
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
 use hostel_engine::error::Error;
 use hostel_engine::registry::{Registry, RegistryError};
 use hostel_image::open::KEPT;
-use hostel_image::{images, locks, remove};
+use hostel_image::{images, kept, locks, remove};
 use hostel_spec::MachineName;
 use lexopt::Arg::{Long, Short, Value};
 
@@ -102,6 +103,11 @@ pub(crate) fn forget_claimed(registry: &Registry, name: &MachineName) -> Result<
     Ok(())
 }
 
+/// Deletes the kept machine `name` if it is still the one that `made` holds, and nothing else that goes by its name.
+pub(crate) fn take_back(name: &MachineName, made: BorrowedFd<'_>) -> Result<(), Error> {
+    here().take_back(&machine::open_registry()?, name, made)
+}
+
 /// This host's.
 fn here() -> Place<'static> {
     Place { kept: Path::new(KEPT), trees: Path::new(TREES), locks: Path::new(locks::DIRECTORY) }
@@ -158,6 +164,16 @@ impl Place<'_> {
 
     /// Deletes it while nobody can start it.
     fn delete(&self, registry: &Registry, name: &MachineName, path: &Path) -> Result<(), Error> {
+        self.claimed(registry, name, || self.delete_claimed(name, path))
+    }
+
+    /// Deletes the kept machine that `made` holds, unless its name has become another's.
+    fn take_back(&self, registry: &Registry, name: &MachineName, made: BorrowedFd<'_>) -> Result<(), Error> {
+        let path = self.kept.join(name.as_str());
+        self.claimed(registry, name, || if kept::is_same(&path, made) { self.delete_claimed(name, &path) } else { Ok(()) })
+    }
+
+    fn claimed(&self, registry: &Registry, name: &MachineName, act: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
         let claim = match registry.claim(name) {
             Ok(claim) => claim,
             Err(RegistryError::Busy { .. }) => {
@@ -165,7 +181,7 @@ impl Place<'_> {
             }
             Err(other) => return Err(other.into()),
         };
-        let removed = self.delete_claimed(name, path);
+        let removed = act();
         let released = claim.release();
         removed?;
         Ok(released?)
@@ -237,6 +253,17 @@ mod tests {
         drop(lock);
         place.delete(&registry, &name("a"), &kept.join("a")).unwrap();
         assert!(!kept.join("a").exists() && registry.list().unwrap().is_empty());
+
+        // What was made is taken back; what has its name since then is somebody else's.
+        use std::os::fd::AsFd;
+        let make = || hostel_image::kept::create(&kept, &name("made"), b"{}").unwrap().expect("there is none");
+        let first = make();
+        place.take_back(&registry, &name("made"), first.as_fd()).unwrap();
+        let second = make();
+        place.take_back(&registry, &name("made"), first.as_fd()).unwrap();
+        assert!(kept.join("made/upper").exists(), "the second one stays");
+        place.take_back(&registry, &name("made"), second.as_fd()).unwrap();
+        assert!(!kept.join("made").exists() && registry.list().unwrap().is_empty());
         std::fs::remove_dir_all(top).unwrap();
     }
 }

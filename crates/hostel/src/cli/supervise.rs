@@ -11,12 +11,13 @@ use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use hostel_engine::error::{Context, Error};
 use hostel_engine::registry::Origin;
 use hostel_engine::supervisor::session::Talk;
-use hostel_spec::{Hint, MachineName, MachineSpec, TreeSource};
+use hostel_spec::{Hint, MachineName, MachineSpec, OsText, TreeSource};
 use rustix::fs::{MemfdFlags, SealFlags};
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +40,9 @@ enum Report {
 struct Order {
     origin: Origin,
     spec: MachineSpec,
+    /// It is a subhost's: the conf file, and what is in it.
+    #[serde(default)]
+    conf: Option<(OsText, String)>,
 }
 
 /// Starts a supervisor of its own for `spec`, returns when PID 1 has been executed, or, if that is asked (`up`, or the spec
@@ -57,7 +61,16 @@ pub(crate) fn background(spec: &MachineSpec, origin: Origin, up: bool, started: 
 pub(crate) fn launch(spec: &MachineSpec, origin: Origin) -> Result<String, Failure> {
     // Before anything else fails for want of it.
     hostel_engine::host::require_root()?;
-    let mut order = Order { origin, spec: spec.clone() };
+    launch_order(Order { origin, spec: spec.clone(), conf: None })
+}
+
+/// A subhost; `spec` is what its conf file says before any program has been run.
+pub(crate) fn launch_conf(spec: &MachineSpec, conf: (PathBuf, String)) -> Result<String, Failure> {
+    hostel_engine::host::require_root()?;
+    launch_order(Order { origin: Origin::Overlay, spec: spec.clone(), conf: Some((conf.0.into_os_string().into(), conf.1)) })
+}
+
+fn launch_order(mut order: Order) -> Result<String, Failure> {
     if let TreeSource::Directory(path) = &mut order.spec.root.tree {
         // The supervisor is in another directory.
         *path = std::path::absolute(&*path).context("find", format!("tree {}", path.display()))?;
@@ -130,13 +143,22 @@ fn run(args: &[OsString]) -> Outcome {
         }
     };
     let mut notices = Vec::new();
-    let result = machine::run(&order.spec, order.origin, true, &mut |event| match event {
-        Talk::Started(plan, launched) => {
-            say(&mut report, &Report::Started { name: plan.name.as_str().to_owned(), leader: launched.pid, notices: std::mem::take(&mut notices) });
-        }
-        // Those of a later life nobody hears.
-        Talk::Remark(text) | Talk::Notice(text) if notices.len() < 100 => notices.push(text.to_owned()),
-        _ => {}
+    let begun = match &order.conf {
+        Some((file, text)) => crate::subhost::begin(Path::new(file.as_os_str()), text).map(|(spec, begun)| (spec, Some(begun))),
+        None => Ok((order.spec, None)),
+    };
+    let result = begun.and_then(|(spec, begun)| {
+        machine::run(&spec, order.origin, begun, true, &mut |event| match event {
+            Talk::Started(plan, launched) => {
+                say(
+                    &mut report,
+                    &Report::Started { name: plan.name.as_str().to_owned(), leader: launched.pid, notices: std::mem::take(&mut notices) },
+                );
+            }
+            // Those of a later life nobody hears.
+            Talk::Remark(text) | Talk::Notice(text) if notices.len() < 100 => notices.push(text.to_owned()),
+            _ => {}
+        })
     });
     match result {
         Ok(status) => Ok(status),

@@ -93,6 +93,16 @@ pub(super) fn until_up(name: &MachineName, promised: bool) -> Result<()> {
     }
 }
 
+/// Waits until the machine `name`, which was just started, says that it is up; returns what else it says.
+pub(super) fn until_said(name: &MachineName, limit: Duration) -> Result<Option<String>> {
+    match News::of(name) {
+        Ok(news) => news.until_ready(limit)?,
+        Err(_) if !super::start::runs(name).unwrap_or(true) => return Err(ended_early(name, None)),
+        Err(error) => return Err(error),
+    }
+    Ok(super::overlay::status_text(name))
+}
+
 /// The init of a machine, if it is a known one that does not speak sd_notify(3).
 fn silent_init(name: &MachineName) -> Option<String> {
     let found = look::running(&machine::open_registry().ok()?, name).ok()?;

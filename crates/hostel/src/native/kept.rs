@@ -1,5 +1,6 @@
 //! Kept machines: an upper layer on disk with a note of what it lies over.
 
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use hostel_engine::error::{Error, Result};
@@ -94,8 +95,8 @@ fn tell_drift(name: &MachineName, lower: &std::path::Path) {
 }
 
 /// For `--keep NAME`: makes `spec` use the kept upper layer, which has to lie over the tree of `spec`. Where there is none and
-/// `make` says so, it is made (`None`: it is not): `true`, and to be taken back if nothing comes of the start.
-pub fn keep(spec: &mut MachineSpec, name: &MachineName, make: Option<Durable>) -> Result<bool> {
+/// `make` says so, it is made (`None`: it is not): its directory (O_PATH), to be taken back if nothing comes of the start.
+pub fn keep(spec: &mut MachineSpec, name: &MachineName, make: Option<Durable>) -> Result<Option<OwnedFd>> {
     if let TreeSource::Named(tree) = &spec.root.tree
         && is_kept(tree)
     {
@@ -106,18 +107,18 @@ pub fn keep(spec: &mut MachineSpec, name: &MachineName, make: Option<Durable>) -
     let asked = hostel_engine::tree::find(spec)?.0.path;
     let made = loop {
         match lower(name)? {
-            Some(found) if found == asked => break false,
+            Some(found) if found == asked => break None,
             Some(found) => return Err(another(spec, name, &asked, &found)),
             None => {}
         }
-        let Some(durable) = make else { break false };
+        let Some(durable) = make else { break None };
         let note = serde_json::to_vec(&Note { lower: asked.clone().into_os_string().into() }).map_err(|e| Error::new("write", "note", e))?;
         // Somebody else may have made one meanwhile: looked at like any other.
-        if kept::create(KEPT.as_ref(), name, &note, durable)? {
-            break true;
+        if let Some(made) = kept::create(KEPT.as_ref(), name, &note, durable)? {
+            break Some(made);
         }
     };
-    if !made {
+    if made.is_none() {
         tell_drift(name, &asked);
     }
     attach(spec, name, asked);

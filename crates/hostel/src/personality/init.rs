@@ -10,7 +10,7 @@ use hostel_init::pid1::{Wanted, run as serve};
 use crate::output;
 
 const HELP: &str = "\
-hostel init [--log=lines|json|none] [--generators=packages|all|none] [--on-demand | UNIT...]
+hostel init [--log=lines|json|none] [--pass-env[=NAME,...]] [--generators=packages|all|none] [--on-demand | UNIT...]
 
 Runs the unit files of this system: as PID 1 of a machine or container, or below another process.
 Without units: default.target, until the machine is told to end. With units: those, until they have ended, with their exit status.
@@ -19,7 +19,8 @@ this system has: it starts what it is asked for and what that needs, and ends wh
 one where no manager runs.
 
 --log says what of that goes to standard output, too, for `docker logs` and the like: lines with the unit's name before them
-(as without it), a JSON object on each line, or nothing.
+(as without it), a JSON object on each line, or nothing. --pass-env gives services what this process has in its environment,
+all of it or these variables: what `docker run -e` set.
 
 --generators says which programs in system-generators make unit files at the start and at daemon-reload: those of packages (as without
 it), systemd's own, too, or none. /etc/fstab and SysV scripts are read in any case.
@@ -55,6 +56,15 @@ pub fn run(args: &[OsString]) -> ExitCode {
             }
             // words that kernels and other inits are given; each means the default target
             Some("auto" | "splash" | "quiet" | "ro" | "rw") => {}
+            Some("--pass-env") => wanted.pass = Some(Vec::new()),
+            Some(word) if word.starts_with("--pass-env=") => {
+                let names: Vec<String> = word[11..].split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+                if names.is_empty() {
+                    output::tell(format_args!("hostel init: --pass-env=: it names no variable; without `=` it passes all"));
+                    return ExitCode::from(2);
+                }
+                wanted.pass.get_or_insert_default().extend(names);
+            }
             Some("--on-demand") => wanted.on_demand = true,
             Some(word) if word.starts_with('-') => {
                 output::tell(format_args!("hostel init: there is no option {word}"));

@@ -15,6 +15,7 @@ use std::io::IsTerminal;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 
+use hostel_image::open::{self, Kind};
 use hostel_init::journal::reader::{Cursor, Found, Reader, foreign, usual_directories};
 use hostel_init::journal::store::{boot_id, realtime};
 use hostel_init::manager::query::Request;
@@ -34,13 +35,15 @@ const PIECE: usize = 64 << 10;
 
 /// Runs `journalctl ARGS…`.
 pub fn run(args: &[OsString]) -> ExitCode {
-    match options::parse(args).and_then(|options| act(&options)) {
-        Ok(status) => ExitCode::from(status),
-        Err(why) => {
-            output::tell(format_args!("{why}"));
-            ExitCode::FAILURE
-        }
-    }
+    ExitCode::from(status(args))
+}
+
+/// The same; its exit status.
+pub(crate) fn status(args: &[OsString]) -> u8 {
+    options::parse(args).and_then(|options| act(&options)).unwrap_or_else(|why| {
+        output::tell(format_args!("{why}"));
+        1
+    })
 }
 
 fn act(options: &Options) -> Outcome {
@@ -108,13 +111,12 @@ fn machine(name: &OsString) -> Result<Root, String> {
     let name = crate::cli::look::name(name).map_err(|_| format!("{name:?} is no name of a machine."))?;
     let path = match crate::foreign::leader_for_files(&name) {
         Ok(leader) => std::path::PathBuf::from(format!("/proc/{}/root", leader.pid())),
-        Err(why) => {
-            let tree = std::path::Path::new("/var/lib/machines").join(name.as_str());
-            if !tree.is_dir() {
-                return Err(format!("Failed to open the log of machine {name}: {why}"));
-            }
-            tree
-        }
+        Err(why) => match open::find(&name) {
+            Ok(open::Found { kind: Kind::Directory | Kind::Subvolume, path }) => path,
+            // What a kept machine has written.
+            Ok(open::Found { kind: Kind::KeptOverlay, path }) => path.join("upper"),
+            _ => return Err(format!("Failed to open the log of machine {name}: {why}")),
+        },
     };
     Root::open(&path).map_err(|e| format!("Failed to open the root of machine {name}: {e}"))
 }
@@ -162,10 +164,7 @@ fn filter_of(options: &Options, reader: &mut Reader<'_>, zone: &Zone, is_here: b
 
 /// The id of a boot that is meant.
 fn find_boot(wanted: options::Boot, reader: &mut Reader<'_>, is_here: bool) -> Result<[u8; 16], String> {
-    if let options::Boot { id: Some(id), offset: 0 } = wanted {
-        return Ok(id);
-    }
-    if is_here && wanted.offset == 0 {
+    if is_here && wanted.offset == 0 && wanted.id.is_none_or(|id| id == boot_id()) {
         return Ok(boot_id());
     }
     let all = commands::boots(reader)?;
@@ -177,9 +176,10 @@ fn find_boot(wanted: options::Boot, reader: &mut Reader<'_>, is_here: bool) -> R
         None => Some(count - 1 + wanted.offset),
     };
     let found = at.and_then(|at| usize::try_from(at).ok()).and_then(|at| all.get(at));
-    found
-        .map(|(boot, _, _)| *boot)
-        .ok_or_else(|| format!("Data from the specified boot ({:+}) is not available: No such boot ID in journal", wanted.offset))
+    found.map(|(boot, _, _)| *boot).ok_or_else(|| {
+        let meant = wanted.id.map_or_else(|| format!("{:+}", wanted.offset), |id| id.iter().map(|b| format!("{b:02x}")).collect());
+        format!("Data from the specified boot ({meant}) is not available: No such boot ID in journal")
+    })
 }
 
 fn show_of(options: &Options, zone: Zone) -> Show {
@@ -257,7 +257,9 @@ fn entries(options: &Options, reader: &mut Reader<'_>, zone: Zone, is_here: bool
         }
     }
     printer.flush();
-    fail.map_or(Ok(0), Err)
+    // as grep
+    let is_missed = options.grep.is_some() && printer.count == 0;
+    fail.map_or(Ok(u8::from(is_missed)), Err)
 }
 
 fn is_for_programs(options: &Options) -> bool {

@@ -16,9 +16,12 @@ mod live;
 pub(crate) mod managed;
 pub(crate) mod options;
 mod plan;
+mod properties;
+pub mod replaced;
 mod say;
 mod show;
 mod status;
+mod sysv;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -121,8 +124,8 @@ const FILES: &[Row] = &[
 
 const UNITS: &[Row] = &[
     row("cat", "UNIT...", (1, MANY), show::cat, "Unit files and their drop-ins").differs(NOT_THERE),
-    row("show", "[UNIT...]", (1, MANY), show::show, "Properties that a file gives")
-        .differs("refused with --root= there; only what files say, no run-time properties"),
+    row("show", "[UNIT...]", (0, MANY), show::show, "Properties of units, or of the manager; without one what files give")
+        .differs("refused with --root= there, here what files say"),
     row("list-dependencies", "[UNIT...]", (0, MANY), tree::list_dependencies, "What units want and require, as a tree").differs(NOT_THERE),
     row("verify", "UNIT...|PATH...", (1, MANY), verify::verify, "Faults of unit files, with file and line")
         .differs("not systemctl's: as `systemd-analyze verify`"),
@@ -131,7 +134,7 @@ const UNITS: &[Row] = &[
     row("start", "UNIT...", (1, MANY), plan::start, "Start units; with --dry-run: the jobs that it would be")
         .differs("--dry-run prints the transaction"),
     row("is-active", "UNIT...", (1, MANY), live::is_active, "Whether units are up; without a manager they are not")
-        .differs("fails there without a manager; here `inactive`, status 3, or 4 for an unknown unit"),
+        .differs("fails there without a manager; here `inactive`, status 3, with --compat=262 4 for an unknown unit"),
 ];
 
 #[rustfmt::skip]
@@ -173,21 +176,21 @@ const MANAGED: &[Row] = &[
     managed("poweroff", "", (0, 0), managed::end, "Power off"),
     managed("reboot", "[ARGUMENT]", (0, 1), managed::end, "Reboot"),
     managed("exit", "[STATUS]", (0, 1), managed::end, "End the manager"),
+    managed("list-machines", "[PATTERN...]", (0, MANY), managed::list_machines, "This system as a machine").differs("machines inside this one are not asked"),
+    managed("help", "UNIT...", (1, MANY), managed::help, "Manual pages of units"),
+    managed("whoami", "[PID...]", (0, MANY), managed::whoami, "The unit of a process").differs("of 254"),
+    managed("log-level", "[LEVEL]", (0, 1), managed::manager_setting, "The manager's log level").differs("it cannot be changed"),
+    managed("log-target", "[TARGET]", (0, 1), managed::manager_setting, "The manager's log target").differs("it cannot be changed"),
+    managed("service-watchdogs", "[BOOL]", (0, 1), managed::manager_setting, "Whether watchdogs count").differs("it cannot be changed"),
     managed("why", "UNIT...", (1, MANY), status::why, "What units ask in vain, what they wait for, why they failed").differs("not systemctl's"),
 ];
 
 const LIVE: &[Row] = &[
-    live("list-machines", "[PATTERN...]", (0, MANY), "Machines"),
-    live("help", "UNIT...", (0, MANY), "Manual pages of units"),
     live("bind", "UNIT PATH [PATH]", (2, 3), "Show a path in a service"),
     live("mount-image", "UNIT PATH [PATH]", (2, MANY), "Mount an image in a service"),
     live("service-log-level", "SERVICE [LEVEL]", (1, 2), "A service's log level"),
     live("service-log-target", "SERVICE [TARGET]", (1, 2), "A service's log target"),
-    live("whoami", "[PID...]", (0, MANY), "The unit of a process"),
     live("enqueue-marked", "", (0, 0), "Restart units that are marked"),
-    live("log-level", "[LEVEL]", (0, 1), "The manager's log level"),
-    live("log-target", "[TARGET]", (0, 1), "The manager's log target"),
-    live("service-watchdogs", "[BOOL]", (0, 1), "Whether watchdogs count"),
     live("rescue", "", (0, 0), "Enter rescue mode"),
     live("emergency", "", (0, 0), "Enter emergency mode"),
     live("kexec", "", (0, 0), "Reboot by kexec"),
@@ -220,6 +223,9 @@ pub(crate) fn verbs() -> &'static [&'static str] {
 pub fn run(args: &[OsString]) -> ExitCode {
     if args.first().is_some_and(|word| word == "analyze") {
         return analyze::run(args.get(1..).unwrap_or_default());
+    }
+    if replaced::asked(args).is_some() {
+        return replaced::run(args);
     }
     let (options, words) = match options::parse(args) {
         Ok(Asked::Verb(options, words)) => (options, words),

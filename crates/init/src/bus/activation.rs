@@ -1,10 +1,12 @@
 //! Properties of sockets, timers, paths and mounts that are no plain setting.
 
+use std::time::{Duration, Instant, SystemTime};
+
 use hostel_ipc::dbus::{Type, Value};
 use hostel_unit::{Kind, Span};
 
 use crate::manager::Manager;
-use crate::manager::live::Live;
+use crate::manager::live::{Live, Plain};
 use crate::value::Value as Said;
 
 /// The value of one, if it is one of these.
@@ -21,6 +23,15 @@ pub(super) fn value(manager: &Manager, live: &Live, name: &str) -> Option<Value>
         }
         (Kind::Timer, "TimersMonotonic") => Some(monotonic(live)),
         (Kind::Timer, "TimersCalendar") => Some(calendar(live)),
+        (Kind::Timer, _) => moment(live, name),
+        (Kind::Socket, _) => counted(live, name),
+        (Kind::Path, "Result") => {
+            if let Plain::Path(path) = &live.plain {
+                Some(Value::text(path.result.word()))
+            } else {
+                None
+            }
+        }
         (Kind::Mount, "Where") => Some(Value::text(hostel_unit::unescape_path(live.name().stem()).unwrap_or_default())),
         _ => None,
     }
@@ -31,11 +42,45 @@ fn pairs(live: &Live, section: &str, kind: &dyn Fn(&str) -> Option<String>) -> V
     let of = Type::Struct(vec![Type::Basic(b's'), Type::Basic(b's')]);
     let mut rows = Vec::new();
     for setting in live.rest.unit.settings.iter().filter(|s| s.section == section) {
-        let Some(kind) = kind(&setting.key) else { continue };
+        let Some(kind) = kind(setting.key) else { continue };
         let text = if let Said::Text(text) = &setting.value { text.clone() } else { setting.text.clone() };
         rows.push(Value::Struct(vec![Value::text(kind), Value::text(text)]));
     }
     Value::Array(of, rows)
+}
+
+/// When a timer is due, and when it was.
+fn moment(live: &Live, name: &str) -> Option<Value> {
+    let Plain::Timer(timer) = &live.plain else { return None };
+    let micros = |at: Option<SystemTime>| super::unit::moment(at, "");
+    match name {
+        "NextElapseUSecRealtime" => Some(micros(timer.next_real)),
+        "NextElapseUSecMonotonic" => Some(Value::Uint64(timer.next_even.map_or(0, due))),
+        "LastTriggerUSec" => Some(micros(timer.last.map(|last| last.real))),
+        "Result" => Some(Value::text(timer.result.word())),
+        _ => None,
+    }
+}
+
+/// A moment of the even clock as microseconds since the boot.
+fn due(at: Instant) -> u64 {
+    let left = at.saturating_duration_since(Instant::now());
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let now = Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0));
+    u64::try_from((now + left).as_micros()).unwrap_or(u64::MAX)
+}
+
+/// What came to a socket.
+fn counted(live: &Live, name: &str) -> Option<Value> {
+    let Plain::Socket(socket) = &live.plain else { return None };
+    let number = |n: u64| Some(Value::Uint32(u32::try_from(n).unwrap_or(u32::MAX)));
+    match name {
+        "NConnections" => number(socket.connections.len() as u64),
+        "NAccepted" => number(socket.accepted),
+        "NRefused" => number(socket.refused),
+        "Result" => Some(Value::text(socket.result.word())),
+        _ => None,
+    }
 }
 
 /// `a(stt)`: key, span, when it is due next.

@@ -104,6 +104,7 @@ fn answer(manager: &Manager, catalogue: &crate::catalogue::Catalogue<'static>, m
         "MaskUnitFiles" => done(&with(a.flag(1), a.flag(2)).mask(&names(&a.texts(0))?), false),
         "UnmaskUnitFiles" => done(&with(a.flag(1), false).unmask(&names(&a.texts(0))?), false),
         "RevertUnitFiles" => done(&with(false, false).revert(&names(&a.texts(0))?), false),
+        "SetDefaultTarget" if !a.text(0).ends_with(".target") => Err(Fault::invalid("Invalid argument")),
         "SetDefaultTarget" => done(&with(false, a.flag(1)).set_default(&unit_name(a.text(0))?), false),
         "GetDefaultTarget" => match with(false, false).default_target() {
             Ok(name) => Ok(vec![Value::text(name.as_str())]),
@@ -125,6 +126,10 @@ fn answer(manager: &Manager, catalogue: &crate::catalogue::Catalogue<'static>, m
 fn disable(installer: &Installer<'_, '_>, a: &Arguments, with_rules: bool) -> Outcome {
     let names = names(&a.texts(0))?;
     let mut outcome = installer.disable(&names);
+    // what is not there is no fault where something was done
+    if outcome.changes.iter().any(|change| matches!(change, Change::Removed(_))) {
+        outcome.changes.retain(|change| !matches!(change, Change::Failed(install::Refusal::Missing(_))));
+    }
     if with_rules {
         // whether what was disabled could be enabled again
         outcome.rules = Some(usize::from(names.iter().any(|name| installer.has_rules(name))));

@@ -239,7 +239,7 @@ impl Config {
         let watchdog = span(s, SECTION, "WatchdogSec").flatten();
         Config {
             kind,
-            commands: Step::ALL.map(|step| s.commands(SECTION, step.key()).cloned().collect()),
+            commands: Step::ALL.map(|step| s.commands(SECTION, step.key()).cloned().map(without_hand_off).collect()),
             remain: s.bool(SECTION, "RemainAfterExit", false),
             runs_with_any: s.text(SECTION, "ExitType") == Some("cgroup"),
             restart_direct: s.text(SECTION, "RestartMode") == Some("direct"),
@@ -353,11 +353,11 @@ impl Degraded {
 
 /// Settings of a unit that this manager does not act upon, each with its reason.
 pub fn degraded(unit: &Unit) -> Vec<Degraded> {
-    let lost = |s: &&crate::load::Setting| keys::usage(s.section, &s.key) == Some(keys::Use::Kept) && !means_nothing(s);
-    let of = |s: &crate::load::Setting| Degraded::of(s, place::never(s.section, &s.key).unwrap_or("not implemented yet; it has no effect"));
+    let lost = |s: &&crate::load::Setting| keys::usage(s.section, s.key) == Some(keys::Use::Kept) && !means_nothing(s);
+    let of = |s: &crate::load::Setting| Degraded::of(s, place::never(s.section, s.key).unwrap_or("not implemented yet; it has no effect"));
     let mut found: Vec<Degraded> = unit.settings.iter().filter(lost).map(of).collect();
-    for s in unit.settings.iter().filter(|s| s.section == SECTION && place::depends(&s.key) && !means_nothing(s)) {
-        found.extend(place::lost(&s.key, place::here()).map(|why| Degraded { why, ..of(s) }));
+    for s in unit.settings.iter().filter(|s| s.section == SECTION && place::depends(s.key) && !means_nothing(s)) {
+        found.extend(place::lost(s.key, place::here()).map(|why| Degraded { why, ..of(s) }));
     }
     if let Some(s) = unit.settings.of(SECTION, "OOMPolicy").next_back().filter(|s| s.text == "stop") {
         found.push(Degraded { why: "that memory ran out for one of several processes is not looked for: it is as continue", ..of(s) });
@@ -368,7 +368,21 @@ pub fn degraded(unit: &Unit) -> Vec<Degraded> {
     if let Some(s) = unit.settings.of(SECTION, "BusName").next_back().filter(|_| crate::load::service_type(unit) == "dbus") {
         found.push(Degraded { why: "no bus is watched yet: the service counts as started when its program was executed", ..of(s) });
     }
+    if let Some(s) = unit.settings.of(SECTION, "ExecStart").find(|s| s.text.contains("/dbus-daemon") && s.text.contains(HAND_OFF)) {
+        let why = "--systemd-activation is left out: no service manager is on the message bus, so the bus starts services itself";
+        found.push(Degraded { why, ..of(s) });
+    }
     found
+}
+
+/// By this dbus-daemon leaves it to systemd to start services, for which it would wait 25 s each time: apt-get does of logind.
+const HAND_OFF: &str = "--systemd-activation";
+
+fn without_hand_off(mut command: Command) -> Command {
+    if command.program.ends_with("/dbus-daemon") {
+        command.argv.retain(|word| word != HAND_OFF);
+    }
+    command
 }
 
 /// Settings that ask for what is the case without them.

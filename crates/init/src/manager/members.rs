@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use hostel_sys::clone;
 use rustix::fs::{AtFlags, Mode, OFlags};
@@ -176,6 +177,22 @@ impl Members {
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
+    /// Where there are no groups: whether a process that has no mark may be of a unit that began so long ago and says it is. Daemons
+    /// such as nginx write over the environment that they were given, and lead a session of their own: such a process is our child
+    /// since its parent ended, younger than the unit's start, and bears no unit's mark.
+    pub fn is_likely(&self, pid: i32, since: Duration) -> bool {
+        let own = std::process::id() as i32;
+        let Some(text) = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok().filter(|_| self.groups.is_none()) else { return false };
+        let is_marked =
+            std::fs::read(format!("/proc/{pid}/environ")).is_ok_and(|bytes| bytes.split(|b| *b == 0).any(|e| e.starts_with(b"INVOCATION_ID=")));
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        let age = born(&text).map(|born| (now.tv_sec as u64 * 100 + now.tv_nsec as u64 / 10_000_000).saturating_sub(born));
+        parse_stat(&text).is_some_and(|seen| seen.parent == own && seen.session == pid)
+            && !is_marked
+            // a tick is a hundredth of a second; one may have begun before the moment was taken
+            && age.is_some_and(|ticks| u128::from(ticks) <= since.as_millis() / 10 + 2)
+    }
+
     /// Which of these units this process belongs to.
     pub fn whose<'m>(&self, pid: i32, units: &[&'m Marks]) -> Option<&'m Marks> {
         match &self.groups {
@@ -305,6 +322,11 @@ fn parse_stat(text: &str) -> Option<Seen> {
     (!matches!(state, "Z" | "X")).then_some(Seen { pid, parent, session })
 }
 
+/// When a process began, in ticks since the boot: the twentieth field after the name.
+fn born(text: &str) -> Option<u64> {
+    text.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()
+}
+
 fn by_marks(marks: &Marks) -> Vec<i32> {
     let own = std::process::id() as i32;
     let mut all: Vec<Seen> = Vec::new();
@@ -343,6 +365,9 @@ mod tests {
     fn stat() {
         let seen = parse_stat("7 (a) b (c)) S 1 7 42 0 -1 4").unwrap();
         assert_eq!((seen.pid, seen.parent, seen.session), (7, 1, 42));
+        let own = std::fs::read_to_string("/proc/self/stat").unwrap();
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime).tv_sec as u64 * 100;
+        assert!(born(&own).is_some_and(|born| born <= now + 100 && born + 360_000 > now), "{own}");
         assert!(parse_stat("7 (a) Z 1 7 42 0").is_none());
         assert!(parse_stat("").is_none() && parse_stat("7 (a) S").is_none());
     }

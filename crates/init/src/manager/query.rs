@@ -116,7 +116,16 @@ impl Manager {
                 Err(text) => Answer::Refused(Refusal { status: 1, text }),
             },
             Request::Show(units) => Answer::Records(units.iter().map(|name| self.show(name)).collect()),
-            Request::List => Answer::Records(self.units.values().map(|live| self.record(live)).collect()),
+            Request::List => {
+                let one = |live: &Live| {
+                    let mut record = self.record(live);
+                    if !self.is_kept(live) {
+                        record.push(("Forgotten", "yes".to_owned()));
+                    }
+                    record
+                };
+                Answer::Records(self.units.values().map(one).collect())
+            }
             Request::Jobs => Answer::Records(self.jobs.values().map(job_record).collect()),
             Request::Cancel(ids) => {
                 let all: Vec<u32> = if ids.is_empty() { self.jobs.keys().copied().collect() } else { ids };

@@ -164,6 +164,10 @@ impl Manager {
         if kind == JobType::Stop && unloaded && self.look_up(unit).rest.unit.state == LoadState::NotFound {
             return Err(JobFault::NotLoaded(unit.clone()));
         }
+        // before it is looked for, as there
+        if mode == JobMode::Isolate && unloaded {
+            return Err(JobFault::Fault(crate::transaction::Fault::NoIsolate(unit.clone())));
+        }
         self.enqueue(unit, kind, mode).map_err(JobFault::Fault)
     }
 

@@ -128,7 +128,9 @@ fn passed<'s>(
         return (if role == Role::Main { vec![("connection", fd)] } else { Vec::new() }, Some(fd));
     }
     let asked: Vec<&UnitName> = rest.unit.settings.units("Service", "Sockets").map(|(name, _)| name).collect();
-    let mine = |port: &&Port| port.service.as_ref() == Some(own) || asked.contains(&&port.socket);
+    // rsyslog.service is what syslog.socket knows as syslog.service
+    let is_own = |name: &UnitName| name == own || rest.unit.aliases.contains(name);
+    let mine = |port: &&Port| port.service.as_ref().is_some_and(is_own) || asked.contains(&&port.socket);
     let mut ports: Vec<&Port> = shared.ports.iter().filter(mine).filter(|port| role == Role::Main || port.to_commands).collect();
     // the same order every time, whichever socket was opened first
     ports.sort_by(|a, b| (&a.socket, a.number.1).cmp(&(&b.socket, b.number.1)));
@@ -371,7 +373,8 @@ impl World<'_> {
         }
         // first held, then looked at: a number that is taken anew meanwhile is another process
         let pidfd = clone::pidfd_open(pid).map_err(|_| format!("there is no process {pid}"))?;
-        if !self.shared.members.has(&self.rest.marks, pid) {
+        let began = self.rest.moments.inactive_exit_even.map(|began| began.elapsed());
+        if !self.shared.members.has(&self.rest.marks, pid) && !began.is_some_and(|since| self.shared.members.is_likely(pid, since)) {
             return Err(format!("process {pid} does not belong to the unit"));
         }
         let own = std::process::id() as i32;

@@ -11,12 +11,6 @@ use crate::options::OptionRow;
 
 impl Draft<'_> {
     pub(super) fn image(&mut self, row: &'static OptionRow, value: &str) -> Result<(), UsageError> {
-        if value.ends_with(".v/") {
-            return Err(UsageError::NotYet {
-                what: format!("{}{value}", row.name()),
-                reason: "name one version: versioned directories are a later issue",
-            });
-        }
         self.image = if value.is_empty() { None } else { Some(absolute(row, value, &self.env.cwd, value)?) };
         Ok(())
     }

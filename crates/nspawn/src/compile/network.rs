@@ -33,7 +33,7 @@ impl Draft<'_> {
             return Err(UsageError::value(row, value, NO_NAME));
         }
         self.private();
-        self.spec.network.veth.push(VethPair { host: host.to_owned(), inside: inside.to_owned() });
+        self.spec.network.veth.push(VethPair { host: host.to_owned(), inside: inside.to_owned(), ends: None });
         Ok(())
     }
 

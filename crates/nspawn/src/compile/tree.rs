@@ -8,7 +8,7 @@ use hostel_unit::{WordRules, first_word};
 use super::{Choice, Draft, choose};
 use crate::Action;
 use crate::error::UsageError;
-use crate::options::{OptionId, OptionRow};
+use crate::options::OptionRow;
 
 /// Longest path the kernel takes, without the final NUL.
 const PATH_MAX: usize = 4095;
@@ -20,12 +20,6 @@ impl Draft<'_> {
     pub(super) fn tree_path(&self, row: &OptionRow, value: &str) -> Result<Option<PathBuf>, UsageError> {
         if value.is_empty() {
             return Ok(None);
-        }
-        if row.id == OptionId::Directory && value.ends_with(".v/") {
-            return Err(UsageError::NotYet {
-                what: format!("{}{value}", row.name()),
-                reason: "name one version: versioned directories are a later issue",
-            });
         }
         absolute(row, value, &self.env.cwd, value).map(Some)
     }

@@ -26,7 +26,7 @@ pub(super) const GENERAL: &[OptionRow] = &[
 pub(super) const IMAGE: &[OptionRow] = &[
     OptionRow::new(Id::Directory, "D", &["directory"], Value("PATH"), "Root directory of the machine (default: the current directory)")
         .since(21)
-        .differs("versioned `PATH.v/` directories are refused; with --ephemeral, / is overlaid rather than copied"),
+        .differs("with --ephemeral, / is overlaid rather than copied"),
     OptionRow::new(Id::Template, "", &["template"], Value("PATH"), "Copy a missing root directory from PATH first").since(219),
     OptionRow::new(Id::Ephemeral, "x", &["ephemeral"], Nothing, "Run on a throw-away copy of the tree")
         .since(219)
@@ -34,8 +34,7 @@ pub(super) const IMAGE: &[OptionRow] = &[
         .better("where files cannot share blocks (ext4), a layer over the tree instead of a copy of it, and no machine writes to the tree meanwhile; if one does already, it is copied; images get no name, not even for a moment"),
     OptionRow::new(Id::Image, "i", &["image"], Value("PATH"), "Disk image or block device with the root file system")
         .since(211)
-        .better("needs neither udev nor the kernel's partition tables, works in any network namespace; ext4 never panics the host")
-        .partly("versioned `PATH.v/` directories are refused"),
+        .better("needs neither udev nor the kernel's partition tables, works in any network namespace; ext4 never panics the host"),
     OptionRow::new(Id::ImagePolicy, "", &["image-policy"], Value("POLICY"), "Which partitions of an image may be used and how").since(254),
     OptionRow::new(Id::Mstack, "", &["mstack"], Value("PATH"), "Directory of layers to stack")
         .since(260)
@@ -43,7 +42,7 @@ pub(super) const IMAGE: &[OptionRow] = &[
     OptionRow::new(Id::OciBundle, "", &["oci-bundle"], Value("PATH"), "Directory with an OCI config.json")
         .since(242)
         .differs("better: hooks run, resources need no D-Bus, seccomp with arguments, id-mapped mounts, time namespaces, versions such as 1.0.2-dev; what config.json wants and is not built is refused by its key, and so are options that change file systems, namespaces or system calls beside it; a cgroup mount shows v2; without linux.seccomp the default filter counts")
-        .partly("joined user and mount namespaces, cgroupsPath, tmpcopyup, intelRdt, block I/O throttling and the like are refused by name"),
+        .partly("joined user and mount namespaces, cgroupsPath, tmpcopyup, intelRdt, weights of single devices and the like are refused by name"),
     OptionRow::new(Id::ReadOnly, "", &["read-only"], Nothing, "The tree cannot be written").since(183).key("[Files] ReadOnly="),
     OptionRow::new(Id::Volatile, "", &["volatile"], Maybe("MODE"), "Throw changes away: no, yes, state or overlay")
         .since(216)
@@ -56,5 +55,5 @@ pub(super) const IMAGE: &[OptionRow] = &[
     OptionRow::new(Id::PivotRoot, "", &["pivot-root"], Value("NEW[:OLD]"), "A directory of the tree becomes /")
         .since(233)
         .key("[Exec] PivotRoot=")
-        .partly("not with --volatile=, --ephemeral of / or disk images"),
+        .differs("refused with --volatile=yes, which has nothing of the tree but its /usr"),
 ];

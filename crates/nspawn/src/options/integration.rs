@@ -4,7 +4,7 @@ use super::OptionId as Id;
 use super::OptionRow;
 use super::Takes::{Nothing, Value};
 
-const JOURNAL: &str = "it needs systemd-journal-remote, which is not run yet";
+const JOURNAL: &str = "it needs a daemon of systemd's on the host, systemd-journal-remote, and the tree's journald from 256 on; --link-journal=host keeps the journal on the host, `hostel exec NAME journalctl -f` follows it";
 
 pub(super) const INTEGRATION: &[OptionRow] = &[
     OptionRow::new(Id::ResolvConf, "", &["resolv-conf"], Value("MODE"), "What /etc/resolv.conf becomes").since(239).key("[Exec] ResolvConf="),
@@ -18,15 +18,13 @@ pub(super) const INTEGRATION: &[OptionRow] = &[
     OptionRow::new(Id::LinkJournalShort, "j", &[], Nothing, "Same as --link-journal=try-guest").since(187),
     OptionRow::new(Id::ForwardJournal, "", &["forward-journal"], Value("PATH"), "Receive the machine's journal into a file or directory")
         .since(261)
-        .not_yet(JOURNAL),
-    OptionRow::new(Id::ForwardJournalMaxUse, "", &["forward-journal-max-use"], Value("BYTES"), "Size of all its files").since(261).not_yet(JOURNAL),
-    OptionRow::new(Id::ForwardJournalKeepFree, "", &["forward-journal-keep-free"], Value("BYTES"), "Space it leaves free")
-        .since(261)
-        .not_yet(JOURNAL),
+        .never(JOURNAL),
+    OptionRow::new(Id::ForwardJournalMaxUse, "", &["forward-journal-max-use"], Value("BYTES"), "Size of all its files").since(261).never(JOURNAL),
+    OptionRow::new(Id::ForwardJournalKeepFree, "", &["forward-journal-keep-free"], Value("BYTES"), "Space it leaves free").since(261).never(JOURNAL),
     OptionRow::new(Id::ForwardJournalMaxFileSize, "", &["forward-journal-max-file-size"], Value("BYTES"), "Size of one file")
         .since(261)
-        .not_yet(JOURNAL),
-    OptionRow::new(Id::ForwardJournalMaxFiles, "", &["forward-journal-max-files"], Value("N"), "Number of its files").since(261).not_yet(JOURNAL),
+        .never(JOURNAL),
+    OptionRow::new(Id::ForwardJournalMaxFiles, "", &["forward-journal-max-files"], Value("N"), "Number of its files").since(261).never(JOURNAL),
 ];
 
 pub(super) const MOUNTS: &[OptionRow] = &[

@@ -197,10 +197,6 @@ impl OptionRow {
         self.status = Status::Partly(refused);
         self
     }
-    const fn not_yet(mut self, reason: &'static str) -> Self {
-        self.status = Status::NotYet(reason);
-        self
-    }
     const fn never(mut self, reason: &'static str) -> Self {
         self.status = Status::Never(reason);
         self.compat = Compat::Refused(reason);

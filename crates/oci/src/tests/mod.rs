@@ -173,7 +173,8 @@ fn refusals_name_their_key() {
         ("/linux/resources", json!({"cpu": {"mems": "0"}}), "linux.resources.cpu.mems: not implemented yet"),
         ("/linux/resources", json!({"cpu": {"cpus": "x"}}), "linux.resources.cpu.cpus"),
         ("/linux/resources", json!({"blockIO": {"weight": 5}}), "linux.resources.blockIO.weight"),
-        ("/linux/resources", json!({"blockIO": {"throttleReadIOPSDevice": [{"major": 1}]}}), "throttleReadIOPSDevice: not implemented yet"),
+        ("/linux/resources", json!({"blockIO": {"throttleReadIOPSDevice": [{"major": 1, "minor": 2, "rate": -3}]}}), "throttleReadIOPSDevice"),
+        ("/linux/resources", json!({"blockIO": {"weightDevice": [{"major": 1, "minor": 2, "weight": 10}]}}), "weightDevice: not implemented yet"),
         ("/linux/resources", json!({"unified": {"../x": "1"}}), "no file of a cgroup"),
         ("/linux/resources", json!({"unified": {"cgroup.procs": "1"}}), "unified"),
         ("/linux/resources", json!({"devices": [{"allow": true, "access": "x"}]}), "linux.resources.devices[0].access"),
@@ -258,6 +259,11 @@ fn resources_become_limits() {
     let r = of(json!({"memory": {"limit": -1, "swap": -1}, "pids": {"limit": -1}, "cpu": {"shares": 0, "quota": -1}}));
     assert_eq!((r.memory_max, r.memory_swap_max, r.tasks_max), (Some(Limit::Infinity), Some(Limit::Infinity), Some(Limit::Infinity)));
     assert_eq!((r.cpu_weight, r.cpu_quota), (None, None));
+    let r = of(json!({"blockIO": {
+        "throttleReadBpsDevice": [{"major": 8, "minor": 0, "rate": 1000}, {"major": 8, "minor": 1, "rate": 0}],
+        "throttleWriteIOPSDevice": [{"major": 8, "minor": 16, "rate": 7}]
+    }}));
+    assert_eq!(r.io_max, [("rbps".to_owned(), "8:0 1000".to_owned()), ("wiops".to_owned(), "8:16 7".to_owned())]);
     // Empty parts say nothing.
     of(json!({"hugepageLimits": [], "rdma": {}, "network": null, "blockIO": {"weightDevice": []}}));
 }

@@ -22,6 +22,7 @@ pub struct Log {
     size: u64,
     half: u64,
     lost: u64,
+    copy: Option<OwnedFd>,
 }
 
 impl Log {
@@ -31,11 +32,19 @@ impl Log {
         let dir = rustix::io::fcntl_dupfd_cloexec(dir, 3)?;
         let file = open_for_append(dir.as_fd(), OFlags::empty())?;
         let size = regular_size(file.as_fd())?;
-        Ok(Log { dir, file, size, half: (limit / 2).max(SMALLEST_HALF), lost: 0 })
+        Ok(Log { dir, file, size, half: (limit / 2).max(SMALLEST_HALF), lost: 0, copy: None })
+    }
+
+    /// What is appended goes to this file, too, as far as it takes it.
+    pub fn copy_to(&mut self, file: Option<OwnedFd>) {
+        self.copy = file;
     }
 
     /// Appends, in pieces when the size limit falls inside.
     pub fn append(&mut self, mut bytes: &[u8]) {
+        if let Some(copy) = &self.copy {
+            let _ = io::retry_on_intr(|| rustix::io::write(copy, bytes));
+        }
         while !bytes.is_empty() {
             if self.size >= self.half && self.rotate().is_err() {
                 self.lost += bytes.len() as u64;

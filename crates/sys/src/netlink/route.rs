@@ -111,6 +111,18 @@ pub fn add_veth(host: VethEnd<'_>, inside: VethEnd<'_>, netns: BorrowedFd<'_>, u
     r
 }
 
+/// A VLAN on the link with index `lower`, up.
+pub fn add_vlan(name: &str, lower: u32, id: u16) -> Request {
+    const VLAN_ID: u16 = 1;
+    let mut r = new_link(name, None, UP, "vlan", |r| {
+        r.nested(IFLA_INFO_DATA, |r| {
+            r.attr(VLAN_ID, &id.to_ne_bytes());
+        });
+    });
+    r.number(IFLA_LINK, lower);
+    r
+}
+
 /// A bridge, up, without spanning tree: its ports forward at once.
 pub fn add_bridge(name: &str, mac: [u8; 6]) -> Request {
     new_link(name, Some(mac), UP, "bridge", |_| {})
@@ -211,7 +223,10 @@ pub fn delete_address(index: u32, address: IpAddr, prefix: u8) -> Request {
     address_request(libc::RTM_DELADDR, 0, index, address, prefix)
 }
 
-/// Adds a route to the main table: to a network directly on the link, or through `gateway`.
+/// Metric of default routes: above what ip(8) gives one, for IPv4 (0) and for IPv6 (1024). Who adds one of their own can, and it wins.
+const DEFAULT_METRIC: u32 = 2048;
+
+/// Adds a route to the main table: to a network directly on the link, or through `gateway`; a default route after all others.
 pub fn add_route(destination: IpAddr, prefix: u8, index: u32, gateway: Option<IpAddr>) -> Request {
     let mut r = Request::new(libc::RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL);
     let (family, bytes) = octets(destination);
@@ -220,6 +235,8 @@ pub fn add_route(destination: IpAddr, prefix: u8, index: u32, gateway: Option<Ip
     r.raw(&0u32.to_ne_bytes());
     if prefix > 0 {
         r.attr(libc::RTA_DST, &bytes);
+    } else {
+        r.number(libc::RTA_PRIORITY, DEFAULT_METRIC);
     }
     if let Some(gateway) = gateway {
         r.attr(libc::RTA_GATEWAY, &octets(gateway).1);

@@ -4,7 +4,7 @@ use hostel_spec::{CpuQuota, Limit, Resources};
 
 use super::super::error::CgroupError;
 use super::super::layout::Controller;
-use super::super::limits::{Amounts, controllers, relative, writes};
+use super::super::limits::{Amounts, controllers, option_of, relative, writes};
 
 const HOST: Amounts = Amounts { memory: 1_000_000, swap: 500_000, tasks: 32_768 };
 
@@ -114,6 +114,16 @@ fn io_weights() {
         assert_eq!((on(false).value.as_str(), on(false).instead), (default, Some(("io.bfq.weight", bfq.to_owned()))));
         assert_eq!((on(true).value.as_str(), on(true).instead), (blkio, Some(("blkio.bfq.weight", bfq.to_owned()))));
     }
+}
+
+#[test]
+fn io_rates() {
+    let given = [("rbps", "8:0 1000"), ("wiops", "8:16 7")];
+    let r = resources(|r| r.io_max = given.map(|(key, text)| (key.to_owned(), text.to_owned())).to_vec());
+    assert_eq!(lines(&r, false).unwrap(), ["io.max=8:0 rbps=1000", "io.max=8:16 wiops=7"]);
+    assert_eq!(lines(&r, true).unwrap(), ["blkio.throttle.read_bps_device=8:0 1000", "blkio.throttle.write_iops_device=8:16 7"]);
+    assert_eq!((controllers(&r), option_of(&r, Controller::Io)), (vec![Controller::Io], "IOReadBandwidthMax="));
+    assert!(lines(&resources(|r| r.io_max = vec![("rbps".into(), "8:0".into())]), false).is_err());
 }
 
 #[test]

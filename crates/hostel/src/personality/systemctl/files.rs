@@ -75,7 +75,11 @@ units), so there is nothing to enable. Other units, sockets, timers, paths or
 D-Bus may start them; of a template an instance can be enabled by its name.";
 
 pub(super) fn enable(options: &Options, words: &[String]) -> Outcome {
-    let targets = targets("enable", words)?;
+    let native = super::sysv::redirect(options, "enable", words)?;
+    if native.is_empty() && !words.is_empty() {
+        return and_now(options, "start", words, 0);
+    }
+    let targets = targets("enable", &native)?;
     let outcome = with(options, "enable", |installer| installer.enable(&targets))?;
     hint(options, &outcome);
     and_now(options, "start", words, status(&outcome))
@@ -88,7 +92,11 @@ fn hint(options: &Options, outcome: &install::Outcome) {
 }
 
 pub(super) fn disable(options: &Options, words: &[String]) -> Outcome {
-    let names = names("disable", words)?;
+    let native = super::sysv::redirect(options, "disable", words)?;
+    if native.is_empty() && !words.is_empty() {
+        return and_now(options, "stop", words, 0);
+    }
+    let names = names("disable", &native)?;
     let outcome = with(options, "disable", |installer| installer.disable(&names))?;
     // what is not there is told of, and was no failure until 253
     let removed = outcome.changes.iter().any(|c| matches!(c, install::Change::Removed(_)));
@@ -224,6 +232,15 @@ fn states(options: &Options, root: &Root, catalogue: &Catalogue<'_>, names: &[Un
     let mut missing = 0;
     let mut changes = Vec::new();
     for name in names {
+        if let Some(stem) = super::sysv::script(root, catalogue, name) {
+            if !options.quiet {
+                output::tell(format_args!("{name} is not a native service, redirecting to systemd-sysv-install."));
+            }
+            let is_enabled = super::sysv::is_enabled(root, &stem);
+            enabled |= is_enabled;
+            text.push_str(if is_enabled { "enabled\n" } else { "disabled\n" });
+            continue;
+        }
         match installer.state(name, &mut changes) {
             Ok(state) => {
                 enabled |= state.counts_as_enabled();

@@ -99,6 +99,7 @@ pub fn markdown() -> String {
         "\nDiffers besides: the note that there is nothing to enable has other words; a link is never made through a link that leads out of the tree; \
          files of a drop-in directory count for `[Install]` too; `--now` with `--root=` is refused before anything changes.\n",
     );
+    super::replaced::rows::markdown(&mut out);
     analyze(&mut out);
     keys(&mut out);
     bus(&mut out);

@@ -7,7 +7,6 @@ use hostel_init::load::{LoadState, load};
 use hostel_init::manager::query::Request;
 
 use super::options::Options;
-use super::say::names;
 use super::{Outcome, catalogue, root};
 use crate::output;
 
@@ -62,7 +61,7 @@ pub(super) fn is_system_running(options: &Options, _: &[String]) -> Outcome {
 }
 
 pub(super) fn is_active(options: &Options, words: &[String]) -> Outcome {
-    let names = names("is-active", words)?;
+    let names = super::managed::expand(options, "is-active", words)?;
     if let (None, Some(client)) = (&options.root, Client::connect()) {
         return super::managed::is_active(options, client, &names);
     }
@@ -72,7 +71,7 @@ pub(super) fn is_active(options: &Options, words: &[String]) -> Outcome {
     if !options.quiet {
         output::show(&"inactive\n".repeat(names.len()));
     }
-    Ok(if known > 0 { 3 } else { 4 })
+    Ok(if known > 0 || options.release == super::options::Release::V252 { 3 } else { 4 })
 }
 
 pub(super) fn daemon_reload(options: &Options, _: &[String]) -> Outcome {

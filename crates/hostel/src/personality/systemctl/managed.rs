@@ -4,11 +4,12 @@ use hostel_init::control::Asked;
 use hostel_init::control::client::{Client, Part};
 use hostel_init::manager::End;
 use hostel_init::manager::query::{Request, Whom};
+use hostel_init::preset::glob;
 use hostel_init::transaction::{JobMode, JobType};
 use hostel_spec::Signal;
 use hostel_unit::{Kind, UnitName};
 
-use super::options::Options;
+use super::options::{Options, Release};
 use super::say::names;
 use super::{Outcome, live, say};
 use crate::output;
@@ -60,6 +61,25 @@ pub(super) fn running(verb: &str) -> Result<Client, String> {
     Client::connect().ok_or_else(|| live::no_manager(verb))
 }
 
+/// Names that are meant; a pattern means the units in memory that it fits, as there.
+pub(super) fn expand(options: &Options, verb: &str, words: &[String]) -> Result<Vec<UnitName>, String> {
+    let is_pattern = |word: &&String| word.contains(['*', '?', '[']);
+    let Some(client) = Client::connect().filter(|_| options.root.is_none() && words.iter().any(|word| is_pattern(&word))) else {
+        return names(verb, words);
+    };
+    let plain: Vec<String> = words.iter().filter(|word| !is_pattern(word)).cloned().collect();
+    let mut all = names(verb, &plain)?;
+    for record in records(client, Request::List)?.iter().filter(|record| field(record, "Forgotten").is_none()) {
+        let id = field(record, "Id").unwrap_or_default();
+        let fits = |pattern: &String| glob(pattern, id) || !pattern.contains('.') && glob(&format!("{pattern}.service"), id);
+        // those that list-units shows
+        if (options.all || field(record, "ActiveState") != Some("inactive")) && words.iter().filter(is_pattern).any(fits) {
+            all.extend(UnitName::parse(id).ok().filter(|name| !all.contains(name)));
+        }
+    }
+    Ok(all)
+}
+
 pub(super) fn is_active(options: &Options, client: Client, names: &[UnitName]) -> Outcome {
     is_one_of(options, client, names, &["active", "reloading"], 3)
 }
@@ -73,7 +93,7 @@ pub(super) fn is_failed(options: &Options, verb: &str, words: &[String]) -> Outc
         }
         return Ok(u8::from(state != "degraded"));
     }
-    is_one_of(options, connect()?, &names(verb, words)?, &["failed"], 1)
+    is_one_of(options, connect()?, &expand(options, verb, words)?, &["failed"], 1)
 }
 
 /// Prints each unit's state; 0 when any is one of `wanted`, 4 when no unit is known.
@@ -86,7 +106,7 @@ fn is_one_of(options: &Options, client: Client, names: &[UnitName], wanted: &[&s
     if states.iter().any(|state| wanted.contains(state)) {
         return Ok(0);
     }
-    let unknown = found.iter().all(|record| field(record, "LoadState") == Some("not-found"));
+    let unknown = options.release == Release::V262 && found.iter().all(|record| field(record, "LoadState") == Some("not-found"));
     Ok(if unknown { 4 } else { otherwise })
 }
 
@@ -96,8 +116,11 @@ pub(super) fn jobs(options: &Options, verb: &str, words: &[String]) -> Outcome {
     let units = match verb {
         "default" => vec![UnitName::parse("default.target").map_err(|e| e.why.to_owned())?],
         "isolate" => vec![say::name(verb, words.first().map_or("", String::as_str), Kind::Target)?],
-        _ => names(verb, words)?,
+        _ => expand(options, verb, words)?,
     };
+    if units.is_empty() {
+        return Ok(0);
+    }
     if matches!(verb, "isolate" | "default") {
         mode = JobMode::Isolate;
     }
@@ -106,8 +129,8 @@ pub(super) fn jobs(options: &Options, verb: &str, words: &[String]) -> Outcome {
         "restart" => JobType::Restart,
         "try-restart" | "condrestart" => JobType::TryRestart,
         "reload" => JobType::Reload,
-        "force-reload" | "reload-or-restart" => return reload_or(options, verb, &units, true),
-        "condreload" | "try-reload-or-restart" | "reload-or-try-restart" => return reload_or(options, verb, &units, false),
+        "reload-or-restart" => return reload_or(options, verb, &units, true),
+        "force-reload" | "condreload" | "try-reload-or-restart" | "reload-or-try-restart" => return reload_or(options, verb, &units, false),
         _ => JobType::Start,
     };
     run(options, verb, kind, mode, units)
@@ -196,11 +219,16 @@ pub(super) fn kill(options: &Options, verb: &str, words: &[String]) -> Outcome {
         Some("control") => Whom::Control,
         Some(other) => return Err(format!("--kill-whom={other}: it is none of main, control, all.")),
     };
-    simple(connect()?, Request::Kill(whom, signal.raw(), names(verb, words)?))
+    simple(connect()?, Request::Kill(whom, signal.raw(), expand(options, verb, words)?))
 }
 
-pub(super) fn reset_failed(_: &Options, verb: &str, words: &[String]) -> Outcome {
-    simple(connect()?, Request::ResetFailed(names(verb, words)?))
+pub(super) fn reset_failed(options: &Options, verb: &str, words: &[String]) -> Outcome {
+    let units = expand(options, verb, words)?;
+    // none named is all, a pattern that fits none is none
+    if units.is_empty() && !words.is_empty() {
+        return Ok(0);
+    }
+    simple(connect()?, Request::ResetFailed(units))
 }
 
 pub(super) fn cancel(_: &Options, _: &str, words: &[String]) -> Outcome {
@@ -208,17 +236,122 @@ pub(super) fn cancel(_: &Options, _: &str, words: &[String]) -> Outcome {
     simple(connect()?, Request::Cancel(ids?))
 }
 
+/// A variable as a shell can read it.
+fn escaped(pair: &str) -> String {
+    let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+    let is_special = |c: char| c.is_whitespace() || c.is_control() || "\"\\`$*?['()<>|&;!".contains(c);
+    if !value.contains(is_special) {
+        return pair.to_owned();
+    }
+    let inner = value.replace('\\', "\\\\").replace('\'', "\\'").replace('\n', "\\n").replace('\t', "\\t");
+    format!("{name}=$'{inner}'")
+}
+
+/// What is asked of the manager itself and cannot be changed here.
+pub(super) fn manager_setting(_: &Options, verb: &str, words: &[String]) -> Outcome {
+    running(verb)?;
+    if let Some(word) = words.first() {
+        return Err(match verb {
+            "service-watchdogs" if hostel_unit::boolean(word).is_err() => "Failed to parse service-watchdogs argument: Invalid argument".to_owned(),
+            _ => format!("{verb} {word}: it cannot be changed: the log has all, on its console what --log= of hostel init says."),
+        });
+    }
+    Ok(output::show(match verb {
+        "log-level" => "info\n",
+        "log-target" => "console\n",
+        _ => "yes\n",
+    }))
+}
+
+/// Machines of this host are hostel's to list; from inside there is this one.
+pub(super) fn list_machines(options: &Options, verb: &str, patterns: &[String]) -> Outcome {
+    let found = records(running(verb)?, Request::Manager)?;
+    let get = |name| found.first().and_then(|r| field(r, name)).unwrap_or("0").to_owned();
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let mut rows = vec![[format!("{host} (host)"), get("SystemState"), get("NFailedUnits"), get("NJobs")]];
+    rows.retain(|_| patterns.is_empty() || patterns.iter().any(|pattern| glob(pattern, &host)));
+    let count = rows.len();
+    if options.legend {
+        rows.insert(0, ["NAME", "STATE", "FAILED", "JOBS"].map(str::to_owned));
+    }
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let (a, b, c) = (width(0), width(1), width(2));
+    let mut text: String = rows.iter().map(|row| format!("{:a$} {:b$} {:c$} {}\n", row[0], row[1], row[2], row[3])).collect();
+    if options.legend {
+        text.push_str(&format!("\n{count} machines listed.\n"));
+    }
+    Ok(output::show(&text))
+}
+
+/// The unit of a process, ours when none is given.
+pub(super) fn whoami(options: &Options, verb: &str, words: &[String]) -> Outcome {
+    let pids: Vec<u32> =
+        words.iter().map(|word| word.parse().map_err(|_| format!("Failed to parse PID {word}: Invalid argument"))).collect::<Result<_, _>>()?;
+    let pids = if pids.is_empty() { vec![std::process::id()] } else { pids };
+    let found = records(running(verb)?, Request::List)?;
+    for pid in pids {
+        let has = |record: &&Record| field(record, "Processes").is_some_and(|list| list.split(' ').any(|one| one == pid.to_string()));
+        let Some(id) = found.iter().find(has).and_then(|record| field(record, "Id")) else {
+            return Err(format!("Failed to get unit for PID {pid}: PID {pid} does not belong to any loaded unit."));
+        };
+        if !options.quiet {
+            output::show(&format!("{id}\n"));
+        }
+    }
+    Ok(0)
+}
+
+/// The files that Documentation= names are for a browser or man(1); what there is is shown.
+pub(super) fn help(options: &Options, verb: &str, words: &[String]) -> Outcome {
+    let names = expand(options, verb, words)?;
+    let root = super::root(options)?;
+    let catalogue = super::catalogue(options, &root)?;
+    let mut status = 0;
+    for (name, record) in names.iter().zip(&records(connect()?, Request::Show(names.clone()))?) {
+        if field(record, "LoadState") == Some("not-found") {
+            output::tell(format_args!("Unit {name} could not be found."));
+            status = 1;
+            continue;
+        }
+        let documents = super::status::documents(&catalogue, name);
+        let documents: Vec<&str> = documents.split(' ').filter(|d| !d.is_empty()).collect();
+        if documents.is_empty() {
+            output::tell(format_args!("Documentation for {name} not known."));
+        }
+        for document in documents {
+            let Some(page) = document.strip_prefix("man:") else {
+                output::tell(format_args!("Additional documentation for {name} is at: {document}"));
+                continue;
+            };
+            let (page, section) = page.trim_end_matches(')').split_once('(').unwrap_or((page, ""));
+            let words = [section, page].into_iter().filter(|word| !word.is_empty());
+            match std::process::Command::new("man").args(words).status() {
+                Ok(ended) if ended.success() => {}
+                Ok(ended) => status = u8::try_from(ended.code().unwrap_or(1)).unwrap_or(1),
+                Err(e) => {
+                    output::tell(format_args!("Failed to execute man for {document}: {e}"));
+                    status = 1;
+                }
+            }
+        }
+    }
+    Ok(status)
+}
+
 pub(super) fn environment(_: &Options, verb: &str, words: &[String]) -> Outcome {
     let client = connect()?;
     match verb {
         "show-environment" => {
             let found = records(client, Request::Environment)?;
-            let text: String = found.iter().filter_map(|record| field(record, "Variable")).map(|pair| format!("{pair}\n")).collect();
+            let text: String = found.iter().filter_map(|record| field(record, "Variable")).map(|pair| format!("{}\n", escaped(pair))).collect();
             Ok(output::show(&text))
         }
         "unset-environment" => simple(client, Request::UnsetEnvironment(words.to_vec())),
         "import-environment" => {
             let all = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+            for name in words.iter().filter(|name| std::env::var_os(name).is_none()) {
+                output::tell(format_args!("Environment variable ${name} not set, ignoring."));
+            }
             let wanted = |name: &String| words.is_empty() || words.contains(name);
             simple(client, Request::SetEnvironment(all.filter(|(name, _)| wanted(name)).map(|(name, value)| format!("{name}={value}")).collect()))
         }

@@ -52,7 +52,7 @@ pub(crate) const ROWS: &[Row] = &[
     row("h", "help", None, State::Built, "This help"),
     row("", "version", None, State::Built, "The version"),
     row("", "root", Some("PATH"), State::Built, "Unit files of the tree at PATH"),
-    row("", "compat", Some("252|262"), State::Own, "Words and exit statuses of this release"),
+    row("", "compat", Some("252|262|systemctl.py"), State::Own, "Words and exit statuses of this release, or tool"),
     row("", "system", None, State::Always, "Units of the system"),
     row("", "user", None, State::Refused(USERS), "Units of this user"),
     row("", "global", None, State::Built, "Units of all users"),
@@ -154,6 +154,8 @@ pub(crate) struct Options {
     pub(super) signal: Option<String>,
     pub(super) whom: Option<String>,
     pub(super) lines: usize,
+    /// As they were asked for.
+    pub(super) lines_given: Option<usize>,
     /// How log lines are shown.
     pub(super) form: crate::personality::journalctl::options::Form,
     pub(super) show_types: bool,
@@ -193,6 +195,7 @@ impl Default for Options {
             signal: None,
             whom: None,
             lines: 10,
+            lines_given: None,
             form: crate::personality::journalctl::options::Form::Short,
             show_types: false,
         }
@@ -276,7 +279,7 @@ fn apply(options: &mut Options, row: &Row, value: &str) -> Result<Option<Asked>,
             options.release = match value {
                 "252" => Release::V252,
                 "262" => Release::V262,
-                _ => return Err(format!("--compat={value}: it is neither 252 nor 262.")),
+                _ => return Err(format!("--compat={value}: it is none of 252, 262, systemctl.py.")),
             }
         }
         "global" => options.global = true,
@@ -327,7 +330,10 @@ fn apply(options: &mut Options, row: &Row, value: &str) -> Result<Option<Asked>,
         "failed" => options.states.push("failed".to_owned()),
         "signal" => options.signal = Some(value.to_owned()),
         "kill-whom" | "kill-who" => options.whom = Some(value.to_owned()),
-        "lines" => options.lines = value.parse().map_err(|_| format!("Failed to parse lines '{value}'"))?,
+        "lines" => {
+            options.lines = value.parse().map_err(|_| format!("Failed to parse lines '{value}'"))?;
+            options.lines_given = Some(options.lines);
+        }
         "output" => {
             options.form = crate::personality::journalctl::options::form(value).ok_or_else(|| format!("Unknown output '{value}'."))?;
         }

@@ -40,7 +40,10 @@ impl<'a> Voice<'a> {
     fn change(&self, change: &Change) -> String {
         let shown = |path: &str| self.root.shown(path);
         match change {
-            Change::Linked { path, target } if self.release == Release::V252 => format!("Created symlink {} → {target}.", shown(path)),
+            Change::Linked { path, target } if self.release == Release::V252 => {
+                let arrow = if super::status::is_utf8() { "→" } else { "->" };
+                format!("Created symlink {} {arrow} {target}.", shown(path))
+            }
             Change::Linked { path, target } => format!("Created symlink '{}' → '{target}'.", shown(path)),
             Change::Removed(path) if self.release == Release::V252 => format!("Removed \"{}\".", shown(path)),
             Change::Removed(path) => format!("Removed '{}'.", shown(path)),

@@ -21,10 +21,13 @@ pub(super) fn cat(options: &Options, words: &[String]) -> Outcome {
     let root = root(options)?;
     let catalogue = catalogue(options, &root)?;
     let mut first = true;
+    let mut status = 0;
     for name in names("cat", words)? {
         let unit = load(&catalogue, &name);
         let Some(fragment) = unit.fragment.as_ref().filter(|_| unit.state != LoadState::NotFound) else {
-            return Err(format!("No files found for {name}."));
+            output::tell(format_args!("No files found for {name}."));
+            status = 1;
+            continue;
         };
         if unit.state == LoadState::Masked {
             output::tell(format_args!("# Unit {name} is masked."));
@@ -39,7 +42,7 @@ pub(super) fn cat(options: &Options, words: &[String]) -> Outcome {
             output::show(&format!("{gap}# {}\n{text}{end}", root.shown(path)));
         }
     }
-    Ok(0)
+    Ok(status)
 }
 
 pub(super) fn show(options: &Options, words: &[String]) -> Outcome {
@@ -48,13 +51,31 @@ pub(super) fn show(options: &Options, words: &[String]) -> Outcome {
     let presets = Presets::read(&root, &catalogue.search);
     let mut text = String::new();
     let mut objects = Vec::new();
-    for (i, name) in names("show", words)?.iter().enumerate() {
-        if i > 0 {
+    if words.is_empty() {
+        if let Some(found) = super::properties::of(None).filter(|_| options.root.is_none()) {
+            of_manager(options, &found, &mut text);
+            return Ok(output::show(&text));
+        }
+        return Err("Too few arguments.".to_owned());
+    }
+    for (i, name) in super::managed::expand(options, "show", words)?.iter().enumerate() {
+        if i > 0 && !options.json {
             text.push('\n');
         }
         let mut all = properties(&root, &catalogue, &presets, name);
         if options.root.is_none() {
             super::status::overlay(name, &mut all)?;
+        }
+        if let Some(found) = super::properties::of(Some(name)).filter(|_| options.root.is_none() && !options.json) {
+            of_manager(options, &found, &mut text);
+            // what is ours and not on the bus
+            let is_ours = |key: &String| all.contains_key(key) && found.iter().all(|(known, _)| known != key);
+            let asked = options.properties.iter().filter(|key| is_ours(key));
+            let more = all.keys().filter(|key| options.properties.is_empty() && key.starts_with("X-"));
+            for key in asked.chain(more) {
+                let _ = if options.value { writeln!(text, "{}", all[key]) } else { writeln!(text, "{key}={}", all[key]) };
+            }
+            continue;
         }
         let wanted: Vec<(&str, &str)> = if options.properties.is_empty() {
             all.iter().map(|(key, value)| (key.as_str(), value.as_str())).filter(|(_, value)| options.all || !value.is_empty()).collect()
@@ -71,6 +92,18 @@ pub(super) fn show(options: &Options, words: &[String]) -> Outcome {
         }
     }
     Ok(if options.json { output::show_json(&objects) } else { output::show(&text) })
+}
+
+/// Properties of the private bus, in its order.
+fn of_manager(options: &Options, found: &[(String, hostel_ipc::dbus::Value)], text: &mut String) {
+    for (key, value) in found.iter().filter(|(key, _)| options.properties.is_empty() || options.properties.contains(key)) {
+        let Some(lines) = super::properties::lines(key, value) else { continue };
+        let shows_empty = options.all || !options.properties.is_empty();
+        let lines = if lines.is_empty() { vec![String::new()] } else { lines };
+        for line in lines.iter().filter(|line| shows_empty || !line.is_empty()) {
+            let _ = if options.value { writeln!(text, "{line}") } else { writeln!(text, "{key}={line}") };
+        }
+    }
 }
 
 /// Properties as systemd names them, sorted; of a unit at rest.

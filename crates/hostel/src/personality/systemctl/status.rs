@@ -43,10 +43,11 @@ pub(super) fn status(options: &Options, verb: &str, words: &[String]) -> Outcome
     if words.is_empty() {
         return system();
     }
-    let names = names(verb, words)?;
+    let names = super::managed::expand(options, verb, words)?;
     let found = records(connect()?, Request::Show(names.clone()))?;
     let root = root(options)?;
     let catalogue = catalogue(options, &root)?;
+    let presets = hostel_init::preset::Presets::read(&root, &catalogue.search);
     let installer = hostel_init::install::Installer { catalogue: &catalogue, runtime: false, force: false };
     let mut status = 0;
     let mut text = String::new();
@@ -59,7 +60,19 @@ pub(super) fn status(options: &Options, verb: &str, words: &[String]) -> Outcome
         if !text.is_empty() {
             text.push('\n');
         }
-        let enabled = installer.state(name, &mut Vec::new()).map(|state| state.word()).unwrap_or_default();
+        let state = installer.state(name, &mut Vec::new()).ok();
+        let enabled = state.map(|state| state.word()).unwrap_or_default();
+        let mut record = record.clone();
+        record.push(("Documentation".to_owned(), documents(&catalogue, name)));
+        if state.is_some_and(|state| state.has_preset()) {
+            let preset = match presets.query(name) {
+                hostel_init::preset::Wanted::Enabled(_) => "enabled",
+                hostel_init::preset::Wanted::Disabled => "disabled",
+                hostel_init::preset::Wanted::Ignored => "ignored",
+            };
+            record.push(("UnitFilePreset".to_owned(), preset.to_owned()));
+        }
+        let record = &record;
         one(&mut text, record, enabled);
         let log = journalctl::tail_of(&root, field(record, "Id").unwrap_or_default(), options.lines, options.form);
         if !log.is_empty() {
@@ -72,6 +85,21 @@ pub(super) fn status(options: &Options, verb: &str, words: &[String]) -> Outcome
     }
     output::show(&text);
     Ok(status)
+}
+
+/// What Documentation= of a unit names.
+pub(super) fn documents(catalogue: &hostel_init::catalogue::Catalogue<'_>, name: &UnitName) -> String {
+    let unit = hostel_init::load::load(catalogue, name);
+    unit.settings.of("Unit", "Documentation").map(|setting| setting.text.trim()).collect::<Vec<_>>().join(" ")
+}
+
+/// Whether the terminal is said to show more than ASCII.
+pub(super) fn is_utf8() -> bool {
+    let given = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
+    given.is_some_and(|locale| {
+        let locale = locale.to_ascii_lowercase();
+        locale.contains("utf-8") || locale.contains("utf8")
+    })
 }
 
 /// The machine as a whole.
@@ -97,7 +125,10 @@ fn system() -> Outcome {
 fn one(out: &mut String, record: &Record, enabled: &str) {
     let get = |name| field(record, name).unwrap_or_default();
     let (id, active, sub) = (get("Id"), get("ActiveState"), get("SubState"));
+    let plain = !is_utf8();
     let mark = match active {
+        _ if plain && active == "failed" => 'x',
+        _ if plain => '*',
         "active" | "reloading" => '●',
         "failed" => '×',
         _ => '○',
@@ -108,6 +139,9 @@ fn one(out: &mut String, record: &Record, enabled: &str) {
     let loaded = match (get("LoadState"), get("LoadError")) {
         (state, "") if file.is_empty() => format!("{state} (built-in)"),
         (state, "") if enabled.is_empty() => format!("{state} ({file})"),
+        (state, "") if enabled != "static" && !get("UnitFilePreset").is_empty() => {
+            format!("{state} ({file}; {enabled}; preset: {})", get("UnitFilePreset"))
+        }
         (state, "") => format!("{state} ({file}; {enabled})"),
         (state, why) => format!("{state} (Reason: {why})"),
     };
@@ -115,11 +149,17 @@ fn one(out: &mut String, record: &Record, enabled: &str) {
     out.push('\n');
     // writing to a String cannot fail
     let mut line = |head: &str, text: &str| {
-        let _ = writeln!(out, "{head:>11}: {text}");
+        let _ = if head.is_empty() { writeln!(out, "             {text}") } else { writeln!(out, "{head:>11}: {text}") };
     };
     line("Loaded", &loaded);
-    for path in get("DropInPaths").split(' ').filter(|p| !p.is_empty()) {
-        line("Drop-In", path);
+    let (last, more) = if plain { ("`-", "|-") } else { ("└─", "├─") };
+    let dropins: Vec<(&str, &str)> = get("DropInPaths").split(' ').filter_map(|path| path.rsplit_once('/')).collect();
+    for (at, (directory, file)) in dropins.iter().enumerate() {
+        if at == 0 || dropins[at - 1].0 != *directory {
+            line(if at == 0 { "Drop-In" } else { "" }, directory);
+        }
+        let is_last = dropins.get(at + 1).is_none_or(|next| next.0 != *directory);
+        line("", &format!("{}{file}", if is_last { last } else { more }));
     }
     let result = get("Result");
     let state = match (active, sub) {
@@ -130,6 +170,9 @@ fn one(out: &mut String, record: &Record, enabled: &str) {
     let at = if active == "active" { get("ActiveEnterTimestamp") } else { get("StateChangeTimestamp") };
     let since = if at.is_empty() { String::new() } else { format!(" since {}; {} ago", stamp(at), ago(at)) };
     line("Active", &format!("{state}{since}"));
+    for (at, document) in get("Documentation").split(' ').filter(|d| !d.is_empty()).enumerate() {
+        line(if at == 0 { "Docs" } else { "" }, document);
+    }
     if !get("ConditionFailed").is_empty() {
         line("Condition", &format!("start condition failed: {} was not met", get("ConditionFailed")));
     }
@@ -165,7 +208,12 @@ fn processes(out: &mut String, record: &Record) {
     let head = if group.is_empty() { "Tracking" } else { "CGroup" };
     let _ = writeln!(out, "{head:>11}: {}", if group.is_empty() { "by session and ancestry: no group can be made here" } else { group });
     for (i, pid) in pids.iter().enumerate() {
-        let branch = if i + 1 == pids.len() { "└─" } else { "├─" };
+        let branch = match (is_utf8(), i + 1 == pids.len()) {
+            (true, true) => "└─",
+            (true, false) => "├─",
+            (false, true) => "`-",
+            (false, false) => "|-",
+        };
         let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes).replace('\0', " ");
         let shown = if text.trim().is_empty() { format!("[{}]", comm(pid)) } else { text.trim().to_owned() };

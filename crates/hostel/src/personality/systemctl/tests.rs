@@ -35,6 +35,24 @@ fn options_before_and_after() {
 }
 
 #[test]
+fn options_of_systemctl_py() {
+    let split = |words: &[&str]| replaced::split(&words.iter().map(OsString::from).collect::<Vec<_>>());
+    let own = split(&["-qvv1", "-eA=b", "-e", "C=d e", "-0", "--exit", "start", "-pId", "--root", "/x", "--extra-vars=E=", "--", "-c"]).unwrap();
+    assert_eq!(own.rest, ["-q", "start", "-pId", "--root", "/x", "--", "-c"]);
+    assert_eq!((own.init, own.exit, own.variables.join("|")), (true, 2, "A=b|C=d e|E=".to_owned()));
+    assert!(own.notes.is_empty());
+    let own = split(&["-c", "InitLoopSleep=1", "-cFROB", "-c", "EXIT_MODE=2", "-4", "--maxtimeout=5"]).unwrap();
+    assert_eq!(own.exit, 2);
+    assert_eq!(own.notes.len(), 4, "{:?}", own.notes);
+    assert!(own.notes[0].contains("nothing is polled") && own.notes[1].contains("FROB: (ignored)"));
+    for wrong in [&["-c"][..], &["-e", "x"], &["--verbose=3"], &["--config"]] {
+        assert!(split(wrong).is_err(), "{wrong:?}");
+    }
+    // words that are systemctl's keep their values
+    assert_eq!(split(&["-t1", "-s9"]).unwrap().rest, ["-t1", "-s9"]);
+}
+
+#[test]
 fn every_verb_once() {
     let mut seen = std::collections::BTreeSet::new();
     for row in GROUPS.iter().flat_map(|(_, rows)| rows.iter()) {

@@ -21,7 +21,7 @@ fn wanted(options: &Options, patterns: &[String], kind: &str) -> Result<Vec<Reco
         let id = get("Id");
         let states = [get("ActiveState"), get("SubState"), get("LoadState")];
         id.ends_with(&dotted)
-            && (options.all || !patterns.is_empty() || !matches!(get("ActiveState"), "inactive" | "failed") || !options.states.is_empty())
+            && (options.all || !matches!(get("ActiveState"), "inactive" | "failed") || !options.states.is_empty())
             && (options.states.is_empty() || options.states.iter().any(|s| states.contains(&s.as_str())))
             && (patterns.is_empty() || patterns.iter().any(|p| glob(p, id) || format!("{p}{dotted}") == id))
     });
@@ -31,7 +31,7 @@ fn wanted(options: &Options, patterns: &[String], kind: &str) -> Result<Vec<Reco
 /// Columns as wide as they have to be, the last one open; and what systemd says below.
 fn print(options: &Options, head: &[&str], mut rows: Vec<Vec<String>>, what: &str, has_hint: bool) -> Outcome {
     let count = rows.len();
-    if options.legend && count > 0 {
+    if options.legend && (count > 0 || what == "automounts") {
         rows.insert(0, head.iter().map(|&word| word.to_owned()).collect());
     }
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
@@ -45,13 +45,25 @@ fn print(options: &Options, head: &[&str], mut rows: Vec<Vec<String>>, what: &st
         }
     }
     if options.legend {
-        let gap = if count > 0 { "\n" } else { "" };
+        let gap = if rows.is_empty() { "" } else { "\n" };
         let _ = writeln!(text, "{gap}{count} {what} listed.");
         if has_hint && !options.all {
             let _ = writeln!(text, "Pass --all to see loaded but inactive {what}, too.");
         }
     }
     Ok(output::show(&text))
+}
+
+/// A span as far as it matters: two units at most, one where the first is large.
+fn relative(micros: u64) -> String {
+    const SECOND: u64 = 1_000_000;
+    let accuracy = match micros / SECOND {
+        172_800.. => 86_400 * SECOND,
+        18_000.. => 3600 * SECOND,
+        300.. => 60 * SECOND,
+        _ => SECOND,
+    };
+    hostel_unit::show_span(micros / accuracy * accuracy, accuracy)
 }
 
 fn get(record: &Record, name: &str) -> String {
@@ -112,7 +124,7 @@ pub(super) fn list_timers(options: &Options, _: &str, patterns: &[String]) -> Ou
     let row = |record: &Record| {
         let (next, last) = (get(record, "NextElapse"), get(record, "LastTriggerUSec"));
         let left = moment(record, "NextElapse").map(|at| match at.checked_sub(now) {
-            Some(left) if old => format!("{} left", hostel_unit::show_span(left, 1_000_000)),
+            Some(left) if old => format!("{} left", relative(left)),
             Some(left) => hostel_unit::show_span(left, 1_000_000),
             None => format!("{} ago", ago(&next)),
         });

@@ -39,7 +39,11 @@ fn is_wanted(options: &Options, patterns: &[String], record: &Record) -> bool {
     let name = get("Id");
     let kind = name.rsplit_once('.').map_or("", |(_, kind)| kind);
     let states = [get("ActiveState"), get("SubState"), get("LoadState")];
-    let shown = options.all || !options.states.is_empty() || !patterns.is_empty() || get("ActiveState") != "inactive" || get("Job") != "0";
+    // what systemd would have forgotten
+    if get("Forgotten") == "yes" && !options.all {
+        return false;
+    }
+    let shown = options.all || !options.states.is_empty() || get("ActiveState") != "inactive" || get("Job") != "0";
     shown
         && (options.types.is_empty() || options.types.iter().any(|t| t == kind))
         && (options.states.is_empty() || options.states.iter().any(|s| states.contains(&s.as_str())))
@@ -72,8 +76,13 @@ fn table(options: &Options, found: &[Record]) -> String {
                  generalization of SUB.\nSUB    = The low-level unit activation state, values depend on unit type.",
             );
         }
-        let hint = if options.all { "" } else { " Pass --all to see loaded but inactive units, too." };
-        let _ = writeln!(out, "\n{} loaded units listed.{hint}\nTo show all installed unit files use 'systemctl list-unit-files'.", rows.len());
+        let hint = if options.all || !options.states.is_empty() { "" } else { " Pass --all to see loaded but inactive units, too." };
+        let gap = if rows.is_empty() { "" } else { "\n" };
+        if !options.states.is_empty() {
+            let _ = writeln!(out, "{gap}{} loaded units listed.", rows.len());
+            return out;
+        }
+        let _ = writeln!(out, "{gap}{} loaded units listed.{hint}\nTo show all installed unit files use 'systemctl list-unit-files'.", rows.len());
     }
     out
 }
