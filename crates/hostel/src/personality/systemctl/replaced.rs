@@ -266,7 +266,16 @@ fn serve(own: &Own, options: &Options, units: Vec<String>) -> Outcome {
         _ => Ends::WithoutServices,
     };
     let idle = units.is_empty() && options.now;
-    hostel_init::pid1::run(&Wanted { units, log: Form::Lines, generators: Default::default(), on_demand: false, idle, ends, pass: Some(Vec::new()), environment })
+    hostel_init::pid1::run(&Wanted {
+        units,
+        log: Form::Lines,
+        generators: Default::default(),
+        on_demand: false,
+        idle,
+        ends,
+        pass: Some(Vec::new()),
+        environment,
+    })
 }
 
 /// 0 only when all are active; what is not known is `unknown`.
