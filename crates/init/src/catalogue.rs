@@ -3,6 +3,7 @@
 //! The directories are listed once. A name is then followed without I/O as far as links go between them; only links to files
 //! elsewhere, and whether a file is empty (masked), are looked up in the tree.
 
+use hostel_spec::Arrange as _;
 use std::collections::BTreeMap;
 
 use hostel_unit::UnitName;
@@ -22,7 +23,14 @@ pub struct Catalogue<'r> {
     pub search: SearchPath,
     /// For each place its names.
     listings: Vec<BTreeMap<String, Entry>>,
+    /// Names that are links, and the unit each leads to: made when it is first asked for, as every unit asks for all of them.
+    links: std::cell::OnceCell<Vec<(UnitName, UnitName)>>,
+    /// Directories below, each listed once.
+    below: std::cell::RefCell<BTreeMap<String, std::rc::Rc<Names>>>,
 }
+
+/// Names of a directory, and what each is.
+type Names = Vec<(String, Entry)>;
 
 /// Where a name leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +68,17 @@ impl<'r> Catalogue<'r> {
     pub fn scan(root: &'r Root, search: SearchPath) -> Result<Catalogue<'r>, RootError> {
         let listing = |place: &Place| Ok(root.list(&place.path)?.unwrap_or_default().into_iter().collect());
         let listings = search.places.iter().map(listing).collect::<Result<_, RootError>>()?;
-        Ok(Catalogue { root, search, listings })
+        Ok(Catalogue { root, search, listings, links: std::cell::OnceCell::new(), below: std::cell::RefCell::default() })
+    }
+
+    /// What a directory such as `…/x.wants` had when it was first asked for.
+    pub(crate) fn listed(&self, path: &str) -> std::rc::Rc<Names> {
+        if let Some(known) = self.below.borrow().get(path) {
+            return std::rc::Rc::clone(known);
+        }
+        let found = std::rc::Rc::new(self.root.list(path).ok().flatten().unwrap_or_default());
+        self.below.borrow_mut().insert(path.to_owned(), std::rc::Rc::clone(&found));
+        found
     }
 
     /// The places with their names.
@@ -115,7 +133,6 @@ impl<'r> Catalogue<'r> {
                 _ => return Found::File { name: wanted, path },
             };
             let absolute = if target.starts_with('/') { target.clone() } else { format!("{}/{target}", place.path) };
-            let led = self.root.chase(&absolute);
             // one step at a time: the link says a name, which may be overridden in a more important place
             let stepped = clean(&absolute);
             match self.alias(&wanted, &stepped) {
@@ -126,6 +143,7 @@ impl<'r> Catalogue<'r> {
                 Step::Wrong(why) => return Found::Wrong { path, why },
                 _ => {}
             }
+            let led = self.root.chase(&absolute);
             if led == "/dev/null" || self.root.is_null_or_empty(&path) {
                 return Found::Masked { path };
             }
@@ -155,16 +173,27 @@ impl<'r> Catalogue<'r> {
 
     /// Every other name that leads to `name`.
     pub fn aliases(&self, name: &UnitName) -> Vec<UnitName> {
-        let links = self.places().flat_map(|(_, listing)| listing).filter(|(_, entry)| matches!(entry, Entry::Link(_)));
-        let mut found: Vec<UnitName> = links
-            .filter_map(|(alias, _)| UnitName::parse(alias).ok())
-            .filter(|alias| alias != name && alias.kind() == name.kind())
-            .filter_map(|alias| if alias.is_template() && name.is_instance() { alias.with_instance(name.instance()?).ok() } else { Some(alias) })
-            .filter(|alias| alias != name && matches!(self.find(alias), Found::File { name: led, .. } if led == *name))
-            .collect();
-        found.sort();
+        let template = name.template();
+        let of = |(alias, led): &(UnitName, UnitName)| {
+            if Some(led) == template.as_ref() && alias.is_template() {
+                let alias = alias.with_instance(name.instance()?).ok()?;
+                return matches!(self.find(&alias), Found::File { name: led, .. } if led == *name).then_some(alias);
+            }
+            (led == name).then(|| alias.clone())
+        };
+        let mut found: Vec<UnitName> = self.links.get_or_init(|| self.led()).iter().filter_map(of).filter(|alias| alias != name).collect();
+        found.arrange();
         found.dedup();
         found
+    }
+
+    fn led(&self) -> Vec<(UnitName, UnitName)> {
+        let links = self.places().flat_map(|(_, listing)| listing).filter(|(_, entry)| matches!(entry, Entry::Link(_)));
+        let led = |alias: UnitName| match self.find(&alias) {
+            Found::File { name, .. } if name != alias && name.kind() == alias.kind() => Some((alias, name)),
+            _ => None,
+        };
+        links.filter_map(|(alias, _)| UnitName::parse(alias).ok()).filter_map(led).collect()
     }
 
     /// Entries of `NAME.wants` and the like in every place: `(path of the link, its name)`. Of several of one name the first counts.

@@ -1,5 +1,6 @@
 //! Properties of a unit: from its life, from its files, and what systemd has where neither says anything.
 
+use hostel_spec::Arrange as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hostel_ipc::dbus::{Type, Value};
@@ -121,7 +122,7 @@ pub(super) fn related(manager: &Manager, live: &Live, name: &str) -> Option<Vec<
     if let Some(relation) = reverse {
         found.extend(manager.graph().from(own, *relation).map(UnitName::to_string));
     }
-    found.sort_unstable();
+    found.arrange();
     found.dedup();
     Some(found)
 }
@@ -216,7 +217,7 @@ fn conditions(live: &Live, begin: &str) -> Value {
         let crate::value::Value::Condition { trigger, negate, parameter } = &setting.value else { continue };
         let held = match &live.rest.condition {
             None => 0,
-            Some((false, Some(which))) if which.starts_with(&setting.key) && which.ends_with(parameter.as_str()) => -1,
+            Some((false, Some(which))) if which.starts_with(setting.key) && which.ends_with(parameter.as_str()) => -1,
             Some(_) => 1,
         };
         rows.push(Value::Struct(vec![

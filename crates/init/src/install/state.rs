@@ -166,7 +166,7 @@ fn look(
         if *entry != Entry::Directory || !is_list {
             continue;
         }
-        let entries = catalogue.root.list(&format!("{directory}/{name}")).ok().flatten().unwrap_or_default();
+        let entries = catalogue.listed(&format!("{directory}/{name}"));
         if entries.iter().any(|(name, entry)| matches(info, name, entry, own_names, below_file).is_some()) {
             return Seen::Link;
         }

@@ -39,7 +39,7 @@ impl Manager {
             self.shared.dynamic.release(&live.rest.marks.unit);
             let (restart, stop) = live.service.as_ref().map_or((false, false), |service| service.config.store_outlives);
             let returns = live.job.and_then(|id| self.jobs.get(&id)).is_some_and(|job| job.kind != JobType::Stop);
-            if !stop && !(restart && returns) {
+            if !(stop || restart && returns) {
                 live.rest.stored.clear();
             }
         }
@@ -159,8 +159,12 @@ impl Manager {
         for id in waiting {
             self.finish(id, JobResult::Canceled);
         }
-        // what others mounted is theirs
-        let is_others = |live: &super::live::Live| matches!(&live.plain, super::live::Plain::Mount(mount) if !mount.is_ours);
+        // what others mounted is theirs, and devices are nobody's
+        let is_others = |live: &super::live::Live| match &live.plain {
+            super::live::Plain::Mount(mount) => !mount.is_ours,
+            super::live::Plain::Device => true,
+            _ => false,
+        };
         let up: Vec<UnitName> =
             self.units.values().filter(|live| !live.active().is_down() && !is_others(live)).map(|live| live.name().clone()).collect();
         for name in up {

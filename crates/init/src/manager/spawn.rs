@@ -156,7 +156,8 @@ fn child(plan: &Plan<'_>, argv: &[String], environment: &mut Environment, report
 
 fn prepared(plan: &Plan<'_>, argv: &[String], environment: &mut Environment, report: BorrowedFd<'_>) -> Result<Failure, Failure> {
     let context = plan.context;
-    let all_powers = plan.command.full_privileges;
+    // with PermissionsStartOnly= only the main command is held back, by capabilities and sandbox, too
+    let all_powers = plan.command.full_privileges || context.start_only && !plan.main;
     let user = user(context, plan.dynamic.as_ref())?;
     rustix::process::umask(Mode::from_raw_mode(context.umask));
     directories(context, &user)?;
