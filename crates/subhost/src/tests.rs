@@ -240,14 +240,14 @@ proptest! {
     #[test]
     fn any_value_of_any_variable(at in 0usize..24, value in "[ -~]{0,60}") {
         let text = format!("BASE=/b\n{}={value}\n", variables::VARIABLES[at].name);
-        if let Ok((lines, _)) = Lines::parse(&text) {
-            if let Ok(conf) = Conf::of(&lines, Path::new(FILE)) {
-                // What is taken has paths that lead nowhere else.
-                for path in [&conf.base, &conf.live, &conf.log] {
-                    prop_assert!(path.is_absolute() && !path.components().any(|c| c == std::path::Component::ParentDir));
-                }
-                let _ = conf.spec(None);
+        if let Ok((lines, _)) = Lines::parse(&text)
+            && let Ok(conf) = Conf::of(&lines, Path::new(FILE))
+        {
+            // What is taken has paths that lead nowhere else.
+            for path in [&conf.base, &conf.live, &conf.log] {
+                prop_assert!(path.is_absolute() && !path.components().any(|c| c == std::path::Component::ParentDir));
             }
+            let _ = conf.spec(None);
         }
     }
 }
