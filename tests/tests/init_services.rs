@@ -302,7 +302,7 @@ fn files_that_change() {
          printf '[Service]\\nExecStart=/bin/sleep 1002\\n' > /etc/systemd/system/late.service; systemctl start late; echo late rc=$?\n\
          systemctl enable -q --now i; echo now rc=$?; systemctl is-active i; systemctl show -p Wants multi-user.target; systemctl disable -q --now i; systemctl is-active i\n\
          systemctl set-environment X=y; systemctl show-environment | grep ^X=; SYSTEMD_OFFLINE=1 systemctl stop c; echo offline rc=$?; systemctl is-active c\n\
-         systemctl isolate late.service; echo isolate rc=$?; systemctl list-units --plain --no-legend 'c*' 'late*'; systemctl freeze c; echo freeze rc=$?",
+         systemctl isolate late.service; echo isolate rc=$?; systemctl list-units --plain --no-legend 'c*' 'late*'; systemctl mount-image c /x; echo image rc=$?",
     );
     for expected in [
         "rc=0\nDescription=Other\nthe same\n1\nlate rc=0\nnow rc=0\nactive\n",
@@ -310,7 +310,7 @@ fn files_that_change() {
         "ignoring command 'stop'\noffline rc=0\nactive\n",
         "isolate rc=4\n",
         "c.service     loaded active     running Other\n",
-        "Verb 'freeze' is not implemented yet.\nfreeze rc=1\n",
+        "Verb 'mount-image' is not implemented yet.\nimage rc=1\n",
     ] {
         assert!(text.contains(expected), "{expected:?} in\n{text}");
     }

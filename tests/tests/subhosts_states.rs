@@ -96,10 +96,9 @@ fn a_machine_is_made_to_fit_a_host_that_was_upgraded() {
     }
     assert!(!dry.contains("motd") && !dry.contains("/etc/nginx") && !dry.contains("notes"), "{dry}");
     bed.hostel(["rebase", &name, "--mine"]).run().exits(0).says("install again: nginx").says("hostel restore");
-    let seen =
-        "cat /usr/lib/libc.so; echo; cat /etc/motd /etc/nginx/conf /root/notes; ls /usr/sbin/nginx || echo none; grep -c nginx /var/lib/dpkg/status";
+    let seen = "cat /usr/lib/libc.so; echo; cat /usr/share/vendor/data /etc/motd /etc/nginx/conf /root/notes; ls /usr/sbin/nginx || echo none; grep -c nginx /var/lib/dpkg/status";
     let after = bed.hostel(["run", "--keep", &name, "--tree"]).arg(tree.path()).args(["--", "sh", "-c", seen]).run().ends();
-    assert_eq!(after.text(), "libc 2\nmine\nmine\nmine\nnone\n0\n", "{}", after.describe());
+    assert_eq!(after.text(), "libc 2\n2\nmine\nmine\nmine\nnone\n0\n", "{}", after.describe());
     assert!(!after.errors().contains("rebase"), "{}", after.describe());
     // It fits now, and what it was is still there.
     let done = bed.hostel(["commit", &name, "--keep"]).run().exits(0);

@@ -1,5 +1,6 @@
 //! Reads the credentials a machine gets: before anything changes, so that one that is missing stops the start.
 
+use hostel_spec::Arrange as _;
 use std::ffi::CString;
 use std::fmt;
 use std::io::{self, Read};
@@ -102,7 +103,7 @@ fn from_directory(out: &mut Vec<Loaded>, prefix: &str, path: &Path, directory: O
             names.push(entry.file_name().to_owned());
         }
     }
-    names.sort();
+    names.arrange();
     for name in names {
         let shown = name.to_string_lossy();
         let id = format!("{prefix}_{shown}");

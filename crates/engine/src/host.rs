@@ -3,6 +3,7 @@
 //! A plain value: tests plan against made-up hosts. Capturing reads only what the spec at hand needs, because it is on
 //! the start path.
 
+use hostel_spec::Arrange as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -302,7 +303,7 @@ pub fn submounts(mountinfo: &str) -> Vec<(PathBuf, String)> {
         })
         .filter(|(path, _)| path.is_dir())
         .collect();
-    out.sort();
+    out.arrange();
     out.dedup();
     out
 }

@@ -64,12 +64,66 @@ pub fn json(value: &impl serde::Serialize) -> ExitCode {
     ExitCode::from(show_json(value))
 }
 
+/// Pretty JSON, a line end at its end. Compact JSON is laid out: serde_json's own way would compile each type a second time.
+pub fn pretty(value: &impl serde::Serialize) -> String {
+    // What is printed here is plain data, which always serialises.
+    lay_out(&serde_json::to_string(value).unwrap_or_default())
+}
+
+fn lay_out(compact: &str) -> String {
+    let mut out = String::with_capacity(compact.len() * 2);
+    let (mut depth, mut quoted, mut escaped) = (0usize, false, false);
+    let mut letters = compact.chars().peekable();
+    let line = |out: &mut String, depth: usize| {
+        out.push('\n');
+        out.extend(std::iter::repeat_n("  ", depth));
+    };
+    while let Some(letter) = letters.next() {
+        if quoted {
+            out.push(letter);
+            quoted = escaped || letter != '"';
+            escaped = !escaped && letter == '\\';
+            continue;
+        }
+        match letter {
+            '{' | '[' => {
+                out.push(letter);
+                if let Some(end @ ('}' | ']')) = letters.peek().copied() {
+                    letters.next();
+                    out.push(end);
+                } else {
+                    depth += 1;
+                    line(&mut out, depth);
+                }
+            }
+            '}' | ']' => {
+                depth = depth.saturating_sub(1);
+                line(&mut out, depth);
+                out.push(letter);
+            }
+            ',' => {
+                out.push(letter);
+                line(&mut out, depth);
+            }
+            ':' => out.push_str(": "),
+            letter => {
+                quoted = letter == '"';
+                out.push(letter);
+            }
+        }
+    }
+    out.push('\n');
+    out
+}
+
+/// What serialises as a value, by its text: see [`pretty`].
+pub fn value_of(plain: &impl serde::Serialize) -> serde_json::Value {
+    serde_json::to_vec(plain).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
+}
+
 /// [`json`] for a verb.
 pub fn show_json(value: &impl serde::Serialize) -> u8 {
-    // What is printed here is plain data, which always serialises.
-    let mut text = serde_json::to_string_pretty(value).unwrap_or_default();
-    text.push('\n');
-    show(&text)
+    show(&pretty(value))
 }
 
 /// Columns as wide as their widest cell; on a terminal the widest ones are shortened until a line fits.

@@ -2,6 +2,7 @@
 //!
 //! A transfer is a process of ours. Its file is locked for its life, so one of a killed process is seen to be nobody's.
 
+use hostel_spec::Arrange as _;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -171,7 +172,7 @@ pub(crate) fn list() -> Vec<State> {
         });
         found.extend(state.filter(|s| s.process.is_alive()));
     }
-    found.sort_by_key(|s| s.id);
+    found.arrange_by_key(|s| s.id);
     found
 }
 

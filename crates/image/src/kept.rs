@@ -3,6 +3,7 @@
 //!
 //! The directory appears whole, under its name, or not at all: a crash leaves at most one that [`crate::sweep`] removes.
 
+use hostel_spec::Arrange as _;
 use std::collections::HashSet;
 use std::ffi::{CStr, CString};
 use std::io::Write;
@@ -171,7 +172,7 @@ pub fn list(kept: &Path) -> Result<Vec<MachineName>> {
         Ok(())
     })
     .on("list", kept)?;
-    names.sort();
+    names.arrange();
     Ok(names)
 }
 

@@ -1,6 +1,7 @@
 //! Versioned directories (systemd.v(7)): `…/NAME.v/` or `…/NAME.raw.v/` stands for the newest `NAME_VERSION` in it, and so does
 //! `….v/NAME___.raw`. Between version and ending there may be `_ARCHITECTURE` and, of boot counting, `+LEFT-DONE`.
 
+use hostel_spec::Arrange as _;
 use std::cmp::{Ordering, Reverse};
 use std::path::{Path, PathBuf};
 
@@ -41,7 +42,7 @@ pub fn pick(path: &Path, wanted: Wanted) -> Result<PathBuf> {
         let name = entry.map_err(Cause::from).on("list", path)?.file_name();
         names.extend(name.to_str().filter(|name| pattern.version(name).is_some()).map(str::to_owned));
     }
-    names.sort_by(|a, b| pattern.order(b, a));
+    names.arrange_by(|a, b| pattern.order(b, a));
     let fits = |name: &String| {
         let kind = rustix::fs::stat(pattern.directory.join(name)).map(|stat| FileType::from_raw_mode(stat.st_mode));
         match wanted {

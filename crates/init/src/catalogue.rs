@@ -3,6 +3,7 @@
 //! The directories are listed once. A name is then followed without I/O as far as links go between them; only links to files
 //! elsewhere, and whether a file is empty (masked), are looked up in the tree.
 
+use hostel_spec::Arrange as _;
 use std::collections::BTreeMap;
 
 use hostel_unit::UnitName;
@@ -181,7 +182,7 @@ impl<'r> Catalogue<'r> {
             (led == name).then(|| alias.clone())
         };
         let mut found: Vec<UnitName> = self.links.get_or_init(|| self.led()).iter().filter_map(of).filter(|alias| alias != name).collect();
-        found.sort();
+        found.arrange();
         found.dedup();
         found
     }

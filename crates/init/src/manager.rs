@@ -193,7 +193,8 @@ impl Manager {
 
     /// Whether anything would be lost if this manager ended: something runs, has failed, or was told to it.
     pub fn is_needed(&self) -> bool {
-        let counts = |live: &&Live| !matches!(live.name().kind(), Kind::Target | Kind::Slice | Kind::Mount | Kind::Scope);
+        let counts =
+            |live: &&Live| !matches!(live.name().kind(), Kind::Target | Kind::Slice | Kind::Mount | Kind::Scope | Kind::Device | Kind::Automount);
         let is_dead = |live: &Live| matches!(live.active(), state::Active::Inactive);
         !self.jobs.is_empty()
             || self.units.values().filter(counts).any(|live| !is_dead(live))

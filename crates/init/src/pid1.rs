@@ -248,20 +248,23 @@ impl Init {
         let Some(directory) = place::directory() else {
             return manager.tell("there is no directory for sockets: this manager cannot be talked to, and Type=notify does not work");
         };
-        match Server::listen(&format!("{directory}/control"), manager) {
+        // who connects meanwhile, or has said something, is heard by the old sockets
+        let old = |name: &str| {
+            let line = saved.and_then(|text| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('\t')));
+            line.and_then(|number| again::take(number.parse().ok()?))
+        };
+        match Server::listen(&format!("{directory}/control"), old("control"), manager) {
             Ok(server) => self.server = Some(server),
             Err(e) => manager.tell(&format!("listen at {directory}/control: {e}")),
         }
         if is_first {
-            match Bus::listen(manager) {
+            match Bus::listen(old("bus"), manager) {
                 Ok(bus) => self.bus = Some(bus),
                 Err(e) => manager.tell(&format!("listen at {}: {e}", hostel_ipc::dbus::SYSTEMD_PRIVATE)),
             }
         }
         let path = place::notify_path(&directory, is_first);
-        // words that wait in the old socket are heard by it
-        let old = saved.and_then(|text| text.lines().find_map(|line| line.strip_prefix("notify\t")?.parse().ok())).and_then(again::take);
-        let bound = match old {
+        let bound = match old("notify") {
             Some(socket) => Ok(socket),
             None => {
                 let _ = std::fs::remove_file(&path);
@@ -293,8 +296,9 @@ impl Init {
     fn hand_over(&mut self, manager: &mut Manager) {
         manager.handover_done();
         let named: Vec<String> = self.named.iter().map(UnitName::to_string).collect();
-        let notify = self.notify.iter().map(|socket| ("notify", socket.as_fd())).collect::<Vec<_>>();
-        let error = again::execute(manager, &notify, &named);
+        let notify = self.notify.iter().map(|socket| ("notify", socket.as_fd()));
+        let others = self.server.iter().map(|server| ("control", server.as_fd())).chain(self.bus.iter().map(|bus| ("bus", bus.as_fd())));
+        let error = again::execute(manager, &notify.chain(others).collect::<Vec<_>>(), &named);
         manager.tell(&format!("execute the manager anew: {error}"));
     }
 

@@ -1,5 +1,6 @@
 //! The tree whose unit files are meant: its root as a descriptor, and how its paths are shown.
 
+use hostel_spec::Arrange as _;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -162,7 +163,7 @@ impl Root {
             };
             found.push((name.to_owned(), what));
         }
-        found.sort_by(|a, b| a.0.cmp(&b.0));
+        found.arrange_by(|a, b| a.0.cmp(&b.0));
         Ok(Some(found))
     }
 

@@ -1,6 +1,7 @@
 //! SysV init scripts: their LSB header, and the service that one becomes (systemd-sysv-generator(8), the LSB's "Comment
 //! conventions for init scripts").
 
+use hostel_spec::Arrange as _;
 use std::fmt::Write as _;
 
 use hostel_unit::{UnitName, escape_name};
@@ -117,7 +118,7 @@ pub fn started_by(root: &Root, target: &str) -> Vec<String> {
         _ => return Vec::new(),
     };
     let mut found: Vec<String> = levels.chars().flat_map(|level| links(root, level)).collect();
-    found.sort();
+    found.arrange();
     found.dedup();
     found
 }

@@ -44,30 +44,24 @@ const SETTINGS: [(&str, &str, &str); 13] = [
     ),
 ];
 
-/// How many options stand where: `(built, partly, not yet)`; hostel's own are not counted.
+/// How many options stand where: `(built, partly, refused)`; hostel's own are not counted.
 pub fn tally() -> (usize, usize, usize) {
-    rows().filter(|r| !r.is_extension()).fold((0, 0, 0), |(built, partly, not_yet), row| match row.status {
-        Status::Built => (built + 1, partly, not_yet),
-        Status::Partly(_) => (built, partly + 1, not_yet),
-        Status::NotYet(_) => (built, partly, not_yet + 1),
-        Status::Never(_) => (built, partly, not_yet),
+    rows().filter(|r| !r.is_extension()).fold((0, 0, 0), |(built, partly, refused), row| match row.status {
+        Status::Built => (built + 1, partly, refused),
+        Status::Partly(_) => (built, partly + 1, refused),
+        Status::Never(_) => (built, partly, refused + 1),
     })
-}
-
-fn never() -> usize {
-    rows().filter(|row| matches!(row.status, Status::Never(_))).count()
 }
 
 /// Markdown: one table per group of options, then the environment.
 pub fn markdown() -> String {
     let mut out = String::with_capacity(24 * 1024);
-    let (built, partly, not_yet) = tally();
+    let (built, partly, refused) = tally();
     // writing to a String cannot fail
     let _ = writeln!(
         out,
-        "## systemd-nspawn\n\nCompared with systemd 262. Of {} options {built} are built, {partly} partly, {not_yet} refused by name as not implemented yet, {} for good.\n",
-        built + partly + not_yet + never(),
-        never()
+        "## systemd-nspawn\n\nCompared with systemd 262. Of {} options {built} are built, {partly} partly, {refused} refused by name.\n",
+        built + partly + refused
     );
     for group in &GROUPS {
         let _ = writeln!(out, "### {}\n\n| option | `.nspawn` key | since | state | compared |\n|---|---|---|---|---|", group.title);
@@ -121,11 +115,9 @@ fn line(row: &OptionRow, out: &mut String) {
         Status::Built => "built".to_owned(),
         Status::Partly(text) => format!("partly: {text}"),
         Status::Never(_) => "refused".to_owned(),
-        Status::NotYet(text) => format!("not yet: {text}"),
     };
     let compared = match row.compat {
         _ if row.is_extension() => "hostel's own; must be spelt out".to_owned(),
-        Compat::Same if matches!(row.status, Status::NotYet(_)) => "–".to_owned(),
         Compat::Same => "same".to_owned(),
         Compat::Better(text) => format!("better: {text}"),
         Compat::Differs(text) => format!("differs: {text}"),

@@ -6,7 +6,7 @@ use hostel_spec::Hint;
 use hostel_unit::printable;
 
 use crate::doc::{Entry, Origin};
-use crate::options::{self, OptionRow, Status};
+use crate::options::{self, OptionRow};
 
 /// Exit status of every refused command line (spec/nspawn.md 1.4).
 pub const EXIT_STATUS: u8 = 1;
@@ -120,7 +120,7 @@ impl UsageError {
             Self::Value { value, why, hint, .. } => Self::Value { option: format!("{key}="), value, why, hint },
             Self::NotYet { reason, .. } => {
                 // an option that is not there at all is not there whatever its value
-                let value = entry.value.as_deref().filter(|_| !matches!(entry.row.status, Status::NotYet(_))).unwrap_or_default();
+                let value = entry.value.as_deref().unwrap_or_default();
                 Self::NotYet { what: format!("{key}={}", if value.is_empty() { value.to_owned() } else { printable(value) }), reason }
             }
             Self::Never { reason, .. } => Self::Never { what: format!("{key}="), reason },

@@ -3,6 +3,7 @@
 //! `--name=value`, `--name value`, unambiguous beginnings of names, clusters `-qbD dir`, `-Ddir`, and `--`.
 //! Nothing is allocated but the list of entries and their values.
 
+use hostel_spec::Arrange as _;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 
@@ -131,7 +132,7 @@ fn find_long(name: &[u8], argument: &[u8]) -> Result<(&'static OptionRow, &'stat
         (Some(only), None) => Ok(only),
         _ => {
             let mut possible: Vec<&'static str> = candidates().map(|(_, long)| long).collect();
-            possible.sort_by_key(|long| options::original_rank(long));
+            possible.arrange_by_key(|long| options::original_rank(long));
             Err(GetoptError::Ambiguous { argument: argument(), possible })
         }
     }

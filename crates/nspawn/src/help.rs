@@ -60,7 +60,6 @@ fn option(row: &OptionRow, out: &mut String) {
     let mut help = row.help.to_owned();
     match row.status {
         Status::Never(_) => help.push_str(" (not supported)"),
-        Status::NotYet(_) => help.push_str(" (not implemented yet)"),
         Status::Partly(text) => help = format!("{help} ({text})"),
         Status::Built => {}
     }

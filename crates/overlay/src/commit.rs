@@ -19,6 +19,7 @@ mod conflict;
 pub(crate) mod plan;
 mod undo;
 
+use hostel_spec::Arrange as _;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -166,7 +167,7 @@ impl Store {
             let entry = entry.on("list", &self.path)?;
             numbers.extend(entry.file_name().to_str().and_then(|n| n.parse::<u64>().ok()));
         }
-        numbers.sort_unstable();
+        numbers.arrange();
         Ok(numbers)
     }
 

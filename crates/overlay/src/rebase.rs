@@ -4,6 +4,7 @@
 //! Of what both sides changed the host's is taken where the distribution's files are; elsewhere somebody has to say whose
 //! is. Where the package database itself is the machine's, its packages cannot be known to the host's: their files go, too.
 
+use hostel_spec::Arrange as _;
 use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,7 @@ use rustix::fs::AtFlags;
 use crate::commit::{Conflict, conflicts};
 use crate::layer::{Layer, is_dir, look, parent};
 use crate::packages::{self, Packages};
-use crate::{Change, What, mark};
+use crate::{Change, Kind, What, mark};
 
 /// Package databases, and what package managers know and keep.
 const DATABASES: [&str; 11] = [
@@ -61,7 +62,7 @@ pub struct Plan {
     pub drop: Vec<usize>,
     /// Changed on both sides, and neither is the distribution's: [`Side`] decides.
     pub open: Vec<Conflict>,
-    /// What the machine had installed or upgraded and will not have any more.
+    /// What the machine had installed, upgraded or removed, which it will not have done any more.
     pub packages: Packages,
 }
 
@@ -115,34 +116,45 @@ pub fn plan(layers: &[Layer], changes: &[Change], base: (i64, i64), side: Option
             (false, None) => plan.open.push(conflict.clone()),
         }
     }
-    let goes = |c: &Change| paths.contains(c.path.as_bytes()) || listed.contains(c.path.as_bytes()) || database && is_database(&c.path);
+    // What both changed may be in a directory that the machine deleted, or put something else in the place of: that goes as a whole.
+    let holds = |c: &Change| {
+        let top = c.path.as_bytes();
+        let whole = c.what == What::Deleted || c.kind != Kind::Directory;
+        whole && paths.iter().any(|path| path.strip_prefix(top).is_some_and(|rest| rest.first() == Some(&b'/')))
+    };
+    let goes = |c: &Change| paths.contains(c.path.as_bytes()) || holds(c) || listed.contains(c.path.as_bytes()) || database && is_database(&c.path);
     let mut drop: Vec<usize> = (0..changes.len()).filter(|i| goes(&changes[*i])).collect();
     // The deepest first; the databases last: until they are gone it is known what was installed.
     drop.reverse();
-    drop.sort_by_key(|i| u8::from(is_database(&changes[*i].path)) + u8::from(FILES.iter().any(|f| f.as_bytes() == changes[*i].path.as_bytes())));
+    drop.arrange_by_key(|i| u8::from(is_database(&changes[*i].path)) + u8::from(FILES.iter().any(|f| f.as_bytes() == changes[*i].path.as_bytes())));
     plan.drop = drop;
     Ok(plan)
 }
 
-/// Files of packages that the machine installed or upgraded, by the lists of dpkg; other databases are not understood.
+/// Files of packages that the machine installed, upgraded or removed, by the lists of dpkg; other databases are not understood.
 fn installed(layers: &[Layer], changes: &[Change], plan: &mut Plan) -> Result<BTreeSet<Vec<u8>>> {
     plan.packages = packages::packages(layers, changes)?;
     let dpkg = changes.iter().any(|c| c.path.as_bytes() == b"/var/lib/dpkg/status");
-    let known = plan.packages.added.len() + plan.packages.changed.len();
+    let known = plan.packages.added.len() + plan.packages.changed.len() + plan.packages.removed.len();
     if !plan.packages.unread.is_empty() || !dpkg && known > 0 {
         let why = Cause::Why("which files are of which package is only read of dpkg's database");
         return Err(why.on("rebase", Path::new("the package database")));
     }
+    let removed: BTreeSet<&str> = plan.packages.removed.iter().map(|(n, _)| n.as_str()).collect();
     let names: BTreeSet<&str> =
         plan.packages.added.iter().map(|(n, _)| n.as_str()).chain(plan.packages.changed.iter().map(|(n, _, _)| n.as_str())).collect();
     let mut out = BTreeSet::new();
     for change in changes {
         let Some(list) = change.path.as_bytes().strip_prefix(b"/var/lib/dpkg/info/").and_then(|n| n.strip_suffix(b".list")) else { continue };
         let list = String::from_utf8_lossy(list);
-        if !names.contains(list.split(':').next().unwrap_or_default()) && !names.contains(&*list) {
-            continue;
-        }
-        let (_, text) = crate::read_both(&layers[change.layer], &change.inside, 16 << 20)?;
+        let is_of = |names: &BTreeSet<&str>| names.contains(list.split(':').next().unwrap_or_default()) || names.contains(&*list);
+        let (old, new) = crate::read_both(&layers[change.layer], &change.inside, 16 << 20)?;
+        // What it removed is there again, as the host's database says; what it installed is not.
+        let text = match (is_of(&names), is_of(&removed)) {
+            (true, _) => new,
+            (_, true) => old,
+            _ => None,
+        };
         for path in text.unwrap_or_default().split(|b| *b == b'\n').filter(|p| p.first() == Some(&b'/') && !p.starts_with(b"/etc/")) {
             // dpkg writes /bin/x of what is in /usr/bin.
             out.insert(path.to_vec());

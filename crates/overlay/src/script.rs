@@ -19,7 +19,7 @@ use crate::same::{self, Place};
 use crate::{Change, On};
 
 /// What all scripts begin with.
-const HEAD: &str = "set -eu
+const HEAD: &str = "set -euC
 umask 077
 root=${1:-/}
 [ \"$(id -u)\" = 0 ] || { echo 'run it as root' >&2; exit 1; }
@@ -30,6 +30,7 @@ newdir() { [ -d \"$1\" ] && [ ! -L \"$1\" ] || { rm -f -- \"$1\"; mkdir -- \"$1\
 dress() { chown -h -- \"$1\" \"$4\"; [ \"$2\" = - ] || chmod -- \"$2\" \"$4\"; touch -h -d \"@$3\" -- \"$4\"; }
 # what was made beside its place takes it
 settle() { [ ! -d \"$1\" ] || [ -L \"$1\" ] || rmdir -- \"$1\"; mv -fT -- \"$1.#hostel\" \"$1\"; }
+# run it while nobody else writes to what it changes: the shell has no way to hold a file while it is made
 ";
 
 /// What those with attributes ask before anything changes.

@@ -3,6 +3,7 @@
 //! No name service is asked and nothing of the tree is run: /etc/passwd and /etc/group are read by descriptor as untrusted
 //! files (regular, at most 1 MiB), malformed lines are passed over, the first entry of a name or id counts.
 
+use hostel_spec::Arrange as _;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
@@ -264,7 +265,7 @@ fn groups_of(group: &[u8], name: &[u8], primary: u32) -> Vec<u32> {
             ids.push(gid);
         }
     }
-    ids[1..].sort_unstable();
+    ids[1..].arrange();
     ids.dedup();
     ids.truncate(GROUPS_MAX);
     ids

@@ -1,5 +1,6 @@
 //! Disk images as trees: which partitions may be used and how (`--image-policy=`), and what verifies them.
 
+use crate::Arrange as _;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -145,7 +146,7 @@ impl Rule {
         if rule.uses == Uses(0) {
             rule.uses = Uses::OPEN;
         }
-        rule.file_systems.sort_unstable();
+        rule.file_systems.arrange();
         rule.file_systems.dedup();
         Ok(rule)
     }
@@ -206,7 +207,7 @@ impl ImagePolicy {
             }
             policy.rules.push((designator, rule));
         }
-        policy.rules.sort_by_key(|(d, _)| *d);
+        policy.rules.arrange_by_key(|(d, _)| *d);
         Ok(policy)
     }
 

@@ -3,6 +3,7 @@
 //! Everything left of the plan speaks [`MachineSpec`]; nothing in this crate opens a file,
 //! reads the environment or asks the kernel. "Auto" is allowed: the engine decides it when it plans.
 
+mod arrange;
 mod bind_user;
 mod bundle;
 mod caps;
@@ -26,6 +27,7 @@ mod syscall_filter;
 mod text;
 mod uuid;
 
+pub use arrange::Arrange;
 pub use bind_user::{BindUsers, BoundShell};
 pub use bundle::{
     AttributeChange, Bundle, BundleMount, BundleSource, DeviceNode, ExactProcess, Hook, Hooks, IdMap, JoinedNamespace, MountIds, MountPropagation,

@@ -93,7 +93,7 @@ pub const VARIABLES: [Variable; 24] = [
         Better,
         "checked before anything is made; without MAC a stable address (`random`: another each time); `nat`: an address, and the way out",
     ),
-    row("LOG", "FILE", "/var/log/hostel/NAME.log", true, Differs, "mode 0600, never through a link or into somebody else's file; not in /tmp"),
+    row("LOG", "FILE", "/var/log/hostel/NAME.log", false, Differs, "mode 0600, never through a link or into somebody else's file; not in /tmp"),
     row(
         "RAM_SIZE",
         "SIZE|none",

@@ -3,6 +3,7 @@
 //! Sources: Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/{memory,cpusets,blkio-controller,pids}.rst. The ratios
 //! between v2 weights and v1 shares are the kernel's defaults set equal: weight 100 = 1024 shares = blkio weight 500.
 
+use hostel_spec::Arrange as _;
 use hostel_spec::{CpuQuota, Limit, Resources};
 
 use super::error::CgroupError;
@@ -257,7 +258,7 @@ fn invalid(option: &'static str, why: &str) -> CgroupError {
 /// `[3, 0, 1, 2, 7]` as `0-3,7`.
 fn cpu_list(cpus: &[u32]) -> String {
     let mut sorted = cpus.to_vec();
-    sorted.sort_unstable();
+    sorted.arrange();
     sorted.dedup();
     let ranges = sorted.chunk_by(|a, b| a.checked_add(1) == Some(*b));
     let texts = ranges.map(|range| match range {

@@ -1,5 +1,6 @@
 //! The addresses that a machine has now, asked of its network namespace.
 
+use hostel_spec::Arrange as _;
 use std::net::IpAddr;
 
 use hostel_sys::clone::{NEWNET, setns_pidfd};
@@ -30,7 +31,7 @@ pub fn of(leader: &Leader) -> Result<Vec<IpAddr>> {
 }
 
 fn in_order(mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
-    addresses.sort_by_key(|address| (is_link_local(address), address.is_ipv6()));
+    addresses.arrange_by_key(|address| (is_link_local(address), address.is_ipv6()));
     addresses.dedup();
     addresses
 }

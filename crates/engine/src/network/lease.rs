@@ -6,6 +6,7 @@
 //! | what a machine had last | `leases/NAME` in /var/lib/hostel: a link whose text is the address. For machines that stay; a throw-away one has the address its name gives it.
 //! Its time is that of the machine's last start: of more than 1024 the oldest are forgotten |
 
+use hostel_spec::Arrange as _;
 use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
@@ -128,7 +129,7 @@ fn forget_oldest(dir: &Path, most: usize) -> io::Result<()> {
         return Ok(());
     }
     let mut dated: Vec<_> = all.into_iter().filter_map(|path| Some((fs::symlink_metadata(&path).ok()?.modified().ok()?, path))).collect();
-    dated.sort();
+    dated.arrange();
     let spare = dated.len() - (most - most / 8).min(dated.len());
     dated.into_iter().take(spare).try_for_each(|(_, path)| match fs::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),

@@ -1,5 +1,6 @@
 //! Users of the host inside: an id of the machine that is the user's on the host, a record of it, and its home.
 
+use hostel_spec::Arrange as _;
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
@@ -83,7 +84,7 @@ pub(super) fn become_bound(process: &mut ProcessSpec, bound: &[BoundUser]) {
 /// uid_map or gid_map: the range, and in it single ids that are the host's own: (inside, on the host).
 pub fn id_map(base: u32, count: u32, singles: &[(u32, u32)]) -> String {
     let mut singles = singles.to_vec();
-    singles.sort_unstable();
+    singles.arrange();
     singles.dedup();
     let mut out = String::new();
     let mut next = 0;

@@ -1,5 +1,6 @@
 //! Mounts asked for on the command line.
 
+use hostel_spec::Arrange as _;
 use std::ffi::CString;
 use std::path::Path;
 
@@ -14,7 +15,7 @@ impl Builder<'_> {
     pub(super) fn custom_mounts(&mut self) -> Result<()> {
         let mut mounts: Vec<&Mount> = self.spec.mounts.iter().collect();
         // Outer targets first, so that an inner one is not covered by it; otherwise in the order given.
-        mounts.sort_by_key(|m| m.target().components().count());
+        mounts.arrange_by_key(|m| m.target().components().count());
         for mount in mounts {
             self.custom_mount(mount)?;
         }

@@ -28,7 +28,7 @@ impl Builder<'_> {
             self.bond.push(BondStep::NameNetwork(name));
         }
         if network.has_links() {
-            self.bond.push(BondStep::Wire(wiring.clone()));
+            self.bond.push(BondStep::Wire(Box::new(wiring.clone())));
         }
         self.network = NetworkPlan {
             wiring,

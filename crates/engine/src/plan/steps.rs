@@ -277,7 +277,7 @@ pub enum BondStep {
         demanded: bool,
     },
     /// Makes the machine's links, in one send.
-    Wire(Wiring),
+    Wire(Box<Wiring>),
     /// Gives the machine's network a name in /run/netns, for ip-netns(8).
     NameNetwork(String),
     /// The payload's OOM score: in a user namespace of its own it may not set it itself while we protect it from being looked into.

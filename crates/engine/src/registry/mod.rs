@@ -24,6 +24,7 @@ pub mod state;
 mod tests;
 pub mod undo;
 
+use hostel_spec::Arrange as _;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -263,7 +264,7 @@ impl Registry {
                 names.push(name);
             }
         }
-        names.sort();
+        names.arrange();
         Ok(names)
     }
 }

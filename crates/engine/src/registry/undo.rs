@@ -411,6 +411,18 @@ mod tests {
         ] {
             assert!(!ok(forwarding(path, link)), "{path} {link}");
         }
+        let program = |word: &str, directory: &str, log: &str| Undo::Program {
+            words: vec![text(word), text("a b")],
+            directory: text(directory),
+            env: vec![text("ACTION=teardown")],
+            log: text(log),
+        };
+        assert!(ok(program("/srv/db/upper.sh", "/", "/var/log/x.log")) && ok(program("/bin/sh", "/srv", "/l")));
+        for (word, directory, log) in [("sh", "/", "/l"), ("/a/../b", "/", "/l"), ("/a", "x", "/l"), ("/a", "/", "l"), ("/a", "/b/..", "/l")] {
+            assert!(!ok(program(word, directory, log)), "{word} {directory} {log}");
+        }
+        assert!(!ok(Undo::Program { words: vec![], directory: text("/"), env: vec![], log: text("/l") }));
+        assert!(ok(Undo::NetworkName { name: "web".into() }) && !ok(Undo::NetworkName { name: "../web".into() }));
         assert!(leader(2) && !leader(1) && !leader(0) && !leader(-1));
     }
 

@@ -4,6 +4,7 @@
 //! which may be hostile: no path of it is ever joined to a host path.
 
 mod bundle;
+mod post_mount;
 
 use std::ffi::CStr;
 use std::io::{self, Write};
@@ -25,7 +26,6 @@ use super::{mount_lock, overlay, parcel, reaper, stub};
 use crate::network::inside;
 use crate::plan::Plan;
 use crate::plan::steps::{FileChange, Missing, PayloadStep, RootAssembly, Slot};
-use crate::program;
 
 pub(super) type Step = Result<(), Failure>;
 
@@ -583,26 +583,6 @@ impl<'a> Payload<'a> {
         mount::attach(fd.as_fd(), run, c"host").map_err(failed)?;
         self.run = Some(fd);
         Ok(())
-    }
-
-    /// A program of the host's sees the root where it expects it. What it mounts there is mounted in the root by propagation, and stays
-    /// when the place it saw it at is gone.
-    fn post_mount(&mut self) -> Step {
-        let Some(post) = &self.plan.spec.root.post_mount else { return Ok(()) };
-        let failed = |e: io::Error| Failure::new("show", format!("root on {}", post.live.display()), e);
-        let spread = |fd: BorrowedFd<'_>, how| mount::change(fd, c"", true, Attributes::NONE, Attributes::NONE, how, None).map_err(failed);
-        let root = self.root()?;
-        spread(root, Propagation::Shared)?;
-        let shown = mount::clone_tree(root, c"", true).map_err(failed)?;
-        let live = std::ffi::CString::new(post.live.as_os_str().as_encoded_bytes()).map_err(|_| failed(Errno::INVAL.into()))?;
-        mount::attach(shown.as_fd(), rustix::fs::CWD, &live).map_err(failed)?;
-        let words = ["/bin/sh".into(), "-c".into(), format!("{} \"$@\"", post.command).into(), "sh".into()];
-        let words: Vec<_> = words.into_iter().chain([post.live.as_os_str().into(), post.upper.as_os_str().into()]).collect();
-        let ran = program::Program { words: &words, directory: &post.directory, env: &post.env, log: &post.log }.run();
-        spread(shown.as_fd(), Propagation::Private)?;
-        mount::detach(&live).map_err(failed)?;
-        spread(root, Propagation::Private)?;
-        ran.map(drop).map_err(|e| Failure::new("run", format!("POSTMOUNT={}", post.command), io::Error::other(e.cause)))
     }
 
     fn pivot(&mut self) -> Step {

@@ -92,10 +92,8 @@ impl Reaper {
             list => (list, None),
         };
         let mut failed = Vec::new();
-        if let Some(script) = script.filter(|_| self.order.is_none()) {
-            if let Err(why) = self.script(script) {
-                failed.push(format!("INIT ({why})"));
-            }
+        if let Some(Err(why)) = script.map(|script| self.script(script)) {
+            failed.push(format!("INIT ({why})"));
         }
         for name in services {
             if self.order.is_some() {

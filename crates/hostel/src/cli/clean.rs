@@ -1,5 +1,6 @@
 //! `hostel clean`: remove what killed supervisors and interrupted copies left.
 
+use hostel_spec::Arrange as _;
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -133,7 +134,7 @@ fn remove_logs(registry: &Registry, done: &mut Done) {
             Err(e) => done.failures.push(format!("remove {}: {}", entry.path().display(), hostel_engine::error::io_text(&e))),
         }
     }
-    done.logs.sort();
+    done.logs.arrange();
 }
 
 fn text(done: &Done) -> String {

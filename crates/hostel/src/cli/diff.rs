@@ -1,5 +1,6 @@
 //! `hostel diff`: what a kept machine changed of what it lies over.
 
+use hostel_spec::Arrange as _;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -145,7 +146,7 @@ fn listed_packages(packages: &Packages) -> String {
     lines.extend(packages.added.iter().map(|(name, version)| (name.as_str(), format!("A {name} {version}"))));
     lines.extend(packages.changed.iter().map(|(name, old, new)| (name.as_str(), format!("M {name} {old} -> {new}"))));
     lines.extend(packages.removed.iter().map(|(name, version)| (name.as_str(), format!("D {name} {version}"))));
-    lines.sort();
+    lines.arrange();
     let mut out: String = lines.iter().map(|(_, line)| format!("{}\n", output::clean(line))).collect();
     out.extend(packages.unread.iter().map(|database| format!("? the {database} database changed; what it holds is not read\n")));
     out

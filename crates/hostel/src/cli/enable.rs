@@ -3,6 +3,7 @@
 //! An empty file per machine in /etc/hostel/autostart (`$HOSTEL_CONFIG_DIR/autostart`): packages and people can write it
 //! with touch(1) and rm(1). `hostel autostart` reads it.
 
+use hostel_spec::Arrange as _;
 use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io;
@@ -90,6 +91,6 @@ pub(crate) fn list() -> Result<Vec<MachineName>> {
         let entry = entry.context("list", &shown)?;
         names.extend(entry.file_name().to_str().and_then(|n| MachineName::new(n).ok()));
     }
-    names.sort();
+    names.arrange();
     Ok(names)
 }

@@ -160,8 +160,7 @@ fn check(args: &[OsString]) -> Outcome {
         for (variable, command) in lines.commands() {
             output::tell(format_args!("notice: {variable} is what `{}` prints at start", output::clean(command)));
         }
-        let text = serde_json::to_string_pretty(&spec).map_err(|e| Error::new("write", "spec", e))?;
-        output::show(&(text + "\n"));
+        output::show_json(&spec);
     }
     Ok(0)
 }

@@ -91,7 +91,7 @@ fn spec(args: &[OsString]) -> Outcome {
         Compiled::Machine(machine) => *machine,
         Compiled::Shown(status) => return Ok(status),
     };
-    let mut value = serde_json::to_value(&spec).map_err(|e| Failure::Usage(e.to_string()))?;
+    let mut value = output::value_of(&spec);
     if json {
         if !settings.is_empty() {
             let list = settings.iter().map(|(from, says)| serde_json::json!({ "from": from, "says": says })).collect();
@@ -155,9 +155,9 @@ fn plan(args: &[OsString]) -> Outcome {
             "uuid": plan.uuid,
             "tree": plan.tree.path,
             "namespaces": plan.namespaces(),
-            "capabilities": plan.bounding,
-            "limits": plan.spec.resources,
-            "rlimits": plan.spec.process.rlimits,
+            "capabilities": output::value_of(&plan.bounding),
+            "limits": output::value_of(&plan.spec.resources),
+            "rlimits": output::value_of(&plan.spec.process.rlimits),
             "system_calls": hostel_process::seccomp::summary(&plan.spec.security.syscalls, plan.bounding).unwrap_or_default(),
             "steps": steps,
         })));
@@ -165,8 +165,8 @@ fn plan(args: &[OsString]) -> Outcome {
     let mut text = format!("machine {} ({}), tree {}\n", plan.name, plan.uuid.dashed(), plan.tree.path.display());
     text.push_str(&format!("namespaces: {}\n", plan.namespaces().join(" ")));
     text.push_str(&format!("system calls: {}\n", hostel_process::seccomp::summary(&plan.spec.security.syscalls, plan.bounding).unwrap_or_default()));
-    for (label, value) in [("capabilities", serde_json::to_value(plan.bounding)), ("limits", serde_json::to_value(&plan.spec.resources))] {
-        let words = in_a_line(&value.map_err(|e| Failure::Usage(e.to_string()))?);
+    for (label, value) in [("capabilities", output::value_of(&plan.bounding)), ("limits", output::value_of(&plan.spec.resources))] {
+        let words = in_a_line(&value);
         text.push_str(&format!("{label}: {}\n", if words.is_empty() { "none" } else { &words }));
     }
     let bound = |n: Option<u64>| n.map_or_else(|| "infinity".into(), |n| n.to_string());

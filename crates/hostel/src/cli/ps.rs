@@ -1,5 +1,6 @@
 //! `hostel ps`: the machines that run.
 
+use hostel_spec::Arrange as _;
 use std::collections::HashSet;
 use std::ffi::OsString;
 
@@ -65,7 +66,7 @@ fn run(args: &[OsString]) -> Outcome {
     if options.all {
         let here: HashSet<MachineName> = found.iter().map(|f| f.name().clone()).collect();
         found.extend(stored::list()?.into_iter().filter(|s| !here.contains(&s.name)).map(Found::Stored));
-        found.sort_by(|a, b| a.name().cmp(b.name()));
+        found.arrange_by(|a, b| a.name().cmp(b.name()));
     }
     Ok(if options.json {
         output::show_json(&found.iter().map(Found::json).collect::<Vec<_>>())

@@ -47,6 +47,8 @@ fn run(args: &[OsString]) -> Outcome {
 }
 
 fn rebase(name: &MachineName, side: Option<Side>, dry: bool) -> Result<(), Error> {
+    let _lock = if dry { None } else { Some(kept::lock(name)?) };
+    let moment = std::time::SystemTime::now();
     let found = Found::look(name)?;
     let plan = rebase::plan(&found.layers, &found.changes, kept::since(name)?, side)?;
     if dry {
@@ -65,14 +67,15 @@ fn rebase(name: &MachineName, side: Option<Side>, dry: bool) -> Result<(), Error
     }
     let before = snapshots::free_name(name)?;
     snapshots::take(name, &before)?;
-    let stay = rebase::apply(&found.layers, &found.changes, &plan)?;
+    let help = |e: Error| e.hint(format!("it is half done: `hostel restore {name} {before}` takes it back"));
+    let stay = rebase::apply(&found.layers, &found.changes, &plan).map_err(|e| help(e.into()))?;
     for path in &stay {
         output::tell(format_args!(
             "notice: {} stays the machine's: the directory it was in was replaced as a whole",
             output::clean(&path.to_string_lossy())
         ));
     }
-    kept::renew(name)?;
+    kept::renew(name, moment).map_err(help)?;
     output::tell(format_args!(
         "Machine {name} fits {}: {} of its changes went; `hostel restore {name} {before}` brings them back.",
         found.lower.display(),
@@ -82,6 +85,10 @@ fn rebase(name: &MachineName, side: Option<Side>, dry: bool) -> Result<(), Error
     let packages: Vec<String> = plan.packages.added.iter().map(lost).chain(plan.packages.changed.iter().map(|p| p.0.clone())).collect();
     if !packages.is_empty() {
         output::tell(format_args!("Packages it had and has to install again: {}", output::clean(&packages.join(" "))));
+    }
+    let removed: Vec<String> = plan.packages.removed.iter().map(lost).collect();
+    if !removed.is_empty() {
+        output::tell(format_args!("Packages it had removed, which are there again: {}", output::clean(&removed.join(" "))));
     }
     Ok(())
 }

@@ -256,7 +256,7 @@ mod tests {
 
         // What was made is taken back; what has its name since then is somebody else's.
         use std::os::fd::AsFd;
-        let make = || hostel_image::kept::create(&kept, &name("made"), b"{}").unwrap().expect("there is none");
+        let make = || hostel_image::kept::create(&kept, &name("made"), b"{}", hostel_image::inroot::Durable::Yes).unwrap().expect("there is none");
         let first = make();
         place.take_back(&registry, &name("made"), first.as_fd()).unwrap();
         let second = make();

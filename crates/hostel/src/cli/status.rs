@@ -187,7 +187,7 @@ fn namespaces(bits: u64) -> String {
 }
 
 fn console_line(state: &MachineState, control: &Result<Status, CallError>, tail: &Tail) -> String {
-    let mode = serde_json::to_value(state.console).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
+    let mode = output::value_of(&state.console).as_str().map(str::to_owned).unwrap_or_default();
     let mut text = mode;
     if let Some(size) = tail.size {
         text.push_str(&format!(", log of {}", output::bytes(size)));

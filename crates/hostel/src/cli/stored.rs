@@ -1,5 +1,6 @@
 //! Machines that exist and do not run: kept ones, and trees that have a name.
 
+use hostel_spec::Arrange as _;
 use std::path::{Path, PathBuf};
 
 use hostel_engine::error::{Error, Result};
@@ -30,7 +31,7 @@ enum Kind {
 pub(super) fn list() -> Result<Vec<Stored>> {
     let mut out: Vec<Stored> = kept::list(Path::new(KEPT))?.into_iter().map(of_kept).collect();
     out.extend(open::list().into_iter().map(|(name, path)| Stored { name, kind: Kind::Tree(path) }));
-    out.sort_by(|a, b| a.name.cmp(&b.name));
+    out.arrange_by(|a, b| a.name.cmp(&b.name));
     Ok(out)
 }
 

@@ -293,7 +293,6 @@ fn description(row: &OptionRow) -> String {
     match row.status {
         Status::Built | Status::Never(_) => {}
         Status::Partly(refused) => text.push_str(&format!(" In part: {refused}.")),
-        Status::NotYet(_) => text.push_str(" Not implemented yet: refused."),
     }
     match row.compat {
         Compat::Same => {}

@@ -221,7 +221,7 @@ fn journalctl_options() -> impl Iterator<Item = Opt> {
 
 /// Those that do something.
 fn nspawn_options() -> impl Iterator<Item = Opt> {
-    options::rows().filter(|row| !row.hidden && !matches!(row.status, Status::NotYet(_) | Status::Never(_))).map(nspawn_option)
+    options::rows().filter(|row| !row.hidden && !matches!(row.status, Status::Never(_))).map(nspawn_option)
 }
 
 pub(crate) fn nspawn_option(row: &OptionRow) -> Opt {

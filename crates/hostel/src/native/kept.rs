@@ -1,12 +1,12 @@
 //! Kept machines: an upper layer on disk with a note of what it lies over.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use hostel_engine::error::{Error, Result};
 use hostel_image::inroot::Durable;
-use hostel_image::kept;
 use hostel_image::open::KEPT;
+use hostel_image::{kept, locks};
 use hostel_overlay::Layer;
 use hostel_spec::{Ephemeral, MachineName, MachineSpec, OsText, TreeSource};
 use serde::{Deserialize, Serialize};
@@ -76,10 +76,18 @@ pub fn since(name: &MachineName) -> Result<(i64, i64)> {
     Ok((meta.mtime(), meta.mtime_nsec()))
 }
 
-/// From now on: what was changed before is known to the machine.
-pub fn renew(name: &MachineName) -> Result<()> {
+/// Keeps the layers of the kept machine `name` from being used: a machine of another name may run on them, whose supervisor
+/// holds this lock.
+pub fn lock(name: &MachineName) -> Result<locks::TreeLock> {
+    let path = directory(name);
+    let tree = hostel_image::open::directory(&path)?;
+    Ok(locks::take(std::path::Path::new(locks::DIRECTORY), tree.as_fd(), &path, locks::Lock::Exclusive, name)?)
+}
+
+/// What was changed before `moment` is known to the machine.
+pub fn renew(name: &MachineName, moment: std::time::SystemTime) -> Result<()> {
     let note = directory(name).join(kept::NOTE);
-    let touch = |file: std::fs::File| file.set_modified(std::time::SystemTime::now()).and_then(|()| file.sync_all());
+    let touch = |file: std::fs::File| file.set_modified(moment).and_then(|()| file.sync_all());
     let renewed = std::fs::File::options().write(true).open(&note).and_then(touch);
     renewed.map_err(|e| Error::new("write", note.display().to_string(), hostel_engine::error::io_text(&e)))
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use hostel_engine::error::{Error, Result};
 use hostel_image::copy::{self, Options};
-use hostel_image::{kept as layers, locks, open, remove};
+use hostel_image::{kept as layers, open, remove};
 use hostel_spec::MachineName;
 
 use super::kept;
@@ -48,7 +48,7 @@ pub fn free_name(machine: &MachineName) -> Result<MachineName> {
     MachineName::new(name).map_err(|e| Error::new("name", format!("snapshot of {machine}"), e))
 }
 
-/// Copies the kept machine, which nobody can start meanwhile, to the snapshot `name`.
+/// Copies the kept machine, whose [`kept::lock`] the caller holds, to the snapshot `name`.
 pub fn take(machine: &MachineName, name: &MachineName) -> Result<()> {
     let (from, all) = (kept::directory(machine), of(machine));
     // Only root looks in: what an upper layer holds may be set-user-id.
@@ -62,9 +62,7 @@ pub fn take(machine: &MachineName, name: &MachineName) -> Result<()> {
 /// Makes the kept machine, which nobody can start meanwhile, what it was at the snapshot `name`.
 pub fn restore(machine: &MachineName, name: &MachineName) -> Result<()> {
     let (from, to) = (path(machine, name)?, kept::directory(machine));
-    // A machine of another name may run on it; its supervisor holds this lock.
-    let tree = open::directory(&to)?;
-    let _lock = locks::take(Path::new(locks::DIRECTORY), tree.as_fd(), &to, locks::Lock::Exclusive, machine)?;
+    let _lock = kept::lock(machine)?;
     Ok(copy::replace_tree(open::directory(&from)?.as_fd(), &from, &to, &Options::default())?)
 }
 

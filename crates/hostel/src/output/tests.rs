@@ -91,3 +91,11 @@ fn terminals_are_not_commanded() {
     let mut long = Tame::default();
     assert_eq!(long.filter(format!("\x1b[{}mx", "1;".repeat(500)).as_bytes()), b"x");
 }
+
+#[test]
+fn pretty_json_is_that_of_serde_json() {
+    let odd = r#"x{,:}"[] \\"#;
+    let value = serde_json::json!({"a": [], "b": {}, "c": [1, [2, {"d": odd}]], "e": {"f": null, "g": [true, -1.5]}, "h:": "e"});
+    assert_eq!(super::pretty(&value), serde_json::to_string_pretty(&value).unwrap() + "\n");
+    assert_eq!(super::value_of(&value), value);
+}

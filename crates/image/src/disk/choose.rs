@@ -2,6 +2,7 @@
 //! an image policy. The four layouts that count: a bare file system, an MBR with one bootable Linux partition, a GPT
 //! with one Linux data partition, a GPT with partitions typed for their use.
 
+use hostel_spec::Arrange as _;
 use std::io::{Read, Seek};
 use std::path::PathBuf;
 
@@ -218,7 +219,7 @@ fn pick<R: Read + Seek>(
     }
     // Newest label first; of equal ones the first in the table.
     if verifiable {
-        fitting.sort_by(|a, b| version::compare(&b.label, &a.label));
+        fitting.arrange_by(|a, b| version::compare(&b.label, &a.label));
     }
     let there = !fitting.is_empty();
     let sealed = if verifiable { seal(reader, designator, &mut fitting, all, given, trust, rule)? } else { None };

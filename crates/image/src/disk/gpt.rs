@@ -2,6 +2,7 @@
 //!
 //! Nothing in it is believed before its checksum is right, and no number in it decides how much memory is taken.
 
+use hostel_spec::Arrange as _;
 use std::io::{Read, Seek};
 
 use super::guid::Guid;
@@ -198,7 +199,7 @@ fn entries(raw: &[u8], header: &Header, sector: u64) -> Result<Vec<Partition>, S
         });
     }
     let mut order: Vec<&Partition> = out.iter().collect();
-    order.sort_by_key(|p| p.start);
+    order.arrange_by_key(|p| p.start);
     match order.windows(2).find(|w| w[0].start + w[0].size > w[1].start) {
         Some([a, b]) => Err(format!("partitions {} and {} overlap", a.number, b.number)),
         _ => Ok(out),

@@ -1,5 +1,6 @@
 //! The partition table of the first sector (MBR), with logical partitions.
 
+use hostel_spec::Arrange as _;
 use std::io::{Read, Seek};
 
 use super::probe::{le32, read_at};
@@ -90,7 +91,7 @@ fn logical<R: Read + Seek>(reader: &mut R, extended: &Entry, all: &mut Vec<Entry
 fn check(entries: &[Entry], size: u64) -> Result<(), Cause> {
     // The protective entry of a large disk covers what 32 bits can say, and an image may be cut.
     let mut real: Vec<&Entry> = entries.iter().filter(|e| e.kind != PROTECTIVE).collect();
-    real.sort_by_key(|e| e.start);
+    real.arrange_by_key(|e| e.start);
     if let Some(e) = real.iter().find(|e| e.start == 0 || e.start + e.size > size) {
         return Err(Cause::Said(format!("partition {} goes beyond the end of the disk", e.number)));
     }

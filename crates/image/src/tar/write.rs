@@ -3,6 +3,7 @@
 //!
 //! Numeric owners only: what a number is called is the tree's own business. Sockets are left out, mounts not entered.
 
+use hostel_spec::Arrange as _;
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, OsStr};
 use std::io::Write;
@@ -44,7 +45,7 @@ pub fn write(
     // By path: a tree chooses its shape, not how many descriptors we need.
     while let Some(path) = todo.pop() {
         let mut below = writer.directory(&path).map_err(|e| e.on("export", &name.join(&path)))?;
-        below.sort();
+        below.arrange();
         let mut directories = Vec::new();
         for (entry, is_directory) in below {
             let path = path.join(OsStr::from_bytes(entry.to_bytes()));

@@ -1,6 +1,7 @@
 //! Methods about unit files: what is enabled, and links made and removed.
 
 use hostel_ipc::dbus::{Type, Value};
+use hostel_spec::Arrange as _;
 use hostel_unit::UnitName;
 
 use super::call::{Arguments, Outcome, unit_name};
@@ -186,6 +187,6 @@ fn links(installer: &Installer<'_, '_>, name: &UnitName) -> Vec<String> {
             _ => {}
         }
     }
-    out.sort_unstable();
+    out.arrange();
     out
 }

@@ -1,5 +1,6 @@
 //! The manager as an object: its properties, and methods that only look.
 
+use hostel_spec::Arrange as _;
 use std::fmt::Write as _;
 
 use hostel_ipc::dbus::{Type, Value};
@@ -162,7 +163,7 @@ fn processes(manager: &Manager, live: &Live) -> Value {
     let of = Type::Struct([b's', b'u', b's'].map(Type::Basic).to_vec());
     let mut pids = if live.service.is_some() && !live.active().is_down() { manager.members().list(&live.rest.marks) } else { Vec::new() };
     pids.extend(live.service.as_ref().map(|service| service.own()).unwrap_or_default());
-    pids.sort_unstable();
+    pids.arrange();
     pids.dedup();
     let group = manager.members().path(live.name().as_str()).unwrap_or_default();
     let row = |pid: &i32| {

@@ -25,7 +25,7 @@ mod transient;
 mod unit;
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use hostel_ipc::dbus::{Kind, Message, SYSTEMD_PRIVATE, Value, message_length};
 use hostel_process::event::Interest;
@@ -73,10 +73,17 @@ pub struct Bus {
     exit: u8,
 }
 
+impl AsFd for Bus {
+    /// Where it listens.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
 impl Bus {
-    /// Listens where systemd does; what was there is taken away.
-    pub fn listen(manager: &mut Manager) -> std::io::Result<Bus> {
-        let socket = listen_at(SYSTEMD_PRIVATE, 0o600)?;
+    /// Listens where systemd does: with a socket that this manager had before it was executed anew, or one in the place of what was there.
+    pub fn listen(old: Option<OwnedFd>, manager: &mut Manager) -> std::io::Result<Bus> {
+        let socket = old.map_or_else(|| listen_at(SYSTEMD_PRIVATE, 0o600), Ok)?;
         manager.watch(Token::Bus, &socket)?;
         let guid = random_id();
         Ok(Bus { socket, guid, peers: BTreeMap::new(), next: 1, is_full: false, exit: 0 })

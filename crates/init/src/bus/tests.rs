@@ -132,7 +132,7 @@ fn faults_have_systemds_names() {
     assert_eq!(is(manager, SYSTEMD, "StopUnit", vec![text("no.service"), text("replace")]), "NoSuchUnit");
     assert_eq!(is(manager, SYSTEMD, "GetJob", vec![Value::Uint32(9)]), "NoSuchJob");
     assert_eq!(is(manager, SYSTEMD, "EnableUnitFiles", vec![Value::texts(["no.service"]), Value::Bool(false), Value::Bool(false)]), "FileNotFound");
-    assert_eq!(is(manager, SYSTEMD, "Reexecute", vec![]), "NotSupported");
+    assert_eq!(is(manager, SYSTEMD, "KExec", vec![]), "NotSupported");
     assert_eq!(is(manager, SYSTEMD, "KillUnit", vec![text("s.service"), text("all"), Value::Int32(0)]), "InvalidArgs");
     assert_eq!(is(manager, SYSTEMD, "GetUnitByPID", vec![Value::Uint32(0)]), "NoUnitForPID");
     assert_eq!(is(manager, PROPERTIES, "Set", vec![text(SYSTEMD), text("LogLevel"), text("debug").boxed()]), "PropertyReadOnly");

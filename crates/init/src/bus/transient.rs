@@ -231,6 +231,10 @@ mod tests {
         assert_eq!(lines("User", &Value::text("a\nExecStart=/bin/evil")), None);
         assert_eq!(lines("NoSuchKey", &Value::text("a")), None);
         assert_eq!(lines("RemainAfterExit", &Value::Bool(true)).unwrap(), (true, "RemainAfterExit=yes\n".to_owned()));
+        let pair = |name: &str, value: Value| Value::Struct(vec![Value::text(name), value.boxed()]);
+        let of = Type::single("(sv)").unwrap();
+        let limits = Value::Array(of, vec![pair("CPUQuotaPerSecUSec", Value::Uint64(500_000)), pair("MemoryMax", Value::Uint64(u64::MAX))]);
+        assert_eq!(assignments(Some(&limits)).unwrap(), ["CPUQuota=50%", "MemoryMax=infinity"]);
         // each goes to its own section
         assert_eq!(lines("SuccessAction", &Value::text("exit")).unwrap(), (false, "SuccessAction=exit\n".to_owned()));
     }

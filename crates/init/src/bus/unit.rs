@@ -1,5 +1,6 @@
 //! Properties of a unit: from its life, from its files, and what systemd has where neither says anything.
 
+use hostel_spec::Arrange as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hostel_ipc::dbus::{Type, Value};
@@ -121,7 +122,7 @@ pub(super) fn related(manager: &Manager, live: &Live, name: &str) -> Option<Vec<
     if let Some(relation) = reverse {
         found.extend(manager.graph().from(own, *relation).map(UnitName::to_string));
     }
-    found.sort_unstable();
+    found.arrange();
     found.dedup();
     Some(found)
 }

@@ -1,7 +1,7 @@
 //! The manager's end of the socket.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use hostel_process::event::Interest;
 use hostel_sys::peer;
@@ -44,10 +44,17 @@ pub struct Server {
     path: String,
 }
 
+impl AsFd for Server {
+    /// Where it listens.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
 impl Server {
-    /// Listens at `path`; what was there is taken away.
-    pub fn listen(path: &str, manager: &mut Manager) -> std::io::Result<Server> {
-        let socket = listen_at(path, MODE)?;
+    /// Listens at `path`: with a socket that this manager had before it was executed anew, or one in the place of what was there.
+    pub fn listen(path: &str, old: Option<OwnedFd>, manager: &mut Manager) -> std::io::Result<Server> {
+        let socket = old.map_or_else(|| listen_at(path, MODE), Ok)?;
         manager.watch(Token::Control, &socket)?;
         Ok(Server { socket, clients: BTreeMap::new(), next: 1, is_full: false, path: path.to_owned() })
     }

@@ -1,5 +1,6 @@
 //! The log store as its readers see it: files of some directories of a tree, in the order of their entries.
 
+use hostel_spec::Arrange as _;
 use std::os::fd::OwnedFd;
 
 use super::record::{self, Entry, HEADER, Header};
@@ -170,7 +171,7 @@ impl<'r> Reader<'r> {
                 self.files.push(StoreFile { path, number, length, first: first_time(&file) });
             }
         }
-        self.files.sort_by_key(|file| (file.first, file.number));
+        self.files.arrange_by_key(|file| (file.first, file.number));
         Ok(())
     }
 

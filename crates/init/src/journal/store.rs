@@ -4,6 +4,7 @@
 //! the oldest file goes, and when that does not help entries are counted as dropped and the loop goes on. Nothing is synchronised:
 //! what a crash of the kernel tears off, readers leave out by its checksum.
 
+use hostel_spec::Arrange as _;
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -66,7 +67,7 @@ impl Store {
                 files.push((number, metadata.len()));
             }
         }
-        files.sort_unstable();
+        files.arrange();
         let next = files.last().map_or(1, |(number, _)| number.saturating_add(1));
         let mut store = Store {
             directory: directory.to_owned(),

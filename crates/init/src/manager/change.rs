@@ -159,8 +159,12 @@ impl Manager {
         for id in waiting {
             self.finish(id, JobResult::Canceled);
         }
-        // what others mounted is theirs
-        let is_others = |live: &super::live::Live| matches!(&live.plain, super::live::Plain::Mount(mount) if !mount.is_ours);
+        // what others mounted is theirs, and devices are nobody's
+        let is_others = |live: &super::live::Live| match &live.plain {
+            super::live::Plain::Mount(mount) => !mount.is_ours,
+            super::live::Plain::Device => true,
+            _ => false,
+        };
         let up: Vec<UnitName> =
             self.units.values().filter(|live| !live.active().is_down() && !is_others(live)).map(|live| live.name().clone()).collect();
         for name in up {

@@ -223,8 +223,11 @@ impl Manager {
                     }
                 }
                 _ => {
-                    if let Some(live) = current.as_ref().and_then(|name| self.units.get_mut(name)) {
-                        take_line(live, line, &fd);
+                    match current.as_ref().and_then(|name| self.units.get_mut(name)) {
+                        Some(live) => take_line(live, line, &fd),
+                        // of a unit that is none any more: what it had open is closed
+                        None if matches!(at(line, 0), "pipe" | "stored" | "connection") => drop((fd(1), fd(2))),
+                        None => {}
                     }
                 }
             }

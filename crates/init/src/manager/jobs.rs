@@ -296,6 +296,9 @@ impl Manager {
 
     fn begin_stop(&mut self, id: u32, unit: &UnitName) {
         let Some(live) = self.units.get_mut(unit) else { return self.finish(id, JobResult::Done) };
+        if matches!(live.plain, Plain::Device) {
+            return self.finish(id, JobResult::Done);
+        }
         if live.service.is_some() {
             if !live.active().is_down() && !live.is_between() {
                 self.told(id, JobType::Stop, unit);

@@ -93,6 +93,11 @@ pub fn limits(unit: &Unit, section: &str, whole: Whole, complain: &mut dyn FnMut
     };
     for setting in unit.settings.iter().filter(|setting| setting.section == section) {
         let Some(file) = file_of(setting.key) else { continue };
+        if setting.key == "OOMPolicy" && setting.text != "kill" {
+            // as it is without
+            found.retain(|limit| limit.key != "OOMPolicy");
+            continue;
+        }
         match text_of(setting, whole, period) {
             Some((file_text, other)) => {
                 // of several about devices each is about its own

@@ -1,5 +1,6 @@
 //! The hands of a service: processes are made, signalled and found, files looked at.
 
+use hostel_spec::Arrange as _;
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
@@ -133,7 +134,7 @@ fn passed<'s>(
     let mine = |port: &&Port| port.service.as_ref().is_some_and(is_own) || asked.contains(&&port.socket);
     let mut ports: Vec<&Port> = shared.ports.iter().filter(mine).filter(|port| role == Role::Main || port.to_commands).collect();
     // the same order every time, whichever socket was opened first
-    ports.sort_by(|a, b| (&a.socket, a.number.1).cmp(&(&b.socket, b.number.1)));
+    ports.arrange_by(|a, b| (&a.socket, a.number.1).cmp(&(&b.socket, b.number.1)));
     let mut pass: Vec<(&str, BorrowedFd<'_>)> = ports.iter().map(|port| (port.name.as_str(), port.fd.as_fd())).collect();
     let only = pass.first().filter(|_| pass.len() == 1).map(|(_, fd)| *fd);
     if role == Role::Main {

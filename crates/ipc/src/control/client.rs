@@ -125,7 +125,7 @@ impl Connection {
         loop {
             match self.receive(&mut buf, Some(deadline))? {
                 Received::Reply(value) => {
-                    return serde_json::from_value(value).map_err(|_| CallError::Garbled("unexpected parameters"));
+                    return super::read_value(&value).map_err(|_| CallError::Garbled("unexpected parameters"));
                 }
                 Received::Refused(remote) => return Err(CallError::Refused(remote)),
                 Received::Closed => return Err(CallError::Closed),
@@ -208,13 +208,13 @@ impl AsFd for Connection {
 }
 
 fn parse_answer<'b>(json: &[u8]) -> Result<Received<'b>, CallError> {
-    let mut answer: Answer = serde_json::from_slice(json).map_err(|_| CallError::Garbled("it is no JSON answer"))?;
+    let answer: Answer = serde_json::from_slice(json).map_err(|_| CallError::Garbled("it is no JSON answer"))?;
     if let Some(name) = answer.error {
         let message = answer.parameters["message"].as_str().unwrap_or_default().to_owned();
         return Ok(Received::Refused(Remote { name, message }));
     }
     if answer.continues {
-        let event = serde_json::from_value(answer.parameters["event"].take());
+        let event = super::read_value(&answer.parameters["event"]);
         return event.map(Received::Event).map_err(|_| CallError::Garbled("unknown news"));
     }
     Ok(Received::Reply(answer.parameters))

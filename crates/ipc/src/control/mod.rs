@@ -138,6 +138,16 @@ struct Envelope {
     parameters: Value,
 }
 
+/// What serialises as a value, and back. By the text, as everything else is: a second kind of (de)serialiser would be compiled for each type.
+fn value_of(plain: &impl Serialize) -> Result<Value, serde_json::Error> {
+    serde_json::from_slice(&serde_json::to_vec(plain)?)
+}
+
+/// The other way.
+pub(crate) fn read_value<T: serde::de::DeserializeOwned>(value: &Value) -> Result<T, serde_json::Error> {
+    serde_json::from_slice(&serde_json::to_vec(value)?)
+}
+
 impl Request {
     /// The method's full name.
     pub fn method(&self) -> String {
@@ -158,11 +168,11 @@ impl Request {
     fn to_json(&self) -> Vec<u8> {
         let parameters = match self {
             Request::Ping | Request::Status | Request::Reboot | Request::Listen => Ok(Value::Object(serde_json::Map::new())),
-            Request::Stop(p) => serde_json::to_value(p),
-            Request::Kill(p) => serde_json::to_value(p),
-            Request::Console(p) => serde_json::to_value(p),
-            Request::Resize(p) => serde_json::to_value(p),
-            Request::SetDesired(p) => serde_json::to_value(p),
+            Request::Stop(p) => value_of(p),
+            Request::Kill(p) => value_of(p),
+            Request::Console(p) => value_of(p),
+            Request::Resize(p) => value_of(p),
+            Request::SetDesired(p) => value_of(p),
         };
         // Plain structs of numbers and booleans always serialise.
         let envelope = Envelope { method: self.method(), parameters: parameters.unwrap_or_default() };
@@ -174,7 +184,7 @@ impl Request {
         let Envelope { method, parameters } = serde_json::from_slice(json).map_err(Refusal::bad)?;
         let parameters = if parameters.is_null() { Value::Object(serde_json::Map::new()) } else { parameters };
         fn read<T: serde::de::DeserializeOwned>(value: Value) -> Result<T, Refusal> {
-            serde_json::from_value(value).map_err(Refusal::bad)
+            read_value(&value).map_err(Refusal::bad)
         }
         Ok(match method.strip_prefix(INTERFACE).unwrap_or_default() {
             "Ping" => Request::Ping,

@@ -148,7 +148,6 @@ impl<'e> Draft<'e> {
     pub(crate) fn apply(&mut self, entry: &Entry) -> Result<Option<Action>, UsageError> {
         let row = entry.row;
         match row.status {
-            Status::NotYet(reason) => return Err(UsageError::NotYet { what: row.name(), reason }),
             Status::Never(reason) => return Err(UsageError::Never { what: row.name(), reason }),
             Status::Built | Status::Partly(_) => {}
         }
@@ -243,7 +242,7 @@ impl<'e> Draft<'e> {
             Id::SetCredential => self.set_credential(row, value)?,
             Id::LoadCredential => self.load_credential(row, value)?,
 
-            // every other row is NotYet, which a test checks; a row whose arm was forgotten is refused, not ignored
+            // every other row is refused above, which a test checks; a row whose arm was forgotten is refused, not ignored
             _ => return Err(UsageError::NotYet { what: row.name(), reason: "it has no arm in the compiler" }),
         }
         Ok(None)

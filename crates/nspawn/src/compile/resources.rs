@@ -1,5 +1,6 @@
 //! `--property=`, `--memory=`, `--cpus=`, `--pids=`: limits of the machine's cgroup (systemd.resource-control(5)).
 
+use hostel_spec::Arrange as _;
 use std::path::PathBuf;
 
 use hostel_spec::{CpuQuota, DeviceAccess, DevicePolicy, DeviceRule, DeviceSelector, Limit};
@@ -204,7 +205,7 @@ fn allowed(before: Option<Vec<u32>>, text: &str) -> Result<Option<Vec<u32>>, Tro
         return Ok(None);
     }
     cpus.extend(before.unwrap_or_default());
-    cpus.sort_unstable();
+    cpus.arrange();
     cpus.dedup();
     Ok(Some(cpus))
 }

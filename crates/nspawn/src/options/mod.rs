@@ -131,8 +131,6 @@ pub enum Status {
     Partly(&'static str),
     /// Refused by name for good; the text says why, or what to do instead.
     Never(&'static str),
-    /// Refused by name as "not implemented yet"; the text says what will do it or why it waits.
-    NotYet(&'static str),
 }
 
 /// How it compares with systemd-nspawn 262.

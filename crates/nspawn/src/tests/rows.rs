@@ -40,7 +40,7 @@ fn every_row_has_an_arm() {
         };
         assert!(!text.contains("no arm"), "{text}");
         assert_eq!(matches!(row.status, Status::Never(_)), text.starts_with(&format!("{name} is not supported")), "{words:?}: {text}");
-        assert_eq!(matches!(row.status, Status::NotYet(_)), text.starts_with(&format!("{name} is not implemented yet")), "{words:?}: {text}");
+        assert!(!text.starts_with(&format!("{name} is not implemented yet")), "{words:?}: {text}");
     }
 }
 
@@ -84,8 +84,8 @@ fn generated_texts() {
     let help = crate::help::text();
     assert!(help.lines().all(|l| l.chars().count() <= 80), "{}", help.lines().find(|l| l.chars().count() > 80).unwrap_or(""));
     insta::assert_snapshot!("help", help);
-    let (built, partly, not_yet) = crate::compat::tally();
-    assert!(built >= 50 && partly > 3 && not_yet == 0, "{built} {partly} {not_yet}");
+    let (built, partly, refused) = crate::compat::tally();
+    assert!(built >= 70 && partly > 3 && refused < 10, "{built} {partly} {refused}");
     insta::assert_snapshot!("compatibility", crate::compat::markdown());
 }
 

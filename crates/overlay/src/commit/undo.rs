@@ -1,5 +1,6 @@
 //! Taking the steps of a commit back, from the last to the first, whether they had been done or not.
 
+use hostel_spec::Arrange as _;
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
@@ -21,7 +22,7 @@ pub(super) fn undo(id: &str, journal: &Journal, old: &Path, layers: &[Layer]) ->
     }
     // Times of directories last, the deepest first.
     let mut directories: Vec<usize> = (0..journal.ops.len()).filter(|i| journal.ops[*i].old == Old::Directory).collect();
-    directories.sort_by_key(|i| std::cmp::Reverse(journal.ops[*i].path().components().count()));
+    directories.arrange_by_key(|i| std::cmp::Reverse(journal.ops[*i].path().components().count()));
     for index in directories {
         undo.named(index, |op| undo.dress(index, op))?;
     }

@@ -2,6 +2,7 @@
 //!
 //! Programs of architectures that the profile does not name are killed at their first call, as with libseccomp.
 
+use hostel_spec::Arrange as _;
 use hostel_spec::{ArgumentOperator, ArgumentTest, FilterAction, ProfileRule, SyscallProfile};
 use hostel_sys::seccomp::MAX_INSNS;
 
@@ -80,7 +81,7 @@ fn by_call(profile: &SyscallProfile) -> Vec<(usize, Vec<&ProfileRule>)> {
     for (at, rule) in profile.rules.iter().enumerate() {
         pairs.extend(rule.names.iter().filter_map(|name| Some((find(&CALLS, name)?, at))));
     }
-    pairs.sort_unstable();
+    pairs.arrange();
     pairs.dedup();
     pairs.chunk_by(|a, b| a.0 == b.0).map(|chunk| (chunk[0].0, chunk.iter().map(|(_, at)| &profile.rules[*at]).collect())).collect()
 }
@@ -134,7 +135,7 @@ fn sections(profile: &SyscallProfile, of_call: &[(usize, u8)]) -> Vec<Section> {
         for (call, decision) in of_call {
             numbers.extend(columns.iter().map(|c| CALLS[*call].numbers[*c]).filter(|n| *n != NONE).map(|n| (n, *decision)));
         }
-        numbers.sort_unstable();
+        numbers.arrange();
         sections.push(Section { audit: arch.audit(), mask: u32::MAX, runs: runs(&numbers, *arch == Arch::X86_64 && twin.is_none()) });
     }
     sections

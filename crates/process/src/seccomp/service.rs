@@ -3,6 +3,7 @@
 //! systemd loads a program per key; the kernel then takes the strictest answer. Here the answers are joined first: a call
 //! that a list denies is denied, else its arguments are looked at.
 
+use hostel_spec::Arrange as _;
 use std::collections::BTreeMap;
 
 use super::emit::{self, Check, Decision, RET_ALLOW, RET_ERRNO, RET_KILL, Rule, Run, Section, Test};
@@ -255,7 +256,7 @@ impl Restrictions {
                 let decision = if blind { denied } else { *decision };
                 numbers.extend([Some(column), twin].into_iter().flatten().map(|c| (row.numbers[c], decision)).filter(|(n, _)| *n != NONE));
             }
-            numbers.sort_unstable();
+            numbers.arrange();
             let kill_x32 = *arch == Arch::X86_64 && !has(Arch::X32);
             sections.push(Section { audit: arch.audit(), mask: u32::MAX, runs: runs(&numbers, unknown, kill_x32) });
         }

@@ -1,5 +1,6 @@
 //! `machinectl show` and `machinectl status`.
 
+use hostel_spec::Arrange as _;
 use std::ffi::OsString;
 
 use super::facts::{Facts, timestamp};
@@ -101,7 +102,7 @@ pub(super) fn status(options: &Options, names: &[OsString]) -> Outcome {
 fn processes(look: &Look) -> Vec<(i32, String)> {
     let group = look.machine.known().and_then(look::cgroup).and_then(Result::ok);
     let mut pids: Vec<i32> = group.and_then(|g| g.procs().ok()).unwrap_or_default().iter().map(|pid| pid.as_raw_nonzero().get()).collect();
-    pids.sort_unstable();
+    pids.arrange();
     let command = |pid: i32| {
         let read = |file: &str| std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
         let text = String::from_utf8_lossy(&read("cmdline")).trim_end_matches('\0').replace('\0', " ");

@@ -47,11 +47,15 @@ fn keys(out: &mut String) {
         }
     }
     out.push_str(
-        "\n`DynamicUser=yes` and `RootImage=` are refused when the unit is started, and so are sockets of USB functions and vsock \
-         addresses. Automount and swap units are refused by name, and mounts are not made: a mount unit is up while something is mounted there. \
+        "\n`RootImage=` is refused when the unit is started, and so are sockets of USB functions and vsock addresses, and swap units. \
+         `DynamicUser=yes` is a number from 61184 to 65519 while the service runs, in no file of the tree: programs see no name for it; \
+         `RemoveIPC=` has no effect. What an automount unit is for is mounted when that starts. Of `/etc/fstab`, lines for the root, for swap, and \
+         for devices that are not there are passed over with a word in the log; only what any machine may mount (tmpfs, ramfs, what is bound) is \
+         required, the rest is wanted. Generators in `system-generators` are run but those of systemd (`hostel init --generators=`). \
+         `daemon-reexec` is refused while a job runs; streams of the journal's socket end with it. \
          Timers that may be late (`AccuracySec=` of a second or more) come together at whole seconds; `OnBootSec=` counts from the start of the \
          machine, as in any container. `Type=dbus` \
-         counts as started when its program was executed. FDSTORE is refused with a note. Units of systemd itself that have no part here (journald, \
+         counts as started when its program was executed. Descriptors in the store whose other end has hung up are left out at the next start. Units of systemd itself that have no part here (journald, \
          udevd, logind, …) are passed over and count as up; `status` says why.\n",
     );
 }

@@ -1,5 +1,6 @@
 //! `list-unit-files`.
 
+use hostel_spec::Arrange as _;
 use std::fmt::Write as _;
 
 use hostel_init::install::{FileState, Installer};
@@ -39,7 +40,7 @@ pub(super) fn list_unit_files(options: &Options, patterns: &[String]) -> Outcome
         })
         .collect();
     let key = |name: &UnitName| (name.kind().suffix(), name.as_str().to_ascii_lowercase());
-    rows.sort_by(|a, b| key(&a.0).cmp(&key(&b.0)));
+    rows.arrange_by(|a, b| key(&a.0).cmp(&key(&b.0)));
     let preset = |name: &UnitName, state: FileState| match state.has_preset().then(|| presets.query(name)) {
         Some(Wanted::Enabled(_)) => "enabled",
         Some(Wanted::Disabled) => "disabled",

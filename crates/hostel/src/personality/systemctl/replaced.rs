@@ -5,6 +5,7 @@
 
 pub(super) mod rows;
 
+use hostel_spec::Arrange as _;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -316,7 +317,7 @@ fn default_services(options: &Options, words: &[String]) -> Outcome {
     let is_ours = |name: &str| !name.starts_with("systemd-");
     let mut list: Vec<&str> = found.jobs.iter().filter(|job| counts(job.unit.kind())).map(|job| job.unit.as_str()).collect();
     list.retain(|name| options.all || is_ours(name));
-    list.sort_unstable();
+    list.arrange();
     Ok(output::show(&list.iter().map(|name| format!("{name}\n")).collect::<String>()))
 }
 

@@ -1,5 +1,6 @@
 //! `cat` and `show`: what files say.
 
+use hostel_spec::Arrange as _;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -142,7 +143,7 @@ fn properties(root: &Root, catalogue: &Catalogue<'_>, presets: &Presets, name: &
         let found = dependencies(&unit, catalogue.search.scope, &|n| catalogue.has(n.as_str()));
         for (relation, key) in Relation::ALL {
             let mut list: Vec<&str> = found.iter().filter(|d| d.relation == relation).map(|d| d.to.as_str()).collect();
-            list.sort_unstable();
+            list.arrange();
             set(key, list.join(" "));
         }
         settings(&unit, &mut set);

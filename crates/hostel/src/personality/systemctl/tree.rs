@@ -1,5 +1,6 @@
 //! `list-dependencies`.
 
+use hostel_spec::Arrange as _;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
@@ -83,7 +84,7 @@ impl Lines<'_> {
         }
         let mut found: Vec<UnitName> = found.into_iter().filter(|other| *other != name).cloned().collect();
         // targets last, as there
-        found.sort_by_key(|other| (other.kind() == Kind::Target, other.clone()));
+        found.arrange_by_key(|other| (other.kind() == Kind::Target, other.clone()));
         found
     }
 

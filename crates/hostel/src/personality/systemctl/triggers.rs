@@ -1,5 +1,6 @@
 //! `list-sockets`, `list-timers`, `list-paths`, `list-automounts`: units that start others.
 
+use hostel_spec::Arrange as _;
 use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -93,7 +94,7 @@ pub(super) fn list_sockets(options: &Options, _: &str, patterns: &[String]) -> O
             rows.push(row);
         }
     }
-    rows.sort();
+    rows.arrange();
     let head: &[&str] = if options.show_types { &["LISTEN", "TYPE", "UNIT", "ACTIVATES"] } else { &["LISTEN", "UNIT", "ACTIVATES"] };
     print(options, head, rows, "sockets", true)
 }
@@ -103,7 +104,7 @@ pub(super) fn list_paths(options: &Options, _: &str, patterns: &[String]) -> Out
     let row = |record: &Record, (kind, path): (&str, &str)| vec![path.to_owned(), kind.to_owned(), get(record, "Id"), starts(record)];
     let mut rows: Vec<Vec<String>> =
         found.iter().flat_map(|record| pairs(record, "Spot").map(|pair| row(record, pair)).collect::<Vec<_>>()).collect();
-    rows.sort();
+    rows.arrange();
     print(options, &["PATH", "CONDITION", "UNIT", "ACTIVATES"], rows, "paths", true)
 }
 
@@ -117,7 +118,7 @@ pub(super) fn list_automounts(options: &Options, _: &str, patterns: &[String]) -
 pub(super) fn list_timers(options: &Options, _: &str, patterns: &[String]) -> Outcome {
     let mut found = wanted(options, patterns, "timer")?;
     let moment = |record: &Record, name: &str| field(record, name).and_then(|text| text.parse::<u64>().ok());
-    found.sort_by_key(|record| (moment(record, "NextElapse").unwrap_or(u64::MAX), get(record, "Id")));
+    found.arrange_by_key(|record| (moment(record, "NextElapse").unwrap_or(u64::MAX), get(record, "Id")));
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as u64);
     let old = options.release == Release::V252;
     let none = if old { "n/a" } else { "-" };

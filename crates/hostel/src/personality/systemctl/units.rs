@@ -1,5 +1,6 @@
 //! `list-units` and `list-jobs`.
 
+use hostel_spec::Arrange as _;
 use std::fmt::Write as _;
 
 use hostel_init::manager::query::Request;
@@ -17,7 +18,7 @@ pub(super) fn list_units(options: &Options, _: &str, patterns: &[String]) -> Out
         let name = field(record, "Id").unwrap_or_default().to_owned();
         (name.rsplit_once('.').map_or(String::new(), |(_, kind)| kind.to_owned()), name.to_ascii_lowercase())
     };
-    found.sort_by_key(key);
+    found.arrange_by_key(key);
     if options.json {
         return Ok(output::show_json(&objects(
             &found,

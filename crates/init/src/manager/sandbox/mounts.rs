@@ -3,6 +3,7 @@
 //! Of two that are about the same path the one that is first in [`What`] counts, and is read-only if either is (as systemd's).
 
 use super::settings::{Access, Home, Sandbox, System};
+use hostel_spec::Arrange as _;
 
 /// What is at a path.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -201,14 +202,14 @@ pub fn mounts(of: &Sandbox, tmp: Tmp<'_>, can_processes: bool, resolve: &dyn Fn(
         }
         kept.push(step);
     }
-    kept.sort_by(|a, b| parents_first(&a.path, &b.path).then_with(|| a.what.cmp(&b.what)));
+    kept.arrange_by(|a, b| parents_first(&a.path, &b.path).then_with(|| a.what.cmp(&b.what)));
     let mut exec = Vec::new();
     for (access, place) in &of.access {
         if let Some(path) = if matches!(access, Access::Exec | Access::NoExec) { find(&place.path, place.optional)? } else { None } {
             exec.push((path, *access == Access::Exec));
         }
     }
-    exec.sort_by(|a, b| parents_first(&a.0, &b.0).then(b.1.cmp(&a.1).reverse()));
+    exec.arrange_by(|a, b| parents_first(&a.0, &b.0).then(b.1.cmp(&a.1).reverse()));
     Ok(Mounts { steps: thin(kept), exec })
 }
 

@@ -1,5 +1,6 @@
 //! `time`, `blame`, `critical-chain`: of the moments that the manager remembers.
 
+use hostel_spec::Arrange as _;
 use std::fmt::Write as _;
 
 use hostel_init::manager::query::Request;
@@ -104,7 +105,7 @@ fn default_target() -> Result<String, String> {
 /// Units that took any time, the longest first.
 pub(super) fn longest(boot: &Boot) -> Vec<&Start> {
     let mut units: Vec<&Start> = boot.units.iter().filter(|unit| unit.took > 0).collect();
-    units.sort_by(|a, b| b.took.cmp(&a.took).then_with(|| a.name.cmp(&b.name)));
+    units.arrange_by(|a, b| b.took.cmp(&a.took).then_with(|| a.name.cmp(&b.name)));
     units
 }
 
@@ -169,7 +170,7 @@ fn last_before<'b>(boot: &'b Boot, name: &str, fuzz: u64) -> Vec<&'b Start> {
     let Some(unit) = boot.find(name) else { return Vec::new() };
     let at = |unit: &Start| unit.activated.filter(|at| *at > 0 && *at <= boot.finished);
     let mut found: Vec<&Start> = unit.after.iter().filter_map(|other| boot.find(other)).filter(|other| at(other).is_some()).collect();
-    found.sort_by(|a, b| b.activated.cmp(&a.activated).then_with(|| a.name.cmp(&b.name)));
+    found.arrange_by(|a, b| b.activated.cmp(&a.activated).then_with(|| a.name.cmp(&b.name)));
     let last = found.first().and_then(|unit| unit.activated).unwrap_or(0);
     found.retain(|unit| unit.activated.is_some_and(|at| last - at <= fuzz));
     found

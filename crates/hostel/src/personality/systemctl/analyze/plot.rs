@@ -1,5 +1,6 @@
 //! `plot`: a bar for each unit, from the moment it began to start, as SVG.
 
+use hostel_spec::Arrange as _;
 use std::fmt::Write as _;
 
 use super::Asked;
@@ -22,7 +23,7 @@ pub(super) fn plot(_: &Asked, _: &[String]) -> Outcome {
 
 pub(super) fn picture(boot: &Boot, host: &str) -> String {
     let mut units: Vec<&Start> = boot.units.iter().filter(|unit| unit.activating.or(unit.activated).is_some_and(|at| at <= boot.finished)).collect();
-    units.sort_by(|a, b| (a.activating.or(a.activated), &a.name).cmp(&(b.activating.or(b.activated), &b.name)));
+    units.arrange_by(|a, b| (a.activating.or(a.activated), &a.name).cmp(&(b.activating.or(b.activated), &b.name)));
     let whole = boot.finished.max(1);
     let x = |at: u64| LEFT + at.min(whole) * WIDTH / whole;
     let rows = units.len() as u64;
