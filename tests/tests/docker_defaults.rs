@@ -202,7 +202,7 @@ fn services_run_with_what_docker_gives() {
                 ),
             ),
             ("told.service", format!("[Service]\nType=notify\nExecStart=/probe notify READY=1 then sleep\n{WANTED}")),
-            ("tick.timer", format!("[Timer]\nOnActiveSec=50ms\nAccuracySec=1ms\n[Install]\nWantedBy=timers.target\n")),
+            ("tick.timer", "[Timer]\nOnActiveSec=50ms\nAccuracySec=1ms\n[Install]\nWantedBy=timers.target\n".to_owned()),
             ("tick.service", "[Service]\nType=oneshot\nExecStart=/bin/touch /run/ticked\n".to_owned()),
             (
                 "last.service",

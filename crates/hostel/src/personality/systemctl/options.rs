@@ -113,6 +113,7 @@ pub(crate) const ROWS: &[Row] = &[
 ];
 
 /// What was asked for.
+#[allow(clippy::large_enum_variant)] // one of it is made
 pub(super) enum Asked {
     Verb(Options, Vec<String>),
     Help,
