@@ -9,5 +9,18 @@ fn main() {
         println!("cargo::rustc-link-arg-bins=-Wl,-T,{here}/no-unwind.ld");
         // no empty pages between what is read and what is executed: both are read-only
         println!("cargo::rustc-link-arg-bins=-Wl,-z,noseparate-code");
+        // Functions that came out the same are one, where Rust brings a linker that can do it.
+        if let Some(dir) = linker() {
+            println!("cargo::rustc-link-arg-bins=-fuse-ld=lld");
+            println!("cargo::rustc-link-arg-bins=-B{dir}");
+            println!("cargo::rustc-link-arg-bins=-Wl,--icf=all");
+        }
     }
+}
+
+/// The directory of the linker lld that came with the compiler, if one did.
+fn linker() -> Option<String> {
+    let sysroot = std::process::Command::new(std::env::var_os("RUSTC")?).args(["--print", "sysroot"]).output().ok()?;
+    let dir = format!("{}/lib/rustlib/{}/bin/gcc-ld", String::from_utf8(sysroot.stdout).ok()?.trim(), std::env::var("HOST").ok()?);
+    std::path::Path::new(&dir).join("ld.lld").exists().then_some(dir)
 }
