@@ -88,7 +88,7 @@ fn mounts_are_as_the_kernel_says() {
     let text = hostel_tests::init::result_of(hostel_tests::init::boot(&bed, &tree, &[]), &tree);
     for expected in [
         "active\n1\n750 /srv/m\ntmpfs rw,nosuid",
-        "SubState=mounted\nWhere=/srv/m\nWhat=tmpfs\nstop rc=0\ninactive\ninactive\n0\n711 /srv/m\n",
+        "Where=/srv/m\nWhat=tmpfs\nSubState=mounted\nstop rc=0\ninactive\ninactive\n0\n711 /srv/m\n",
         "bad rc=1\nfailed\nResult=exit-code\n",
         "mount /nowhere on /srv/bad: No such file or directory",
         "Read-only file system\ninactive\nactive\nreload rc=",

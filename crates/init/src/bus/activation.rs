@@ -25,6 +25,7 @@ pub(super) fn value(manager: &Manager, live: &Live, name: &str) -> Option<Value>
         (Kind::Timer, "TimersCalendar") => Some(calendar(live)),
         (Kind::Timer, _) => moment(live, name),
         (Kind::Socket, _) => counted(live, name),
+        (Kind::Mount, "Result") => Some(Value::text(live.result().word())),
         (Kind::Path, "Result") => {
             if let Plain::Path(path) = &live.plain {
                 Some(Value::text(path.result.word()))
