@@ -29,7 +29,7 @@ use crate::plan::steps::{HostStep, IdChoice, Node, Prepared, Slot, Source};
 use crate::registry::{Claim, Undo, remove_in};
 
 use super::launch::record;
-use super::{bundle, journal};
+use super::{bundle, cover, journal};
 
 /// What the host steps made. Dropping it closes every detached mount and releases every lock.
 #[derive(Debug, Default)]
@@ -387,6 +387,7 @@ fn prepare(what: &Prepared, plan: &Plan, claim: &mut Claim, made: &mut Made) -> 
     match what {
         Prepared::Clone { source, recursive, attributes } => clone(source, *recursive, *attributes, made),
         Prepared::Tmpfs { options, attributes, nodes } => tmpfs(options, *attributes, nodes, made.base()),
+        Prepared::Cover { of, mapped, nodes } => cover::make(*of, *mapped, nodes, made),
         Prepared::Part(index) => part(*index, made),
         Prepared::Bind(bind) => bundle::bind(bind, made),
         Prepared::Terminals { options, attributes } => bundle::terminals(options, *attributes, plan),
@@ -480,7 +481,7 @@ fn clone(source: &Source, recursive: bool, attributes: Attributes, made: &Made) 
     Ok(fd)
 }
 
-fn tmpfs(options: &[(CString, CString)], attributes: Attributes, nodes: &[Node], owner: u32) -> Result<OwnedFd> {
+pub(super) fn tmpfs(options: &[(CString, CString)], attributes: Attributes, nodes: &[Node], owner: u32) -> Result<OwnedFd> {
     let owner_text = CString::new(owner.to_string()).unwrap_or_default();
     // Ids in options are the machine's.
     let shifted: Vec<(CString, CString)> = options.iter().map(|(key, value)| (key.clone(), shift_id(key, value, owner))).collect();
@@ -520,10 +521,10 @@ fn make_node(root: BorrowedFd<'_>, node: &Node, owner: u32) -> rustix::io::Resul
             rustix::fs::mkdirat(root, path, Mode::from_raw_mode(*mode))?;
             path
         }
-        Node::Opaque(path, mode) => {
+        Node::Opaque(path, mode, attribute) => {
             rustix::fs::mkdirat(root, path, Mode::from_raw_mode(*mode))?;
             let dir = rustix::fs::openat(root, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-            rustix::fs::fsetxattr(&dir, c"trusted.overlay.opaque", b"y", rustix::fs::XattrFlags::empty())?;
+            rustix::fs::fsetxattr(&dir, *attribute, b"y", rustix::fs::XattrFlags::empty())?;
             path
         }
         Node::BootId(path) => {
