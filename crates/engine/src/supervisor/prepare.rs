@@ -155,6 +155,9 @@ impl Made {
         self.slots.clear();
         self.tree = None;
         self.pin = None;
+        // A program that made the upper layer could not unmount it.
+        self.upper = None;
+        self.parts = None;
         for work in self.works.drain(..) {
             if let Err(e) = work.remove() {
                 failed.push(Error::new("remove", format!("work directory {}", work.name.to_string_lossy()), e));
