@@ -124,8 +124,7 @@ fn create(
 fn fresh_upper(like: BorrowedFd<'_>, size: Option<&CStr>, maker: Maker) -> std::result::Result<OwnedFd, Failure> {
     let mut options = vec![FsOption::Text(c"mode", c"0755"), FsOption::Text(c"source", c"hostel-upper")];
     options.extend(size.map(|size| FsOption::Text(c"size", size)));
-    let tmpfs = mount::filesystem(c"tmpfs", &options, Attributes::NONE)
-        .map_err(|e| Failure::new("make", "tmpfs for the upper layer", e))?;
+    let tmpfs = mount::filesystem(c"tmpfs", &options, Attributes::NONE).map_err(|e| Failure::new("make", "tmpfs for the upper layer", e))?;
     let stat = rustix::fs::fstat(like).map_err(|e| Failure::new("read", "lower layer", e))?;
     for name in [c"upper", c"work"] {
         let failed = |e| Failure::new("make", "upper layer", e);

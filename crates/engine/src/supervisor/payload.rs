@@ -261,7 +261,13 @@ impl<'a> Payload<'a> {
         }
     }
 
-    fn overlay(&self, lower: &[BorrowedFd<'_>], upper: Option<BorrowedFd<'_>>, size: Option<&CStr>, at: Option<(&Path, &Path)>) -> Result<OwnedFd, Failure> {
+    fn overlay(
+        &self,
+        lower: &[BorrowedFd<'_>],
+        upper: Option<BorrowedFd<'_>>,
+        size: Option<&CStr>,
+        at: Option<(&Path, &Path)>,
+    ) -> Result<OwnedFd, Failure> {
         let owner = if self.plan.user_namespace { overlay::Maker::UserNamespace } else { overlay::Maker::Host };
         overlay::make(lower, upper, size, at, owner)
     }
