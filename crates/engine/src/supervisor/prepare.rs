@@ -54,8 +54,8 @@ pub struct Made {
     pub host_mounts: Option<OwnedFd>,
     /// The console's log is written here, too.
     pub(super) log: Option<OwnedFd>,
-    /// What its network is called in /run/netns.
-    pub(super) network_name: Option<String>,
+    /// What its network is called in /run/netns, and its inode.
+    pub(super) network_name: Option<(String, u64)>,
     /// systemd-machined knows of this life.
     pub registration: Option<Registration>,
     /// The unit of the host's systemd that the cgroup is in.
@@ -124,7 +124,7 @@ impl Made {
     }
     fn forget_network_name(&mut self) -> io::Result<()> {
         let host = self.host_mounts.as_ref().map(AsFd::as_fd);
-        self.network_name.take().map_or(Ok(()), |name| super::netns::within(host, || super::netns::forget(&name)))
+        self.network_name.take().map_or(Ok(()), |(name, namespace)| super::netns::within(host, || super::netns::forget(&name, namespace)))
     }
     /// Gives up what belongs to one life of PID 1; tree, copy, locks and ids stay for the next.
     pub fn next_life(&mut self) {
