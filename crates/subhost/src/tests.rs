@@ -162,6 +162,7 @@ fn refused_with_a_reason() {
         ("START=none", "BASE: it is required"),
         ("BASE=!pwd", "line 1: BASE: it cannot be a command"),
         ("BASE=/b\nSHARE=!x", "line 2: SHARE: it cannot be a command"),
+        ("BASE=/b\nLOG=!x", "line 2: LOG: it cannot be a command"),
         ("BASE=/b\nNAME=a/b", "line 2: NAME"),
         ("BASE=/b\nNAME=thirteen-byte\nCABLES= =", "at most 12 bytes"),
         ("BASE=/b\nNAME=ten-bytes0\nCABLES= = =.4094", "at most 9 bytes"),

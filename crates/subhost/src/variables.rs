@@ -104,7 +104,7 @@ pub const VARIABLES: [Variable; 24] = [
         "LOG",
         "FILE",
         "/var/log/hostel/NAME.log",
-        true,
+        false,
         Differs,
         "mode 0600, never through a link or into somebody else's file; not in /tmp; 64 MiB at most",
     ),

@@ -42,7 +42,7 @@ fn pairs(live: &Live, section: &str, kind: &dyn Fn(&str) -> Option<String>) -> V
     let of = Type::Struct(vec![Type::Basic(b's'), Type::Basic(b's')]);
     let mut rows = Vec::new();
     for setting in live.rest.unit.settings.iter().filter(|s| s.section == section) {
-        let Some(kind) = kind(&setting.key) else { continue };
+        let Some(kind) = kind(setting.key) else { continue };
         let text = if let Said::Text(text) = &setting.value { text.clone() } else { setting.text.clone() };
         rows.push(Value::Struct(vec![Value::text(kind), Value::text(text)]));
     }

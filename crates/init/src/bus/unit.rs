@@ -217,7 +217,7 @@ fn conditions(live: &Live, begin: &str) -> Value {
         let crate::value::Value::Condition { trigger, negate, parameter } = &setting.value else { continue };
         let held = match &live.rest.condition {
             None => 0,
-            Some((false, Some(which))) if which.starts_with(&setting.key) && which.ends_with(parameter.as_str()) => -1,
+            Some((false, Some(which))) if which.starts_with(setting.key) && which.ends_with(parameter.as_str()) => -1,
             Some(_) => 1,
         };
         rows.push(Value::Struct(vec![

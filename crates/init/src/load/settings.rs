@@ -155,10 +155,10 @@ fn take_one(
             // all conditions together, and all activations of a timer or path
             let together = |key: &str| to_section == "Unit" && key.starts_with(if to_key.starts_with("Assert") { "Assert" } else { "Condition" });
             if shape == Shape::Condition {
-                settings.all.retain(|s| !(s.section == to_section && together(&s.key)));
+                settings.all.retain(|s| !(s.section == to_section && together(s.key)));
             }
             if is_list_of_kinds(context.name.kind(), to_key) {
-                settings.all.retain(|s| !(s.section == to_section && is_list_of_kinds(context.name.kind(), &s.key)));
+                settings.all.retain(|s| !(s.section == to_section && is_list_of_kinds(context.name.kind(), s.key)));
             }
         }
         return;

@@ -39,7 +39,7 @@ impl Manager {
             self.shared.dynamic.release(&live.rest.marks.unit);
             let (restart, stop) = live.service.as_ref().map_or((false, false), |service| service.config.store_outlives);
             let returns = live.job.and_then(|id| self.jobs.get(&id)).is_some_and(|job| job.kind != JobType::Stop);
-            if !stop && !(restart && returns) {
+            if !(stop || restart && returns) {
                 live.rest.stored.clear();
             }
         }

@@ -353,11 +353,11 @@ impl Degraded {
 
 /// Settings of a unit that this manager does not act upon, each with its reason.
 pub fn degraded(unit: &Unit) -> Vec<Degraded> {
-    let lost = |s: &&crate::load::Setting| keys::usage(s.section, &s.key) == Some(keys::Use::Kept) && !means_nothing(s);
-    let of = |s: &crate::load::Setting| Degraded::of(s, place::never(s.section, &s.key).unwrap_or("not implemented yet; it has no effect"));
+    let lost = |s: &&crate::load::Setting| keys::usage(s.section, s.key) == Some(keys::Use::Kept) && !means_nothing(s);
+    let of = |s: &crate::load::Setting| Degraded::of(s, place::never(s.section, s.key).unwrap_or("not implemented yet; it has no effect"));
     let mut found: Vec<Degraded> = unit.settings.iter().filter(lost).map(of).collect();
-    for s in unit.settings.iter().filter(|s| s.section == SECTION && place::depends(&s.key) && !means_nothing(s)) {
-        found.extend(place::lost(&s.key, place::here()).map(|why| Degraded { why, ..of(s) }));
+    for s in unit.settings.iter().filter(|s| s.section == SECTION && place::depends(s.key) && !means_nothing(s)) {
+        found.extend(place::lost(s.key, place::here()).map(|why| Degraded { why, ..of(s) }));
     }
     if let Some(s) = unit.settings.of(SECTION, "OOMPolicy").next_back().filter(|s| s.text == "stop") {
         found.push(Degraded { why: "that memory ran out for one of several processes is not looked for: it is as continue", ..of(s) });

@@ -144,7 +144,7 @@ impl Live {
         let service = is_service.then(|| Box::new(Service::new(Config::of(&unit))));
         let section = unit.name.kind().section().unwrap_or_default();
         let has_group = is_service || unit.name.kind() == Kind::Slice;
-        let asks = has_group && unit.settings.iter().any(|s| s.section == section && resources::is_limit(&s.key));
+        let asks = has_group && unit.settings.iter().any(|s| s.section == section && resources::is_limit(s.key));
         let limits = if asks { resources::limits(&unit, section, resources::Whole::here(), &mut |text| complaints.push(text)) } else { Vec::new() };
         let rest = Rest {
             number,

@@ -123,7 +123,7 @@ impl Config {
         let mut listens = Vec::new();
         for setting in s.iter().filter(|s| s.section == SECTION && s.key.starts_with("Listen")) {
             let Value::Text(text) = &setting.value else { continue };
-            let Some(way) = Way::of(&setting.key) else {
+            let Some(way) = Way::of(setting.key) else {
                 faults.push(format!("{}=: USB functions are not implemented: a machine has no USB device controller", setting.key));
                 continue;
             };
