@@ -155,7 +155,11 @@ fn subhosts() -> Vec<PathBuf> {
     let list = enable::settings_directory().unwrap_or_else(|| "/etc".into()).join("subhosts.conf");
     let text = std::fs::read_to_string(&list).unwrap_or_else(|e| {
         if e.kind() != std::io::ErrorKind::NotFound {
-            output::tell(format_args!("warning: read {}: {}: no subhost is started, stopped or shown", list.display(), hostel_engine::error::io_text(&e)));
+            output::tell(format_args!(
+                "warning: read {}: {}: no subhost is started, stopped or shown",
+                list.display(),
+                hostel_engine::error::io_text(&e)
+            ));
         }
         String::new()
     });
