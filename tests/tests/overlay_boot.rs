@@ -305,6 +305,11 @@ fn premounted_with_its_own_init() {
     boot(&bed, &file).exits(0);
     assert!(eventually(SOON, || go(&bed, &name, "hostname").text() == "other\n"));
     stop(&bed, &file);
+    // Commands say so: what they print is known when they have run.
+    let (name, file) = conf(&bed, &format!("LOWER= !echo {at}\nLIVE= {at}\nSTART= !echo init\nHYGIENE= no\n"));
+    boot(&bed, &file).exits(0);
+    assert!(eventually(SOON, || go(&bed, &name, "hostname").text() == format!("{name}\n")));
+    stop(&bed, &file);
 }
 
 #[test]
@@ -378,7 +383,9 @@ fn started_and_stopped_with_the_host() {
     let shown = autostart("status").exits(0).text();
     assert!(shown.contains(&first) && shown.contains(&second) && shown.matches("running").count() == 2, "{shown}");
     go(&bed, &first, "cat /var/calls").exits(0).prints("/etc/init.d/one start\n");
-    autostart("stop").exits(0);
+    // One that cannot be read keeps no other from its end.
+    std::fs::write(etc.join("subhosts.conf"), format!("{}\n{}\n/nowhere/x.conf\n", one.display(), two.display())).expect("write");
+    autostart("stop").exits(1).says("/nowhere/x.conf");
     assert!(!bed.state_of(&first).exists() && !bed.state_of(&second).exists());
     let calls = std::fs::read_to_string(one.with_file_name("root").join("var/calls")).expect("read");
     assert!(calls.ends_with("/etc/init.d/one stop\n"), "{calls}");
