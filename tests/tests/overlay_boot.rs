@@ -133,7 +133,7 @@ fn upper_is_a_program() {
     let tree = bed.busybox();
     let (name, file) = conf(&bed, &format!("LOWER= {}\nSTART= none\nUPPER= upper.sh\n", tree.path().display()));
     let base = file.parent().expect("a directory").to_owned();
-    let work = "case $ACTION in setup) mount -t tmpfs none mnt && mkdir mnt/u && echo; echo mnt/u;; esac; echo $ACTION $NAME ${UPPER_DIR#$BASE/} >>calls; echo said >&2";
+    let work = "case $ACTION in setup) mount -t tmpfs none mnt && mkdir mnt/u mnt/w && echo; echo mnt/u;; teardown) [ -z $UPPER_DIR ] || [ ! -d mnt/u ] || umount mnt || { echo busy >>calls; exit 1; };; esac; echo $ACTION $NAME ${UPPER_DIR#$BASE/} >>calls; echo said >&2";
     script(&base.join("upper.sh"), work);
     std::fs::create_dir(base.join("mnt")).expect("make mnt");
     let calls = || std::fs::read_to_string(base.join("calls")).unwrap_or_default();
@@ -305,6 +305,11 @@ fn premounted_with_its_own_init() {
     boot(&bed, &file).exits(0);
     assert!(eventually(SOON, || go(&bed, &name, "hostname").text() == "other\n"));
     stop(&bed, &file);
+    // Commands say so: what they print is known when they have run.
+    let (name, file) = conf(&bed, &format!("LOWER= !echo {at}\nLIVE= {at}\nSTART= !echo init\nHYGIENE= no\n"));
+    boot(&bed, &file).exits(0);
+    assert!(eventually(SOON, || go(&bed, &name, "hostname").text() == format!("{name}\n")));
+    stop(&bed, &file);
 }
 
 #[test]
@@ -316,16 +321,33 @@ fn hygiene_covers_the_host_and_is_in_no_layer_that_is_written_to() {
         ("/etc/cron.d/job", "x"),
         ("/etc/ssh/ssh_host_rsa_key", "k"),
         ("/etc/fstab", "/dev/sda"),
+        ("/etc/mdadm/mdadm.conf", "x"),
+        ("/var/spool/cron/crontabs/root", "x"),
+        ("/var/spool/postfix/maildrop/1", "x"),
     ] {
         tree.write(path, text);
     }
-    let (name, file) = conf(&bed, &format!("LOWER= {}\nSTART= none\nHYGIENE= yes\n", tree.path().display()));
+    let crontabs = tree.at("/var/spool/cron/crontabs");
+    std::os::unix::fs::chown(&crontabs, Some(0), Some(102)).expect("give");
+    std::fs::set_permissions(&crontabs, std::fs::Permissions::from_mode(0o1730)).expect("set the mode");
+    for more in ["", "USERNS= yes\n", "UPPER= tmpfs\n", "USERNS= yes\nUPPER= tmpfs\n"] {
+        let (name, file) = conf(&bed, &format!("LOWER= {}\nSTART= none\nHYGIENE= yes\n{more}", tree.path().display()));
+        boot(&bed, &file).exits(0);
+        go(&bed, &name, "wc -c </etc/machine-id; ls -A /etc/cron.d /etc/ssh; grep -c sda /etc/fstab; grep -c manual /etc/network/interfaces")
+            .prints("0\n/etc/cron.d:\n\n/etc/ssh:\n0\n3\n");
+        go(&bed, &name, "ls -A /etc/mdadm /var/spool/cron/crontabs /var/spool/postfix; stat -c '%a %g' /var/spool/cron/crontabs")
+            .exits(0)
+            .prints("/etc/mdadm:\n\n/var/spool/cron/crontabs:\n\n/var/spool/postfix:\n1730 102\n");
+        stop(&bed, &file);
+        let left: Vec<_> = std::fs::read_dir(file.with_file_name("root")).expect("list").flatten().map(|e| e.file_name()).collect();
+        assert!(!left.iter().any(|name| name == "etc"), "{more}: {left:?}");
+    }
+    // A log that is no file.
+    let (_, file) = conf(&bed, &format!("LOWER= {}\nSTART= none\n", tree.path().display()));
+    let text = std::fs::read_to_string(&file).expect("read");
+    std::fs::write(&file, text.replace(&format!("{}", file.with_file_name("log").display()), "/dev/null")).expect("write");
     boot(&bed, &file).exits(0);
-    go(&bed, &name, "wc -c </etc/machine-id; ls -A /etc/cron.d /etc/ssh; grep -c sda /etc/fstab; grep -c manual /etc/network/interfaces")
-        .prints("0\n/etc/cron.d:\n\n/etc/ssh:\n0\n3\n");
     stop(&bed, &file);
-    let left: Vec<_> = std::fs::read_dir(file.with_file_name("root")).expect("list").flatten().map(|e| e.file_name()).collect();
-    assert!(!left.iter().any(|name| name == "etc"), "{left:?}");
 }
 
 #[test]
@@ -361,7 +383,9 @@ fn started_and_stopped_with_the_host() {
     let shown = autostart("status").exits(0).text();
     assert!(shown.contains(&first) && shown.contains(&second) && shown.matches("running").count() == 2, "{shown}");
     go(&bed, &first, "cat /var/calls").exits(0).prints("/etc/init.d/one start\n");
-    autostart("stop").exits(0);
+    // One that cannot be read keeps no other from its end.
+    std::fs::write(etc.join("subhosts.conf"), format!("{}\n{}\n/nowhere/x.conf\n", one.display(), two.display())).expect("write");
+    autostart("stop").exits(1).says("/nowhere/x.conf");
     assert!(!bed.state_of(&first).exists() && !bed.state_of(&second).exists());
     let calls = std::fs::read_to_string(one.with_file_name("root").join("var/calls")).expect("read");
     assert!(calls.ends_with("/etc/init.d/one stop\n"), "{calls}");

@@ -1,5 +1,6 @@
 //! Programs of the host's that a machine has besides: they set something up for it before it starts, or take that back.
 
+use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsFd;
@@ -11,7 +12,8 @@ use std::time::Duration;
 
 use hostel_spec::OsText;
 use hostel_sys::clone;
-use rustix::fs::{MemfdFlags, OFlags};
+use hostel_sys::mount::{self, Attributes, FsOption};
+use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::error::{Context, Error, Result, io_text};
@@ -22,6 +24,8 @@ use crate::registry::recover::wait_for_end;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How much of what it prints is looked at.
 const PRINTED: u64 = 64 << 10;
+/// How much it can print: what is more it cannot write.
+const ROOM: &CStr = c"1m";
 
 /// A program to run.
 #[derive(Debug, Clone, Copy)]
@@ -40,7 +44,6 @@ impl Program<'_> {
     /// Runs it to its end, 60 s at most, with nothing to read; returns what it printed. An error has what it said.
     pub fn run(&self) -> Result<Vec<u8>> {
         let name = self.words.first().map_or_else(String::new, |w| w.to_string_lossy().into_owned());
-        let memory = || rustix::fs::memfd_create(c"hostel-program", MemfdFlags::CLOEXEC).map(File::from).context("make", "file in memory");
         let (mut printed, mut said) = (memory()?, memory()?);
         let mut command = Command::new(self.words.first().map_or_else(|| "".as_ref(), |w| w.as_os_str()));
         command.args(self.words.iter().skip(1).map(OsText::as_os_str)).current_dir(self.directory).env_clear().process_group(0);
@@ -85,6 +88,14 @@ impl Program<'_> {
             let _ = log.write_all(text);
         }
     }
+}
+
+/// A file in memory that cannot grow beyond [`ROOM`]. No pipe: who is left of the program, a file system's daemon, may write later.
+fn memory() -> Result<File> {
+    let object = "file in memory";
+    let tmpfs = mount::filesystem(c"tmpfs", &[FsOption::Text(c"size", ROOM)], Attributes::NONE).context("make", object)?;
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
+    rustix::fs::openat(&tmpfs, c"printed", flags, Mode::RUSR | Mode::WUSR).map(File::from).context("make", object)
 }
 
 fn read_back(file: &mut File) -> Vec<u8> {

@@ -33,7 +33,8 @@ pub struct Read {
 /// The conf file that `word` names: a path, or a subhost's name.
 pub fn find(word: &str) -> Result<PathBuf> {
     let absolute = |path: &Path| std::path::absolute(path).map_err(|e| Error::new("find", format!("conf file {}", path.display()), e));
-    if word.contains('/') || Path::new(word).is_file() {
+    // A name means the same in every directory.
+    if word.contains('/') || word.ends_with(".conf") {
         return absolute(Path::new(word));
     }
     let named = PLACES.iter().map(|dir| format!("{dir}/{word}.conf")).chain([format!("/opt/subhost/{word}/{word}.conf")]);

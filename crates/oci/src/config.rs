@@ -290,7 +290,7 @@ parts! {
         "throttleReadIOPSDevice" throttle_read_iops_device: Option<Vec<Throttle>>,
         "throttleWriteIOPSDevice" throttle_write_iops_device: Option<Vec<Throttle>>,
     }
-    Throttle { "major" major: u32, "minor" minor: u32, "rate" rate: u64 }
+    Throttle { "major" major: Option<u32>, "minor" minor: Option<u32>, "rate" rate: Option<u64> }
     Seccomp {
         "defaultAction" default_action: String,
         "defaultErrnoRet" default_errno_ret: Option<u32>,

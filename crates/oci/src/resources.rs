@@ -87,15 +87,21 @@ fn cpu(c: &config::Cpu, out: &mut Resources) -> Result<()> {
 
 fn block_io(b: &config::BlockIo, out: &mut Resources) -> Result<()> {
     const KEY: &str = "linux.resources.blockIO";
-    for (key, given) in [
-        ("rbps", &b.throttle_read_bps_device),
-        ("wbps", &b.throttle_write_bps_device),
-        ("riops", &b.throttle_read_iops_device),
-        ("wiops", &b.throttle_write_iops_device),
+    for (key, name, given) in [
+        ("rbps", "throttleReadBpsDevice", &b.throttle_read_bps_device),
+        ("wbps", "throttleWriteBpsDevice", &b.throttle_write_bps_device),
+        ("riops", "throttleReadIOPSDevice", &b.throttle_read_iops_device),
+        ("wiops", "throttleWriteIOPSDevice", &b.throttle_write_iops_device),
     ] {
-        // 0: without limit, as runc has it.
-        let limits = given.iter().flatten().filter(|limit| limit.rate > 0);
-        out.io_max.extend(limits.map(|limit| (key.to_owned(), format!("{}:{} {}", limit.major, limit.minor, limit.rate))));
+        for (index, limit) in given.iter().flatten().enumerate() {
+            let missing = |part: &str| value(format!("{KEY}.{name}[{index}].{part}"), "it is missing");
+            let (major, minor) = (limit.major.ok_or_else(|| missing("major"))?, limit.minor.ok_or_else(|| missing("minor"))?);
+            let rate = limit.rate.ok_or_else(|| missing("rate"))?;
+            // 0: without limit, as runc has it.
+            if rate > 0 {
+                out.io_max.push((key.to_owned(), format!("{major}:{minor} {rate}")));
+            }
+        }
     }
     for (name, given) in [("leafWeight", &b.leaf_weight), ("weightDevice", &b.weight_device)] {
         refuse(format!("{KEY}.{name}"), says(given).filter(|v| *v != &serde_json::json!(0)), "")?;

@@ -113,10 +113,10 @@ pub struct Conf {
     pub stop_timeout: Option<u64>,
 }
 
-/// Longest name of a subhost with cables: an interface has 15 bytes, three are its number.
+/// Longest name of a subhost with cables: an interface's has 15 bytes, and three are kept for its number.
 const CABLE_NAME: usize = 12;
-/// With VLANs: `.4095` follows, too.
-const VLAN_NAME: usize = 9;
+/// Longest name of an interface.
+const INTERFACE: usize = 15;
 
 impl Conf {
     /// Types and checks everything. `file`: the conf file's absolute path. Commands that have not been run count as unset.
@@ -138,7 +138,10 @@ impl Conf {
         let (caps, dropped) = reader.parsed("CAPS", capabilities)?.unwrap_or_default();
         let boots = matches!(start, Start::Init(_));
         let hygiene = reader.yes_or_no("HYGIENE")?;
-        if boots && hygiene == Some(false) && matches!(&lower, Lower::Directories(d) if d.last().is_some_and(|d| d == Path::new("/"))) {
+        // What a command will print is looked at when it has.
+        let known_lower = lines.commands().all(|(name, _)| name != "LOWER");
+        if boots && hygiene == Some(false) && known_lower && matches!(&lower, Lower::Directories(d) if d.last().is_some_and(|d| d == Path::new("/")))
+        {
             return Err(
                 lines.refuse("HYGIENE", "booting the init of a copy of this host needs it: its cron jobs, keys and mounts would be used twice")
             );
@@ -225,7 +228,9 @@ impl Reader<'_> {
             (Some(other), _) => return refuse("NET", format!("{other:?} is none of host, none, cables")),
         }
         let wires = cables::parse(cables.as_deref().unwrap_or_default()).map_err(|why| self.lines.refuse("CABLES", why))?;
-        let longest = if wires.iter().any(|w| !w.vlans.is_empty()) { VLAN_NAME } else { CABLE_NAME };
+        // The name is followed by the cable's number and, on a VLAN's link, by `.` and the VLAN's.
+        let vlans = wires.iter().enumerate().flat_map(|(n, wire)| wire.vlans.iter().map(move |id| format!("{n}.{id}").len()));
+        let longest = vlans.map(|tail| INTERFACE.saturating_sub(tail)).min().unwrap_or(CABLE_NAME).min(CABLE_NAME);
         let length = name.as_str().len();
         if !wires.is_empty() && length > longest {
             return refuse("NAME", format!("with these CABLES it has at most {longest} bytes, to be an interface's name; {name} has {length}"));

@@ -145,6 +145,17 @@ fn cables() {
 }
 
 #[test]
+fn what_a_command_will_print_is_not_taken_for_the_host() {
+    let text = "BASE=/b\nLOWER=!echo /srv/tree\nSTART=init\nHYGIENE=no\n";
+    let (mut lines, _) = Lines::parse(text).unwrap();
+    assert!(Conf::of(&lines, Path::new(FILE)).is_ok());
+    lines.set("LOWER", "/srv/tree");
+    assert!(Conf::of(&lines, Path::new(FILE)).is_ok());
+    lines.set("LOWER", "/");
+    assert!(Conf::of(&lines, Path::new(FILE)).unwrap_err().to_string().contains("HYGIENE"));
+}
+
+#[test]
 fn refused_with_a_reason() {
     for (text, why) in [
         ("START=none", "BASE: it is required"),
@@ -153,7 +164,8 @@ fn refused_with_a_reason() {
         ("BASE=/b\nLOG=!x", "line 2: LOG: it cannot be a command"),
         ("BASE=/b\nNAME=a/b", "line 2: NAME"),
         ("BASE=/b\nNAME=thirteen-byte\nCABLES= =", "at most 12 bytes"),
-        ("BASE=/b\nNAME=ten-bytes0\nCABLES= = =.5", "at most 9 bytes"),
+        ("BASE=/b\nNAME=ten-bytes0\nCABLES= = =.4094", "at most 9 bytes"),
+        ("BASE=/b\nNAME=nine-byte\nCABLES= = = = = = = = = = = =.4094", "at most 8 bytes"),
         ("BASE=/b\nLIVE=$HOME/x", "$HOME is not known here"),
         ("BASE=/b\nSTART=none ssh", "`none` stands alone"),
         ("BASE=/b\nSTART=ssh !x", "only the whole value"),

@@ -50,7 +50,14 @@ use Status::{Better, Differs, Ours, Same};
 
 /// All of them.
 pub const VARIABLES: [Variable; 24] = [
-    row("NAME", "NAME", "the file's name without .conf", false, Better, "letters, digits, `.`, `_`, `-`; 12 bytes at most with cables, 64 without"),
+    row(
+        "NAME",
+        "NAME",
+        "the file's name without .conf",
+        false,
+        Better,
+        "letters, digits, `.`, `_`, `-`; 12 bytes at most with cables (fewer with VLANs), 64 without",
+    ),
     row("BASE", "DIR", "required", false, Better, "relative to the file's directory; `root`, `work`, `live` below it are made when missing"),
     row(
         "LIVE",
@@ -93,7 +100,14 @@ pub const VARIABLES: [Variable; 24] = [
         Better,
         "checked before anything is made; without MAC a stable address (`random`: another each time); `nat`: an address, and the way out",
     ),
-    row("LOG", "FILE", "/var/log/hostel/NAME.log", false, Differs, "mode 0600, never through a link or into somebody else's file; not in /tmp"),
+    row(
+        "LOG",
+        "FILE",
+        "/var/log/hostel/NAME.log",
+        false,
+        Differs,
+        "mode 0600, never through a link or into somebody else's file; not in /tmp; 64 MiB at most",
+    ),
     row(
         "RAM_SIZE",
         "SIZE|none",
@@ -128,7 +142,7 @@ pub const VARIABLES: [Variable; 24] = [
         "covers the host's identity (machine id, SSH host keys) and jobs (cron, fstab, mail queues) by a layer that is in no diff",
     ),
     row("STOP_SIGNAL", "SIGNAL", "TERM, or what its init takes", false, Ours, "asks PID 1 for the end"),
-    row("STOP_TIMEOUT", "SPAN", "90s", false, Ours, "until it is killed"),
+    row("STOP_TIMEOUT", "SPAN", "90s", false, Ours, "until it is killed, by `hostel overlay stop` and `hostel autostart stop`"),
     row("NET", "host|none|cables", "cables", false, Ours, "`host`: the host's network; `none`: loopback only"),
 ];
 

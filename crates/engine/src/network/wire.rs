@@ -172,7 +172,7 @@ pub(super) fn connect(wiring: &Wiring, addressing: Option<&Addressing>, claim: &
     wires.ends = wiring.extra.iter().filter(|c| c.ends.is_some()).map(|c| c.host.clone()).collect();
     // Not in the first send, where it would mark another's link of the same name as ours.
     let mut requests = marks(wiring, &alias);
-    requests.extend(vlans(wiring, &alias)?);
+    requests.extend(vlans(wiring, &alias, &mut socket)?);
     if let Some(addressing) = addressing {
         requests.extend(host_side(wiring, addressing, bridge, wires)?);
     }
@@ -185,7 +185,7 @@ pub(super) fn connect(wiring: &Wiring, addressing: Option<&Addressing>, claim: &
         match result {
             Err(e) if object.1 == IPV6 && !is(&e, Errno::EXIST) => wires.without_ipv6 = Some(io_text(&e)),
             // The address may be there from a machine of this name that was killed, the zone's route from another machine.
-            Err(e) if !is(&e, Errno::EXIST) => {
+            Err(e) if !is(&e, Errno::EXIST) || object.1.starts_with("VLAN ") => {
                 let error = Error::new("set up", object.1.clone(), io_text(&e));
                 return Err(if object.1.starts_with("VLAN ") && is(&e, Errno::OPNOTSUPP) {
                     error.hint("this kernel has no VLANs (8021q)")
@@ -230,12 +230,16 @@ fn port(socket: &mut Socket, cable: &CablePlan) -> Result<Option<u32>> {
     Ok(Some(link.index))
 }
 
-/// VLANs on the host's ends, up.
-fn vlans(wiring: &Wiring, alias: &str) -> Result<Vec<(Request, String)>> {
+/// VLANs on the host's ends, up. A link of that name is somebody else's: ours are gone with their cables.
+fn vlans(wiring: &Wiring, alias: &str, socket: &mut Socket) -> Result<Vec<(Request, String)>> {
     let mut out = Vec::new();
     for (cable, ends) in wiring.extra.iter().filter_map(|c| Some((c, c.ends.as_ref()?))) {
         for id in &ends.vlans {
             let name = format!("{}.{id}", cable.host);
+            let failed = |why: String| Error::new("make", format!("VLAN {name}"), why);
+            if route::link(socket, &name).map_err(|e| failed(io_text(&e)))?.is_some() {
+                return Err(failed("there is an interface of that name".into()).hint("give the subhost another NAME, or remove that interface"));
+            }
             let lower = netlink::index_of(&cable.host).map_err(|e| Error::new("find", object_of(cable), io_text(&e)))?;
             out.push((route::add_vlan(&name, lower, *id), format!("VLAN {name}")));
             out.push((route::set_alias(LinkRef::Name(&name), alias), format!("VLAN {name}")));

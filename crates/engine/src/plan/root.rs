@@ -56,6 +56,14 @@ impl Builder<'_> {
             self.host.push(HostStep::LockUpper(dir.clone()));
         }
         let layers = root.layers.clone();
+        if let Some(layers) = &layers
+            && self.user_namespace()
+            && !self.host_facts.tmpfs_user_attributes
+            && (layers.hygiene || matches!(layers.upper, UpperLayer::Tmpfs(_)))
+        {
+            let why = "with users of its own (USERNS) a layer on a tmpfs (HYGIENE, UPPER=tmpfs) needs Linux 6.6";
+            return Err(Error::new("make", "overlay root", why));
+        }
         let mut lower = vec![tree];
         let mut at = None;
         let upper = match &layers {
@@ -90,13 +98,28 @@ impl Builder<'_> {
         if stacked {
             self.bond.push(BondStep::StackRoot { lower: tree, submounts });
         } else {
+            let hygiene = layers.as_ref().is_some_and(|l| l.hygiene);
+            let size = layers.as_ref().and_then(|l| match &l.upper {
+                UpperLayer::Tmpfs(size) => std::ffi::CString::new(size.as_str()).ok(),
+                UpperLayer::Kept { .. } => None,
+            });
             for (lower, target) in submounts {
+                if hygiene && super::hygiene::empties(&target) {
+                    continue;
+                }
                 let kept = match layers.as_ref().map(|l| &l.upper) {
                     Some(UpperLayer::Kept { parts, .. }) => Some(parts.clone()),
                     _ => self.spec.root.upper.clone(),
                 };
                 let upper = kept.map(|dir| self.kept_part(dir, lower, &target, map));
-                self.payload.push(PayloadStep::OverlaySubmount { lower, upper, target });
+                let cover = if hygiene { super::hygiene::layer(&target, lower, map, self.user_namespace()) } else { None };
+                let cover = cover.map(|cover| {
+                    let slot = self.slot();
+                    self.host.push(HostStep::Prepare(slot, cover));
+                    slot
+                });
+                let lower = std::iter::once(lower).chain(cover).collect();
+                self.payload.push(PayloadStep::OverlaySubmount { lower, upper, size: size.clone(), target });
             }
         }
         if let Some(pivot) = &root.pivot {
@@ -172,11 +195,11 @@ impl Builder<'_> {
         let mut sources: Vec<Prepared> =
             paths.map(|path| Prepared::Clone { source: Source::Path(path.clone()), recursive: false, attributes: Attributes::NONE }).collect();
         if layers.hygiene {
-            sources.push(super::hygiene::layer());
+            sources.extend(super::hygiene::layer(Path::new("/"), lower[0], map, self.user_namespace()));
         }
         for source in sources {
             let slot = self.slot();
-            let fresh = matches!(source, Prepared::Tmpfs { .. });
+            let fresh = matches!(source, Prepared::Cover { .. });
             self.host.push(HostStep::Prepare(slot, source));
             if map && !fresh {
                 self.bond.push(BondStep::MapTree { slot, chown: false });

@@ -90,8 +90,8 @@ pub enum Node {
     Fifo(CString, u32),
     /// A socket inode nobody listens on.
     Socket(CString, u32),
-    /// A directory that hides what is in it in the layers below.
-    Opaque(CString, u32),
+    /// A directory that hides what is in it in the layers below, by this attribute.
+    Opaque(CString, u32, &'static CStr),
 }
 
 /// A mount made by the supervisor.
@@ -112,6 +112,15 @@ pub enum Prepared {
         options: Vec<(CString, CString)>,
         /// Attributes.
         attributes: Attributes,
+        /// What is in it.
+        nodes: Vec<Node>,
+    },
+    /// A small tmpfs that covers parts of a file system; its directories have the modes and owners that they have there.
+    Cover {
+        /// The file system.
+        of: Slot,
+        /// Its ids will be mapped.
+        mapped: bool,
         /// What is in it.
         nodes: Vec<Node>,
     },
@@ -347,10 +356,12 @@ pub enum PayloadStep {
     AssembleRoot(RootAssembly),
     /// Own overlay for a disk file system mounted below the host's `/`, or for a part of a disk image.
     OverlaySubmount {
-        /// Its clone.
-        lower: Slot,
+        /// Its clone, and what covers parts of it.
+        lower: Vec<Slot>,
         /// What is kept of it; otherwise a fresh tmpfs.
         upper: Option<Slot>,
+        /// Size of that tmpfs, as for mount(8).
+        size: Option<CString>,
         /// Where.
         target: PathBuf,
     },
@@ -486,6 +497,7 @@ impl fmt::Display for Prepared {
                 }
                 Ok(())
             }
+            Prepared::Cover { of, nodes, .. } => write!(f, "cover of mount {} with {} inodes", of.0, nodes.len()),
             Prepared::Part(index) => write!(f, "part {index} of the image"),
             Prepared::Bind(bind) => bind.fmt(f),
             Prepared::Terminals { .. } => f.write_str("devpts for the terminal"),
@@ -585,11 +597,16 @@ impl fmt::Display for PayloadStep {
                     (None, _) => f.write_str(", upper layer on a tmpfs"),
                 }
             }
-            PayloadStep::OverlaySubmount { lower, upper, target } => {
-                write!(f, "overlay of mount {} on {}, upper layer ", lower.0, target.display())?;
-                match upper {
-                    Some(slot) => write!(f, "in mount {}", slot.0),
-                    None => f.write_str("on a tmpfs"),
+            PayloadStep::OverlaySubmount { lower, upper, size, target } => {
+                f.write_str("overlay of")?;
+                for slot in lower {
+                    write!(f, " mount {}", slot.0)?;
+                }
+                write!(f, " on {}, upper layer ", target.display())?;
+                match (upper, size) {
+                    (Some(slot), _) => write!(f, "in mount {}", slot.0),
+                    (None, Some(size)) => write!(f, "on a tmpfs of {}", size.to_string_lossy()),
+                    (None, None) => f.write_str("on a tmpfs"),
                 }
             }
             PayloadStep::PivotTree { pivot: PivotRoot { new, old }, read_only } => {

@@ -94,7 +94,7 @@ pub fn execute(record: &Undo, state: &Path) -> Result<(), String> {
         Undo::Interface { host, inside, mac } => wire::rename_back(host, inside, *mac),
         Undo::Zone { zone } => wire::remove_zone(zone, state, None),
         Undo::Address { link, address } => wire::remove_address(link, *address),
-        Undo::NetworkName { name } => netns::forget(name),
+        Undo::NetworkName { name, namespace } => netns::forget(name, *namespace),
         Undo::Program { .. } => program::take_back(record),
         Undo::Firewall { machine } => firewall::take_back(machine),
         Undo::Forwarding { path, link } => forwarding::release(Path::new(path.as_os_str()), link),

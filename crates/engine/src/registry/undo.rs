@@ -95,6 +95,9 @@ pub enum Undo {
     NetworkName {
         /// Its name there.
         name: String,
+        /// Inode of the namespace: what else has that name is somebody else's. 0: not known.
+        #[serde(default)]
+        namespace: u64,
     },
     /// Run a program that takes back what its like has set up: once, whatever comes of it. Of several with the same words only the last.
     Program {
@@ -245,7 +248,7 @@ impl Undo {
                 }
                 Ok(())
             }
-            Undo::NetworkName { name } if MachineName::new(name.as_str()).is_err() => refuse("network name", &name, "it is no machine's name"),
+            Undo::NetworkName { name, .. } if MachineName::new(name.as_str()).is_err() => refuse("network name", &name, "it is no machine's name"),
             Undo::NetworkName { .. } => Ok(()),
             Undo::Program { words, directory, log, .. } => {
                 let program = words.first().map(|word| Path::new(word.as_os_str()));
@@ -291,7 +294,7 @@ impl Undo {
             Undo::Interface { host, .. } => format!("rename interface {host} back"),
             Undo::Zone { zone } => format!("remove bridge vz-{zone}"),
             Undo::Address { link, address } => format!("remove address {address} from {link}"),
-            Undo::NetworkName { name } => format!("remove network name {name}"),
+            Undo::NetworkName { name, .. } => format!("remove network name {name}"),
             Undo::Program { words, .. } => format!("run {}", words.first().map_or(std::borrow::Cow::Borrowed(""), |w| w.to_string_lossy())),
             Undo::Firewall { machine } => format!("remove firewall rules of machine {machine}"),
             Undo::Forwarding { link, .. } => format!("switch forwarding off on {link}"),
@@ -422,7 +425,8 @@ mod tests {
             assert!(!ok(program(word, directory, log)), "{word} {directory} {log}");
         }
         assert!(!ok(Undo::Program { words: vec![], directory: text("/"), env: vec![], log: text("/l") }));
-        assert!(ok(Undo::NetworkName { name: "web".into() }) && !ok(Undo::NetworkName { name: "../web".into() }));
+        let network = |name: &str| Undo::NetworkName { name: name.into(), namespace: 7 };
+        assert!(ok(network("web")) && !ok(network("../web")));
         assert!(leader(2) && !leader(1) && !leader(0) && !leader(-1));
     }
 

@@ -325,8 +325,8 @@ fn bond(steps: &[BondStep], plan: &Plan, made: &mut Made, claim: &mut Claim, pid
             }
             BondStep::Register { demanded } => register(plan, made, pid, *demanded)?,
             BondStep::NameNetwork(name) => {
-                netns::name(name, pid, made.host_mounts.as_ref().map(AsFd::as_fd), claim)?;
-                made.network_name = Some(name.clone());
+                let namespace = netns::name(name, pid, made.host_mounts.as_ref().map(AsFd::as_fd), claim)?;
+                made.network_name = Some((name.clone(), namespace));
             }
             BondStep::Wire(wiring) => made.network.wire(wiring, open_namespace(pid, "net")?, claim)?,
         }

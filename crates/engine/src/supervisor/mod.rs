@@ -1,6 +1,7 @@
 //! The one process that owns a running machine: it launches it, watches it, and takes everything away at the end.
 
 mod bundle;
+mod cover;
 mod files;
 mod hooks;
 mod image;

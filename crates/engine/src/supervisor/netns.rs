@@ -15,15 +15,19 @@ use crate::registry::{Claim, Undo};
 
 const DIRECTORY: &CStr = c"/run/netns";
 
-/// Names the network of the process `pid`. `host`: the host's mount namespace, when we are in another.
-pub(super) fn name(name: &str, pid: i32, host: Option<BorrowedFd<'_>>, claim: &mut Claim) -> Result<()> {
+/// `f_type` of what namespaces are.
+const NAMESPACES: u64 = 0x6e73_6673;
+
+/// Names the network of the process `pid`, and returns its inode. `host`: the host's mount namespace, when we are in another.
+pub(super) fn name(name: &str, pid: i32, host: Option<BorrowedFd<'_>>, claim: &mut Claim) -> Result<u64> {
     let object = format!("network name /run/netns/{name}");
     let place = c_string(format!("/run/netns/{name}"));
     if rustix::fs::lstat(&place).is_ok() {
         return Err(Error::new("make", object, "somebody has a network of that name").hint(format!("ip netns delete {name}")));
     }
-    record(claim, Undo::NetworkName { name: name.to_owned() })?;
     let namespace = rustix::fs::open(format!("/proc/{pid}/ns/net"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).context("open", "network")?;
+    let inode = rustix::fs::fstat(&namespace).context("look at", "network")?.st_ino;
+    record(claim, Undo::NetworkName { name: name.to_owned(), namespace: inode })?;
     // By this process' number: in the host's mount namespace /proc is that of the host.
     let path = c_string(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&namespace)));
     within(host, || {
@@ -33,12 +37,17 @@ pub(super) fn name(name: &str, pid: i32, host: Option<BorrowedFd<'_>>, claim: &m
         let bound = mount::clone_tree(CWD, &path, false)?;
         mount::attach(bound.as_fd(), CWD, &place)
     })
-    .map_err(|e| Error::new("make", object, io_text(&e)))
+    .map_err(|e| Error::new("make", object, io_text(&e)))?;
+    Ok(inode)
 }
 
-/// Takes the name away; that there is none is success.
-pub(crate) fn forget(name: &str) -> io::Result<()> {
+/// Takes the name away; that there is none is success, and that it is another network's by now.
+pub(crate) fn forget(name: &str, namespace: u64) -> io::Result<()> {
     let place = c_string(format!("/run/netns/{name}"));
+    let named = || rustix::fs::statfs(&place).is_ok_and(|s| s.f_type as u64 == NAMESPACES);
+    if namespace != 0 && named() && rustix::fs::stat(&place)?.st_ino != namespace {
+        return Ok(());
+    }
     match mount::detach(&place) {
         Err(e) if !matches!(Errno::from_io_error(&e), Some(Errno::INVAL | Errno::NOENT)) => return Err(e),
         _ => {}

@@ -44,18 +44,20 @@ pub(super) enum Maker {
     UserNamespace,
 }
 
-/// An overlay of `lower` layers, lowest first. Upper: a directory with `upper` and `work` in it, else a fresh tmpfs.
+/// An overlay of `lower` layers, lowest first. Upper: a directory with `upper` and `work` in it, else a fresh tmpfs of `size`, as
+/// mount(8) takes it.
 ///
 /// The kernel takes layers in a user namespace only from its own mount namespace, and before Linux 6.15 anywhere only
 /// from there: then they are attached over "/" for this moment.
 pub(super) fn make(
     lower: &[BorrowedFd<'_>],
     upper: Option<BorrowedFd<'_>>,
+    size: Option<&CStr>,
     at: Option<(&Path, &Path)>,
     maker: Maker,
 ) -> std::result::Result<OwnedFd, Failure> {
     let fresh = match (upper, lower) {
-        (None, [first, ..]) => Some(fresh_upper(*first, maker)?),
+        (None, [first, ..]) => Some(fresh_upper(*first, size, maker)?),
         _ => None,
     };
     let top = upper.or(fresh.as_ref().map(AsFd::as_fd)).ok_or_else(|| Failure::new("use", "upper layer", Errno::BADF))?;
@@ -119,9 +121,10 @@ fn create(
 }
 
 /// A tmpfs with `upper` and `work`, which is the overlay's root directory: like that of the layer below.
-fn fresh_upper(like: BorrowedFd<'_>, maker: Maker) -> std::result::Result<OwnedFd, Failure> {
-    let tmpfs = mount::filesystem(c"tmpfs", &[FsOption::Text(c"mode", c"0755"), FsOption::Text(c"source", c"hostel-upper")], Attributes::NONE)
-        .map_err(|e| Failure::new("make", "tmpfs for the upper layer", e))?;
+fn fresh_upper(like: BorrowedFd<'_>, size: Option<&CStr>, maker: Maker) -> std::result::Result<OwnedFd, Failure> {
+    let mut options = vec![FsOption::Text(c"mode", c"0755"), FsOption::Text(c"source", c"hostel-upper")];
+    options.extend(size.map(|size| FsOption::Text(c"size", size)));
+    let tmpfs = mount::filesystem(c"tmpfs", &options, Attributes::NONE).map_err(|e| Failure::new("make", "tmpfs for the upper layer", e))?;
     let stat = rustix::fs::fstat(like).map_err(|e| Failure::new("read", "lower layer", e))?;
     for name in [c"upper", c"work"] {
         let failed = |e| Failure::new("make", "upper layer", e);
@@ -167,12 +170,12 @@ fn stack(made: &Made, payload: BorrowedFd<'_>, lower: Slot, submounts: &[(Slot, 
     let slot = |slot: Slot| made.slot(slot).map_err(|e| Failure::new("use", format!("mount {}", slot.0), e));
     proc::set_parent_death_signal(9).map_err(|e| Failure::new("tie", "process for the overlay root to the supervisor", e))?;
     clone::setns_pidfd(payload, clone::NEWNS).map_err(|e| Failure::new("join", "mount namespace of the payload", e))?;
-    let root = make(&[slot(lower)?], None, None, Maker::Host)?;
+    let root = make(&[slot(lower)?], None, None, None, Maker::Host)?;
     mount::attach(root.as_fd(), rustix::fs::CWD, c"/").map_err(|e| Failure::new("attach", "root", e))?;
     for (lower, target) in submounts {
         let object = || format!("overlay on {}", target.display());
         let place = inroot::directory(root.as_fd(), target).map_err(|e| Failure::new("open", object(), io_of(e)))?;
-        let overlay = make(&[slot(*lower)?], None, None, Maker::Host)?;
+        let overlay = make(&[slot(*lower)?], None, None, None, Maker::Host)?;
         mount::attach(overlay.as_fd(), place.as_fd(), c"").map_err(|e| Failure::new("attach", object(), e))?;
     }
     Ok(())

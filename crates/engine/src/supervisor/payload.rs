@@ -129,7 +129,7 @@ impl<'a> Payload<'a> {
             PayloadStep::Isolate => mount::change(rustix::fs::CWD, c"/", true, Attributes::NONE, Attributes::NONE, Propagation::Private, None)
                 .map_err(|e| Failure::new("cut", "mount propagation", e)),
             PayloadStep::AssembleRoot(assembly) => self.assemble(assembly),
-            PayloadStep::OverlaySubmount { lower, upper, target } => self.overlay_submount(*lower, *upper, target),
+            PayloadStep::OverlaySubmount { lower, upper, size, target } => self.overlay_submount(lower, *upper, size.as_deref(), target),
             PayloadStep::PivotTree { pivot, read_only } => self.pivot_tree(pivot, *read_only),
             PayloadStep::JournalDirectory(path) => self.journal_directory(path),
             PayloadStep::BaseDirectory(path, mode) => self.base_directory(path, *mode),
@@ -216,7 +216,7 @@ impl<'a> Payload<'a> {
             RootAssembly::Overlay { lower, upper, at } => {
                 let lower = lower.iter().map(|s| self.slot(*s)).collect::<Result<Vec<_>, _>>()?;
                 let at = at.as_ref().map(|at| (at.0.as_path(), at.1.as_path()));
-                let fd = self.overlay(&lower, upper.map(|s| self.slot(s)).transpose()?, at)?;
+                let fd = self.overlay(&lower, upper.map(|s| self.slot(s)).transpose()?, None, at)?;
                 stack(fd.as_fd()).map_err(failed)?;
                 fd
             }
@@ -261,17 +261,24 @@ impl<'a> Payload<'a> {
         }
     }
 
-    fn overlay(&self, lower: &[BorrowedFd<'_>], upper: Option<BorrowedFd<'_>>, at: Option<(&Path, &Path)>) -> Result<OwnedFd, Failure> {
+    fn overlay(
+        &self,
+        lower: &[BorrowedFd<'_>],
+        upper: Option<BorrowedFd<'_>>,
+        size: Option<&CStr>,
+        at: Option<(&Path, &Path)>,
+    ) -> Result<OwnedFd, Failure> {
         let owner = if self.plan.user_namespace { overlay::Maker::UserNamespace } else { overlay::Maker::Host };
-        overlay::make(lower, upper, at, owner)
+        overlay::make(lower, upper, size, at, owner)
     }
 
-    fn overlay_submount(&self, lower: Slot, upper: Option<Slot>, target: &Path) -> Step {
+    fn overlay_submount(&self, lower: &[Slot], upper: Option<Slot>, size: Option<&CStr>, target: &Path) -> Step {
         let object = || format!("overlay on {}", target.display());
         let place =
             inroot::make_directories(self.root()?, target, Mode::from_raw_mode(0o755)).map_err(|e| Failure::new("open", object(), io_of(e)))?;
         let upper = upper.map(|slot| self.slot(slot)).transpose()?;
-        let overlay = self.overlay(&[self.slot(lower)?], upper, None)?;
+        let lower = lower.iter().map(|slot| self.slot(*slot)).collect::<Result<Vec<_>, Failure>>()?;
+        let overlay = self.overlay(&lower, upper, size, None)?;
         mount::attach(overlay.as_fd(), place.as_fd(), c"").map_err(|e| Failure::new("attach", object(), e))
     }
 

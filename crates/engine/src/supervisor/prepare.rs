@@ -29,7 +29,7 @@ use crate::plan::steps::{HostStep, IdChoice, Node, Prepared, Slot, Source};
 use crate::registry::{Claim, Undo, remove_in};
 
 use super::launch::record;
-use super::{bundle, journal};
+use super::{bundle, cover, journal};
 
 /// What the host steps made. Dropping it closes every detached mount and releases every lock.
 #[derive(Debug, Default)]
@@ -54,8 +54,8 @@ pub struct Made {
     pub host_mounts: Option<OwnedFd>,
     /// The console's log is written here, too.
     pub(super) log: Option<OwnedFd>,
-    /// What its network is called in /run/netns.
-    pub(super) network_name: Option<String>,
+    /// What its network is called in /run/netns, and its inode.
+    pub(super) network_name: Option<(String, u64)>,
     /// systemd-machined knows of this life.
     pub registration: Option<Registration>,
     /// The unit of the host's systemd that the cgroup is in.
@@ -124,7 +124,7 @@ impl Made {
     }
     fn forget_network_name(&mut self) -> io::Result<()> {
         let host = self.host_mounts.as_ref().map(AsFd::as_fd);
-        self.network_name.take().map_or(Ok(()), |name| super::netns::within(host, || super::netns::forget(&name)))
+        self.network_name.take().map_or(Ok(()), |(name, namespace)| super::netns::within(host, || super::netns::forget(&name, namespace)))
     }
     /// Gives up what belongs to one life of PID 1; tree, copy, locks and ids stay for the next.
     pub fn next_life(&mut self) {
@@ -155,6 +155,9 @@ impl Made {
         self.slots.clear();
         self.tree = None;
         self.pin = None;
+        // A program that made the upper layer could not unmount it.
+        self.upper = None;
+        self.parts = None;
         for work in self.works.drain(..) {
             if let Err(e) = work.remove() {
                 failed.push(Error::new("remove", format!("work directory {}", work.name.to_string_lossy()), e));
@@ -387,6 +390,7 @@ fn prepare(what: &Prepared, plan: &Plan, claim: &mut Claim, made: &mut Made) -> 
     match what {
         Prepared::Clone { source, recursive, attributes } => clone(source, *recursive, *attributes, made),
         Prepared::Tmpfs { options, attributes, nodes } => tmpfs(options, *attributes, nodes, made.base()),
+        Prepared::Cover { of, mapped, nodes } => cover::make(*of, *mapped, nodes, made),
         Prepared::Part(index) => part(*index, made),
         Prepared::Bind(bind) => bundle::bind(bind, made),
         Prepared::Terminals { options, attributes } => bundle::terminals(options, *attributes, plan),
@@ -480,7 +484,7 @@ fn clone(source: &Source, recursive: bool, attributes: Attributes, made: &Made) 
     Ok(fd)
 }
 
-fn tmpfs(options: &[(CString, CString)], attributes: Attributes, nodes: &[Node], owner: u32) -> Result<OwnedFd> {
+pub(super) fn tmpfs(options: &[(CString, CString)], attributes: Attributes, nodes: &[Node], owner: u32) -> Result<OwnedFd> {
     let owner_text = CString::new(owner.to_string()).unwrap_or_default();
     // Ids in options are the machine's.
     let shifted: Vec<(CString, CString)> = options.iter().map(|(key, value)| (key.clone(), shift_id(key, value, owner))).collect();
@@ -520,10 +524,10 @@ fn make_node(root: BorrowedFd<'_>, node: &Node, owner: u32) -> rustix::io::Resul
             rustix::fs::mkdirat(root, path, Mode::from_raw_mode(*mode))?;
             path
         }
-        Node::Opaque(path, mode) => {
+        Node::Opaque(path, mode, attribute) => {
             rustix::fs::mkdirat(root, path, Mode::from_raw_mode(*mode))?;
             let dir = rustix::fs::openat(root, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-            rustix::fs::fsetxattr(&dir, c"trusted.overlay.opaque", b"y", rustix::fs::XattrFlags::empty())?;
+            rustix::fs::fsetxattr(&dir, *attribute, b"y", rustix::fs::XattrFlags::empty())?;
             path
         }
         Node::BootId(path) => {

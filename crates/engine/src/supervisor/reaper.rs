@@ -185,10 +185,11 @@ impl Reaper {
         let pid = spawn(words, stdin).map_err(|e| crate::error::io_text(&e))?;
         let until = Instant::now() + PATIENCE;
         loop {
+            // Before reaping: what ends after it makes a signal that ends the sleep.
+            self.hear();
             if let Some(status) = self.reap_for(pid) {
                 return if status == 0 { Ok(()) } else { Err(format!("status {status}")) };
             }
-            self.hear();
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() || (self.order.is_some() && !stopping) {
                 if let Some(group) = Pid::from_raw(pid) {

@@ -153,7 +153,16 @@ fn start_all() -> Outcome {
 /// The conf files of subhosts that start with this host: overlay-boot's list, an absolute path a line; lines with a # are none.
 fn subhosts() -> Vec<PathBuf> {
     let list = enable::settings_directory().unwrap_or_else(|| "/etc".into()).join("subhosts.conf");
-    let Ok(text) = std::fs::read_to_string(&list) else { return Vec::new() };
+    let text = std::fs::read_to_string(&list).unwrap_or_else(|e| {
+        if e.kind() != std::io::ErrorKind::NotFound {
+            output::tell(format_args!(
+                "warning: read {}: {}: no subhost is started, stopped or shown",
+                list.display(),
+                hostel_engine::error::io_text(&e)
+            ));
+        }
+        String::new()
+    });
     let mut files = Vec::new();
     for (number, line) in text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty() && !line.contains('#')) {
         if line.starts_with('/') {
@@ -165,21 +174,30 @@ fn subhosts() -> Vec<PathBuf> {
     files
 }
 
-/// All at once, waited for, as `hostel stop`.
+/// As `hostel stop`; one that cannot be stopped keeps no other from it.
 fn stop_all() -> Outcome {
-    let mut running = Vec::new();
-    for name in enable::list()? {
-        if start::runs(&name)? {
-            running.push(OsString::from(name.as_str()));
-        }
-    }
-    let files: Vec<OsString> = subhosts().into_iter().filter(|file| overlay::runs(file).unwrap_or(false)).map(Into::into).collect();
+    let mut worst = 0;
+    let mut told = |outcome: Outcome| {
+        let status = outcome.unwrap_or_else(|failure| {
+            super::finish(crate::hint::Voice::Verb("autostart"), Err(failure));
+            1
+        });
+        worst = worst.max(status);
+        status
+    };
     // The last that was started is the first to be stopped.
-    let subhosts = if files.is_empty() { 0 } else { overlay::stop(&files)? };
-    match (running.is_empty(), find("stop")) {
-        (false, Some(stop)) => Ok(subhosts.max((stop.run)(&running)?)),
-        _ => Ok(subhosts),
+    for file in subhosts().into_iter().rev() {
+        told(overlay::runs(&file).and_then(|runs| if runs { overlay::stop(&[file.into()]) } else { Ok(0) }));
     }
+    let mut running = Vec::new();
+    match enable::list() {
+        Ok(list) => running.extend(list.iter().filter(|name| start::runs(name).unwrap_or(true)).map(|name| OsString::from(name.as_str()))),
+        Err(error) => drop(told(Err(error.into()))),
+    }
+    if let (false, Some(stop)) = (running.is_empty(), find("stop")) {
+        told((stop.run)(&running));
+    }
+    Ok(worst)
 }
 
 fn status() -> Outcome {

@@ -67,12 +67,14 @@ pub(crate) fn boot(args: &[OsString]) -> Outcome {
 
 /// Starts one; the status says whether all of it is started.
 pub(crate) fn boot_one(file: PathBuf, wait: bool) -> Outcome {
-    let subhost::Read { file, text, conf, .. } = subhost::read(file)?;
+    let subhost::Read { file, text, lines, conf } = subhost::read(file)?;
     let name = conf.name.clone();
     let spec = conf.spec(None).map_err(|e| subhost::refused(&file, &e))?;
+    let printed = lines.commands().any(|(name, _)| name == "START");
     let services = spec.process.argv.len() as u32 + 1;
     supervise::launch_conf(&spec, (file, text))?;
-    if !wait || !spec.lifecycle.notify_ready {
+    // Of an init that a command has printed nobody knew before it ran.
+    if !wait || !spec.lifecycle.notify_ready || (printed && boots(&name)) {
         return Ok(0);
     }
     let log = conf.log.display().to_string();
@@ -85,6 +87,12 @@ pub(crate) fn boot_one(file: PathBuf, wait: bool) -> Outcome {
             Ok(INCOMPLETE)
         }
     }
+}
+
+/// Whether a running machine has an init.
+fn boots(name: &MachineName) -> bool {
+    let found = machine::open_registry().ok().and_then(|registry| look::running(&registry, name).ok());
+    found.is_some_and(|found| found.known().is_some_and(|state| state.init.is_some()))
 }
 
 /// The machine that a conf file, or a name, means; and how long its end may take.

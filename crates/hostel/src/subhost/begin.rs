@@ -56,8 +56,9 @@ struct Beginning<'a> {
 impl Beginning<'_> {
     fn all(&mut self) -> Result<(MachineSpec, OwnedFd)> {
         self.base()?;
-        let log =
-            open_log(&self.conf.log).and_then(|log| log.set_len(0).map(|()| log)).context("open", format!("log {}", self.conf.log.display()))?;
+        // /dev/null has no length.
+        let empty = |log: std::fs::File| if log.metadata()?.is_file() { log.set_len(0).map(|()| log) } else { Ok(log) };
+        let log = open_log(&self.conf.log).and_then(empty).context("open", format!("log {}", self.conf.log.display()))?;
         self.own_mounts()?;
         self.commands()?;
         self.upper()?;

@@ -174,6 +174,8 @@ fn refusals_name_their_key() {
         ("/linux/resources", json!({"cpu": {"cpus": "x"}}), "linux.resources.cpu.cpus"),
         ("/linux/resources", json!({"blockIO": {"weight": 5}}), "linux.resources.blockIO.weight"),
         ("/linux/resources", json!({"blockIO": {"throttleReadIOPSDevice": [{"major": 1, "minor": 2, "rate": -3}]}}), "throttleReadIOPSDevice"),
+        ("/linux/resources", json!({"blockIO": {"throttleReadBpsDevice": [{"major": 8, "minor": 0, "rat": 3}]}}), "throttleReadBpsDevice[0].rate"),
+        ("/linux/resources", json!({"blockIO": {"throttleWriteBpsDevice": [{"minor": 0, "rate": 3}]}}), "throttleWriteBpsDevice[0].major"),
         ("/linux/resources", json!({"blockIO": {"weightDevice": [{"major": 1, "minor": 2, "weight": 10}]}}), "weightDevice: not implemented yet"),
         ("/linux/resources", json!({"unified": {"../x": "1"}}), "no file of a cgroup"),
         ("/linux/resources", json!({"unified": {"cgroup.procs": "1"}}), "unified"),

@@ -23,7 +23,12 @@ pub struct Log {
     half: u64,
     lost: u64,
     copy: Option<OwnedFd>,
+    /// How much was copied.
+    copied: u64,
 }
+
+/// What stands in the copy instead of the rest.
+const FULL: &[u8] = b"\nhostel: this log is full (64 MiB): what follows is in `hostel logs` only\n";
 
 impl Log {
     /// Opens or creates the log in `dir`, mode 0600; goes on at its end. `limit` is in bytes, for both files together;
@@ -32,19 +37,29 @@ impl Log {
         let dir = rustix::io::fcntl_dupfd_cloexec(dir, 3)?;
         let file = open_for_append(dir.as_fd(), OFlags::empty())?;
         let size = regular_size(file.as_fd())?;
-        Ok(Log { dir, file, size, half: (limit / 2).max(SMALLEST_HALF), lost: 0, copy: None })
+        Ok(Log { dir, file, size, half: (limit / 2).max(SMALLEST_HALF), lost: 0, copy: None, copied: 0 })
     }
 
-    /// What is appended goes to this file, too, as far as it takes it.
+    /// What is appended goes to this file, too, as far as it takes it, until it has [`DEFAULT_LIMIT`] bytes.
     pub fn copy_to(&mut self, file: Option<OwnedFd>) {
+        self.copied = file.as_ref().and_then(|file| regular_size(file.as_fd()).ok()).unwrap_or(0);
         self.copy = file;
+    }
+
+    fn copy(&mut self, bytes: &[u8]) {
+        let Some(copy) = &self.copy else { return };
+        let room = DEFAULT_LIMIT.saturating_sub(self.copied).min(bytes.len() as u64) as usize;
+        let _ = io::retry_on_intr(|| rustix::io::write(copy, &bytes[..room]));
+        self.copied += room as u64;
+        if room < bytes.len() {
+            let _ = io::retry_on_intr(|| rustix::io::write(copy, FULL));
+            self.copy = None;
+        }
     }
 
     /// Appends, in pieces when the size limit falls inside.
     pub fn append(&mut self, mut bytes: &[u8]) {
-        if let Some(copy) = &self.copy {
-            let _ = io::retry_on_intr(|| rustix::io::write(copy, bytes));
-        }
+        self.copy(bytes);
         while !bytes.is_empty() {
             if self.size >= self.half && self.rotate().is_err() {
                 self.lost += bytes.len() as u64;

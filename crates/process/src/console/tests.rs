@@ -454,6 +454,23 @@ mod log {
     }
 
     #[test]
+    fn the_copy_is_bounded_too() {
+        let dir = Dir::new("copy");
+        let path = dir.0.join("copied");
+        let copy = std::fs::File::options().create(true).append(true).open(&path).unwrap();
+        copy.set_len(DEFAULT_LIMIT - 5).unwrap();
+        let mut log = Log::open(dir.1.as_fd(), 32 << 10).unwrap();
+        log.copy_to(Some(copy.into()));
+        for part in ["012", "3456789", "never"] {
+            log.append(part.as_bytes());
+        }
+        let text = std::fs::read(&path).unwrap();
+        let end = String::from_utf8_lossy(&text[DEFAULT_LIMIT as usize - 5..]).into_owned();
+        assert!(end.starts_with("01234\nhostel: this log is full") && !end.contains("never") && end.lines().count() == 2, "{end}");
+        assert_eq!(all(log.tail(u64::MAX).unwrap()), b"0123456789never");
+    }
+
+    #[test]
     fn a_follower_sees_everything_across_rotations() {
         let dir = Dir::new("follow");
         let mut log = Log::open(dir.1.as_fd(), 32 << 10).unwrap();
