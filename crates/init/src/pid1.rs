@@ -149,8 +149,8 @@ pub fn run(wanted: &Wanted) -> Result<u8, String> {
     let search = SearchPath::new(root, Scope::System, inherited.get("SYSTEMD_UNIT_PATH"), true);
     // below another init our own group is that one's to divide
     let members = if is_first { Members::find() } else { Members::without_groups() };
-    // a user's manager, and one beside another init, has no part in the system's mounts
-    let generates = rustix::process::geteuid().is_root() && !wanted.on_demand;
+    // a user's manager, and one below or beside another init, has no part in the system's mounts, and leaves that one's units alone
+    let generates = is_first && rustix::process::geteuid().is_root();
     let notices = if generates && saved.is_none() { generators::table(root) } else { Vec::new() };
     let mut manager = Manager::new(root, search, members, inherited)?;
     let handed = handed(wanted);
