@@ -188,7 +188,7 @@ mod tests {
         let notices = table(&tree.root);
         assert_eq!(notices.len(), 1, "{notices:?}");
         assert!(tree.path.join("run/systemd/generator/srv-x.mount").exists());
-        assert!(std::fs::read_link(tree.path.join("run/systemd/generator/local-fs.target.requires/srv-x.mount")).is_ok());
+        assert!(std::fs::read_link(tree.path.join("run/systemd/generator/local-fs.target.wants/srv-x.mount")).is_ok());
         let unit = tree.load("srv-x.mount");
         assert!(unit.is_loaded(), "{:?}", unit.state);
         assert!(tree.load("local-fs.target").ties.iter().any(|tie| tie.to.as_str() == "srv-x.mount"));
