@@ -325,6 +325,12 @@ impl Manager {
         if let Some(pipe) = &live.rest.pipe {
             self.shared.poller.forget(Token::Output(live.rest.number), pipe);
         }
+        // units of connections come and go without end; what is to be taken away is found by its place once more
+        let of_empty = |unit: &String| unit == name.as_str();
+        if let Some(at) = self.shared.empty_groups.iter().position(of_empty) {
+            self.shared.members.forget(&self.shared.empty_groups.swap_remove(at));
+        }
+        self.shared.members.let_go(name.as_str());
         if let Some(news) = &mut self.news {
             news.unit(name, false);
         }

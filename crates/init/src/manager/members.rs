@@ -118,6 +118,11 @@ impl Members {
         found.ok()
     }
 
+    /// A unit has no place any more.
+    pub fn let_go(&mut self, unit: &str) {
+        self.places.remove(unit);
+    }
+
     /// Takes a group away that is empty.
     pub fn forget(&self, unit: &str) {
         if let (Some(group), Some((top, ..))) = (self.open(unit), &self.groups) {
