@@ -110,8 +110,8 @@ impl Manager {
         let Plain::Mount(mount) = &mut live.plain else { return };
         mount.deadline = mount.config.timeout.and_then(|limit| Instant::now().checked_add(limit));
         mount.rounds += 1;
-        let made = if act == Act::Mount && live.rest.context.is_some() {
-            let command = Command { program: "/bin/mount".to_owned(), argv: mount.config.words(), literal: true, ..Command::default() };
+        let made = if act != Act::Unmount && live.rest.context.is_some() {
+            let command = Command { program: "/bin/mount".to_owned(), argv: mount.config.words(act), literal: true, ..Command::default() };
             let mut world = World { rest: &mut live.rest, shared: &mut self.shared, access: NotifyAccess::None };
             world.renew();
             act::prepare(&mount.config).map_err(|(object, e)| format!("mount {object}: {e}")).and_then(|()| {
