@@ -304,6 +304,8 @@ impl Manager {
                 self.told(id, JobType::Stop, unit);
             }
             let restarts = self.has_job(unit, JobType::Restart);
+            // what stands still hears nothing
+            let _ = self.shared.members.freeze(unit.as_str(), false);
             self.with(unit, |service, world| {
                 service.for_restart = restarts;
                 service.stop(world);
