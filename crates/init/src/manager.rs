@@ -357,6 +357,11 @@ impl Manager {
     /// Reads all unit files again. What runs goes on.
     pub fn reload(&mut self) -> Result<(), String> {
         self.generate_again();
+        self.read_again()
+    }
+
+    /// The same without programs that make some: for what one unit asks for.
+    fn read_again(&mut self) -> Result<(), String> {
         self.catalogue = Catalogue::scan(self.root, self.search.clone()).map_err(|e| format!("read unit files: {e}"))?;
         let names: Vec<UnitName> = self.units.keys().cloned().collect();
         for name in &names {

@@ -165,9 +165,13 @@ fn ended(made: &spawn::Made, left: Duration) -> Option<String> {
     let late = !matches!(rustix::event::poll(&mut fds, Some(&limit)), Ok(1));
     if late {
         let _ = clone::pidfd_send_signal(made.pidfd.as_fd(), 9);
+        // what it has started is in its session; one that does not end at once is reaped when it does
+        if let Some(pid) = rustix::process::Pid::from_raw(made.pid) {
+            let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+        }
+        return Some(format!("took longer than {} s and was ended", LIMIT.as_secs()));
     }
     match clone::wait_pidfd(made.pidfd.as_fd(), clone::WAIT_EXITED) {
-        _ if late => Some(format!("took longer than {} s and was ended", LIMIT.as_secs())),
         Ok(Some(WaitStatus::Exited(0))) => None,
         Ok(Some(end)) => Some(format!("failed: {}", super::service::described(end))),
         _ => None,
