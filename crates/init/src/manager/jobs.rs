@@ -240,7 +240,7 @@ impl Manager {
                 let limits = unit.kind() == hostel_unit::Kind::Slice && !live.rest.limits.is_empty();
                 self.changed.push_back(unit.clone());
                 if limits {
-                    self.limit_again(unit);
+                    self.limit_again(unit, &[]);
                 }
             }
             Plain::Mount(_) => {
