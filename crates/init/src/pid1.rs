@@ -151,6 +151,10 @@ pub fn run(wanted: &Wanted) -> Result<u8, String> {
     let members = if is_first { Members::find() } else { Members::without_groups() };
     // a user's manager, and one below or beside another init, has no part in the system's mounts, and leaves that one's units alone
     let generates = is_first && rustix::process::geteuid().is_root();
+    if generates && saved.is_none() {
+        // those of an earlier life, where /run outlives one
+        generators::clear();
+    }
     let notices = if generates && saved.is_none() { generators::table(root) } else { Vec::new() };
     let mut manager = Manager::new(root, search, members, inherited)?;
     let handed = handed(wanted);
@@ -198,7 +202,9 @@ pub fn run(wanted: &Wanted) -> Result<u8, String> {
 fn handed(wanted: &Wanted) -> Vec<String> {
     let mut handed = Vec::new();
     if let Some(names) = &wanted.pass {
-        let is_wanted = |name: &str| if names.is_empty() { !OWN_VARIABLES.contains(&name) } else { names.iter().any(|wanted| wanted == name) };
+        let is_wanted = |name: &str| {
+            !again::is_ours(name) && if names.is_empty() { !OWN_VARIABLES.contains(&name) } else { names.iter().any(|wanted| wanted == name) }
+        };
         let own = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         // a name that shells cannot have is nobody's
         let own = own.filter(|(name, _)| crate::manager::variables::is_name(name) && is_wanted(name));

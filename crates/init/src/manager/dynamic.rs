@@ -144,6 +144,13 @@ pub(super) fn is_private(context: &Context, place: usize) -> bool {
 pub(super) fn private_directory(top: &str, name: &str) -> io::Result<String> {
     let private = format!("{top}/private");
     make(&private, 0o700)?;
+    let there = std::fs::symlink_metadata(&private)?;
+    if there.uid() != rustix::process::geteuid().as_raw() {
+        return Err(io::Error::other(format!("{private} is another user's")));
+    }
+    if there.mode() & 0o777 != 0o700 {
+        std::fs::set_permissions(&private, std::fs::Permissions::from_mode(0o700))?;
+    }
     let path = format!("{private}/{name}");
     let public = format!("{top}/{name}");
     if let Some((above, _)) = name.rsplit_once('/') {
@@ -294,7 +301,10 @@ mod tests {
         assert_eq!(std::fs::read_link(format!("{top}/a/b")).unwrap().to_str(), Some("../private/a/b"));
         assert_eq!(std::fs::read_to_string(format!("{top}/a/b/file")).unwrap(), "x");
         assert_eq!(std::fs::metadata(format!("{top}/private")).unwrap().mode() & 0o777, 0o700);
+        // one that was open to all is closed again
+        std::fs::set_permissions(format!("{top}/private"), std::fs::Permissions::from_mode(0o755)).unwrap();
         private_directory(top, "a/b").unwrap();
+        assert_eq!(std::fs::metadata(format!("{top}/private")).unwrap().mode() & 0o777, 0o700);
         // somebody else's link is not taken for ours
         symlink("/etc", format!("{top}/c")).unwrap();
         assert!(private_directory(top, "c").is_err());

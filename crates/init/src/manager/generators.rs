@@ -85,6 +85,13 @@ pub fn table(root: &Root) -> Vec<String> {
     notices
 }
 
+/// Takes away what was made.
+pub fn clear() {
+    for place in PLACES {
+        let _ = std::fs::remove_dir_all(place);
+    }
+}
+
 impl Manager {
     /// From now on generators are run when files are read again; with `now`, for the first time. What is in `/etc/fstab` was read before
     /// the catalogue was.
@@ -99,9 +106,7 @@ impl Manager {
     /// All of it again, before files are read again.
     pub(super) fn generate_again(&mut self) {
         let Some(which) = self.generators else { return };
-        for place in PLACES {
-            let _ = std::fs::remove_dir_all(place);
-        }
+        clear();
         for notice in table(self.root) {
             self.tell(&notice);
         }

@@ -159,8 +159,10 @@ fn prepared(plan: &Plan<'_>, argv: &[String], environment: &mut Environment, rep
     // with PermissionsStartOnly= only the main command is held back, by capabilities and sandbox, too
     let all_powers = plan.command.full_privileges || context.start_only && !plan.main;
     let user = user(context, plan.dynamic.as_ref())?;
-    rustix::process::umask(Mode::from_raw_mode(context.umask));
+    // directories above those of the service are everybody's to go through
+    rustix::process::umask(Mode::from_raw_mode(0o022));
     directories(context, &user)?;
+    rustix::process::umask(Mode::from_raw_mode(context.umask));
     if let (Some(_), Some(group)) = (&context.delegate, plan.group) {
         own_group(group, if context.subgroup.is_some() { &["", "../"] } else { &[""] }, &user);
     }
