@@ -138,6 +138,11 @@ impl Manager {
         if self.is_beside {
             return Err("Cannot execute this manager anew: it is there while it is needed only.".to_owned());
         }
+        // one that could not be loaded afterwards would be nobody's
+        let lost = |live: &&Live| live.rest.unit.is_loaded() && !live.active().is_down() && !self.read(live.name()).is_loaded();
+        if let Some(live) = self.units.values().find(lost) {
+            return Err(format!("Cannot execute the manager anew now: the file of {} is gone or bad, and its processes would be lost.", live.name()));
+        }
         self.handover = true;
         Ok(())
     }
