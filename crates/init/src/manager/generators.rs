@@ -143,6 +143,7 @@ impl Manager {
                 log: None,
                 main: true,
                 pass: Vec::new(),
+                sockets: 0,
                 stream: None,
                 runtime: None,
                 credentials: None,
