@@ -244,20 +244,20 @@ impl Init {
         if let Err(e) = manager.watch(Token::Signals, &self.signals) {
             manager.tell(&format!("watch signals: {e}"));
         }
+        // who connects meanwhile, or has said something, is heard by the old sockets
+        let old = |name: &str| {
+            let line = saved.and_then(|text| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('\t')));
+            line.and_then(|number| again::take(number.parse().ok()?))
+        };
         // below another init they are that one's, or its journald's
         if is_first && rustix::process::geteuid().is_root() {
-            match Sockets::open(manager) {
+            match Sockets::open(&old, manager) {
                 Ok(journal) => self.journal = Some(journal),
                 Err(why) => manager.tell(&why),
             }
         }
         let Some(directory) = place::directory() else {
             return manager.tell("there is no directory for sockets: this manager cannot be talked to, and Type=notify does not work");
-        };
-        // who connects meanwhile, or has said something, is heard by the old sockets
-        let old = |name: &str| {
-            let line = saved.and_then(|text| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('\t')));
-            line.and_then(|number| again::take(number.parse().ok()?))
         };
         match Server::listen(&format!("{directory}/control"), old("control"), manager) {
             Ok(server) => self.server = Some(server),
@@ -303,8 +303,9 @@ impl Init {
         manager.handover_done();
         let named: Vec<String> = self.named.iter().map(UnitName::to_string).collect();
         let notify = self.notify.iter().map(|socket| ("notify", socket.as_fd()));
+        let log = self.journal.iter().flat_map(Sockets::held);
         let others = self.server.iter().map(|server| ("control", server.as_fd())).chain(self.bus.iter().map(|bus| ("bus", bus.as_fd())));
-        let error = again::execute(manager, &notify.chain(others).collect::<Vec<_>>(), &named);
+        let error = again::execute(manager, &notify.chain(others).chain(log).collect::<Vec<_>>(), &named);
         manager.tell(&format!("execute the manager anew: {error}"));
     }
 
