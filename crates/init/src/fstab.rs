@@ -2,7 +2,7 @@
 //!
 //! The rule: a tree's table was mostly written for a computer with disks, and never keeps a machine from starting. Lines for the
 //! root, for swap, and for devices that are not here are passed over, each with a word in the log. What is left becomes a mount
-//! unit; only one that any machine may mount (memory, what is bound) is required, everything else is wanted.
+//! unit that is wanted, never required, and done before its target: what fails is in the log, and the machine is up.
 
 use hostel_unit::escape_path;
 
@@ -11,7 +11,7 @@ use hostel_unit::escape_path;
 pub struct Found {
     /// Unit files: name and text.
     pub units: Vec<(String, String)>,
-    /// Links: below which directory (`local-fs.target.requires`), to which unit.
+    /// Links: below which directory (`local-fs.target.wants`), to which unit.
     pub links: Vec<(String, String)>,
     /// What was passed over, and why.
     pub notices: Vec<String>,
@@ -19,8 +19,13 @@ pub struct Found {
 
 /// Blanks and the like are octal numbers in tables of mounts.
 pub(crate) fn unescape(text: &str) -> String {
+    unescape_bytes(text.as_bytes())
+}
+
+/// The same of what may be no text.
+pub(crate) fn unescape_bytes(text: &[u8]) -> String {
     let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
+    let mut rest = text;
     while let [first, tail @ ..] = rest {
         let code = tail.get(..3).filter(|_| *first == b'\\').and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
         out.push(code.unwrap_or(*first));
@@ -117,11 +122,10 @@ fn one(fields: &[String], exists: &dyn Fn(&str) -> bool, found: &mut Found) -> R
     if has("x-systemd.rw-only") {
         unit.push_str("ReadWriteOnly=yes\n");
     }
-    let network = has("_netdev") || NETWORK.contains(&kind.as_str());
     if !has("noauto") && wanted_by.is_empty() && required_by.is_empty() {
-        let sure = (is_bind || ["tmpfs", "ramfs"].contains(&kind.as_str())) && !has("nofail");
-        let target = if network { "remote-fs.target" } else { "local-fs.target" };
-        if sure { &mut required_by } else { &mut wanted_by }.push(target.to_owned());
+        // that it is done before the target is every mount unit's default, but for `nofail`
+        let network = has("_netdev") || NETWORK.contains(&kind.as_str());
+        wanted_by.push(if network { "remote-fs.target" } else { "local-fs.target" }.to_owned());
     }
     found.links.extend(wanted_by.into_iter().map(|by| (format!("{by}.wants"), name.clone())));
     found.links.extend(required_by.into_iter().map(|by| (format!("{by}.requires"), name.clone())));
@@ -146,9 +150,9 @@ mod tests {
         assert_eq!(
             links,
             [
-                ("local-fs.target.requires", "srv-with\\x20blank.mount"),
+                ("local-fs.target.wants", "srv-with\\x20blank.mount"),
                 ("local-fs.target.wants", "d.mount"),
-                ("local-fs.target.requires", "b.mount"),
+                ("local-fs.target.wants", "b.mount"),
                 ("remote-fs.target.wants", "net.mount"),
                 ("w.service.wants", "w.mount"),
             ]

@@ -325,6 +325,12 @@ impl Manager {
         if let Some(pipe) = &live.rest.pipe {
             self.shared.poller.forget(Token::Output(live.rest.number), pipe);
         }
+        // units of connections come and go without end; what is to be taken away is found by its place once more
+        let of_empty = |unit: &String| unit == name.as_str();
+        if let Some(at) = self.shared.empty_groups.iter().position(of_empty) {
+            self.shared.members.forget(&self.shared.empty_groups.swap_remove(at));
+        }
+        self.shared.members.let_go(name.as_str());
         if let Some(news) = &mut self.news {
             news.unit(name, false);
         }
@@ -351,6 +357,11 @@ impl Manager {
     /// Reads all unit files again. What runs goes on.
     pub fn reload(&mut self) -> Result<(), String> {
         self.generate_again();
+        self.read_again()
+    }
+
+    /// The same without programs that make some: for what one unit asks for.
+    fn read_again(&mut self) -> Result<(), String> {
         self.catalogue = Catalogue::scan(self.root, self.search.clone()).map_err(|e| format!("read unit files: {e}"))?;
         let names: Vec<UnitName> = self.units.keys().cloned().collect();
         for name in &names {

@@ -149,8 +149,12 @@ pub fn run(wanted: &Wanted) -> Result<u8, String> {
     let search = SearchPath::new(root, Scope::System, inherited.get("SYSTEMD_UNIT_PATH"), true);
     // below another init our own group is that one's to divide
     let members = if is_first { Members::find() } else { Members::without_groups() };
-    // a user's manager, and one beside another init, has no part in the system's mounts
-    let generates = rustix::process::geteuid().is_root() && !wanted.on_demand;
+    // a user's manager, and one below or beside another init, has no part in the system's mounts, and leaves that one's units alone
+    let generates = is_first && rustix::process::geteuid().is_root();
+    if generates && saved.is_none() {
+        // those of an earlier life, where /run outlives one
+        generators::clear();
+    }
     let notices = if generates && saved.is_none() { generators::table(root) } else { Vec::new() };
     let mut manager = Manager::new(root, search, members, inherited)?;
     let handed = handed(wanted);
@@ -198,7 +202,9 @@ pub fn run(wanted: &Wanted) -> Result<u8, String> {
 fn handed(wanted: &Wanted) -> Vec<String> {
     let mut handed = Vec::new();
     if let Some(names) = &wanted.pass {
-        let is_wanted = |name: &str| if names.is_empty() { !OWN_VARIABLES.contains(&name) } else { names.iter().any(|wanted| wanted == name) };
+        let is_wanted = |name: &str| {
+            !again::is_ours(name) && if names.is_empty() { !OWN_VARIABLES.contains(&name) } else { names.iter().any(|wanted| wanted == name) }
+        };
         let own = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         // a name that shells cannot have is nobody's
         let own = own.filter(|(name, _)| crate::manager::variables::is_name(name) && is_wanted(name));
@@ -238,20 +244,20 @@ impl Init {
         if let Err(e) = manager.watch(Token::Signals, &self.signals) {
             manager.tell(&format!("watch signals: {e}"));
         }
+        // who connects meanwhile, or has said something, is heard by the old sockets
+        let old = |name: &str| {
+            let line = saved.and_then(|text| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('\t')));
+            line.and_then(|number| again::take(number.parse().ok()?))
+        };
         // below another init they are that one's, or its journald's
         if is_first && rustix::process::geteuid().is_root() {
-            match Sockets::open(manager) {
+            match Sockets::open(&old, manager) {
                 Ok(journal) => self.journal = Some(journal),
                 Err(why) => manager.tell(&why),
             }
         }
         let Some(directory) = place::directory() else {
             return manager.tell("there is no directory for sockets: this manager cannot be talked to, and Type=notify does not work");
-        };
-        // who connects meanwhile, or has said something, is heard by the old sockets
-        let old = |name: &str| {
-            let line = saved.and_then(|text| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('\t')));
-            line.and_then(|number| again::take(number.parse().ok()?))
         };
         match Server::listen(&format!("{directory}/control"), old("control"), manager) {
             Ok(server) => self.server = Some(server),
@@ -297,8 +303,9 @@ impl Init {
         manager.handover_done();
         let named: Vec<String> = self.named.iter().map(UnitName::to_string).collect();
         let notify = self.notify.iter().map(|socket| ("notify", socket.as_fd()));
+        let log = self.journal.iter().flat_map(Sockets::held);
         let others = self.server.iter().map(|server| ("control", server.as_fd())).chain(self.bus.iter().map(|bus| ("bus", bus.as_fd())));
-        let error = again::execute(manager, &notify.chain(others).collect::<Vec<_>>(), &named);
+        let error = again::execute(manager, &notify.chain(others).chain(log).collect::<Vec<_>>(), &named);
         manager.tell(&format!("execute the manager anew: {error}"));
     }
 

@@ -13,6 +13,14 @@ fn prctl(option: i32, value: libc::c_ulong) -> io::Result<()> {
     check(unsafe { libc::prctl(option, value, 0 as libc::c_ulong, 0 as libc::c_ulong, 0 as libc::c_ulong) }).map(drop)
 }
 
+/// Whether two descriptors are of one open file (kcmp(2)); where the kernel does not say, no.
+pub fn is_same_file(a: BorrowedFd<'_>, b: BorrowedFd<'_>) -> bool {
+    const KCMP_FILE: libc::c_long = 0;
+    let own = libc::c_long::from(std::process::id() as i32);
+    // SAFETY: takes integers only.
+    unsafe { libc::syscall(libc::SYS_kcmp, own, own, KCMP_FILE, libc::c_long::from(a.as_raw_fd()), libc::c_long::from(b.as_raw_fd())) == 0 }
+}
+
 /// The signal this process gets when its parent thread ends.
 pub fn set_parent_death_signal(signal: i32) -> io::Result<()> {
     prctl(libc::PR_SET_PDEATHSIG, signal as libc::c_ulong)

@@ -330,7 +330,7 @@ fn dynamic_users(manager: &Manager, method: &str, a: &Arguments) -> Outcome {
     }
 }
 
-fn freeze(manager: &Manager, unit: &str, frozen: bool) -> Outcome {
+fn freeze(manager: &mut Manager, unit: &str, frozen: bool) -> Outcome {
     let live = loaded(manager, unit)?;
     if live.service.is_none() {
         return Err(Fault::dbus("NotSupported", format!("Unit '{unit}' does not support freezing")));
@@ -338,6 +338,6 @@ fn freeze(manager: &Manager, unit: &str, frozen: bool) -> Outcome {
     if live.active().is_down() {
         return Err(Fault::systemd("UnitInactive", format!("Unit '{unit}' is not active.")));
     }
-    let verb = if frozen { "freeze" } else { "thaw" };
-    manager.members().freeze(live.name().as_str(), frozen).map(|()| Vec::new()).map_err(|e| Fault::failed(format!("{verb} the group of {unit}: {e}")))
+    let name = live.name().clone();
+    wish(manager, Request::Freeze(frozen, vec![name]))
 }

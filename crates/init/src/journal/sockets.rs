@@ -2,7 +2,7 @@
 //! (syslog(3), by /dev/log). Everything that is kept of a sender the kernel tells: its process, its user, by that its unit.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use hostel_sys::peer::{self, Peer};
 use hostel_unit::UnitName;
@@ -17,6 +17,8 @@ use crate::manager::Manager;
 use crate::manager::log::Sender;
 use crate::manager::world::{Token, random_id};
 
+/// The sockets' names in what is handed over.
+const HELD: [&str; 3] = ["journal-stdout", "journal-socket", "journal-dev-log"];
 /// Where they are.
 pub const DIRECTORY: &str = "/run/systemd/journal";
 /// Where programs look for syslog.
@@ -84,19 +86,28 @@ fn open(name: &str, kind: SocketType) -> Result<OwnedFd, String> {
 }
 
 impl Sockets {
+    /// What the next program goes on with. Streams are not: each ends, and its program writes to nobody.
+    pub fn held(&self) -> [(&'static str, BorrowedFd<'_>); 3] {
+        let [stdout, native, syslog] = HELD;
+        [(stdout, self.stdout.as_fd()), (native, self.native.as_fd()), (syslog, self.syslog.as_fd())]
+    }
+
     /// Makes the sockets and /dev/log. Where somebody serves them already, they are left alone, and that is the error.
-    pub fn open(manager: &mut Manager) -> Result<Sockets, String> {
+    /// `old` gives one that the program had that was here before: what was written to it meanwhile is read, and who is connected stays so.
+    pub fn open(old: &dyn Fn(&str) -> Option<OwnedFd>, manager: &mut Manager) -> Result<Sockets, String> {
         std::fs::create_dir_all(DIRECTORY).map_err(|e| format!("make {DIRECTORY}: {e}"))?;
-        for name in ["stdout", "socket", "dev-log"] {
+        let old = HELD.map(old);
+        for name in ["stdout", "socket", "dev-log"].iter().zip(&old).filter(|(_, old)| old.is_none()).map(|(name, _)| name) {
             if is_served(&format!("{DIRECTORY}/{name}")) {
                 return Err(format!("{DIRECTORY}/{name} is served by another process, which gets what programs log"));
             }
         }
         let datagrams = || socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None);
+        let [stdout, native, syslog] = old;
         let sockets = Sockets {
-            stdout: open("stdout", SocketType::STREAM)?,
-            native: open("socket", SocketType::DGRAM)?,
-            syslog: open("dev-log", SocketType::DGRAM)?,
+            stdout: stdout.map_or_else(|| open("stdout", SocketType::STREAM), Ok)?,
+            native: native.map_or_else(|| open("socket", SocketType::DGRAM), Ok)?,
+            syslog: syslog.map_or_else(|| open("dev-log", SocketType::DGRAM), Ok)?,
             forward: datagrams().map_err(|e| format!("make a socket: {e}"))?,
             streams: BTreeMap::new(),
             next: FIRST_STREAM,

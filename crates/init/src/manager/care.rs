@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 
-use hostel_unit::{Kind, UnitName};
+use hostel_unit::UnitName;
 
 use super::context::PLACES;
 use super::live::Plain;
@@ -89,7 +89,7 @@ impl Manager {
         if self.units.get(&own).is_none_or(|live| !live.rest.unit.is_loaded()) {
             return failed(format!("Unit {name} not found."));
         }
-        let Some(section) = own.kind().section().filter(|_| keys::shape("Slice", "MemoryMax").is_some() && own.kind() != Kind::Timer) else {
+        let Some(section) = own.kind().section().filter(|section| keys::shape(section, "MemoryMax").is_some()) else {
             return failed("it has no such properties".to_owned());
         };
         let mut files = Vec::new();
@@ -111,22 +111,30 @@ impl Manager {
             files.push((format!("50-{key}.conf"), format!("# Made by `set-property`.\n[{in_section}]\n{key}={}\n", value.replace('%', "%%"))));
         }
         let directory = format!("{}/systemd/system.control/{own}.d", if runtime { "/run" } else { "/etc" });
-        let put = |(file, text): &(String, String)| {
-            self.root.make_directories(&directory)?;
-            self.root.write(&format!("{directory}/{file}"), text.as_bytes())
+        let root = self.root;
+        let paths: Vec<String> = files.iter().map(|(file, _)| format!("{directory}/{file}")).collect();
+        let old: Vec<Option<Vec<u8>>> = paths.iter().map(|path| root.read(path).ok()).collect();
+        let back = || {
+            for (path, old) in paths.iter().zip(&old) {
+                let _ = old.as_ref().map_or_else(|| root.unlink(path), |old| root.write(path, old));
+            }
         };
-        if let Err(e) = files.iter().try_for_each(put) {
+        let put = |(path, (_, text)): (&String, &(String, String))| root.write(path, text.as_bytes());
+        if let Err(e) = root.make_directories(&directory).and_then(|()| paths.iter().zip(&files).try_for_each(put)) {
+            back();
             return failed(e.to_string());
         }
-        if let Err(why) = self.reload() {
+        let before = self.units.get(&own).map(|live| live.rest.limits.clone()).unwrap_or_default();
+        if let Err(why) = self.read_again() {
+            back();
             return failed(why);
         }
-        self.limit_again(&own);
+        self.limit_again(&own, &before);
         Answer::Done
     }
 
-    /// Limits of a group that is there already.
-    pub(super) fn limit_again(&mut self, name: &UnitName) {
+    /// Limits of a group that is there already, and had these before.
+    pub(super) fn limit_again(&mut self, name: &UnitName, before: &[resources::Limit]) {
         let Some(live) = self.units.get_mut(name).filter(|live| !live.active().is_down()) else { return };
         let slice = matches!(live.plain, Plain::Point(_)).then(|| resources::slice_path(name.as_str()));
         let depth = match &slice {
@@ -138,6 +146,12 @@ impl Manager {
             None => self.shared.members.group(name.as_str()),
         };
         let section = name.kind().section().unwrap_or("Service");
+        let undone = resources::undone(before, &live.rest.limits);
+        if let Some(group) = &group {
+            for key in resources::apply(&undone, group.as_fd(), depth) {
+                self.shared.log.own(Some(name.as_str()), &format!("{key}= is in force until its next start: it cannot be taken back now"));
+            }
+        }
         let lost = match &group {
             Some(group) => (resources::apply(&live.rest.limits, group.as_fd(), depth), resources::NO_CONTROLLER),
             None => (live.rest.limits.iter().map(|limit| limit.key).collect(), resources::NO_GROUP),

@@ -6,9 +6,11 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 use hostel_process::userdb::{self, User};
+use hostel_spec::UserSelector;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 
 use super::context::{Context, PLACES, Preserve};
@@ -79,13 +81,18 @@ impl Dynamic {
         self.taken.iter().flat_map(|(name, (number, units))| units.iter().map(move |unit| (name.as_str(), *number, unit.as_str())))
     }
 
-    /// What a unit's processes run as; `None`: the tree itself has a user of that name.
+    /// What a unit's processes run as; `None`: User= names one that the tree itself has.
     pub fn user(&mut self, unit: &Unit, context: &Context) -> Result<Option<User>, String> {
-        let name = name_of(unit);
         let root = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map_err(|e| format!("open /: {e}"))?;
+        self.user_in(&root, unit, context)
+    }
+
+    fn user_in(&mut self, root: &OwnedFd, unit: &Unit, context: &Context) -> Result<Option<User>, String> {
+        let name = name_of(unit);
         let known = userdb::names(root).map_err(|e| e.to_string())?;
         if userdb::parse_id(name.as_bytes()).is_some() || known.users.iter().any(|(user, _)| *user == name) {
-            return Ok(None);
+            // without User= nobody else would look it up, and what has no user is root's
+            return if context.user.is_some() { Ok(None) } else { tree_user(root, name, context.group.as_deref(), &known).map(Some) };
         }
         if known.groups.iter().any(|(group, _)| *group == name) {
             return Err(format!("make user {name:?}: the tree has a group of that name, and no such user"));
@@ -101,6 +108,22 @@ impl Dynamic {
         }
         Ok(Some(User { name, uid: number, gid, groups: vec![gid], home: "/".to_owned(), shell: "/usr/sbin/nologin".to_owned() }))
     }
+}
+
+/// The tree's user of a name that was made of a unit's, with Group= if there is one.
+fn tree_user(root: &OwnedFd, name: String, group: Option<&str>, known: &userdb::Names) -> Result<User, String> {
+    let mut user = userdb::lookup(root, &UserSelector::Name(name)).map_err(|e| e.to_string())?;
+    if user.uid == 0 {
+        return Err(format!("make user {:?}: that is root's name in this tree; set another one with User=", user.name));
+    }
+    if let Some(group) = group {
+        let fixed = userdb::parse_id(group.as_bytes()).or_else(|| known.groups.iter().find(|(known, _)| known == group).map(|(_, gid)| *gid));
+        user.gid = fixed.ok_or_else(|| format!("find group {group:?}: no such group in /etc/group"))?;
+        if !user.groups.contains(&user.gid) {
+            user.groups.insert(0, user.gid);
+        }
+    }
+    Ok(user)
 }
 
 /// Who owns the directories that a service has had before.
@@ -121,6 +144,13 @@ pub(super) fn is_private(context: &Context, place: usize) -> bool {
 pub(super) fn private_directory(top: &str, name: &str) -> io::Result<String> {
     let private = format!("{top}/private");
     make(&private, 0o700)?;
+    let there = std::fs::symlink_metadata(&private)?;
+    if there.uid() != rustix::process::geteuid().as_raw() {
+        return Err(io::Error::other(format!("{private} is another user's")));
+    }
+    if there.mode() & 0o777 != 0o700 {
+        std::fs::set_permissions(&private, std::fs::Permissions::from_mode(0o700))?;
+    }
     let path = format!("{private}/{name}");
     let public = format!("{top}/{name}");
     if let Some((above, _)) = name.rsplit_once('/') {
@@ -176,7 +206,7 @@ pub(super) fn give(path: &str, user: &User) -> io::Result<()> {
     Ok(rustix::fs::fchown(&directory, Some(rustix::fs::Uid::from_raw(user.uid)), Some(rustix::fs::Gid::from_raw(user.gid)))?)
 }
 
-fn give_below(directory: &std::os::fd::OwnedFd, user: &User, depth: u32) -> io::Result<()> {
+fn give_below(directory: &OwnedFd, user: &User, depth: u32) -> io::Result<()> {
     let (uid, gid) = (rustix::fs::Uid::from_raw(user.uid), rustix::fs::Gid::from_raw(user.gid));
     for entry in rustix::fs::Dir::read_from(directory)? {
         let entry = entry?;
@@ -239,6 +269,28 @@ mod tests {
     }
 
     #[test]
+    fn a_user_of_the_tree_is_taken_and_never_root() {
+        let tree = Tree::new("dynamic-static");
+        tree.file("/etc/passwd", "root:x:0:0::/:/bin/sh\nweb:x:33:44::/srv:/bin/sh\n");
+        tree.file("/etc/group", "root:x:0:\nweb:x:44:\nmore:x:55:\n");
+        let root = OwnedFd::from(std::fs::File::open(&tree.path).unwrap());
+        let user = |name: &str, keys: &str| {
+            tree.unit(name, &format!("[Service]\nExecStart=/bin/a\nDynamicUser=yes\n{keys}\n"));
+            let unit = tree.load(name);
+            let context = Context::of(&unit, &mut |_| ());
+            Dynamic::default().user_in(&root, &unit, &context)
+        };
+        let found = user("web.service", "").unwrap().unwrap();
+        assert_eq!((found.uid, found.gid), (33, 44));
+        let found = user("web.service", "Group=more").unwrap().unwrap();
+        assert_eq!((found.uid, found.gid), (33, 55));
+        assert!(user("web.service", "Group=none").is_err());
+        assert!(user("root.service", "").unwrap_err().contains("root's name"));
+        assert_eq!(user("a.service", "User=web").unwrap(), None);
+        assert!(RANGE.contains(&user("a.service", "").unwrap().unwrap().uid));
+    }
+
+    #[test]
     fn directories_move_into_private_and_back() {
         let tree = Tree::new("dynamic-dirs");
         let top = tree.path.join("lib");
@@ -249,7 +301,10 @@ mod tests {
         assert_eq!(std::fs::read_link(format!("{top}/a/b")).unwrap().to_str(), Some("../private/a/b"));
         assert_eq!(std::fs::read_to_string(format!("{top}/a/b/file")).unwrap(), "x");
         assert_eq!(std::fs::metadata(format!("{top}/private")).unwrap().mode() & 0o777, 0o700);
+        // one that was open to all is closed again
+        std::fs::set_permissions(format!("{top}/private"), std::fs::Permissions::from_mode(0o755)).unwrap();
         private_directory(top, "a/b").unwrap();
+        assert_eq!(std::fs::metadata(format!("{top}/private")).unwrap().mode() & 0o777, 0o700);
         // somebody else's link is not taken for ours
         symlink("/etc", format!("{top}/c")).unwrap();
         assert!(private_directory(top, "c").is_err());

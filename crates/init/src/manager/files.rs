@@ -37,12 +37,21 @@ impl OpenFile {
     }
 }
 
+/// A connection, now or not at all: this is the manager, which waits for nobody (a full backlog is an error).
+fn connected(path: &str) -> std::io::Result<OwnedFd> {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
+    connect(&socket, &SocketAddrUnix::new(path)?)?;
+    rustix::io::ioctl_fionbio(&socket, false)?;
+    Ok(socket)
+}
+
 /// Opens them; those that may be missing and are do not come.
 pub(super) fn open(list: &[OpenFile]) -> Result<Vec<(String, OwnedFd)>, String> {
     let mut out = Vec::new();
     for file in list {
         let opened = match std::fs::metadata(&file.path) {
-            Ok(m) if m.file_type().is_socket() => std::os::unix::net::UnixStream::connect(&file.path).map(OwnedFd::from),
+            Ok(m) if m.file_type().is_socket() => connected(&file.path),
             _ => {
                 let mut how = std::fs::OpenOptions::new();
                 how.read(true).write(!file.read_only && !file.append).append(file.append).truncate(file.truncate && !file.append);
@@ -81,5 +90,19 @@ mod tests {
         let missing = [OpenFile::parse("/no/such::graceful").unwrap()];
         assert!(open(&missing).unwrap().is_empty());
         assert!(open(&[OpenFile::parse("/no/such").unwrap()]).is_err());
+    }
+
+    #[test]
+    fn a_socket_that_nobody_accepts_from_is_not_waited_for() {
+        use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, listen, socket};
+        let tree = crate::testing::Tree::new("open-file");
+        let path = tree.path.join("s");
+        let listener = socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+        bind(&listener, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+        listen(&listener, 0).unwrap();
+        let list = [OpenFile::parse(path.to_str().unwrap()).unwrap()];
+        let (_, first) = open(&list).unwrap().remove(0);
+        assert!(!rustix::fs::fcntl_getfl(&first).unwrap().contains(rustix::fs::OFlags::NONBLOCK));
+        assert!(open(&list).unwrap_err().contains("open "));
     }
 }

@@ -85,6 +85,13 @@ pub fn table(root: &Root) -> Vec<String> {
     notices
 }
 
+/// Takes away what was made.
+pub fn clear() {
+    for place in PLACES {
+        let _ = std::fs::remove_dir_all(place);
+    }
+}
+
 impl Manager {
     /// From now on generators are run when files are read again; with `now`, for the first time. What is in `/etc/fstab` was read before
     /// the catalogue was.
@@ -99,9 +106,7 @@ impl Manager {
     /// All of it again, before files are read again.
     pub(super) fn generate_again(&mut self) {
         let Some(which) = self.generators else { return };
-        for place in PLACES {
-            let _ = std::fs::remove_dir_all(place);
-        }
+        clear();
         for notice in table(self.root) {
             self.tell(&notice);
         }
@@ -138,6 +143,7 @@ impl Manager {
                 log: None,
                 main: true,
                 pass: Vec::new(),
+                sockets: 0,
                 stream: None,
                 runtime: None,
                 credentials: None,
@@ -165,9 +171,13 @@ fn ended(made: &spawn::Made, left: Duration) -> Option<String> {
     let late = !matches!(rustix::event::poll(&mut fds, Some(&limit)), Ok(1));
     if late {
         let _ = clone::pidfd_send_signal(made.pidfd.as_fd(), 9);
+        // what it has started is in its session; one that does not end at once is reaped when it does
+        if let Some(pid) = rustix::process::Pid::from_raw(made.pid) {
+            let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+        }
+        return Some(format!("took longer than {} s and was ended", LIMIT.as_secs()));
     }
     match clone::wait_pidfd(made.pidfd.as_fd(), clone::WAIT_EXITED) {
-        _ if late => Some(format!("took longer than {} s and was ended", LIMIT.as_secs())),
         Ok(Some(WaitStatus::Exited(0))) => None,
         Ok(Some(end)) => Some(format!("failed: {}", super::service::described(end))),
         _ => None,
@@ -188,7 +198,7 @@ mod tests {
         let notices = table(&tree.root);
         assert_eq!(notices.len(), 1, "{notices:?}");
         assert!(tree.path.join("run/systemd/generator/srv-x.mount").exists());
-        assert!(std::fs::read_link(tree.path.join("run/systemd/generator/local-fs.target.requires/srv-x.mount")).is_ok());
+        assert!(std::fs::read_link(tree.path.join("run/systemd/generator/local-fs.target.wants/srv-x.mount")).is_ok());
         let unit = tree.load("srv-x.mount");
         assert!(unit.is_loaded(), "{:?}", unit.state);
         assert!(tree.load("local-fs.target").ties.iter().any(|tie| tie.to.as_str() == "srv-x.mount"));

@@ -138,6 +138,11 @@ impl Manager {
         if self.is_beside {
             return Err("Cannot execute this manager anew: it is there while it is needed only.".to_owned());
         }
+        // one that could not be loaded afterwards would be nobody's
+        let lost = |live: &&Live| live.rest.unit.is_loaded() && !live.active().is_down() && !self.read(live.name()).is_loaded();
+        if let Some(live) = self.units.values().find(lost) {
+            return Err(format!("Cannot execute the manager anew now: the file of {} is gone or bad, and its processes would be lost.", live.name()));
+        }
         self.handover = true;
         Ok(())
     }
@@ -310,9 +315,9 @@ fn unit<'a>(out: &mut Saved<'a>, live: &'a Live) {
         let (read, write) = (out.fd(pipe.as_fd()), out.fd(pipe.writer()));
         out.line(&["pipe", &read, &write]);
     }
-    for (name, fd) in &rest.stored {
+    for (name, fd, polled) in &rest.stored {
         let fd = out.fd(fd.as_fd());
-        out.line(&["stored", name, &fd]);
+        out.line(&["stored", name, &fd, if *polled { "" } else { "unpolled" }]);
     }
     if let Some(connection) = &rest.connection {
         let fd = out.fd(connection.fd.as_fd());
@@ -398,7 +403,7 @@ fn take_line(live: &mut Live, line: &[String], fd: &dyn Fn(usize) -> Option<Owne
         }
         ("condition", ..) => live.rest.condition = Some((word(1) == "met", Some(word(2).to_owned()).filter(|which| !which.is_empty()))),
         ("pipe", ..) => live.rest.pipe = fd(1).zip(fd(2)).map(|(read, write)| super::log::Pipe::again(read, write)),
-        ("stored", ..) => live.rest.stored.extend(fd(2).map(|fd| (word(1).to_owned(), fd))),
+        ("stored", ..) => live.rest.stored.extend(fd(2).map(|fd| (word(1).to_owned(), fd, word(3) != "unpolled"))),
         ("connection", ..) => {
             live.rest.connection = fd(2).zip(UnitName::parse(word(1)).ok()).map(|(fd, socket)| Connection { fd, socket, peer: word(3).parse().ok() });
         }

@@ -240,7 +240,7 @@ impl Manager {
                 let limits = unit.kind() == hostel_unit::Kind::Slice && !live.rest.limits.is_empty();
                 self.changed.push_back(unit.clone());
                 if limits {
-                    self.limit_again(unit);
+                    self.limit_again(unit, &[]);
                 }
             }
             Plain::Mount(_) => {
@@ -304,6 +304,8 @@ impl Manager {
                 self.told(id, JobType::Stop, unit);
             }
             let restarts = self.has_job(unit, JobType::Restart);
+            // what stands still hears nothing
+            let _ = self.shared.members.freeze(unit.as_str(), false);
             self.with(unit, |service, world| {
                 service.for_restart = restarts;
                 service.stop(world);

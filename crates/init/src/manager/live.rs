@@ -91,8 +91,8 @@ pub struct Rest {
     pub loaded: SystemTime,
     /// The connection that it serves.
     pub connection: Option<Connection>,
-    /// Descriptors that it has put into the store, with their names.
-    pub stored: Vec<(String, OwnedFd)>,
+    /// Descriptors that it has put into the store, with their names, and whether one leaves it when nobody is at its other end.
+    pub stored: Vec<(String, OwnedFd, bool)>,
 }
 
 /// One unit.

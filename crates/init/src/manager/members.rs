@@ -118,6 +118,11 @@ impl Members {
         found.ok()
     }
 
+    /// A unit has no place any more.
+    pub fn let_go(&mut self, unit: &str) {
+        self.places.remove(unit);
+    }
+
     /// Takes a group away that is empty.
     pub fn forget(&self, unit: &str) {
         if let (Some(group), Some((top, ..))) = (self.open(unit), &self.groups) {
@@ -235,7 +240,8 @@ fn group_of(pid: i32) -> Option<String> {
 /// Makes the directory of all units' groups below our own group.
 fn slice() -> Option<(OwnedFd, OwnedFd, String)> {
     let own = group_of(std::process::id() as i32)?;
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
+    // another's name that is no text is not to hide ours
+    let mounts = String::from_utf8_lossy(&std::fs::read("/proc/self/mountinfo").ok()?).into_owned();
     // 36 35 98:0 ROOT POINT OPTIONS … - TYPE …
     let (root, point) = mounts.lines().find_map(|line| {
         let (before, after) = line.split_once(" - ")?;

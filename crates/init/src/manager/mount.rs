@@ -180,8 +180,23 @@ impl Table {
     }
 }
 
-/// Every place where something is mounted.
-pub(super) fn points() -> std::collections::BTreeSet<String> {
-    let text = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    text.lines().filter_map(|line| line.split(' ').nth(4)).map(crate::fstab::unescape).collect()
+/// Every place where something is mounted. A name may be any bytes: what is no text is so of its own line only.
+pub(super) fn points() -> std::io::Result<std::collections::BTreeSet<String>> {
+    Ok(points_of(&std::fs::read("/proc/self/mountinfo")?).collect())
+}
+
+fn points_of(table: &[u8]) -> impl Iterator<Item = String> {
+    let fields = table.split(|b| *b == b'\n').filter_map(|line| line.split(|b| *b == b' ').nth(4));
+    fields.map(crate::fstab::unescape_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_name_that_is_no_text_hides_no_other() {
+        let table = b"1 2 0:1 / / rw - tmpfs x rw\n3 1 0:2 / /srv/\xff\\040b rw - tmpfs x rw\n4 1 0:3 / /srv/a\\040b rw - tmpfs x rw\n";
+        let found: Vec<String> = super::points_of(table).collect();
+        assert_eq!(found, ["/", "/srv/\u{fffd} b", "/srv/a b"]);
+        assert!(super::points().unwrap().contains("/"));
+    }
 }

@@ -1,7 +1,9 @@
 //! Words of services: sd_notify(3) as a manager hears it.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
+
+use hostel_sys::proc;
 
 use super::service::Service;
 use super::state::State;
@@ -41,6 +43,8 @@ pub struct Words {
     pub store: bool,
     /// FDSTOREREMOVE=1: those of a name are not kept any more.
     pub forget: bool,
+    /// FDPOLL=0: what is stored stays so when nobody is at its other end.
+    pub unpolled: bool,
     /// FDNAME=
     pub name: Option<String>,
 }
@@ -71,6 +75,7 @@ impl Words {
                 b"BARRIER" => words.barrier |= value == b"1",
                 b"FDSTORE" => words.store |= value == b"1",
                 b"FDSTOREREMOVE" => words.forget |= value == b"1",
+                b"FDPOLL" => words.unpolled |= value == b"0",
                 b"FDNAME" => {
                     words.name =
                         (text.len() <= 255 && !text.contains(':') && text.bytes().all(|b| b.is_ascii_graphic() || b == b' ')).then(|| text.to_owned())
@@ -115,15 +120,19 @@ pub(super) fn apply(service: &mut Service, world: &mut World<'_>, words: &Words,
     }
     let name = words.name.as_deref().unwrap_or("stored");
     if words.forget {
-        world.rest.stored.retain(|(known, _)| known != name);
+        world.rest.stored.retain(|(known, ..)| known != name);
     }
     if words.store {
         for fd in descriptors {
+            // one that is there already, maybe by another number, is not there twice
+            if world.rest.stored.iter().any(|(_, known, _)| is_same(known, &fd)) {
+                continue;
+            }
             if world.rest.stored.len() >= service.config.stored_max {
                 world.tell(&format!("The store of descriptors is full ({}, FileDescriptorStoreMax=): one more is closed", service.config.stored_max));
                 break;
             }
-            world.rest.stored.push((name.to_owned(), fd));
+            world.rest.stored.push((name.to_owned(), fd, !words.unpolled));
         }
     }
     if words.reloading {
@@ -143,6 +152,13 @@ pub(super) fn apply(service: &mut Service, world: &mut World<'_>, words: &Words,
     }
 }
 
+/// Whether two descriptors are of one open file. A socket cannot be opened twice, so its number says it where kcmp(2) is forbidden.
+fn is_same(a: &OwnedFd, b: &OwnedFd) -> bool {
+    let (Ok(one), Ok(other)) = (rustix::fs::fstat(a), rustix::fs::fstat(b)) else { return false };
+    let is_socket = rustix::fs::FileType::from_raw_mode(one.st_mode) == rustix::fs::FileType::Socket;
+    (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino) && (is_socket || proc::is_same_file(a.as_fd(), b.as_fd()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,6 +170,13 @@ mod tests {
             Words { ready: true, status: Some("a[1mb".into()), main: Some(7), watchdog: Some(Duration::from_micros(5)), ..Words::default() };
         assert_eq!(found, expected);
         assert_eq!(Words::parse(b"MAINPID=1\nMAINPID=-4\nREADY=2\nBARRIER=1"), Words { barrier: true, ..Words::default() });
+        assert_eq!(Words::parse(b"FDSTORE=1\nFDPOLL=0"), Words { store: true, unpolled: true, ..Words::default() });
+        let pair = std::os::unix::net::UnixStream::pair().unwrap();
+        let (a, b) = (OwnedFd::from(pair.0), OwnedFd::from(pair.1));
+        assert!(is_same(&a, &a.try_clone().unwrap()) && !is_same(&a, &b));
+        let open = || OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
+        let file = open();
+        assert!(is_same(&file, &file.try_clone().unwrap()) && !is_same(&file, &open()));
         assert!(Words::parse(&[b'S', b'T', b'A', b'T', b'U', b'S', b'=', 0xff, 0xfe]).status.is_some());
     }
 }

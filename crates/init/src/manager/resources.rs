@@ -230,6 +230,37 @@ pub fn apply(limits: &[Limit], group: BorrowedFd<'_>, depth: usize) -> Vec<&'sta
     lost
 }
 
+/// What the kernel has in a file without a key, for keys that were there before and are not now; devices each by itself.
+pub fn undone(before: &[Limit], now: &[Limit]) -> Vec<Limit> {
+    let is_gone = |old: &&Limit| {
+        // another file of the same key (cpu.idle) is one that is to be undone, too
+        let same = |new: &Limit| new.file == old.file && (!old.key.starts_with("IO") || new.key == old.key && new.device() == old.device());
+        !now.iter().any(same)
+    };
+    let text = |old: &Limit| {
+        let device = old.device().unwrap_or_default();
+        match old.key {
+            "IODeviceWeight" => format!("{device} default"),
+            "IODeviceLatencyTargetSec" => format!("{device} target=0"),
+            "IOReadBandwidthMax" => format!("{device} rbps=max"),
+            "IOWriteBandwidthMax" => format!("{device} wbps=max"),
+            "IOReadIOPSMax" => format!("{device} riops=max"),
+            "IOWriteIOPSMax" => format!("{device} wiops=max"),
+            _ => match old.file {
+                "memory.min" | "memory.low" | "memory.oom.group" | "cpu.idle" => "0".to_owned(),
+                "memory.zswap.writeback" => "1".to_owned(),
+                "cpu.weight" => "100".to_owned(),
+                "io.weight" => "default 100".to_owned(),
+                "cpu.max" => "max 100000".to_owned(),
+                // an empty list is that of the group above
+                "cpuset.cpus" | "cpuset.mems" => "\n".to_owned(),
+                _ => "max".to_owned(),
+            },
+        }
+    };
+    before.iter().filter(is_gone).map(|old| Limit { key: old.key, file: old.file, text: text(old) }).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -276,6 +307,16 @@ mod tests {
         assert_eq!(slice("c.service", "Slice=x-y.slice"), "x.slice/x-y.slice");
         assert_eq!((slice("d.service", "").as_str(), slice("e-f@1.service", "").as_str()), ("system.slice", "system.slice/system-e\\x2df.slice"));
         assert_eq!((si("10M"), si("5"), si("1Q"), si("99999999999999999999")), (Some(10_000_000), Some(5), None, None));
+        let limit = |key, file, text: &str| Limit { key, file, text: text.to_owned() };
+        let before = [
+            limit("MemoryMax", "memory.max", "5"),
+            limit("TasksMax", "pids.max", "5"),
+            limit("IOReadIOPSMax", "io.max", "8:0 riops=5"),
+            limit("IOWriteIOPSMax", "io.max", "8:0 wiops=5"),
+        ];
+        let gone = undone(&before, &[limit("TasksMax", "pids.max", "6"), limit("IOWriteIOPSMax", "io.max", "8:0 wiops=6")]);
+        assert_eq!(gone, [limit("MemoryMax", "memory.max", "max"), limit("IOReadIOPSMax", "io.max", "8:0 riops=max")]);
+        assert_eq!(undone(&before, &before), []);
         let device = of_device("IOReadBandwidthMax", "/ 2K").unwrap();
         assert!(device.ends_with(" rbps=2000") && device.contains(':'), "{device}");
     }

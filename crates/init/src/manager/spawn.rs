@@ -35,6 +35,8 @@ pub(super) struct Plan<'a> {
     pub main: bool,
     /// Descriptors that it gets from 3 on, each with its name.
     pub pass: Vec<(&'a str, BorrowedFd<'a>)>,
+    /// How many of these, from the first, are of socket units.
+    pub sockets: usize,
     /// What standard streams are that are to be a socket.
     pub stream: Option<BorrowedFd<'a>>,
     /// What it shares with other processes of its unit.
@@ -159,8 +161,10 @@ fn prepared(plan: &Plan<'_>, argv: &[String], environment: &mut Environment, rep
     // with PermissionsStartOnly= only the main command is held back, by capabilities and sandbox, too
     let all_powers = plan.command.full_privileges || context.start_only && !plan.main;
     let user = user(context, plan.dynamic.as_ref())?;
-    rustix::process::umask(Mode::from_raw_mode(context.umask));
+    // directories above those of the service are everybody's to go through
+    rustix::process::umask(Mode::from_raw_mode(0o022));
     directories(context, &user)?;
+    rustix::process::umask(Mode::from_raw_mode(context.umask));
     if let (Some(_), Some(group)) = (&context.delegate, plan.group) {
         own_group(group, if context.subgroup.is_some() { &["", "../"] } else { &[""] }, &user);
     }
@@ -366,7 +370,8 @@ fn pass(plan: &Plan<'_>, environment: &mut Environment) -> Result<(), Failure> {
     }
     let failed = |e: std::io::Error| Failure::new("pass descriptors", "of sockets", e);
     let fds: Vec<BorrowedFd<'_>> = plan.pass.iter().map(|(_, fd)| *fd).collect();
-    for fd in &fds {
+    // others are shared with whoever gave them
+    for fd in fds.iter().take(plan.sockets) {
         let _ = rustix::io::ioctl_fionbio(fd, plan.context.non_blocking);
     }
     clone::pass_from_three(&fds).map_err(failed)?;

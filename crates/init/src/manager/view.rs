@@ -157,7 +157,7 @@ impl Manager {
         // a file that came since is found without a reload, as systemd does
         let state = self.unit(unit).map(|live| live.rest.unit.state.clone()).unwrap_or_else(|| self.look_up(unit).rest.unit.state.clone());
         if state == LoadState::NotFound {
-            let _ = self.reload();
+            let _ = self.read_again();
         }
         // what is not in memory and has no file is not loaded, whatever is asked
         let unloaded = self.unit(unit).is_none_or(|live| live.rest.unit.state == LoadState::NotFound && live.active().is_down());

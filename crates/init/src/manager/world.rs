@@ -122,11 +122,11 @@ fn passed<'s>(
     shared: &'s Shared,
     role: Role,
     opened: &'s [(String, OwnedFd)],
-) -> (Vec<(&'s str, BorrowedFd<'s>)>, Option<BorrowedFd<'s>>) {
+) -> (Vec<(&'s str, BorrowedFd<'s>)>, usize, Option<BorrowedFd<'s>>) {
     let own = &rest.unit.name;
     if let Some(connection) = &rest.connection {
         let fd = connection.fd.as_fd();
-        return (if role == Role::Main { vec![("connection", fd)] } else { Vec::new() }, Some(fd));
+        return (if role == Role::Main { vec![("connection", fd)] } else { Vec::new() }, 1, Some(fd));
     }
     let asked: Vec<&UnitName> = rest.unit.settings.units("Service", "Sockets").map(|(name, _)| name).collect();
     // rsyslog.service is what syslog.socket knows as syslog.service
@@ -136,11 +136,13 @@ fn passed<'s>(
     // the same order every time, whichever socket was opened first
     ports.arrange_by(|a, b| (&a.socket, a.number.1).cmp(&(&b.socket, b.number.1)));
     let mut pass: Vec<(&str, BorrowedFd<'_>)> = ports.iter().map(|port| (port.name.as_str(), port.fd.as_fd())).collect();
+    let sockets = pass.len();
     let only = pass.first().filter(|_| pass.len() == 1).map(|(_, fd)| *fd);
     if role == Role::Main {
-        pass.extend(rest.stored.iter().chain(opened).map(|(name, fd)| (name.as_str(), fd.as_fd())));
+        pass.extend(rest.stored.iter().map(|(name, fd, _)| (name.as_str(), fd.as_fd())));
+        pass.extend(opened.iter().map(|(name, fd)| (name.as_str(), fd.as_fd())));
     }
-    (pass, only)
+    (pass, sockets, only)
 }
 
 /// Whether nobody is at the other end of a stored descriptor any more.
@@ -236,10 +238,10 @@ impl Hands for World<'_> {
             }
         }
         let dynamic = if context.dynamic { self.shared.dynamic.user(&self.rest.unit, context)? } else { None };
-        self.rest.stored.retain(|(_, fd)| !has_hung_up(fd));
+        self.rest.stored.retain(|(_, fd, polled)| !polled || !has_hung_up(fd));
         let context = self.rest.context.as_ref().ok_or("it has no commands")?;
         let opened = if order.role == Role::Main { files::open(&context.open)? } else { Vec::new() };
-        let (pass, stream) = passed(self.rest, self.shared, order.role, &opened);
+        let (pass, sockets, stream) = passed(self.rest, self.shared, order.role, &opened);
         let plan = spawn::Plan {
             command: order.command,
             context,
@@ -249,6 +251,7 @@ impl Hands for World<'_> {
             log: self.rest.pipe.as_ref().map(Pipe::writer),
             main: order.role == Role::Main,
             pass,
+            sockets,
             stream,
             runtime: runtime.as_deref(),
             credentials: context.sandbox.as_ref().and_then(|of| runtime::credentials_of(of, &self.rest.marks.unit)),

@@ -50,12 +50,13 @@ fn keys(out: &mut String) {
         "\n`RootImage=` is refused when the unit is started, and so are sockets of USB functions and vsock addresses, and swap units. \
          `DynamicUser=yes` is a number from 61184 to 65519 while the service runs, in no file of the tree: programs see no name for it; \
          `RemoveIPC=` has no effect. What an automount unit is for is mounted when that starts. Of `/etc/fstab`, lines for the root, for swap, and \
-         for devices that are not there are passed over with a word in the log; only what any machine may mount (tmpfs, ramfs, what is bound) is \
-         required, the rest is wanted. Generators in `system-generators` are run but those of systemd (`hostel init --generators=`). \
-         `daemon-reexec` is refused while a job runs; streams of the journal's socket end with it. \
+         for devices that are not there are passed over with a word in the log; the rest is wanted by its \
+         target, never required. Generators in `system-generators` are run but those of systemd (`hostel init --generators=`). \
+         `daemon-reexec` is refused while a job runs or a unit that is up no longer loads; streams of the journal's socket end with it. \
          Timers that may be late (`AccuracySec=` of a second or more) come together at whole seconds; `OnBootSec=` counts from the start of the \
          machine, as in any container. `Type=dbus` \
-         counts as started when its program was executed. Descriptors in the store whose other end has hung up are left out at the next start. Units of systemd itself that have no part here (journald, \
+         counts as started when its program was executed. Descriptors in the store whose other end has hung up are left out at the next start (but for `FDPOLL=0`), and the manager holds no more \
+         of them than its own limit of open files allows. Units of systemd itself that have no part here (journald, \
          udevd, logind, …) are passed over and count as up; `status` says why.\n",
     );
 }

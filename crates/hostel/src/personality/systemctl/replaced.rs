@@ -146,7 +146,7 @@ fn letters<'a>(own: &mut Own, arg: &'a str, words: &mut dyn Iterator<Item = Resu
 fn take(own: &mut Own, row: &rows::Opt, value: &str) -> Result<(), String> {
     match row.long[0] {
         "init" => own.init = true,
-        "exit" => own.exit += 1,
+        "exit" => own.exit = own.exit.saturating_add(1),
         "extra-vars" => variable(own, value)?,
         "config" => config(own, value),
         _ => {

@@ -2,9 +2,12 @@
 
 use std::ffi::CString;
 use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt};
 use std::path::Path;
 
+use hostel_sys::mount::{self, Attributes, Propagation};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 
 use super::Config;
@@ -105,8 +108,8 @@ impl Config {
             || !self.kind.is_empty() && !self.kind.contains('/') && (helper("/sbin") || helper("/usr/sbin"))
     }
 
-    /// The arguments of mount(8).
-    pub(super) fn words(&self) -> Vec<String> {
+    /// The arguments of mount(8), to mount or to mount again.
+    pub(super) fn words(&self, act: Act) -> Vec<String> {
         let mut words = vec!["mount".to_owned()];
         if self.sloppy {
             words.push("-s".to_owned());
@@ -114,7 +117,10 @@ impl Config {
         if !self.kind.is_empty() {
             words.extend(["-t".to_owned(), self.kind.clone()]);
         }
-        let kept: Vec<&str> = self.options.iter().map(String::as_str).filter(|word| !is_comment(word)).collect();
+        let again = (act == Act::Remount).then_some("remount");
+        // the loop device is there already
+        let is_kept = |word: &&str| !is_comment(word) && (again.is_none() || *word != "loop" && !word.starts_with("loop="));
+        let kept: Vec<&str> = again.into_iter().chain(self.options.iter().map(String::as_str).filter(is_kept)).collect();
         if !kept.is_empty() {
             words.extend(["-o".to_owned(), kept.join(",")]);
         }
@@ -130,11 +136,7 @@ type Fault = (String, io::Error);
 pub(super) fn run(act: Act, config: &Config) -> Result<(), Fault> {
     match act {
         Act::Mount => mount(config),
-        Act::Remount => {
-            let how = options(&config.options);
-            let data = CString::new(how.data.as_str()).map_err(|e| (config.place.clone(), e.into()))?;
-            rustix::mount::mount_remount(config.place.as_str(), how.flags, data.as_c_str()).map_err(|e| (config.place.clone(), e.into()))
-        }
+        Act::Remount => remount(config),
         Act::Unmount => {
             let mut flags = UnmountFlags::NOFOLLOW;
             flags.set(UnmountFlags::DETACH, config.lazy);
@@ -142,6 +144,71 @@ pub(super) fn run(act: Act, config: &Config) -> Result<(), Fault> {
             rustix::mount::unmount(config.place.as_str(), flags).map_err(|e| (config.place.clone(), e.into()))
         }
     }
+}
+
+/// Options anew. Of what is bound only the mount's own change, never those of the file system, which others use, too.
+fn remount(config: &Config) -> Result<(), Fault> {
+    let how = options(&config.options);
+    let failed = |e: io::Error| (config.place.clone(), e);
+    let place = open_place(&config.place).map_err(failed)?;
+    if how.bind.is_some() {
+        let (set, cleared) = attributes(&config.options);
+        return mount::change(place.as_fd(), c"", false, set, cleared, Propagation::Keep, None).map_err(failed);
+    }
+    let data = CString::new(how.data.as_str()).map_err(|e| failed(e.into()))?;
+    rustix::mount::mount_remount(number(&place), how.flags, data.as_c_str()).map_err(|e| failed(e.into()))
+}
+
+/// What is mounted on, by descriptor: nobody puts a link into its path meanwhile.
+fn open_place(path: &str) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)?)
+}
+
+/// A descriptor as a path for calls that know no descriptors.
+fn number(fd: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", fd.as_raw_fd())
+}
+
+/// The options that are a mount's own: what is set and what is cleared of what the source has. The last word counts.
+fn attributes(words: &[String]) -> (Attributes, Attributes) {
+    let (mut set, mut cleared) = (0, 0);
+    for word in words {
+        let (bits, on) = match word.as_str() {
+            "ro" => (Attributes::RDONLY, true),
+            "rw" => (Attributes::RDONLY, false),
+            "nosuid" => (Attributes::NOSUID, true),
+            "suid" => (Attributes::NOSUID, false),
+            "nodev" => (Attributes::NODEV, true),
+            "dev" => (Attributes::NODEV, false),
+            "noexec" => (Attributes::NOEXEC, true),
+            "exec" => (Attributes::NOEXEC, false),
+            "noatime" => (Attributes::NOATIME, true),
+            "strictatime" => (Attributes::STRICTATIME, true),
+            "relatime" | "atime" => (Attributes(Attributes::ATIME_MASK), false),
+            "nodiratime" => (Attributes::NODIRATIME, true),
+            "diratime" => (Attributes::NODIRATIME, false),
+            "nosymfollow" => (Attributes::NOSYMFOLLOW, true),
+            "symfollow" => (Attributes::NOSYMFOLLOW, false),
+            _ => continue,
+        };
+        // of these one is chosen
+        let group = if bits.0 & Attributes::ATIME_MASK != 0 { Attributes::ATIME_MASK } else { bits.0 };
+        (set, cleared) = (set & !group, cleared & !group);
+        if on { set |= bits.0 } else { cleared |= bits.0 }
+    }
+    (Attributes(set), Attributes(cleared))
+}
+
+/// What is bound, with its options, before anybody sees it. What the source does not allow stays so, unless a word says otherwise.
+fn bound(config: &Config, recursive: bool, place: &OwnedFd) -> io::Result<()> {
+    let (set, cleared) = attributes(&config.options);
+    let what = CString::new(config.what.as_str())?;
+    let tree = mount::clone_tree(CWD, &what, recursive)?;
+    if set.0 | cleared.0 != 0 {
+        mount::change(tree.as_fd(), c"", false, set, cleared, Propagation::Keep, None)?;
+    }
+    mount::attach(tree.as_fd(), place.as_fd(), c"")
 }
 
 /// The directory, or for a bound file the file, that something is mounted on; a path with links in it is refused.
@@ -167,34 +234,35 @@ pub(super) fn prepare(config: &Config) -> Result<(), Fault> {
 fn mount(config: &Config) -> Result<(), Fault> {
     prepare(config)?;
     let how = options(&config.options);
-    let place = config.place.as_str();
-    let failed = |e: rustix::io::Errno| (format!("{} on {place}", config.what), io::Error::from(e));
+    let failed = |e: io::Error| (format!("{} on {}", config.what, config.place), e);
+    let place = open_place(&config.place).map_err(failed)?;
     if let Some(recursive) = how.bind {
-        if recursive { rustix::mount::mount_bind_recursive(&*config.what, place) } else { rustix::mount::mount_bind(&*config.what, place) }
-            .map_err(failed)?;
-        if !how.flags.is_empty() {
-            let changed = rustix::mount::mount_remount(place, how.flags | MountFlags::BIND, c"");
-            if let Err(e) = changed {
-                // what is less restricted than asked for is not left there
-                let _ = rustix::mount::unmount(place, UnmountFlags::DETACH);
-                return Err(failed(e));
-            }
-        }
+        bound(config, recursive, &place).map_err(failed)?;
     } else {
         let data = CString::new(how.data.as_str()).map_err(|e| (config.what.clone(), e.into()))?;
         let is_block = std::fs::metadata(&config.what).is_ok_and(|m| m.file_type().is_block_device());
-        let once = |flags| rustix::mount::mount(&*config.what, place, &*config.kind, flags, data.as_c_str());
-        match once(how.flags) {
+        let once = |flags| rustix::mount::mount(&*config.what, number(&place), &*config.kind, flags, data.as_c_str());
+        let done = match once(how.flags) {
             Err(rustix::io::Errno::ROFS | rustix::io::Errno::ACCESS)
                 if is_block && !config.writable_only && !how.flags.contains(MountFlags::RDONLY) =>
             {
-                once(how.flags | MountFlags::RDONLY).map_err(failed)?;
+                once(how.flags | MountFlags::RDONLY)
             }
-            other => other.map_err(failed)?,
-        }
+            other => other,
+        };
+        done.map_err(|e| failed(e.into()))?;
     }
+    if how.propagation.is_empty() {
+        return Ok(());
+    }
+    // what was opened before is below it now
+    let top = open_place(&config.place).map_err(failed)?;
     for propagation in how.propagation {
-        rustix::mount::mount_change(place, propagation).map_err(failed)?;
+        if let Err(e) = rustix::mount::mount_change(number(&top), propagation) {
+            // what is not as it was asked for is not left there
+            let _ = rustix::mount::unmount(number(&top), UnmountFlags::DETACH);
+            return Err(failed(e.into()));
+        }
     }
     Ok(())
 }
@@ -210,6 +278,10 @@ mod tests {
         assert_eq!(found.flags, MountFlags::NOSUID);
         assert_eq!((found.data.as_str(), found.bind, found.propagation.len()), ("size=1m,mode=755", None, 1));
         assert_eq!(options(&words("rbind,ro")).bind, Some(true));
+        let of = |text: &str| attributes(&words(text));
+        assert_eq!(of("bind,ro,nosuid,suid"), (Attributes::RDONLY, Attributes::NOSUID));
+        assert_eq!(of("noatime,relatime"), (Attributes::NONE, Attributes(Attributes::ATIME_MASK)));
+        assert_eq!(of("bind,noatime,strictatime,rshared"), (Attributes::STRICTATIME, Attributes::NONE));
         let tree = crate::testing::Tree::new("mount");
         let of = |text: &str| {
             tree.unit("srv-x.mount", &format!("[Mount]\nWhere=/srv/x\n{text}\n"));
@@ -220,6 +292,13 @@ mod tests {
         assert_eq!(config.timeout, Some(std::time::Duration::from_secs(5)));
         assert!(of("What=LABEL=x\nType=ext4").needs_program() && of("What=/dev/x").needs_program() && of("What=h\nType=fuse.sshfs").needs_program());
         assert!(!of("What=/a\nOptions=bind").needs_program());
-        assert_eq!(of("What=/x.img\nType=ext4\nOptions=loop,ro,nofail").words(), ["mount", "-t", "ext4", "-o", "loop,ro", "/x.img", "/srv/x"]);
+        assert_eq!(
+            of("What=/x.img\nType=ext4\nOptions=loop,ro,nofail").words(Act::Mount),
+            ["mount", "-t", "ext4", "-o", "loop,ro", "/x.img", "/srv/x"]
+        );
+        assert_eq!(
+            of("What=/x.img\nType=ext4\nOptions=loop,ro").words(Act::Remount),
+            ["mount", "-t", "ext4", "-o", "remount,ro", "/x.img", "/srv/x"]
+        );
     }
 }

@@ -110,8 +110,8 @@ impl Manager {
         let Plain::Mount(mount) = &mut live.plain else { return };
         mount.deadline = mount.config.timeout.and_then(|limit| Instant::now().checked_add(limit));
         mount.rounds += 1;
-        let made = if act == Act::Mount && live.rest.context.is_some() {
-            let command = Command { program: "/bin/mount".to_owned(), argv: mount.config.words(), literal: true, ..Command::default() };
+        let made = if act != Act::Unmount && live.rest.context.is_some() {
+            let command = Command { program: "/bin/mount".to_owned(), argv: mount.config.words(act), literal: true, ..Command::default() };
             let mut world = World { rest: &mut live.rest, shared: &mut self.shared, access: NotifyAccess::None };
             world.renew();
             act::prepare(&mount.config).map_err(|(object, e)| format!("mount {object}: {e}")).and_then(|()| {
@@ -139,7 +139,8 @@ impl Manager {
         mount.control = None;
         mount.deadline = None;
         let (state, place, rounds) = (mount.state, mount.config.place.clone(), mount.rounds);
-        let is_there = super::points().contains(&place);
+        let points = super::points();
+        let is_there = points.as_ref().is_ok_and(|points| points.contains(&place));
         let good = matches!(end, WaitStatus::Exited(0));
         let result = match mount.result {
             Outcome::Success if !good => {
@@ -149,6 +150,8 @@ impl Manager {
                     Outcome::Signal
                 }
             }
+            // nobody knows whether it is there
+            Outcome::Success if points.is_err() => Outcome::Resources,
             Outcome::Success if state == State::Mounting && !is_there => Outcome::Protocol,
             other => other,
         };
@@ -174,7 +177,8 @@ impl Manager {
     fn mount_failed(&mut self, name: &UnitName, result: Outcome) {
         let Some(mount) = self.mount(name) else { return };
         let (was, place) = (mount.state, mount.config.place.clone());
-        let is_there = super::points().contains(&place);
+        // with no table to read it counts as there still
+        let is_there = super::points().map_or(true, |points| points.contains(&place));
         let state = if is_there && was != State::Mounting { State::Mounted } else { State::Failed };
         let job = self.units.get(name).and_then(|live| live.job);
         if let Some(id) = job.filter(|_| state == State::Mounted) {
@@ -188,7 +192,11 @@ impl Manager {
     pub(in crate::manager) fn mounts_changed(&mut self) {
         let Some(table) = &self.mounts else { return };
         table.take();
-        let points = super::points();
+        let points = match super::points() {
+            Ok(points) => points,
+            // what is not known changes nothing
+            Err(e) => return self.tell(&format!("read the table of mounts: {e}")),
+        };
         let mut changes = Vec::new();
         for live in self.units.values_mut() {
             let Plain::Mount(mount) = &mut live.plain else { continue };
