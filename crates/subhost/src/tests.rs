@@ -165,7 +165,7 @@ fn refused_with_a_reason() {
         ("BASE=/b\nNAME=a/b", "line 2: NAME"),
         ("BASE=/b\nNAME=thirteen-byte\nCABLES= =", "at most 12 bytes"),
         ("BASE=/b\nNAME=ten-bytes0\nCABLES= = =.4094", "at most 9 bytes"),
-        ("BASE=/b\nNAME=nine-byte\nCABLES= = = = = = = = = = = =.4094", "at most 8 bytes"),
+        ("BASE=/b\nNAME=nine-byte\nCABLES= = = = = = = = = = = = =.4094", "at most 8 bytes"),
         ("BASE=/b\nLIVE=$HOME/x", "$HOME is not known here"),
         ("BASE=/b\nSTART=none ssh", "`none` stands alone"),
         ("BASE=/b\nSTART=ssh !x", "only the whole value"),

@@ -107,9 +107,8 @@ fn pivot_root() {
     assert_eq!(steps, "payload    root = /ostree/deploy of the root, the old one on /sysroot\n");
     let steps = text(&planned("-D /srv/d --pivot-root=/new --overlay=+/a:/b:/c true"));
     assert!(steps.contains("/new/a of the tree"), "{steps}");
-    for line in ["-D /srv/d --pivot-root=/new --volatile=overlay true", "-x -D / --pivot-root=/new true"] {
-        assert!(plan(&spec(line), &host(), &tree("/srv/d"), &Caller::default()).is_err(), "{line}");
-    }
+    let refused = "-D /srv/d --pivot-root=/new --volatile=yes true";
+    assert!(plan(&spec(refused), &host(), &tree("/srv/d"), &Caller::default()).is_err(), "{refused}");
 }
 
 #[test]

@@ -97,6 +97,10 @@ fn run(args: &[OsString]) -> Outcome {
         Parsed::Machine(asked) => asked,
         Parsed::Shown(status) => return Ok(status),
     };
+    let others = asked.spec.identity.name.as_ref().is_some_and(|given| *given != name) || asked.keep.as_ref() != Some(&name);
+    if others {
+        return Err(Failure::Usage("try: --name and --keep go before the options of `run`".into()));
+    }
     if asked.in_background() {
         return Err(Failure::Usage("try: a machine in the background has no end to ask at; use `hostel run --keep NAME -d`".into()));
     }
@@ -159,8 +163,12 @@ fn end(name: &MachineName, end: End, status: u8) -> Outcome {
 
 fn keep(name: &MachineName) -> Result<(), Error> {
     hostel_image::kept::sync(KEPT.as_ref(), name)?;
+    let tree = match kept::lower(name)? {
+        Some(lower) if lower != std::path::Path::new("/") => format!(" --tree {}", lower.display()),
+        _ => String::new(),
+    };
     output::tell(format_args!(
-        "Machine {name} is kept: `hostel diff {name}`, `hostel commit {name}`, `hostel run --keep {name}`, `hostel discard {name}`."
+        "Machine {name} is kept: `hostel diff {name}`, `hostel commit {name}`, `hostel run --keep {name}{tree}`, `hostel discard {name}`."
     ));
     Ok(())
 }
