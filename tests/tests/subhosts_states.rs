@@ -72,7 +72,10 @@ fn a_machine_is_made_to_fit_a_host_that_was_upgraded() {
     let Some(bed) = Bed::start() else { return };
     let _alone = alone();
     let tree = bed.busybox();
-    tree.write("/var/lib/dpkg/status", status(&[("libc", "1")])).write("/usr/lib/libc.so", "libc 1").write("/etc/motd", "host\n");
+    tree.write("/var/lib/dpkg/status", status(&[("libc", "1")]))
+        .write("/usr/lib/libc.so", "libc 1")
+        .write("/etc/motd", "host\n")
+        .write("/usr/share/vendor/data", "1\n");
     let name = bed.name();
     pause();
     let installed = status(&[("libc", "1"), ("nginx", "5")]);
@@ -80,12 +83,15 @@ fn a_machine_is_made_to_fit_a_host_that_was_upgraded() {
     pause();
     let script = "cp /root/status /var/lib/dpkg/status; mkdir -p /var/lib/dpkg/info; printf '/.\\n/usr/sbin/nginx\\n/etc/nginx\\n' >/var/lib/dpkg/info/nginx.list; \
                   mkdir -p /usr/sbin /etc/nginx; echo nginx >/usr/sbin/nginx; echo mine >/etc/nginx/conf; echo mine >/etc/motd; echo patched >/usr/lib/libc.so; \
-                  echo mine >/root/notes";
+                  echo mine >/root/notes; rm -r /usr/share/vendor";
     let first = keep(&bed, &tree, &name, script);
     assert!(!first.errors().contains("rebase"), "{}", first.describe());
     bed.hostel(["rebase", &name]).run().exits(0).says("0 of its changes");
     pause();
-    tree.write("/var/lib/dpkg/status", status(&[("libc", "2")])).write("/usr/lib/libc.so", "libc 2").write("/etc/motd", "new\n");
+    tree.write("/var/lib/dpkg/status", status(&[("libc", "2")]))
+        .write("/usr/lib/libc.so", "libc 2")
+        .write("/etc/motd", "new\n")
+        .write("/usr/share/vendor/data", "2\n");
 
     keep(&bed, &tree, &name, "true").says("hostel rebase");
     bed.hostel(["commit", &name]).run().exits(1).says("/var/lib/dpkg/status");
