@@ -114,12 +114,7 @@ fn is_for_layers(tree: std::os::fd::BorrowedFd<'_>) -> bool {
 fn facts(tree: std::os::fd::BorrowedFd<'_>, path: PathBuf) -> Result<TreeFacts> {
     let stat = rustix::fs::fstat(tree).context("read", format!("tree {}", path.display()))?;
     let merged = rustix::fs::statat(tree, c"bin", AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::Symlink);
-    // The file system, or the tree as `hostel read-only` marks it (chattr +i).
-    let marked = || {
-        let top = rustix::fs::openat(tree, c".", rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC, rustix::fs::Mode::empty());
-        top.and_then(|top| rustix::fs::ioctl_getflags(top)).is_ok_and(|flags| flags.contains(rustix::fs::IFlags::IMMUTABLE))
-    };
-    let read_only = rustix::fs::fstatvfs(tree).is_ok_and(|v| v.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY)) || marked();
+    let read_only = rustix::fs::fstatvfs(tree).is_ok_and(|v| v.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY));
     // Whatever the host's own programs are, they run here already.
     let secondary_architecture = path != Path::new("/") && architecture::is_secondary(tree);
     Ok(TreeFacts {

@@ -19,20 +19,6 @@ pub fn pin(tree: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Cause> {
     match open(tree) {
         Ok(file) => Ok(Some(file)),
         Err(Errno::ROFS) => pin_behind_read_only_mount(tree),
-        // An image that is marked read-only (chattr +i): a file is made beside it, if that is the same file system.
-        Err(Errno::PERM) => pin_above(tree),
-        Err(e) => Err(e.into()),
-    }
-}
-
-fn pin_above(tree: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Cause> {
-    let above = rustix::fs::openat(tree, c"..", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    if rustix::fs::fstat(&above)?.st_dev != rustix::fs::fstat(tree)?.st_dev {
-        return Err(Cause::Why("it cannot be changed (chattr +i), nor what is above it"));
-    }
-    match open(above.as_fd()) {
-        Ok(file) => Ok(Some(file)),
-        Err(Errno::ROFS) => pin_behind_read_only_mount(above.as_fd()),
         Err(e) => Err(e.into()),
     }
 }

@@ -40,8 +40,7 @@ impl Builder<'_> {
             self.host.push(HostStep::ShiftTree);
         }
         // A read-only tree stays writable at its top until the mount points are there; submounts are read-only from the start.
-        let attributes =
-            if root.read_only || self.tree.read_only || root.volatile == Volatile::State { Attributes::RDONLY } else { Attributes::NONE };
+        let attributes = if root.read_only || root.volatile == Volatile::State { Attributes::RDONLY } else { Attributes::NONE };
         let tree = match image {
             Some(image) => self.image_root(image, map),
             None => {
