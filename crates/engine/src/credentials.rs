@@ -1,6 +1,5 @@
 //! Reads the credentials a machine gets: before anything changes, so that one that is missing stops the start.
 
-use hostel_spec::Arrange as _;
 use std::ffi::CString;
 use std::fmt;
 use std::io::{self, Read};
@@ -9,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hostel_spec::{Credential, CredentialSource};
+use hostel_spec::{Arrange as _, Credential, CredentialSource};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 

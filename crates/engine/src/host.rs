@@ -3,11 +3,12 @@
 //! A plain value: tests plan against made-up hosts. Capturing reads only what the spec at hand needs, because it is on
 //! the start path.
 
-use hostel_spec::Arrange as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hostel_spec::{Cable, CapName, MachineSpec, MachineUuid, NetworkMode, ResolvConf, Rlimit, RlimitName, Timezone, TreeSource, UserNamespace};
+use hostel_spec::{
+    Arrange as _, Cable, CapName, MachineSpec, MachineUuid, NetworkMode, ResolvConf, Rlimit, RlimitName, Timezone, TreeSource, UserNamespace,
+};
 use hostel_sys::{caps, proc};
 use rustix::fs::{Mode, OFlags};
 

@@ -2,7 +2,6 @@
 //!
 //! A transfer is a process of ours. Its file is locked for its life, so one of a killed process is seen to be nobody's.
 
-use hostel_spec::Arrange as _;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -13,6 +12,7 @@ use std::time::{Duration, Instant};
 use hostel_engine::error::{Context, Error, Result};
 use hostel_engine::registry::ProcessId;
 use hostel_image::locks::Lock;
+use hostel_spec::Arrange as _;
 use hostel_sys::event::{SignalFd, SignalMask, block_signals};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{Mode, OFlags};

@@ -3,7 +3,6 @@
 //!
 //! The directory appears whole, under its name, or not at all: a crash leaves at most one that [`crate::sweep`] removes.
 
-use hostel_spec::Arrange as _;
 use std::collections::HashSet;
 use std::ffi::{CStr, CString};
 use std::io::Write;
@@ -13,7 +12,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
-use hostel_spec::MachineName;
+use hostel_spec::{Arrange as _, MachineName};
 use hostel_sys::tree::read_regular;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, Uid};
 use rustix::io::Errno;

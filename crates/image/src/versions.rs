@@ -1,10 +1,10 @@
 //! Versioned directories (systemd.v(7)): `…/NAME.v/` or `…/NAME.raw.v/` stands for the newest `NAME_VERSION` in it, and so does
 //! `….v/NAME___.raw`. Between version and ending there may be `_ARCHITECTURE` and, of boot counting, `+LEFT-DONE`.
 
-use hostel_spec::Arrange as _;
 use std::cmp::{Ordering, Reverse};
 use std::path::{Path, PathBuf};
 
+use hostel_spec::Arrange as _;
 use rustix::fs::FileType;
 
 use crate::disk::version;

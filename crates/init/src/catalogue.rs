@@ -3,9 +3,9 @@
 //! The directories are listed once. A name is then followed without I/O as far as links go between them; only links to files
 //! elsewhere, and whether a file is empty (masked), are looked up in the tree.
 
-use hostel_spec::Arrange as _;
 use std::collections::BTreeMap;
 
+use hostel_spec::Arrange as _;
 use hostel_unit::UnitName;
 
 use crate::root::{Entry, Root, RootError};

@@ -1,11 +1,11 @@
 //! The tree whose unit files are meant: its root as a descriptor, and how its paths are shown.
 
-use hostel_spec::Arrange as _;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use hostel_spec::Arrange as _;
 use hostel_sys::tree::{IN_ROOT, ReadError, openat2, random_u64, read_regular};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;

@@ -1,9 +1,9 @@
 //! SysV init scripts: their LSB header, and the service that one becomes (systemd-sysv-generator(8), the LSB's "Comment
 //! conventions for init scripts").
 
-use hostel_spec::Arrange as _;
 use std::fmt::Write as _;
 
+use hostel_spec::Arrange as _;
 use hostel_unit::{UnitName, escape_name};
 
 use crate::catalogue::Catalogue;

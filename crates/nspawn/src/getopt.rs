@@ -3,9 +3,10 @@
 //! `--name=value`, `--name value`, unambiguous beginnings of names, clusters `-qbD dir`, `-Ddir`, and `--`.
 //! Nothing is allocated but the list of entries and their values.
 
-use hostel_spec::Arrange as _;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
+
+use hostel_spec::Arrange as _;
 
 use crate::doc::{Doc, Entry, Origin};
 use crate::error::{GetoptError, UsageError};

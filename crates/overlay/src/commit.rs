@@ -19,13 +19,12 @@ mod conflict;
 pub(crate) mod plan;
 mod undo;
 
-use hostel_spec::Arrange as _;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use hostel_image::{Cause, Result};
-use hostel_spec::OsText;
+use hostel_spec::{Arrange as _, OsText};
 use hostel_sys::tree::{Lock, try_lock};
 use serde::{Deserialize, Serialize};
 

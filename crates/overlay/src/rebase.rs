@@ -4,13 +4,12 @@
 //! Of what both sides changed the host's is taken where the distribution's files are; elsewhere somebody has to say whose
 //! is. Where the package database itself is the machine's, its packages cannot be known to the host's: their files go, too.
 
-use hostel_spec::Arrange as _;
 use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use hostel_image::{Cause, Result};
-use hostel_spec::OsText;
+use hostel_spec::{Arrange as _, OsText};
 use rustix::fs::AtFlags;
 
 use crate::commit::{Conflict, conflicts};

@@ -3,12 +3,11 @@
 //! No name service is asked and nothing of the tree is run: /etc/passwd and /etc/group are read by descriptor as untrusted
 //! files (regular, at most 1 MiB), malformed lines are passed over, the first entry of a name or id counts.
 
-use hostel_spec::Arrange as _;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
-use hostel_spec::UserSelector;
+use hostel_spec::{Arrange as _, UserSelector};
 use hostel_sys::tree::{ReadError, read_regular};
 use rustix::io::Errno;
 

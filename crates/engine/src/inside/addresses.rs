@@ -1,8 +1,8 @@
 //! The addresses that a machine has now, asked of its network namespace.
 
-use hostel_spec::Arrange as _;
 use std::net::IpAddr;
 
+use hostel_spec::Arrange as _;
 use hostel_sys::clone::{NEWNET, setns_pidfd};
 use hostel_sys::netlink::route;
 

@@ -6,14 +6,13 @@
 //! | what a machine had last | `leases/NAME` in /var/lib/hostel: a link whose text is the address. For machines that stay; a throw-away one has the address its name gives it.
 //! Its time is that of the machine's last start: of more than 1024 the oldest are forgotten |
 
-use hostel_spec::Arrange as _;
 use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use hostel_spec::{AddressPool, Hint, MachineName, MachineUuid};
+use hostel_spec::{AddressPool, Arrange as _, Hint, MachineName, MachineUuid};
 use hostel_sys::netlink::{self, route};
 
 use super::ipv6::{self, Network6};

@@ -1,10 +1,9 @@
 //! Users of the host inside: an id of the machine that is the user's on the host, a record of it, and its home.
 
-use hostel_spec::Arrange as _;
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
-use hostel_spec::{BoundShell, OsText, ProcessSpec, UserSelector};
+use hostel_spec::{Arrange as _, BoundShell, OsText, ProcessSpec, UserSelector};
 use hostel_sys::mount::Attributes;
 use serde_json::json;
 

@@ -1,10 +1,9 @@
 //! Mounts asked for on the command line.
 
-use hostel_spec::Arrange as _;
 use std::ffi::CString;
 use std::path::Path;
 
-use hostel_spec::{IdMapping, Mount, MountSource};
+use hostel_spec::{Arrange as _, IdMapping, Mount, MountSource};
 use hostel_sys::mount::Attributes;
 
 use super::Builder;

@@ -24,10 +24,11 @@ pub mod state;
 mod tests;
 pub mod undo;
 
-use hostel_spec::Arrange as _;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+
+use hostel_spec::Arrange as _;
 
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;

@@ -1,13 +1,12 @@
 //! `hostel clean`: remove what killed supervisors and interrupted copies left.
 
-use hostel_spec::Arrange as _;
 use std::ffi::OsString;
 use std::path::Path;
 
 use hostel_engine::cgroup::{self, Layout};
 use hostel_engine::registry::Registry;
 use hostel_image::open::KEPT;
-use hostel_spec::MachineName;
+use hostel_spec::{Arrange as _, MachineName};
 use lexopt::Arg::{Long, Short};
 use serde::Serialize;
 

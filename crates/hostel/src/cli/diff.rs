@@ -1,13 +1,12 @@
 //! `hostel diff`: what a kept machine changed of what it lies over.
 
-use hostel_spec::Arrange as _;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use hostel_engine::error::Error;
 use hostel_overlay::packages::{Packages, packages};
 use hostel_overlay::{Change, Kind, Layer, What, patch, read_both};
-use hostel_spec::MachineName;
+use hostel_spec::{Arrange as _, MachineName};
 use lexopt::Arg::{Long, Short, Value};
 
 use super::{Failure, Outcome, Verb, look};

@@ -3,14 +3,13 @@
 //! An empty file per machine in /etc/hostel/autostart (`$HOSTEL_CONFIG_DIR/autostart`): packages and people can write it
 //! with touch(1) and rm(1). `hostel autostart` reads it.
 
-use hostel_spec::Arrange as _;
 use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io;
 use std::path::PathBuf;
 
 use hostel_engine::error::{Context, Result};
-use hostel_spec::MachineName;
+use hostel_spec::{Arrange as _, MachineName};
 
 use super::{Failure, Outcome, Verb, reboot, start};
 use crate::output;

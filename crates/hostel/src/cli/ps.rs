@@ -1,10 +1,9 @@
 //! `hostel ps`: the machines that run.
 
-use hostel_spec::Arrange as _;
 use std::collections::HashSet;
 use std::ffi::OsString;
 
-use hostel_spec::{MachineName, OsText};
+use hostel_spec::{Arrange as _, MachineName, OsText};
 use lexopt::Arg::{Long, Short};
 use serde_json::{Value, json};
 

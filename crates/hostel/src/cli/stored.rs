@@ -1,13 +1,12 @@
 //! Machines that exist and do not run: kept ones, and trees that have a name.
 
-use hostel_spec::Arrange as _;
 use std::path::{Path, PathBuf};
 
 use hostel_engine::error::{Error, Result};
 use hostel_engine::registry::{Registry, RegistryError};
 use hostel_image::kept::{self, Contents};
 use hostel_image::open::{self, KEPT};
-use hostel_spec::{MachineName, OsText};
+use hostel_spec::{Arrange as _, MachineName, OsText};
 use serde_json::{Value, json};
 
 use crate::{native, output};

@@ -2,11 +2,10 @@
 //! an image policy. The four layouts that count: a bare file system, an MBR with one bootable Linux partition, a GPT
 //! with one Linux data partition, a GPT with partitions typed for their use.
 
-use hostel_spec::Arrange as _;
 use std::io::{Read, Seek};
 use std::path::PathBuf;
 
-use hostel_spec::{Designator, ImagePolicy, RootHash, RootHashSignature, Rule, Uses};
+use hostel_spec::{Arrange as _, Designator, ImagePolicy, RootHash, RootHashSignature, Rule, Uses};
 
 use super::probe::{Content, probe, read_at};
 use super::{Layout, gpt, mbr, types, verity, version};

@@ -2,8 +2,9 @@
 //!
 //! Nothing in it is believed before its checksum is right, and no number in it decides how much memory is taken.
 
-use hostel_spec::Arrange as _;
 use std::io::{Read, Seek};
+
+use hostel_spec::Arrange as _;
 
 use super::guid::Guid;
 use super::mbr;

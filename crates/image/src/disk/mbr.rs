@@ -1,7 +1,8 @@
 //! The partition table of the first sector (MBR), with logical partitions.
 
-use hostel_spec::Arrange as _;
 use std::io::{Read, Seek};
+
+use hostel_spec::Arrange as _;
 
 use super::probe::{le32, read_at};
 use crate::Cause;

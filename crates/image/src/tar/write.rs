@@ -3,7 +3,6 @@
 //!
 //! Numeric owners only: what a number is called is the tree's own business. Sockets are left out, mounts not entered.
 
-use hostel_spec::Arrange as _;
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, OsStr};
 use std::io::Write;
@@ -11,6 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use hostel_spec::Arrange as _;
 use hostel_sys::tree::{openat2, xattr};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, SeekFrom, Stat};
 use rustix::io::Errno;

@@ -1,9 +1,9 @@
 //! The manager as an object: its properties, and methods that only look.
 
-use hostel_spec::Arrange as _;
 use std::fmt::Write as _;
 
 use hostel_ipc::dbus::{Type, Value};
+use hostel_spec::Arrange as _;
 use hostel_unit::UnitName;
 
 use super::call::{Arguments, Context, Outcome, loaded, no_job, unit_name};

@@ -1,10 +1,9 @@
 //! Properties of a unit: from its life, from its files, and what systemd has where neither says anything.
 
-use hostel_spec::Arrange as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hostel_ipc::dbus::{Type, Value};
-use hostel_spec::RlimitName;
+use hostel_spec::{Arrange as _, RlimitName};
 use hostel_unit::{Kind, UnitName};
 
 use super::path;

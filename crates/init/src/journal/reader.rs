@@ -1,7 +1,8 @@
 //! The log store as its readers see it: files of some directories of a tree, in the order of their entries.
 
-use hostel_spec::Arrange as _;
 use std::os::fd::OwnedFd;
+
+use hostel_spec::Arrange as _;
 
 use super::record::{self, Entry, HEADER, Header};
 use super::store::number_of;

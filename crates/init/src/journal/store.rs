@@ -4,12 +4,13 @@
 //! the oldest file goes, and when that does not help entries are counted as dropped and the loop goes on. Nothing is synchronised:
 //! what a crash of the kernel tears off, readers leave out by its checksum.
 
-use hostel_spec::Arrange as _;
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use hostel_spec::Arrange as _;
 
 use super::record::{self, Field, HEADER, Header, RECORD_MAX, Stamp};
 

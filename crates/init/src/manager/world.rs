@@ -1,12 +1,12 @@
 //! The hands of a service: processes are made, signalled and found, files looked at.
 
-use hostel_spec::Arrange as _;
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use hostel_process::event::{Interest, Poller};
+use hostel_spec::Arrange as _;
 use hostel_sys::clone;
 use hostel_unit::UnitName;
 

@@ -1,9 +1,8 @@
 //! `--property=`, `--memory=`, `--cpus=`, `--pids=`: limits of the machine's cgroup (systemd.resource-control(5)).
 
-use hostel_spec::Arrange as _;
 use std::path::PathBuf;
 
-use hostel_spec::{CpuQuota, DeviceAccess, DevicePolicy, DeviceRule, DeviceSelector, Limit};
+use hostel_spec::{Arrange as _, CpuQuota, DeviceAccess, DevicePolicy, DeviceRule, DeviceSelector, Limit};
 use hostel_unit::{Span, TimeUnit, boolean, cpu_list, percent_unbounded, permyriad, size, time_span, unsigned};
 
 use super::Draft;

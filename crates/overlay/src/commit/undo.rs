@@ -1,11 +1,11 @@
 //! Taking the steps of a commit back, from the last to the first, whether they had been done or not.
 
-use hostel_spec::Arrange as _;
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 use hostel_image::{Cause, Result};
+use hostel_spec::Arrange as _;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 

@@ -3,8 +3,9 @@
 //! systemd loads a program per key; the kernel then takes the strictest answer. Here the answers are joined first: a call
 //! that a list denies is denied, else its arguments are looked at.
 
-use hostel_spec::Arrange as _;
 use std::collections::BTreeMap;
+
+use hostel_spec::Arrange as _;
 
 use super::emit::{self, Check, Decision, RET_ALLOW, RET_ERRNO, RET_KILL, Rule, Run, Section, Test};
 use super::policy::RunList;

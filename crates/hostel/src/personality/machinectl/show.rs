@@ -1,7 +1,8 @@
 //! `machinectl show` and `machinectl status`.
 
-use hostel_spec::Arrange as _;
 use std::ffi::OsString;
+
+use hostel_spec::Arrange as _;
 
 use super::facts::{Facts, timestamp};
 use super::list::addresses;

@@ -1,10 +1,10 @@
 //! `list-unit-files`.
 
-use hostel_spec::Arrange as _;
 use std::fmt::Write as _;
 
 use hostel_init::install::{FileState, Installer};
 use hostel_init::preset::{Presets, Wanted, glob};
+use hostel_spec::Arrange as _;
 use hostel_unit::{Kind, UnitName};
 
 use super::options::Options;

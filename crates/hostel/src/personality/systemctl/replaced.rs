@@ -5,7 +5,6 @@
 
 pub(super) mod rows;
 
-use hostel_spec::Arrange as _;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -16,6 +15,7 @@ use hostel_init::manager::query::Request;
 use hostel_init::manager::variables::{Environment, read_file};
 use hostel_init::pid1::{Ends, Wanted};
 use hostel_init::preset::{Presets, Wanted as Preset};
+use hostel_spec::Arrange as _;
 use hostel_unit::Kind as UnitKind;
 
 use super::options::{self, Asked, Options};

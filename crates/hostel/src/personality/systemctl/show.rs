@@ -1,6 +1,5 @@
 //! `cat` and `show`: what files say.
 
-use hostel_spec::Arrange as _;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -11,6 +10,7 @@ use hostel_init::load::{LoadState, Setting, Unit, load};
 use hostel_init::preset::{Presets, Wanted};
 use hostel_init::root::Root;
 use hostel_init::value::{Memory, Value};
+use hostel_spec::Arrange as _;
 use hostel_unit::{Span, UnitName, show_span};
 
 use super::options::Options;

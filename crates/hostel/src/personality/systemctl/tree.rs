@@ -1,11 +1,11 @@
 //! `list-dependencies`.
 
-use hostel_spec::Arrange as _;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use hostel_init::depend::{Graph, Relation};
 use hostel_init::load::load;
+use hostel_spec::Arrange as _;
 use hostel_unit::{Kind, UnitName};
 
 use super::options::Options;

@@ -1,11 +1,11 @@
 //! `list-sockets`, `list-timers`, `list-paths`, `list-automounts`: units that start others.
 
-use hostel_spec::Arrange as _;
 use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hostel_init::manager::query::Request;
 use hostel_init::preset::glob;
+use hostel_spec::Arrange as _;
 
 use super::Outcome;
 use super::managed::{Record, connect, field, records};

@@ -1,10 +1,10 @@
 //! `list-units` and `list-jobs`.
 
-use hostel_spec::Arrange as _;
 use std::fmt::Write as _;
 
 use hostel_init::manager::query::Request;
 use hostel_init::preset::glob;
+use hostel_spec::Arrange as _;
 
 use super::Outcome;
 use super::managed::{Record, connect, field, records};

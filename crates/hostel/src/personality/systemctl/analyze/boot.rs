@@ -1,9 +1,9 @@
 //! `time`, `blame`, `critical-chain`: of the moments that the manager remembers.
 
-use hostel_spec::Arrange as _;
 use std::fmt::Write as _;
 
 use hostel_init::manager::query::Request;
+use hostel_spec::Arrange as _;
 use hostel_unit::show_span;
 use serde_json::json;
 

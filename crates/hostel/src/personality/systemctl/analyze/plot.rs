@@ -1,7 +1,8 @@
 //! `plot`: a bar for each unit, from the moment it began to start, as SVG.
 
-use hostel_spec::Arrange as _;
 use std::fmt::Write as _;
+
+use hostel_spec::Arrange as _;
 
 use super::Asked;
 use super::boot::{Boot, Start, span};
