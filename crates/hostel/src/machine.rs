@@ -30,8 +30,8 @@ pub fn open_registry() -> Result<Registry> {
 }
 
 /// Does `work` while nobody can start the machine `name`; `verb` is for the message that it runs.
-pub fn at_rest<T>(verb: &'static str, name: &MachineName, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    let claim = match open_registry()?.claim(name) {
+pub fn at_rest<T>(registry: &Registry, verb: &'static str, name: &MachineName, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let claim = match registry.claim(name) {
         Err(RegistryError::Busy { .. }) => {
             let error = Error::new(verb, format!("machine {name}"), "it is running");
             return Err(error.hint(format!("`hostel stop {name}` ends it")).busy());

@@ -128,26 +128,23 @@ fn run(args: &[OsString]) -> Outcome {
 
 /// Each by itself: one that cannot be started keeps no other from it.
 fn start_all() -> Outcome {
-    let mut status = 0;
+    let mut failed = false;
     for name in enable::list()? {
-        if let Err(failure) = start::start(&name) {
-            super::finish(crate::hint::Voice::Verb("autostart"), Err(failure));
-            status = 1;
-        }
+        failed |= told(start::start(&name).map(|_| 0)) != 0;
     }
     for file in subhosts() {
         // One that runs already is left alone.
-        let started = overlay::runs(&file).and_then(|runs| if runs { Ok(0) } else { overlay::boot_one(file, true) });
-        match started {
-            Ok(0) => {}
-            Ok(_) => status = 1,
-            Err(failure) => {
-                super::finish(crate::hint::Voice::Verb("autostart"), Err(failure));
-                status = 1;
-            }
-        }
+        failed |= told(overlay::runs(&file).and_then(|runs| if runs { Ok(0) } else { overlay::boot_one(file, true) })) != 0;
     }
-    Ok(status)
+    Ok(u8::from(failed))
+}
+
+/// Its status; 1 for a failure, of which has then been told.
+fn told(outcome: Outcome) -> u8 {
+    outcome.unwrap_or_else(|failure| {
+        super::finish(crate::hint::Voice::Verb("autostart"), Err(failure));
+        1
+    })
 }
 
 /// The conf files of subhosts that start with this host: overlay-boot's list, an absolute path a line; lines with a # are none.
@@ -177,25 +174,17 @@ fn subhosts() -> Vec<PathBuf> {
 /// As `hostel stop`; one that cannot be stopped keeps no other from it.
 fn stop_all() -> Outcome {
     let mut worst = 0;
-    let mut told = |outcome: Outcome| {
-        let status = outcome.unwrap_or_else(|failure| {
-            super::finish(crate::hint::Voice::Verb("autostart"), Err(failure));
-            1
-        });
-        worst = worst.max(status);
-        status
-    };
     // The last that was started is the first to be stopped.
     for file in subhosts().into_iter().rev() {
-        told(overlay::runs(&file).and_then(|runs| if runs { overlay::stop(&[file.into()]) } else { Ok(0) }));
+        worst = worst.max(told(overlay::runs(&file).and_then(|runs| if runs { overlay::stop(&[file.into()]) } else { Ok(0) })));
     }
     let mut running = Vec::new();
     match enable::list() {
         Ok(list) => running.extend(list.iter().filter(|name| start::runs(name).unwrap_or(true)).map(|name| OsString::from(name.as_str()))),
-        Err(error) => drop(told(Err(error.into()))),
+        Err(error) => worst = worst.max(told(Err(error.into()))),
     }
     if let (false, Some(stop)) = (running.is_empty(), find("stop")) {
-        told((stop.run)(&running));
+        worst = worst.max(told((stop.run)(&running)));
     }
     Ok(worst)
 }

@@ -91,21 +91,21 @@ fn run(args: &[OsString]) -> Outcome {
 
 /// Makes the changes of `name`, or those at and below `only`; the machine is forgotten unless it is kept, or only a part was made.
 pub(super) fn commit(name: &MachineName, only: &[PathBuf], keep: bool, force: bool) -> Result<(), Error> {
-    machine::at_rest("commit", name, || {
+    let registry = machine::open_registry()?;
+    machine::at_rest(&registry, "commit", name, || {
         let said = claimed(name, only, force)?;
         output::tell(format_args!("{said}"));
         // before anybody else can start it, and change more
-        if only.is_empty() && !keep { super::rm::forget_claimed(&machine::open_registry()?, name) } else { Ok(()) }
+        if only.is_empty() && !keep { super::rm::forget_claimed(&registry, name) } else { Ok(()) }
     })
 }
 
 /// Prints what a commit would do as a shell script.
 fn script(name: &MachineName, only: &[PathBuf]) -> Result<(), Error> {
-    machine::at_rest("commit", name, || {
+    machine::at_rest(&machine::open_registry()?, "commit", name, || {
         let found = Found::look(name)?;
-        let changes = selected(&found.changes, only);
-        let packages = if only.is_empty() { found.packages } else { hostel_overlay::packages::packages(&found.layers, &changes)? };
-        let about = format!("What machine {name} changed of {}: {}.", found.lower.display(), summary(&changes, &packages));
+        let (changes, said) = selected(&found, only)?;
+        let about = format!("What machine {name} changed of {}: {said}.", found.lower.display());
         let mut out = std::io::BufWriter::new(std::io::stdout().lock());
         hostel_overlay::script::script(&about, &found.layers, &changes, &mut out)?;
         std::io::Write::flush(&mut out).map_err(|e| Error::new("write", "standard output", e))
@@ -118,7 +118,7 @@ fn claimed(name: &MachineName, only: &[PathBuf], force: bool) -> Result<String, 
     refuse_unfinished(&store)?;
     let found = Found::look(name)?;
     let _lock = lock(&found.lower, name)?;
-    let changes = selected(&found.changes, only);
+    let (changes, said) = selected(&found, only)?;
     if changes.is_empty() {
         return Ok(if only.is_empty() { "Nothing was changed.".to_owned() } else { "Nothing was changed there.".to_owned() });
     }
@@ -129,23 +129,28 @@ fn claimed(name: &MachineName, only: &[PathBuf], force: bool) -> Result<String, 
     // An interrupted one is finished from the machine's side.
     hostel_image::kept::sync(hostel_image::open::KEPT.as_ref(), name)?;
     let record = store.commit(name.as_str(), &found.lower, &found.layers, &changes)?;
-    let packages = if only.is_empty() { found.packages } else { hostel_overlay::packages::packages(&found.layers, &changes)? };
-    Ok(format!(
-        "Committed to {}: {}. `hostel undo {}` takes it back; programs that run are not restarted.",
-        found.lower.display(),
-        summary(&changes, &packages),
-        record.id
-    ))
+    Ok(format!("Committed to {}: {said}. `hostel undo {}` takes it back; programs that run are not restarted.", found.lower.display(), record.id))
 }
 
-/// Those at and below `only`, and new directories that lead to them.
-fn selected(changes: &[Change], only: &[PathBuf]) -> Vec<Change> {
+/// The changes at and below `only` (all, when that is empty), with new directories that lead to them; and their summary, which
+/// has to be made before they are: afterwards there is nothing to compare.
+fn selected(found: &Found, only: &[PathBuf]) -> Result<(Vec<Change>, String), Error> {
+    if only.is_empty() {
+        return Ok((found.changes.clone(), summary(&found.changes, &found.packages)));
+    }
+    let changes = at_and_below(&found.changes, only);
+    let packages = hostel_overlay::packages::packages(&found.layers, &changes)?;
+    let said = summary(&changes, &packages);
+    Ok((changes, said))
+}
+
+fn at_and_below(changes: &[Change], only: &[PathBuf]) -> Vec<Change> {
     let meant = |c: &Change| only.iter().any(|path| Path::new(c.path.as_os_str()).starts_with(path));
     let leads = |c: &Change| {
         let new = c.kind == Kind::Directory && matches!(c.what, What::Added | What::Changed);
         new && changes.iter().any(|other| meant(other) && Path::new(other.path.as_os_str()).starts_with(Path::new(c.path.as_os_str())))
     };
-    changes.iter().filter(|c| only.is_empty() || meant(c) || leads(c)).cloned().collect()
+    changes.iter().filter(|c| meant(c) || leads(c)).cloned().collect()
 }
 
 pub(super) fn open_store() -> Result<Store, Error> {

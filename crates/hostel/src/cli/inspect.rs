@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use hostel_ipc::control::{CallError, Request, Status};
+use hostel_ipc::control::{CallError, Status};
 use serde_json::{Value, json};
 
 use super::look::{self, Look};
@@ -29,12 +29,7 @@ fn run(args: &[OsString]) -> Outcome {
         return Ok(output::show_json(&stored.json()));
     }
     let look = Look::at(look::running(&registry, &name)?);
-    Ok(output::show_json(&value(&look, &ask(&look), &registry.path_of(&name).display().to_string())))
-}
-
-/// Asks the supervisor; it may be busy, hung or dead.
-pub(super) fn ask(look: &Look) -> Result<Status, CallError> {
-    look::connect(&look.machine, look::PATIENCE)?.call(&Request::Status)
+    Ok(output::show_json(&value(&look, &look::ask(&look.machine), &registry.path_of(&name).display().to_string())))
 }
 
 /// The whole as one object.

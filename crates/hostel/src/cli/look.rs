@@ -10,7 +10,7 @@ use hostel_engine::error::{Error, Result};
 use hostel_engine::inside::addresses;
 use hostel_engine::registry::{Liveness, Machine, MachineState, Registry, RegistryError};
 use hostel_engine::stop::Evidence;
-use hostel_ipc::control::{CallError, Connection};
+use hostel_ipc::control::{CallError, Connection, Request, Status};
 use hostel_spec::MachineName;
 
 use super::Failure;
@@ -61,6 +61,21 @@ pub(crate) fn only_name(
     required(found).map(Some)
 }
 
+/// Two names and nothing else, or `None`: the help was asked for. `missing` says what they are, when they are not both there.
+pub(crate) fn two_names(args: &[OsString], missing: &str) -> std::result::Result<Option<[MachineName; 2]>, Failure> {
+    use lexopt::Arg::{Long, Short, Value};
+    let mut words = lexopt::Parser::from_args(args);
+    let mut names = Vec::new();
+    while let Some(arg) = words.next()? {
+        match arg {
+            Short('h') | Long("help") => return Ok(None),
+            Value(word) if names.len() < 2 => names.push(name(&word)?),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    names.try_into().map(Some).map_err(|_| Failure::Usage(missing.to_owned()))
+}
+
 /// A machine that runs, or is being started.
 pub(crate) fn running(registry: &Registry, name: &MachineName) -> Result<Machine> {
     not_dead(registry.load(name)?)
@@ -97,6 +112,11 @@ pub(crate) fn state(machine: &Machine) -> Result<&MachineState> {
 /// Connects to its supervisor.
 pub(crate) fn connect(machine: &Machine, patience: Duration) -> std::result::Result<Connection, CallError> {
     machine.directory().map_or(Err(CallError::NobodyListens), |dir| Connection::connect(dir, patience))
+}
+
+/// Asks its supervisor, which may be busy, hung or dead.
+pub(super) fn ask(machine: &Machine) -> std::result::Result<Status, CallError> {
+    connect(machine, PATIENCE)?.call(&Request::Status)
 }
 
 /// Its cgroup, by the recorded paths; `None`: none is recorded.

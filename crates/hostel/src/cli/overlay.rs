@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hostel_engine::error::Error;
-use hostel_engine::registry::{Machine, Origin};
-use hostel_ipc::control::{Request, Status};
+use hostel_engine::registry::{Origin, Registry};
 use hostel_spec::{MachineName, OsText};
 
 use super::exec::{self, Order};
@@ -99,7 +98,8 @@ fn boots(name: &MachineName) -> bool {
 fn named(word: &str) -> Result<(MachineName, Option<u64>), Failure> {
     if !word.contains('/') && !word.ends_with(".conf") {
         let name = look::name(word.as_ref())?;
-        let noted = machine::open_registry()?.load(&name).ok().and_then(|found| conf_of(&found));
+        let registry = machine::open_registry()?;
+        let noted = registry.load(&name).ok().and_then(|found| conf_of(&registry, &found.name));
         let conf = noted.or_else(|| subhost::find(word).ok()).and_then(|file| subhost::read(file).ok());
         return Ok((name, conf.and_then(|read| read.conf.stop_timeout)));
     }
@@ -108,9 +108,8 @@ fn named(word: &str) -> Result<(MachineName, Option<u64>), Failure> {
 }
 
 /// The conf file of a running subhost.
-fn conf_of(found: &Machine) -> Option<PathBuf> {
-    let path = machine::runtime_dir().join("machines").join(found.name.as_str()).join(subhost::NOTE);
-    let text = std::fs::read(path).ok()?;
+fn conf_of(registry: &Registry, name: &MachineName) -> Option<PathBuf> {
+    let text = std::fs::read(registry.path_of(name).join(subhost::NOTE)).ok()?;
     Some(std::os::unix::ffi::OsStringExt::from_vec(text)).map(|text: OsString| text.into())
 }
 
@@ -154,7 +153,7 @@ pub(crate) fn list() -> Outcome {
     for found in registry.list()? {
         let Some(state) = found.known().filter(|s| s.origin == Origin::Overlay && found.is_alive()) else { continue };
         let pid = state.leader.map_or_else(String::new, |leader| leader.pid.to_string());
-        let conf = conf_of(&found).map_or_else(String::new, |path| path.display().to_string());
+        let conf = conf_of(&registry, &found.name).map_or_else(String::new, |path| path.display().to_string());
         rows.push(vec![found.name.to_string(), pid, output::clean(&conf)]);
     }
     Ok(if rows.is_empty() { 0 } else { output::show(&output::table(&["NAME", "PID", "CONF"], &rows)) })
@@ -176,12 +175,4 @@ fn check(args: &[OsString]) -> Outcome {
 /// Whether the machine of a conf file runs.
 pub(crate) fn runs(file: &Path) -> Result<bool, Failure> {
     start::runs(&subhost::read(file.to_owned())?.conf.name)
-}
-
-/// What a machine says of itself.
-pub(super) fn status_text(name: &MachineName) -> Option<String> {
-    let found = look::running(&machine::open_registry().ok()?, name).ok()?;
-    let mut connection = look::connect(&found, look::PATIENCE).ok()?;
-    let status: Status = connection.call(&Request::Status).ok()?;
-    Some(status.status_text)
 }

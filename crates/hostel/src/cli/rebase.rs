@@ -42,7 +42,7 @@ fn run(args: &[OsString]) -> Outcome {
     }
     let name = look::required(name)?;
     hostel_engine::host::require_root()?;
-    machine::at_rest("rebase", &name, || rebase(&name, side, dry))?;
+    machine::at_rest(&machine::open_registry()?, "rebase", &name, || rebase(&name, side, dry))?;
     Ok(0)
 }
 

@@ -2,9 +2,7 @@
 
 use std::ffi::OsString;
 
-use lexopt::Arg::{Long, Short, Value};
-
-use super::{Failure, Outcome, Verb, look};
+use super::{Outcome, Verb, look};
 use crate::native::{kept, snapshots};
 use crate::{machine, output};
 
@@ -19,20 +17,14 @@ pub(super) const VERB: Verb = Verb {
 };
 
 fn run(args: &[OsString]) -> Outcome {
-    let mut words = lexopt::Parser::from_args(args);
-    let mut names = Vec::new();
-    while let Some(arg) = words.next()? {
-        match arg {
-            Short('h') | Long("help") => return Ok(output::show(&super::verb_help(&VERB))),
-            Value(word) if names.len() < 2 => names.push(look::name(&word)?),
-            other => return Err(other.unexpected().into()),
-        }
-    }
-    let [name, snapshot] = &names[..] else { return Err(Failure::Usage("restore which machine, and what? give its name and a snapshot's".into())) };
+    let Some([name, snapshot]) = look::two_names(args, "restore which machine, and what? give its name and a snapshot's")? else {
+        return Ok(output::show(&super::verb_help(&VERB)));
+    };
     hostel_engine::host::require_root()?;
-    machine::at_rest("restore", name, || {
-        kept::required(name)?;
-        snapshots::restore(name, snapshot)
+    machine::at_rest(&machine::open_registry()?, "restore", &name, || {
+        kept::required(&name)?;
+        let _lock = kept::lock(&name)?;
+        snapshots::restore(&name, &snapshot)
     })?;
     Ok(0)
 }

@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
 use hostel_engine::error::Error;
-use hostel_engine::registry::{Registry, RegistryError};
+use hostel_engine::registry::Registry;
 use hostel_image::open::KEPT;
 use hostel_image::{images, kept, locks, remove};
 use hostel_spec::MachineName;
@@ -164,27 +164,13 @@ impl Place<'_> {
 
     /// Deletes it while nobody can start it.
     fn delete(&self, registry: &Registry, name: &MachineName, path: &Path) -> Result<(), Error> {
-        self.claimed(registry, name, || self.delete_claimed(name, path))
+        machine::at_rest(registry, "remove", name, || self.delete_claimed(name, path))
     }
 
     /// Deletes the kept machine that `made` holds, unless its name has become another's.
     fn take_back(&self, registry: &Registry, name: &MachineName, made: BorrowedFd<'_>) -> Result<(), Error> {
         let path = self.kept.join(name.as_str());
-        self.claimed(registry, name, || if kept::is_same(&path, made) { self.delete_claimed(name, &path) } else { Ok(()) })
-    }
-
-    fn claimed(&self, registry: &Registry, name: &MachineName, act: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
-        let claim = match registry.claim(name) {
-            Ok(claim) => claim,
-            Err(RegistryError::Busy { .. }) => {
-                return Err(Error::new("remove", format!("machine {name}"), "it is running").hint(format!("`hostel stop {name}` ends it")).busy());
-            }
-            Err(other) => return Err(other.into()),
-        };
-        let removed = act();
-        let released = claim.release();
-        removed?;
-        Ok(released?)
+        machine::at_rest(registry, "remove", name, || if kept::is_same(&path, made) { self.delete_claimed(name, &path) } else { Ok(()) })
     }
 
     /// A machine of another name may run on it; its supervisor holds this lock.

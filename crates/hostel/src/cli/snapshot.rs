@@ -46,7 +46,7 @@ fn run(args: &[OsString]) -> Outcome {
     if list {
         return shown(&name, as_json);
     }
-    machine::at_rest("snapshot", &name, || match (forget, snapshot) {
+    machine::at_rest(&machine::open_registry()?, "snapshot", &name, || match (forget, snapshot) {
         (true, Some(snapshot)) => snapshots::forget(&name, &snapshot),
         (_, given) => {
             kept::required(&name)?;

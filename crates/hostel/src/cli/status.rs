@@ -43,7 +43,7 @@ fn run(args: &[OsString]) -> Outcome {
         return Ok(output::show(&lines.0));
     }
     let look = Look::at(look::running(&registry, &name)?);
-    let control = inspect::ask(&look);
+    let control = look::ask(&look.machine);
     if json {
         return Ok(output::show_json(&inspect::value(&look, &control, &registry.path_of(&name).display().to_string())));
     }

@@ -100,7 +100,8 @@ pub(super) fn until_said(name: &MachineName, limit: Duration) -> Result<Option<S
         Err(_) if !super::start::runs(name).unwrap_or(true) => return Err(ended_early(name, None)),
         Err(error) => return Err(error),
     }
-    Ok(super::overlay::status_text(name))
+    let status = look::running(&machine::open_registry()?, name).ok().and_then(|found| look::ask(&found).ok());
+    Ok(status.map(|status| status.status_text))
 }
 
 /// The init of a machine, if it is a known one that does not speak sd_notify(3).

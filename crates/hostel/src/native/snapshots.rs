@@ -59,10 +59,9 @@ pub fn take(machine: &MachineName, name: &MachineName) -> Result<()> {
     Ok(())
 }
 
-/// Makes the kept machine, which nobody can start meanwhile, what it was at the snapshot `name`.
+/// Makes the kept machine, whose [`kept::lock`] the caller holds, what it was at the snapshot `name`.
 pub fn restore(machine: &MachineName, name: &MachineName) -> Result<()> {
     let (from, to) = (path(machine, name)?, kept::directory(machine));
-    let _lock = kept::lock(machine)?;
     Ok(copy::replace_tree(open::directory(&from)?.as_fd(), &from, &to, &Options::default())?)
 }
 
