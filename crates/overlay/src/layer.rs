@@ -12,6 +12,9 @@ use rustix::io::Errno;
 
 use crate::On;
 
+/// Seconds and nanoseconds.
+pub(crate) type Time = (i64, i64);
+
 /// An upper directory, the lower directory it lies over, and where both are in the machine.
 #[derive(Debug)]
 pub struct Layer {
@@ -69,6 +72,19 @@ pub(crate) fn look(dir: BorrowedFd<'_>, name: &CStr) -> std::result::Result<Opti
         Err(Errno::NOENT) => Ok(None),
         Err(e) => Err(e.into()),
     }
+}
+
+/// What `path` below `top` is, links not followed; `None`: nothing.
+pub(crate) fn look_at(top: BorrowedFd<'_>, path: &Path) -> std::result::Result<Option<Stat>, Cause> {
+    match parent(top, path)? {
+        Some((dir, name)) => look(dir.as_fd(), &name),
+        None => Ok(None),
+    }
+}
+
+/// When it was last changed: no program can set that.
+pub(crate) fn changed(stat: &Stat) -> Time {
+    (stat.st_ctime as _, stat.st_ctime_nsec as _)
 }
 
 /// The names in a directory, in order.

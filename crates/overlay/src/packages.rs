@@ -8,6 +8,31 @@ use serde::Serialize;
 
 use crate::{Change, Layer, read_both};
 
+/// Package databases, and what package managers know and keep.
+pub(crate) const DATABASES: [&str; 11] = [
+    "/var/lib/dpkg",
+    "/var/lib/apt",
+    "/var/cache/apt",
+    "/var/cache/debconf",
+    "/lib/apk",
+    "/usr/lib/apk",
+    "/var/cache/apk",
+    "/var/lib/rpm",
+    "/usr/lib/sysimage/rpm",
+    "/var/lib/pacman",
+    "/var/cache/pacman",
+];
+/// What is changed with every package.
+pub(crate) const FILES: [&str; 8] = [
+    "/var/lib/dpkg/status",
+    "/lib/apk/db/installed",
+    "/usr/lib/apk/db/installed",
+    "/var/lib/rpm/rpmdb.sqlite",
+    "/usr/lib/sysimage/rpm/rpmdb.sqlite",
+    "/var/lib/rpm/Packages",
+    "/var/lib/rpm/Packages.db",
+    "/var/lib/pacman/local",
+];
 /// Bytes of a database that are read.
 const LIMIT: usize = 64 << 20;
 

@@ -13,35 +13,10 @@ use hostel_spec::{Arrange as _, OsText};
 use rustix::fs::AtFlags;
 
 use crate::commit::{Conflict, conflicts};
-use crate::layer::{Layer, is_dir, look, parent};
-use crate::packages::{self, Packages};
+use crate::layer::{Layer, changed, is_dir, look, look_at, parent};
+use crate::packages::{DATABASES, FILES, Packages};
 use crate::{Change, Kind, What, mark};
 
-/// Package databases, and what package managers know and keep.
-const DATABASES: [&str; 11] = [
-    "/var/lib/dpkg",
-    "/var/lib/apt",
-    "/var/cache/apt",
-    "/var/cache/debconf",
-    "/lib/apk",
-    "/usr/lib/apk",
-    "/var/cache/apk",
-    "/var/lib/rpm",
-    "/usr/lib/sysimage/rpm",
-    "/var/lib/pacman",
-    "/var/cache/pacman",
-];
-/// What is changed with every package.
-const FILES: [&str; 8] = [
-    "/var/lib/dpkg/status",
-    "/lib/apk/db/installed",
-    "/usr/lib/apk/db/installed",
-    "/var/lib/rpm/rpmdb.sqlite",
-    "/usr/lib/sysimage/rpm/rpmdb.sqlite",
-    "/var/lib/rpm/Packages",
-    "/var/lib/rpm/Packages.db",
-    "/var/lib/pacman/local",
-];
 /// Where files are the distribution's; what is in /usr/local is not.
 const VENDOR: [&str; 7] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/boot"];
 
@@ -80,20 +55,14 @@ fn is_vendors(path: &OsText) -> bool {
 /// Whether what the machine lies over had its packages changed since `base` (seconds, nanoseconds), and the machine has a package
 /// database of its own. Looks at a few files only.
 pub fn drifted(layers: &[Layer], base: (i64, i64)) -> Result<bool> {
-    let look_at = |layer: &Layer, file: &str| -> std::result::Result<bool, Cause> {
+    let is_newer = |layer: &Layer, file: &str| -> std::result::Result<bool, Cause> {
         let Ok(inside) = Path::new(file).strip_prefix(&layer.at) else { return Ok(false) };
-        let stat = |top| -> std::result::Result<_, Cause> {
-            match parent(top, inside)? {
-                Some((dir, name)) => look(dir.as_fd(), &name),
-                None => Ok(None),
-            }
-        };
-        let Some(old) = stat(layer.lower())? else { return Ok(false) };
-        Ok((old.st_ctime, i64::try_from(old.st_ctime_nsec).unwrap_or(0)) >= base && stat(layer.upper())?.is_some())
+        let Some(old) = look_at(layer.lower(), inside)? else { return Ok(false) };
+        Ok(changed(&old) >= base && look_at(layer.upper(), inside)?.is_some())
     };
     for layer in layers {
         for file in FILES {
-            if look_at(layer, file).map_err(|e| e.on("look at", Path::new(file)))? {
+            if is_newer(layer, file).map_err(|e| e.on("look at", Path::new(file)))? {
                 return Ok(true);
             }
         }
@@ -102,12 +71,18 @@ pub fn drifted(layers: &[Layer], base: (i64, i64)) -> Result<bool> {
 }
 
 /// What has to go of `changes` so that the machine fits what it lies over now; `base` is when it last did.
-pub fn plan(layers: &[Layer], changes: &[Change], base: (i64, i64), side: Option<Side>) -> Result<Plan> {
+/// `packages` is what [`packages::packages`](crate::packages::packages) says of the same changes.
+pub fn plan(layers: &[Layer], changes: &[Change], packages: &Packages, base: (i64, i64), side: Option<Side>) -> Result<Plan> {
     let both = conflicts(layers, changes, base)?;
     let mut plan = Plan::default();
     let mut paths: BTreeSet<&[u8]> = BTreeSet::new();
     let database = both.iter().any(|c| is_database(&c.path));
-    let listed = if database { installed(layers, changes, &mut plan)? } else { BTreeSet::new() };
+    let listed = if database {
+        plan.packages = packages.clone();
+        installed(layers, changes, packages)?
+    } else {
+        BTreeSet::new()
+    };
     for conflict in &both {
         match (is_vendors(&conflict.path), side) {
             (true, _) | (false, Some(Side::Host)) => drop(paths.insert(conflict.path.as_bytes())),
@@ -131,29 +106,27 @@ pub fn plan(layers: &[Layer], changes: &[Change], base: (i64, i64), side: Option
 }
 
 /// Files of packages that the machine installed, upgraded or removed, by the lists of dpkg; other databases are not understood.
-fn installed(layers: &[Layer], changes: &[Change], plan: &mut Plan) -> Result<BTreeSet<Vec<u8>>> {
-    plan.packages = packages::packages(layers, changes)?;
+fn installed(layers: &[Layer], changes: &[Change], packages: &Packages) -> Result<BTreeSet<Vec<u8>>> {
     let dpkg = changes.iter().any(|c| c.path.as_bytes() == b"/var/lib/dpkg/status");
-    let known = plan.packages.added.len() + plan.packages.changed.len() + plan.packages.removed.len();
-    if !plan.packages.unread.is_empty() || !dpkg && known > 0 {
+    let known = packages.added.len() + packages.changed.len() + packages.removed.len();
+    if !packages.unread.is_empty() || !dpkg && known > 0 {
         let why = Cause::Why("which files are of which package is only read of dpkg's database");
         return Err(why.on("rebase", Path::new("the package database")));
     }
-    let removed: BTreeSet<&str> = plan.packages.removed.iter().map(|(n, _)| n.as_str()).collect();
-    let names: BTreeSet<&str> =
-        plan.packages.added.iter().map(|(n, _)| n.as_str()).chain(plan.packages.changed.iter().map(|(n, _, _)| n.as_str())).collect();
+    let removed: BTreeSet<&str> = packages.removed.iter().map(|(n, _)| n.as_str()).collect();
+    let names: BTreeSet<&str> = packages.added.iter().map(|(n, _)| n.as_str()).chain(packages.changed.iter().map(|(n, _, _)| n.as_str())).collect();
     let mut out = BTreeSet::new();
     for change in changes {
         let Some(list) = change.path.as_bytes().strip_prefix(b"/var/lib/dpkg/info/").and_then(|n| n.strip_suffix(b".list")) else { continue };
         let list = String::from_utf8_lossy(list);
         let is_of = |names: &BTreeSet<&str>| names.contains(list.split(':').next().unwrap_or_default()) || names.contains(&*list);
-        let (old, new) = crate::read_both(&layers[change.layer], &change.inside, 16 << 20)?;
+        let is_new = is_of(&names);
+        if !is_new && !is_of(&removed) {
+            continue;
+        }
         // What it removed is there again, as the host's database says; what it installed is not.
-        let text = match (is_of(&names), is_of(&removed)) {
-            (true, _) => new,
-            (_, true) => old,
-            _ => None,
-        };
+        let (old, new) = crate::read_both(&layers[change.layer], &change.inside, 16 << 20)?;
+        let text = if is_new { new } else { old };
         for path in text.unwrap_or_default().split(|b| *b == b'\n').filter(|p| p.first() == Some(&b'/') && !p.starts_with(b"/etc/")) {
             // dpkg writes /bin/x of what is in /usr/bin.
             out.insert(path.to_vec());

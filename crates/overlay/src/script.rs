@@ -133,9 +133,11 @@ fn has_attributes(layer: &Layer, op: &Op) -> std::result::Result<bool, Cause> {
     if op.act == Act::Delete || op.link.is_some() {
         return Ok(false);
     }
-    let Some((dir, name)) = parent(layer.upper(), op.path()).or_else(|e| if op.path().as_os_str().is_empty() { Ok(None) } else { Err(e) })? else {
+    // The layer's own directory has no parent to be looked at from.
+    if op.path().as_os_str().is_empty() {
         return Ok(false);
-    };
+    }
+    let Some((dir, name)) = parent(layer.upper(), op.path())? else { return Ok(false) };
     let Some(stat) = look(dir.as_fd(), &name)? else { return Ok(false) };
     let brings = !same::attributes(Place { dir: dir.as_fd(), name: &name, stat: &stat, upper: true })?.is_empty();
     Ok(brings || op.act == Act::Dress && !lost(layer, op)?.is_empty())

@@ -50,7 +50,7 @@ fn rebase(name: &MachineName, side: Option<Side>, dry: bool) -> Result<(), Error
     let _lock = if dry { None } else { Some(kept::lock(name)?) };
     let moment = std::time::SystemTime::now();
     let found = Found::look(name)?;
-    let plan = rebase::plan(&found.layers, &found.changes, kept::since(name)?, side)?;
+    let plan = rebase::plan(&found.layers, &found.changes, &found.packages, kept::since(name)?, side)?;
     if dry {
         for index in &plan.drop {
             let change = &found.changes[*index];

@@ -8,12 +8,11 @@ use std::path::Path;
 
 use hostel_image::{Cause, Result};
 use hostel_spec::OsText;
-use rustix::fs::Stat;
 use serde::Serialize;
 
 use super::{Act, Journal, plan};
 use crate::change::{Change, Kind, What};
-use crate::layer::{Layer, is_dir, look, parent};
+use crate::layer::{Layer, Time, changed, is_dir, look_at, parent};
 use crate::mark;
 
 /// One path that was changed meanwhile.
@@ -25,15 +24,8 @@ pub struct Conflict {
     pub why: &'static str,
 }
 
-/// Seconds and nanoseconds.
-type Time = (i64, i64);
-
 const CHANGED: &str = "changed since";
 const REMOVED: &str = "removed since";
-
-fn changed(stat: &Stat) -> Time {
-    (stat.st_ctime as _, stat.st_ctime_nsec as _)
-}
 
 /// What of `changes` was changed below the layers at `base` or later.
 pub fn conflicts(layers: &[Layer], changes: &[Change], base: Time) -> Result<Vec<Conflict>> {
@@ -52,20 +44,12 @@ fn of(layer: &Layer, change: &Change, base: Time) -> std::result::Result<Vec<(st
     if path.as_os_str().is_empty() {
         return Ok(found);
     }
-    let below = match parent(layer.lower(), path)? {
-        Some((dir, name)) => look(dir.as_fd(), &name)?,
-        None => None,
-    };
-    match below {
+    match look_at(layer.lower(), path)? {
         Some(stat) if is_dir(&stat) && (change.what == What::Deleted || change.kind != Kind::Directory) => {
             let whole = Change { layer: 0, what: What::Deleted, kind: Kind::Directory, was: None, ..change.clone() };
             let steps = plan::plan(std::slice::from_ref(layer), &[whole]).map_err(|e| e.cause)?;
             for op in steps.iter().filter(|op| op.act == Act::Delete) {
-                let here = match parent(layer.lower(), op.path())? {
-                    Some((dir, name)) => look(dir.as_fd(), &name)?,
-                    None => None,
-                };
-                if here.is_some_and(|s| changed(&s) >= base) {
+                if look_at(layer.lower(), op.path())?.is_some_and(|s| changed(&s) >= base) {
                     found.push((layer.shown(op.path()), CHANGED));
                 }
             }
@@ -101,17 +85,12 @@ pub(super) fn since(journal: &Journal, layers: &[Layer], done: Time) -> Result<V
     for op in &journal.ops {
         let layer = &layers[op.layer];
         let shown = layer.shown(op.path());
-        let look = || -> std::result::Result<Option<Stat>, Cause> {
-            match parent(layer.lower(), op.path())? {
-                Some((dir, name)) => look(dir.as_fd(), &name),
-                None => Ok(None),
-            }
-        };
+        let look = || look_at(layer.lower(), op.path()).map_err(|e| e.on("look at", &shown));
         let why = match op.act {
             Act::Dress => None,
-            Act::MakeDir => look().map_err(|e| e.on("look at", &shown))?.filter(|s| !is_dir(s)).map(|_| CHANGED),
-            Act::Delete => look().map_err(|e| e.on("look at", &shown))?.map(|_| "made since"),
-            Act::Put => match look().map_err(|e| e.on("look at", &shown))? {
+            Act::MakeDir => look()?.filter(|s| !is_dir(s)).map(|_| CHANGED),
+            Act::Delete => look()?.map(|_| "made since"),
+            Act::Put => match look()? {
                 None => Some(REMOVED),
                 Some(stat) => (changed(&stat) > done).then_some(CHANGED),
             },
