@@ -40,6 +40,14 @@ pub struct Program<'a> {
     pub log: &'a Path,
 }
 
+/// Words that have sh(1) run a command, with further arguments.
+pub fn shell(command: &str, more: &[&Path]) -> Vec<OsText> {
+    let command = if more.is_empty() { command.to_owned() } else { format!("{command} \"$@\"") };
+    let words = ["/bin/sh".into(), "-c".into(), command.into()];
+    let rest = more.iter().map(|path| path.as_os_str().into());
+    if more.is_empty() { words.into() } else { words.into_iter().chain(["sh".into()]).chain(rest).collect() }
+}
+
 impl Program<'_> {
     /// Runs it to its end, 60 s at most, with nothing to read; returns what it printed. An error has what it said.
     pub fn run(&self) -> Result<Vec<u8>> {

@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
+use hostel_spec::OsText;
+
 use super::wire::Wiring;
+use crate::image::program;
 use crate::program::Program;
 
 /// Sets up what goes to no bridge, and VLANs.
@@ -13,15 +16,15 @@ pub(super) fn raise(wiring: &Wiring, raised: &mut Vec<String>, notices: &mut Vec
         own.into_iter().chain(ends.vlans.iter().map(|id| format!("{}.{id}", cable.host)))
     });
     for name in names {
-        let Some(ifup) = tool("ifup") else {
+        if program("ifup").is_none() {
             notices.push(format!("{name} is up and has no address: ifup is not installed"));
             continue;
-        };
+        }
         // What it believes of a former interface of that name.
         if run("ifquery", &["--state", &name]).is_some_and(|told| !told.is_empty()) {
             lower(&name);
         }
-        match run(ifup, &[&name]) {
+        match run("ifup", &[&name]) {
             Some(_) => raised.push(name),
             None => notices.push(format!("{name} is up, but ifup did not set it up")),
         }
@@ -33,19 +36,10 @@ pub(super) fn lower(name: &str) {
     let _ = run("ifdown", &["--force", name]);
 }
 
-fn tool(name: &str) -> Option<&'static str> {
-    let known = match name {
-        "ifup" => ["/sbin/ifup", "/usr/sbin/ifup"],
-        "ifdown" => ["/sbin/ifdown", "/usr/sbin/ifdown"],
-        _ => ["/sbin/ifquery", "/usr/sbin/ifquery"],
-    };
-    known.into_iter().find(|path| Path::new(path).exists())
-}
-
 /// What it printed; `None`: it is missing, or failed.
 fn run(name: &str, args: &[&str]) -> Option<Vec<u8>> {
-    let path = if name.starts_with('/') { name } else { tool(name)? };
-    let words: Vec<_> = std::iter::once(path).chain(args.iter().copied()).map(Into::into).collect();
+    let path = program(name)?.into_os_string().into();
+    let words: Vec<OsText> = std::iter::once(path).chain(args.iter().map(|word| (*word).into())).collect();
     let env = ["PATH=/usr/sbin:/usr/bin:/sbin:/bin".into()];
     Program { words: &words, directory: Path::new("/"), env: &env, log: Path::new("/var/log/hostel/ifup.log") }.run().ok()
 }

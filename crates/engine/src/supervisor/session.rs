@@ -98,11 +98,9 @@ pub fn run(spec: &MachineSpec, mut session: Session<'_>) -> Result<u8> {
     // What we hold open and have in memory is nothing a machine may look into through /proc (CVE-2019-5736 and its kin).
     hostel_sys::proc::set_dumpable(false).context("protect", "supervisor")?;
     host::require_root()?;
-    let (begun, host_mounts) = match session.begun.take() {
-        Some(Begun { claim, log, host_mounts }) => (Some((claim, log)), host_mounts),
-        None => (None, None),
-    };
-    let (begun, mut log) = begun.map_or((None, None), |(claim, log)| (Some(claim), log));
+    let (begun, log, host_mounts) = session.begun.take().map_or((None, None, None), |begun| (Some(begun.claim), begun.log, begun.host_mounts));
+    // Only who begins a machine for us has programs that take something back.
+    let has_programs = begun.is_some();
     let planned = plan_of(spec, &session.caller).and_then(|found| {
         refuse_taken_ports(session.registry, &found.0)?;
         Ok(found)
@@ -128,7 +126,7 @@ pub fn run(spec: &MachineSpec, mut session: Session<'_>) -> Result<u8> {
         None => session.registry.claim(&plan.name)?,
     };
     let mut made = Made::with_tree(plan.tree.path.clone(), tree);
-    (made.host_mounts, made.log) = (host_mounts, log.take());
+    (made.host_mounts, made.log) = (host_mounts, log);
     let opened = super::image::open(plan, &host, &session.caller, &mut claim, &mut made, &mut |notice| (session.talk)(Talk::Notice(notice)));
     let plan = match opened {
         Ok(plan) => plan,
@@ -165,8 +163,10 @@ pub fn run(spec: &MachineSpec, mut session: Session<'_>) -> Result<u8> {
     if session.log {
         keep_log(session.registry, &claim);
     }
-    for record in claim.programs() {
-        let _ = crate::program::take_back(&record);
+    if has_programs {
+        for record in claim.programs() {
+            let _ = crate::program::take_back(&record);
+        }
     }
     // Its cgroup is gone: systemd lets the scope go when nobody sits in it.
     made.unit = None;

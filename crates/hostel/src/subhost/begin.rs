@@ -9,7 +9,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use hostel_engine::error::{Context, Error, Result};
-use hostel_engine::program::{Program, open_log};
+use hostel_engine::program::{Program, open_log, shell};
 use hostel_engine::registry::{Claim, Undo};
 use hostel_engine::supervisor::session::Begun;
 use hostel_image::inroot;
@@ -82,13 +82,7 @@ impl Beginning<'_> {
         let ours =
             [Some(self.conf.live.clone()), self.conf.work.clone().or_else(|| Some(base.join("work"))), self.upper_path().map(Path::to_path_buf)];
         let default = |path: &PathBuf| ["live", "work", "root"].iter().any(|name| *path == base.join(name));
-        for path in ours.into_iter().flatten().filter(default) {
-            match std::fs::DirBuilder::new().mode(0o755).create(&path) {
-                Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => return Err(Error::new("make", path.display().to_string(), e)),
-                _ => {}
-            }
-        }
-        Ok(())
+        ours.iter().flatten().filter(|path| default(path)).try_for_each(|path| make_directory(path))
     }
 
     fn upper_path(&self) -> Option<&Path> {
@@ -202,10 +196,8 @@ impl Beginning<'_> {
             return Ok(usual);
         }
         let beside = upper.parent().unwrap_or(Path::new("/")).join("work");
-        match std::fs::DirBuilder::new().mode(0o755).create(&beside) {
-            Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => Err(Error::new("make", beside.display().to_string(), e)),
-            _ => Ok(beside),
-        }
+        make_directory(&beside)?;
+        Ok(beside)
     }
 
     /// The directories are there, and fit together.
@@ -280,12 +272,12 @@ impl Beginning<'_> {
     }
 }
 
-/// Words that have sh(1) run a command, with further arguments.
-fn shell(command: &str, more: &[&Path]) -> Vec<OsText> {
-    let command = if more.is_empty() { command.to_owned() } else { format!("{command} \"$@\"") };
-    let words = ["/bin/sh".into(), "-c".into(), command.into()];
-    let rest = more.iter().map(|path| path.as_os_str().into());
-    if more.is_empty() { words.into() } else { words.into_iter().chain(["sh".into()]).chain(rest).collect() }
+/// Makes a directory unless there is one.
+fn make_directory(path: &Path) -> Result<()> {
+    match std::fs::DirBuilder::new().mode(0o755).create(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => Err(Error::new("make", path.display().to_string(), e)),
+        _ => Ok(()),
+    }
 }
 
 fn is_directory(name: &str, path: &Path) -> Result<()> {

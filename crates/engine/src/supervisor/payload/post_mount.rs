@@ -9,7 +9,7 @@ use hostel_sys::mount::{self, Attributes, Propagation};
 use rustix::io::Errno;
 
 use super::{Payload, Step};
-use crate::program::Program;
+use crate::program::{Program, shell};
 
 impl Payload<'_> {
     /// A program of the host's sees the root where it expects it. What it mounts there is mounted in the root by propagation, and stays
@@ -23,8 +23,7 @@ impl Payload<'_> {
         let shown = mount::clone_tree(root, c"", true).map_err(failed)?;
         let live = CString::new(post.live.as_os_str().as_encoded_bytes()).map_err(|_| failed(Errno::INVAL.into()))?;
         mount::attach(shown.as_fd(), rustix::fs::CWD, &live).map_err(failed)?;
-        let words = ["/bin/sh".into(), "-c".into(), format!("{} \"$@\"", post.command).into(), "sh".into()];
-        let words: Vec<_> = words.into_iter().chain([post.live.as_os_str().into(), post.upper.as_os_str().into()]).collect();
+        let words = shell(&post.command, &[&post.live, &post.upper]);
         let ran = Program { words: &words, directory: &post.directory, env: &post.env, log: &post.log }.run();
         spread(shown.as_fd(), Propagation::Private)?;
         mount::detach(&live).map_err(failed)?;
