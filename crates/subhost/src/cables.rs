@@ -1,21 +1,10 @@
 //! `CABLES=`: virtual cables to the host.
 
-/// One cable.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wire {
-    /// The bridge its host end joins; none: it is brought up, by ifup(8) where there is one.
-    pub bridge: Option<String>,
-    /// Hardware address inside; `None`: a stable one of the machine's name.
-    pub mac: Option<[u8; 6]>,
-    /// Hardware address inside is the kernel's, another with each start.
-    pub random: bool,
-    /// VLANs on it, host end.
-    pub vlans: Vec<u16>,
-}
+use hostel_spec::VethEnds;
 
 /// Parses the words of `CABLES=`.
-pub(crate) fn parse(text: &str) -> Result<Vec<Wire>, String> {
-    let mut wires: Vec<Wire> = Vec::new();
+pub(crate) fn parse(text: &str) -> Result<Vec<VethEnds>, String> {
+    let mut wires: Vec<VethEnds> = Vec::new();
     for word in text.split_whitespace() {
         let (bridge, mac) = word
             .split_once('=')
@@ -45,7 +34,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Wire>, String> {
         if address.is_some() && wires.iter().any(|w| w.mac == address) {
             return Err(format!("{word:?}: another cable has that address"));
         }
-        wires.push(Wire { bridge: Some(bridge.to_owned()).filter(|b| !b.is_empty()), mac: address, random, vlans: Vec::new() });
+        wires.push(VethEnds { bridge: Some(bridge.to_owned()).filter(|b| !b.is_empty()), mac: address, random, vlans: Vec::new() });
     }
     Ok(wires)
 }

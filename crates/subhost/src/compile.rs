@@ -5,7 +5,7 @@ use std::path::Path;
 use hostel_spec::{
     BindOptions, BindUsers, Cable, CapName, CapSet, ConsoleMode, Ephemeral, HostUnit, Identity, ImageOptions, Integration, Layers, Lifecycle, Limit,
     MachineSpec, Mount, MountSource, Namespaces, Network, NetworkMode, Ownership, Payload, ProcessSpec, Resources, Root, Security, Signal,
-    SyscallFilter, TreeSource, UpperLayer, UserNamespace, VethEnds, VethPair, Volatile,
+    SyscallFilter, TreeSource, UpperLayer, UserNamespace, VethPair, Volatile,
 };
 
 use crate::conf::{Conf, Lower, Net, RunSize, Upper};
@@ -173,7 +173,7 @@ impl Conf {
                 let veth = wires.iter().enumerate().map(|(n, wire)| VethPair {
                     host: format!("{}{n}", self.name),
                     inside: format!("eth{n}"),
-                    ends: Some(VethEnds { bridge: wire.bridge.clone(), mac: wire.mac, random: wire.random, vlans: wire.vlans.clone() }),
+                    ends: Some(wire.clone()),
                 });
                 Network { mode: NetworkMode::Private, name, veth: veth.collect(), ..Network::default() }
             }

@@ -2,9 +2,9 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use hostel_spec::{CapName, CapSet, CpuQuota, Hostname, Limit, MachineName, Signal};
+use hostel_spec::{CapName, CapSet, CpuQuota, Hostname, Limit, MachineName, Signal, VethEnds};
 
-use crate::cables::{self, Wire};
+use crate::cables;
 use crate::{Error, Lines, Start};
 
 /// Where the upper layer is.
@@ -31,7 +31,7 @@ pub enum Net {
     /// The host's.
     Host,
     /// Its own, with these cables.
-    Cables(Vec<Wire>),
+    Cables(Vec<VethEnds>),
     /// Its own, with a cable that has an address and leads out.
     Nat,
 }

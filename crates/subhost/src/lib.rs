@@ -18,7 +18,6 @@ mod start;
 mod tests;
 pub mod variables;
 
-pub use cables::Wire;
 pub use compile::Assembly;
 pub use conf::{Conf, Lower, Net, RunSize, Share, Upper};
 pub use lines::{Lines, Warning};

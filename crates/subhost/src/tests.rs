@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use hostel_spec::{CapName, CapSet, Mount, NetworkMode, Payload, TreeSource, UpperLayer};
+use hostel_spec::{CapName, CapSet, Mount, NetworkMode, Payload, TreeSource, UpperLayer, VethEnds};
 use proptest::prelude::*;
 
 use crate::*;
@@ -117,10 +117,10 @@ fn cables() {
         Net::Cables(wires) => wires,
         other => panic!("{other:?}"),
     };
-    let wire = |bridge: &str, mac| Wire { bridge: Some(bridge.to_owned()).filter(|b| !b.is_empty()), mac, random: false, vlans: vec![] };
+    let wire = |bridge: &str, mac| VethEnds { bridge: Some(bridge.to_owned()).filter(|b| !b.is_empty()), mac, random: false, vlans: vec![] };
     assert_eq!(wires(" ="), [wire("", None)]);
     let two = wires("br0=02:00:00:00:00:11 = =.302 =.4094");
-    assert_eq!(two, [wire("br0", Some([2, 0, 0, 0, 0, 0x11])), Wire { vlans: vec![302, 4094], ..wire("", None) }]);
+    assert_eq!(two, [wire("br0", Some([2, 0, 0, 0, 0, 0x11])), VethEnds { vlans: vec![302, 4094], ..wire("", None) }]);
     assert!(wires("br0=random")[0].random);
     assert_eq!(conf("BASE=/b\nCABLES=nat").net, Net::Nat);
     for (bad, why) in [

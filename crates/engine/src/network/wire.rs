@@ -172,7 +172,6 @@ pub(super) fn connect(wiring: &Wiring, addressing: Option<&Addressing>, claim: &
     wires.ends = wiring.extra.iter().filter(|c| c.ends.is_some()).map(|c| c.host.clone()).collect();
     // Not in the first send, where it would mark another's link of the same name as ours.
     let mut requests = marks(wiring, &alias);
-    requests.extend(vlans(wiring, &alias, &mut socket)?);
     if let Some(addressing) = addressing {
         requests.extend(host_side(wiring, addressing, bridge, wires)?);
     }
@@ -185,18 +184,11 @@ pub(super) fn connect(wiring: &Wiring, addressing: Option<&Addressing>, claim: &
         match result {
             Err(e) if object.1 == IPV6 && !is(&e, Errno::EXIST) => wires.without_ipv6 = Some(io_text(&e)),
             // The address may be there from a machine of this name that was killed, the zone's route from another machine.
-            Err(e) if !is(&e, Errno::EXIST) || object.1.starts_with("VLAN ") => {
-                let error = Error::new("set up", object.1.clone(), io_text(&e));
-                return Err(if object.1.starts_with("VLAN ") && is(&e, Errno::OPNOTSUPP) {
-                    error.hint("this kernel has no VLANs (8021q)")
-                } else {
-                    error
-                });
-            }
+            Err(e) if !is(&e, Errno::EXIST) => return Err(Error::new("set up", object.1.clone(), io_text(&e))),
             _ => {}
         }
     }
-    Ok(())
+    make_vlans(wiring, &alias, &mut socket)
 }
 
 fn object_of(cable: &CablePlan) -> String {
@@ -230,22 +222,38 @@ fn port(socket: &mut Socket, cable: &CablePlan) -> Result<Option<u32>> {
     Ok(Some(link.index))
 }
 
-/// VLANs on the host's ends, up. A link of that name is somebody else's: ours are gone with their cables.
-fn vlans(wiring: &Wiring, alias: &str, socket: &mut Socket) -> Result<Vec<(Request, String)>> {
-    let mut out = Vec::new();
-    for (cable, ends) in wiring.extra.iter().filter_map(|c| Some((c, c.ends.as_ref()?))) {
+/// Makes the VLANs on the host's ends, up. A link of that name is somebody else's, for ours are gone with their cables: so each
+/// is marked as ours only when it is made.
+fn make_vlans(wiring: &Wiring, alias: &str, socket: &mut Socket) -> Result<()> {
+    let mut send = |requests: &[Request]| socket.send(requests).map_err(|e| Error::new("set up", "links", io_text(&e)));
+    let mut names = Vec::new();
+    let mut adds = Vec::new();
+    for (cable, ends) in wiring.extra.iter().filter_map(|c| Some((c, c.ends.as_ref().filter(|ends| !ends.vlans.is_empty())?))) {
+        let lower = netlink::index_of(&cable.host).map_err(|e| Error::new("find", object_of(cable), io_text(&e)))?;
         for id in &ends.vlans {
             let name = format!("{}.{id}", cable.host);
-            let failed = |why: String| Error::new("make", format!("VLAN {name}"), why);
-            if route::link(socket, &name).map_err(|e| failed(io_text(&e)))?.is_some() {
-                return Err(failed("there is an interface of that name".into()).hint("give the subhost another NAME, or remove that interface"));
-            }
-            let lower = netlink::index_of(&cable.host).map_err(|e| Error::new("find", object_of(cable), io_text(&e)))?;
-            out.push((route::add_vlan(&name, lower, *id), format!("VLAN {name}")));
-            out.push((route::set_alias(LinkRef::Name(&name), alias), format!("VLAN {name}")));
+            adds.push(route::add_vlan(&name, lower, *id));
+            names.push(name);
         }
     }
-    Ok(out)
+    if names.is_empty() {
+        return Ok(());
+    }
+    let failed = |verb, name: &str, why: &str| Error::new(verb, format!("VLAN {name}"), why);
+    for (result, name) in send(&adds)?.into_iter().zip(&names) {
+        result.map_err(|e| match e {
+            _ if is(&e, Errno::EXIST) => {
+                failed("make", name, "there is an interface of that name").hint("give the subhost another NAME, or remove that interface")
+            }
+            _ if is(&e, Errno::OPNOTSUPP) => failed("set up", name, &io_text(&e)).hint("this kernel has no VLANs (8021q)"),
+            _ => failed("set up", name, &io_text(&e)),
+        })?;
+    }
+    let marks: Vec<Request> = names.iter().map(|name| route::set_alias(LinkRef::Name(name), alias)).collect();
+    for (result, name) in send(&marks)?.into_iter().zip(&names) {
+        result.map_err(|e| failed("set up", name, &io_text(&e)))?;
+    }
+    Ok(())
 }
 
 fn veth(cable: &CablePlan, netns: BorrowedFd<'_>, up: bool, port_of: Option<u32>) -> Request {
