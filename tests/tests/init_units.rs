@@ -71,7 +71,7 @@ fn mounts_are_as_the_kernel_says() {
              systemctl start srv-bad.mount; echo bad rc=$?; systemctl is-failed srv-bad.mount; systemctl show -p Result srv-bad.mount; systemctl why srv-bad.mount\n\
              systemctl start srv-ro.mount; touch /srv/ro/x; umount /srv/ro; wait_for '! systemctl is-active -q srv-ro.mount'; systemctl is-active srv-ro.mount\n\
              mkdir -p /srv/x; mount -t tmpfs none /srv/ro; wait_for 'systemctl is-active -q srv-ro.mount'; systemctl is-active srv-ro.mount; systemctl reload srv-m.mount 2>/dev/null; echo reload rc=$?\n\
-             systemctl start srv-auto.automount; wait_for 'systemctl is-active -q srv-auto.mount'; systemctl is-active srv-auto.automount srv-auto.mount; systemctl why srv-auto.automount\n\
+             systemctl start srv-auto.automount; wait_for 'systemctl is-active -q srv-auto.mount'; systemctl is-active srv-auto.automount srv-auto.mount; systemctl why srv-auto.automount; systemctl list-automounts --no-legend\n\
              systemctl start dev-none.swap; echo swap rc=$?; systemctl why dev-none.swap\n\
              systemctl is-active opt-t.mount local-fs.target; systemctl cat opt-t.mount | grep Options; journalctl | grep fstab; systemctl is-system-running\n\
              echo 'tmpfs /opt/later tmpfs defaults' >> /etc/fstab; systemctl daemon-reload; systemctl is-active opt-later.mount; systemctl start opt-later.mount; systemctl is-active opt-later.mount\n\
@@ -94,6 +94,7 @@ fn mounts_are_as_the_kernel_says() {
         "Read-only file system\ninactive\nactive\nreload rc=",
         "active\nactive\n",
         "is mounted when it starts",
+        "tmpfs /srv/auto yes - srv-auto.automount\n",
         "swap rc=1\n",
         "swap is the host's",
         "active\nactive\nOptions=size=2m,x-systemd.mount-timeout=9\n",

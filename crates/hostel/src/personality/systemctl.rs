@@ -143,7 +143,7 @@ const MANAGED: &[Row] = &[
     managed("list-sockets", "[PATTERN...]", (0, MANY), triggers::list_sockets, "Sockets in memory"),
     managed("list-timers", "[PATTERN...]", (0, MANY), triggers::list_timers, "Timers in memory, the next first"),
     managed("list-paths", "[PATTERN...]", (0, MANY), triggers::list_paths, "Path units in memory"),
-    managed("list-automounts", "[PATTERN...]", (0, MANY), triggers::list_automounts, "Automounts in memory: never any"),
+    managed("list-automounts", "[PATTERN...]", (0, MANY), triggers::list_automounts, "Automounts in memory, mounted when they start"),
     managed("list-jobs", "[PATTERN...]", (0, MANY), units::list_jobs, "Jobs that wait"),
     managed("is-failed", "[UNIT...]", (0, MANY), managed::is_failed, "Whether units have failed"),
     managed("status", "[UNIT...]", (0, MANY), status::status, "How units are"),

@@ -11,7 +11,7 @@ use hostel_unit::{Kind, UnitName};
 
 use super::options::{Options, Release};
 use super::say::names;
-use super::{Outcome, live, say};
+use super::{Outcome, live, say, triggers};
 use crate::output;
 
 /// What a record is on this side.
@@ -51,10 +51,7 @@ pub(crate) fn simple(client: Client, request: Request) -> Outcome {
     }
 }
 
-/// The manager that is asked; one is begun where none runs.
-pub(super) fn connect() -> Result<Client, String> {
-    super::direct::connect()
-}
+pub(super) use super::direct::connect;
 
 /// The manager that runs, for what would be nothing of one that is begun now.
 pub(super) fn running(verb: &str) -> Result<Client, String> {
@@ -268,19 +265,9 @@ pub(super) fn list_machines(options: &Options, verb: &str, patterns: &[String]) 
     let found = records(running(verb)?, Request::Manager)?;
     let get = |name| found.first().and_then(|r| field(r, name)).unwrap_or("0").to_owned();
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let mut rows = vec![[format!("{host} (host)"), get("SystemState"), get("NFailedUnits"), get("NJobs")]];
+    let mut rows = vec![vec![format!("{host} (host)"), get("SystemState"), get("NFailedUnits"), get("NJobs")]];
     rows.retain(|_| patterns.is_empty() || patterns.iter().any(|pattern| glob(pattern, &host)));
-    let count = rows.len();
-    if options.legend {
-        rows.insert(0, ["NAME", "STATE", "FAILED", "JOBS"].map(str::to_owned));
-    }
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let (a, b, c) = (width(0), width(1), width(2));
-    let mut text: String = rows.iter().map(|row| format!("{:a$} {:b$} {:c$} {}\n", row[0], row[1], row[2], row[3])).collect();
-    if options.legend {
-        text.push_str(&format!("\n{count} machines listed.\n"));
-    }
-    Ok(output::show(&text))
+    triggers::print(options, &["NAME", "STATE", "FAILED", "JOBS"], rows, &triggers::Legend::MACHINES)
 }
 
 /// The unit of a process, ours when none is given.

@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use hostel_init::manager::query::Request;
 use hostel_init::preset::glob;
 use hostel_spec::Arrange as _;
+use hostel_unit::UnitName;
 
 use super::Outcome;
 use super::managed::{Record, connect, field, records};
@@ -29,10 +30,29 @@ fn wanted(options: &Options, patterns: &[String], kind: &str) -> Result<Vec<Reco
     Ok(found)
 }
 
+/// What systemd says around a table.
+pub(super) struct Legend {
+    /// What is listed.
+    what: &'static str,
+    /// A table without rows has a head.
+    has_head: bool,
+    /// `--all` shows more.
+    has_hint: bool,
+}
+
+impl Legend {
+    pub(super) const MACHINES: Legend = Legend { what: "machines", has_head: true, has_hint: false };
+
+    const fn of(what: &'static str) -> Legend {
+        Legend { what, has_head: false, has_hint: true }
+    }
+}
+
 /// Columns as wide as they have to be, the last one open; and what systemd says below.
-fn print(options: &Options, head: &[&str], mut rows: Vec<Vec<String>>, what: &str, has_hint: bool) -> Outcome {
+pub(super) fn print(options: &Options, head: &[&str], mut rows: Vec<Vec<String>>, legend: &Legend) -> Outcome {
     let count = rows.len();
-    if options.legend && (count > 0 || what == "automounts") {
+    let what = legend.what;
+    if options.legend && (count > 0 || legend.has_head) {
         rows.insert(0, head.iter().map(|&word| word.to_owned()).collect());
     }
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
@@ -48,7 +68,7 @@ fn print(options: &Options, head: &[&str], mut rows: Vec<Vec<String>>, what: &st
     if options.legend {
         let gap = if rows.is_empty() { "" } else { "\n" };
         let _ = writeln!(text, "{gap}{count} {what} listed.");
-        if has_hint && !options.all {
+        if legend.has_hint && !options.all {
             let _ = writeln!(text, "Pass --all to see loaded but inactive {what}, too.");
         }
     }
@@ -96,7 +116,7 @@ pub(super) fn list_sockets(options: &Options, _: &str, patterns: &[String]) -> O
     }
     rows.arrange();
     let head: &[&str] = if options.show_types { &["LISTEN", "TYPE", "UNIT", "ACTIVATES"] } else { &["LISTEN", "UNIT", "ACTIVATES"] };
-    print(options, head, rows, "sockets", true)
+    print(options, head, rows, &Legend::of("sockets"))
 }
 
 pub(super) fn list_paths(options: &Options, _: &str, patterns: &[String]) -> Outcome {
@@ -105,14 +125,23 @@ pub(super) fn list_paths(options: &Options, _: &str, patterns: &[String]) -> Out
     let mut rows: Vec<Vec<String>> =
         found.iter().flat_map(|record| pairs(record, "Spot").map(|pair| row(record, pair)).collect::<Vec<_>>()).collect();
     rows.arrange();
-    print(options, &["PATH", "CONDITION", "UNIT", "ACTIVATES"], rows, "paths", true)
+    print(options, &["PATH", "CONDITION", "UNIT", "ACTIVATES"], rows, &Legend::of("paths"))
 }
 
 pub(super) fn list_automounts(options: &Options, _: &str, patterns: &[String]) -> Outcome {
     let found = wanted(options, patterns, "automount")?;
-    // none is ever up: see `why`
-    let row = |record: &Record| vec!["-".to_owned(), "-".to_owned(), "no".to_owned(), "-".to_owned(), get(record, "Id")];
-    print(options, &["WHAT", "WHERE", "MOUNTED", "IDLE TIMEOUT", "UNIT"], found.iter().map(row).collect(), "automounts", true)
+    // of each the mount unit, which has its name
+    let mount = |record| UnitName::parse(&format!("{}.mount", get(record, "Id").trim_end_matches(".automount"))).map_err(|e| e.why.to_owned());
+    let mounts = found.iter().map(mount).collect::<Result<Vec<UnitName>, String>>()?;
+    let mounts = if found.is_empty() { Vec::new() } else { records(connect()?, Request::Show(mounts))? };
+    let row = |(record, mount): (&Record, &Record)| {
+        let known = |name| Some(get(mount, name)).filter(|text| !text.is_empty()).unwrap_or_else(|| "-".to_owned());
+        let mounted = if field(mount, "ActiveState") == Some("active") { "yes" } else { "no" };
+        // nothing is unmounted for being idle
+        vec![known("What"), known("Where"), mounted.to_owned(), "-".to_owned(), get(record, "Id")]
+    };
+    let rows = found.iter().zip(&mounts).map(row).collect();
+    print(options, &["WHAT", "WHERE", "MOUNTED", "IDLE TIMEOUT", "UNIT"], rows, &Legend { has_head: true, ..Legend::of("automounts") })
 }
 
 pub(super) fn list_timers(options: &Options, _: &str, patterns: &[String]) -> Outcome {
@@ -133,5 +162,5 @@ pub(super) fn list_timers(options: &Options, _: &str, patterns: &[String]) -> Ou
         let passed = if last.is_empty() { none.to_owned() } else { format!("{} ago", ago(&last)) };
         vec![date(&next), left.unwrap_or_else(|| none.to_owned()), date(&last), passed, get(record, "Id"), starts(record)]
     };
-    print(options, &["NEXT", "LEFT", "LAST", "PASSED", "UNIT", "ACTIVATES"], found.iter().map(row).collect(), "timers", true)
+    print(options, &["NEXT", "LEFT", "LAST", "PASSED", "UNIT", "ACTIVATES"], found.iter().map(row).collect(), &Legend::of("timers"))
 }
