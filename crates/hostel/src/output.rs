@@ -118,7 +118,7 @@ fn lay_out(compact: &str) -> String {
 
 /// What serialises as a value, by its text: see [`pretty`].
 pub fn value_of(plain: &impl serde::Serialize) -> serde_json::Value {
-    serde_json::to_vec(plain).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
+    hostel_ipc::control::value_of(plain).unwrap_or_default()
 }
 
 /// [`json`] for a verb.

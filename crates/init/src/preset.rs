@@ -33,6 +33,17 @@ pub enum Wanted {
     Ignored,
 }
 
+impl Wanted {
+    /// As UnitFilePreset.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Wanted::Enabled(_) => "enabled",
+            Wanted::Disabled => "disabled",
+            Wanted::Ignored => "ignored",
+        }
+    }
+}
+
 impl Presets {
     /// Reads the files of a tree: those of the more important directories hide others of their name; all are sorted by name.
     pub fn read(root: &Root, search: &SearchPath) -> Presets {

@@ -15,7 +15,7 @@ mod files;
 mod introspect;
 mod manager;
 pub mod methods;
-mod path;
+pub mod path;
 mod properties;
 mod settings;
 pub mod table;

@@ -1,7 +1,7 @@
 //! Object paths: names of units and numbers of jobs in the alphabet that D-Bus allows.
 
 /// The manager itself.
-pub(super) const MANAGER: &str = "/org/freedesktop/systemd1";
+pub const MANAGER: &str = "/org/freedesktop/systemd1";
 const UNITS: &str = "/org/freedesktop/systemd1/unit/";
 const JOBS: &str = "/org/freedesktop/systemd1/job/";
 
@@ -25,7 +25,7 @@ pub(super) enum Object {
 }
 
 /// The path of a unit.
-pub(super) fn unit(name: &str) -> String {
+pub fn unit(name: &str) -> String {
     let mut out = String::with_capacity(UNITS.len() + name.len() + 8);
     out.push_str(UNITS);
     for (at, byte) in name.bytes().enumerate() {

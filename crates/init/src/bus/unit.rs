@@ -17,7 +17,7 @@ use crate::manager::config::{NotifyAccess, Step};
 use crate::manager::live::Live;
 use crate::manager::query::code;
 use crate::manager::service::{Run, Service};
-use crate::preset::{Presets, Wanted};
+use crate::preset::Presets;
 
 /// The interface of a unit's kind, by the last part of its name.
 pub(super) fn interface(kind: Kind) -> &'static str {
@@ -190,11 +190,7 @@ fn preset(manager: &Manager, live: &Live) -> &'static str {
     if live.rest.unit.fragment.as_deref().is_none_or(|path| !path.starts_with('/')) {
         return "";
     }
-    match Presets::read(manager.root(), manager.search()).query(live.name()) {
-        Wanted::Enabled(_) => "enabled",
-        Wanted::Disabled => "disabled",
-        Wanted::Ignored => "ignored",
-    }
+    Presets::read(manager.root(), manager.search()).query(live.name()).word()
 }
 
 /// Whether the files say something else by now than what was read.

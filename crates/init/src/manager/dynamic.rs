@@ -102,12 +102,16 @@ impl Dynamic {
         let number = self.hold(&name, own, &owners(context), &is_used).ok_or_else(|| format!("make user {name:?}: no number is free for it"))?;
         let mut gid = number;
         if let Some(group) = context.group.as_deref().filter(|group| *group != name) {
-            let fixed = userdb::parse_id(group.as_bytes()).or_else(|| known.groups.iter().find(|(known, _)| known == group).map(|(_, gid)| *gid));
-            let found = fixed.or_else(|| self.hold(group, own, &[], &is_used));
+            let found = group_id(&known, group).or_else(|| self.hold(group, own, &[], &is_used));
             gid = found.ok_or_else(|| format!("make group {group:?}: no number is free for it"))?;
         }
         Ok(Some(User { name, uid: number, gid, groups: vec![gid], home: "/".to_owned(), shell: "/usr/sbin/nologin".to_owned() }))
     }
+}
+
+/// A group's number, if it has one already.
+fn group_id(known: &userdb::Names, group: &str) -> Option<u32> {
+    userdb::parse_id(group.as_bytes()).or_else(|| known.groups.iter().find(|(name, _)| name == group).map(|(_, gid)| *gid))
 }
 
 /// The tree's user of a name that was made of a unit's, with Group= if there is one.
@@ -117,8 +121,7 @@ fn tree_user(root: &OwnedFd, name: String, group: Option<&str>, known: &userdb::
         return Err(format!("make user {:?}: that is root's name in this tree; set another one with User=", user.name));
     }
     if let Some(group) = group {
-        let fixed = userdb::parse_id(group.as_bytes()).or_else(|| known.groups.iter().find(|(known, _)| known == group).map(|(_, gid)| *gid));
-        user.gid = fixed.ok_or_else(|| format!("find group {group:?}: no such group in /etc/group"))?;
+        user.gid = group_id(known, group).ok_or_else(|| format!("find group {group:?}: no such group in /etc/group"))?;
         if !user.groups.contains(&user.gid) {
             user.groups.insert(0, user.gid);
         }
@@ -137,7 +140,12 @@ fn owners(context: &Context) -> Vec<u32> {
 /// Whether directories of a kind (its number in [`PLACES`]) are kept from other users.
 pub(super) fn is_private(context: &Context, place: usize) -> bool {
     // those of the runtime only if they outlive the service; configuration is for everybody
-    context.dynamic && (matches!(place, 1..=3) || place == 0 && context.preserve != Preserve::No)
+    context.dynamic && may_be_private(place, context.preserve != Preserve::No)
+}
+
+/// The same for a user made for the service; `is_preserved`: directories of the runtime outlive it.
+pub(super) fn may_be_private(place: usize, is_preserved: bool) -> bool {
+    matches!(place, 1..=3) || place == 0 && is_preserved
 }
 
 /// In the child: makes the private directory of one that is to be at `top/name`; its path.

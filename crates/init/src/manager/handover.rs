@@ -468,26 +468,7 @@ fn take_line(live: &mut Live, line: &[String], fd: &dyn Fn(usize) -> Option<Owne
 }
 
 fn outcome(word: &str) -> Outcome {
-    use Outcome::{
-        CoreDump, ExecCondition, ExitCode, Protocol, Resources, ServiceStartLimitHit, Signal, StartLimitHit, Success, Timeout, TriggerLimitHit,
-        UnitStartLimitHit, Watchdog,
-    };
-    let all = [
-        Success,
-        Resources,
-        Protocol,
-        Timeout,
-        ExitCode,
-        Signal,
-        CoreDump,
-        Watchdog,
-        StartLimitHit,
-        ExecCondition,
-        TriggerLimitHit,
-        ServiceStartLimitHit,
-        UnitStartLimitHit,
-    ];
-    all.into_iter().find(|outcome| outcome.word() == word).unwrap_or(Success)
+    Outcome::ALL.into_iter().find(|outcome| outcome.word() == word).unwrap_or(Outcome::Success)
 }
 
 #[cfg(test)]

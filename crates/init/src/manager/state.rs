@@ -116,6 +116,26 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Every one.
+    pub const ALL: [Outcome; 13] = {
+        use Outcome::*;
+        [
+            Success,
+            Resources,
+            Protocol,
+            Timeout,
+            ExitCode,
+            Signal,
+            CoreDump,
+            Watchdog,
+            StartLimitHit,
+            ExecCondition,
+            TriggerLimitHit,
+            ServiceStartLimitHit,
+            UnitStartLimitHit,
+        ]
+    };
+
     /// As Result.
     pub fn word(self) -> &'static str {
         match self {

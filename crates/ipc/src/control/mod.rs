@@ -139,7 +139,7 @@ struct Envelope {
 }
 
 /// What serialises as a value, and back. By the text, as everything else is: a second kind of (de)serialiser would be compiled for each type.
-fn value_of(plain: &impl Serialize) -> Result<Value, serde_json::Error> {
+pub fn value_of(plain: &impl Serialize) -> Result<Value, serde_json::Error> {
     serde_json::from_slice(&serde_json::to_vec(plain)?)
 }
 

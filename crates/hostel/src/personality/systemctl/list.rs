@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use hostel_init::install::{FileState, Installer};
-use hostel_init::preset::{Presets, Wanted, glob};
+use hostel_init::preset::{Presets, glob};
 use hostel_spec::Arrange as _;
 use hostel_unit::{Kind, UnitName};
 
@@ -41,12 +41,7 @@ pub(super) fn list_unit_files(options: &Options, patterns: &[String]) -> Outcome
         .collect();
     let key = |name: &UnitName| (name.kind().suffix(), name.as_str().to_ascii_lowercase());
     rows.arrange_by(|a, b| key(&a.0).cmp(&key(&b.0)));
-    let preset = |name: &UnitName, state: FileState| match state.has_preset().then(|| presets.query(name)) {
-        Some(Wanted::Enabled(_)) => "enabled",
-        Some(Wanted::Disabled) => "disabled",
-        Some(Wanted::Ignored) => "ignored",
-        None => "-",
-    };
+    let preset = |name: &UnitName, state: FileState| if state.has_preset() { presets.query(name).word() } else { "-" };
     let cells: Vec<[&str; 3]> = rows.iter().map(|(name, state)| [name.as_str(), state.word(), preset(name, *state)]).collect();
     if options.json {
         let object = |row: &[&str; 3]| serde_json::json!({ "unit_file": row[0], "state": row[1], "preset": Some(row[2]).filter(|p| *p != "-") });

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use hostel_init::bus::path;
 use hostel_ipc::dbus::{Connection, SYSTEMD_PRIVATE, Value};
 use hostel_unit::{UnitName, show_span};
 
@@ -10,13 +11,14 @@ use super::status::stamp;
 
 const LIMIT: Duration = Duration::from_secs(25);
 
-/// Properties of a unit, or of the manager itself; `None`: no PID 1 answers there.
-pub(super) fn of(unit: Option<&UnitName>) -> Option<Vec<(String, Value)>> {
-    let mut bus = Connection::peer(Path::new(SYSTEMD_PRIVATE), LIMIT).ok()?;
-    let path = match unit {
-        Some(name) => format!("/org/freedesktop/systemd1/unit/{}", label(name.as_str())),
-        None => "/org/freedesktop/systemd1".to_owned(),
-    };
+/// PID 1's private bus; `None`: no PID 1 answers there.
+pub(super) fn connect() -> Option<Connection> {
+    Connection::peer(Path::new(SYSTEMD_PRIVATE), LIMIT).ok()
+}
+
+/// Properties of a unit, or of the manager itself; `None`: they are not had.
+pub(super) fn of(bus: &mut Connection, unit: Option<&UnitName>) -> Option<Vec<(String, Value)>> {
+    let path = unit.map_or_else(|| path::MANAGER.to_owned(), |name| path::unit(name.as_str()));
     let answer = bus.call(None, &path, "org.freedesktop.DBus.Properties", "GetAll", vec![Value::text("")]).ok()?;
     let Some(Value::Array(_, entries)) = answer.into_iter().next() else { return None };
     let pair = |entry| match entry {
@@ -27,15 +29,6 @@ pub(super) fn of(unit: Option<&UnitName>) -> Option<Vec<(String, Value)>> {
         _ => None,
     };
     Some(entries.into_iter().filter_map(pair).collect())
-}
-
-/// A unit's name as a part of a path: what is neither letter nor digit as `_` and its number.
-fn label(name: &str) -> String {
-    let one = |(at, b): (usize, u8)| {
-        let plain = b.is_ascii_alphabetic() || at > 0 && b.is_ascii_digit();
-        if plain { char::from(b).to_string() } else { format!("_{b:02x}") }
-    };
-    name.bytes().enumerate().map(one).collect()
 }
 
 /// Lines of a property: most have one, lists of things have one for each. `None`: it has no text.

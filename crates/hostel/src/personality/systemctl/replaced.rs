@@ -8,15 +8,17 @@ pub(super) mod rows;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use hostel_init::catalogue::Catalogue;
 use hostel_init::control::client::Client;
 use hostel_init::install::{FileState, Installer};
 use hostel_init::journal::console::Form;
+use hostel_init::load::{Unit, load};
 use hostel_init::manager::query::Request;
 use hostel_init::manager::variables::{Environment, read_file};
 use hostel_init::pid1::{Ends, Wanted};
 use hostel_init::preset::{Presets, Wanted as Preset};
 use hostel_spec::Arrange as _;
-use hostel_unit::Kind as UnitKind;
+use hostel_unit::{Kind as UnitKind, UnitName};
 
 use super::options::{self, Asked, Options};
 use super::{Outcome, catalogue, dispatch, managed, refuse, root, say};
@@ -310,7 +312,7 @@ fn default_services(options: &Options, words: &[String]) -> Outcome {
     let catalogue = catalogue(options, &root)?;
     let target = say::name("", words.first().map_or("default.target", String::as_str), UnitKind::Target)?;
     let names = [target];
-    let known = |name: &hostel_unit::UnitName| catalogue.has(name.as_str()) || hostel_init::manager::builtin::target(name.as_str()).is_some();
+    let known = |name: &UnitName| catalogue.has(name.as_str()) || hostel_init::manager::builtin::target(name.as_str()).is_some();
     let graph = Graph::of(&names, catalogue.search.scope, &mut |name| load_with_ours(&catalogue, name).into(), &known);
     let found = transaction(&graph, &names[0], JobType::Start, JobMode::Replace).map_err(|fault| format!("Failed to read {}: {fault}", names[0]))?;
     let counts = |kind| matches!(kind, UnitKind::Service | UnitKind::Socket);
@@ -326,11 +328,7 @@ fn environment(own: &Own, options: &Options, words: &[String]) -> Outcome {
     let root = root(options)?;
     let catalogue = catalogue(options, &root)?;
     for name in say::names("environment", words)? {
-        let unit = hostel_init::load::load(&catalogue, &name);
-        if !unit.is_loaded() {
-            output::tell(format_args!("Unit {name} not found."));
-            return Ok(1);
-        }
+        let Some(unit) = loaded(&catalogue, &name) else { return Ok(1) };
         let mut found = Environment::default();
         for pair in unit.settings.words("Service", "Environment") {
             found.assign(pair);
@@ -352,16 +350,22 @@ fn environment(own: &Own, options: &Options, words: &[String]) -> Outcome {
     Ok(0)
 }
 
+/// A unit by its files; `None`: there is none, of which has been told.
+fn loaded(catalogue: &Catalogue<'_>, name: &UnitName) -> Option<Unit> {
+    let unit = load(catalogue, name);
+    if !unit.is_loaded() {
+        output::tell(format_args!("Unit {name} not found."));
+        return None;
+    }
+    Some(unit)
+}
+
 /// The lines of ExecStart=.
 fn command(options: &Options, words: &[String]) -> Outcome {
     let root = root(options)?;
     let catalogue = catalogue(options, &root)?;
     for name in say::names("command", words)? {
-        let unit = hostel_init::load::load(&catalogue, &name);
-        if !unit.is_loaded() {
-            output::tell(format_args!("Unit {name} not found."));
-            return Ok(1);
-        }
+        let Some(unit) = loaded(&catalogue, &name) else { return Ok(1) };
         output::show(&unit.settings.commands("Service", "ExecStart").map(|command| format!("{}\n", command.argv.join(" "))).collect::<String>());
     }
     Ok(0)

@@ -7,7 +7,7 @@ use hostel_init::catalogue::Catalogue;
 use hostel_init::depend::{Relation, dependencies};
 use hostel_init::install::Installer;
 use hostel_init::load::{LoadState, Setting, Unit, load};
-use hostel_init::preset::{Presets, Wanted};
+use hostel_init::preset::Presets;
 use hostel_init::root::Root;
 use hostel_init::value::{Memory, Value};
 use hostel_spec::Arrange as _;
@@ -48,17 +48,16 @@ pub(super) fn cat(options: &Options, words: &[String]) -> Outcome {
 
 pub(super) fn show(options: &Options, words: &[String]) -> Outcome {
     let root = root(options)?;
+    let mut text = String::new();
+    let mut bus = if options.root.is_none() { super::properties::connect() } else { None };
+    if words.is_empty() {
+        let found = bus.as_mut().and_then(|bus| super::properties::of(bus, None)).ok_or("Too few arguments.")?;
+        of_manager(options, &found, &mut text);
+        return Ok(output::show(&text));
+    }
     let catalogue = catalogue(options, &root)?;
     let presets = Presets::read(&root, &catalogue.search);
-    let mut text = String::new();
     let mut objects = Vec::new();
-    if words.is_empty() {
-        if let Some(found) = super::properties::of(None).filter(|_| options.root.is_none()) {
-            of_manager(options, &found, &mut text);
-            return Ok(output::show(&text));
-        }
-        return Err("Too few arguments.".to_owned());
-    }
     for (i, name) in super::managed::expand(options, "show", words)?.iter().enumerate() {
         if i > 0 && !options.json {
             text.push('\n');
@@ -67,7 +66,7 @@ pub(super) fn show(options: &Options, words: &[String]) -> Outcome {
         if options.root.is_none() {
             super::status::overlay(name, &mut all)?;
         }
-        if let Some(found) = super::properties::of(Some(name)).filter(|_| options.root.is_none() && !options.json) {
+        if let Some(found) = bus.as_mut().filter(|_| !options.json).and_then(|bus| super::properties::of(bus, Some(name))) {
             of_manager(options, &found, &mut text);
             // what is ours and not on the bus
             let is_ours = |key: &String| all.contains_key(key) && found.iter().all(|(known, _)| known != key);
@@ -132,12 +131,7 @@ fn properties(root: &Root, catalogue: &Catalogue<'_>, presets: &Presets, name: &
     let installer = Installer { catalogue, runtime: false, force: false };
     if let Ok(state) = installer.state(&unit.name, &mut Vec::new()) {
         set("UnitFileState", state.word().to_owned());
-        let preset = match presets.query(&unit.name) {
-            Wanted::Enabled(_) => "enabled",
-            Wanted::Disabled => "disabled",
-            Wanted::Ignored => "ignored",
-        };
-        set("UnitFilePreset", preset.to_owned());
+        set("UnitFilePreset", presets.query(&unit.name).word().to_owned());
     }
     if unit.is_loaded() {
         let found = dependencies(&unit, catalogue.search.scope, &|n| catalogue.has(n.as_str()));

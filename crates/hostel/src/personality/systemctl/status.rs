@@ -65,12 +65,7 @@ pub(super) fn status(options: &Options, verb: &str, words: &[String]) -> Outcome
         let mut record = record.clone();
         record.push(("Documentation".to_owned(), documents(&catalogue, name)));
         if state.is_some_and(|state| state.has_preset()) {
-            let preset = match presets.query(name) {
-                hostel_init::preset::Wanted::Enabled(_) => "enabled",
-                hostel_init::preset::Wanted::Disabled => "disabled",
-                hostel_init::preset::Wanted::Ignored => "ignored",
-            };
-            record.push(("UnitFilePreset".to_owned(), preset.to_owned()));
+            record.push(("UnitFilePreset".to_owned(), presets.query(name).word().to_owned()));
         }
         let record = &record;
         one(&mut text, record, enabled);

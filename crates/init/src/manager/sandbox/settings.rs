@@ -4,6 +4,7 @@ use hostel_process::seccomp::service::Restrictions;
 use hostel_unit::{WordRules, boolean, words};
 
 use super::super::context::PLACES;
+use super::super::dynamic::may_be_private;
 use super::{Own, calls};
 use crate::load::{Settings, Unit};
 use crate::value::Value;
@@ -188,7 +189,7 @@ impl Sandbox {
         }
         let preserves = s.text(SECTION, "RuntimeDirectoryPreserve").is_some_and(|text| boolean(text) != Ok(false));
         for (number, kind) in PLACES.iter().enumerate() {
-            let is_private = dynamic && (matches!(number, 1..=3) || number == 0 && preserves);
+            let is_private = dynamic && may_be_private(number, preserves);
             let names = s.words(SECTION, kind.key).map(|word| word.split(':').next().unwrap_or_default());
             let names: Vec<&str> = names.filter(|name| !name.is_empty() && !name.contains("..")).collect();
             let top = if is_private { format!("{}/private", kind.top) } else { kind.top.to_owned() };
