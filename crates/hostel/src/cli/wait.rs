@@ -144,7 +144,12 @@ impl News {
                 Ok(Some(Event::Ready)) => return Ok(()),
                 // It is up when it is up again.
                 Ok(Some(Event::Ended(ended))) if ended.reboots => {}
-                Ok(Some(Event::Ended(ended))) => return Err(ended_early(&self.name, Some(ended))),
+                Ok(Some(Event::Ended(ended))) => {
+                    // Its name is free when its supervisor has gone: who starts it again at once must not find it there.
+                    let gone = Instant::now() + TAKE_AWAY;
+                    while matches!(self.next(Some(gone)), Ok(Some(_))) {}
+                    return Err(ended_early(&self.name, Some(ended)));
+                }
                 Ok(None) => return Err(ended_early(&self.name, None)),
                 Err(CallError::TimedOut(_)) => {
                     let error = Error::new("wait for", format!("machine {}", self.name), format!("it has not said READY=1 for {limit:.0?}"));
