@@ -57,6 +57,9 @@ fn main() -> ExitCode {
     }
 }
 
+/// Journals of this host are none of the machines': one with a machine's id would be shown to it, and told of.
+const HIDE_JOURNALS: &str = "[ ! -d /var/log/journal ] || mount -t tmpfs -o mode=2755 journals /var/log/journal && exec \"$@\"";
+
 /// Makes groups for the whole run, starts ourselves in them, removes them. Prints why when nothing can be compared here.
 fn outside(args: &[String]) -> ExitCode {
     if let Err(reason) = side::Programs::find() {
@@ -68,7 +71,9 @@ fn outside(args: &[String]) -> ExitCode {
     let start = || -> std::io::Result<ExitCode> {
         let groups = groups::Groups::everywhere(&format!("{}{}", groups::PREFIX, std::process::id()))?;
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg("in-groups").args(groups.dirs()).arg("--").arg(std::env::current_exe()?).arg("inside").args(args);
+        command.arg("in-groups").args(groups.dirs()).arg("--");
+        command.args(["unshare", "--mount", "--propagation", "slave", "sh", "-c", HIDE_JOURNALS, "sh"]);
+        command.arg(std::env::current_exe()?).arg("inside").args(args);
         let status = command.status();
         groups.remove();
         Ok(if status?.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
