@@ -8,6 +8,7 @@ const EDGES: [(&str, &[&str]); 17] = [
     ("hostel", &["*"]),
     ("hostel-nspawn", &["hostel-spec", "hostel-unit"]),
     ("hostel-oci", &["hostel-spec", "hostel-unit"]),
+    ("hostel-lxc", &["hostel-spec"]),
     ("hostel-subhost", &["hostel-spec", "hostel-unit"]),
     ("hostel-overlay", &["hostel-spec", "hostel-image", "hostel-sys"]),
     ("hostel-engine", &["hostel-spec", "hostel-process", "hostel-image", "hostel-ipc", "hostel-sys"]),

@@ -8,6 +8,7 @@ mod config;
 mod disk;
 mod files;
 mod journal;
+mod lxc;
 mod messages;
 mod oci;
 mod subhost;
@@ -18,6 +19,7 @@ pub use config::{capability, cpu_list, machine_name, nspawn, rlimit, settings, s
 pub use disk::{disk_image, image_policy, label_order, verity_signature};
 pub use files::{cgroup_layout, machine_id, os_release, process_stat, state_file, undo_journal, unit_file, users_database};
 pub use journal::{journal_lines, journal_native, journal_pattern, journal_store, moment};
+pub use lxc::lxc_config;
 pub use messages::{control_request, dhcp_query, dns_message, notify_message, resolv_conf};
 pub use oci::oci_config;
 pub use subhost::subhost;
@@ -36,10 +38,11 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 52] = [
+pub const TARGETS: [Target; 53] = [
     Target { name: "nspawn", body: nspawn, seeds: config::NSPAWN_SEEDS },
     Target { name: "settings", body: settings, seeds: config::SETTINGS_SEEDS },
     Target { name: "subhost", body: subhost, seeds: subhost::SEEDS },
+    Target { name: "lxc_config", body: lxc_config, seeds: lxc::SEEDS },
     Target { name: "oci_config", body: oci_config, seeds: oci::SEEDS },
     Target { name: "unit_file", body: unit_file, seeds: files::UNIT_SEEDS },
     Target { name: "size", body: size, seeds: &["1K", "1.5G", "18446744073709551615", "4M 12K", "infinity"] },
