@@ -1,8 +1,10 @@
 //! The host's side of a machine's journal: a directory, or a link into the tree. Both stay after the machine's end, to be read.
 
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 
-use rustix::fs::Mode;
+use hostel_image::inroot;
+use rustix::fs::{Dir, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::{Context, Result};
@@ -17,6 +19,13 @@ pub(super) fn directory(path: &Path) -> Result<()> {
         Ok(()) | Err(Errno::EXIST) => Ok(()),
         other => other.context("make", object()),
     }
+}
+
+/// Whether the tree has journals of its own where the host's directory will be. One that cannot be read has none to speak of.
+pub(super) fn is_hidden(tree: BorrowedFd<'_>, path: &Path) -> bool {
+    let opened = inroot::open(tree, path, OFlags::RDONLY | OFlags::DIRECTORY);
+    let entries = opened.ok().and_then(|dir| Dir::new(dir).ok());
+    entries.is_some_and(|entries| entries.flatten().any(|e| !matches!(e.file_name().to_bytes(), b"." | b"..")))
 }
 
 /// Makes the link; an empty directory or another link there makes way for it. An attempt that fails changes nothing.

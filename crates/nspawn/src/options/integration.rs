@@ -55,7 +55,6 @@ pub(super) const MOUNTS: &[OptionRow] = &[
     OptionRow::new(Id::BindUser, "", &["bind-user"], Value("NAME"), "A user of the host exists inside")
         .since(249)
         .trusted_key("[Files] BindUser=")
-        .partly("not in disk images or trees that are yet to be copied from a template")
         .differs("the host's /etc/passwd, group and shadow are read, no name service; system users are refused; the home is nosuid, nodev"),
     OptionRow::new(Id::BindUserShell, "", &["bind-user-shell"], Value("BOOL|PATH"), "Its shell").since(258).trusted_key("[Files] BindUserShell="),
     OptionRow::new(Id::BindUserGroup, "", &["bind-user-group"], Value("GROUP"), "A group of the machine it is in").since(259),
