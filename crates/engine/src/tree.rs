@@ -39,7 +39,7 @@ pub fn find(spec: &MachineSpec) -> Result<Found> {
                 directory(spec, &Path::new("/var/lib/machines").join(name.as_str()))
             }
             Err(e) if Path::new(name.as_str()).is_dir() => Err(Error::from(e).hint(format!("the directory of that name here is ./{name}"))),
-            Err(e) => Err(Error::from(e).hint("give a directory, or put a tree of that name into /var/lib/machines")),
+            Err(e) => Err(Error::from(e).hint("`hostel images` lists the trees that have names; another is given by its path")),
         },
     }
 }

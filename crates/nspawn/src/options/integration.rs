@@ -13,7 +13,7 @@ pub(super) const INTEGRATION: &[OptionRow] = &[
         .since(187)
         .trusted_key("[Exec] LinkJournal=")
         .differs(
-            "guest is refused for disk images, whose journal has no path on the host; with --ephemeral the try- modes do nothing instead of failing",
+            "guest is refused for disk images, whose journal has no path on the host; with --ephemeral the try- modes do nothing instead of failing; auto and the try- modes leave a link to another tree's journal, which the original removes; the host's directory is nosuid, nodev",
         ),
     OptionRow::new(Id::LinkJournalShort, "j", &[], Nothing, "Same as --link-journal=try-guest").since(187),
     OptionRow::new(Id::ForwardJournal, "", &["forward-journal"], Value("PATH"), "Receive the machine's journal into a file or directory")
