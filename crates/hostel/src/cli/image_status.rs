@@ -11,7 +11,7 @@ use hostel_spec::MachineName;
 use lexopt::Arg::{Long, Short, Value};
 
 use super::image::{named, seconds, timestamp};
-use super::{Failure, Outcome, Verb, images, look};
+use super::{Outcome, Verb, images, look};
 use crate::output;
 
 /// The verb for people.
