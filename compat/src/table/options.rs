@@ -70,7 +70,6 @@ fn small() -> Vec<Scenario> {
         new("selinux-context", &["--selinux-context=system_u:system_r:x_t:s0", "/probe", "exit", "0"]),
         new("selinux-apifs-context", &["--selinux-apifs-context=system_u:object_r:x_t:s0", "/probe", "exit", "0"]),
         view("link-journal-no", &["--link-journal=no"]),
-        view("link-journal-host", &["--link-journal=host", "--uuid=0d0a1b2c3d4e5f60718293a4b5c6d7e8"]),
         view("link-journal-auto", &["--link-journal=auto"]),
         view("link-journal-try-guest", &["-j", "--uuid=0c0a1b2c3d4e5f60718293a4b5c6d7e8"]),
         new("share-system", &["--share-system", "readlink", "/proc/self/ns/pid", "/proc/self/ns/uts", "/proc/self/ns/ipc"]),

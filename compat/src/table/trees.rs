@@ -46,7 +46,6 @@ pub(super) fn rows() -> Vec<Scenario> {
         write("volatile-state-writes", &["--volatile=state"]),
         view("volatile-overlay", &["--volatile=overlay"]),
         write("volatile-overlay-writes", &["--volatile=overlay"]),
-        write("read-only-marked", &[]).before("chattr +i $T").after("chattr -i $T"),
         write("volatile-no", &["--volatile=no"]),
         write("volatile-read-only", &["--volatile=overlay", "--read-only"]),
         new("volatile-unmerged", &["--volatile=yes", "sh", "-c", "ls /"]).before("rm $T/bin; cp -a $T/usr/bin $T/bin"),
