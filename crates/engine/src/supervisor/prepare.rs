@@ -219,12 +219,7 @@ fn run_step(step: &HostStep, plan: &Plan, layout: &Layout, claim: &mut Claim, ma
         HostStep::ShiftTree => shift_tree(made)?,
         HostStep::TemporaryDirectory(_) => temporary_directory(claim, made)?,
         HostStep::TakeAddress(choice) => made.network.take_address(choice, claim)?,
-        HostStep::JournalDirectory(path) => {
-            journal::directory(path)?;
-            if made.tree.as_ref().is_some_and(|tree| journal::is_hidden(tree.as_fd(), path)) {
-                made.notices.push(format!("{} of the tree is not empty: what is in it is not seen while the machine runs", path.display()));
-            }
-        }
+        HostStep::JournalDirectory(path) => made.notices.extend(journal::on_host(path, made.tree.as_ref())?),
         HostStep::LinkJournal { link, target, attempt } => journal::link(link, target, *attempt)?,
         HostStep::MakeScope { .. } | HostStep::KeepUnit(_) if made.unit.is_some() => {}
         HostStep::MakeScope { slice, demanded } => make_scope(plan, slice, *demanded, made)?,
