@@ -92,6 +92,10 @@ fn a_machines_life() {
     let json: Value = run(&bed, &["-o", "json", "list"]).exits(0).json();
     assert_eq!(json[0]["machine"], name);
     assert!(run(&bed, &["list", "-a"]).exits(0).text().contains(".host"));
+    assert!(!list.contains(".host"), "{list}");
+    assert_eq!(run(&bed, &["show", ".host", "-p", "Name,Leader,Class,RootDirectory", "--value"]).exits(0).text(), ".host\n1\nhost\n/\n");
+    let both = run(&bed, &["status", ".host", name]).exits(0).text();
+    assert!(both.starts_with(".host") && both.contains("Class: host\n") && both.contains(&format!("\n\n{name}(")), "{both}");
     // Defaults of systemd-nspawn@.service: ids of its own, a cable.
     let property = |name: &str, p: &str| run(&bed, &["show", name, "-P", p]).exits(0).text().trim().to_owned();
     assert_eq!(property(name, "State"), "running");
@@ -301,6 +305,10 @@ fn copies_in_and_out() {
         // Files stay unless told; directories are merged.
         assert!(run(&bed, &["copy-to", &name, &at("dir"), "/root/copy"]).exits(1).errors().contains("File exists"));
         run(&bed, &["copy-to", &name, &at("dir"), "/root/copy", "--force"]).exits(0);
+        // A path inside that is relative to nothing.
+        for words in [&["copy-to", &name, &at("dir"), "copy"][..], &["copy-from", &name, "root", &at("never")]] {
+            assert!(run(&bed, words).exits(1).errors().contains("it is not absolute"), "{words:?}");
+        }
         // Into a file system of the machine's own, as well.
         run(&bed, &["copy-to", &name, &at("dir/file"), "/tmp/file"]).exits(0);
         sh(&bed, &name, "cat /tmp/file; cp /bin/busybox /root/suid; chmod 4755 /root/suid; mkfifo /root/fifo; chown 12:34 /root/copy/sub")

@@ -96,6 +96,24 @@ fn shells_groups_and_commands_as_the_user() {
 }
 
 #[test]
+fn in_disk_images_and_trees_of_a_template() {
+    let Some(bed) = Bed::start() else { return };
+    let (tree, host) = (bed.system(), HostUsers::new(&bed));
+    let look = ["-U", "--bind-user=zoe", "-u", "zoe", "sh", "-c", "id -u; cat $HOME/letter; echo; ls -1 /run/host/userdb | head -1"];
+    if let Some(image) = bed.file_system("ext4", tree.path(), 32) {
+        host.run(bed.nspawn_image(&image, look)).exits(0).prints("60514\ndear\n60514.group");
+        host.run(bed.nspawn_image(&image, ["-U", "--bind-user=alice", "true"])).exits(1).says("the machine has a user of this name");
+    }
+    let fresh = bed.dir().join(bed.name());
+    let template = format!("--template={}", tree.path().display());
+    let line = |rest: &[&str]| bed.hostel(["nspawn", "-q", "--register=no", "--keep-unit", &template, "-D"]).arg(&fresh).args(rest);
+    host.run(line(&["-U", "--bind-user=alice", "true"])).exits(1).says("the machine has a user of this name");
+    assert!(!fresh.exists(), "refused before it is copied");
+    host.run(line(&look)).exits(0).prints("60514\ndear\n60514.group");
+    assert!(fresh.join("etc/passwd").exists());
+}
+
+#[test]
 fn who_cannot_be_bound() {
     let Some(bed) = Bed::start() else { return };
     let (tree, host) = (bed.busybox(), HostUsers::new(&bed));

@@ -71,6 +71,30 @@ fn what_cannot_be_linked() {
 }
 
 #[test]
+fn what_was_there_before() {
+    let Some(bed) = Bed::start() else { return };
+    let tree = bed.busybox();
+    let line = |mode: &str| bed.nspawn(&tree, [&format!("--uuid={ID}"), mode, "ls", "/var/log/journal"]);
+    // Another tree's journal, as a copy with the same id has: whoever reads it here does not lose it.
+    let linked = format!("mkdir /var/log/other && ln -s /var/log/other /var/log/journal/{ID}");
+    let stays = format!("host:/var/log/journal/{ID}\nlink:/var/log/other");
+    for mode in ["-j", "--link-journal=try-host", "--link-journal=auto"] {
+        run(line(mode), &linked).prints_with(&stays).says("leads to /var/log/other");
+    }
+    let own = format!("link:{}/var/log/journal/{ID}", tree.path().display());
+    run(line("--link-journal=guest"), &linked).exits(0).prints_with(&own);
+    // One that leads nowhere is in nobody's way, and `auto` has no part in it.
+    let nowhere = format!("ln -s /var/log/other /var/log/journal/{ID}");
+    run(line("-j"), &nowhere).exits(0).prints_with(&own);
+    run(line("--link-journal=auto"), &nowhere).prints_with(&stays);
+    // Its own, of a life with another mode.
+    let own = format!("ln -s {}/var/log/journal/{ID} /var/log/journal/{ID}", tree.path().display());
+    tree.write(&format!("/var/log/journal/{ID}/old.journal"), "x");
+    run(line("--link-journal=try-host"), &own).exits(0).prints(&format!("{ID}\nhost:/var/log/journal/{ID}")).says("is not empty");
+    run(line("--link-journal=auto"), &own).exits(0).prints_without("not empty");
+}
+
+#[test]
 fn a_throw_away_machine_leaves_no_journal() {
     let Some(bed) = Bed::start() else { return };
     let tree = bed.busybox();

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use hostel_tests::{Bed, Trap};
+use hostel_tests::{Bed, Trap, Tree};
 
 #[test]
 fn bind_shows_the_host_directory_both_ways() {
@@ -224,6 +224,60 @@ fn a_read_only_tree() {
         .run();
     outcome.exits(0).prints("fine");
     assert!(!tree.at("/x").exists());
+}
+
+/// An immutable directory, as machinectl makes it; writable again at the end, or it could not be removed.
+struct Marked<'a>(&'a Tree);
+
+impl Marked<'_> {
+    fn new(tree: &Tree) -> Option<Marked<'_>> {
+        chattr("+i", tree).then_some(Marked(tree))
+    }
+}
+
+impl Drop for Marked<'_> {
+    fn drop(&mut self) {
+        chattr("-i", self.0);
+    }
+}
+
+fn chattr(how: &str, tree: &Tree) -> bool {
+    std::process::Command::new("chattr").arg(how).arg(tree.path()).status().is_ok_and(|s| s.success())
+}
+
+#[test]
+fn a_tree_that_is_marked_read_only() {
+    let Some(bed) = Bed::start() else { return };
+    let tree = bed.busybox();
+    tree.write("/deep/down/file", "old").write("/etc/resolv.conf", "nameserver 192.0.2.9\n");
+    let _ = std::fs::remove_dir_all(tree.at("/var/log/journal"));
+    let Some(_marked) = Marked::new(&tree) else { return println!("skipped: no immutable flag here") };
+    let before = std::fs::read_dir(tree.path()).expect("list").count();
+    let script = "for f in /new /deep/new /deep/down/file /etc/new /usr/new /var/new; do echo new 2>/dev/null >$f && echo wrote $f; done; \
+        touch /tmp/x /run/x && cat /deep/down/file; exit 7";
+    for options in
+        [&[][..], &["-U"], &["-U", "--network-veth"], &["--read-only"], &["--link-journal=try-guest"], &["--volatile=state", "--tmpfs=/var/x"]]
+    {
+        let outcome = bed.nspawn(&tree, options.iter().copied().chain(["sh", "-c", script])).run().exits(7);
+        let wrote = if options.contains(&"--volatile=state") { "wrote /var/new\nold" } else { "old" };
+        outcome.prints(wrote);
+    }
+    // A mount point that is not there is not made, at no depth.
+    bed.nspawn(&tree, ["--tmpfs=/deep/down/new", "true"]).run().exits(1).says("Read-only file system");
+    bed.nspawn(&tree, ["--overlay=+/deep:+/deep/down:/mnt", "true"]).run().exits(1).says("marked read-only");
+    // What is thrown away may be written.
+    for option in ["-x", "--volatile=overlay"] {
+        bed.nspawn(&tree, [option, "sh", "-c", "echo new >/new && echo new >/deep/down/file && cat /new /deep/down/file"])
+            .run()
+            .exits(0)
+            .prints("new\nnew");
+    }
+    assert_eq!(std::fs::read_to_string(tree.at("/deep/down/file")).expect("read"), "old");
+    assert_eq!(std::fs::read_dir(tree.at("/deep")).expect("list").count(), 1);
+    assert_eq!(std::fs::read_dir(tree.path()).expect("list").count(), before);
+    // A guest that shuts down does not make the file system of the host read-only.
+    bed.nspawn(&tree, ["sh", "-c", "mount -o remount,ro /"]).run().prints_with("busy");
+    tree.write("/deep/still", "writable");
 }
 
 #[test]

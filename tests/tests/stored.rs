@@ -76,6 +76,8 @@ fn looking() {
     assert!(all.contains("\nUsage=0\nLimit=5242880\nUsageExclusive=0\nLimitExclusive=5242880\n"), "{all}");
     assert_eq!(show(&["web", "disk", "-p", "Name,Type", "--value"]), "web\ndirectory\n\ndisk\nraw\n");
     assert!(show(&[]).starts_with("PoolPath=/var/lib/machines\nPoolUsage="));
+    let pool = images.hostel(["image-status"]).run().exits(0).text();
+    assert!(pool.starts_with("       path: /var/lib/machines\n      usage: ") && pool.contains("\n      limit: "), "{pool}");
     images.hostel(["image-status", "none"]).run().exits(1).says("hint: `hostel images` lists them");
     images.hostel(["show-image", "../x"]).run().exits(2);
 }

@@ -16,6 +16,7 @@ use crate::error::{Context, Error, Result, io_text};
 use crate::plan::TreeFacts;
 use crate::plan::image::{ImageFacts, Mapper};
 use crate::tree::Found;
+use crate::users::Taken;
 
 /// Reads the tables of the image at `given`. Refuses what holds no tree, or none that the policy allows.
 pub fn find(spec: &MachineSpec, given: &Path) -> Result<Found> {
@@ -95,6 +96,7 @@ pub(crate) fn look_inside(spec: &MachineSpec, before: &TreeFacts, root: Option<B
     let bin = |root: BorrowedFd<'_>| rustix::fs::statat(root, c"bin", AtFlags::SYMLINK_NOFOLLOW);
     let merged = inside.is_none_or(|root| bin(root).map_or(usr.is_some(), |s| FileType::from_raw_mode(s.st_mode) == FileType::Symlink));
     let read_only = rustix::fs::fstatvfs(top).is_ok_and(|v| v.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY));
+    let users = if spec.bind_users.is_none() { None } else { Some(inside.map_or(Ok(Taken::default()), crate::users::taken)?) };
     let image = before.image.clone().unwrap_or_default();
     let has_boot = image.parts.iter().any(|p| p.designator == Designator::Xbootldr);
     let esp = root.and_then(|root| match () {
@@ -107,6 +109,7 @@ pub(crate) fn look_inside(spec: &MachineSpec, before: &TreeFacts, root: Option<B
         machine_id: inside.and_then(machine_id::read),
         merged_usr: merged,
         read_only: root.is_some() && read_only,
+        users,
         image: Some(ImageFacts { opened: true, esp, ..image }),
         ..before.clone()
     })

@@ -16,8 +16,8 @@ pub enum Place {
     Missing,
     /// A directory.
     Directory,
-    /// A link to here.
-    Link(PathBuf),
+    /// A link to here, where a directory may be.
+    Link(PathBuf, bool),
     /// Something else.
     Other,
 }
@@ -50,7 +50,7 @@ pub fn look(mode: LinkJournal, uuid: MachineUuid) -> Option<JournalFacts> {
         Err(_) if mode == LinkJournal::Auto => return None,
         Err(_) => Place::Missing,
         Ok(FileType::Directory) => Place::Directory,
-        Ok(FileType::Symlink) => Place::Link(std::fs::read_link(&path).unwrap_or_default()),
+        Ok(FileType::Symlink) => Place::Link(std::fs::read_link(&path).unwrap_or_default(), path.is_dir()),
         Ok(_) => Place::Other,
     };
     let id = |path: &Path| mount::mount_id(rustix::fs::CWD, &c_path(path)).ok();

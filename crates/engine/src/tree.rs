@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use hostel_image::versions::{self, Wanted};
 use hostel_image::{architecture, locks, machine_id, open};
 use hostel_spec::{Ephemeral, Hint, MachineSpec, Payload, TreeSource, Volatile};
-use rustix::fs::{AtFlags, FileType};
+use hostel_sys::tree::btrfs::{self, subvolume};
+use rustix::fs::{AtFlags, FileType, StatxAttributes, StatxFlags};
 
 use crate::error::{Context, Error, Result};
 use crate::plan::TreeFacts;
@@ -38,7 +39,7 @@ pub fn find(spec: &MachineSpec) -> Result<Found> {
                 directory(spec, &Path::new("/var/lib/machines").join(name.as_str()))
             }
             Err(e) if Path::new(name.as_str()).is_dir() => Err(Error::from(e).hint(format!("the directory of that name here is ./{name}"))),
-            Err(e) => Err(Error::from(e).hint("give a directory, or put a tree of that name into /var/lib/machines")),
+            Err(e) => Err(Error::from(e).hint("`hostel images` lists the trees that have names; another is given by its path")),
         },
     }
 }
@@ -58,7 +59,7 @@ fn directory(spec: &MachineSpec, given: &Path) -> Result<Found> {
     let hint = |e: Error| e.hint("give the top directory of a system tree, or the name of one in /var/lib/machines");
     let path = match std::fs::canonicalize(given) {
         Ok(path) => path,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound && spec.root.template.is_some() => return missing(given),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound && spec.root.template.is_some() => return missing(spec, given),
         Err(e) => return Err(hint(Error::new("open", format!("tree {}", given.display()), crate::error::io_text(&e)))),
     };
     let tree = open::directory(&path).map_err(|e| hint(e.into()))?;
@@ -97,11 +98,17 @@ pub(crate) fn pivoted(spec: &MachineSpec, tree: std::os::fd::BorrowedFd<'_>, pat
 }
 
 /// The tree will be a copy of the template; its facts are the template's where that matters.
-fn missing(given: &Path) -> Result<Found> {
+fn missing(spec: &MachineSpec, given: &Path) -> Result<Found> {
     let parent = given.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let parent = std::fs::canonicalize(parent).context("open", parent.display().to_string())?;
     let name = given.file_name().ok_or_else(|| Error::new("make", format!("tree {}", given.display()), "the path has no last part"))?;
-    Ok((TreeFacts { path: parent.join(name), missing: true, merged_usr: true, ..TreeFacts::default() }, None))
+    let mut users = None;
+    if let (Some(template), false) = (&spec.root.template, spec.bind_users.is_none()) {
+        let tree = open::directory(template)?;
+        let pivot = pivoted(spec, tree.as_fd(), template)?;
+        users = Some(crate::users::taken(pivot.as_ref().map_or(tree.as_fd(), AsFd::as_fd))?);
+    }
+    Ok((TreeFacts { path: parent.join(name), missing: true, merged_usr: true, users, ..TreeFacts::default() }, None))
 }
 
 /// ext4, tmpfs and f2fs: no reflinks, good for upper layers. Others (btrfs, XFS) copy by sharing; and what is neither
@@ -111,19 +118,27 @@ fn is_for_layers(tree: std::os::fd::BorrowedFd<'_>) -> bool {
     rustix::fs::fstatfs(tree).is_ok_and(|s| TYPES.contains(&(s.f_type as u64)))
 }
 
+fn is_read_only_subvolume(tree: std::os::fd::BorrowedFd<'_>) -> bool {
+    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
+    let opened = rustix::fs::openat(tree, c".", flags, rustix::fs::Mode::empty());
+    opened.is_ok_and(|dir| subvolume::is_read_only(dir.as_fd()).unwrap_or(false))
+}
+
 fn facts(tree: std::os::fd::BorrowedFd<'_>, path: PathBuf) -> Result<TreeFacts> {
-    let stat = rustix::fs::fstat(tree).context("read", format!("tree {}", path.display()))?;
+    let looked = rustix::fs::statx(tree, c"", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS);
+    let stat = looked.context("read", format!("tree {}", path.display()))?;
     let merged = rustix::fs::statat(tree, c"bin", AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::Symlink);
     let read_only = rustix::fs::fstatvfs(tree).is_ok_and(|v| v.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY));
     // Whatever the host's own programs are, they run here already.
     let secondary_architecture = path != Path::new("/") && architecture::is_secondary(tree);
     Ok(TreeFacts {
         path,
-        owner: (stat.st_uid, stat.st_gid),
+        owner: (stat.stx_uid, stat.stx_gid),
         machine_id: machine_id::read(tree),
         merged_usr: merged,
         missing: false,
         read_only,
+        marked: stat.stx_attributes.contains(StatxAttributes::IMMUTABLE) || stat.stx_ino == btrfs::TOP_INODE && is_read_only_subvolume(tree),
         layers: false,
         writer: None,
         given_name: None,

@@ -6,8 +6,8 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use hostel_sys::mount::{Attributes, Propagation, change, clone_tree};
-use hostel_sys::tree::random_u64;
-use rustix::fs::{AtFlags, Mode, OFlags};
+use hostel_sys::tree::{openat2, random_u64};
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 
 use crate::Cause;
@@ -19,6 +19,7 @@ pub fn pin(tree: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Cause> {
     match open(tree) {
         Ok(file) => Ok(Some(file)),
         Err(Errno::ROFS) => pin_behind_read_only_mount(tree),
+        Err(Errno::PERM) => pin_near(tree),
         Err(e) => Err(e.into()),
     }
 }
@@ -47,9 +48,30 @@ fn pin_behind_read_only_mount(tree: BorrowedFd<'_>) -> Result<Option<OwnedFd>, C
     change(clone.as_fd(), c"", false, Attributes::NONE, Attributes::RDONLY, Propagation::Keep, None)?;
     match open(clone.as_fd()) {
         Ok(file) => Ok(Some(file)),
-        Err(Errno::ROFS) => Ok(None),
+        Err(Errno::ROFS) if is_read_only(clone.as_fd())? => Ok(None),
+        Err(Errno::PERM) => pin_near(tree),
+        // A subvolume that is read-only; where nothing else of the file system is to be seen, it is that for all we can tell.
+        Err(Errno::ROFS) => Ok(pin_near(tree).unwrap_or(None)),
         Err(e) => Err(e.into()),
     }
+}
+
+fn is_read_only(mount: BorrowedFd<'_>) -> Result<bool, Errno> {
+    rustix::fs::fstatvfs(mount).map(|v| v.f_flag.contains(StatVfsMountFlags::RDONLY))
+}
+
+/// What is marked read-only takes no file; a directory beside or in it that is on the same mount is on the same file system.
+fn pin_near(tree: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Cause> {
+    let resolve = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    for place in [c"..", c"usr", c"var", c"etc"] {
+        let Ok(near) = openat2(tree, place, OFlags::PATH | OFlags::DIRECTORY, Mode::empty(), resolve) else { continue };
+        let clone = clone_tree(near.as_fd(), c"", false)?;
+        change(clone.as_fd(), c"", false, Attributes::NONE, Attributes::RDONLY, Propagation::Keep, None)?;
+        if let Ok(file) = open(clone.as_fd()) {
+            return Ok(Some(file));
+        }
+    }
+    Err(Cause::Why("it is marked read-only, and so is what is beside it"))
 }
 
 #[cfg(test)]

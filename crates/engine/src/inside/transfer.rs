@@ -43,10 +43,13 @@ pub fn copy_to(leader: &Leader, transfer: &Transfer<'_>) -> Result<()> {
     let child = super::start(leader, vec![read], |root, pipes| {
         // Its own copy of the writing end would keep the stream from ending.
         drop(ours.take());
-        let (dir, name) = place(transfer, &|path| inroot::directory(root, path), &|path| Ok(inroot::parent(root, path)?.0))?;
-        let shown = shown(transfer, name.as_deref());
-        let target = Target { dir: dir.as_fd(), name, replace: transfer.replace, tame: false };
-        stream::receive(&mut BufReader::with_capacity(BUFFER, File::from(one(pipes)?)), &target, &shown).map(drop).map_err(told)
+        let receive = || {
+            let (dir, name) = place(transfer, &|path| inroot::directory(root, path), &|path| Ok(inroot::parent(root, path)?.0))?;
+            let shown = shown(transfer, name.as_deref());
+            let target = Target { dir: dir.as_fd(), name, replace: transfer.replace, tame: false };
+            stream::receive(&mut BufReader::with_capacity(BUFFER, File::from(one(pipes)?)), &target, &shown).map(drop).map_err(told)
+        };
+        receive().map_err(|e| Error { object: format!("{} in the machine", e.object), ..e })
     })?;
     let write = ours.take().ok_or_else(|| Error::new("use", "pipe", "it is closed"))?;
     let sent = stream::send(&found, source, &mut BufWriter::with_capacity(BUFFER, File::from(write)));
@@ -111,7 +114,8 @@ fn place(transfer: &Transfer<'_>, directory: &dyn Fn(&Path) -> Opened, above: &d
         }
     }
     let Some(name) = own else { return Err(failed(Cause::Os(Errno::ISDIR))) };
-    Ok((above(target).map_err(failed)?, Some(named(name)?)))
+    let parent = || target.parent().unwrap_or(target).display().to_string();
+    Ok((above(target).map_err(|cause| Error::new("open", parent(), cause))?, Some(named(name)?)))
 }
 
 /// The target with the name that the copy gets there, for messages.

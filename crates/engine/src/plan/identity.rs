@@ -82,7 +82,7 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn tree_is_read_only(&self) -> bool {
+    pub(super) fn tree_is_read_only(&self) -> bool {
         self.spec.root.read_only || self.tree.read_only || self.spec.root.volatile == Volatile::State
     }
 

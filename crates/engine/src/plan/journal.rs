@@ -1,6 +1,6 @@
 //! Where the machine's journal is written, and how the host finds it (spec/nspawn.md 1.13).
 
-use hostel_spec::{Ephemeral, IdMapping, TreeSource};
+use hostel_spec::{Ephemeral, IdMapping, LinkJournal, TreeSource};
 use hostel_sys::mount::Attributes;
 
 use super::Builder;
@@ -30,12 +30,20 @@ impl Builder<'_> {
         let own = self.tree.path.join(path.strip_prefix("/").unwrap_or(&path));
         match facts.place {
             Place::Other => return self.no_journal(&format!("{} is neither a link nor a directory", path.display()), false),
-            Place::Link(target) if target == own => {
+            Place::Link(target, _) if target == own && (mode.is_guest() || mode == LinkJournal::Auto) => {
                 self.payload.push(PayloadStep::JournalDirectory(path));
                 return Ok(());
             }
+            // Of a tree that has the same id, as a copy has: whoever reads that journal here is not to lose it.
+            Place::Link(target, leads) if target != own && (mode == LinkJournal::Auto || leads && mode.is_attempt()) => {
+                return self.no_journal(&format!("{} leads to {}", path.display(), target.display()), leads);
+            }
             _ if !facts.persistent => return self.no_journal(&format!("the host has no {JOURNALS}"), false),
             _ => {}
+        }
+        let unwritten = mode.is_attempt() && self.tree_is_read_only();
+        if mode.is_guest() && unwritten {
+            return self.no_journal("the tree is read-only", false);
         }
         if mode.is_guest() {
             self.host.push(HostStep::LinkJournal { link: path.clone(), target: own, attempt: mode.is_attempt() });
@@ -52,7 +60,8 @@ impl Builder<'_> {
             self.bond.push(BondStep::MapMount { slot, mapping: IdMapping::Rootidmap, target: path.clone() });
             self.must_wait();
         }
-        self.payload.push(PayloadStep::Attach { slot, target: path, missing: Missing::MakeDir, read_only: false });
+        let missing = if unwritten { Missing::Skip } else { Missing::MakeDir };
+        self.payload.push(PayloadStep::Attach { slot, target: path, missing, read_only: false });
         Ok(())
     }
 

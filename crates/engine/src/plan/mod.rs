@@ -51,6 +51,8 @@ pub struct TreeFacts {
     pub missing: bool,
     /// Its file system is mounted read-only.
     pub read_only: bool,
+    /// It is marked read-only itself, as machinectl does it: an immutable directory, or a subvolume that cannot be written.
+    pub marked: bool,
     /// Its programs are those of the 32-bit partner of this architecture (i386 on x86-64).
     pub secondary_architecture: bool,
     /// Its file system cannot share blocks between files, but can hold the upper layer of an overlay: a throw-away copy
@@ -237,6 +239,11 @@ pub fn uuid(spec: &MachineSpec, tree: &TreeFacts, caller: &Caller) -> MachineUui
 
 /// Decides everything. Changes nothing, asks the kernel nothing.
 pub fn plan(spec: &MachineSpec, host: &Host, tree: &TreeFacts, caller: &Caller) -> Result<Plan> {
+    let mut spec = Cow::Borrowed(spec);
+    if tree.marked && root::is_written(&spec.root) {
+        spec.to_mut().root.read_only = true;
+    }
+    let spec = &*spec;
     let name = identity::name(spec, host, tree, std::array::from_fn(|i| caller.random[i]))?;
     let uuid = uuid(spec, tree, caller);
     let hostname = spec.identity.hostname.as_ref().map_or_else(|| name.as_str().to_string(), |h| h.as_str().to_string());
@@ -257,7 +264,8 @@ pub fn plan(spec: &MachineSpec, host: &Host, tree: &TreeFacts, caller: &Caller) 
         notices: Vec::new(),
         console_slots: None,
         network: NetworkPlan::default(),
-        bound: bind_user::bind(&host.users, tree)?,
+        // Which users are in a disk image is not known before it is opened.
+        bound: if tree.image.as_ref().is_some_and(|image| !image.opened) { Vec::new() } else { bind_user::bind(&host.users, tree)? },
     };
     let image_steps = tree.image.as_ref().map_or(Ok(Vec::new()), |facts| image::steps(spec, facts, caller))?;
     b.notices.extend(tree.image.iter().filter(|i| !i.opened).flat_map(|i| i.notices.iter().cloned()));

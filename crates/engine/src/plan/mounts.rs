@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::path::Path;
 
-use hostel_spec::{Arrange as _, IdMapping, Mount, MountSource};
+use hostel_spec::{Arrange as _, Ephemeral, IdMapping, Mount, MountSource};
 use hostel_sys::mount::Attributes;
 
 use super::Builder;
@@ -51,6 +51,10 @@ impl Builder<'_> {
             Mount::Overlay { lower, upper, target } => {
                 let lower = lower.iter().map(|l| self.source(l)).collect();
                 let upper = upper.as_ref().map(|u| self.source(u));
+                if let (Some(Source::InTree(path)), true) = (&upper, self.tree.marked && self.spec.root.ephemeral != Ephemeral::Copy) {
+                    return Err(Error::new("use", format!("{} of the tree as upper layer", path.display()), "the tree is marked read-only")
+                        .hint("`hostel read-only NAME no` makes it writable"));
+                }
                 let slot = self.slot();
                 self.host.push(HostStep::Prepare(slot, Prepared::Overlay { lower, upper }));
                 self.attach(slot, target, Missing::MakeDir);

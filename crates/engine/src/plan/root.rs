@@ -2,12 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use hostel_spec::{Designator, Ephemeral, Hint, Layers, TreeSource, UpperLayer, Volatile};
+use hostel_spec::{Designator, Ephemeral, Hint, Layers, Root, TreeSource, UpperLayer, Volatile};
 use hostel_sys::mount::Attributes;
 
 use super::steps::{BondStep, HostStep, IdChoice, Missing, Node, PayloadStep, Prepared, RootAssembly, Source};
 use super::{Builder, ownership};
 use crate::error::{Error, Result};
+
+/// Whether what the machine changes is changed in its tree.
+pub(super) fn is_written(root: &Root) -> bool {
+    !root.read_only && root.ephemeral == Ephemeral::No && root.volatile == Volatile::No && root.upper.is_none() && root.layers.is_none()
+}
 
 impl Builder<'_> {
     pub(super) fn root(&mut self, ids: Option<IdChoice>) -> Result<()> {
@@ -39,7 +44,7 @@ impl Builder<'_> {
             }
             self.host.push(HostStep::ShiftTree);
         }
-        // A read-only tree stays writable at its top until the mount points are there; submounts are read-only from the start.
+        // A read-only tree, unless it is marked so, stays writable at its top until the mount points are there; submounts are read-only from the start.
         let attributes = if root.read_only || root.volatile == Volatile::State { Attributes::RDONLY } else { Attributes::NONE };
         let tree = match image {
             Some(image) => self.image_root(image, map),

@@ -120,6 +120,28 @@ fn locks() {
 }
 
 #[test]
+fn a_tree_that_is_marked_read_only() {
+    let marked = TreeFacts { marked: true, ..tree("/srv/d") };
+    let plan_of = |line: &str| plan(&spec(line), &host(), &marked, &Caller::default());
+    for (line, read_only) in [
+        ("-D /srv/d true", true),
+        ("-b -D /srv/d -U -n", true),
+        ("-D /srv/d --read-only true", true),
+        ("-x -D /srv/d true", false),
+        ("-D /srv/d --volatile=overlay true", false),
+        ("-D /srv/d --volatile=yes true", false),
+    ] {
+        let plan = plan_of(line).unwrap();
+        assert_eq!(text(&plan).contains("root read-only"), read_only, "{line}: {}", text(&plan));
+        let given = spec(&line.replace("-D /srv/d", "--read-only -D /srv/d"));
+        let given = text(&super::plan(&given, &host(), &tree("/srv/d"), &Caller::default()).unwrap());
+        assert!(!read_only || text(&plan) == given, "{line}: {}\n{given}", text(&plan));
+    }
+    assert!(plan_of("-D /srv/d --overlay=+/a:+/b:/mnt true").unwrap_err().to_string().contains("marked read-only"));
+    assert!(plan_of("-D /srv/d -x --overlay=+/a:+/b:/mnt true").is_ok());
+}
+
+#[test]
 fn journals() {
     let id = "0123456789abcdef0123456789abcdef";
     let facts = TreeFacts { machine_id: MachineUuid::parse(id).ok(), ..tree("/srv/d") };
@@ -130,10 +152,32 @@ fn journals() {
     let text_of = |line: &str, journal: JournalFacts| text(&plan(&spec(line), &with(journal), &facts, &Caller::default()).unwrap());
     let guest = text_of("-D /srv/d --link-journal=guest true", found(Place::Missing));
     assert!(guest.contains(&format!("link {at} -> /srv/d{at}\n")) && guest.contains(&format!("directory {at} (if missing)\n")), "{guest}");
-    let linked = text_of("-D /srv/d --link-journal=guest true", found(Place::Link(format!("/srv/d{at}").into())));
+    let linked = text_of("-D /srv/d --link-journal=guest true", found(Place::Link(format!("/srv/d{at}").into(), true)));
     assert!(!linked.contains("link /var/log") && linked.contains(&format!("directory {at} (if missing)")), "{linked}");
     let hosted = text_of("-D /srv/d --link-journal=host -U true", found(Place::Missing));
     assert!(hosted.contains(&format!("make {at}\n")) && hosted.contains("(Rootidmap)"), "{hosted}");
+    // A link elsewhere is replaced when that is demanded, or when it leads nowhere.
+    let other = |leads| found(Place::Link("/srv/other/journal".into(), leads));
+    for (line, leads, changed) in [
+        ("-D /srv/d true", true, false),
+        ("-D /srv/d true", false, false),
+        ("-D /srv/d -j true", true, false),
+        ("-D /srv/d -j true", false, true),
+        ("-D /srv/d --link-journal=guest true", true, true),
+        ("-D /srv/d --link-journal=try-host true", true, false),
+        ("-D /srv/d --link-journal=host true", true, true),
+    ] {
+        let steps = text_of(line, other(leads));
+        assert_eq!(steps.contains("journal"), changed, "{line}, {leads}: {steps}");
+        let told = refuse(line, other(leads)).unwrap();
+        assert_eq!(told.iter().any(|n| n.ends_with("leads to /srv/other/journal")), leads && !changed, "{line}: {told:?}");
+    }
+    let own = found(Place::Link(format!("/srv/d{at}").into(), true));
+    assert!(text_of("-D /srv/d --link-journal=try-host true", own).contains(&format!("make {at}\n")));
+    for line in ["-D /srv/d --read-only -j true", "-D /srv/d --volatile=state -j true"] {
+        let steps = text_of(line, found(Place::Missing));
+        assert!(!steps.contains("journal"), "{line}: {steps}");
+    }
     let thrown_away = text_of("-D /srv/d -x --link-journal=try-host true", found(Place::Directory));
     assert!(!thrown_away.contains("journal"), "{thrown_away}");
     for (facts, why) in [

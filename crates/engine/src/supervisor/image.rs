@@ -21,6 +21,7 @@ use super::prepare::Made;
 use crate::error::{Context, Error, Result, io_text};
 use crate::host::Host;
 use crate::image::{choose, look_inside, program};
+use crate::journal;
 use crate::plan::image::{ImageFacts, ImageStep};
 use crate::plan::{self, Caller, Plan};
 use crate::registry::Claim;
@@ -54,7 +55,7 @@ enum Device {
 }
 
 /// Opens the image of a plan and plans again of what is in it. The plan of a directory comes back as it is.
-pub(super) fn open(plan: Plan, host: &Host, caller: &Caller, claim: &mut Claim, made: &mut Made, tell: &mut dyn FnMut(&str)) -> Result<Plan> {
+pub(super) fn open(plan: Plan, host: &mut Host, caller: &Caller, claim: &mut Claim, made: &mut Made, tell: &mut dyn FnMut(&str)) -> Result<Plan> {
     let Some(facts) = plan.tree.image.clone().filter(|f| !f.opened) else { return Ok(plan) };
     let writable = plan.image.iter().any(|s| matches!(s, ImageStep::Lock { shared: false }));
     let path = plan.tree.path.clone();
@@ -70,6 +71,7 @@ pub(super) fn open(plan: Plan, host: &Host, caller: &Caller, claim: &mut Claim, 
     found.image = found.image.map(|facts| ImageFacts { left_out, ..facts });
     let mut spec = plan.spec.clone();
     spec.process.linux32 |= facts.second_arch;
+    host.journal = journal::look(spec.integration.journal, plan::uuid(&spec, &found, caller));
     let plan = plan::plan(&spec, host, &found, caller)?;
     image.notices.drain(..).for_each(|notice| tell(&notice));
     made.tree = image.mount_of(Designator::Root).map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, 3)).transpose().context("open", "root of the image")?;

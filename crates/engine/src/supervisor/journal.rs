@@ -1,14 +1,23 @@
 //! The host's side of a machine's journal: a directory, or a link into the tree. Both stay after the machine's end, to be read.
 
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::Mode;
+use hostel_image::inroot;
+use rustix::fs::{Dir, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::{Context, Result};
 
+/// Makes the host's directory; what there is to say of the tree's, which it will cover.
+pub(super) fn on_host(path: &Path, tree: Option<&OwnedFd>) -> Result<Option<String>> {
+    directory(path)?;
+    let covers = tree.is_some_and(|tree| is_hidden(tree.as_fd(), path));
+    Ok(covers.then(|| format!("{} of the tree is not empty: what is in it is not seen while the machine runs", path.display())))
+}
+
 /// Makes the directory, if it is missing; a link there, of a former life with another mode, makes way for it.
-pub(super) fn directory(path: &Path) -> Result<()> {
+fn directory(path: &Path) -> Result<()> {
     let object = || path.display().to_string();
     if rustix::fs::readlink(path, Vec::new()).is_ok() {
         rustix::fs::unlink(path).context("remove", object())?;
@@ -17,6 +26,13 @@ pub(super) fn directory(path: &Path) -> Result<()> {
         Ok(()) | Err(Errno::EXIST) => Ok(()),
         other => other.context("make", object()),
     }
+}
+
+/// Whether the tree has journals of its own where the host's directory will be. One that cannot be read has none to speak of.
+fn is_hidden(tree: BorrowedFd<'_>, path: &Path) -> bool {
+    let opened = inroot::open(tree, path, OFlags::RDONLY | OFlags::DIRECTORY);
+    let entries = opened.ok().and_then(|dir| Dir::new(dir).ok());
+    entries.is_some_and(|entries| entries.flatten().any(|e| !matches!(e.file_name().to_bytes(), b"." | b"..")))
 }
 
 /// Makes the link; an empty directory or another link there makes way for it. An attempt that fails changes nothing.

@@ -219,7 +219,7 @@ fn run_step(step: &HostStep, plan: &Plan, layout: &Layout, claim: &mut Claim, ma
         HostStep::ShiftTree => shift_tree(made)?,
         HostStep::TemporaryDirectory(_) => temporary_directory(claim, made)?,
         HostStep::TakeAddress(choice) => made.network.take_address(choice, claim)?,
-        HostStep::JournalDirectory(path) => journal::directory(path)?,
+        HostStep::JournalDirectory(path) => made.notices.extend(journal::on_host(path, made.tree.as_ref())?),
         HostStep::LinkJournal { link, target, attempt } => journal::link(link, target, *attempt)?,
         HostStep::MakeScope { .. } | HostStep::KeepUnit(_) if made.unit.is_some() => {}
         HostStep::MakeScope { slice, demanded } => make_scope(plan, slice, *demanded, made)?,
@@ -388,7 +388,7 @@ fn plain(e: impl Into<io::Error>) -> Error {
 
 fn prepare(what: &Prepared, plan: &Plan, claim: &mut Claim, made: &mut Made) -> Result<OwnedFd> {
     match what {
-        Prepared::Clone { source, recursive, attributes } => clone(source, *recursive, *attributes, made),
+        Prepared::Clone { source, recursive, attributes } => clone(source, *recursive, *attributes, plan.tree.marked, made),
         Prepared::Tmpfs { options, attributes, nodes } => tmpfs(options, *attributes, nodes, made.base()),
         Prepared::Cover { of, mapped, nodes } => cover::make(*of, *mapped, nodes, made),
         Prepared::Part(index) => part(*index, made),
@@ -465,7 +465,7 @@ fn again(dir: BorrowedFd<'_>, source: &Source) -> Result<OwnedFd> {
     open_directory_in(dir, c".").context("open", source.to_string())
 }
 
-fn clone(source: &Source, recursive: bool, attributes: Attributes, made: &Made) -> Result<OwnedFd> {
+fn clone(source: &Source, recursive: bool, attributes: Attributes, marked: bool, made: &Made) -> Result<OwnedFd> {
     let opened;
     let from = match source {
         Source::Tree => made.tree()?,
@@ -477,8 +477,8 @@ fn clone(source: &Source, recursive: bool, attributes: Attributes, made: &Made) 
     let fd = mount::clone_tree(from, c"", recursive).map_err(plain)?;
     // The clone of a shared mount is its peer: what the machine mounts in it would appear on the host.
     mount::change(fd.as_fd(), c"", recursive, attributes, Attributes::NONE, Propagation::Private, None).map_err(plain)?;
-    if *source == Source::Tree && attributes.0 & Attributes::RDONLY.0 != 0 {
-        // Mount points still have to be made; RootReadOnly closes it.
+    if *source == Source::Tree && attributes.0 & Attributes::RDONLY.0 != 0 && !marked {
+        // Mount points still have to be made; RootReadOnly closes it. Not in a tree that is marked read-only: that stays as it is.
         mount::change(fd.as_fd(), c"", false, Attributes::NONE, Attributes::RDONLY, Propagation::Keep, None).map_err(plain)?;
     }
     Ok(fd)

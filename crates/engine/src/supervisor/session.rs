@@ -105,7 +105,7 @@ pub fn run(spec: &MachineSpec, mut session: Session<'_>) -> Result<u8> {
         refuse_taken_ports(session.registry, &found.0)?;
         Ok(found)
     });
-    let (plan, host, tree) = match planned {
+    let (plan, mut host, tree) = match planned {
         Ok(found) => found,
         Err(error) => {
             if let Some(mut claim) = begun {
@@ -127,7 +127,7 @@ pub fn run(spec: &MachineSpec, mut session: Session<'_>) -> Result<u8> {
     };
     let mut made = Made::with_tree(plan.tree.path.clone(), tree);
     (made.host_mounts, made.log) = (host_mounts, log);
-    let opened = super::image::open(plan, &host, &session.caller, &mut claim, &mut made, &mut |notice| (session.talk)(Talk::Notice(notice)));
+    let opened = super::image::open(plan, &mut host, &session.caller, &mut claim, &mut made, &mut |notice| (session.talk)(Talk::Notice(notice)));
     let plan = match opened {
         Ok(plan) => plan,
         Err(error) => {

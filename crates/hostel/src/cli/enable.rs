@@ -52,7 +52,7 @@ pub(crate) fn set(name: &MachineName, enable: bool, now: bool) -> std::result::R
     let path = directory().join(name.as_str());
     if enable {
         // One that is not there cannot be meant.
-        hostel_image::open::find(name).map_err(hostel_engine::error::Error::from)?;
+        hostel_image::open::find(name).map_err(|e| hostel_engine::error::Error::from(e).hint("`hostel images` lists them"))?;
         std::fs::create_dir_all(directory()).context("make directory", directory().display().to_string())?;
         OpenOptions::new().create(true).append(true).open(&path).context("make", path.display().to_string())?;
     } else {

@@ -77,7 +77,7 @@ pub(super) fn size(word: &str) -> Result<Option<u64>, Failure> {
     if matches!(word, "" | "-" | "infinity") {
         return Ok(None);
     }
-    hostel_unit::size(word).map(Some).map_err(|e| Failure::Usage(format!("parse size {word:?}: {e}")))
+    hostel_unit::size(word).map(Some).map_err(|e| Failure::Usage(e.to_string()))
 }
 
 /// A yes or no as typed.

@@ -11,14 +11,14 @@ use hostel_spec::MachineName;
 use lexopt::Arg::{Long, Short, Value};
 
 use super::image::{named, seconds, timestamp};
-use super::{Failure, Outcome, Verb, images, look};
+use super::{Outcome, Verb, images, look};
 use crate::output;
 
 /// The verb for people.
 pub(super) const STATUS: Verb = Verb {
     name: "image-status",
-    args: "NAME... [--json]",
-    about: "what is known of an image: its system, its size, its times",
+    args: "[NAME...] [--json]",
+    about: "what is known of an image: its system, its size, its times; without a name, of the place they are in",
     options: &[("--json", "as objects, without measuring")],
     examples: &[("hostel image-status debian", "which system it is, and how large")],
     run: status,
@@ -50,7 +50,13 @@ fn status(args: &[OsString]) -> Outcome {
         }
     }
     if names.is_empty() {
-        return Err(Failure::Usage("which image? give its name".into()));
+        let [path, usage, limit] = pool().map(|(_, value)| value);
+        if json {
+            let number = |text: &str| text.parse::<u64>().ok();
+            return Ok(output::show_json(&serde_json::json!({ "path": path, "usage": number(&usage), "limit": number(&limit) })));
+        }
+        let size = |text: String| text.parse().map_or(text, output::bytes);
+        return Ok(output::show(&labelled(&[("path", path), ("usage", size(usage)), ("limit", size(limit))])));
     }
     let found = names.iter().map(named).collect::<Result<Vec<_>, _>>()?;
     if json {
@@ -70,6 +76,10 @@ fn text(image: &Image) -> String {
     let exclusive = image.usage_exclusive.filter(|n| Some(*n) != image.usage);
     lines.extend(exclusive.map(|n| ("exclusive", output::bytes(n))));
     lines.extend(image.limit.map(|n| (if image.kind == Kind::DiskImage { "size" } else { "limit" }, output::bytes(n))));
+    labelled(&lines)
+}
+
+fn labelled(lines: &[(&str, String)]) -> String {
     lines.iter().map(|(what, value)| format!("{what:>11}: {}\n", output::clean(value))).collect()
 }
 
@@ -105,7 +115,7 @@ fn show(args: &[OsString]) -> Outcome {
     }
     let mut blocks = Vec::new();
     if names.is_empty() {
-        blocks.push(pool());
+        blocks.push(pool().into());
     }
     for name in &names {
         blocks.push(properties(&named(name)?));
@@ -138,8 +148,9 @@ fn properties(image: &Image) -> Vec<(&'static str, String)> {
     ]
 }
 
-fn pool() -> Vec<(&'static str, String)> {
+/// The place, what is used of its file system, and what that holds; empty: not known.
+pub(crate) fn pool() -> [(&'static str, String); 3] {
     let figures = rustix::fs::statvfs(HOME).ok();
     let of = |blocks: fn(&rustix::fs::StatVfs) -> u64| figures.as_ref().map_or_else(String::new, |f| (blocks(f) * f.f_frsize).to_string());
-    vec![("PoolPath", HOME.to_owned()), ("PoolUsage", of(|f| f.f_blocks - f.f_bfree)), ("PoolLimit", of(|f| f.f_blocks))]
+    [("PoolPath", HOME.to_owned()), ("PoolUsage", of(|f| f.f_blocks - f.f_bfree)), ("PoolLimit", of(|f| f.f_blocks))]
 }

@@ -20,7 +20,7 @@ mod export;
 mod fork;
 mod generate;
 mod image;
-mod image_status;
+pub(crate) mod image_status;
 pub(crate) mod images;
 mod import;
 mod inspect;

@@ -86,9 +86,9 @@ pub(crate) const GROUPS: [(&str, &[Row]); 3] = [("Machines", &MACHINES), ("Image
 const MACHINES: [Row; 20] = [
     row(&["list"], "", (0, 0), list::run, "The machines that run").differs("those that hostel runs; also without machined"),
     row(&["status"], "[NAME...]", (0, MANY), show::status, "A machine, with its processes and the end of its console")
-        .differs("the console's log instead of the journal; without a name: all"),
+        .differs("the console's log instead of the journal; without a name: all; of `.host` no processes"),
     row(&["show"], "[NAME...]", (0, MANY), show::show, "Properties of machines")
-        .differs("Unit is empty; Supervisor, UIDShift, ControlGroup are added"),
+        .differs("Unit is empty; Supervisor, UIDShift, ControlGroup are added; the pool's figures are its file system's"),
     row(&["start"], "NAME...", (1, MANY), lifecycle::start, "Start trees of /var/lib/machines in the background")
         .differs("the defaults of systemd-nspawn@.service, under a supervisor of its own instead of a unit"),
     row(&["login"], "NAME", (0, 1), session::login, "A login prompt").better("any init: agetty, login or getty on a terminal of the machine"),
@@ -180,16 +180,19 @@ fn dispatch(options: &Options, words: &[OsString]) -> Outcome {
     if verb == "help" {
         return Ok(output::show(&help::text()));
     }
-    let row = find(&verb).ok_or_else(|| Failure::Usage(format!("unknown command verb '{verb}'")))?;
+    let row = find(&verb).ok_or_else(|| Failure::Usage(format!("unknown command verb '{verb}'; `machinectl help` lists them")))?;
     let rest = words.get(1..).unwrap_or_default();
     if let State::Refused(why) = row.state {
         return Err(Failure::Usage(format!("{verb} is not supported: {why}")));
     }
     if rest.len() < row.words.0 {
-        return Err(Failure::Usage("too few arguments".into()));
+        return Err(Failure::Usage(format!("too few arguments: {verb} takes {}", row.args)));
     }
     if rest.len() > row.words.1 {
-        return Err(Failure::Usage("too many arguments".into()));
+        return Err(Failure::Usage(match row.args {
+            "" => format!("too many arguments: {verb} takes none"),
+            args => format!("too many arguments: {verb} takes {args}"),
+        }));
     }
     match row.state {
         State::Image(native) => images::run(&verb, native, options, rest),

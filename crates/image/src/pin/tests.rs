@@ -1,3 +1,5 @@
+use hostel_sys::tree::btrfs::subvolume;
+
 use super::*;
 use crate::walk::testing::{FileSystem, names, sh};
 
@@ -26,6 +28,23 @@ fn a_guest_cannot_make_the_host_read_only() {
         sh(r#"umount -l "$1""#, &[&bound]);
         assert!(held.is_some() && outcome.is_empty(), "{kind}");
         drop((held, read_only));
+        // What is marked read-only: the directory, a mount of it, a subvolume.
+        if sh(r#"chattr +i "$1" 2>/dev/null && echo marked || true"#, &[&tree]) == "marked\n" {
+            let marked = crate::open::directory(&tree).unwrap();
+            let held = pin(marked.as_fd()).unwrap();
+            assert!(held.is_some() && sh(remount, &[&fs.at]).is_empty(), "{kind}");
+            assert!(names(&tree).is_empty() && names(&fs.at).len() <= 3, "{kind}: {:?}", names(&fs.at));
+            sh(r#"chattr -i "$1""#, &[&tree]);
+        }
+        if kind == "btrfs" {
+            let top = rustix::fs::open(&fs.at, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).unwrap();
+            subvolume::create(top.as_fd(), c"sub").unwrap();
+            let sub = rustix::fs::openat(&top, c"sub", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).unwrap();
+            subvolume::set_read_only(sub.as_fd(), true).unwrap();
+            let held = pin(sub.as_fd()).unwrap();
+            drop((top, sub));
+            assert!(held.is_some() && sh(remount, &[&fs.at]).is_empty());
+        }
         // The test itself can fail: without a pin the remount works.
         assert_eq!(sh(remount, &[&fs.at]), "flipped\n", "{kind}");
         sh(r#"mount -o remount,ro "$1""#, &[&fs.at]);

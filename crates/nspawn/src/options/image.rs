@@ -26,7 +26,7 @@ pub(super) const GENERAL: &[OptionRow] = &[
 pub(super) const IMAGE: &[OptionRow] = &[
     OptionRow::new(Id::Directory, "D", &["directory"], Value("PATH"), "Root directory of the machine (default: the current directory)")
         .since(21)
-        .differs("with --ephemeral, / is overlaid rather than copied"),
+        .differs("with --ephemeral, / is overlaid rather than copied; a tree that `machinectl read-only` marked runs read-only by its path, too, not only by its name"),
     OptionRow::new(Id::Template, "", &["template"], Value("PATH"), "Copy a missing root directory from PATH first").since(219),
     OptionRow::new(Id::Ephemeral, "x", &["ephemeral"], Nothing, "Run on a throw-away copy of the tree")
         .since(219)

@@ -13,7 +13,7 @@ pub(super) const INTEGRATION: &[OptionRow] = &[
         .since(187)
         .trusted_key("[Exec] LinkJournal=")
         .differs(
-            "guest is refused for disk images, whose journal has no path on the host; with --ephemeral the try- modes do nothing instead of failing",
+            "guest is refused for disk images, whose journal has no path on the host; with --ephemeral the try- modes do nothing instead of failing; auto and the try- modes leave a link to another tree's journal, which the original removes; the host's directory is nosuid, nodev",
         ),
     OptionRow::new(Id::LinkJournalShort, "j", &[], Nothing, "Same as --link-journal=try-guest").since(187),
     OptionRow::new(Id::ForwardJournal, "", &["forward-journal"], Value("PATH"), "Receive the machine's journal into a file or directory")
@@ -55,7 +55,6 @@ pub(super) const MOUNTS: &[OptionRow] = &[
     OptionRow::new(Id::BindUser, "", &["bind-user"], Value("NAME"), "A user of the host exists inside")
         .since(249)
         .trusted_key("[Files] BindUser=")
-        .partly("not in disk images or trees that are yet to be copied from a template")
         .differs("the host's /etc/passwd, group and shadow are read, no name service; system users are refused; the home is nosuid, nodev"),
     OptionRow::new(Id::BindUserShell, "", &["bind-user-shell"], Value("BOOL|PATH"), "Its shell").since(258).trusted_key("[Files] BindUserShell="),
     OptionRow::new(Id::BindUserGroup, "", &["bind-user-group"], Value("GROUP"), "A group of the machine it is in").since(259),

@@ -72,7 +72,30 @@ impl Facts {
         }
         facts
     }
+
+    pub(crate) fn of_host() -> Self {
+        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+        let uptime = rustix::time::clock_gettime(rustix::time::ClockId::Boottime).tv_sec as u64;
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec as u64;
+        let os = std::fs::read_to_string("/etc/os-release").unwrap_or_else(|_| read("/usr/lib/os-release"));
+        Self {
+            name: HOST.into(),
+            id: output::clean(read("/etc/machine-id").trim()),
+            since: now.saturating_sub(uptime),
+            uptime: Some(uptime),
+            class: "host".into(),
+            leader: Some(1),
+            init: Some(output::clean(read("/proc/1/comm").trim())),
+            root: "/".into(),
+            state: "running",
+            os: Os::parse(&os),
+            ..Self::default()
+        }
+    }
 }
+
+/// The host, which is a machine as well for the original.
+pub(crate) const HOST: &str = ".host";
 
 /// machined's three words.
 fn state_word(look: &Look) -> &'static str {

@@ -20,9 +20,12 @@ fn paths(words: &[OsString]) -> Result<(MachineName, PathBuf, Option<PathBuf>), 
     Ok((name, PathBuf::from(&words[1]), words.get(2).map(PathBuf::from)))
 }
 
-/// A path inside begins at the machine's root.
-fn inside(path: &Path) -> PathBuf {
-    Path::new("/").join(path)
+/// A path inside, of which nobody could say what it would be relative to.
+fn inside(path: &Path) -> Result<&Path, Failure> {
+    if path.is_absolute() {
+        return Ok(path);
+    }
+    Err(Failure::Usage(format!("use path {} in the machine: it is not absolute (/{0} is at its root)", path.display())))
 }
 
 pub(super) fn bind(options: &Options, words: &[OsString]) -> Outcome {
@@ -32,15 +35,14 @@ pub(super) fn bind(options: &Options, words: &[OsString]) -> Outcome {
 
 pub(super) fn copy_to(options: &Options, words: &[OsString]) -> Outcome {
     let (name, source, target) = paths(words)?;
-    let target = inside(&target.unwrap_or_else(|| bind::absolute(&source)));
-    cp::copy_to(&name, &Transfer { source: &source, target: &target, replace: options.force, follow: false, into: false })
+    let target = target.unwrap_or_else(|| bind::absolute(&source));
+    cp::copy_to(&name, &Transfer { source: &source, target: inside(&target)?, replace: options.force, follow: false, into: false })
 }
 
 pub(super) fn copy_from(options: &Options, words: &[OsString]) -> Outcome {
     let (name, source, target) = paths(words)?;
-    let source = inside(&source);
     let target = target.unwrap_or_else(|| source.clone());
-    cp::copy_from(&name, &Transfer { source: &source, target: &target, replace: options.force, follow: false, into: false })
+    cp::copy_from(&name, &Transfer { source: inside(&source)?, target: &target, replace: options.force, follow: false, into: false })
 }
 
 pub(super) fn edit(_: &Options, words: &[OsString]) -> Outcome {

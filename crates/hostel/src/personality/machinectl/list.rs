@@ -16,7 +16,7 @@ pub(super) fn run(options: &Options, _: &[OsString]) -> Outcome {
     let looks = machine::registry_to_read()?.list()?.into_iter().map(Look::at).filter(|look| look.state() != "dead");
     let mut facts: Vec<Facts> = looks.map(|look| Facts::of(&look)).collect();
     if options.all {
-        facts.insert(0, host());
+        facts.insert(0, Facts::of_host());
     }
     let rows: Vec<[String; 6]> = facts.iter().map(|f| row(f, options.max_addresses.unwrap_or(1))).collect();
     Ok(match options.output {
@@ -24,13 +24,6 @@ pub(super) fn run(options: &Options, _: &[OsString]) -> Outcome {
         Output::Json => output::show(&format!("{}\n", serde_json::Value::from(rows.iter().map(object).collect::<Vec<_>>()))),
         Output::JsonPretty => output::show_json(&rows.iter().map(object).collect::<Vec<_>>()),
     })
-}
-
-/// The host itself, which the original lists as a machine too.
-fn host() -> Facts {
-    let read = |path: &str| std::fs::read_to_string(path).ok();
-    let os = read("/etc/os-release").or_else(|| read("/usr/lib/os-release")).map(|t| super::facts::Os::parse(&t)).unwrap_or_default();
-    Facts { name: ".host".into(), class: "host".into(), service: "", os, ..Facts::default() }
 }
 
 fn row(facts: &Facts, most: usize) -> [String; 6] {

@@ -4,11 +4,11 @@ use std::ffi::OsString;
 
 use hostel_spec::Arrange as _;
 
-use super::facts::{Facts, timestamp};
+use super::facts::{Facts, HOST, timestamp};
 use super::list::addresses;
 use super::options::Options;
 use crate::cli::look::{self, Look};
-use crate::cli::{Failure, Outcome, status};
+use crate::cli::{Failure, Outcome, image_status, status};
 use crate::{machine, output};
 
 /// Lines of the console that status shows, unless told otherwise.
@@ -19,14 +19,15 @@ const COLUMNS: usize = 100;
 /// `show [NAME…]`; without a name, of the whole.
 pub(crate) fn show(options: &Options, names: &[OsString]) -> Outcome {
     if names.is_empty() {
-        return Ok(output::show(&properties(&manager(), options)));
+        return Ok(output::show(&properties(&image_status::pool(), options)));
     }
     let mut out = String::new();
     for (n, name) in names.iter().enumerate() {
         if n > 0 {
             out.push('\n');
         }
-        out.push_str(&properties(&of_machine(&Facts::of(&look_at(name)?)), options));
+        let facts = if name == HOST { Facts::of_host() } else { Facts::of(&look_at(name)?) };
+        out.push_str(&properties(&of_machine(&facts), options));
     }
     Ok(output::show(&out))
 }
@@ -36,13 +37,7 @@ fn look_at(name: &OsString) -> Result<Look, Failure> {
     Ok(Look::at(look::running(&machine::registry_to_read()?, &name)?))
 }
 
-type Properties = Vec<(&'static str, String)>;
-
-fn manager() -> Properties {
-    vec![("PoolPath", "/var/lib/machines".into()), ("PoolUsage", u64::MAX.to_string()), ("PoolLimit", u64::MAX.to_string())]
-}
-
-fn of_machine(facts: &Facts) -> Properties {
+fn of_machine(facts: &Facts) -> Vec<(&'static str, String)> {
     let number = |n: Option<i32>| n.map_or_else(String::new, |n| n.to_string());
     let interfaces: Vec<String> = facts.interfaces.iter().map(|(index, _)| index.to_string()).collect();
     vec![
@@ -64,7 +59,7 @@ fn of_machine(facts: &Facts) -> Properties {
 }
 
 /// `Name=value` lines; empty ones only when asked for, none that there is not.
-fn properties(all: &Properties, options: &Options) -> String {
+fn properties(all: &[(&'static str, String)], options: &Options) -> String {
     let wanted = |name: &str| options.properties.is_empty() || options.properties.iter().any(|p| p == name);
     let mut out = String::new();
     for (name, value) in all.iter().filter(|(name, _)| wanted(name)) {
@@ -82,21 +77,20 @@ fn properties(all: &Properties, options: &Options) -> String {
 
 /// `status [NAME…]`; without a name, of all.
 pub(super) fn status(options: &Options, names: &[OsString]) -> Outcome {
-    let looks = if names.is_empty() {
-        machine::registry_to_read()?.list()?.into_iter().map(Look::at).filter(|look| look.state() != "dead").collect()
-    } else {
-        names.iter().map(look_at).collect::<Result<Vec<Look>, Failure>>()?
-    };
-    let mut out = String::new();
-    for (n, look) in looks.iter().enumerate() {
-        if n > 0 {
-            out.push('\n');
-        }
-        let lines = options.lines.unwrap_or(LINES);
-        let tail = look.machine.directory().map(|dir| status::tail(dir, lines)).unwrap_or_default();
-        out.push_str(&block(&Facts::of(look), &processes(look), &tail, options));
+    let mut blocks = Vec::new();
+    if names.is_empty() {
+        let looks = machine::registry_to_read()?.list()?.into_iter().map(Look::at).filter(|look| look.state() != "dead");
+        blocks.extend(looks.map(|look| of_look(&look, options)));
     }
-    Ok(output::show(&out))
+    for name in names {
+        blocks.push(if name == HOST { block(&Facts::of_host(), &[], &[], options) } else { of_look(&look_at(name)?, options) });
+    }
+    Ok(output::show(&blocks.join("\n")))
+}
+
+fn of_look(look: &Look, options: &Options) -> String {
+    let tail = look.machine.directory().map(|dir| status::tail(dir, options.lines.unwrap_or(LINES))).unwrap_or_default();
+    block(&Facts::of(look), &processes(look), &tail, options)
 }
 
 /// Process numbers and command lines of a machine.
@@ -129,7 +123,10 @@ fn block(facts: &Facts, processes: &[(i32, String)], tail: &[String], options: &
     let leader = facts.leader.map(|pid| facts.init.as_ref().map_or_else(|| pid.to_string(), |init| format!("{pid} ({init})")));
     line("Leader", leader.unwrap_or_default());
     line("Supervisor", facts.supervisor.map_or_else(String::new, |pid| pid.to_string()));
-    line("Service", format!("{}; class {}", facts.service, facts.class));
+    match facts.service {
+        "" => line("Class", facts.class.clone()),
+        service => line("Service", format!("{service}; class {}", facts.class)),
+    }
     line("Root", facts.root.clone());
     line("Iface", facts.interfaces.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>().join(" "));
     line("Address", addresses(facts, options.max_addresses.unwrap_or(usize::MAX), &format!("\n{:18}", "")));

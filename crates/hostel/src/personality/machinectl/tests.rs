@@ -69,11 +69,11 @@ fn said(line: &str) -> String {
 
 #[test]
 fn verbs_are_checked_before_anything_is_done() {
-    assert_eq!(said("frobnicate"), "unknown command verb 'frobnicate'");
-    assert_eq!(said("kill"), "too few arguments");
-    assert_eq!(said("list web"), "too many arguments");
-    assert_eq!(said("copy-to web"), "too few arguments");
-    assert_eq!(said("bind a b c d"), "too many arguments");
+    assert_eq!(said("frobnicate"), "unknown command verb 'frobnicate'; `machinectl help` lists them");
+    assert_eq!(said("kill"), "too few arguments: kill takes NAME...");
+    assert_eq!(said("list web"), "too many arguments: list takes none");
+    assert_eq!(said("copy-to web"), "too few arguments: copy-to takes NAME PATH [PATH]");
+    assert_eq!(said("bind a b c d"), "too many arguments: bind takes NAME PATH [PATH]");
     assert!(said("bind-volume web x").starts_with("bind-volume is not supported"));
     for line in ["login", "login .host", "shell", "shell .host", "shell anna@"] {
         assert!(said(line).starts_with("a session on the host itself"), "{line}");
