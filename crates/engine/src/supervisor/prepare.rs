@@ -11,7 +11,7 @@ use hostel_image::throwaway::{Place, Throwaway};
 use hostel_image::{copy, inroot, kept, locks, pin, shift, uids};
 use hostel_process::r#become::Program;
 use hostel_process::pty::{Pty, WindowSize};
-use hostel_spec::{Hint, IdRange, MachineUuid, Resources};
+use hostel_spec::{Hint, IdMap, IdRange, MachineUuid, Resources};
 use hostel_sys::mount::{self, Attributes, FsOption, Propagation};
 use hostel_sys::tree;
 use rustix::fs::{AtFlags, FileType, FlockOperation, Gid, Mode, OFlags, ResolveFlags, Uid, makedev};
@@ -50,6 +50,10 @@ pub struct Made {
     kmsg: Option<OwnedFd>,
     /// The machine's cgroup.
     pub cgroup: Option<MachineCgroup>,
+    /// The id maps of a user namespace that was joined: users, groups.
+    pub maps: Option<(Vec<IdMap>, Vec<IdMap>)>,
+    /// Groups above it that were not there.
+    pub groups: Vec<PathBuf>,
     /// The host's mount namespace, when we are in one of our own.
     pub host_mounts: Option<OwnedFd>,
     /// The console's log is written here, too.
@@ -148,8 +152,9 @@ impl Made {
     /// Removes what only this run needed: temporary directories, work directories, the copy of an ephemeral tree.
     /// Returns what could not be removed.
     pub fn remove_temporary(&mut self) -> Vec<Error> {
+        let mut failed: Vec<Error> = self.groups.drain(..).rev().filter_map(|group| cgroup::leave(&group).err()).map(Error::from).collect();
         let unnamed = self.forget_network_name().err();
-        let mut failed = self.network.take_down();
+        failed.extend(self.network.take_down());
         failed.extend(unnamed.map(|e| Error::new("remove", "network name", io_text(&e))));
         // Locks inside the copy must be gone before it is.
         self.slots.clear();
@@ -225,8 +230,11 @@ fn run_step(step: &HostStep, plan: &Plan, layout: &Layout, claim: &mut Claim, ma
         HostStep::MakeScope { slice, demanded } => make_scope(plan, slice, *demanded, made)?,
         HostStep::KeepUnit(path) => made.unit = Some(Unit::keep(path)?),
         HostStep::MakeCgroup => {
-            let in_unit = made.unit.as_ref().map(|unit| unit.layout(layout));
-            make_cgroup(plan, in_unit.as_ref().unwrap_or(layout), claim, made)?;
+            let elsewhere = match plan.spec.bundle.as_ref().and_then(|b| b.cgroups_path.as_deref()) {
+                Some(path) => Some(cgroup_path(path, plan, layout, claim, made)?),
+                None => made.unit.as_ref().map(|unit| unit.layout(layout)),
+            };
+            make_cgroup(plan, elsewhere.as_ref().unwrap_or(layout), claim, made)?;
         }
         HostStep::Prepare(slot, what) => {
             let fd =
@@ -352,6 +360,15 @@ fn make_scope(plan: &Plan, slice: &str, demanded: bool, made: &mut Made) -> Resu
     Ok(())
 }
 
+/// The groups that a bundle wants its machine's in; each is removed at the end unless others use it by then.
+fn cgroup_path(path: &Path, plan: &Plan, layout: &Layout, claim: &mut Claim, made: &mut Made) -> Result<Layout> {
+    cgroup::descend(layout, path, &plan.spec.resources, &mut |dir| {
+        record(claim, Undo::EmptyCgroup { path: dir.as_os_str().into() })?;
+        made.groups.push(dir.to_owned());
+        Ok(())
+    })
+}
+
 fn make_cgroup(plan: &Plan, layout: &Layout, claim: &mut Claim, made: &mut Made) -> Result<()> {
     // Not ours if somebody lives in it (a machine of another state directory): then it must not come into our journal.
     let in_use = |group: &MachineCgroup| group.procs().is_ok_and(|members| !members.is_empty());
@@ -393,7 +410,7 @@ fn prepare(what: &Prepared, plan: &Plan, claim: &mut Claim, made: &mut Made) -> 
         Prepared::Cover { of, mapped, nodes } => cover::make(*of, *mapped, nodes, made),
         Prepared::Part(index) => part(*index, made),
         Prepared::Bind(bind) => bundle::bind(bind, made),
-        Prepared::Terminals { options, attributes } => bundle::terminals(options, *attributes, plan),
+        Prepared::Terminals { options, attributes } => bundle::terminals(options, *attributes, plan, made),
         Prepared::Devpts { label } => devpts(made.base(), label.as_deref()).map_err(plain),
         Prepared::Sysfs { attributes } => mount::filesystem(c"sysfs", &[], *attributes).map_err(plain),
         Prepared::OwnProgram => {
