@@ -29,13 +29,14 @@ fn its_place_among_cgroups() {
         (format!("{own}.slice:crio:x"), format!("{}/{own}.slice/crio-x.scope", v2())),
     ] {
         let bundle = Bundle::new(&bed).set("/linux/cgroupsPath", json!(path)).set("/linux/resources/pids", json!({"limit": 77}));
-        let running = bundle.sh("cat /proc/self/cgroup; echo ready; sleep 30").run(&bed, []).start();
+        let name = bed.name();
+        let running = bundle.sh("cat /proc/self/cgroup; echo ready; sleep 30").run(&bed, [&format!("--machine={name}")]).start();
         running.expect("ready");
-        let group = format!("{below}/hostel/{}", bed.name());
+        let group = format!("{below}/hostel/{name}");
         let members = std::fs::read_to_string(format!("{group}/payload/cgroup.procs")).unwrap_or_else(|e| panic!("{group}: {e}"));
-        let limit = Command::new("sh").args(["-c", &format!("cat $(find /sys/fs/cgroup -path '*{own}*/{}/pids.max')", bed.name())]).output();
+        let limit = Command::new("sh").args(["-c", &format!("cat $(find /sys/fs/cgroup -path '*{own}*/{name}/pids.max')")]).output();
         // An order to the machine finds its group by what was recorded.
-        let paused = bed.hostel(["pause"]).arg(bed.name()).run();
+        let paused = bed.hostel(["pause", &name]).run();
         running.signal(hostel_tests::Signal::TERM);
         running.finish(SOON);
         assert!(!members.is_empty());
@@ -78,10 +79,11 @@ fn limits_of_rare_controllers() {
         (json!({"cpu": {"realtimePeriod": 500_000}}), "cpu.rt_period_us", "", "500000"),
     ] {
         let bundle = Bundle::new(&bed).set("/linux/resources", resources.clone()).sh("echo ready; sleep 30");
-        let running = bundle.run(&bed, []).start();
+        let name = bed.name();
+        let running = bundle.run(&bed, [&format!("--machine={name}")]).start();
         eventually(SOON, || running.stdout().contains("ready") || running.has_ended());
         let up = running.stdout().contains("ready");
-        let find = format!("find /sys/fs/cgroup -path '*hostel/{0}/{v1}' -o -path '*hostel/{0}/{v2}' | xargs -r cat", bed.name());
+        let find = format!("find /sys/fs/cgroup -path '*hostel/{name}/{v1}' -o -path '*hostel/{name}/{v2}' | xargs -r cat");
         let seen = Command::new("sh").args(["-c", &find]).output().expect("find").stdout;
         running.signal(hostel_tests::Signal::TERM);
         let out = running.finish(SOON);
@@ -105,21 +107,26 @@ fn what_is_there_is_copied_up() {
         let options = [&["tmpcopyup", "size=4m"], more].concat();
         json!({"destination": "/var/data", "type": "tmpfs", "source": "tmpfs", "options": options})
     };
-    let make = r#"mkdir -p "$1"/sub; cd "$1"; chmod 1751 .; echo text >f; chmod 4640 f; ln f hard; ln -s f soft; mkfifo sub/pipe; chown 7:8 f sub; setfattr -n user.a -v b f"#;
+    let make = r#"mkdir -p "$1"/sub; cd "$1"; chmod 1751 .; echo text >f; ln f hard; ln -s f soft; mkfifo sub/pipe; chown 7:8 f sub; chmod 4644 f; setfattr -n user.a -v b f"#;
     let look = "cd /var/data; stat -c '%n %a %u:%g %F %h' . f soft sub sub/pipe; cat hard; readlink soft; awk '$5 == \"/var/data\" {print $6}' /proc/self/mountinfo; touch x && echo writable";
     for own_users in [false, true] {
-        let bundle = Bundle::new(&bed).set("/mounts/-", mount(&["nosuid"])).sh(look);
+        let bundle = Bundle::new(&bed).set("/mounts/-", mount(&["nosuid"]));
         let bundle = if own_users { bundle.own_users() } else { bundle };
         let data = bundle.at("var/data");
         let made = Command::new("sh").args(["-ec", make, "sh"]).arg(&data).status().expect("sh");
         assert!(made.success());
         if own_users {
-            let shifted = format!("cd {}; chown -h 700000:700000 . f soft sub/pipe; chown 700007:700008 f sub; chmod 4640 f", data.display());
+            let shifted = format!("cd {}; chown -h 700000:700000 . f soft sub/pipe; chown 700007:700008 f sub; chmod 4644 f", data.display());
             assert!(Command::new("sh").args(["-ec", &shifted]).status().expect("sh").success());
         }
-        let attribute = if own_users { "" } else { "; getfattr --only-values -n user.a /var/data/f 2>/dev/null" };
-        let out = bundle.sh(&format!("{look}{attribute}")).run(&bed, []).run().exits(0);
-        let seen = ". 1751 0:0 directory 3\nf 4640 7:8 regular file 2\nsoft 777 0:0 symbolic link 1\nsub 755 7:8 directory 2\nsub/pipe 644 0:0 fifo 1\ntext\nf\n";
+        let running = bundle.sh(&format!("{look}; sleep 30")).run(&bed, []).start();
+        running.expect("writable");
+        let leader = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", running.pid())).expect("children");
+        let attribute = Command::new("getfattr").args(["--only-values", "-n", "user.a", &format!("/proc/{}/root/var/data/f", leader.trim())]).output();
+        running.signal(hostel_tests::Signal::TERM);
+        let out = running.finish(SOON);
+        assert_eq!(attribute.expect("getfattr").stdout, b"b", "{}", out.describe());
+        let seen = ". 1751 0:0 directory 3\nf 4644 7:8 regular file 2\nsoft 777 0:0 symbolic link 1\nsub 755 7:8 directory 2\nsub/pipe 644 0:0 fifo 1\ntext\nf\n";
         assert!(out.text().starts_with(seen), "own users {own_users}: {}", out.text());
         assert!(out.text().contains("rw,nosuid") && out.text().contains("\nwritable"), "{}", out.text());
         assert!(!data.join("x").exists());
@@ -142,10 +149,10 @@ fn what_is_there_is_copied_up() {
 fn a_user_namespace_of_others() {
     let Some(bed) = Bed::start() else { return };
     // Kept by a process; its map has two ranges.
-    let mut holder = Command::new("unshare").args(["-U", "sleep", "60"]).spawn().expect("unshare");
-    let path = |kind: &str| format!("/proc/{}/ns/{kind}", holder.id());
-    let own = std::fs::read_link("/proc/self/ns/user").expect("readlink");
-    assert!(eventually(SOON, || std::fs::read_link(path("user")).is_ok_and(|l| l != own)));
+    let mut holder = Command::new("unshare").args(["-U", "-p", "-f", "--kill-child", "sleep", "60"]).spawn().expect("unshare");
+    let first = || std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", holder.id())).unwrap_or_default().trim().to_owned();
+    assert!(eventually(SOON, || std::fs::read_to_string(format!("/proc/{}/comm", first())).is_ok_and(|c| c == "sleep\n")));
+    let path = |kind: &str| format!("/proc/{}/ns/{kind}", first());
     let map = "0 700000 1000\n1000 900000 64536\n";
     for file in ["uid_map", "gid_map"] {
         std::fs::write(format!("/proc/{}/{file}", holder.id()), map).expect("write map");
@@ -162,14 +169,15 @@ fn a_user_namespace_of_others() {
     let script = "readlink /proc/self/ns/user; tr -s ' ' </proc/self/uid_map; id -u; echo $$; echo >/dev/null && echo null; stat -c %u:%g /dev/pts/ptmx /proc/1/cmdline; touch /dev/shm/x && stat -c %u /dev/shm/x; umount /proc/kcore 2>/dev/null || echo locked; hostname";
     let out = with(Bundle::new(&bed)).sh(script).run(&bed, []).run();
     // In a terminal, whose owner is the machine's root; entered by others; its program is ended as that of every other.
-    let running = with(Bundle::new(&bed)).sh("echo ready; sleep 30").run(&bed, []).start();
+    let name = bed.name();
+    let running = with(Bundle::new(&bed)).sh("echo ready; sleep 30").run(&bed, [&format!("--machine={name}")]).start();
     running.expect("ready");
-    let entered = bed.hostel(["exec", &bed.name(), "--", "/bin/sh", "-c", "readlink /proc/self/ns/user; id -u"]).run();
+    let entered = bed.hostel(["exec", &name, "--", "/bin/sh", "-c", "readlink /proc/self/ns/user; id -u"]).run();
     running.signal(hostel_tests::Signal::TERM);
     running.finish(SOON);
     let terminal =
         with(Bundle::new(&bed)).set("/process/terminal", json!(true)).sh("stat -c %u /dev/console; [ -t 0 ] && echo terminal").run(&bed, []).run();
-    let pid = json!([{"type": "mount"}, {"type": "user", "path": path("user")}, {"type": "pid", "path": path("pid")}, {"type": "uts"}]);
+    let pid = json!([{"type": "mount"}, {"type": "ipc"}, {"type": "network"}, {"type": "cgroup"}, {"type": "user", "path": path("user")}, {"type": "pid", "path": path("pid")}, {"type": "uts"}]);
     let shared = with(Bundle::new(&bed))
         .set("/linux/namespaces", pid)
         .sh("[ $$ -gt 1 ] && echo not the first; readlink /proc/self/ns/user")
@@ -177,10 +185,13 @@ fn a_user_namespace_of_others() {
         .run();
     let same = json!([{"containerID": 0, "hostID": 700_000, "size": 1000}]);
     let wrong = with(Bundle::new(&bed)).set("/linux/uidMappings", same).run(&bed, []).run();
+    // Its child dies with it.
     let _ = holder.kill();
     let _ = holder.wait();
-    let mut ours = with(Bundle::new(&bed));
-    ours.config["linux"]["namespaces"][6]["path"] = json!("/proc/self/ns/user");
+    let mut ours = Bundle::new(&bed).own_users().set("/linux/namespaces", json!([{"type": "mount"}, {"type": "uts"}, {"type": "user"}]));
+    ours.config["linux"]["uidMappings"] = json!([]);
+    ours.config["linux"]["gidMappings"] = json!([]);
+    ours.config["linux"]["namespaces"][2]["path"] = json!("/proc/self/ns/user");
     ours.run(&bed, []).run().exits(1).says("we are in it");
     out.exits(0).prints(&format!("{theirs}\n 0 700000 1000\n 1000 900000 64536\n0\n1\nnull\n0:0\n0:0\n0\nlocked\ninside"));
     entered.exits(0).prints(&format!("{theirs}\n0"));
@@ -193,7 +204,8 @@ fn a_user_namespace_of_others() {
 fn interfaces_of_the_host_go_in_and_come_back() {
     let Some(bed) = Bed::start() else { return };
     let ip = |line: &str| assert!(Command::new("ip").args(line.split(' ')).status().expect("run ip").success(), "ip {line}");
-    ip("link add oci0 mtu 1400 type dummy");
+    ip("link add oci0 mtu 1400 type veth peer name oci1");
+    ip("link set oci1 up");
     ip("link set oci0 up");
     ip("addr add 10.98.7.6/24 dev oci0");
     ip("addr add fd98::6/64 dev oci0 nodad");

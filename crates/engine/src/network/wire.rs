@@ -208,7 +208,7 @@ fn restore(name: &str, addresses: &mut dyn Iterator<Item = (IpAddr, u8)>) -> io:
     let index = netlink::index_of(name)?;
     let mut requests = vec![route::set_up(LinkRef::Index(index))];
     requests.extend(addresses.map(|(address, prefix)| route::add_address(index, address, prefix)));
-    route::open()?.transact(requests)
+    route::open()?.send(&requests)?.into_iter().collect()
 }
 
 fn object_of(cable: &CablePlan) -> String {

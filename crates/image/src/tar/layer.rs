@@ -80,11 +80,11 @@ impl Unpacker<'_> {
         // It may be what goes.
         self.parent = None;
         let dir = match open(self.top, above) {
-            Err(Errno::LOOP) => open_in(self.top, above),
+            Err(Errno::LOOP | Errno::NOTDIR) => open_in(self.top, above),
             other => other,
         };
         let dir = match dir {
-            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(true),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(true),
             other => other?,
         };
         if name == OPAQUE {

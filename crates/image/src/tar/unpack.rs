@@ -23,6 +23,7 @@ use crate::{Cause, Error, Result, inroot};
 /// What is kept in memory about directories until the end, at most.
 const REMEMBERED: usize = 512 << 20;
 const BUFFER: usize = 256 << 10;
+const LINK: Cause = Cause::Why("a symbolic link is on the way to it");
 
 /// What was unpacked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -154,8 +155,11 @@ impl Unpacker<'_> {
         let dir = match open(self.top, path) {
             Err(Errno::NOENT) => self.make_directories(path)?,
             // A link of a layer below: where it leads to in the tree.
-            Err(Errno::LOOP) if self.layer.is_over() => layer::open_in(self.top, path)?,
-            Err(Errno::LOOP) => return Err(Cause::Why("a symbolic link is on the way to it")),
+            Err(errno @ (Errno::LOOP | Errno::NOTDIR)) if self.layer.is_over() => {
+                let led = layer::open_in(self.top, path);
+                led.map_err(|_| if errno == Errno::LOOP { LINK } else { Cause::Why("a file is on the way to it") })?
+            }
+            Err(Errno::LOOP) => return Err(LINK),
             Err(Errno::NOTDIR) => return Err(Cause::Why("a file is on the way to it")),
             other => other?,
         };
@@ -174,7 +178,7 @@ impl Unpacker<'_> {
                     rustix::fs::fchmod(readable(&dir)?, Mode::from_raw_mode(0o755))?;
                 }
                 Err(Errno::EXIST) => match open(dir.as_fd(), part) {
-                    Err(Errno::LOOP) => return Err(Cause::Why("a symbolic link is on the way to it")),
+                    Err(Errno::LOOP) => return Err(LINK),
                     Err(Errno::NOTDIR) => return Err(Cause::Why("a file is on the way to it")),
                     other => dir = other?,
                 },
