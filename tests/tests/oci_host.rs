@@ -122,7 +122,8 @@ fn what_is_there_is_copied_up() {
         let running = bundle.sh(&format!("{look}; sleep 30")).run(&bed, []).start();
         running.expect("writable");
         let leader = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", running.pid())).expect("children");
-        let attribute = Command::new("getfattr").args(["--only-values", "-n", "user.a", &format!("/proc/{}/root/var/data/f", leader.trim())]).output();
+        let attribute =
+            Command::new("getfattr").args(["--only-values", "-n", "user.a", &format!("/proc/{}/root/var/data/f", leader.trim())]).output();
         running.signal(hostel_tests::Signal::TERM);
         let out = running.finish(SOON);
         assert_eq!(attribute.expect("getfattr").stdout, b"b", "{}", out.describe());
