@@ -13,6 +13,7 @@ mod image;
 pub mod init;
 mod invocation;
 mod leftovers;
+pub mod server;
 mod terminal;
 mod trap;
 mod tree;

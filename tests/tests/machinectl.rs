@@ -185,7 +185,7 @@ fn command_lines_that_are_wrong() {
         &["-M", "web", "list"],
         &["login"],
         &["shell", ".host"],
-        &["pull-oci", "x"],
+        &["pull-oci"],
         &["start", "no-such-tree"],
         &["enable", "no-such-tree"],
         &["cat", "no-such-tree"],

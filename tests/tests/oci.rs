@@ -256,12 +256,13 @@ fn user_namespace_with_several_ranges() {
         .namespaces(&["pid", "network", "ipc", "uts", "mount", "cgroup", "user"])
         .set("/linux/uidMappings", json!([{"containerID": 0, "hostID": 700_000, "size": 1000}, {"containerID": 1000, "hostID": 900_000, "size": 64536}]))
         .set("/linux/gidMappings", json!([{"containerID": 0, "hostID": 700_000, "size": 65536}]))
-        .sh("cat /proc/self/uid_map /proc/self/gid_map | tr -s ' '; id -u; echo >/dev/null && echo null; stat -c '%u %t:%T' /dev/null /dev/pts; su -s /bin/sh nobody -c 'id -u' 2>/dev/null; touch /dev/shm/x && stat -c %u /dev/shm/x");
+        .set("/linux/devices", json!([{"path": "/dev/made", "type": "c", "major": 1, "minor": 5, "fileMode": 0o640, "uid": 1001, "gid": 6}]))
+        .sh("cat /proc/self/uid_map /proc/self/gid_map | tr -s ' '; id -u; echo >/dev/null && echo null; stat -c '%u %t:%T' /dev/null; stat -c '%u:%g %a %t:%T' /dev/made; su -s /bin/sh nobody -c 'id -u' 2>/dev/null; touch /dev/shm/x && stat -c %u /dev/shm/x");
     let chown = Command::new("chown").args(["-R", "700000:700000"]).arg(bundle.at("")).status().expect("chown");
     assert!(chown.success());
     let out = bundle.run(&bed, []).run().exits(0);
     let text = out.text();
-    assert!(text.starts_with(" 0 700000 1000\n 1000 900000 64536\n 0 700000 65536\n0\nnull\n"), "{text}");
+    assert!(text.starts_with(" 0 700000 1000\n 1000 900000 64536\n 0 700000 65536\n0\nnull\n0 1:3\n1001:6 640 1:5\n"), "{text}");
     assert!(text.ends_with("\n0\n"), "{text}");
 }
 
@@ -437,9 +438,8 @@ fn what_is_not_built_is_refused_by_its_key() {
     let Some(bed) = Bed::start() else { return };
     let cases = [
         ("/ociVersion", json!("2.0.0"), "config.json: ociVersion"),
-        ("/linux/cgroupsPath", json!("/x"), "config.json: linux.cgroupsPath: not implemented yet"),
+        ("/linux/cgroupsPath", json!("/x/../y"), "config.json: linux.cgroupsPath"),
         ("/linux/intelRdt", json!({"closID": "x"}), "config.json: linux.intelRdt: not implemented yet"),
-        ("/linux/mountLabel", json!("x"), "config.json: linux.mountLabel: not implemented yet"),
         ("/linux/sysctl", json!({"vm.swappiness": "1"}), "it would change the host"),
         ("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_NOTIFY"}), "SCMP_ACT_NOTIFY: not implemented yet"),
         ("/windows", json!({}), "config.json: windows"),

@@ -5,7 +5,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use hostel_tests::server::{Manner, Server};
 use hostel_tests::{Bed, Invocation, Signal, eventually};
+use serde_json::json;
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -326,147 +328,6 @@ fn bytes_of(n: usize) -> Vec<u8> {
     vec![0; n]
 }
 
-/// A server for one test, on a port of its own of the loopback interface.
-mod server {
-    use std::collections::BTreeMap;
-    use std::io::{BufRead, BufReader, Write};
-    use std::net::{TcpListener, TcpStream};
-    use std::sync::{Arc, Mutex};
-    use std::time::Duration;
-
-    /// How a file is served.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    pub(crate) enum Manner {
-        /// As it should be, parts too.
-        Well,
-        /// The connection ends after so many bytes, each time.
-        Cut(usize),
-        /// The same, and whoever comes again gets all from the start.
-        CutWithoutParts(usize),
-        /// The same, and it is another file then.
-        CutAndChange(usize),
-        /// In chunks, without a length.
-        Chunks,
-        /// A piece each 20 ms.
-        Slow,
-        /// Nothing after the head.
-        Silent,
-        /// Sends elsewhere.
-        Redirect(&'static str),
-        /// The connection ends at once.
-        Nothing,
-        /// A head that does not end.
-        EndlessHead,
-        /// No HTTP.
-        Garbage,
-    }
-
-    type Files = Arc<Mutex<BTreeMap<String, (Vec<u8>, Manner)>>>;
-
-    pub(crate) struct Server {
-        pub(crate) address: String,
-        files: Files,
-        seen: Arc<Mutex<Vec<String>>>,
-    }
-
-    impl Server {
-        pub(crate) fn start() -> Server {
-            let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
-            let address = format!("http://{}", listener.local_addr().expect("address"));
-            let (files, seen): (Files, Arc<Mutex<Vec<String>>>) = Default::default();
-            let (served, log) = (files.clone(), seen.clone());
-            // Ends with the process.
-            std::thread::spawn(move || {
-                for socket in listener.incoming().flatten() {
-                    let (files, log) = (served.clone(), log.clone());
-                    std::thread::spawn(move || serve(socket, &files, &log));
-                }
-            });
-            Server { address, files, seen }
-        }
-        pub(crate) fn put(&self, path: &str, bytes: impl Into<Vec<u8>>, manner: Manner) {
-            self.files.lock().expect("files").insert(path.into(), (bytes.into(), manner));
-        }
-        /// Requests so far: the first line, and what part was asked for.
-        pub(crate) fn seen(&self) -> Vec<String> {
-            std::mem::take(&mut self.seen.lock().expect("log"))
-        }
-    }
-
-    fn serve(socket: TcpStream, files: &Files, log: &Mutex<Vec<String>>) {
-        let mut reader = BufReader::new(socket.try_clone().expect("clone"));
-        let mut head = Vec::new();
-        loop {
-            let mut line = String::new();
-            if reader.read_line(&mut line).unwrap_or(0) == 0 || line.trim().is_empty() {
-                break;
-            }
-            head.push(line.trim().to_owned());
-        }
-        let path = head.first().and_then(|l| l.split(' ').nth(1)).unwrap_or("").to_owned();
-        let range = head.iter().find_map(|l| l.strip_prefix("Range: bytes=")).and_then(|r| r.trim_end_matches('-').parse::<usize>().ok());
-        let if_range = head.iter().any(|l| l.starts_with("If-Range: \"tag\""));
-        log.lock().expect("log").push(format!("{path} {range:?} {if_range}"));
-        let (bytes, manner) = match files.lock().expect("files").get(&path) {
-            Some(found) => found.clone(),
-            None => return drop((&socket).write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")),
-        };
-        let _ = answer(&socket, &bytes, manner, range);
-    }
-
-    fn answer(mut socket: &TcpStream, bytes: &[u8], manner: Manner, range: Option<usize>) -> std::io::Result<()> {
-        let parts = !matches!(manner, Manner::CutWithoutParts(_) | Manner::CutAndChange(_));
-        let from = range.filter(|_| parts).unwrap_or(0);
-        let tag = if matches!(manner, Manner::CutAndChange(_)) && range.is_some() { "other" } else { "tag" };
-        let head = |more: &str| {
-            let status = if range.is_some() && parts { "206 Partial Content" } else { "200 OK" };
-            let part =
-                if range.is_some() && parts { format!("Content-Range: bytes {from}-{}/{}\r\n", bytes.len() - 1, bytes.len()) } else { String::new() };
-            format!("HTTP/1.1 {status}\r\nETag: \"{tag}\"\r\n{part}{more}\r\n")
-        };
-        let whole = head(&format!("Content-Length: {}\r\n", bytes.len() - from));
-        let rest = &bytes[from..];
-        match manner {
-            Manner::Well => socket.write_all(&[whole.as_bytes(), rest].concat()),
-            Manner::Cut(n) | Manner::CutWithoutParts(n) | Manner::CutAndChange(n) => {
-                // Without parts it has to come further each time.
-                let n = if parts { n } else { n + range.unwrap_or(0) };
-                socket.write_all(&[whole.as_bytes(), &rest[..n.min(rest.len())]].concat())
-            }
-            Manner::Chunks => {
-                socket.write_all(head("Transfer-Encoding: chunked\r\n").as_bytes())?;
-                for piece in rest.chunks(40_000) {
-                    socket.write_all(format!("{:x};x=y\r\n", piece.len()).as_bytes())?;
-                    socket.write_all(piece)?;
-                    socket.write_all(b"\r\n")?;
-                }
-                socket.write_all(b"0\r\nX: trailer\r\n\r\n")
-            }
-            Manner::Slow => {
-                socket.write_all(whole.as_bytes())?;
-                for piece in rest.chunks(16384) {
-                    std::thread::sleep(Duration::from_millis(20));
-                    socket.write_all(piece)?;
-                }
-                Ok(())
-            }
-            Manner::Silent => {
-                socket.write_all(&[whole.as_bytes(), &rest[..1000]].concat())?;
-                std::thread::sleep(Duration::from_secs(30));
-                Ok(())
-            }
-            Manner::Redirect(to) => socket.write_all(format!("HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n").as_bytes()),
-            Manner::Nothing => Ok(()),
-            Manner::EndlessHead => {
-                socket.write_all(b"HTTP/1.1 200 OK\r\n")?;
-                (0..100_000).try_for_each(|n| socket.write_all(format!("X-{n}: yyyyyyyyyyyyyyyy\r\n").as_bytes()))
-            }
-            Manner::Garbage => socket.write_all(b"SSH-2.0-OpenSSH\r\n\r\n"),
-        }
-    }
-}
-use server::{Manner, Server};
-
 /// A compressed archive of a megabyte and the line of its sum.
 fn archive(work: &Path) -> (Vec<u8>, String) {
     sh(
@@ -638,4 +499,102 @@ fn a_download_is_listed_and_cancelled() {
     images.hostel(["cancel-transfer", "1"]).run().exits(0).within(Duration::from_secs(5));
     running.finish(SOON).exits(1).says("canceled");
     assert!(images.names().is_empty(), "{:?}", images.names());
+}
+
+/// What a registry has of an image: its layers, a configuration, a manifest, and an index of manifests.
+struct Registry {
+    server: Server,
+    work: PathBuf,
+}
+
+impl Registry {
+    fn put(&self, kind: &str, file: &str, manner: Manner) -> (String, usize) {
+        let path = self.work.join(file);
+        let sum = sh(r#"sha256sum "$1" | cut -c1-64"#, &[&path]);
+        let bytes = std::fs::read(&path).expect("read");
+        let digest = format!("sha256:{}", sum.trim());
+        self.server.put(&format!("/v2/org/app/{kind}/{digest}"), bytes.clone(), manner);
+        (digest, bytes.len())
+    }
+    /// The image `tag` of layers and a configuration; all for who has a token.
+    fn image(&self, tag: &str, layers: &[(&str, Manner)], config: &serde_json::Value) {
+        let write = |file: &str, value: serde_json::Value| std::fs::write(self.work.join(file), value.to_string()).expect("write");
+        write("config", json!({"os": "linux", "config": config}));
+        let config = self.put("blobs", "config", Manner::Token);
+        let layers = layers.iter().map(|(file, manner)| self.put("blobs", file, *manner)).map(|(d, size)| json!({"digest": d, "size": size}));
+        write("manifest", json!({"schemaVersion": 2, "config": {"digest": config.0}, "layers": layers.collect::<Vec<_>>()}));
+        let manifest = self.put("manifests", "manifest", Manner::Token);
+        let other = json!({"digest": format!("sha256:{}", "0".repeat(64)), "platform": {"os": "linux", "architecture": "s390x"}});
+        let architecture = if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" };
+        let ours = json!({"digest": manifest.0, "platform": {"os": "linux", "architecture": architecture}});
+        let index = if tag == "foreign" { json!({"manifests": [other]}) } else { json!({"manifests": [other, ours]}) };
+        self.server.put(&format!("/v2/org/app/manifests/{tag}"), index.to_string(), Manner::Token);
+    }
+}
+
+#[test]
+fn images_of_registries() {
+    let Some(bed) = Bed::start() else { return };
+    let images = Images::new(&bed);
+    let registry = Registry { server: Server::start(), work: bed.fresh("work") };
+    sh(
+        r#"cd "$2"; mkdir one two three bad; cp -a "$1"/. one; cd one
+        mkdir -p gone/deep kept/old swap/full here; touch gone/deep/f kept/old/f kept/lower swap/full/f here/a here/b .wh.nothing; ln -s here way; chmod 750 here
+        cd ../two; mkdir kept way; touch .wh.gone kept/new kept/.wh..wh..opq way/.wh.a way/c; echo file > swap; setfattr -n user.x -v y swap
+        cd ../three; mkdir -p gone new; echo again > gone/f; touch .wh.no-such; chown 7:8 new
+        cd ../bad; mkdir -p a; touch 'a/.wh...'
+        cd ..; tar -C one -czf 1 .; tar -C two --xattrs -cf 2 kept/new kept/.wh..wh..opq .wh.gone way/.wh.a way/c swap; tar -C three -cJf 3 .; tar -C bad -cf 4 ."#,
+        &[bed.busybox().path(), &registry.work],
+    );
+    let config = json!({"Entrypoint": ["/bin/sh", "-c"], "Cmd": ["echo \"it's $A\"; pwd; id -u"], "Env": ["PATH=/bin:/usr/bin", "A=b  c"], "WorkingDir": "/here", "User": "1000"});
+    let layers = [("1", Manner::Cut(300_000)), ("2", Manner::Token), ("3", Manner::Well)];
+    registry.image("v1", &layers, &config);
+    registry.server.put("/token?service=a%20b&scope=repository:org/app:pull", r#"{"token": "hello"}"#, Manner::Well);
+    let host = registry.server.address.trim_start_matches("http://").to_owned();
+    let pull = |tag: &str, more: &[&str]| images.hostel(["machinectl", "pull-oci", &format!("{host}/org/app:{tag}")]).args(more).run();
+    pull("v1", &[]).exits(0).says("Made image app.");
+    assert_eq!(images.names(), ["app", "app.nspawn"]);
+    let app = images.home.join("app");
+    let seen = sh(
+        r#"cd "$1"; find gone kept swap here new -printf '%p %m %U:%G\n' | LC_ALL=C sort; cat swap gone/f; find . -name '.wh*'; readlink way; getfattr --only-values -n user.x swap"#,
+        &[&app],
+    );
+    assert_eq!(
+        seen,
+        "gone 755 0:0\ngone/f 644 0:0\nhere 750 0:0\nhere/b 644 0:0\nhere/c 644 0:0\nkept 755 0:0\nkept/new 644 0:0\nnew 755 7:8\nswap 644 0:0\nfile\nagain\nhere\ny"
+    );
+    // Where there is no directory for others, nothing of it is to be seen; here there is.
+    sh(r#"chmod 755 "$1" "$1"/here"#, &[&app]);
+    images.hostel(["nspawn", "-q", "--register=no", "--console=pipe", "-M", "app"]).run().exits(0).prints("it's b  c\n/here\n1000");
+    // Not twice, not over settings, and what goes wrong leaves nothing.
+    pull("v1", &[]).exits(1).says("there is one already");
+    images.hostel(["remove", "app"]).run().exits(0);
+    assert!(images.names().is_empty(), "{:?}", images.names());
+    std::fs::write(images.home.join("app.nspawn"), "").expect("write");
+    pull("v1", &[]).exits(1).says("there is one already");
+    std::fs::remove_file(images.home.join("app.nspawn")).expect("remove");
+    registry.image("bad", &[("1", Manner::Well), ("4", Manner::Well)], &config);
+    registry.image("foreign", &layers, &config);
+    for (tag, why) in [("bad", "it takes nothing away that has a name"), ("foreign", "there is none for linux on"), ("none", "404 (Not Found)")] {
+        pull(tag, &[]).exits(1).says(why);
+        assert!(images.names().is_empty(), "{tag}: {:?}", images.names());
+    }
+    // Another layer under the sum of one; one that is longer than it says; no token for us.
+    registry.image("v1", &layers, &config);
+    let sum = sh(r#"sha256sum "$1" | cut -c1-64"#, &[&registry.work.join("3")]);
+    let (one, three) = (std::fs::read(registry.work.join("1")).expect("read"), std::fs::read(registry.work.join("3")).expect("read"));
+    let path = format!("/v2/org/app/blobs/sha256:{}", sum.trim());
+    registry.server.put(&path, one, Manner::Chunks);
+    pull("v1", &[]).exits(1).says("not the size that it is said to have");
+    let mut other = three.clone();
+    if let Some(byte) = other.last_mut() {
+        *byte ^= 1;
+    }
+    registry.server.put(&path, other, Manner::Well);
+    assert_ne!(pull("v1", &[]).code, Some(0));
+    registry.server.put(&path, three, Manner::Well);
+    registry.server.put("/token?service=a%20b&scope=repository:org/app:pull", r#"{"token": "he\r\nX: y"}"#, Manner::Well);
+    pull("v1", &[]).exits(1);
+    assert!(images.names().is_empty(), "{:?}", images.names());
+    images.hostel(["pull-oci", "Not/Small"]).run().exits(2);
 }

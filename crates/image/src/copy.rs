@@ -109,6 +109,13 @@ pub(crate) fn copy_into(
     }
 }
 
+/// Copies what is in the directory `source` (maybe O_PATH; `name` in messages), and its own attributes, into the fresh directory
+/// `target`. By this thread alone.
+pub fn copy_contents(source: BorrowedFd<'_>, name: &Path, target: BorrowedFd<'_>) -> Result<()> {
+    let options = Options { durable: Durable::No, threads: 1, ..Options::default() };
+    contents::copy(source, name, target, &options, &Counter::new(None)).map(drop)
+}
+
 /// [`copy_tree`] in the place of the directory tree `target`: it is the old or the new one at any time, and the old one is deleted
 /// then. Who holds the old one open keeps that.
 pub fn replace_tree(source: BorrowedFd<'_>, name: &Path, target: &Path, options: &Options<'_>) -> Result<()> {

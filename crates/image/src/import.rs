@@ -66,18 +66,22 @@ pub fn tar(input: impl Read, from: &Path, name: &MachineName, options: &Options<
 
 /// [`tar`] from what may refuse at its end.
 pub fn tar_from(source: &mut dyn Source, from: &Path, name: &MachineName, options: &Options<'_>) -> Result<Report> {
+    make_tree(name, options, &mut |dir| {
+        let (_, stream) = compress::reader(Watched::new(&mut *source, options.watch)).map_err(tar::Fault::Io).on("read archive", from)?;
+        let report = unpack(&mut Archive::new(stream), from, dir)?;
+        source.finish().on("verify", from)?;
+        hoist(dir).on("create image", &options.places.home.join(name.as_str()))?;
+        Ok(report)
+    })
+}
+
+/// Makes the image `name` a tree that `fill` puts into a new directory; it appears when that is done, or not at all.
+pub(crate) fn make_tree(name: &MachineName, options: &Options<'_>, fill: &mut dyn FnMut(BorrowedFd<'_>) -> Result<Report>) -> Result<Report> {
     const VERB: &str = "create image";
     let target = options.places.home.join(name.as_str());
     let place = Place::prepare(options, name, &target)?;
     let (half, dir) = partial::make_tree(place.parent.as_fd(), partial::IMPORT).on(VERB, &target)?;
-    let made = (|| {
-        let (_, stream) = compress::reader(Watched::new(&mut *source, options.watch)).map_err(tar::Fault::Io).on("read archive", from)?;
-        let report = unpack(&mut Archive::new(stream), from, dir.as_fd())?;
-        source.finish().on("verify", from)?;
-        hoist(dir.as_fd()).on(VERB, &target)?;
-        place.put(&half, dir.as_fd(), options)?;
-        Ok(report)
-    })();
+    let made = fill(dir.as_fd()).and_then(|report| place.put(&half, dir.as_fd(), options).map(|()| report));
     match made {
         Ok(report) => {
             protect(options, name)?;

@@ -219,7 +219,7 @@ parts! {
         "gidMappings" gid_mappings: Option<Vec<IdMap>>,
         "timeOffsets" time_offsets: Option<BTreeMap<String, Offset>>,
         "devices" devices: Option<Vec<Device>>,
-        "netDevices" net_devices: Given,
+        "netDevices" net_devices: Option<BTreeMap<String, NetDevice>>,
         "cgroupsPath" cgroups_path: Option<String>,
         "resources" resources: Option<Resources>,
         "rootfsPropagation" rootfs_propagation: Option<String>,
@@ -233,6 +233,7 @@ parts! {
         "personality" personality: Option<Personality>,
     }
     Personality { "domain" domain: String, "flags" flags: Option<Vec<String>> }
+    NetDevice { "name" name: Option<String> }
     Namespace { "type" kind: String, "path" path: Option<String> }
     Offset { "secs" secs: Option<i64>, "nanosecs" nanosecs: Option<u32> }
     Device {
@@ -250,9 +251,9 @@ parts! {
         "cpu" cpu: Option<Cpu>,
         "pids" pids: Option<Pids>,
         "blockIO" block_io: Option<BlockIo>,
-        "hugepageLimits" hugepage_limits: Given,
-        "network" network: Given,
-        "rdma" rdma: Given,
+        "hugepageLimits" hugepage_limits: Option<Vec<HugepageLimit>>,
+        "network" network: Option<NetworkLimits>,
+        "rdma" rdma: Option<BTreeMap<String, BTreeMap<String, u32>>>,
         "unified" unified: Option<BTreeMap<String, String>>,
     }
     DeviceRule {
@@ -267,8 +268,8 @@ parts! {
         "reservation" reservation: Option<i64>,
         "swap" swap: Option<i64>,
         "kernel" kernel: Given,
-        "kernelTCP" kernel_tcp: Given,
-        "swappiness" swappiness: Given,
+        "kernelTCP" kernel_tcp: Option<i64>,
+        "swappiness" swappiness: Option<u64>,
         "disableOOMKiller" disable_oom_killer: Option<bool>,
         "useHierarchy" use_hierarchy: Option<bool>,
         "checkBeforeUpdate" check_before_update: Option<bool>,
@@ -276,10 +277,10 @@ parts! {
     Cpu {
         "shares" shares: Option<u64>,
         "quota" quota: Option<i64>,
-        "burst" burst: Given,
+        "burst" burst: Option<u64>,
         "period" period: Option<u64>,
-        "realtimeRuntime" realtime_runtime: Given,
-        "realtimePeriod" realtime_period: Given,
+        "realtimeRuntime" realtime_runtime: Option<i64>,
+        "realtimePeriod" realtime_period: Option<u64>,
         "cpus" cpus: Option<String>,
         "mems" mems: Option<String>,
         "idle" idle: Option<i64>,
@@ -288,13 +289,22 @@ parts! {
     BlockIo {
         "weight" weight: Option<u16>,
         "leafWeight" leaf_weight: Given,
-        "weightDevice" weight_device: Given,
+        "weightDevice" weight_device: Option<Vec<Throttle>>,
         "throttleReadBpsDevice" throttle_read_bps_device: Option<Vec<Throttle>>,
         "throttleWriteBpsDevice" throttle_write_bps_device: Option<Vec<Throttle>>,
         "throttleReadIOPSDevice" throttle_read_iops_device: Option<Vec<Throttle>>,
         "throttleWriteIOPSDevice" throttle_write_iops_device: Option<Vec<Throttle>>,
     }
-    Throttle { "major" major: Option<u32>, "minor" minor: Option<u32>, "rate" rate: Option<u64> }
+    Throttle {
+        "major" major: Option<u32>,
+        "minor" minor: Option<u32>,
+        "rate" rate: Option<u64>,
+        "weight" weight: Option<u64>,
+        "leafWeight" leaf_weight: Given,
+    }
+    HugepageLimit { "pageSize" page_size: String, "limit" limit: u64 }
+    NetworkLimits { "classID" class_id: Option<u32>, "priorities" priorities: Option<Vec<NetworkPriority>> }
+    NetworkPriority { "name" name: String, "priority" priority: u32 }
     Seccomp {
         "defaultAction" default_action: String,
         "defaultErrnoRet" default_errno_ret: Option<u32>,

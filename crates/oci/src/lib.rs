@@ -66,6 +66,9 @@ pub fn compile(text: &[u8], bundle: &Path) -> Result<MachineSpec> {
         Some(seccomp) => SyscallFilter::Profile(seccomp::compile(seccomp)?),
         None => SyscallFilter::Nspawn(Vec::new()),
     };
+    if let (Some(seccomp), Some(exact)) = (&linux.seccomp, &mut process.spec.exact) {
+        exact.log_calls = seccomp::logs(seccomp);
+    }
     let terminal = config.process.as_ref().and_then(|p| p.terminal).unwrap_or(false);
     if terminal && !out.mounts.iter().any(mounts::is_devpts) {
         return Err(value("process.terminal", "there is no devpts among the mounts to make a terminal in"));

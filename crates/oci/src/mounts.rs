@@ -169,7 +169,7 @@ fn bind(
     }
     let map = match (words.map, uids.is_empty()) {
         (None, true) => None,
-        (Some(_), true) if of.uids.is_empty() => {
+        (Some(_), true) if of.uids.is_empty() && !of.joins(hostel_spec::NamespaceKind::User) => {
             return Err(value(
                 format!("{key}.options"),
                 "idmap without mappings of its own takes those of a user namespace, which the machine has not",
@@ -188,8 +188,8 @@ fn fresh(key: &str, mount: &config::Mount, kind: &str, words: &Words) -> Result<
     if !FRESH.contains(&kind) {
         return Err(not_yet(format!("{key}.type: {}", quoted(kind)), "mount it on the host and bind it"));
     }
-    if words.copy_up {
-        return Err(not_yet(format!("{key}.options: tmpcopyup"), ""));
+    if words.copy_up && kind != "tmpfs" {
+        return Err(value(format!("{key}.options"), "tmpcopyup is for a tmpfs"));
     }
     if words.recursive != AttributeChange::default() {
         return Err(value(format!("{key}.options"), "a new file system has nothing mounted below it"));
@@ -208,7 +208,7 @@ fn fresh(key: &str, mount: &config::Mount, kind: &str, words: &Words) -> Result<
     options.retain(|(name, _)| !(kind == "devpts" && name == "newinstance"));
     let source = mount.source.as_deref().filter(|s| !s.is_empty()).unwrap_or(kind);
     let file_system = if kind == "cgroup" { "cgroup2" } else { kind };
-    Ok(BundleSource::Fresh { file_system: file_system.to_owned(), source: source.to_owned(), options })
+    Ok(BundleSource::Fresh { file_system: file_system.to_owned(), source: source.to_owned(), options, copy_up: words.copy_up })
 }
 
 /// Layers are the host's; a relative one would be looked for where we happen to be.

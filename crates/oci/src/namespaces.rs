@@ -1,8 +1,10 @@
 //! Namespaces: new, joined, or (missing) the host's.
 
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
-use hostel_spec::{Bundle, IdMap, IdRange, JoinedNamespace, NamespaceKind, Namespaces, Network, NetworkMode, TimeOffsets, UserNamespace};
+use hostel_spec::{
+    Bundle, IdMap, IdRange, JoinedNamespace, LinkPair, NamespaceKind, Namespaces, Network, NetworkMode, TimeOffsets, UserNamespace, is_interface_name,
+};
 
 use crate::config::{self, Linux, says};
 use crate::error::{Result, not_yet, value};
@@ -14,10 +16,7 @@ const MAP_LINES: usize = 340;
 /// What the machine has of its own, and a bundle with the rest of it.
 pub(crate) fn compile(linux: &Linux) -> Result<(Namespaces, Network, Bundle)> {
     refuse("linux.intelRdt", says(&linux.intel_rdt), "there is no resctrl support")?;
-    refuse("linux.netDevices", says(&linux.net_devices), "give the machine interfaces by --network-interface=")?;
     refuse("linux.memoryPolicy", says(&linux.memory_policy), "")?;
-    refuse("linux.mountLabel", linux.mount_label.as_deref().filter(|l| !l.is_empty()), "SELinux contexts of mounts wait")?;
-    refuse("linux.cgroupsPath", linux.cgroups_path.as_deref().filter(|p| !p.is_empty()), "a machine's cgroup is hostel/NAME; leave the key out")?;
     let mut out =
         Wanted { namespaces: Namespaces { pid: false, ipc: false, uts: false, ownership: OWNERSHIP, ..Namespaces::default() }, ..Wanted::default() };
     for (at, namespace) in linux.namespaces.iter().flatten().enumerate() {
@@ -28,6 +27,9 @@ pub(crate) fn compile(linux: &Linux) -> Result<(Namespaces, Network, Bundle)> {
     }
     out.users(linux)?;
     out.time(linux)?;
+    out.devices(linux)?;
+    out.bundle.cgroups_path = linux.cgroups_path.as_deref().filter(|p| !p.is_empty()).map(cgroups_path).transpose()?;
+    out.bundle.mount_label = linux.mount_label.clone().filter(|l| !l.is_empty());
     Ok((out.namespaces, out.network, out.bundle))
 }
 
@@ -66,16 +68,19 @@ impl Wanted {
             return Err(value(format!("{key}.path"), "it is not absolute"));
         }
         let kind = match given.kind.as_str() {
-            "mount" if path.is_some() => return Err(not_yet(format!("{key}.path"), "a machine's root is in a mount namespace of its own")),
-            "user" if path.is_some() => return Err(not_yet(format!("{key}.path"), "a user namespace of somebody else's cannot be joined")),
+            // pivot_root(2) moves everybody who is in the namespace, and after chroot(2) alone the machine could leave its root.
+            "mount" if path.is_some() => {
+                return Err(value(
+                    format!("{key}.path"),
+                    "a machine has a root of its own, which in the mount namespace of others would be theirs, too",
+                ));
+            }
+            "user" if path.is_some() => NamespaceKind::User,
             "mount" => {
                 self.mount = true;
                 return Ok(());
             }
-            "user" => {
-                self.user = true;
-                return Ok(());
-            }
+            "user" => NamespaceKind::User,
             "pid" => NamespaceKind::Pid,
             "network" => NamespaceKind::Net,
             "ipc" => NamespaceKind::Ipc,
@@ -93,6 +98,7 @@ impl Wanted {
             // Every machine has one (spec/security.md 4).
             (None, NamespaceKind::Cgroup) => {}
             (None, NamespaceKind::Time) => self.time = true,
+            (None, NamespaceKind::User) => self.user = true,
         }
         Ok(())
     }
@@ -100,6 +106,11 @@ impl Wanted {
     fn users(&mut self, linux: &Linux) -> Result<()> {
         let uids = id_maps("linux.uidMappings", linux.uid_mappings.as_deref())?;
         let gids = id_maps("linux.gidMappings", linux.gid_mappings.as_deref())?;
+        if self.bundle.joins(NamespaceKind::User) {
+            // The namespace has its own; who repeats them must know them.
+            (self.bundle.uids, self.bundle.gids) = (uids, gids);
+            return Ok(());
+        }
         if !self.user {
             return match (uids.is_empty(), gids.is_empty()) {
                 (true, true) => Ok(()),
@@ -117,6 +128,26 @@ impl Wanted {
         }
         self.namespaces.user = UserNamespace::Range(IdRange { base: uid.host, count: uid.count });
         (self.bundle.uids, self.bundle.gids) = (uids, gids);
+        Ok(())
+    }
+
+    /// Interfaces of the host that move into the machine (config-linux.md, "Network Devices").
+    fn devices(&mut self, linux: &Linux) -> Result<()> {
+        const KEY: &str = "linux.netDevices";
+        let given = linux.net_devices.iter().flatten();
+        for (host, device) in given {
+            let inside = device.name.as_deref().filter(|n| !n.is_empty()).unwrap_or(host);
+            if let Some(bad) = [host.as_str(), inside].into_iter().find(|n| !is_interface_name(n)) {
+                return Err(value(KEY, format!("{} is no interface name", quoted(bad))));
+            }
+            if self.network.interfaces.iter().any(|pair| pair.inside == inside) {
+                return Err(value(KEY, format!("two are to be called {}", quoted(inside))));
+            }
+            self.network.interfaces.push(LinkPair { host: host.clone(), inside: inside.to_owned() });
+        }
+        if !self.network.interfaces.is_empty() && self.network.mode != NetworkMode::Private {
+            return Err(value(KEY, "linux.namespaces has no new network namespace to move them into"));
+        }
         Ok(())
     }
 
@@ -141,6 +172,43 @@ impl Wanted {
         }
         Ok(())
     }
+}
+
+/// Where the machine's cgroup is to be: a path, or systemd's `SLICE:PREFIX:NAME`, which is the scope `PREFIX-NAME.scope` of that slice.
+fn cgroups_path(text: &str) -> Result<PathBuf> {
+    const KEY: &str = "linux.cgroupsPath";
+    let path = match text.split(':').collect::<Vec<_>>()[..] {
+        [slice, prefix, name] => scope(slice, prefix, name).ok_or_else(|| value(KEY, format!("{} is no slice:prefix:name", quoted(text))))?,
+        _ => PathBuf::from(text),
+    };
+    let bad = |part: Component<'_>| match part {
+        Component::RootDir => false,
+        // What is called so has machines in it, and nothing else.
+        Component::Normal(name) => name == "hostel" || name.len() > 255 || name.as_encoded_bytes().contains(&b'\n'),
+        _ => true,
+    };
+    if text.len() > 1024 || path.components().any(bad) || path == Path::new("/") {
+        return Err(value(KEY, format!("{} is no path that a machine's cgroup can be below", quoted(text))));
+    }
+    Ok(path.components().collect())
+}
+
+/// Where systemd has a scope: `a-b.slice` is in `a.slice`.
+fn scope(slice: &str, prefix: &str, name: &str) -> Option<PathBuf> {
+    let plain = |part: &str| !part.contains('/') && !part.starts_with('.');
+    let slice = if slice.is_empty() { "system.slice" } else { slice };
+    let stem = slice.strip_suffix(".slice")?;
+    let parts: Vec<&str> = if stem == "-" { Vec::new() } else { stem.split('-').collect() };
+    if !plain(slice) || !plain(prefix) || !plain(name) || name.is_empty() || parts.iter().any(|p| p.is_empty()) {
+        return None;
+    }
+    let above = (1..=parts.len()).map(|n| format!("{}.slice", parts[..n].join("-")));
+    let unit = match (name.ends_with(".slice"), prefix) {
+        (true, _) => name.to_owned(),
+        (false, "") => format!("{name}.scope"),
+        (false, prefix) => format!("{prefix}-{name}.scope"),
+    };
+    Some(std::iter::once("/".to_owned()).chain(above).chain([unit]).collect())
 }
 
 /// A map of ids, ranges not empty and not beyond the numbers there are.

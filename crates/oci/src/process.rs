@@ -65,6 +65,7 @@ pub(crate) fn compile(given: Option<&Process>, bundle: &mut Bundle, notices: &mu
         inheritable,
         io_priority: process.io_priority.as_ref().map(io_priority).transpose()?,
         scheduler: process.scheduler.as_ref().map(scheduler).transpose()?,
+        log_calls: false,
     };
     Ok(Compiled {
         bounding,

@@ -1,6 +1,8 @@
 //! Limits of the machine's cgroup, and the devices it has and may use.
 
-use hostel_spec::{CpuQuota, DeviceAccess, DeviceNode, DevicePolicy, DeviceRule, DeviceSelector, Limit, NodeKind, Resources};
+use std::collections::BTreeMap;
+
+use hostel_spec::{CpuQuota, DeviceAccess, DeviceNode, DevicePolicy, DeviceRule, DeviceSelector, GroupFile, Limit, NodeKind, Resources};
 
 use crate::config::{self, Linux, says};
 use crate::error::{Error, Result, not_yet, value};
@@ -11,9 +13,6 @@ const RULES_MAX: usize = 512;
 
 pub(crate) fn compile(linux: &Linux) -> Result<Resources> {
     let given = linux.resources.clone().unwrap_or_default();
-    refuse("linux.resources.hugepageLimits", says(&given.hugepage_limits), "")?;
-    refuse("linux.resources.network", says(&given.network), "")?;
-    refuse("linux.resources.rdma", says(&given.rdma), "")?;
     let mut out = Resources { device_policy: DevicePolicy::Strict, devices: device_rules(given.devices.as_deref())?, ..Resources::default() };
     given.memory.as_ref().map_or(Ok(()), |m| memory(m, &mut out))?;
     given.cpu.as_ref().map_or(Ok(()), |c| cpu(c, &mut out))?;
@@ -22,8 +21,66 @@ pub(crate) fn compile(linux: &Linux) -> Result<Resources> {
         out.tasks_max = Some(u64::try_from(limit).ok().filter(|l| *l > 0).map_or(Limit::Infinity, Limit::Value));
     }
     given.block_io.as_ref().map_or(Ok(()), |b| block_io(b, &mut out))?;
+    hugepages(given.hugepage_limits.as_deref().unwrap_or_default(), &mut out)?;
+    given.network.as_ref().map_or(Ok(()), |n| network(n, &mut out))?;
+    for (device, limits) in given.rdma.iter().flatten() {
+        rdma(device, limits, &mut out)?;
+    }
     out.unified = unified(given.unified.iter().flatten())?;
     Ok(out)
+}
+
+/// A limit that is a file, the same text for both versions of cgroups; an empty name: that version has none.
+fn file(out: &mut Resources, key: &'static str, controller: &'static str, v1: &str, v2: &str, text: String) {
+    let one = |name: &str| if name.is_empty() { Vec::new() } else { vec![(name.to_owned(), text.clone())] };
+    out.more.push(GroupFile { key, controller, v1: one(v1), v2: one(v2) });
+}
+
+fn hugepages(given: &[config::HugepageLimit], out: &mut Resources) -> Result<()> {
+    const KEY: &str = "linux.resources.hugepageLimits";
+    for limit in given {
+        let size = limit.page_size.as_str();
+        let number = ["KB", "MB", "GB"].iter().find_map(|unit| size.strip_suffix(unit));
+        if !number.is_some_and(|n| (1..=6).contains(&n.len()) && !n.starts_with('0') && n.bytes().all(|b| b.is_ascii_digit())) {
+            return Err(value(format!("{KEY}.pageSize"), format!("{} is no size such as 2MB", quoted(size))));
+        }
+        let name = |what| format!("hugetlb.{size}.{what}");
+        file(out, KEY, "hugetlb", &name("limit_in_bytes"), &name("max"), limit.limit.to_string());
+    }
+    Ok(())
+}
+
+/// Classes and priorities of packets: v2 has programs for that instead.
+fn network(given: &config::NetworkLimits, out: &mut Resources) -> Result<()> {
+    if let Some(id) = given.class_id {
+        file(out, "linux.resources.network.classID", "net_cls", "net_cls.classid", "", id.to_string());
+    }
+    for priority in given.priorities.iter().flatten() {
+        const KEY: &str = "linux.resources.network.priorities";
+        if !hostel_spec::is_interface_name(&priority.name) {
+            return Err(value(KEY, format!("{} is no interface name", quoted(&priority.name))));
+        }
+        file(out, KEY, "net_prio", "net_prio.ifpriomap", "", format!("{} {}", priority.name, priority.priority));
+    }
+    Ok(())
+}
+
+fn rdma(device: &str, limits: &BTreeMap<String, u32>, out: &mut Resources) -> Result<()> {
+    const KEY: &str = "linux.resources.rdma";
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    if device.is_empty() || device.len() > 63 || !device.chars().all(plain) {
+        return Err(value(KEY, format!("{} is no device", quoted(device))));
+    }
+    let mut text = device.to_owned();
+    for (key, name) in [("hcaHandles", "hca_handle"), ("hcaObjects", "hca_object")] {
+        if let Some(number) = limits.get(key) {
+            text.push_str(&format!(" {name}={number}"));
+        }
+    }
+    if text.len() > device.len() {
+        file(out, KEY, "rdma", "rdma.max", "rdma.max", text);
+    }
+    Ok(())
 }
 
 fn bytes(key: &str, number: i64) -> Result<Limit> {
@@ -36,9 +93,19 @@ fn bytes(key: &str, number: i64) -> Result<Limit> {
 fn memory(m: &config::Memory, out: &mut Resources) -> Result<()> {
     const KEY: &str = "linux.resources.memory";
     refuse(format!("{KEY}.kernel"), says(&m.kernel), "the kernel has no such limit any more")?;
-    refuse(format!("{KEY}.kernelTCP"), says(&m.kernel_tcp), "")?;
-    refuse(format!("{KEY}.swappiness"), says(&m.swappiness), "")?;
-    refuse(format!("{KEY}.disableOOMKiller"), m.disable_oom_killer.filter(|d| *d), "")?;
+    if let Some(limit) = m.kernel_tcp.filter(|l| *l > 0) {
+        file(out, "linux.resources.memory.kernelTCP", "memory", "memory.kmem.tcp.limit_in_bytes", "", limit.to_string());
+    }
+    match m.swappiness {
+        None => {}
+        Some(number @ 0..=100) => file(out, "linux.resources.memory.swappiness", "memory", "memory.swappiness", "", number.to_string()),
+        // "not set" as some write it.
+        Some(u64::MAX) => {}
+        Some(_) => return Err(value(format!("{KEY}.swappiness"), "it is none of 0 to 100")),
+    }
+    if m.disable_oom_killer == Some(true) {
+        file(out, "linux.resources.memory.disableOOMKiller", "memory", "memory.oom_control", "", "1".to_owned());
+    }
     if m.use_hierarchy == Some(false) {
         return Err(value(format!("{KEY}.useHierarchy"), "the kernel always accounts hierarchically"));
     }
@@ -47,7 +114,9 @@ fn memory(m: &config::Memory, out: &mut Resources) -> Result<()> {
     // 0 is "not set" for every runtime (Docker writes it).
     let limit = m.limit.filter(|l| *l != 0).map(|l| bytes(&format!("{KEY}.limit"), l)).transpose()?;
     out.memory_max = limit;
-    out.memory_low = m.reservation.filter(|r| *r > 0).map(|r| bytes(&format!("{KEY}.reservation"), r)).transpose()?;
+    if let Some(bytes) = m.reservation.filter(|r| *r > 0) {
+        file(out, "linux.resources.memory.reservation", "memory", "memory.soft_limit_in_bytes", "memory.low", bytes.to_string());
+    }
     // Memory and swap together; the kernel's v2 limit is of swap alone.
     out.memory_swap_max = match (m.swap.filter(|s| *s != 0).map(|s| bytes(&format!("{KEY}.swap"), s)).transpose()?, limit) {
         (None, _) => None,
@@ -63,11 +132,25 @@ fn memory(m: &config::Memory, out: &mut Resources) -> Result<()> {
 
 fn cpu(c: &config::Cpu, out: &mut Resources) -> Result<()> {
     const KEY: &str = "linux.resources.cpu";
-    refuse(format!("{KEY}.burst"), says(&c.burst), "")?;
-    refuse(format!("{KEY}.realtimeRuntime"), says(&c.realtime_runtime), "")?;
-    refuse(format!("{KEY}.realtimePeriod"), says(&c.realtime_period), "")?;
-    refuse(format!("{KEY}.idle"), c.idle.filter(|i| *i != 0), "")?;
-    refuse(format!("{KEY}.mems"), c.mems.as_deref().filter(|m| !m.is_empty()), "")?;
+    // The period first: the time is a part of it.
+    if let Some(period) = c.realtime_period.filter(|p| *p != 0) {
+        file(out, "linux.resources.cpu.realtimePeriod", "cpu", "cpu.rt_period_us", "", period.to_string());
+    }
+    if let Some(runtime) = c.realtime_runtime.filter(|r| *r != 0) {
+        file(out, "linux.resources.cpu.realtimeRuntime", "cpu", "cpu.rt_runtime_us", "", runtime.to_string());
+    }
+    if let Some(burst) = c.burst.filter(|b| *b != 0) {
+        file(out, "linux.resources.cpu.burst", "cpu", "cpu.cfs_burst_us", "cpu.max.burst", burst.to_string());
+    }
+    match c.idle {
+        None | Some(0) => {}
+        Some(1) => file(out, "linux.resources.cpu.idle", "cpu", "cpu.idle", "cpu.idle", "1".to_owned()),
+        Some(_) => return Err(value(format!("{KEY}.idle"), "it is none of 0, 1")),
+    }
+    if let Some(text) = c.mems.as_deref().filter(|m| !m.is_empty()) {
+        hostel_unit::cpu_list(text).map_err(|e| value(format!("{KEY}.mems"), e.why))?;
+        file(out, "linux.resources.cpu.mems", "cpuset", "cpuset.mems", "cpuset.mems", text.to_owned());
+    }
     if let Some(shares) = c.shares.filter(|s| *s != 0) {
         // The defaults of both are set equal: 1024 shares = weight 100.
         out.cpu_weight = Some((shares.saturating_mul(100) / 1024).clamp(1, 10_000));
@@ -103,9 +186,12 @@ fn block_io(b: &config::BlockIo, out: &mut Resources) -> Result<()> {
             }
         }
     }
-    for (name, given) in [("leafWeight", &b.leaf_weight), ("weightDevice", &b.weight_device)] {
-        refuse(format!("{KEY}.{name}"), says(given).filter(|v| *v != &serde_json::json!(0)), "")?;
+    let leaf = |given: &config::Given| says(given).is_some_and(|v| v.as_u64() != Some(0));
+    let devices = b.weight_device.as_deref().unwrap_or_default();
+    if leaf(&b.leaf_weight) || devices.iter().any(|d| leaf(&d.leaf_weight)) {
+        return Err(value(format!("{KEY}.leafWeight"), "the kernel has no such weight since 5.0"));
     }
+    devices.iter().try_for_each(|device| weight_device(device, out))?;
     match b.weight {
         None | Some(0) => {}
         // blkio's default of 500 is the 100 of v2.
@@ -115,18 +201,41 @@ fn block_io(b: &config::BlockIo, out: &mut Resources) -> Result<()> {
     Ok(())
 }
 
+/// The scheduler BFQ has files of its own, with weights from 1 to 1000.
+fn weight_device(device: &config::Throttle, out: &mut Resources) -> Result<()> {
+    const KEY: &str = "linux.resources.blockIO.weightDevice";
+    let (Some(major), Some(minor)) = (device.major, device.minor) else { return Err(value(KEY, "major or minor is missing")) };
+    match device.weight {
+        None | Some(0) => {}
+        Some(weight @ 10..=1000) => {
+            let of = |weight: u64| format!("{major}:{minor} {weight}");
+            let entry = |file: &str, weight| (file.to_owned(), of(weight));
+            // As for the weight of all devices: the defaults set equal.
+            let plain = weight.div_ceil(5);
+            out.more.push(GroupFile {
+                key: KEY,
+                controller: "io",
+                v1: vec![entry("blkio.weight_device", weight), entry("blkio.bfq.weight_device", plain)],
+                v2: vec![entry("io.weight", plain), entry("io.bfq.weight", plain)],
+            });
+        }
+        Some(_) => return Err(value(format!("{KEY}.weight"), "it is none of 10 to 1000")),
+    }
+    Ok(())
+}
+
 fn unified<'a>(given: impl Iterator<Item = (&'a String, &'a String)>) -> Result<Vec<(String, String)>> {
-    const CONTROLLERS: [&str; 5] = ["memory", "pids", "cpu", "cpuset", "io"];
+    const CONTROLLERS: [&str; 7] = ["memory", "pids", "cpu", "cpuset", "io", "hugetlb", "rdma"];
     given
         .map(|(file, text)| {
             let key = || format!("linux.resources.unified.{}", quoted(file));
-            let plain = file.len() < 64 && file.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-'));
+            let plain = file.len() < 64 && file.bytes().all(|b| b.is_ascii_alphabetic() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-'));
             let (controller, name) = file.split_once('.').unwrap_or((file, ""));
             if !plain || name.is_empty() || name.contains("..") {
                 return Err(value(key(), "it is no file of a cgroup"));
             }
             if !CONTROLLERS.contains(&controller) {
-                return Err(not_yet(key(), "its controller is none of memory, pids, cpu, cpuset, io"));
+                return Err(not_yet(key(), "its controller is none of memory, pids, cpu, cpuset, io, hugetlb, rdma"));
             }
             Ok((file.clone(), text.clone()))
         })

@@ -12,6 +12,14 @@ const EPERM: u32 = 1;
 /// The kernel takes no larger errno from a filter.
 const ERRNO_MAX: u32 = 4095;
 
+/// Says that what the filter does is logged.
+const LOG: &str = "SECCOMP_FILTER_FLAG_LOG";
+
+/// Whether the kernel is to log what the filter does.
+pub(crate) fn logs(given: &config::Seccomp) -> bool {
+    given.flags.iter().flatten().any(|flag| flag == LOG)
+}
+
 pub(crate) fn compile(given: &config::Seccomp) -> Result<SyscallProfile> {
     const KEY: &str = "linux.seccomp";
     if given.listener_path.as_deref().is_some_and(|p| !p.is_empty()) || given.listener_metadata.as_deref().is_some_and(|p| !p.is_empty()) {
@@ -19,10 +27,10 @@ pub(crate) fn compile(given: &config::Seccomp) -> Result<SyscallProfile> {
     }
     for flag in given.flags.iter().flatten() {
         match flag.as_str() {
-            // There is one thread, and the kernel's default is not changed for the worse.
-            "SECCOMP_FILTER_FLAG_TSYNC" | "SECCOMP_FILTER_FLAG_SPEC_ALLOW" => {}
-            "SECCOMP_FILTER_FLAG_LOG" | "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" => {
-                return Err(not_yet(format!("{KEY}.flags: {}", quoted(flag)), ""));
+            // There is one thread; and no filter of ours changes how the CPU speculates.
+            "SECCOMP_FILTER_FLAG_TSYNC" | "SECCOMP_FILTER_FLAG_SPEC_ALLOW" | LOG => {}
+            "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" => {
+                return Err(not_yet(format!("{KEY}.flags: {}", quoted(flag)), "it is for SCMP_ACT_NOTIFY"));
             }
             other => return Err(value(format!("{KEY}.flags"), format!("{} is no flag", quoted(other)))),
         }

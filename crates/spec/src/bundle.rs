@@ -27,6 +27,10 @@ pub struct Bundle {
     pub gids: Vec<IdMap>,
     /// Namespaces of somebody else's that are joined.
     pub join: Vec<JoinedNamespace>,
+    /// `linux.cgroupsPath`: the cgroup that the machine's own is made in; if relative, below where hostel makes its own.
+    pub cgroups_path: Option<PathBuf>,
+    /// SELinux label of the files of new file systems.
+    pub mount_label: Option<String>,
     /// Clocks of an own time namespace.
     pub time: Option<TimeOffsets>,
     /// Propagation of the root mount.
@@ -53,6 +57,13 @@ pub struct Bundle {
     pub hooks: Hooks,
 }
 
+impl Bundle {
+    /// Whether a namespace of this kind is joined.
+    pub fn joins(&self, kind: NamespaceKind) -> bool {
+        self.join.iter().any(|joined| joined.kind == kind)
+    }
+}
+
 /// Consecutive ids of a map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct IdMap {
@@ -71,6 +82,7 @@ pub struct IdMap {
 #[allow(missing_docs)] // namespaces(7)
 pub enum NamespaceKind {
     Time = 0x80,
+    User = 0x1000_0000,
     Cgroup = 0x0200_0000,
     Uts = 0x0400_0000,
     Ipc = 0x0800_0000,
@@ -87,6 +99,7 @@ impl NamespaceKind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Time => "time",
+            Self::User => "user",
             Self::Cgroup => "cgroup",
             Self::Uts => "uts",
             Self::Ipc => "ipc",
@@ -156,6 +169,8 @@ pub enum BundleSource {
         source: String,
         /// Its own options; an empty value is a bare word.
         options: Vec<(String, String)>,
+        /// What is in the directory it is mounted on is copied into it first.
+        copy_up: bool,
     },
 }
 
@@ -265,6 +280,8 @@ pub struct ExactProcess {
     pub io_priority: Option<u16>,
     /// sched_setattr(2).
     pub scheduler: Option<Scheduler>,
+    /// What the system call filter does, other than to allow a call, is logged (SECCOMP_FILTER_FLAG_LOG).
+    pub log_calls: bool,
 }
 
 /// Scheduling policy and its parameters, as sched_setattr(2) takes them.

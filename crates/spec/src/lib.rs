@@ -52,7 +52,7 @@ pub use network::{
     is_interface_name,
 };
 pub use process::{ProcessSpec, UserSelector};
-pub use resources::{CpuQuota, DeviceAccess, DevicePolicy, DeviceRule, DeviceSelector, Limit, Resources};
+pub use resources::{CpuQuota, DeviceAccess, DevicePolicy, DeviceRule, DeviceSelector, GroupFile, Limit, Resources};
 pub use rlimit::{Rlimit, RlimitName, RlimitValue};
 pub use signal::Signal;
 pub use syscall_filter::{ArgumentOperator, ArgumentTest, FilterAction, ProfileRule, SyscallFilter, SyscallProfile, SyscallRule};

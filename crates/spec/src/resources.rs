@@ -74,6 +74,20 @@ pub enum DevicePolicy {
     Auto,
 }
 
+/// A limit as a file of the machine's group and what to write to it: of several the first that the kernel has. None: that version
+/// of cgroups knows no such limit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct GroupFile {
+    /// Who asks for it, for messages.
+    pub key: &'static str,
+    /// Its controller, as v2 calls it.
+    pub controller: &'static str,
+    /// On cgroup v1: files and texts.
+    pub v1: Vec<(String, String)>,
+    /// On cgroup v2.
+    pub v2: Vec<(String, String)>,
+}
+
 /// Limits of a machine. `None` = not set.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Resources {
@@ -109,6 +123,9 @@ pub struct Resources {
     /// Files of the machine's v2 group and what to write to them, in order (`linux.resources.unified` of OCI).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unified: Vec<(String, String)>,
+    /// What only an OCI bundle asks for, in order.
+    #[serde(default, skip_deserializing, skip_serializing_if = "Vec::is_empty")]
+    pub more: Vec<GroupFile>,
     /// `DevicePolicy=`.
     pub device_policy: DevicePolicy,
     /// `DeviceAllow=` in order.

@@ -27,6 +27,7 @@ struct Program {
 }
 
 const SET_MODE_FILTER: libc::c_ulong = 1;
+const FLAG_LOG: libc::c_ulong = 1 << 1;
 /// Leaves speculation as it is. Without it kernels before 5.16 switch speculative store bypass off for the whole
 /// payload (a slow-down of every program); from 5.16 on the kernel never does, whatever the flag.
 const FLAG_SPEC_ALLOW: libc::c_ulong = 1 << 2;
@@ -34,12 +35,18 @@ const FLAG_SPEC_ALLOW: libc::c_ulong = 1 << 2;
 /// Loads `program` into the calling thread; its children inherit it. Needs `CAP_SYS_ADMIN` in the thread's user
 /// namespace, or no_new_privs. `EINVAL`: the program is empty, too long or malformed.
 pub fn load(program: &[Insn]) -> io::Result<()> {
+    load_logging(program, false)
+}
+
+/// The same; `log`: what it does, other than to allow a call, is for the kernel's log.
+pub fn load_logging(program: &[Insn], log: bool) -> io::Result<()> {
     if program.is_empty() || program.len() > MAX_INSNS {
         return Err(io::Error::from_raw_os_error(libc::EINVAL));
     }
-    match set_filter(FLAG_SPEC_ALLOW, program) {
+    let log = if log { FLAG_LOG } else { 0 };
+    match set_filter(FLAG_SPEC_ALLOW | log, program) {
         // Linux before 4.17 does not know the flag.
-        Err(e) if e.raw_os_error() == Some(libc::EINVAL) => set_filter(0, program),
+        Err(e) if e.raw_os_error() == Some(libc::EINVAL) => set_filter(log, program),
         other => other,
     }
 }

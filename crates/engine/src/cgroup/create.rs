@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use hostel_spec::{MachineName, Resources};
+use hostel_spec::{GroupFile, MachineName, Resources};
 use hostel_sys::bpf;
 use rustix::io::Errno;
 
@@ -37,7 +37,7 @@ pub enum Enforcement {
 }
 
 /// The v1 hierarchies in which a machine with these limits gets a directory.
-fn v1_needed<'a>(layout: &'a Layout, needed: &[Controller]) -> impl Iterator<Item = &'a V1> {
+pub(crate) fn v1_needed<'a>(layout: &'a Layout, needed: &[Controller]) -> impl Iterator<Item = &'a V1> {
     layout.v1.iter().filter(move |h| h.controllers.iter().any(|c| needed.contains(c)))
 }
 
@@ -146,6 +146,9 @@ impl<'a> Making<'a> {
         for write in writes {
             self.set(write)?;
         }
+        for file in &resources.more {
+            self.set_file(file)?;
+        }
         self.write_unified(layout, resources)?;
         if let Some(most) = options.max_groups {
             let text = most.to_string();
@@ -181,7 +184,9 @@ impl<'a> Making<'a> {
         let opened = opened.and_then(|dir| {
             // A process can only be put where there are CPUs and memory nodes, and a new directory has none.
             if hierarchy.controllers.contains(&Controller::Cpuset) {
-                fill_cpuset(&base, dir.as_fd()).map_err(CgroupError::sys("fill cpuset of", &path))?;
+                let open = |below: &str| base.open(Path::new(below)).map_err(CgroupError::sys("open cgroup", &path));
+                let (top, ours) = (open("")?, open(OURS)?);
+                fill_cpuset(&[top.as_fd(), ours.as_fd(), dir.as_fd()]).map_err(CgroupError::sys("fill cpuset of", &path))?;
             }
             Ok(dir)
         });
@@ -213,20 +218,34 @@ impl<'a> Making<'a> {
     }
 
     fn set(&self, write: &Write) -> Result<(), CgroupError> {
+        let tries = std::iter::once((write.file, &write.value)).chain(write.instead.iter().map(|(file, value)| (*file, value)));
         let v1 = self.v1.iter().find(|group| group.controllers.contains(&write.controller));
+        self.set_first(write.option, v1, &mut tries.map(|(file, value)| (file, value.as_str())))
+    }
+
+    /// A limit that only bundles have.
+    fn set_file(&self, asked: &GroupFile) -> Result<(), CgroupError> {
+        let v1 = self.v1.iter().find(|group| group.controllers.iter().any(|c| c.v2_name() == asked.controller));
+        let (tries, version) = if v1.is_some() { (&asked.v1, "v1") } else { (&asked.v2, "v2") };
+        if tries.is_empty() {
+            let why = format!("this host has the {} controller on cgroup {version}, which has no such limit", asked.controller);
+            return Err(CgroupError::Unsupported { option: asked.key, why });
+        }
+        self.set_first(asked.key, v1, &mut tries.iter().map(|(file, value)| (file.as_str(), value.as_str())))
+    }
+
+    /// Writes the first of several files that the kernel has.
+    fn set_first(&self, option: &'static str, v1: Option<&V1Group>, tries: &mut dyn Iterator<Item = (&str, &str)>) -> Result<(), CgroupError> {
         let (dir, path) = v1.map_or((self.dir.as_fd(), &self.path), |group| (group.dir.as_fd(), &group.path));
-        let tries = [Some((write.file, &write.value)), write.instead.as_ref().map(|(file, value)| (*file, value))];
-        for (file, value) in tries.into_iter().flatten() {
+        let mut lacking = Vec::new();
+        for (file, value) in tries {
             match files::write(dir, file, value) {
                 Ok(()) => return Ok(()),
-                Err(Errno::NOENT) => {}
-                Err(cause) => {
-                    return Err(CgroupError::Refused { option: write.option, value: value.clone(), path: path.join(file), cause });
-                }
+                Err(Errno::NOENT) => lacking.push(file),
+                Err(cause) => return Err(CgroupError::Refused { option, value: value.to_owned(), path: path.join(file), cause }),
             }
         }
-        let instead = write.instead.as_ref().map_or(String::new(), |(file, _)| format!(" and no {file}"));
-        Err(CgroupError::Unsupported { option: write.option, why: format!("this kernel has no {}{instead}", write.file) })
+        Err(CgroupError::Unsupported { option, why: format!("this kernel has no {}", lacking.join(" and no ")) })
     }
 
     /// Puts the device policy in force, by BPF or by the v1 controller; tells whether it is.
@@ -295,7 +314,7 @@ fn make(base: &Base, below: &Path, shown: &Path) -> Result<(), CgroupError> {
 }
 
 /// The controllers that the base has to give; an error if a needed one is not among them.
-fn offered(base: &Base, needed: &[Controller], resources: &Resources) -> Result<Vec<Controller>, CgroupError> {
+pub(crate) fn offered(base: &Base, needed: &[Controller], resources: &Resources) -> Result<Vec<Controller>, CgroupError> {
     let dir = base.open(Path::new("")).map_err(CgroupError::sys("open cgroup", &base.path))?;
     let text = files::read(dir.as_fd(), "cgroup.controllers").map_err(CgroupError::sys("read cgroup.controllers of", &base.path))?;
     let has = |c: &Controller| text.split_ascii_whitespace().any(|word| word == c.v2_name());
@@ -308,7 +327,7 @@ fn offered(base: &Base, needed: &[Controller], resources: &Resources) -> Result<
 }
 
 /// Enables controllers for the children of a v2 directory, unless they are.
-fn enable(dir: BorrowedFd<'_>, controllers: &[Controller]) -> Result<(), Errno> {
+pub(crate) fn enable(dir: BorrowedFd<'_>, controllers: &[Controller]) -> Result<(), Errno> {
     let on = files::read(dir, "cgroup.subtree_control")?;
     let off = controllers.iter().map(|c| c.v2_name()).filter(|name| !on.split_ascii_whitespace().any(|word| word == *name));
     let line = off.map(|name| format!("+{name}")).collect::<Vec<_>>().join(" ");
@@ -324,16 +343,14 @@ fn enable_each(dir: BorrowedFd<'_>, controllers: &[Controller]) {
     }
 }
 
-/// Fills cpuset.cpus and cpuset.mems of `hostel` and of the machine's directory from the one above.
-fn fill_cpuset(base: &Base, machine: BorrowedFd<'_>) -> Result<(), Errno> {
-    let top = base.open(Path::new(""))?;
-    let ours = base.open(Path::new(OURS))?;
+/// Fills cpuset.cpus and cpuset.mems of directories from the one above, the first.
+pub(crate) fn fill_cpuset(dirs: &[BorrowedFd<'_>]) -> Result<(), Errno> {
     for file in ["cpuset.cpus", "cpuset.mems"] {
-        let mut above = files::read(top.as_fd(), file)?;
-        for dir in [ours.as_fd(), machine] {
-            let have = files::read(dir, file)?;
+        let mut above = files::read(dirs[0], file)?;
+        for dir in &dirs[1..] {
+            let have = files::read(*dir, file)?;
             if have.trim().is_empty() {
-                files::write(dir, file, above.trim())?;
+                files::write(*dir, file, above.trim())?;
             } else {
                 above = have;
             }

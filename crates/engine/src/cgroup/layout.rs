@@ -33,16 +33,42 @@ pub enum Controller {
     Io,
     /// v1 only: v2 uses a BPF program.
     Devices,
+    /// `hugetlb`
+    Hugetlb,
+    /// `rdma`
+    Rdma,
+    /// v1 only: `net_cls`
+    NetCls,
+    /// v1 only: `net_prio`
+    NetPrio,
 }
 
 impl Controller {
-    const V1_NAMES: [(&'static str, Controller); 6] = [
+    /// All of them.
+    pub(crate) const ALL: [Controller; 10] = [
+        Controller::Memory,
+        Controller::Pids,
+        Controller::Cpu,
+        Controller::Cpuset,
+        Controller::Io,
+        Controller::Devices,
+        Controller::Hugetlb,
+        Controller::Rdma,
+        Controller::NetCls,
+        Controller::NetPrio,
+    ];
+
+    const V1_NAMES: [(&'static str, Controller); 10] = [
         ("memory", Controller::Memory),
         ("pids", Controller::Pids),
         ("cpu", Controller::Cpu),
         ("cpuset", Controller::Cpuset),
         ("blkio", Controller::Io),
         ("devices", Controller::Devices),
+        ("hugetlb", Controller::Hugetlb),
+        ("rdma", Controller::Rdma),
+        ("net_cls", Controller::NetCls),
+        ("net_prio", Controller::NetPrio),
     ];
 
     /// Its name in cgroup.controllers and cgroup.subtree_control.
@@ -54,6 +80,10 @@ impl Controller {
             Controller::Cpuset => "cpuset",
             Controller::Io => "io",
             Controller::Devices => "devices",
+            Controller::Hugetlb => "hugetlb",
+            Controller::Rdma => "rdma",
+            Controller::NetCls => "net_cls",
+            Controller::NetPrio => "net_prio",
         }
     }
 }

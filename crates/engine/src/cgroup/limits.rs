@@ -4,7 +4,7 @@
 //! between v2 weights and v1 shares are the kernel's defaults set equal: weight 100 = 1024 shares = blkio weight 500.
 
 use hostel_spec::Arrange as _;
-use hostel_spec::{CpuQuota, Limit, Resources};
+use hostel_spec::{CpuQuota, GroupFile, Limit, Resources};
 
 use super::error::CgroupError;
 use super::layout::Controller;
@@ -57,14 +57,20 @@ pub(crate) fn controllers(resources: &Resources) -> Vec<Controller> {
     let r = resources;
     // A protection is 0 in a fresh cgroup, so its infinity has to be written.
     let memory = finite(r.memory_max).or(finite(r.memory_high)).or(finite(r.memory_swap_max)).or(r.memory_low).or(r.memory_min);
-    let wanted = [
-        (memory.is_some() || unified(r, Controller::Memory), Controller::Memory),
-        (finite(r.tasks_max).is_some() || unified(r, Controller::Pids), Controller::Pids),
-        (r.cpu_quota.is_some() || r.cpu_weight.is_some() || unified(r, Controller::Cpu), Controller::Cpu),
-        (r.allowed_cpus.is_some() || unified(r, Controller::Cpuset), Controller::Cpuset),
-        (r.io_weight.is_some() || !r.io_max.is_empty() || unified(r, Controller::Io), Controller::Io),
-    ];
-    wanted.into_iter().filter(|(wanted, _)| *wanted).map(|(_, controller)| controller).collect()
+    let wanted = |controller: &Controller| match controller {
+        Controller::Memory => memory.is_some(),
+        Controller::Pids => finite(r.tasks_max).is_some(),
+        Controller::Cpu => r.cpu_quota.is_some() || r.cpu_weight.is_some(),
+        Controller::Cpuset => r.allowed_cpus.is_some(),
+        Controller::Io => r.io_weight.is_some() || !r.io_max.is_empty(),
+        _ => false,
+    };
+    Controller::ALL.into_iter().filter(|c| wanted(c) || unified(r, *c) || more(r, *c).is_some()).collect()
+}
+
+/// The first limit of a bundle that needs `controller`.
+fn more(resources: &Resources, controller: Controller) -> Option<&GroupFile> {
+    resources.more.iter().find(|file| file.controller == controller.v2_name())
 }
 
 /// The option of the first limit that needs `controller`, for messages.
@@ -72,6 +78,7 @@ pub(crate) fn option_of(resources: &Resources, controller: Controller) -> &'stat
     let r = resources;
     match controller {
         controller if unified(r, controller) => "unified",
+        controller if more(r, controller).is_some() => more(r, controller).map_or("", |file| file.key),
         Controller::Memory if finite(r.memory_max).is_some() => "MemoryMax=",
         Controller::Memory if finite(r.memory_high).is_some() => "MemoryHigh=",
         Controller::Memory if finite(r.memory_swap_max).is_some() => "MemorySwapMax=",
@@ -83,7 +90,7 @@ pub(crate) fn option_of(resources: &Resources, controller: Controller) -> &'stat
         Controller::Cpuset => "AllowedCPUs=",
         Controller::Io if r.io_weight.is_none() => io_max_option(r.io_max.first().map_or("", |(key, _)| key)).0,
         Controller::Io => "IOWeight=",
-        Controller::Devices => "DevicePolicy=",
+        _ => "DevicePolicy=",
     }
 }
 

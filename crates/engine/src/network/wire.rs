@@ -6,7 +6,7 @@
 //! a zone's bridge, the host's address in a zone, interfaces that have to come back.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -68,6 +68,8 @@ pub struct Wiring {
     pub upper: Vec<UpperPlan>,
     /// Interfaces that are moved in.
     pub interfaces: Vec<LinkPair>,
+    /// They take their addresses along, and are set up.
+    pub with_addresses: bool,
 }
 
 impl std::fmt::Display for Wiring {
@@ -159,6 +161,9 @@ pub(super) fn connect(wiring: &Wiring, addressing: Option<&Addressing>, claim: &
     for (pair, link) in wiring.interfaces.iter().zip(&moving) {
         requests.push((route::move_to(link.index, netns.as_fd(), &pair.inside), format!("interface {} into the machine", pair.host)));
     }
+    // The kernel takes them from what it moves.
+    let addresses = if wiring.with_addresses { route::addresses(&mut socket) } else { Ok(Vec::new()) };
+    let addresses = addresses.map_err(|e| Error::new("read", "addresses of interfaces", io_text(&e)))?;
     let (requests, objects): (Vec<Request>, Vec<String>) = requests.into_iter().unzip();
     let results = socket.send(&requests).map_err(|e| Error::new("make", "links", io_text(&e)))?;
     // By its own name, whatever it was called on the command line; also one whose move failed, which may have gone half the
@@ -169,6 +174,13 @@ pub(super) fn connect(wiring: &Wiring, addressing: Option<&Addressing>, claim: &
         wires.netns = Some(rustix::io::fcntl_dupfd_cloexec(&netns, 3).map_err(|e| Error::new("hold", "network namespace", e))?);
     }
     repair(wiring, bridge, &ports, &mut socket, netns.as_fd(), &alias, results.into_iter().zip(objects).collect())?;
+    if wiring.with_addresses {
+        for (pair, link) in wiring.interfaces.iter().zip(&moving) {
+            let own = addresses.iter().filter(|a| a.index == link.index && a.global && a.permanent);
+            netlink::inside(netns.as_fd(), || restore(&pair.inside, &mut own.map(|a| (a.address, a.prefix))))
+                .map_err(|e| Error::new("set up", format!("interface {} in the machine", pair.inside), io_text(&e)))?;
+        }
+    }
     wires.ends = wiring.extra.iter().filter(|c| c.ends.is_some()).map(|c| c.host.clone()).collect();
     // Not in the first send, where it would mark another's link of the same name as ours.
     let mut requests = marks(wiring, &alias);
@@ -189,6 +201,14 @@ pub(super) fn connect(wiring: &Wiring, addressing: Option<&Addressing>, claim: &
         }
     }
     make_vlans(wiring, &alias, &mut socket)
+}
+
+/// Gives an interface of this network its addresses, and sets it up.
+fn restore(name: &str, addresses: &mut dyn Iterator<Item = (IpAddr, u8)>) -> io::Result<()> {
+    let index = netlink::index_of(name)?;
+    let mut requests = vec![route::set_up(LinkRef::Index(index))];
+    requests.extend(addresses.map(|(address, prefix)| route::add_address(index, address, prefix)));
+    route::open()?.send(&requests)?.into_iter().collect()
 }
 
 fn object_of(cable: &CablePlan) -> String {

@@ -3,11 +3,11 @@
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
-use hostel_spec::{AttributeChange, Bundle, BundleMount, BundleSource, ConsoleMode, DeviceNode, MountIds, MountPropagation, NodeKind};
+use hostel_spec::{AttributeChange, Bundle, BundleMount, BundleSource, ConsoleMode, DeviceNode, MountIds, MountPropagation, NamespaceKind, NodeKind};
 
 use super::Builder;
 use super::bundle_steps::{Bind, BundleBond, BundleHost, BundleStep};
-use super::steps::{BondStep, HostStep, IdChoice, Missing, PayloadStep, Prepared, Slot, Source};
+use super::steps::{BondStep, HostStep, IdChoice, Missing, Node, PayloadStep, Prepared, Slot, Source};
 use crate::error::{Error, Result};
 
 /// What every container has in /dev (config-linux.md, "Default Devices"), unless the bundle brings its own /dev.
@@ -24,19 +24,43 @@ fn is_devpts(mount: &BundleMount) -> bool {
     matches!(&mount.source, BundleSource::Fresh { file_system, .. } if file_system == "devpts")
 }
 
+/// Files of what is kept in memory, or in layers of the host's, have the label that the bundle gives; the kernel's own have theirs.
+fn labelled(mount: &BundleMount, label: Option<&str>) -> BundleMount {
+    let mut mount = mount.clone();
+    if let (BundleSource::Fresh { file_system, options, .. }, Some(label)) = (&mut mount.source, label)
+        && matches!(file_system.as_str(), "tmpfs" | "devpts" | "mqueue" | "overlay")
+        && !options.iter().any(|(name, _)| name == "context")
+    {
+        options.push(("context".to_owned(), label.to_owned()));
+    }
+    mount
+}
+
 /// The mount in which the terminal is made.
 pub(super) fn terminals(bundle: &Bundle) -> Option<&Path> {
     bundle.mounts.iter().find(|mount| is_devpts(mount)).map(|mount| mount.target.as_path())
 }
 
 impl Builder<'_> {
+    /// Its users are those of a namespace that exists.
+    pub(super) fn joins_users(&self) -> bool {
+        self.spec.bundle.as_ref().is_some_and(|b| b.joins(NamespaceKind::User))
+    }
+
     pub(super) fn bundle(&mut self, bundle: &Bundle, ids: Option<IdChoice>, console: ConsoleMode) -> Result<()> {
         self.check_labels(bundle)?;
+        if bundle.cgroups_path.is_some() && self.spec.unit.slice.is_some() {
+            return Err(Error::new("use", "--slice=", "linux.cgroupsPath of config.json says where the machine's cgroup is"));
+        }
         self.check_capabilities();
         self.hold_tree(false, false);
         if let Some(choice) = ids {
             self.host.push(HostStep::TakeIds(choice));
             self.bond.push(BondStep::Bundle(Box::new(BundleBond::MapIds { uids: bundle.uids.clone(), gids: bundle.gids.clone() })));
+            self.payload.push(PayloadStep::Wait);
+        }
+        if self.joins_users() {
+            self.bond.push(BondStep::Bundle(Box::new(BundleBond::Users)));
             self.payload.push(PayloadStep::Wait);
         }
         if !bundle.join.is_empty() {
@@ -55,7 +79,7 @@ impl Builder<'_> {
         self.step(BundleStep::Root(tree));
         // By then the payload is where its limits are.
         self.payload.push(PayloadStep::Receive);
-        if !bundle.join.iter().any(|j| j.kind == hostel_spec::NamespaceKind::Cgroup) {
+        if !bundle.joins(NamespaceKind::Cgroup) {
             self.step(BundleStep::CgroupNamespace);
         }
         if let Some(offsets) = bundle.time {
@@ -77,15 +101,20 @@ impl Builder<'_> {
         }
         self.integration()?;
         self.bond.push(BondStep::PlaceInV1);
+        if self.spec.network.has_links() {
+            self.network()?;
+        }
         self.last(bundle);
         Ok(())
     }
 
     fn check_labels(&self, bundle: &Bundle) -> Result<()> {
         let facts = &self.host_facts.for_bundle;
-        for (asked, here, what, module) in
-            [(&bundle.apparmor, facts.apparmor, "AppArmor profile", "AppArmor"), (&bundle.selinux, facts.selinux, "SELinux label", "SELinux")]
-        {
+        for (asked, here, what, module) in [
+            (&bundle.apparmor, facts.apparmor, "AppArmor profile", "AppArmor"),
+            (&bundle.selinux, facts.selinux, "SELinux label", "SELinux"),
+            (&bundle.mount_label, facts.selinux, "SELinux label of mounts", "SELinux"),
+        ] {
             if let (Some(label), false) = (asked, here) {
                 return Err(Error::new("set", format!("{what} {label}"), format!("this host has no {module}")));
             }
@@ -123,14 +152,15 @@ impl Builder<'_> {
                 BundleSource::Fresh { options, .. } if is_devpts(mount) && console != ConsoleMode::Pipe && terminals.is_none() => {
                     let slot = self.slot();
                     let text = |t: &str| CString::new(t).unwrap_or_default();
-                    let options = options.iter().map(|(k, v)| (text(k), text(v))).collect();
+                    let label = bundle.mount_label.iter().map(|label| (c"context".to_owned(), text(label)));
+                    let options = options.iter().map(|(k, v)| (text(k), text(v))).chain(label).collect();
                     let attributes = hostel_sys::mount::Attributes(mount.attributes.set);
                     self.host.push(HostStep::Prepare(slot, Prepared::Terminals { options, attributes }));
                     self.beside.push(HostStep::Bundle(BundleHost::OpenConsole(slot)));
                     self.payload.push(PayloadStep::Attach { slot, target: mount.target.clone(), missing: Missing::MakeDir, read_only: false });
                     terminals = Some(slot);
                 }
-                BundleSource::Fresh { .. } => self.step(BundleStep::Mount(mount.clone())),
+                BundleSource::Fresh { .. } => self.step(BundleStep::Mount(labelled(mount, bundle.mount_label.as_deref()))),
             }
         }
         terminals
@@ -166,11 +196,35 @@ impl Builder<'_> {
         };
         let nodes: Vec<DeviceNode> = defaults.iter().filter(|(path, ..)| !given(path)).map(node).chain(bundle.devices.iter().cloned()).collect();
         if !nodes.is_empty() {
-            self.step(BundleStep::Devices(nodes));
+            let slot = self.user_namespace().then(|| self.prepared_nodes(&nodes));
+            self.step(BundleStep::Devices(nodes, slot));
         }
         if !defaults.is_empty() {
             self.step(BundleStep::DeviceLinks);
         }
+    }
+
+    /// Nobody but the host's root makes nodes: those of a machine with users of its own are made by us, and bound.
+    fn prepared_nodes(&mut self, nodes: &[DeviceNode]) -> Slot {
+        let slot = self.slot();
+        let name = |at: usize| CString::new(at.to_string()).unwrap_or_default();
+        let made = nodes.iter().enumerate().filter_map(|(at, node)| match node.kind {
+            NodeKind::Char => Some(Node::Char(name(at), node.mode, node.major, node.minor)),
+            NodeKind::Block => Some(Node::Block(name(at), node.mode, node.major, node.minor)),
+            NodeKind::Fifo => None,
+        });
+        let options = vec![(c"mode".to_owned(), c"0700".to_owned())];
+        let attributes = hostel_sys::mount::Attributes::NOSUID.or(hostel_sys::mount::Attributes::NOEXEC);
+        self.host.push(HostStep::Prepare(slot, Prepared::Tmpfs { options, attributes, nodes: made.collect() }));
+        let of_others = |(at, node): (usize, &DeviceNode)| {
+            let other = node.kind != NodeKind::Fifo && (node.uid, node.gid) != (0, 0);
+            other.then(|| (at.to_string(), node.path.clone(), node.uid, node.gid))
+        };
+        let owned: Vec<_> = nodes.iter().enumerate().filter_map(of_others).collect();
+        if !owned.is_empty() {
+            self.host.push(HostStep::Bundle(BundleHost::OwnNodes(slot, owned)));
+        }
+        slot
     }
 
     /// What can only be said when the machine has its root, and, with users of its own, its locked mounts: those are slaves of what

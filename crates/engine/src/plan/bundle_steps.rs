@@ -29,11 +29,15 @@ pub enum BundleHost {
     OpenNamespaces,
     /// Opens a pty in this devpts.
     OpenConsole(Slot),
+    /// Gives nodes of this mount their owners: name there, path in the machine, user and group in the machine.
+    OwnNodes(Slot, Vec<(String, PathBuf, u32, u32)>),
 }
 
 /// Of the supervisor, while the payload waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BundleBond {
+    /// Its user namespace is the one that it joined.
+    Users,
     /// Writes the id maps.
     MapIds {
         /// uids.
@@ -63,8 +67,8 @@ pub enum BundleStep {
     Time(TimeOffsets),
     /// Mounts a new file system.
     Mount(BundleMount),
-    /// Makes nodes.
-    Devices(Vec<DeviceNode>),
+    /// Makes nodes; those of a machine with users of its own are in this mount, by their number in the list.
+    Devices(Vec<DeviceNode>, Option<Slot>),
     /// Makes the links in /dev that programs expect, those that are missing.
     DeviceLinks,
     /// The terminal as /dev/console.
@@ -131,6 +135,7 @@ impl fmt::Display for BundleHost {
         match self {
             BundleHost::OpenNamespaces => f.write_str("open the namespaces to join"),
             BundleHost::OpenConsole(pts) => write!(f, "open console pty in mount {}", pts.0),
+            BundleHost::OwnNodes(slot, _) => write!(f, "owners of nodes in mount {}", slot.0),
         }
     }
 }
@@ -142,6 +147,7 @@ fn map(list: &[IdMap]) -> String {
 impl fmt::Display for BundleBond {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            BundleBond::Users => f.write_str("ids are those of the joined user namespace"),
             BundleBond::MapIds { uids, gids } => write!(f, "write the id maps: users{}, groups{}", map(uids), map(gids)),
             BundleBond::MapMount { slot, ids, .. } if ids.uids.is_empty() => write!(f, "map ids of mount {} as the machine's", slot.0),
             BundleBond::MapMount { slot, ids, .. } => {
@@ -162,13 +168,14 @@ impl fmt::Display for BundleStep {
             BundleStep::CgroupNamespace => f.write_str("cgroup namespace"),
             BundleStep::Time(offsets) => write!(f, "time namespace ({offsets:?})"),
             BundleStep::Mount(mount) => match &mount.source {
-                BundleSource::Fresh { file_system, options, .. } => {
-                    write!(f, "mount {file_system} on {}{}", mount.target.display(), words(&mount.attributes))?;
+                BundleSource::Fresh { file_system, options, copy_up, .. } => {
+                    let copied = if *copy_up { ", with what is there" } else { "" };
+                    write!(f, "mount {file_system} on {}{copied}{}", mount.target.display(), words(&mount.attributes))?;
                     options.iter().try_for_each(|(k, v)| if v.is_empty() { write!(f, " {k}") } else { write!(f, " {k}={v}") })
                 }
                 BundleSource::Bind { path, .. } => write!(f, "bind {} on {}", path.display(), mount.target.display()),
             },
-            BundleStep::Devices(nodes) => {
+            BundleStep::Devices(nodes, _) => {
                 f.write_str("nodes")?;
                 nodes.iter().try_for_each(|n| write!(f, " {}", n.path.display()))
             }

@@ -167,7 +167,7 @@ impl Builder<'_> {
         Slot(self.slots - 1)
     }
     fn user_namespace(&self) -> bool {
-        self.spec.namespaces.user != UserNamespace::Host
+        self.spec.namespaces.user != UserNamespace::Host || self.joins_users()
     }
     fn stub(&mut self) -> Option<Slot> {
         matches!(self.spec.payload, Payload::CommandAsPid2 | Payload::Services).then(|| {
@@ -212,6 +212,8 @@ impl Builder<'_> {
     fn cgroup(&mut self) {
         let unit = &self.spec.unit;
         match (&self.host_facts.systemd, unit.place) {
+            // The bundle says where.
+            _ if self.spec.bundle.as_ref().is_some_and(|b| b.cgroups_path.is_some()) => {}
             (Some(_), UnitPlace::Scope) => {
                 let slice = unit.slice.clone().unwrap_or_else(|| peers::DEFAULT_SLICE.to_owned());
                 self.host.push(HostStep::MakeScope { slice, demanded: unit.slice.is_some() });

@@ -111,6 +111,7 @@ impl Builder<'_> {
             extra: extra.collect(),
             upper: macvlan.chain(network.ipvlan.iter().map(|pair| upper(pair, None))).collect(),
             interfaces: network.interfaces.clone(),
+            with_addresses: self.spec.bundle.is_some(),
         })
     }
 

@@ -85,6 +85,7 @@ pub fn execute(record: &Undo, state: &Path) -> Result<(), String> {
             Err(error) => Err(error),
         },
         Undo::Cgroup { path } => remove_cgroup(Path::new(path.as_os_str())),
+        Undo::EmptyCgroup { path } => crate::cgroup::leave(Path::new(path.as_os_str())).map_err(|e| io::Error::other(e.to_string())),
         Undo::Directory { path } => remove_directory(Path::new(path.as_os_str())),
         Undo::Work { path } => remove_work(Path::new(path.as_os_str())),
         Undo::File { path } => remove_file(Path::new(path.as_os_str()), state),
@@ -110,7 +111,7 @@ pub(crate) fn is_pending(record: &Undo) -> bool {
         Undo::Leader { process } => !matches!(process.open(), Ok(None)),
         // A relative path is below a hierarchy that is not mounted here.
         Undo::Cgroup { path } => !Path::new(path.as_os_str()).is_absolute() || exists(path),
-        Undo::Directory { path } | Undo::Work { path } | Undo::File { path } => exists(path),
+        Undo::Directory { path } | Undo::Work { path } | Undo::File { path } | Undo::EmptyCgroup { path } => exists(path),
         Undo::Forwarding { path, .. } => exists(path),
         Undo::NetworkName { .. } | Undo::Program { .. } => true,
         Undo::Mount { .. } | Undo::Mapping { .. } | Undo::Link { .. } => true,

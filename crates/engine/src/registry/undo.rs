@@ -37,6 +37,11 @@ pub enum Undo {
         /// Its path.
         path: OsText,
     },
+    /// Remove a cgroup above `hostel`, or that, if nobody is in it.
+    EmptyCgroup {
+        /// Its path.
+        path: OsText,
+    },
     /// Remove a temporary directory with everything in it; its name begins with one of [`TEMPORARY_PREFIXES`].
     Directory {
         /// Absolute path.
@@ -178,7 +183,7 @@ impl Undo {
         match self {
             Undo::Leader { .. } | Undo::Cgroup { .. } | Undo::Mount { .. } | Undo::Mapping { .. } | Undo::Link { .. } => true,
             Undo::Interface { .. } | Undo::Zone { .. } | Undo::Address { .. } | Undo::Firewall { .. } | Undo::Forwarding { .. } => true,
-            Undo::NetworkName { .. } => true,
+            Undo::NetworkName { .. } | Undo::EmptyCgroup { .. } => true,
             Undo::Program { .. } | Undo::Boot { .. } | Undo::Directory { .. } | Undo::Work { .. } | Undo::File { .. } => false,
         }
     }
@@ -202,6 +207,8 @@ impl Undo {
                 // That it is in a cgroup file system is looked at when it is opened.
                 Ok(())
             }
+            // That it is one is looked at when it is removed, and that takes only what is empty.
+            Undo::EmptyCgroup { path } if !is_normal(Path::new(path.as_os_str())) => refuse("cgroup", &path, "it is not a plain path"),
             Undo::Directory { path } | Undo::Work { path } => {
                 let path = Path::new(path.as_os_str());
                 if !is_normal(path) {
@@ -276,7 +283,7 @@ impl Undo {
                 }
                 Ok(())
             }
-            Undo::Interface { .. } | Undo::Zone { .. } | Undo::Address { .. } | Undo::Firewall { .. } => Ok(()),
+            Undo::EmptyCgroup { .. } | Undo::Interface { .. } | Undo::Zone { .. } | Undo::Address { .. } | Undo::Firewall { .. } => Ok(()),
         }
     }
 
@@ -285,7 +292,7 @@ impl Undo {
         match self {
             Undo::Boot { id } => format!("boot {id}"),
             Undo::Leader { process } => format!("kill process {}", process.pid),
-            Undo::Cgroup { path } => format!("remove cgroup {}", path.to_string_lossy()),
+            Undo::Cgroup { path } | Undo::EmptyCgroup { path } => format!("remove cgroup {}", path.to_string_lossy()),
             Undo::Directory { path } | Undo::Work { path } => format!("remove directory {}", path.to_string_lossy()),
             Undo::File { path } => format!("remove {}", path.to_string_lossy()),
             Undo::Mount { path } => format!("unmount {}", path.to_string_lossy()),

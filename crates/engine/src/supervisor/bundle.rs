@@ -3,10 +3,10 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use hostel_process::pty::Pty;
-use hostel_spec::{Bundle, IdMap, JoinedNamespace, MountIds, MountPropagation};
+use hostel_spec::{Bundle, IdMap, IdRange, JoinedNamespace, MountIds, MountPropagation};
 use hostel_sys::clone::{self, CloneArgs, Fork};
 use hostel_sys::mount::{self, Attributes, FsOption, Propagation};
 use hostel_sys::proc;
@@ -53,10 +53,10 @@ pub(super) fn bind(bind: &Bind, made: &Made) -> Result<OwnedFd> {
 }
 
 /// A devpts in which the supervisor opens the machine's terminal. Ids in options are the machine's.
-pub(super) fn terminals(options: &[(CString, CString)], attributes: Attributes, plan: &Plan) -> Result<OwnedFd> {
-    let bundle = plan.spec.bundle.as_deref();
+pub(super) fn terminals(options: &[(CString, CString)], attributes: Attributes, plan: &Plan, made: &Made) -> Result<OwnedFd> {
+    let all = maps(plan, made);
     let mapped = |key: &str, value: &str| -> Option<String> {
-        let maps = bundle.map(|b| if key == "gid" { &b.gids } else { &b.uids }).filter(|m| !m.is_empty())?;
+        let maps = all.map(|(uids, gids)| if key == "gid" { gids } else { uids }).filter(|m| !m.is_empty())?;
         let id: u32 = value.parse().ok()?;
         Some(host_id(maps, id)?.to_string())
     };
@@ -71,6 +71,24 @@ pub(super) fn terminals(options: &[(CString, CString)], attributes: Attributes, 
     mount::filesystem(c"devpts", &list, attributes).map_err(|e| Error::new("", "", io_text(&e)))
 }
 
+/// The machine's id maps.
+fn maps<'a>(plan: &'a Plan, made: &'a Made) -> Option<(&'a Vec<IdMap>, &'a Vec<IdMap>)> {
+    let own = || plan.spec.bundle.as_deref().map(|b| (&b.uids, &b.gids));
+    made.maps.as_ref().map(|(uids, gids)| (uids, gids)).or_else(own)
+}
+
+fn own_nodes(slot: Slot, nodes: &[(String, PathBuf, u32, u32)], plan: &Plan, made: &Made) -> Result<()> {
+    let dir = made.slot(slot).context("use", "nodes")?;
+    for (name, path, uid, gid) in nodes {
+        let object = || format!("node {}", path.display());
+        let ids = maps(plan, made).and_then(|(uids, gids)| Some((host_id(uids, *uid)?, host_id(gids, *gid)?)));
+        let (uid, gid) = ids.ok_or_else(|| Error::new("own", object(), "its user or group is none of the machine's"))?;
+        rustix::fs::chownat(dir, name.as_str(), Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), AtFlags::SYMLINK_NOFOLLOW)
+            .context("own", object())?;
+    }
+    Ok(())
+}
+
 /// What `inside` is on the host.
 pub(super) fn host_id(maps: &[IdMap], inside: u32) -> Option<u32> {
     maps.iter().find_map(|m| inside.checked_sub(m.inside).filter(|offset| *offset < m.count).map(|offset| m.host + offset))
@@ -81,8 +99,14 @@ pub(super) fn host_step(step: &BundleHost, plan: &Plan, made: &mut Made) -> Resu
         BundleHost::OpenNamespaces => {
             let joined = plan.spec.bundle.iter().flat_map(|b| &b.join).map(open_namespace).collect::<Result<Vec<_>>>()?;
             made.joined = joined;
+            if let (Some(bundle), Some(users)) = (&plan.spec.bundle, joined_users(made)) {
+                let maps = maps_of(users)?;
+                made.ids = Some(check_maps(bundle, &maps)?);
+                made.maps = Some(maps);
+            }
         }
         BundleHost::OpenConsole(pts) => open_console(*pts, plan, made)?,
+        BundleHost::OwnNodes(slot, nodes) => own_nodes(*slot, nodes, plan, made)?,
     }
     Ok(())
 }
@@ -96,6 +120,90 @@ fn open_namespace(join: &JoinedNamespace) -> Result<(u32, OwnedFd)> {
         Ok(_) => Err(Error::new("join", object(), "it is a namespace of another kind")),
         Err(_) => Err(Error::new("join", object(), "it is no namespace")),
     }
+}
+
+/// The user namespace that is joined.
+pub(super) fn joined_users(made: &Made) -> Option<BorrowedFd<'_>> {
+    made.joined.iter().find(|(kind, _)| u64::from(*kind) == clone::NEWUSER).map(|(_, fd)| fd.as_fd())
+}
+
+const USERS: &str = "user namespace of the bundle";
+
+/// The id maps of a user namespace, in ids of ours: a process in it is asked, for only of processes can they be read.
+fn maps_of(users: BorrowedFd<'_>) -> Result<(Vec<IdMap>, Vec<IdMap>)> {
+    let (hold_read, hold_write) = pipe_with(PipeFlags::CLOEXEC).context("make", "pipe")?;
+    let (said_read, said_write) = pipe_with(PipeFlags::CLOEXEC).context("make", "pipe")?;
+    match clone::clone3(&CloneArgs::default()).context("make", "process to look at a user namespace")? {
+        Fork::Child => {
+            drop((hold_write, said_read));
+            let errno = proc::join_namespace(users, clone::NEWUSER as i32).err().and_then(|e| e.raw_os_error()).unwrap_or(0);
+            let _ = rustix::io::write(&said_write, &errno.to_ne_bytes());
+            let _ = rustix::io::read(&hold_read, &mut [0u8; 1]);
+            clone::exit_now(0)
+        }
+        Fork::Parent { pid, pidfd } => {
+            drop((hold_read, said_write));
+            let mut errno = [0u8; 4];
+            let maps = match rustix::io::retry_on_intr(|| rustix::io::read(&said_read, &mut errno)) {
+                Ok(4) if errno == [0; 4] => read_map(pid, "uid_map").and_then(|uids| Ok((uids, read_map(pid, "gid_map")?))),
+                // The kernel lets nobody join the one he is in.
+                Ok(4) if i32::from_ne_bytes(errno) == rustix::io::Errno::INVAL.raw_os_error() => Err(Error::new("join", USERS, "we are in it")),
+                Ok(4) => Err(Error::new("join", USERS, io_text(&std::io::Error::from_raw_os_error(i32::from_ne_bytes(errno))))),
+                _ => Err(Error::new("join", USERS, "the process that looks at it ended early")),
+            };
+            drop(hold_write);
+            let _ = clone::wait_pidfd(pidfd.as_fd(), clone::WAIT_EXITED);
+            maps
+        }
+    }
+}
+
+fn read_map(pid: i32, file: &str) -> Result<Vec<IdMap>> {
+    let path = format!("/proc/{pid}/{file}");
+    let text = std::fs::read_to_string(&path).context("read", path)?;
+    let line = |line: &str| {
+        let mut numbers = line.split_ascii_whitespace().map_while(|word| word.parse().ok());
+        Some(IdMap { inside: numbers.next()?, host: numbers.next()?, count: numbers.next()? })
+    };
+    Ok(text.lines().filter_map(line).collect())
+}
+
+/// Whether a machine can have these ids; the range of its root.
+fn check_maps(bundle: &Bundle, (uids, gids): &(Vec<IdMap>, Vec<IdMap>)) -> Result<IdRange> {
+    let same = |said: &[IdMap], is: &[IdMap]| said.is_empty() || (said.len() == is.len() && said.iter().all(|map| is.contains(map)));
+    if !same(&bundle.uids, uids) || !same(&bundle.gids, gids) {
+        return Err(Error::new("join", USERS, "linux.uidMappings and gidMappings are not those that it has; leave them out"));
+    }
+    let root = |maps: &[IdMap]| maps.iter().find(|m| m.inside == 0).copied();
+    match (root(uids), root(gids)) {
+        (Some(uid), Some(gid)) if uid.host == gid.host => Ok(IdRange { base: uid.host, count: uid.count }),
+        (Some(_), Some(_)) => Err(Error::new("join", USERS, "its root's user and group are not of the same number on the host")),
+        _ => Err(Error::new("join", USERS, "it has no id 0, and a machine is set up by its root")),
+    }
+}
+
+/// Clones the payload out of a helper that goes into the user namespace, from which nobody comes back. It is our child all the same.
+/// `child` is the payload and does not return; the helper has our memory and our descriptors, and we wait for it.
+pub(super) fn clone_inside(made: &Made, args: &CloneArgs<'_>, child: &mut dyn FnMut() -> i32) -> std::io::Result<(i32, OwnedFd)> {
+    let mut result = None;
+    // Born in the payload's cgroup: inside, it might not be allowed to put somebody there.
+    let helper = CloneArgs { flags: clone::FILES, cgroup: args.cgroup, exit_signal: 0 };
+    let (_, pidfd) = clone::vfork_exec(&helper, &mut || {
+        let inner = CloneArgs { flags: args.flags | clone::PARENT, cgroup: None, exit_signal: 0 };
+        // What needs the rights that we have outside comes before.
+        let joined = [clone::NEWPID, clone::NEWUSER].into_iter().try_for_each(|kind| {
+            let found = made.joined.iter().find(|(k, _)| u64::from(*k) == kind);
+            found.map_or(Ok(()), |(kind, fd)| proc::join_namespace(fd.as_fd(), *kind as i32))
+        });
+        result = Some(match joined.and_then(|()| clone::clone3(&inner)) {
+            Ok(Fork::Child) => return child(),
+            Ok(Fork::Parent { pid, pidfd }) => Ok((pid, pidfd)),
+            Err(e) => Err(e),
+        });
+        0
+    })?;
+    clone::wait_pidfd(pidfd.as_fd(), clone::WAIT_EXITED)?;
+    result.unwrap_or_else(|| Err(std::io::Error::other("the process that makes it ended early")))
 }
 
 fn open_console(pts: Slot, plan: &Plan, made: &mut Made) -> Result<()> {
@@ -120,6 +228,7 @@ fn open_console(pts: Slot, plan: &Plan, made: &mut Made) -> Result<()> {
 /// Runs a bond step; what comes back is the machine's user namespace, when its ids have been mapped.
 pub(super) fn bond(step: &BundleBond, made: &Made, pid: i32, users: Option<BorrowedFd<'_>>) -> Result<Option<OwnedFd>> {
     match step {
+        BundleBond::Users => joined_users(made).map(|fd| fd.try_clone_to_owned().context("hold", USERS)).transpose(),
         BundleBond::MapIds { uids, gids } => {
             write_maps(pid, uids, gids)?;
             launch::open_namespace(pid, "user").map(Some)
@@ -182,7 +291,12 @@ impl Visit {
     /// Joins them; the calling process has one thread.
     pub(super) fn begin(made: &Made) -> Result<Visit> {
         let mut visit = Visit { back: Vec::new() };
+        let users = joined_users(made).is_some();
         for (kind, fd) in &made.joined {
+            // Then the helper joins these (`clone_inside`).
+            if users && matches!(u64::from(*kind), clone::NEWPID | clone::NEWUSER) {
+                continue;
+            }
             // Names of a kind and of what children get of it.
             let name = match *kind {
                 0x80 => "time_for_children",

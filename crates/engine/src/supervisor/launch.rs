@@ -23,7 +23,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use hostel_image::inroot;
-use hostel_spec::{Hint, IdMap, IdMapping};
+use hostel_spec::{Hint, IdMap, IdMapping, NamespaceKind};
 use hostel_sys::clone::{self, CloneArgs, Fork, WaitStatus};
 use hostel_sys::event::{SignalFd, SignalMask};
 use hostel_sys::mount::{self, Attributes, Propagation};
@@ -104,18 +104,27 @@ fn fork(plan: &Plan, made: &Made) -> Result<(Launched, Pipes)> {
     let _network = plan.spec.network.namespace.as_deref().map(join).transpose()?;
     // What a buffer of ours holds must not be written twice.
     let visit = if made.joined.is_empty() { None } else { Some(bundle::Visit::begin(made)?) };
-    match clone::clone3(&args).map_err(|e| clone_error(plan, &e))? {
-        Fork::Child => {
-            drop((report_read, go_write));
-            Payload::new(plan, made, report_write, go_read).run()
-        }
-        Fork::Parent { pid, pidfd } => {
-            if let Some(Err(error)) = visit.map(bundle::Visit::end) {
-                let _ = clone::pidfd_send_signal(pidfd.as_fd(), 9);
-                let _ = clone::wait_pidfd(pidfd.as_fd(), clone::WAIT_EXITED);
-                return Err(error);
-            }
-            Ok((Launched { pid, id: None, pidfd }, Pipes { report: report_read, go: go_write }))
+    let (mut ours, mut theirs) = (Some((report_read, go_write)), Some((report_write, go_read)));
+    let mut payload = || {
+        drop(ours.take());
+        theirs.take().map_or(1, |(report, go)| Payload::new(plan, made, report, go).run())
+    };
+    let cloned = match bundle::joined_users(made) {
+        Some(_) => bundle::clone_inside(made, &args, &mut payload),
+        None => match clone::clone3(&args) {
+            Ok(Fork::Child) => clone::exit_now(payload()),
+            Ok(Fork::Parent { pid, pidfd }) => Ok((pid, pidfd)),
+            Err(e) => Err(e),
+        },
+    };
+    let back = visit.map_or(Ok(()), bundle::Visit::end);
+    let (pid, pidfd) = cloned.map_err(|e| clone_error(plan, &e))?;
+    match (back, ours) {
+        (Ok(()), Some((report, go))) => Ok((Launched { pid, id: None, pidfd }, Pipes { report, go })),
+        (back, _) => {
+            let _ = clone::pidfd_send_signal(pidfd.as_fd(), 9);
+            let _ = clone::wait_pidfd(pidfd.as_fd(), clone::WAIT_EXITED);
+            Err(back.err().unwrap_or_else(|| Error::new("start", "machine", "its pipes are gone")))
         }
     }
 }
@@ -252,7 +261,7 @@ pub(super) fn flags(plan: &Plan) -> u64 {
         (clone::NEWUTS, n.uts),
         (clone::NEWIPC, n.ipc),
         (clone::NEWNET, plan.own_network),
-        (clone::NEWUSER, plan.user_namespace),
+        (clone::NEWUSER, plan.user_namespace && !plan.spec.bundle.as_ref().is_some_and(|b| b.joins(NamespaceKind::User))),
     ]
     .into_iter()
     .filter_map(|(flag, own)| own.then_some(flag))

@@ -3,6 +3,7 @@
 mod bundle;
 mod cover;
 mod files;
+mod groups;
 mod hooks;
 mod image;
 mod journal;

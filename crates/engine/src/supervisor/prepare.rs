@@ -9,27 +9,26 @@ use hostel_image::Cause;
 use hostel_image::inroot::Durable;
 use hostel_image::throwaway::{Place, Throwaway};
 use hostel_image::{copy, inroot, kept, locks, pin, shift, uids};
-use hostel_process::r#become::Program;
 use hostel_process::pty::{Pty, WindowSize};
-use hostel_spec::{Hint, IdRange, MachineUuid, Resources};
+use hostel_spec::{Hint, IdMap, IdRange, MachineUuid};
 use hostel_sys::mount::{self, Attributes, FsOption, Propagation};
 use hostel_sys::tree;
 use rustix::fs::{AtFlags, FileType, FlockOperation, Gid, Mode, OFlags, ResolveFlags, Uid, makedev};
 use rustix::io::Errno;
 
-use crate::cgroup::{self, CgroupError, Layout, MachineCgroup};
+use crate::cgroup::{self, Layout, MachineCgroup};
 use crate::credentials::Loaded;
 use crate::enter::shield;
 use crate::error::{Context, Error, Result, io_text};
 use crate::network;
 use crate::parts;
-use crate::peers::{self, Registration, Unit};
+use crate::peers::{Registration, Unit};
 use crate::plan::Plan;
 use crate::plan::steps::{HostStep, IdChoice, Node, Prepared, Slot, Source};
 use crate::registry::{Claim, Undo, remove_in};
 
 use super::launch::record;
-use super::{bundle, cover, journal};
+use super::{bundle, cover, groups, journal};
 
 /// What the host steps made. Dropping it closes every detached mount and releases every lock.
 #[derive(Debug, Default)]
@@ -50,6 +49,10 @@ pub struct Made {
     kmsg: Option<OwnedFd>,
     /// The machine's cgroup.
     pub cgroup: Option<MachineCgroup>,
+    /// The id maps of a user namespace that was joined: users, groups.
+    pub maps: Option<(Vec<IdMap>, Vec<IdMap>)>,
+    /// Groups above it that were not there.
+    pub groups: Vec<PathBuf>,
     /// The host's mount namespace, when we are in one of our own.
     pub host_mounts: Option<OwnedFd>,
     /// The console's log is written here, too.
@@ -148,8 +151,9 @@ impl Made {
     /// Removes what only this run needed: temporary directories, work directories, the copy of an ephemeral tree.
     /// Returns what could not be removed.
     pub fn remove_temporary(&mut self) -> Vec<Error> {
+        let mut failed: Vec<Error> = self.groups.drain(..).rev().filter_map(|group| cgroup::leave(&group).err()).map(Error::from).collect();
         let unnamed = self.forget_network_name().err();
-        let mut failed = self.network.take_down();
+        failed.extend(self.network.take_down());
         failed.extend(unnamed.map(|e| Error::new("remove", "network name", io_text(&e))));
         // Locks inside the copy must be gone before it is.
         self.slots.clear();
@@ -222,11 +226,14 @@ fn run_step(step: &HostStep, plan: &Plan, layout: &Layout, claim: &mut Claim, ma
         HostStep::JournalDirectory(path) => made.notices.extend(journal::on_host(path, made.tree.as_ref())?),
         HostStep::LinkJournal { link, target, attempt } => journal::link(link, target, *attempt)?,
         HostStep::MakeScope { .. } | HostStep::KeepUnit(_) if made.unit.is_some() => {}
-        HostStep::MakeScope { slice, demanded } => make_scope(plan, slice, *demanded, made)?,
+        HostStep::MakeScope { slice, demanded } => groups::make_scope(plan, slice, *demanded, made)?,
         HostStep::KeepUnit(path) => made.unit = Some(Unit::keep(path)?),
         HostStep::MakeCgroup => {
-            let in_unit = made.unit.as_ref().map(|unit| unit.layout(layout));
-            make_cgroup(plan, in_unit.as_ref().unwrap_or(layout), claim, made)?;
+            let elsewhere = match plan.spec.bundle.as_ref().and_then(|b| b.cgroups_path.as_deref()) {
+                Some(path) => Some(groups::cgroup_path(path, plan, layout, claim, made)?),
+                None => made.unit.as_ref().map(|unit| unit.layout(layout)),
+            };
+            groups::make_cgroup(plan, elsewhere.as_ref().unwrap_or(layout), claim, made)?;
         }
         HostStep::Prepare(slot, what) => {
             let fd =
@@ -339,48 +346,6 @@ pub fn random_u64() -> u64 {
         .unwrap_or_else(|_| std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64))
 }
 
-/// Most cgroups an init may make below its own.
-const MAX_GROUPS: u32 = 4096;
-
-/// A scope that nobody asked for by name is not worth a machine: its cgroup is then where it is on other hosts.
-fn make_scope(plan: &Plan, slice: &str, demanded: bool, made: &mut Made) -> Result<()> {
-    match peers::make_scope(&plan.name, slice, &plan.spec.resources) {
-        Ok(unit) => made.unit = Some(unit),
-        Err(error) if demanded => return Err(error),
-        Err(error) => made.notices.push(format!("the machine is in no unit of systemd's: {error}")),
-    }
-    Ok(())
-}
-
-fn make_cgroup(plan: &Plan, layout: &Layout, claim: &mut Claim, made: &mut Made) -> Result<()> {
-    // Not ours if somebody lives in it (a machine of another state directory): then it must not come into our journal.
-    let in_use = |group: &MachineCgroup| group.procs().is_ok_and(|members| !members.is_empty());
-    if MachineCgroup::open(layout, &plan.name).is_ok_and(|group| in_use(&group)) {
-        let error = Error::new("make", format!("cgroup of machine {}", plan.name), "a machine of that name that is registered elsewhere lives in it");
-        return Err(error.busy().hint(Hint::GiveOtherName));
-    }
-    for path in cgroup::planned_paths(layout, &plan.name, &plan.spec.resources) {
-        record(claim, Undo::Cgroup { path: path.into_os_string().into() })?;
-    }
-    // A guest's init manages groups of its own; a bound keeps it from filling the kernel with them.
-    let boots = plan.program == Program::Init;
-    let options = cgroup::Options { delegate_controllers: boots, max_groups: boots.then_some(MAX_GROUPS), ..Default::default() };
-    let resources = &plan.spec.resources;
-    let cgroup = match MachineCgroup::create(layout, &plan.name, resources, options) {
-        // Nobody asked for this limit, and in a machine of ours there may be no controller for it: its own bounds this one.
-        Err(CgroupError::Unsupported { option: "TasksMax=", .. }) if resources.tasks_max_is_default => {
-            let without = Resources { tasks_max: None, ..resources.clone() };
-            MachineCgroup::create(layout, &plan.name, &without, options)
-        }
-        other => other,
-    }?;
-    if made.base() != 0 {
-        cgroup.delegate(Uid::from_raw(made.base()), Gid::from_raw(made.base())).map_err(Error::from)?;
-    }
-    made.cgroup = Some(cgroup);
-    Ok(())
-}
-
 /// Failure without a verb: the caller names the mount.
 fn plain(e: impl Into<io::Error>) -> Error {
     Error::new("", "", io_text(&e.into()))
@@ -393,7 +358,7 @@ fn prepare(what: &Prepared, plan: &Plan, claim: &mut Claim, made: &mut Made) -> 
         Prepared::Cover { of, mapped, nodes } => cover::make(*of, *mapped, nodes, made),
         Prepared::Part(index) => part(*index, made),
         Prepared::Bind(bind) => bundle::bind(bind, made),
-        Prepared::Terminals { options, attributes } => bundle::terminals(options, *attributes, plan),
+        Prepared::Terminals { options, attributes } => bundle::terminals(options, *attributes, plan, made),
         Prepared::Devpts { label } => devpts(made.base(), label.as_deref()).map_err(plain),
         Prepared::Sysfs { attributes } => mount::filesystem(c"sysfs", &[], *attributes).map_err(plain),
         Prepared::OwnProgram => {

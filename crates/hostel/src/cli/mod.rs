@@ -36,6 +36,7 @@ mod plan;
 mod progress;
 mod ps;
 mod pull;
+mod pull_oci;
 mod read_only;
 mod rebase;
 pub(crate) mod reboot;
@@ -171,6 +172,7 @@ pub const VERBS: &[&Verb] = &[
     &export::RAW,
     &pull::TAR,
     &pull::RAW,
+    &pull_oci::VERB,
     &transfers::LIST,
     &transfers::CANCEL,
     &plan::SPEC,

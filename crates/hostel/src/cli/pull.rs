@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hostel_engine::error::Error;
-use hostel_image::import;
+use hostel_image::import::{self, Options};
 use hostel_image::pull::http::Agent;
 use hostel_image::pull::url::Url;
 use hostel_image::pull::verify::{KEYRINGS, Verify};
 use hostel_image::pull::{self, Order};
+use hostel_image::tar::Report;
 use hostel_image::watch::Watch;
 
 use super::image::hinted;
@@ -86,26 +87,43 @@ fn parse(verb: &Verb, args: &[OsString]) -> Result<Option<Pull>, Failure> {
 
 fn run(verb: &Verb, args: &[OsString]) -> Outcome {
     let Some(Pull { url, request, verify, keyrings }) = parse(verb, args)? else { return Ok(0) };
-    let work = Work::begin(verb, &url.to_string(), request.name.as_str(), None)?;
-    let progress = |done| work.set(done);
     let keyrings: Vec<&Path> = keyrings.iter().map(PathBuf::as_path).collect();
-    let authorities = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
-    let exempt = variable(&["no_proxy", "NO_PROXY"]).unwrap_or_default();
-    let direct = |host: &str| is_exempt(host, &exempt);
-    let agent = Agent { authorities: authorities.as_deref(), proxies: proxies()?, direct: &direct, idle: idle(), stop: work.stop() };
-    let order = Order { agent, verify, keyrings: &keyrings, total: &|n| work.expect(n) };
-    let options = request.options(Watch { progress: &progress, stop: work.stop() });
-    let done = if verb.name == TAR.name {
-        pull::tar(&url, &request.name, &order, &options).map(Some)
-    } else {
-        pull::raw(&url, &request.name, &order, &options).map(|_| None)
-    };
-    work.end();
-    match done.map_err(|e| Failure::Engine(with_hint(hinted(e.into()))))? {
+    let done = download(verb, &url.to_string(), &request, (verify, &keyrings), &mut |order, options| {
+        if verb.name == TAR.name {
+            pull::tar(&url, &request.name, order, options).map(Some)
+        } else {
+            pull::raw(&url, &request.name, order, options).map(|_| None)
+        }
+    })?;
+    match done {
         Some(report) => say_unpacked(&request, &report),
         None => say_made(&request),
     }
     Ok(0)
+}
+
+/// What downloads.
+pub(super) type Download<'a> = dyn FnMut(&Order<'_>, &Options<'_>) -> hostel_image::Result<Option<Report>> + 'a;
+
+/// Downloads with what the environment says of proxies and certificates, with its bar and its entry among the transfers.
+pub(super) fn download(
+    verb: &Verb,
+    from: &str,
+    request: &Request,
+    (verify, keyrings): (Verify, &[&Path]),
+    make: &mut Download<'_>,
+) -> Result<Option<Report>, Failure> {
+    let work = Work::begin(verb, from, request.name.as_str(), None)?;
+    let progress = |done| work.set(done);
+    let authorities = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
+    let exempt = variable(&["no_proxy", "NO_PROXY"]).unwrap_or_default();
+    let direct = |host: &str| is_exempt(host, &exempt);
+    let (proxies, stop) = (proxies()?, work.stop());
+    let agent = Agent { authorities: authorities.as_deref(), proxies, direct: &direct, idle: idle(), stop, registry: Default::default() };
+    let order = Order { agent, verify, keyrings, total: &|n| work.expect(n) };
+    let done = make(&order, &request.options(Watch { progress: &progress, stop }));
+    work.end();
+    done.map_err(|e| Failure::Engine(with_hint(hinted(e.into()))))
 }
 
 /// A server may be silent for so long; tests have no half minute.

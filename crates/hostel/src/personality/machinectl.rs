@@ -125,7 +125,8 @@ const IMAGES: [Row; 10] = [
     image(&["read-only"], "read-only", "NAME [BOOL]", (1, 2), "Protect an image, or do not"),
     image(&["clean"], "clean-images", "", (0, 0), "Remove hidden images, or all"),
     image(&["set-limit"], "set-limit", "[NAME] BYTES", (1, 2), "Limit the size of an image, or of all"),
-    row(&["pull-oci"], "...", (0, MANY), |_, _| Ok(1), "Pull an image of a registry").refused("not implemented yet"),
+    row(&["pull-oci"], "REF [NAME]", (1, 2), |options, words| images::run("pull-oci", "pull-oci", options, words), "Download an image of a registry")
+        .differs("layers become one tree, and its command a .nspawn file beside it; names without a registry are of docker.io; no .mstack"),
 ];
 
 const TRANSFERS: [Row; 9] = [

@@ -20,6 +20,8 @@ const MUCH: u64 = 64 << 10;
 /// What asking again does not help against.
 const CHANGED: Cause = Cause::Why("it changed on the server while it was downloaded");
 
+const SIZE: Cause = Cause::Why("it has not the size that it is said to have");
+
 /// The stream.
 pub struct Download<'a> {
     agent: &'a Agent<'a>,
@@ -34,6 +36,8 @@ pub struct Download<'a> {
     sum: Sha256,
     /// What the file has to be.
     wanted: Option<[u8; 32]>,
+    /// More bytes than this it has not.
+    most: u64,
 }
 
 impl<'a> Download<'a> {
@@ -42,7 +46,17 @@ impl<'a> Download<'a> {
         let answer = agent.get(url, 0, None)?;
         let total = answer.head.length.filter(|_| !answer.head.chunked);
         let validator = answer.head.validator;
-        Ok(Download { agent, url: url.clone(), body: Some(answer.body), at: 0, cut_at: 0, total, validator, tries: 0, sum: Sha256::new(), wanted })
+        let body = Some(answer.body);
+        Ok(Download { agent, url: url.clone(), body, at: 0, cut_at: 0, total, validator, tries: 0, sum: Sha256::new(), wanted, most: u64::MAX })
+    }
+
+    /// The same for what has so many bytes, which others have said of it.
+    pub fn of_size(agent: &'a Agent<'a>, url: &Url, wanted: [u8; 32], size: u64) -> Result<Download<'a>, Cause> {
+        let download = Download::begin(agent, url, Some(wanted))?;
+        if download.total.is_some_and(|total| total != size) {
+            return Err(SIZE);
+        }
+        Ok(Download { most: size, ..download })
     }
 
     /// Bytes in all, if the server says.
@@ -96,6 +110,9 @@ impl Read for Download<'_> {
                 Ok(Some(n)) => {
                     self.sum.update(&buffer[..n]);
                     self.at += n as u64;
+                    if self.at > self.most {
+                        return Err(io::Error::other(SIZE.to_string()));
+                    }
                     return Ok(n);
                 }
                 Err(Cause::Os(Errno::CANCELED)) => return Err(Errno::CANCELED.into()),

@@ -2,6 +2,7 @@
 //!
 //! Waiting is done in short pieces, so that a stop is seen and a server that says nothing is left.
 
+use std::cell::RefCell;
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,6 +34,21 @@ pub struct Agent<'a> {
     pub idle: Duration,
     /// Becomes true when it shall end.
     pub stop: &'static AtomicBool,
+    /// Whoever has a registry to ask.
+    pub registry: RefCell<Option<Access>>,
+}
+
+/// How a registry is asked.
+#[derive(Debug, Clone, Default)]
+pub struct Access {
+    /// Forms of answers that are understood.
+    pub accept: &'static str,
+    /// The registry's host and port: nobody else is shown the token.
+    pub authority: String,
+    /// What shows that we may.
+    pub token: Option<String>,
+    /// What it said to who had none.
+    pub challenge: Option<String>,
 }
 
 /// What an answer's head says.
@@ -50,6 +66,8 @@ pub struct Head {
     pub validator: Option<String>,
     /// Of a part: its first byte, and how many there are in all.
     pub range: Option<(u64, Option<u64>)>,
+    /// How to show that one may (WWW-Authenticate).
+    pub challenge: Option<String>,
 }
 
 /// An answer.
@@ -75,6 +93,12 @@ impl Agent<'_> {
                     url = next;
                 }
                 (200 | 206, _) => return Ok(answer),
+                (401, _) if self.registry.borrow().is_some() => {
+                    if let Some(access) = self.registry.borrow_mut().as_mut() {
+                        access.challenge = answer.head.challenge;
+                    }
+                    return Err(Cause::Said(format!("the server says 401{}", reason(401))));
+                }
                 (status, _) => return Err(Cause::Said(format!("the server says {status}{}", reason(status)))),
             }
         }
@@ -85,9 +109,16 @@ impl Agent<'_> {
         let (mut stream, absolute) = self.connect(url)?;
         let target = if absolute { url.to_string() } else { url.path.clone() };
         let mut request = format!(
-            "GET {target} HTTP/1.1\r\nHost: {}\r\nUser-Agent: hostel\r\nAccept: */*\r\nAccept-Encoding: identity\r\nConnection: close\r\n",
+            "GET {target} HTTP/1.1\r\nHost: {}\r\nUser-Agent: hostel\r\nAccept-Encoding: identity\r\nConnection: close\r\nAccept: ",
             url.authority()
         );
+        let registry = self.registry.borrow();
+        request.push_str(registry.as_ref().map_or("*/*", |access| access.accept));
+        request.push_str("\r\n");
+        if let Some(token) = registry.as_ref().filter(|access| access.authority == url.authority()).and_then(|access| access.token.as_ref()) {
+            request.push_str(&format!("Authorization: Bearer {token}\r\n"));
+        }
+        drop(registry);
         if from > 0 {
             request.push_str(&format!("Range: bytes={from}-\r\n"));
             if let Some(validator) = validator {
@@ -208,6 +239,7 @@ pub fn parse_head(bytes: &[u8]) -> Result<Head, &'static str> {
             (b"transfer-encoding", Some(value)) if value.eq_ignore_ascii_case("chunked") => head.chunked = true,
             (b"transfer-encoding", _) => return Err("the server encodes its answer in a way that was not asked for"),
             (b"location", Some(value)) => head.location = Some(value.to_owned()),
+            (b"www-authenticate", Some(value)) => head.challenge = Some(value.to_owned()),
             (b"etag", Some(value)) if value.starts_with('"') => head.validator = Some(value.to_owned()),
             (b"last-modified", Some(value)) => modified = Some(value.to_owned()),
             (b"content-range", Some(value)) => {

@@ -2,6 +2,7 @@
 
 pub mod download;
 pub mod http;
+pub mod oci;
 #[cfg(test)]
 mod tests;
 mod tls;

@@ -57,7 +57,14 @@ fn a_redirection_has_its_own_way() {
         let here = format!("http://{}/here", server.local_addr().expect("address"));
         let through = Url::parse(&format!("http://{}", proxy.local_addr().expect("address"))).expect("address");
         let direct = |host: &str| host == "127.0.0.1";
-        let agent = Agent { authorities: None, proxies: (Some(through), None), direct: &direct, idle: Duration::from_secs(10), stop: &STOP };
+        let agent = Agent {
+            authorities: None,
+            proxies: (Some(through), None),
+            direct: &direct,
+            idle: Duration::from_secs(10),
+            stop: &STOP,
+            registry: Default::default(),
+        };
         let sent = |to: &str| format!("HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n");
         let (first, to_server, to_proxy) =
             if from_proxy { (there, FOUND.to_owned(), sent(&here)) } else { (here.as_str(), sent(there), FOUND.to_owned()) };

@@ -67,9 +67,14 @@ pub(super) fn wanted(agent: &Agent<'_>, url: &Url, verify: Verify, keyrings: &[&
 }
 
 fn small(agent: &Agent<'_>, url: &Url) -> Result<Vec<u8>, Cause> {
+    whole(agent, url, SMALL)
+}
+
+/// What is at `url`, if it has at most so many bytes.
+pub(super) fn whole(agent: &Agent<'_>, url: &Url, most: u64) -> Result<Vec<u8>, Cause> {
     let mut bytes = Vec::new();
-    agent.get(url, 0, None)?.body.take(SMALL + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > SMALL { Err(Cause::TooLarge) } else { Ok(bytes) }
+    agent.get(url, 0, None)?.body.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most { Err(Cause::TooLarge) } else { Ok(bytes) }
 }
 
 /// The sum of the file `name` in a list as sha256sum(1) writes it: 64 digits, a blank, a blank or an asterisk, the name.
@@ -81,12 +86,20 @@ pub fn parse_sums(text: &str, name: &str) -> Option<[u8; 32]> {
         if file != name || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
             return None;
         }
-        let mut sum = [0u8; 32];
-        for (byte, pair) in sum.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
-            *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-        }
-        Some(sum)
+        sum_of(digits)
     })
+}
+
+/// A SHA-256 sum written in 64 digits.
+pub(super) fn sum_of(digits: &str) -> Option<[u8; 32]> {
+    let mut sum = [0u8; 32];
+    if digits.len() != 64 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (byte, pair) in sum.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(sum)
 }
 
 /// Asks gpgv(1), the host's own, whether one of the keys made the signature.

@@ -7,6 +7,7 @@
 
 mod acl;
 pub mod header;
+mod layer;
 pub mod pax;
 mod reader;
 #[cfg(test)]
@@ -16,6 +17,7 @@ mod write;
 
 use std::io;
 
+pub(crate) use layer::unpack_layer;
 pub use reader::{Archive, Attributes, Entry, Hole, Kind};
 pub(crate) use unpack::is_system;
 pub use unpack::{Report, unpack};

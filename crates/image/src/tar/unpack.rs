@@ -15,6 +15,7 @@ use hostel_sys::tree::{openat2, xattr};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 
+use super::layer::{self, Layer};
 use super::reader::{Archive, Attributes, Entry, Hole, Kind};
 use crate::copy::drop_inherited_acls;
 use crate::{Cause, Error, Result, inroot};
@@ -22,6 +23,7 @@ use crate::{Cause, Error, Result, inroot};
 /// What is kept in memory about directories until the end, at most.
 const REMEMBERED: usize = 512 << 20;
 const BUFFER: usize = 256 << 10;
+const LINK: Cause = Cause::Why("a symbolic link is on the way to it");
 
 /// What was unpacked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -36,10 +38,20 @@ pub struct Report {
 
 /// Unpacks all of `archive` (`name` in messages) into the new, empty directory `top`.
 pub fn unpack<R: Read>(archive: &mut Archive<R>, name: &Path, top: BorrowedFd<'_>) -> Result<Report> {
+    let report = unpack_as(archive, name, top, Layer::None)?;
+    if report.entries == 0 {
+        return Err(Cause::Why("there is nothing in it").on("read archive", name));
+    }
+    Ok(report)
+}
+
+/// The same for an archive that may be a layer.
+pub(super) fn unpack_as<R: Read>(archive: &mut Archive<R>, name: &Path, top: BorrowedFd<'_>, layer: Layer) -> Result<Report> {
     const VERB: &str = "unpack";
     let fail = |cause: Cause, path: &[u8]| -> Error { cause.on(VERB, &inside(name, path)) };
+    let has_top = layer.is_over();
     let mut unpacker =
-        Unpacker { top, parent: None, directories: Vec::new(), remembered: 0, has_top: false, report: Report::default(), buffer: vec![0; BUFFER] };
+        Unpacker { top, layer, parent: None, directories: Vec::new(), remembered: 0, has_top, report: Report::default(), buffer: vec![0; BUFFER] };
     unpacker.begin().map_err(|e| fail(e, b""))?;
     loop {
         let entry = match archive.next_entry() {
@@ -51,9 +63,6 @@ pub fn unpack<R: Read>(archive: &mut Archive<R>, name: &Path, top: BorrowedFd<'_
         unpacker.report.dropped += entry.dropped;
         unpacker.entry(archive, &entry).map_err(|e| fail(e, &entry.path))?;
     }
-    if unpacker.report.entries == 0 {
-        return Err(Cause::Why("there is nothing in it").on("read archive", name));
-    }
     unpacker.finish().map_err(|(e, path)| fail(e, &path))?;
     Ok(unpacker.report)
 }
@@ -62,12 +71,13 @@ fn inside(name: &Path, path: &[u8]) -> PathBuf {
     if path.is_empty() { name.to_owned() } else { name.join(OsStr::from_bytes(path)) }
 }
 
-type Outcome<T> = std::result::Result<T, Cause>;
+pub(super) type Outcome<T> = std::result::Result<T, Cause>;
 
-struct Unpacker<'a> {
-    top: BorrowedFd<'a>,
+pub(super) struct Unpacker<'a> {
+    pub(super) top: BorrowedFd<'a>,
+    pub(super) layer: Layer,
     /// The directory of the last entry: the next one is mostly in the same.
-    parent: Option<(Vec<u8>, OwnedFd)>,
+    pub(super) parent: Option<(Vec<u8>, OwnedFd)>,
     directories: Vec<(Box<[u8]>, Attributes)>,
     remembered: usize,
     has_top: bool,
@@ -78,6 +88,9 @@ struct Unpacker<'a> {
 impl Unpacker<'_> {
     /// Takes away what the new directory got from the one it is in.
     fn begin(&mut self) -> Outcome<()> {
+        if self.layer.is_over() {
+            return Ok(());
+        }
         rustix::fs::fchown(self.top, Some(Uid::ROOT), Some(Gid::ROOT))?;
         rustix::fs::fchmod(self.top, Mode::from_raw_mode(0o700))?;
         drop_inherited_acls(self.top)
@@ -91,10 +104,17 @@ impl Unpacker<'_> {
             self.has_top = true;
             return self.remember(entry);
         }
+        if self.layer.is_some() && self.whiteout(&entry.path)? {
+            return Ok(());
+        }
         let (above, name) = split(&entry.path);
         self.enter(above)?;
         let name = CString::new(name).map_err(|_| Cause::Os(Errno::INVAL))?;
         let Some((_, dir)) = self.parent.take() else { return Err(Cause::Os(Errno::NOENT)) };
+        if self.layer.is_over() {
+            self.count(entry.path.len() + 64)?;
+            self.clear_way(dir.as_fd(), &name, entry)?;
+        }
         let made = self.make(archive, entry, dir.as_fd(), &name);
         self.parent = Some((above.to_vec(), dir));
         made
@@ -134,7 +154,12 @@ impl Unpacker<'_> {
         self.parent = None;
         let dir = match open(self.top, path) {
             Err(Errno::NOENT) => self.make_directories(path)?,
-            Err(Errno::LOOP) => return Err(Cause::Why("a symbolic link is on the way to it")),
+            // A link of a layer below: where it leads to in the tree.
+            Err(errno @ (Errno::LOOP | Errno::NOTDIR)) if self.layer.is_over() => {
+                let led = layer::open_in(self.top, path);
+                led.map_err(|_| if errno == Errno::LOOP { LINK } else { Cause::Why("a file is on the way to it") })?
+            }
+            Err(Errno::LOOP) => return Err(LINK),
             Err(Errno::NOTDIR) => return Err(Cause::Why("a file is on the way to it")),
             other => other?,
         };
@@ -153,7 +178,7 @@ impl Unpacker<'_> {
                     rustix::fs::fchmod(readable(&dir)?, Mode::from_raw_mode(0o755))?;
                 }
                 Err(Errno::EXIST) => match open(dir.as_fd(), part) {
-                    Err(Errno::LOOP) => return Err(Cause::Why("a symbolic link is on the way to it")),
+                    Err(Errno::LOOP) => return Err(LINK),
                     Err(Errno::NOTDIR) => return Err(Cause::Why("a file is on the way to it")),
                     other => dir = other?,
                 },
@@ -180,12 +205,14 @@ impl Unpacker<'_> {
 
     fn remember(&mut self, entry: &Entry) -> Outcome<()> {
         let attributes = entry.attributes.extended.iter().map(|(n, v)| n.len() + v.len() + 48).sum::<usize>();
-        self.remembered += entry.path.len() + attributes + size_of::<(Box<[u8]>, Attributes)>();
-        if self.remembered > REMEMBERED {
-            return Err(Cause::Why("there are too many directories"));
-        }
+        self.count(entry.path.len() + attributes + size_of::<(Box<[u8]>, Attributes)>())?;
         self.directories.push((entry.path.clone().into(), entry.attributes.clone()));
         Ok(())
+    }
+
+    fn count(&mut self, bytes: usize) -> Outcome<()> {
+        self.remembered += bytes;
+        if self.remembered > REMEMBERED { Err(Cause::Why("there are too many directories")) } else { Ok(()) }
     }
 
     fn file<R: Read>(&mut self, archive: &mut Archive<R>, entry: &Entry, dir: BorrowedFd<'_>, name: &CString) -> Outcome<()> {
@@ -311,7 +338,7 @@ impl Unpacker<'_> {
 }
 
 /// The directory part and the last component.
-fn split(path: &[u8]) -> (&[u8], &[u8]) {
+pub(super) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|b| *b == b'/') {
         Some(at) => (&path[..at], &path[at + 1..]),
         None => (b"", path),
@@ -319,7 +346,7 @@ fn split(path: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// Opens a directory below another as a place (O_PATH): ELOOP or ENOTDIR when a link is on the way.
-fn open(dir: BorrowedFd<'_>, path: &[u8]) -> std::result::Result<OwnedFd, Errno> {
+pub(super) fn open(dir: BorrowedFd<'_>, path: &[u8]) -> std::result::Result<OwnedFd, Errno> {
     let path: &[u8] = if path.is_empty() { b"." } else { path };
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
     openat2(dir, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW, Mode::empty(), resolve)

@@ -41,8 +41,8 @@ pub(super) const IMAGE: &[OptionRow] = &[
         .never("say its layers with --overlay= and --bind=, or stack them with mount(8)"),
     OptionRow::new(Id::OciBundle, "", &["oci-bundle"], Value("PATH"), "Directory with an OCI config.json")
         .since(242)
-        .differs("better: hooks run, resources need no D-Bus, seccomp with arguments, id-mapped mounts, time namespaces, versions such as 1.0.2-dev; what config.json wants and is not built is refused by its key, and so are options that change file systems, namespaces or system calls beside it; a cgroup mount shows v2; without linux.seccomp the default filter counts")
-        .partly("joined user and mount namespaces, cgroupsPath, tmpcopyup, intelRdt, weights of single devices and the like are refused by name"),
+        .differs("better: hooks run, resources need no D-Bus, seccomp with arguments, id-mapped mounts, time namespaces, versions such as 1.0.2-dev; what config.json wants and is not built is refused by its key, and so are options that change file systems, namespaces or system calls beside it; a cgroup mount shows v2; the machine's own cgroup is hostel/NAME below cgroupsPath; tmpcopyup as runc; without linux.seccomp the default filter counts")
+        .partly("a joined mount namespace (its root would be that of all who are in it), intelRdt, memoryPolicy, SCMP_ACT_NOTIFY with its listener and a device rule that takes one out of many are refused by name; so is a limit for which this kernel's cgroups have no file"),
     OptionRow::new(Id::ReadOnly, "", &["read-only"], Nothing, "The tree cannot be written").since(183).key("[Files] ReadOnly="),
     OptionRow::new(Id::Volatile, "", &["volatile"], Maybe("MODE"), "Throw changes away: no, yes, state or overlay")
         .since(216)

@@ -119,8 +119,7 @@ fn refusals_name_their_key() {
         ("/linux/namespaces", json!([{"type": "mount"}, {"type": "soul"}]), "none of the kernel's"),
         ("/linux/namespaces", json!([{"type": "mount"}, {"type": "net"}]), "none of the kernel's"),
         ("/linux/namespaces", json!([{"type": "mount"}, {"type": "pid", "path": "x"}]), "not absolute"),
-        ("/linux/namespaces", json!([{"type": "mount", "path": "/x"}]), "linux.namespaces[0].path: not implemented yet"),
-        ("/linux/namespaces", json!([{"type": "mount"}, {"type": "user", "path": "/x"}]), "linux.namespaces[1].path: not implemented yet"),
+        ("/linux/namespaces", json!([{"type": "mount", "path": "/x"}]), "linux.namespaces[0].path: a machine has a root of its own"),
         ("/linux/namespaces", json!([{"type": "mount"}, {"type": "uts"}, {"type": "user"}]), "linux.uidMappings"),
         ("/linux/uidMappings", json!([{"containerID": 0, "hostID": 1, "size": 1}]), "no new user namespace"),
         ("/linux/uidMappings", json!([{"containerID": 0, "hostID": 1, "size": 0}]), "empty"),
@@ -130,9 +129,14 @@ fn refusals_name_their_key() {
         ("/linux/timeOffsets", json!({"monotonic": {"secs": 1}}), "no new time namespace"),
         ("/linux/timeOffsets", json!({"wall": {"secs": 1}}), "none of monotonic, boottime"),
         ("/linux/intelRdt", json!({"closID": "x"}), "config.json: linux.intelRdt: not implemented yet"),
-        ("/linux/netDevices", json!({"eth0": {}}), "config.json: linux.netDevices: not implemented yet"),
-        ("/linux/mountLabel", json!("l"), "config.json: linux.mountLabel: not implemented yet"),
-        ("/linux/cgroupsPath", json!("/a"), "config.json: linux.cgroupsPath: not implemented yet"),
+        ("/linux/netDevices", json!({"a/b": {}}), "linux.netDevices: \"a/b\" is no interface name"),
+        ("/linux/netDevices", json!({"a": {"name": "b"}, "b": {}}), "linux.netDevices: two are to be called"),
+        ("/linux/cgroupsPath", json!("/a/../b"), "config.json: linux.cgroupsPath"),
+        ("/linux/cgroupsPath", json!("/"), "config.json: linux.cgroupsPath"),
+        ("/linux/cgroupsPath", json!("/a/hostel/b"), "config.json: linux.cgroupsPath"),
+        ("/linux/cgroupsPath", json!("a.service:b:c"), "is no slice:prefix:name"),
+        ("/linux/cgroupsPath", json!("a.slice:b:"), "is no slice:prefix:name"),
+        ("/linux/cgroupsPath", json!("a--b.slice:b:c"), "is no slice:prefix:name"),
         ("/linux/personality", json!({"domain": "SVR4"}), "linux.personality.domain"),
         ("/linux/rootfsPropagation", json!("rslaves"), "linux.rootfsPropagation"),
         ("/linux/maskedPaths", json!(["proc/kcore"]), "linux.maskedPaths"),
@@ -154,29 +158,32 @@ fn refusals_name_their_key() {
         ("/mounts", json!([{"destination": "/x", "source": "/y", "options": ["bind", "size=3"]}]), "no option of a bind mount"),
         ("/mounts", json!([{"destination": "/x", "source": "/y", "options": ["bind", "remount"]}]), "remount: not implemented yet"),
         ("/mounts", json!([{"destination": "/x", "source": "/y", "options": ["bind", "idmap"]}]), "a user namespace"),
-        ("/mounts", json!([{"destination": "/x", "type": "tmpfs", "options": ["tmpcopyup"]}]), "tmpcopyup: not implemented yet"),
+        ("/mounts", json!([{"destination": "/x", "type": "mqueue", "options": ["tmpcopyup"]}]), "tmpcopyup is for a tmpfs"),
         ("/mounts", json!([{"destination": "/x", "type": "overlay", "options": ["lowerdir=a:/b"]}]), "not absolute"),
         ("/mounts", json!([{"destination": "/x", "type": "cgroup", "options": ["memory"]}]), "not implemented yet"),
         ("/linux/devices", json!([{"path": "/dev/x", "type": "x"}]), "linux.devices[0].type"),
         ("/linux/devices", json!([{"path": "/dev/x", "type": "c"}]), "linux.devices[0].major"),
         ("/linux/devices", json!([{"path": "dev/x", "type": "p"}]), "linux.devices[0].path"),
         ("/linux/devices", json!([{"path": "/", "type": "p"}]), "linux.devices[0].path"),
-        ("/linux/resources", json!({"hugepageLimits": [{"pageSize": "2MB", "limit": 1}]}), "linux.resources.hugepageLimits: not implemented yet"),
-        ("/linux/resources", json!({"rdma": {"x": {}}}), "linux.resources.rdma: not implemented yet"),
-        ("/linux/resources", json!({"network": {"classID": 1}}), "linux.resources.network: not implemented yet"),
-        ("/linux/resources", json!({"memory": {"swappiness": 1}}), "linux.resources.memory.swappiness: not implemented yet"),
+        ("/linux/resources", json!({"hugepageLimits": [{"pageSize": "2M", "limit": 1}]}), "linux.resources.hugepageLimits.pageSize"),
+        ("/linux/resources", json!({"hugepageLimits": [{"pageSize": "../MB", "limit": 1}]}), "linux.resources.hugepageLimits.pageSize"),
+        ("/linux/resources", json!({"rdma": {"x\ny": {"hcaHandles": 1}}}), "linux.resources.rdma"),
+        ("/linux/resources", json!({"network": {"priorities": [{"name": "a b", "priority": 1}]}}), "linux.resources.network.priorities"),
+        ("/linux/resources", json!({"memory": {"swappiness": 101}}), "linux.resources.memory.swappiness"),
         ("/linux/resources", json!({"memory": {"swap": 5}}), "linux.resources.memory.swap"),
         ("/linux/resources", json!({"memory": {"limit": 9, "swap": 5}}), "linux.resources.memory.swap"),
         ("/linux/resources", json!({"memory": {"limit": -2}}), "linux.resources.memory.limit"),
-        ("/linux/resources", json!({"memory": {"disableOOMKiller": true}}), "disableOOMKiller: not implemented yet"),
-        ("/linux/resources", json!({"cpu": {"burst": 1}}), "linux.resources.cpu.burst: not implemented yet"),
-        ("/linux/resources", json!({"cpu": {"mems": "0"}}), "linux.resources.cpu.mems: not implemented yet"),
+        ("/linux/resources", json!({"memory": {"kernel": 1}}), "linux.resources.memory.kernel: not implemented yet"),
+        ("/linux/resources", json!({"cpu": {"idle": 2}}), "linux.resources.cpu.idle"),
+        ("/linux/resources", json!({"cpu": {"mems": "x"}}), "linux.resources.cpu.mems"),
         ("/linux/resources", json!({"cpu": {"cpus": "x"}}), "linux.resources.cpu.cpus"),
         ("/linux/resources", json!({"blockIO": {"weight": 5}}), "linux.resources.blockIO.weight"),
         ("/linux/resources", json!({"blockIO": {"throttleReadIOPSDevice": [{"major": 1, "minor": 2, "rate": -3}]}}), "throttleReadIOPSDevice"),
         ("/linux/resources", json!({"blockIO": {"throttleReadBpsDevice": [{"major": 8, "minor": 0, "rat": 3}]}}), "throttleReadBpsDevice[0].rate"),
         ("/linux/resources", json!({"blockIO": {"throttleWriteBpsDevice": [{"minor": 0, "rate": 3}]}}), "throttleWriteBpsDevice[0].major"),
-        ("/linux/resources", json!({"blockIO": {"weightDevice": [{"major": 1, "minor": 2, "weight": 10}]}}), "weightDevice: not implemented yet"),
+        ("/linux/resources", json!({"blockIO": {"weightDevice": [{"major": 1, "minor": 2, "weight": 1}]}}), "weightDevice.weight"),
+        ("/linux/resources", json!({"blockIO": {"weightDevice": [{"minor": 2, "weight": 10}]}}), "major or minor is missing"),
+        ("/linux/resources", json!({"blockIO": {"leafWeight": 10}}), "no such weight since 5.0"),
         ("/linux/resources", json!({"unified": {"../x": "1"}}), "no file of a cgroup"),
         ("/linux/resources", json!({"unified": {"cgroup.procs": "1"}}), "unified"),
         ("/linux/resources", json!({"devices": [{"allow": true, "access": "x"}]}), "linux.resources.devices[0].access"),
@@ -190,7 +197,6 @@ fn refusals_name_their_key() {
         ("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "defaultErrnoRet": 1}), "errnoRet"),
         ("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 4096}), "4095"),
         ("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/x"}), "listenerPath: not implemented yet"),
-        ("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "flags": ["SECCOMP_FILTER_FLAG_LOG"]}), "not implemented yet"),
         ("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["x86"]}), "no architecture"),
         ("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": [], "action": "SCMP_ACT_ALLOW"}]}), "names"),
         (
@@ -232,7 +238,8 @@ fn mount_options() {
         BundleSource::Fresh {
             file_system: "tmpfs".into(),
             source: "t".into(),
-            options: vec![("size".into(), "1m".into()), ("huge".into(), String::new())]
+            options: vec![("size".into(), "1m".into()), ("huge".into(), String::new())],
+            copy_up: false,
         }
     );
     let bound = mount(json!({"destination": "rel", "source": "sub", "options": ["rbind", "ro", "rnoexec", "rshared", "strictatime"]}));
@@ -254,7 +261,10 @@ fn resources_become_limits() {
         "cpu": {"shares": 512, "quota": 50_000, "period": 200_000, "cpus": "0-1"},
         "pids": {"limit": 9}, "blockIO": {"weight": 500}, "unified": {"memory.high": "7"}
     }));
-    assert_eq!((r.memory_max, r.memory_swap_max, r.memory_low), (Some(Limit::Value(1000)), Some(Limit::Value(500)), Some(Limit::Value(10))));
+    assert_eq!((r.memory_max, r.memory_swap_max), (Some(Limit::Value(1000)), Some(Limit::Value(500))));
+    let entry = |file: &str, text: &str| vec![(file.to_owned(), text.to_owned())];
+    assert_eq!((&r.more[0].v1, &r.more[0].v2), (&entry("memory.soft_limit_in_bytes", "10"), &entry("memory.low", "10")));
+    assert_eq!(r.more.len(), 1);
     assert_eq!((r.cpu_weight, r.cpu_quota, r.cpu_period_us), (Some(50), Some(CpuQuota(250_000)), Some(200_000)));
     assert_eq!((r.allowed_cpus, r.tasks_max, r.io_weight), (Some(vec![0, 1]), Some(Limit::Value(9)), Some(100)));
     assert_eq!(r.unified, [("memory.high".to_owned(), "7".to_owned())]);
@@ -268,6 +278,64 @@ fn resources_become_limits() {
     assert_eq!(r.io_max, [("rbps".to_owned(), "8:0 1000".to_owned()), ("wiops".to_owned(), "8:16 7".to_owned())]);
     // Empty parts say nothing.
     of(json!({"hugepageLimits": [], "rdma": {}, "network": null, "blockIO": {"weightDevice": []}}));
+}
+
+#[test]
+fn limits_that_are_files() {
+    let of = |value: Value| {
+        let line = |tries: &[(String, String)]| tries.iter().map(|(file, text)| format!("{file}={text}")).collect::<Vec<_>>().join("|");
+        let more = compiled(&with("/linux/resources", value)).resources.more;
+        more.iter().map(|f| format!("{} {} {}", f.controller, line(&f.v1), line(&f.v2))).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        of(json!({"hugepageLimits": [{"pageSize": "2MB", "limit": 4_194_304}]})),
+        ["hugetlb hugetlb.2MB.limit_in_bytes=4194304 hugetlb.2MB.max=4194304"]
+    );
+    assert_eq!(
+        of(json!({"rdma": {"mlx5_1": {"hcaHandles": 3, "hcaObjects": 10}, "x": {}}})),
+        ["rdma rdma.max=mlx5_1 hca_handle=3 hca_object=10 rdma.max=mlx5_1 hca_handle=3 hca_object=10"]
+    );
+    assert_eq!(
+        of(json!({"network": {"classID": 1_048_577, "priorities": [{"name": "eth0", "priority": 5}]}})),
+        ["net_cls net_cls.classid=1048577 ", "net_prio net_prio.ifpriomap=eth0 5 "]
+    );
+    assert_eq!(
+        of(json!({"memory": {"swappiness": 7, "disableOOMKiller": true, "kernelTCP": 9}})),
+        ["memory memory.kmem.tcp.limit_in_bytes=9 ", "memory memory.swappiness=7 ", "memory memory.oom_control=1 "]
+    );
+    assert_eq!(
+        of(json!({"cpu": {"realtimeRuntime": 1000, "realtimePeriod": 2000, "burst": 30, "idle": 1, "mems": "0-1"}})),
+        [
+            "cpu cpu.rt_period_us=2000 ",
+            "cpu cpu.rt_runtime_us=1000 ",
+            "cpu cpu.cfs_burst_us=30 cpu.max.burst=30",
+            "cpu cpu.idle=1 cpu.idle=1",
+            "cpuset cpuset.mems=0-1 cpuset.mems=0-1"
+        ]
+    );
+    assert_eq!(
+        of(json!({"blockIO": {"weightDevice": [{"major": 8, "minor": 0, "weight": 501, "leafWeight": 0}]}})),
+        ["io blkio.weight_device=8:0 501|blkio.bfq.weight_device=8:0 101 io.weight=8:0 101|io.bfq.weight=8:0 101"]
+    );
+    assert!(of(json!({"memory": {"swappiness": 18_446_744_073_709_551_615u64}, "cpu": {"idle": 0, "burst": 0}})).is_empty());
+}
+
+#[test]
+fn where_the_cgroup_is() {
+    for (given, path) in [
+        ("/a/b", "/a/b"),
+        ("docker/0f3a", "docker/0f3a"),
+        ("/a//b/./c/", "/a/b/c"),
+        ("machine.slice:libpod:0f3a", "/machine.slice/libpod-0f3a.scope"),
+        ("user-1000.slice::x", "/user.slice/user-1000.slice/x.scope"),
+        (":runc:x", "/system.slice/runc-x.scope"),
+        ("-.slice:cri:pod.slice", "/pod.slice"),
+        ("a:b", "a:b"),
+    ] {
+        let bundle = compiled(&with("/linux/cgroupsPath", given.into())).bundle.unwrap();
+        assert_eq!(bundle.cgroups_path.as_deref(), Some(Path::new(path)), "{given}");
+    }
+    assert_eq!(compiled(&with("/linux/cgroupsPath", "".into())).bundle.unwrap().cgroups_path, None);
 }
 
 #[test]
@@ -311,6 +379,11 @@ fn process_sets_and_joined_namespaces() {
     let bundle = spec.bundle.unwrap();
     assert_eq!(bundle.join.len(), 1);
     assert_eq!((bundle.join[0].kind.name(), bundle.join[0].path.as_path()), ("net", Path::new("/run/netns/a")));
+    let joined = compiled(&with("/linux/namespaces", json!([{"type": "mount"}, {"type": "uts"}, {"type": "user", "path": "/run/userns/a"}])));
+    let bundle = joined.bundle.unwrap();
+    assert!(bundle.joins(hostel_spec::NamespaceKind::User) && bundle.uids.is_empty() && joined.namespaces.user == UserNamespace::Host);
+    let devices = compiled(&with("/linux/netDevices", json!({"eth0": {}, "eth1": {"name": "lan"}}))).network.interfaces;
+    assert_eq!(devices.iter().map(|d| format!("{}:{}", d.host, d.inside)).collect::<Vec<_>>(), ["eth0:eth0", "eth1:lan"]);
     let mut config = with("/linux/namespaces", json!([{"type": "mount"}, {"type": "uts"}, {"type": "user"}]));
     config["linux"]["uidMappings"] = json!([{"containerID": 5, "hostID": 1, "size": 2}, {"containerID": 0, "hostID": 70000, "size": 5}]);
     config["linux"]["gidMappings"] = json!([{"containerID": 0, "hostID": 70000, "size": 5}]);
@@ -331,9 +404,10 @@ fn sysctl_names_both_ways() {
 fn seccomp_rules() {
     let spec = compiled(&with(
         "/linux/seccomp",
-        json!({"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 38, "architectures": ["SCMP_ARCH_X86_64"], "flags": ["SECCOMP_FILTER_FLAG_SPEC_ALLOW"],
+        json!({"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 38, "architectures": ["SCMP_ARCH_X86_64"], "flags": ["SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_LOG"],
             "syscalls": [{"names": ["clone"], "action": "SCMP_ACT_ALLOW", "args": [{"index": 0, "value": 2_114_060_288u64, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}]}]}),
     ));
+    assert!(spec.process.exact.as_ref().unwrap().log_calls);
     let SyscallFilter::Profile(profile) = spec.security.syscalls else { panic!("no profile") };
     assert_eq!(profile.default, FilterAction::Errno(38));
     assert_eq!((profile.rules[0].tests[0].mask, profile.rules[0].tests[0].value), (2_114_060_288, 0));

@@ -45,7 +45,8 @@ pub(super) fn confine(process: &Process<'_>, exact: &ExactProcess) -> Result<Rea
 }
 
 fn load(process: &Process<'_>) -> Result<(), Failure> {
-    process.filter.map_or(Ok(()), seccomp::load).map_err(|e| Failure::new("load", "system call filter", e))
+    let log = process.spec.exact.as_ref().is_some_and(|exact| exact.log_calls);
+    process.filter.map_or(Ok(()), |filter| seccomp::load_logging(filter, log)).map_err(|e| Failure::new("load", "system call filter", e))
 }
 
 /// Ids as given; a user asked for by another road is looked up.

@@ -300,6 +300,8 @@ pub struct Address {
     pub global: bool,
     /// Usable: no IPv6 address that may turn out, or has turned out, to be a neighbour's.
     pub settled: bool,
+    /// Nobody gave it for a time only.
+    pub permanent: bool,
 }
 
 /// An address that came or went.
@@ -331,6 +333,7 @@ pub fn address_change(message: &Message<'_>) -> Option<AddressChange> {
         prefix: head[1],
         global: head[3] < libc::RT_SCOPE_SITE,
         settled: u32::from(head[2]) & (libc::IFA_F_TENTATIVE | libc::IFA_F_DADFAILED) == 0,
+        permanent: u32::from(head[2]) & libc::IFA_F_PERMANENT != 0,
     };
     match message.kind {
         libc::RTM_NEWADDR => Some(AddressChange::Came(address)),

@@ -29,7 +29,7 @@ impl Payload<'_> {
             BundleStep::CgroupNamespace => proc::unshare_cgroup().map_err(|e| Failure::new("make", "cgroup namespace", e)),
             BundleStep::Time(offsets) => time(offsets),
             BundleStep::Mount(mount) => self.bundle_mount(mount),
-            BundleStep::Devices(nodes) => nodes.iter().try_for_each(|node| self.node(node)),
+            BundleStep::Devices(nodes, prepared) => nodes.iter().enumerate().try_for_each(|(at, node)| self.node(node, *prepared, at)),
             BundleStep::DeviceLinks => self.device_links(),
             BundleStep::Console(pts) => self.bundle_console(*pts),
             BundleStep::RuntimeHooks => self.runtime_hooks(),
@@ -73,9 +73,11 @@ impl Payload<'_> {
     }
 
     fn bundle_mount(&mut self, asked: &BundleMount) -> Step {
-        let BundleSource::Fresh { file_system, source, options } = &asked.source else { return Ok(()) };
+        let BundleSource::Fresh { file_system, source, options, copy_up } = &asked.source else { return Ok(()) };
         let object = || format!("{file_system} on {}", asked.target.display());
-        let fd = match fresh(file_system, source, options, Attributes(asked.attributes.set)) {
+        // What is copied up has to be written first.
+        let late = if *copy_up { asked.attributes.set & Attributes::RDONLY.0 } else { 0 };
+        let fd = match fresh(file_system, source, options, Attributes(asked.attributes.set & !late)) {
             Ok(fd) => fd,
             Err(e) if file_system == "sysfs" && e.kind() == io::ErrorKind::PermissionDenied => {
                 host_sys().map_err(|e| Failure::new("mount", object(), e))?
@@ -88,6 +90,11 @@ impl Payload<'_> {
             self.target(&asked.target, Missing::MakeDir, fd.as_fd())?
         };
         let Some(place) = place else { return Ok(()) };
+        if *copy_up {
+            copy_up_into(fd.as_fd(), place.as_fd(), &asked.target, options)?;
+            mount::change(fd.as_fd(), c"", false, Attributes(late), Attributes::NONE, Propagation::Keep, None)
+                .map_err(|e| Failure::new("change", object(), e))?;
+        }
         mount::attach(fd.as_fd(), place.as_fd(), c"").map_err(|e| Failure::new("attach", object(), e))?;
         if let Some((p, all)) = asked.propagation {
             mount::change(fd.as_fd(), c"", all, Attributes::NONE, Attributes::NONE, bundle::propagation(p), None)
@@ -96,7 +103,7 @@ impl Payload<'_> {
         Ok(())
     }
 
-    fn node(&self, node: &DeviceNode) -> Step {
+    fn node(&self, node: &DeviceNode, prepared: Option<Slot>, at: usize) -> Step {
         let object = || node.path.display().to_string();
         let failed = |e: Errno| Failure::new("make", object(), e);
         let root = self.root()?;
@@ -108,14 +115,9 @@ impl Payload<'_> {
         let is = |fd: BorrowedFd<'_>| {
             rustix::fs::fstat(fd).is_ok_and(|s| FileType::from_raw_mode(s.st_mode) == kind && (kind == FileType::Fifo || s.st_rdev == device))
         };
-        if self.plan.user_namespace && kind != FileType::Fifo {
-            // Nodes cannot be made in a user namespace: the host's takes its place, if it is the one that is meant.
-            let host = rustix::fs::open(&node.path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
-                .map_err(|e| Failure::new("open", format!("the host's {}", object()), e))?;
-            if !is(host.as_fd()) {
-                return Err(Failure::new("bind", object(), io::Error::other("the host's node of that name is another device")));
-            }
-            let fd = mount::clone_tree(host.as_fd(), c"", false).map_err(|e| Failure::new("bind", object(), e))?;
+        if let Some(slot) = prepared.filter(|_| kind != FileType::Fifo) {
+            let name = CString::new(at.to_string()).unwrap_or_default();
+            let fd = mount::clone_tree(self.slot(slot)?, &name, false).map_err(|e| Failure::new("bind", object(), e))?;
             let Some(place) = self.target(&node.path, Missing::MakeFile, fd.as_fd())? else { return Ok(()) };
             return mount::attach(fd.as_fd(), place.as_fd(), c"").map_err(|e| Failure::new("bind", object(), e));
         }
@@ -284,6 +286,25 @@ impl Payload<'_> {
         }
         Ok(())
     }
+}
+
+/// Fills a new file system with what is in the directory that it will cover, whose mode and owner it has unless options say others.
+fn copy_up_into(made: BorrowedFd<'_>, covered: BorrowedFd<'_>, path: &Path, options: &[(String, String)]) -> Step {
+    let failed = |e: Errno| Failure::new("copy up", path.display().to_string(), e);
+    let top = rustix::fs::openat(made, c".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map_err(failed)?;
+    let own = rustix::fs::fstat(&top).map_err(failed)?;
+    hostel_image::copy::copy_contents(covered, path, top.as_fd())
+        .map_err(|e| Failure::new("copy up", e.object.display().to_string(), io_of(e.cause)))?;
+    let given = |key: &str| options.iter().any(|(name, _)| name == key);
+    let uid = given("uid").then(|| Uid::from_raw(own.st_uid));
+    let gid = given("gid").then(|| Gid::from_raw(own.st_gid));
+    if uid.is_some() || gid.is_some() {
+        rustix::fs::fchown(&top, uid, gid).map_err(failed)?;
+    }
+    if given("mode") {
+        rustix::fs::fchmod(&top, Mode::from_raw_mode(own.st_mode & 0o7777)).map_err(failed)?;
+    }
+    Ok(())
 }
 
 /// The machine's root is ours already.
