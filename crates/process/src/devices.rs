@@ -16,7 +16,7 @@ use rustix::io::Errno;
 mod tests;
 
 /// One thing that is allowed: a kind, perhaps only one major, perhaps only one minor, and how.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Allow {
     block: bool,
     major: Option<u32>,

@@ -1,6 +1,5 @@
 //! DeviceAllow= and DevicePolicy= of a service: a program of its group that the kernel asks (systemd.resource-control(5)).
 
-use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -51,21 +50,22 @@ impl Asked {
 
 /// Programs that were loaded, by what they allow: the kernel takes 0.3 ms to compile one.
 #[derive(Debug, Default)]
-pub struct Programs(BTreeMap<Vec<Allow>, OwnedFd>);
+pub struct Programs(Vec<(Vec<Allow>, OwnedFd)>);
 
 impl Programs {
     /// Puts what is asked for in the place of what was in force in exactly this group.
     pub fn put(&mut self, asked: Option<&Asked>, group: BorrowedFd<'_>) -> io::Result<()> {
         let Some(list) = asked.and_then(|asked| of_service(asked.policy, &asked.rules)) else { return clear(group, Hook::Device) };
-        if !self.0.contains_key(&list) {
+        let known = |programs: &[(Vec<Allow>, OwnedFd)]| programs.iter().position(|(of, _)| *of == list);
+        if known(&self.0).is_none() {
             if self.0.len() >= KEPT_MAX {
                 self.0.clear();
             }
             let loaded = bpf::load_program(Hook::Device, &program(&list), "hostel_unit")?;
-            self.0.insert(list.clone(), loaded);
+            self.0.push((list.clone(), loaded));
         }
         clear(group, Hook::Device)?;
-        self.0.get(&list).map_or(Ok(()), |loaded| bpf::attach_program(group, Hook::Device, loaded.as_fd()))
+        known(&self.0).and_then(|at| self.0.get(at)).map_or(Ok(()), |(_, loaded)| bpf::attach_program(group, Hook::Device, loaded.as_fd()))
     }
 }
 

@@ -1,6 +1,5 @@
 //! OOMPolicy=: the kernel killed a process of a unit because memory ran out, as `memory.events` of the unit's group counts it.
 
-use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use hostel_process::event::Interest;
@@ -16,7 +15,7 @@ use crate::load::Unit;
 #[derive(Debug, Default)]
 pub struct Watch {
     fd: Option<OwnedFd>,
-    units: BTreeMap<i32, UnitName>,
+    units: Vec<(i32, UnitName)>,
 }
 
 impl Watch {
@@ -29,7 +28,9 @@ impl Watch {
         };
         let fd: &OwnedFd = self.fd.insert(fd);
         let number = inotify::add_watch(fd, format!("/proc/self/fd/{}/memory.events", group.as_raw_fd()), WatchFlags::MODIFY)?;
-        self.units.insert(number, unit.clone());
+        // a group that is there still is watched by the same number
+        self.units.retain(|(known, _)| *known != number);
+        self.units.push((number, unit.clone()));
         Ok(is_new.then_some(fd.as_fd()))
     }
 
@@ -41,9 +42,9 @@ impl Watch {
         let mut reader = inotify::Reader::new(fd, &mut buffer);
         while let Ok(event) = reader.next() {
             if event.events().contains(ReadFlags::IGNORED) {
-                self.units.remove(&event.wd());
-            } else {
-                found.extend(self.units.get(&event.wd()).filter(|unit| !found.contains(unit)).cloned());
+                self.units.retain(|(number, _)| *number != event.wd());
+            } else if let Some((_, unit)) = self.units.iter().find(|(number, unit)| *number == event.wd() && !found.contains(unit)) {
+                found.push(unit.clone());
             }
         }
         found

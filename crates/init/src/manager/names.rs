@@ -4,7 +4,6 @@
 //! When the bus goes away, services that wait for their name wait for it on another bus if one answers, and what runs is watched
 //! again from the next connection on.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -35,8 +34,8 @@ struct Link {
     is_in: bool,
     serial: u32,
     /// Questions that are not answered yet: which name each is about.
-    asked: BTreeMap<u32, String>,
-    watched: BTreeSet<String>,
+    asked: Vec<(u32, String)>,
+    watched: Vec<String>,
 }
 
 /// What was heard.
@@ -56,7 +55,7 @@ impl Link {
         connect(&socket, &SocketAddrUnix::new(path)?)?;
         let stream = UnixStream::from(socket);
         let uid: String = rustix::process::geteuid().as_raw().to_string().bytes().map(|b| format!("{b:02x}")).collect();
-        let mut link = Link { stream, rest: Vec::new(), is_in: false, serial: 0, asked: BTreeMap::new(), watched: BTreeSet::new() };
+        let mut link = Link { stream, rest: Vec::new(), is_in: false, serial: 0, asked: Vec::new(), watched: Vec::new() };
         // all at once: an answer comes when the bus has time
         link.stream.write_all(format!("\0AUTH EXTERNAL {uid}\r\nBEGIN\r\n").as_bytes())?;
         link.call("Hello", Vec::new())?;
@@ -71,11 +70,12 @@ impl Link {
     }
 
     fn watch(&mut self, name: &str) -> io::Result<()> {
-        if self.watched.insert(name.to_owned()) {
+        if !self.watched.iter().any(|known| known == name) {
+            self.watched.push(name.to_owned());
             let rule = format!("type='signal',sender='{BUS}',interface='{BUS}',member='NameOwnerChanged',arg0='{name}'");
             self.call("AddMatch", vec![Value::text(rule)])?;
             let serial = self.call("GetNameOwner", vec![Value::text(name)])?;
-            self.asked.insert(serial, name.to_owned());
+            self.asked.push((serial, name.to_owned()));
         }
         Ok(())
     }
@@ -121,7 +121,10 @@ impl Link {
     /// A name, and whether it is owned.
     fn meaning(&mut self, message: &Message) -> Option<(String, bool)> {
         match (message.kind, message.reply_to) {
-            (kind @ (Kind::Return | Kind::Error), Some(serial)) => self.asked.remove(&serial).map(|name| (name, kind == Kind::Return)),
+            (kind @ (Kind::Return | Kind::Error), Some(serial)) => {
+                let at = self.asked.iter().position(|(asked, _)| *asked == serial)?;
+                Some((self.asked.swap_remove(at).1, kind == Kind::Return))
+            }
             (Kind::Signal, _) if message.member.as_deref() == Some("NameOwnerChanged") && message.sender.as_deref() == Some(BUS) => {
                 let text = |at: usize| message.body.get(at).and_then(Value::as_text);
                 Some((text(0)?.to_owned(), !text(2)?.is_empty()))

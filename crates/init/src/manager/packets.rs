@@ -99,11 +99,14 @@ fn program(rules: &[Rule], incoming: bool) -> Vec<Insn> {
             Insn::exit(),
         ];
         let is_of = |rule: &&Rule| rule.address.is_ipv4() == (length == 4);
-        // networks that are allowed come first
-        for rule in rules.iter().filter(is_of) {
+        // networks that are allowed come first; after one that is all of them nothing may follow: the kernel wants no dead code
+        let of_all = rules.iter().filter(is_of).position(|rule| rule.bits == 0);
+        for rule in rules.iter().filter(is_of).take(of_all.map_or(usize::MAX, |at| at + 1)) {
             part.extend(test(rule));
         }
-        part.extend([Insn::set(Reg::R0, 1), Insn::exit()]);
+        if of_all.is_none() {
+            part.extend([Insn::set(Reg::R0, 1), Insn::exit()]);
+        }
         out.push(Insn::jump_if_not_equal32(Reg::R7, protocol(number), part.len() as i16));
         out.extend(part);
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hostel_process::r#become::Failure;
 use hostel_sys::{ioctl, proc};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -138,35 +139,32 @@ impl Terminal {
     pub fn acquire(&self, take: Take) -> Result<OwnedFd, Failure> {
         const VERB: &str = "open standard input";
         let failed = |e: std::io::Error| Failure::new(VERB, &self.path, e);
-        // whoever closes it may have had it; watched before it is tried
-        let watch = if take == Take::Wait { inotify::init(CreateFlags::CLOEXEC).ok() } else { None };
+        // whoever closes it may have had it
+        let watch = if take == Take::Wait { inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok() } else { None };
         if let Some(watch) = &watch {
             let closed = WatchFlags::CLOSE_WRITE | WatchFlags::CLOSE_NOWRITE;
             inotify::add_watch(watch, self.path.as_str(), closed).map_err(|e| failed(e.into()))?;
         }
         let mut left = AGAIN.0;
         loop {
-            let opened = rustix::fs::open(self.path.as_str(), OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty());
-            match opened {
+            // what was told before the next try is old, our own closing, too
+            while watch.as_ref().is_some_and(|watch| rustix::io::read(watch, &mut [0u8; 1024]).is_ok()) {}
+            let terminal = match rustix::fs::open(self.path.as_str(), OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()) {
+                Ok(terminal) => terminal,
                 Err(Errno::IO) if left > 0 => {
                     left -= 1;
                     std::thread::sleep(AGAIN.1);
                     continue;
                 }
                 Err(e) => return Err(failed(e.into())),
-                Ok(terminal) => match proc::set_controlling_terminal(terminal.as_fd(), take == Take::Force) {
-                    Ok(()) => return Ok(terminal),
-                    Err(e) if e.kind() != std::io::ErrorKind::PermissionDenied => return Err(failed(e)),
-                    Err(e) => {
-                        let Some(watch) = &watch else { return Err(failed(e)) };
-                        drop(terminal);
-                        // our own closing is the first that is told
-                        let mut buffer = [0u8; 1024];
-                        for _ in 0..2 {
-                            rustix::io::read(watch, &mut buffer).map_err(|e| failed(e.into()))?;
-                        }
-                    }
-                },
+            };
+            match (proc::set_controlling_terminal(terminal.as_fd(), take == Take::Force), &watch) {
+                (Ok(()), _) => return Ok(terminal),
+                (Err(e), Some(watch)) if e.kind() == std::io::ErrorKind::PermissionDenied => {
+                    let mut told = [PollFd::new(watch, PollFlags::IN)];
+                    let _ = poll(&mut told, None);
+                }
+                (Err(e), _) => return Err(failed(e)),
             }
         }
     }

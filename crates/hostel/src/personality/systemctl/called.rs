@@ -145,3 +145,19 @@ fn end(name: &str, words: &[&str]) -> Outcome {
     }
     if is_forced { simple(running(name)?, Request::EndNow(end)) } else { ended(name, end) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_of_a_shutdown() {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as u64;
+        let after = |text: &str| moment(text).map(|(at, _)| at - now);
+        assert!(after("+5").is_some_and(|micros| (300_000_000..310_000_000).contains(&micros)));
+        assert!(after("23:59").is_some_and(|micros| micros <= 86_400_000_000 + 60_000_000));
+        for bad in ["5", "+x", "25:00", "12:60", "soon", "", "+-1"] {
+            assert!(moment(bad).is_none(), "{bad}");
+        }
+    }
+}
