@@ -189,10 +189,7 @@ fn services_outlive_their_manager() {
         ("bad.service", "[Service]\nType=oneshot\nExecStart=/bin/false\n"),
         ("dyn.service", "[Service]\nDynamicUser=yes\nExecStart=/bin/sleep 1000\n"),
         ("slow.service", "[Service]\nType=oneshot\nExecStart=/bin/sleep 1\n"),
-        (
-            "stream.service",
-            "[Service]\nExecStart=/bin/sh -c '(printf \"st\\n\\n30\\n1\\n0\\n0\\n0\\nfirst\\n\"; until test -e /run/go; do sleep 0.05; done; echo second; sleep 1000) | nc local:/run/systemd/journal/stdout'\n",
-        ),
+        ("stream.service", "[Service]\nExecStart=/probe journal-stream st /run/go\n"),
     ];
     let state = "for u in long note dyn done bad echo.socket later.timer look.path x-y.slice; do systemctl show -p Id,ActiveState,SubState,MainPID,StatusText,Result,InvocationID,ControlGroup,NRestarts $u; done";
     let tree = hostel_tests::init::plant(
@@ -264,7 +261,7 @@ fn a_terminal_is_a_services() {
         &bed,
         &units,
         &format!(
-            "{WAIT}touch /run/utmp /var/log/wtmp; stty raw -echo < /dev/console; systemctl start stays tty; echo rc=$?; cat /run/seen\n\
+            "{WAIT}touch /run/utmp /var/log/wtmp; setsid stty -F /dev/console raw -echo; systemctl start stays tty; echo rc=$?; cat /run/seen\n\
              wc -c < /run/utmp; od -An -tu1 -N1 /run/utmp; systemctl start after; systemctl start fails 2>/dev/null; systemctl show -p Result,ExecMainStatus fails\n\
              grep 'Max open files' /proc/1/limits | grep -c ' 1024 '; systemctl poweroff --force; sleep 10"
         ),

@@ -2,11 +2,10 @@
 
 use std::os::fd::AsFd;
 
-use hostel_unit::UnitName;
+use hostel_unit::{Kind, UnitName};
 
 use super::context::PLACES;
 use super::discard::discard;
-use super::live::Plain;
 use super::query::{Answer, Refusal};
 use super::{Manager, devices, packets, resources};
 use crate::keys;
@@ -131,7 +130,7 @@ impl Manager {
     /// Limits of a group that is there already, and had these before.
     pub(super) fn limit_again(&mut self, name: &UnitName, before: &[resources::Limit]) {
         let Some(live) = self.units.get_mut(name).filter(|live| !live.active().is_down()) else { return };
-        let slice = matches!(live.plain, Plain::Point(_)).then(|| resources::slice_path(name.as_str()));
+        let slice = (name.kind() == Kind::Slice).then(|| resources::slice_path(name.as_str()));
         let depth = match &slice {
             Some(path) => path.split('/').filter(|part| !part.is_empty()).count(),
             None => self.shared.members.depth(name.as_str()),
