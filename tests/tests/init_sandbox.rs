@@ -148,7 +148,7 @@ fn devices_and_packets_are_filtered() {
     let see = "for d in null zero; do head -c0 /dev/$d 2>/dev/null && echo $d; done; ping -c1 -W1 127.0.0.1 >/dev/null 2>&1 && echo one; ping -c1 -W1 127.0.0.2 >/dev/null 2>&1 && echo two; true";
     let kinds = [
         ("plain.service", ""),
-        ("strict.service", "DevicePolicy=strict\nDeviceAllow=/dev/null r\n"),
+        ("strict.service", "DevicePolicy=strict\nDeviceAllow=/dev/null rw\n"),
         ("listed.service", "DeviceAllow=/dev/full r\nIPAddressDeny=any\nIPAddressAllow=127.0.0.2\n"),
         ("private.service", "PrivateDevices=yes\nIPAddressDeny=127.0.0.0/8\n"),
     ];
