@@ -103,7 +103,7 @@ impl End {
     }
 
     /// One that was written so.
-    pub fn of_words<'w>(words: &mut dyn Iterator<Item = &'w str>) -> Result<End, String> {
+    pub fn of_words(words: &mut dyn Iterator<Item = &str>) -> Result<End, String> {
         match words.next() {
             Some("poweroff") => Ok(End::PowerOff),
             Some("reboot") => Ok(End::Reboot),

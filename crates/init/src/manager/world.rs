@@ -234,7 +234,6 @@ impl Hands for World<'_> {
         if let Some(name) = self.rest.pipe.as_ref().filter(|_| self.shared.log.has_sockets).and_then(Pipe::name) {
             environment.set("JOURNAL_STREAM", name);
         }
-        let context = self.rest.context.as_ref().ok_or("it has no commands")?;
         let mut group = self.shared.members.group(&self.rest.marks.unit);
         let depth = self.shared.members.depth(&self.rest.marks.unit);
         if !self.rest.limits.is_empty() {
@@ -244,23 +243,8 @@ impl Hands for World<'_> {
             };
             degrade(&mut self.rest.degraded, &self.rest.unit, "Service", &lost.0, lost.1);
         }
-        let renewed = std::mem::take(&mut self.rest.renewed);
-        if let (true, Some(asked)) = (renewed, &context.devices) {
-            let put = group.as_ref().map(|group| self.shared.programs.put(Some(asked), group.as_fd()));
-            if !matches!(put, Some(Ok(()))) {
-                let why = if put.is_some() { devices::NO_PROGRAM } else { resources::NO_GROUP };
-                degrade(&mut self.rest.degraded, &self.rest.unit, "Service", &devices::KEYS, why);
-            }
-        }
-        if renewed && !context.packets.is_empty() {
-            let put = group.as_ref().map(|group| packets::put(&context.packets, group.as_fd()));
-            if !matches!(put, Some(Ok(()))) {
-                let why = if put.is_some() { packets::NO_PROGRAM } else { resources::NO_GROUP };
-                degrade(&mut self.rest.degraded, &self.rest.unit, "Service", &packets::KEYS, why);
-            }
-        }
-        if renewed && let Some(why) = self.watch_memory(group.as_ref(), depth) {
-            degrade(&mut self.rest.degraded, &self.rest.unit, "Service", &["OOMPolicy"], why);
+        if std::mem::take(&mut self.rest.renewed) {
+            self.begin_group(group.as_ref(), depth);
         }
         let context = self.rest.context.as_ref().ok_or("it has no commands")?;
         if let (Some(own), Some(text)) = (&group, &context.delegate) {
@@ -383,6 +367,27 @@ impl Hands for World<'_> {
 }
 
 impl World<'_> {
+    /// What is done to the group once in a life: filters, and the watch over its memory.
+    fn begin_group(&mut self, group: Option<&OwnedFd>, depth: usize) {
+        if let Some(context) = &self.rest.context {
+            let mut lost = |keys: &[&'static str], put: Option<std::io::Result<()>>, why| {
+                if !matches!(put, Some(Ok(()))) {
+                    let why = if put.is_some() { why } else { resources::NO_GROUP };
+                    degrade(&mut self.rest.degraded, &self.rest.unit, "Service", keys, why);
+                }
+            };
+            if let Some(asked) = &context.devices {
+                lost(&devices::KEYS, group.map(|group| self.shared.programs.put(Some(asked), group.as_fd())), devices::NO_PROGRAM);
+            }
+            if !context.packets.is_empty() {
+                lost(&packets::KEYS, group.map(|group| packets::put(&context.packets, group.as_fd())), packets::NO_PROGRAM);
+            }
+        }
+        if let Some(why) = self.watch_memory(group, depth) {
+            degrade(&mut self.rest.degraded, &self.rest.unit, "Service", &["OOMPolicy"], why);
+        }
+    }
+
     /// What the unit's processes have in common: of a unit that it joins, or made now.
     fn runtime(&mut self) -> Result<Option<Rc<Runtime>>, String> {
         let Some(of) = self.rest.context.as_ref().and_then(|context| context.sandbox.as_deref()).filter(|of| Runtime::is_needed(of)) else {
