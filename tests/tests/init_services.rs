@@ -404,8 +404,6 @@ fn debian_is_booted_by_our_init() {
         "/etc/systemd/system/own.service",
         "[Service]\nType=notify\nExecStart=/bin/sh -c 'systemd-notify --ready; exec sleep 1000'\nNotifyAccess=all\n",
     );
-    let named = "[Service]\nType=dbus\nBusName=org.freedesktop.hostname1\nExecStart=/lib/systemd/systemd-hostnamed\n";
-    tree.write("/etc/systemd/system/named.service", named);
     let program = bed.hostel(["x"]).program();
     let running = bed
         .nspawn(&tree, ["--console=pipe", "-M", &name])
@@ -424,9 +422,9 @@ fn debian_is_booted_by_our_init() {
     ctl(&["is-active", "multi-user.target", "basic.target", "sysinit.target"]).exits(0).prints_with("active\nactive\nactive");
     ctl(&["start", "own"]).exits(0);
     // of Type=dbus: its start ends when somebody owns the name on the tree's bus, and it ends when nobody does
-    ctl(&["start", "named"]).exits(0).within(Duration::from_secs(20));
-    ctl(&["show", "-p", "Type,SubState", "named"]).exits(0).prints_with("SubState=running");
-    ctl(&["why", "named"]).exits(0).prints_without("BusName=");
+    ctl(&["start", "systemd-hostnamed"]).exits(0).within(Duration::from_secs(20));
+    ctl(&["show", "-p", "Type,SubState", "systemd-hostnamed"]).exits(0).prints_with("SubState=running");
+    ctl(&["why", "systemd-hostnamed"]).exits(0).prints_without("BusName=");
     bed.hostel(["exec", &name, "--", "busctl", "status", "org.freedesktop.hostname1"]).run().exits(0).prints_with("PID=");
     ctl(&["why", "systemd-journald"]).exits(0).prints_with("it is not run: this manager keeps the output of units itself");
     std::process::Command::new("kill").args(["-37", &leader.to_string()]).status().unwrap();

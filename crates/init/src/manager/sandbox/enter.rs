@@ -290,7 +290,7 @@ impl Work<'_> {
 fn is_covered(point: &str, points: &[String], before: &[String]) -> bool {
     points.iter().any(|above| above != point && is_within(point, above) && !before.contains(above))
         || points.iter().filter(|same| *same == point).count() > 1
-        || points.iter().any(|above| above != point && is_within(point, above) && before.iter().filter(|b| *b == above).count() > 1)
+        || points.iter().any(|above| above != point && is_within(point, above) && points.iter().filter(|b| *b == above).count() > 1)
 }
 
 /// A copy of what is to be bound, and whether it is a directory.
