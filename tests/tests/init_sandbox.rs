@@ -140,3 +140,36 @@ fn calls_namespaces_and_the_rest() {
     let degraded = text.lines().find(|line| line.starts_with("own.service X-Degraded=")).unwrap_or_default();
     assert!(degraded.contains("PAMName=x") && !degraded.contains("IOScheduling"), "{text}");
 }
+
+/// Programs of a unit's group, which the host's root may load.
+#[test]
+fn devices_and_packets_are_filtered() {
+    let Some(bed) = Bed::start() else { return };
+    let see = "for d in null zero; do head -c0 /dev/$d 2>/dev/null && echo $d; done; ping -c1 -W1 127.0.0.1 >/dev/null 2>&1 && echo one; ping -c1 -W1 127.0.0.2 >/dev/null 2>&1 && echo two; true";
+    let kinds = [
+        ("plain.service", ""),
+        ("strict.service", "DevicePolicy=strict\nDeviceAllow=/dev/null rw\n"),
+        ("listed.service", "DeviceAllow=/dev/full r\nIPAddressDeny=any\nIPAddressAllow=127.0.0.2\n"),
+        ("private.service", "PrivateDevices=yes\nIPAddressDeny=127.0.0.0/8\n"),
+    ];
+    let texts = kinds.map(|(name, keys)| (name, unit(keys, see)));
+    let units = [0, 1, 2, 3].map(|at: usize| (texts[at].0, texts[at].1.as_str()));
+    let starts = "for u in plain strict listed private; do systemctl start $u || echo bad $u; systemctl why $u | grep -i degraded; done\n\
+                  systemctl start lasting; systemctl set-property --runtime lasting DevicePolicy=strict; touch /run/go; wait_for 'test -e /run/gone'; cat /run/gone";
+    let lasting =
+        "[Service]\nExecStart=/bin/sh -c 'until test -e /run/go; do sleep 0.02; done; head -c0 /dev/zero || echo none > /run/gone; sleep 1000'\n";
+    let all: Vec<(&str, &str)> = units.into_iter().chain([("lasting.service", lasting)]).collect();
+    let tree = plant(&bed, &all, &format!("{}{starts}", init::WAIT));
+    std::fs::create_dir_all(tree.at("/out")).unwrap();
+    let machine = bed.nspawn(&tree, ["-b", "--console=pipe", "--private-network", "--capability=CAP_BPF"]).args(init::bound(&bed));
+    assert_eq!(result_of(machine, &tree), "none\n", "nothing is degraded");
+    for (name, expected) in
+        [("plain", "null\nzero\none\ntwo\n"), ("strict", "null\none\ntwo\n"), ("listed", "null\nzero\ntwo\n"), ("private", "null\nzero\n")]
+    {
+        assert_eq!(out(&tree, name), expected, "{name}");
+    }
+    // without the right to load any it is told, and the service runs
+    let tree = plant(&bed, &all, "systemctl start listed strict; systemctl why listed strict | grep -c 'it has no effect: no program'");
+    std::fs::create_dir_all(tree.at("/out")).unwrap();
+    assert_eq!(result_of(init::boot(&bed, &tree, &[]), &tree), "5\n");
+}

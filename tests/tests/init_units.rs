@@ -189,15 +189,17 @@ fn services_outlive_their_manager() {
         ("bad.service", "[Service]\nType=oneshot\nExecStart=/bin/false\n"),
         ("dyn.service", "[Service]\nDynamicUser=yes\nExecStart=/bin/sleep 1000\n"),
         ("slow.service", "[Service]\nType=oneshot\nExecStart=/bin/sleep 1\n"),
+        ("stream.service", "[Service]\nExecStart=/probe journal-stream st /run/go\n"),
     ];
     let state = "for u in long note dyn done bad echo.socket later.timer look.path x-y.slice; do systemctl show -p Id,ActiveState,SubState,MainPID,StatusText,Result,InvocationID,ControlGroup,NRestarts $u; done";
     let tree = hostel_tests::init::plant(
         &bed,
         &units,
         &format!(
-            "{WAIT}systemctl start long note dyn done echo.socket later.timer look.path; systemctl start bad 2>/dev/null; systemctl set-environment A=b\n\
+            "{WAIT}systemctl start long note dyn done echo.socket later.timer look.path stream; wait_for 'journalctl -t st | grep -q first'; systemctl start bad 2>/dev/null; systemctl set-environment A=b\n\
              wait_for '! systemctl is-active check | grep -q activating'; {{ {state}; }} > /before; systemctl --no-block start slow; systemctl daemon-reexec; echo busy rc=$?; wait_for '! systemctl is-active slow | grep -q activating'\n\
              systemctl daemon-reexec; echo rc=$?; wait_for 'journalctl | grep -q Executed'; {{ {state}; }} > /after; diff /before /after && echo same; systemctl show-environment | grep ^A=\n\
+             touch /run/go; wait_for 'journalctl -t st | grep -q second'; journalctl -t st -u stream -o cat; systemctl stop stream; systemctl stop slow\n\
              n=$(journalctl -u long | grep -c tick); wait_for \"[ \\$(journalctl -u long | grep -c tick) -gt $((n+3)) ]\"; echo logs\n\
              p=$(systemctl show -p MainPID --value long); kill -9 $p; wait_for \"systemctl is-active -q long && [ \\$(systemctl show -p MainPID --value long) != $p ]\"; systemctl show -p NRestarts long\n\
              echo x > /run/echo & wait_for 'test -e /run/echoed'; systemctl is-active echo.service\n\
@@ -210,7 +212,7 @@ fn services_outlive_their_manager() {
     tree.write("/etc/systemd/system/check.service", "[Service]\nExecStart=/bin/sh /check\nStandardOutput=file:/result\nStandardError=inherit\n");
     let text = hostel_tests::init::result_of(hostel_tests::init::boot(&bed, &tree, &[]), &tree);
     for expected in [
-        "Cannot execute the manager anew now: a job of slow.service runs.\nbusy rc=1\nrc=0\nsame\nA=b\nlogs\nNRestarts=1\nactive\n/run/looked\n/run/later\nfds=\nfds=1\n",
+        "Cannot execute the manager anew now: a job of slow.service runs.\nbusy rc=1\nrc=0\nsame\nA=b\nfirst\nsecond\nlogs\nNRestarts=1\nactive\n/run/looked\n/run/later\nfds=\nfds=1\n",
         "inactive\ninactive\ninactive\n0\nactive\nactive\nfailed\n1\n0\n",
     ] {
         assert!(text.contains(expected), "{expected:?} in\n{text}\n{}", std::fs::read_to_string(tree.at("/after")).unwrap_or_default());
@@ -237,4 +239,48 @@ fn the_manager_is_small() {
     println!("{text}");
     let of = |key: &str| -> u64 { text.lines().find_map(|line| line.strip_prefix(key)?.trim().trim_end_matches(" kB").parse().ok()).unwrap() };
     assert!(of("Pss_Anon:") < 1536, "{text}");
+}
+
+/// A terminal that a unit takes as a getty does: as new, its own, told to `who`; the console is still the manager's afterwards. The end
+/// comes by force, without a stop.
+#[test]
+fn a_terminal_is_a_services() {
+    let Some(bed) = Bed::start() else { return };
+    let see = "tty; cut -d\\\" \\\" -f7 /proc/self/stat; stty -a | grep -c -w echo; ulimit -Sn; ulimit -Hn; echo TERM=$$TERM";
+    let tty = format!(
+        "[Service]\nType=oneshot\nStandardInput=tty\nStandardOutput=tty\nTTYPath=/dev/console\nTTYReset=yes\nTTYVHangup=yes\nUtmpIdentifier=cons\n\
+         ExecStart=/bin/sh -c \"echo on the terminal; ( {see} ) > /run/seen; grep -c console /run/utmp >> /run/seen\"\n"
+    );
+    let units = [
+        ("tty.service", tty.as_str()),
+        ("fails.service", "[Service]\nType=oneshot\nStandardInput=tty-fail\nTTYPath=/dev/none\nExecStart=/bin/true\n"),
+        ("stays.service", "[Service]\nExecStart=/bin/sleep 1000\nExecStop=/bin/touch /stopped\n"),
+        ("after.service", "[Service]\nType=oneshot\nExecStart=/bin/echo heard again\n"),
+    ];
+    let tree = hostel_tests::init::plant(
+        &bed,
+        &units,
+        &format!(
+            "{WAIT}touch /run/utmp /var/log/wtmp; setsid stty -F /dev/console raw -echo; systemctl start stays tty; echo rc=$?; cat /run/seen\n\
+             wc -c < /run/utmp; od -An -tu1 -N1 /run/utmp; systemctl start after; systemctl start fails 2>/dev/null; systemctl show -p Result,ExecMainStatus fails\n\
+             grep 'Max open files' /proc/1/limits | grep -c ' 1024 '; systemctl poweroff --force; sleep 10"
+        ),
+    );
+    tree.write("/var/log/wtmp", "");
+    let machine = bed.nspawn(&tree, ["-b"]).args(hostel_tests::init::bound(&bed));
+    let mut terminal = hostel_tests::Terminal::start(machine.limit(std::time::Duration::from_secs(60)));
+    terminal.expect("on the terminal");
+    terminal.expect("heard again");
+    assert_eq!(terminal.wait(std::time::Duration::from_secs(20)), 0);
+    let text = std::fs::read_to_string(tree.at("/result")).unwrap();
+    println!("{text}");
+    let seen: Vec<&str> = text.lines().take(7).collect();
+    assert!(
+        matches!(seen[..], ["rc=0", _, terminal, "1", "1024", hard, term] if terminal != "0" && term.starts_with("TERM=")
+        && hard.parse::<u32>().is_ok_and(|most| (1025..=524_288).contains(&most))),
+        "{text}"
+    );
+    assert!(text.contains("\n1\n384\n   8\n"), "a record that began, and has ended: {text}");
+    assert!(text.contains("ExecMainStatus=208\n") && text.ends_with("\n0\n"), "{text}");
+    assert!(!tree.at("/stopped").exists(), "nothing was stopped");
 }

@@ -263,6 +263,18 @@ fn verifies_and_edits() {
     ctl(&["edit", "--stdin", "a"]).input("[Service\n").run().exits(1);
     ctl(&["edit", "--stdin", "nope"]).input("[Service]\nNice=3\n").run().exits(1);
     ctl(&["edit", "a"]).run().exits(1);
+    let bin = bed.fresh("bin");
+    let editor = |name: &str, text: &str| hostel_tests::bundle::script(&bin.join(name), text);
+    let adds = editor("adds", "for f in \"$@\"; do sed -i '1a [Service]\\nNice=4' \"$f\"; done");
+    ctl(&["edit", "a", "own"]).env("SYSTEMD_EDITOR", &adds).run().exits(0);
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).expect("read");
+    assert_eq!(read("etc/systemd/system/a.service.d/override.conf"), "[Service]\nNice=4\n\n[Service]\nNice=3\n");
+    assert_eq!(read("etc/systemd/system/own.service.d/override.conf"), "[Service]\nNice=4\n");
+    ctl(&["edit", "own", "--full"]).env("SYSTEMD_EDITOR", editor("full", "echo '# more' >> \"$1\"")).run().exits(0);
+    assert!(read("etc/systemd/system/own.service").ends_with("# more\n"));
+    ctl(&["edit", "own", "--drop-in=x"]).env("SYSTEMD_EDITOR", editor("empties", ": > \"$1\"")).run().exits(0).says("canceled");
+    assert!(!root.join("etc/systemd/system/own.service.d/x.conf").exists());
+    ctl(&["edit", "own"]).env("SYSTEMD_EDITOR", editor("fails", "exit 3")).run().exits(1).says("nothing is changed");
     let calendar = ctl(&["calendar", "Mon *:0/15"]).run().exits(0).text();
     assert!(calendar.contains("Normalized form: Mon *-*-* *:00/15:00\n"), "{calendar}");
 }

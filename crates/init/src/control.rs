@@ -79,10 +79,10 @@ pub fn words(asked: &Asked) -> Vec<String> {
         Request::SetEnvironment(pairs) => with(&["set-environment"], pairs.clone()),
         Request::UnsetEnvironment(pairs) => with(&["unset-environment"], pairs.clone()),
         Request::RotateLog => with(&["rotate-log"], Vec::new()),
-        Request::End(End::PowerOff) => with(&["end", "poweroff"], Vec::new()),
-        Request::End(End::Reboot) => with(&["end", "reboot"], Vec::new()),
-        Request::End(End::Halt) => with(&["end", "halt"], Vec::new()),
-        Request::End(End::Exit(status)) => with(&["end", "exit", &status.to_string()], Vec::new()),
+        Request::End(end) => with(&["end"], end.words()),
+        Request::EndNow(end) => with(&["end-now"], end.words()),
+        Request::EndAt(end, micros) => with(&["end-at", &micros.to_string()], end.words()),
+        Request::EndNot => with(&["end-not"], Vec::new()),
     }
 }
 
@@ -137,13 +137,14 @@ pub fn parse(body: &[u8]) -> Result<Asked, String> {
         "set-environment" => Request::SetEnvironment(words.filter(|w| !w.is_empty()).map(str::to_owned).collect()),
         "unset-environment" => Request::UnsetEnvironment(words.filter(|w| !w.is_empty()).map(str::to_owned).collect()),
         "rotate-log" => Request::RotateLog,
-        "end" => match next()? {
-            "poweroff" => Request::End(End::PowerOff),
-            "reboot" => Request::End(End::Reboot),
-            "halt" => Request::End(End::Halt),
-            "exit" => Request::End(End::Exit(next()?.parse().map_err(|_| "exit: it is no status from 0 to 255")?)),
-            _ => return Err("end: it is none of poweroff, reboot, halt, exit".to_owned()),
-        },
+        "end" => Request::End(End::of_words(&mut words)?),
+        "end-now" => Request::EndNow(End::of_words(&mut words)?),
+        "end-at" => {
+            // a moment that no clock has is no moment
+            let micros = next()?.parse().ok().filter(|micros| *micros < 1 << 60).ok_or("end-at: it is no time")?;
+            Request::EndAt(End::of_words(&mut words)?, micros)
+        }
+        "end-not" => Request::EndNot,
         _ => return Err(format!("there is no request {verb:?}")),
     };
     Ok(Asked { request, wait: verb == "job-wait" })
@@ -188,14 +189,26 @@ mod tests {
             Request::ResetFailed(vec![]), Request::Reload, Request::Reexecute, Request::Show(vec![unit("a.service")]), Request::List, Request::Jobs, Request::Cancel(vec![1, 2]),
             Request::Manager, Request::Environment, Request::SetEnvironment(vec!["A=b c".into()]), Request::UnsetEnvironment(vec!["A".into()]),
             Request::RotateLog, Request::End(End::Exit(7)), Request::End(End::PowerOff), Request::End(End::Reboot), Request::End(End::Halt),
+            Request::EndNow(End::Reboot), Request::EndAt(End::Halt, 1 << 50), Request::EndNot,
         ];
         for request in all {
             let asked = Asked { wait: matches!(request, Request::Job(..)), request };
             assert_eq!(parse(words(&asked).join("\0").as_bytes()), Ok(asked));
         }
-        for bad in
-            ["", "x", "job", "job\0start", "job\0start\0replace\0no name", "kill\0all\0TERMINATE", "end\0exit\x00256", "end\0exit\0-1", "\u{0}"]
-        {
+        for bad in [
+            "",
+            "x",
+            "job",
+            "job\0start",
+            "job\0start\0replace\0no name",
+            "kill\0all\0TERMINATE",
+            "end\0exit\x00256",
+            "end\0exit\0-1",
+            "end-at\0x\0halt",
+            "end-at\x005\0frob",
+            "end-now",
+            "\u{0}",
+        ] {
             assert!(parse(bad.as_bytes()).is_err(), "{bad:?}");
         }
     }

@@ -120,7 +120,8 @@ const MANAGED: [(&str, &str); 10] = [
         NotifyAccess Restart RestartSec ReloadSignal TimeoutSec TimeoutStartSec TimeoutStopSec RuntimeMaxSec WatchdogSec PIDFile \
         SuccessExitStatus RestartPreventExitStatus RestartForceExitStatus KillMode KillSignal SendSIGKILL SendSIGHUP FinalKillSignal \
         WatchdogSignal User Group SupplementaryGroups WorkingDirectory UMask Nice OOMScoreAdjust CPUAffinity NoNewPrivileges \
-        CapabilityBoundingSet AmbientCapabilities IgnoreSIGPIPE StandardInput StandardOutput StandardError TTYPath SyslogIdentifier \
+        CapabilityBoundingSet AmbientCapabilities IgnoreSIGPIPE StandardInput StandardOutput StandardError TTYPath TTYReset TTYVHangup TTYVTDisallocate TTYRows TTYColumns \
+        UtmpIdentifier UtmpMode SyslogIdentifier \
         SyslogFacility SyslogLevel SyslogLevelPrefix LogLevelMax LogRateLimitIntervalSec LogRateLimitBurst LogExtraFields \
         RuntimeDirectory StateDirectory CacheDirectory LogsDirectory ConfigurationDirectory RuntimeDirectoryMode StateDirectoryMode \
         CacheDirectoryMode LogsDirectoryMode ConfigurationDirectoryMode RuntimeDirectoryPreserve Environment EnvironmentFile \
@@ -152,7 +153,8 @@ const MANAGED: [(&str, &str); 10] = [
     ("Service", "MemoryMin MemoryLow MemoryHigh MemoryMax MemorySwapMax MemoryZSwapMax MemoryZSwapWriteback CPUWeight CPUQuota \
         CPUQuotaPeriodSec AllowedCPUs AllowedMemoryNodes IOWeight TasksMax \
         IODeviceWeight IODeviceLatencyTargetSec IOReadBandwidthMax IOWriteBandwidthMax IOReadIOPSMax IOWriteIOPSMax Delegate DelegateSubgroup \
-        OOMPolicy OpenFile FileDescriptorStoreMax FileDescriptorStorePreserve ImportCredential"),
+        OOMPolicy OpenFile FileDescriptorStoreMax FileDescriptorStorePreserve ImportCredential DeviceAllow DevicePolicy \
+        IPAddressAllow IPAddressDeny"),
     ("Slice", "MemoryMin MemoryLow MemoryHigh MemoryMax MemorySwapMax MemoryZSwapMax MemoryZSwapWriteback CPUWeight CPUQuota \
         CPUQuotaPeriodSec AllowedCPUs AllowedMemoryNodes IOWeight TasksMax IODeviceWeight IODeviceLatencyTargetSec IOReadBandwidthMax \
         IOWriteBandwidthMax IOReadIOPSMax IOWriteIOPSMax"),

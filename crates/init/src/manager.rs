@@ -16,6 +16,8 @@ mod change;
 mod condition;
 pub mod config;
 pub mod context;
+mod devices;
+mod discard;
 mod dynamic;
 pub mod exits;
 mod files;
@@ -25,8 +27,11 @@ mod jobs;
 pub mod live;
 pub mod log;
 pub mod members;
+mod memory;
 pub mod mount;
+mod names;
 pub mod notify;
+mod packets;
 pub mod path;
 pub mod query;
 mod reach;
@@ -38,11 +43,13 @@ pub mod service;
 pub mod socket;
 mod spawn;
 pub mod state;
+pub mod terminal;
 #[cfg(test)]
 mod tests;
 pub mod timer;
 mod triggers;
 mod turn;
+mod utmp;
 pub mod variables;
 pub(crate) mod view;
 pub mod world;
@@ -84,6 +91,29 @@ pub enum End {
     Exit(u8),
 }
 
+impl End {
+    /// In words, for another program.
+    pub fn words(self) -> Vec<String> {
+        match self {
+            End::PowerOff => vec!["poweroff".to_owned()],
+            End::Reboot => vec!["reboot".to_owned()],
+            End::Halt => vec!["halt".to_owned()],
+            End::Exit(status) => vec!["exit".to_owned(), status.to_string()],
+        }
+    }
+
+    /// One that was written so.
+    pub fn of_words(words: &mut dyn Iterator<Item = &str>) -> Result<End, String> {
+        match words.next() {
+            Some("poweroff") => Ok(End::PowerOff),
+            Some("reboot") => Ok(End::Reboot),
+            Some("halt") => Ok(End::Halt),
+            Some("exit") => words.next().and_then(|text| text.parse().ok()).map(End::Exit).ok_or("exit: it is no status from 0 to 255".to_owned()),
+            _ => Err("end: it is none of poweroff, reboot, halt, exit".to_owned()),
+        }
+    }
+}
+
 /// All of it.
 pub struct Manager {
     root: &'static Root,
@@ -106,6 +136,8 @@ pub struct Manager {
     end: Option<End>,
     /// It comes without stopping anything.
     at_once: bool,
+    /// It comes at a time that somebody has said.
+    planned: Option<(End, SystemTime)>,
     /// Jobs are looked through again.
     run_again: bool,
     /// What happened, while somebody wants to know.
@@ -152,6 +184,9 @@ impl Manager {
             dynamic: dynamic::Dynamic::default(),
             empty_groups: Vec::new(),
             ports: Vec::new(),
+            programs: devices::Programs::default(),
+            memory: memory::Watch::default(),
+            names: names::Names::default(),
         };
         Ok(Manager {
             root,
@@ -168,6 +203,7 @@ impl Manager {
             finished: Vec::new(),
             end: None,
             at_once: false,
+            planned: None,
             run_again: false,
             news: None,
             began: timer::Moment::now(),

@@ -135,6 +135,7 @@ pub fn run(wanted: &Wanted) -> Result<u8, String> {
         proc::set_child_subreaper(true).map_err(|e| format!("become the parent of orphans: {e}"))?;
     }
     place::prepare(is_first);
+    raise_limit();
     let mut inherited = Environment::default();
     for (name, value) in std::env::vars_os() {
         if let (Some(name), Some(value)) = (name.to_str().filter(|name| !again::is_ours(name)), value.to_str()) {
@@ -198,6 +199,14 @@ pub fn run(wanted: &Wanted) -> Result<u8, String> {
     Ok(finish(end, is_first))
 }
 
+/// Each service takes a few descriptors here; services are given limits of their own.
+fn raise_limit() {
+    let files = hostel_spec::RlimitName::Nofile as u32;
+    if let Ok((_, most)) = proc::get_rlimit(0, files) {
+        let _ = proc::set_rlimit(files, most, most);
+    }
+}
+
 /// Variables that every service is to have.
 fn handed(wanted: &Wanted) -> Vec<String> {
     let mut handed = Vec::new();
@@ -252,7 +261,12 @@ impl Init {
         // below another init they are that one's, or its journald's
         if is_first && rustix::process::geteuid().is_root() {
             match Sockets::open(&old, manager) {
-                Ok(journal) => self.journal = Some(journal),
+                Ok(mut journal) => {
+                    if let Some(text) = saved {
+                        journal.take_up(text, &again::take, manager);
+                    }
+                    self.journal = Some(journal);
+                }
                 Err(why) => manager.tell(&why),
             }
         }
@@ -301,11 +315,13 @@ impl Init {
     /// Executes this program anew, if somebody has asked for it.
     fn hand_over(&mut self, manager: &mut Manager) {
         manager.handover_done();
+        if let Some(journal) = &mut self.journal {
+            journal.finish_lines(manager);
+        }
         let named: Vec<String> = self.named.iter().map(UnitName::to_string).collect();
         let notify = self.notify.iter().map(|socket| ("notify", socket.as_fd()));
-        let log = self.journal.iter().flat_map(Sockets::held);
         let others = self.server.iter().map(|server| ("control", server.as_fd())).chain(self.bus.iter().map(|bus| ("bus", bus.as_fd())));
-        let error = again::execute(manager, &notify.chain(others).chain(log).collect::<Vec<_>>(), &named);
+        let error = again::execute(manager, &notify.chain(others).collect::<Vec<_>>(), self.journal.as_ref(), &named);
         manager.tell(&format!("execute the manager anew: {error}"));
     }
 

@@ -196,7 +196,7 @@ fn session(process: &Process<'_>) -> Result<(), Failure> {
     }
     if let Some(stdio) = process.stdio {
         if process.controlling {
-            proc::set_controlling_terminal(stdio).map_err(|e| Failure::new("take", "terminal", e))?;
+            proc::set_controlling_terminal(stdio, false).map_err(|e| Failure::new("take", "terminal", e))?;
         }
         for number in 0..3 {
             proc::place_stream(stdio, number).map_err(|e| Failure::new("place", "standard streams", e))?;

@@ -2,6 +2,7 @@
 
 pub mod r#become;
 pub mod console;
+pub mod devices;
 pub mod event;
 mod magic;
 pub mod pty;

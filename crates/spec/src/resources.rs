@@ -61,6 +61,28 @@ pub struct DeviceRule {
     pub access: DeviceAccess,
 }
 
+impl DeviceRule {
+    /// `/dev/fuse rw`, `char-pts`: a node or group, and `rwm` when no access is said; or what is wrong.
+    pub fn parse(text: &str) -> Result<DeviceRule, &'static str> {
+        let (what, letters) = text.trim().split_once([' ', '\t']).map_or((text.trim(), "rwm"), |(w, l)| (w, l.trim()));
+        let group = |name: &&str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic() && b != b'/');
+        let devices = if let Some(name) = what.strip_prefix("char-").filter(group) {
+            DeviceSelector::CharGroup(name.to_owned())
+        } else if let Some(name) = what.strip_prefix("block-").filter(group) {
+            DeviceSelector::BlockGroup(name.to_owned())
+        } else if what.starts_with("/dev/") && what.len() > 5 && !what.split('/').any(|part| part == "..") {
+            DeviceSelector::Path(PathBuf::from(what))
+        } else {
+            return Err("it is neither a path below /dev, nor char-GROUP, nor block-GROUP");
+        };
+        let has = |letter| letters.contains(letter);
+        if letters.is_empty() || !letters.bytes().all(|letter| b"rwm".contains(&letter)) {
+            return Err("access is made of the letters r, w and m");
+        }
+        Ok(DeviceRule { devices, access: DeviceAccess { read: has('r'), write: has('w'), mknod: has('m') } })
+    }
+}
+
 /// What devices may be used besides the rules (systemd's `DevicePolicy=`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -86,6 +108,18 @@ pub struct GroupFile {
     pub v1: Vec<(String, String)>,
     /// On cgroup v2.
     pub v2: Vec<(String, String)>,
+}
+
+impl DevicePolicy {
+    /// `auto`, `closed` or `strict`.
+    pub fn parse(text: &str) -> Option<DevicePolicy> {
+        match text {
+            "auto" => Some(DevicePolicy::Auto),
+            "closed" => Some(DevicePolicy::Closed),
+            "strict" => Some(DevicePolicy::Strict),
+            _ => None,
+        }
+    }
 }
 
 /// Limits of a machine. `None` = not set.

@@ -1,7 +1,8 @@
-//! Device programs for cgroup2 (BPF_PROG_TYPE_CGROUP_DEVICE): instructions, loading, attaching, finding again.
+//! Programs of cgroup2 groups that filter devices and packets: instructions, loading, attaching, finding again.
 //!
-//! The kernel runs such a program whenever a process of the cgroup opens or makes a device node, and refuses with
-//! EPERM when it returns 0 (Linux 4.15; Documentation/admin-guide/cgroup-v2.rst "Device controller"; bpf(2)).
+//! The kernel runs one whenever a process of the cgroup opens or makes a device node, and refuses with
+//! EPERM when it returns 0 (BPF_PROG_TYPE_CGROUP_DEVICE, Linux 4.15; Documentation/admin-guide/cgroup-v2.rst "Device controller"; bpf(2)),
+//! another for every packet that its sockets get or send, and drops it (BPF_PROG_TYPE_CGROUP_SKB, Linux 4.10).
 //! All functions need CAP_SYS_ADMIN (or CAP_BPF and CAP_NET_ADMIN) in the initial user namespace.
 
 use std::io;
@@ -37,6 +38,12 @@ pub enum Reg {
     R4,
     /// Scratch.
     R5,
+    /// Kept over calls.
+    R6,
+    /// Kept over calls.
+    R7,
+    /// The end of the stack, which grows downwards.
+    R10 = 10,
 }
 
 impl Insn {
@@ -72,6 +79,22 @@ impl Insn {
     pub const fn jump_if_any_bit(dst: Reg, imm: i32, off: i16) -> Insn {
         Insn::new(0x45, dst, Reg::R0, off, imm)
     }
+    /// Skips `off` instructions if the lower half of `dst` is not `imm` (Linux 5.1).
+    pub const fn jump_if_not_equal32(dst: Reg, imm: u32, off: i16) -> Insn {
+        Insn::new(0x56, dst, Reg::R0, off, imm as i32)
+    }
+    /// Skips `off` instructions.
+    pub const fn jump_always(off: i16) -> Insn {
+        Insn::new(0x05, Reg::R0, Reg::R0, off, 0)
+    }
+    /// `dst += imm` (sign-extended).
+    pub const fn add(dst: Reg, imm: i32) -> Insn {
+        Insn::new(0x07, dst, Reg::R0, 0, imm)
+    }
+    /// `r0 = bpf_skb_load_bytes(r1 = context, r2 = offset, r3 = where to, r4 = how many)`; not 0: there are not so many.
+    pub const fn load_packet() -> Insn {
+        Insn::new(0x85, Reg::R0, Reg::R0, 0, 26)
+    }
     /// Ends the program with r0 as its result.
     pub const fn exit() -> Insn {
         Insn::new(0x95, Reg::R0, Reg::R0, 0, 0)
@@ -103,9 +126,32 @@ const BPF_PROG_ATTACH: libc::c_long = 8;
 const BPF_PROG_DETACH: libc::c_long = 9;
 const BPF_PROG_GET_FD_BY_ID: libc::c_long = 13;
 const BPF_PROG_QUERY: libc::c_long = 16;
-const PROG_TYPE_CGROUP_DEVICE: u32 = 15;
-const ATTACH_CGROUP_DEVICE: u32 = 6;
 const F_ALLOW_MULTI: u32 = 2;
+
+/// What a program is asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hook {
+    /// Opening and making of device nodes.
+    Device,
+    /// Packets that come in.
+    Ingress,
+    /// Packets that go out.
+    Egress,
+}
+
+impl Hook {
+    fn program_type(self) -> u32 {
+        if self == Hook::Device { 15 } else { 8 }
+    }
+
+    fn attach_type(self) -> u32 {
+        match self {
+            Hook::Ingress => 0,
+            Hook::Egress => 1,
+            Hook::Device => 6,
+        }
+    }
+}
 
 /// Leading part of the BPF_PROG_LOAD attributes, up to the name (Linux 4.15).
 #[repr(C)]
@@ -166,12 +212,12 @@ fn owned(fd: i32) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
-/// Checks and compiles a device program; `name` (at most 15 of `[A-Za-z0-9_.]`) is what `bpftool prog` shows.
+/// Checks and compiles a program; `name` (at most 15 of `[A-Za-z0-9_.]`) is what `bpftool prog` shows.
 ///
-/// Costs about 0.3 ms, nearly all of it the kernel's JIT: see [`attached_device_program`] for how to avoid it.
-pub fn load_device_program(insns: &[Insn], name: &str) -> io::Result<OwnedFd> {
+/// Costs about 0.3 ms, nearly all of it the kernel's JIT: see [`attached_program`] for how to avoid it.
+pub fn load_program(hook: Hook, insns: &[Insn], name: &str) -> io::Result<OwnedFd> {
     let mut attr = LoadAttr {
-        prog_type: PROG_TYPE_CGROUP_DEVICE,
+        prog_type: hook.program_type(),
         insn_cnt: insns.len() as u32,
         insns: insns.as_ptr() as u64,
         license: c"GPL".as_ptr() as u64,
@@ -183,38 +229,38 @@ pub fn load_device_program(insns: &[Insn], name: &str) -> io::Result<OwnedFd> {
     bpf(BPF_PROG_LOAD, &mut attr).map(owned)
 }
 
-/// Adds a device program to a cgroup2 directory (a descriptor with O_PATH will do).
+/// Adds a program to a cgroup2 directory (a descriptor with O_PATH will do).
 ///
-/// A device must pass every program of its cgroup and of the ones above (BPF_F_ALLOW_MULTI).
-pub fn attach_device_program(cgroup: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
+/// A device, or packet, must pass every program of its cgroup and of the ones above (BPF_F_ALLOW_MULTI).
+pub fn attach_program(cgroup: BorrowedFd<'_>, hook: Hook, program: BorrowedFd<'_>) -> io::Result<()> {
     let mut attr = AttachAttr {
         target_fd: cgroup.as_raw_fd() as u32,
         attach_bpf_fd: program.as_raw_fd() as u32,
-        attach_type: ATTACH_CGROUP_DEVICE,
+        attach_type: hook.attach_type(),
         attach_flags: F_ALLOW_MULTI,
     };
     bpf(BPF_PROG_ATTACH, &mut attr).map(drop)
 }
 
-/// Takes a device program off a cgroup2 directory.
-pub fn detach_device_program(cgroup: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
+/// Takes a program off a cgroup2 directory.
+pub fn detach_program(cgroup: BorrowedFd<'_>, hook: Hook, program: BorrowedFd<'_>) -> io::Result<()> {
     let mut attr = AttachAttr {
         target_fd: cgroup.as_raw_fd() as u32,
         attach_bpf_fd: program.as_raw_fd() as u32,
-        attach_type: ATTACH_CGROUP_DEVICE,
+        attach_type: hook.attach_type(),
         attach_flags: 0,
     };
     bpf(BPF_PROG_DETACH, &mut attr).map(drop)
 }
 
-/// The first device program attached to exactly this cgroup2 directory, if there is one.
+/// The first program of a kind attached to exactly this cgroup2 directory, if there is one.
 ///
 /// Two calls and about 2 µs: a program that stays attached to some cgroup need never be compiled again.
-pub fn attached_device_program(cgroup: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
+pub fn attached_program(cgroup: BorrowedFd<'_>, hook: Hook) -> io::Result<Option<OwnedFd>> {
     let mut ids = [0u32; 8];
     let mut query = QueryAttr {
         target_fd: cgroup.as_raw_fd() as u32,
-        attach_type: ATTACH_CGROUP_DEVICE,
+        attach_type: hook.attach_type(),
         prog_ids: ids.as_mut_ptr() as u64,
         prog_cnt: ids.len() as u32,
         ..QueryAttr::default()
@@ -247,8 +293,8 @@ mod tests {
             eprintln!("skipped: needs root");
             return;
         }
-        load_device_program(&[Insn::set(Reg::R0, 1), Insn::exit()], "hostel_test").expect("a trivial program");
+        load_program(Hook::Device, &[Insn::set(Reg::R0, 1), Insn::exit()], "hostel_test").expect("a trivial program");
         // r0 is never set: the verifier must say no.
-        assert!(load_device_program(&[Insn::exit()], "hostel_test").is_err());
+        assert!(load_program(Hook::Device, &[Insn::exit()], "hostel_test").is_err());
     }
 }

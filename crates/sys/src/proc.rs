@@ -89,10 +89,10 @@ pub fn new_session() -> io::Result<()> {
     check(unsafe { libc::setsid() }).map(drop)
 }
 
-/// Makes the terminal `fd` the controlling one of this session.
-pub fn set_controlling_terminal(fd: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: integer argument 0: do not steal it from another session.
-    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCSCTTY as _, 0) }).map(drop)
+/// Makes the terminal `fd` the controlling one of this session; with `steal` also one that is another's (CAP_SYS_ADMIN).
+pub fn set_controlling_terminal(fd: BorrowedFd<'_>, steal: bool) -> io::Result<()> {
+    // SAFETY: an integer argument.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCSCTTY as _, libc::c_int::from(steal)) }).map(drop)
 }
 
 /// Joins a new, empty session keyring, so that the caller's keys stay behind (keyctl(2)).

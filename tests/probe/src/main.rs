@@ -35,6 +35,7 @@ const USAGE: &str = "usage: hostel-probe WORDS [then WORDS]...
   notify TEXT            send TEXT to $NOTIFY_SOCKET
   udp-echo PORT          send back every datagram that comes to this port
   notify-store TEXT DATA send TEXT to it with a file that has DATA in it
+  journal-stream ID FILE write `first` to journald's stdout as ID, and `second` when there is such a file
   notify-badly           send it what no honest program would
   syncs                  print what a bad fsync and an open with O_SYNC and O_DSYNC give
   sockets N…             print what socket(N, SOCK_DGRAM) gives
@@ -105,6 +106,7 @@ fn run(words: &[String]) {
         "notify" => acts::notify(text(1)),
         "udp-echo" => acts::udp_echo(number(words, 1, 7) as u16),
         "notify-store" => acts::notify_store(text(1), text(2)),
+        "journal-stream" => acts::journal_stream(text(1), text(2)),
         "notify-badly" => acts::notify_badly(),
         "syncs" => acts::syncs(),
         "sockets" => acts::sockets(&words[1..]),

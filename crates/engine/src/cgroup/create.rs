@@ -3,11 +3,11 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use hostel_process::devices::{self, Devices};
 use hostel_spec::{GroupFile, MachineName, Resources};
 use hostel_sys::bpf;
 use rustix::io::Errno;
 
-use super::devices::{self, Devices};
 use super::error::CgroupError;
 use super::files::{self, Base, OURS};
 use super::layout::{Controller, Kind, Layout, V1, V2};
@@ -66,7 +66,7 @@ impl MachineCgroup {
         let needed = limits::controllers(resources);
         let amounts = if limits::relative(resources) { Amounts::of_host() } else { Amounts { memory: 0, swap: 0, tasks: 0 } };
         let writes = limits::writes(resources, amounts, |c| layout.v1_of(c).is_some())?;
-        let resolved = devices::resolve(resources)?;
+        let resolved = devices::resolve(resources.device_policy, &resources.devices).map_err(no_device)?;
         let base = Base::of(&layout.v2)?;
         let on_v2: Vec<Controller> = needed.iter().copied().filter(|c| layout.v1_of(*c).is_none()).collect();
         let delegate = options.delegate_controllers && layout.kind() == Kind::V2;
@@ -272,20 +272,28 @@ impl<'a> Making<'a> {
         let marker = marker.map(|name| Path::new(OURS).join(name));
         if let Some(marker) = &marker
             && let Ok(dir) = self.base.open(marker)
-            && let Ok(Some(kept)) = bpf::attached_device_program(dir.as_fd())
+            && let Ok(Some(kept)) = bpf::attached_program(dir.as_fd(), bpf::Hook::Device)
         {
-            return bpf::attach_device_program(self.dir.as_fd(), kept.as_fd());
+            return bpf::attach_program(self.dir.as_fd(), bpf::Hook::Device, kept.as_fd());
         }
-        let loaded = bpf::load_device_program(program, "hostel_devices")?;
-        bpf::attach_device_program(self.dir.as_fd(), loaded.as_fd())?;
+        let loaded = bpf::load_program(bpf::Hook::Device, program, "hostel_devices")?;
+        bpf::attach_program(self.dir.as_fd(), bpf::Hook::Device, loaded.as_fd())?;
         if let Some(marker) = &marker
             && matches!(self.base.mkdir(marker), Ok(()) | Err(Errno::EXIST))
             && let Ok(dir) = self.base.open(marker)
         {
             // Only the next start's speed depends on it.
-            let _ = bpf::attach_device_program(dir.as_fd(), loaded.as_fd());
+            let _ = bpf::attach_program(dir.as_fd(), bpf::Hook::Device, loaded.as_fd());
         }
         Ok(())
+    }
+}
+
+/// Of a rule that names something else.
+fn no_device(bad: devices::NoDevice) -> CgroupError {
+    match bad.cause {
+        Some(errno) => CgroupError::sys("stat device", &bad.path)(errno),
+        None => CgroupError::Invalid { option: "DeviceAllow=", why: format!("{} is not a device", bad.path.display()) },
     }
 }
 

@@ -7,7 +7,6 @@
 //! ```
 
 mod create;
-mod devices;
 mod error;
 mod files;
 mod freezer;

@@ -2,10 +2,10 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use hostel_process::devices::CLOSED_MARKER;
 use hostel_spec::MachineName;
 use rustix::io::Errno;
 
-use super::devices::CLOSED_MARKER;
 use super::error::CgroupError;
 use super::files::{self, Base, OURS};
 use super::layout::Layout;

@@ -130,7 +130,7 @@ impl Sysctls {
 pub(super) fn filters() -> Vec<Finding> {
     let seccomp = if hostel_sys::seccomp::available() { Ok(()) } else { Err(io::Error::other("not in this kernel")) };
     let allow_all = [bpf::Insn::set(bpf::Reg::R0, 1), bpf::Insn::exit()];
-    let devices = bpf::load_device_program(&allow_all, "hostel_doctor").map(drop);
+    let devices = bpf::load_program(bpf::Hook::Device, &allow_all, "hostel_doctor").map(drop);
     vec![
         Finding::of("seccomp", seccomp, "the system call filter every machine gets").advise("a kernel with CONFIG_SECCOMP_FILTER").needed(),
         Finding::of("device filter", devices, "which devices a machine may open (BPF on its cgroup)")

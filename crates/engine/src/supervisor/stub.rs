@@ -106,7 +106,7 @@ fn wait_for_stub(held: &OwnedFd) -> io::Result<()> {
 /// PID 2 leads a session of its own, with the console as its terminal.
 fn own_session(terminal: bool) -> io::Result<()> {
     proc::new_session()?;
-    if terminal { proc::set_controlling_terminal(io::stdin().as_fd()) } else { Ok(()) }
+    if terminal { proc::set_controlling_terminal(io::stdin().as_fd(), false) } else { Ok(()) }
 }
 
 /// Executes this program as the stub of `child`; returns only on failure.

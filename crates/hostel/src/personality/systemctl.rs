@@ -116,8 +116,8 @@ const FILES: &[Row] = &[
     row("add-requires", "TARGET UNIT...", (2, MANY), files::add_requires, "Make a target require units"),
     row("get-default", "", (0, 0), files::get_default, "The target that is started at boot"),
     row("set-default", "TARGET", (1, 1), files::set_default, "Set it"),
-    row("edit", "UNIT...", (1, MANY), edit::edit, "Write a drop-in, or with --full a file, from standard input")
-        .differs("refused with --root= there; here only with --stdin, as of 256; no editor is run yet"),
+    row("edit", "UNIT...", (1, MANY), edit::edit, "Edit a drop-in, or with --full a file")
+        .differs("refused with --root= there; `--stdin` as of 256; with `$SYSTEMD_EDITOR` also where there is no terminal"),
     row("daemon-reload", "", (0, 0), live::daemon_reload, "Read unit files anew; with --root= no effect: nothing is loaded").differs(NOT_THERE),
     row("is-system-running", "", (0, 0), live::is_system_running, "How the manager is; without one offline, status 1"),
 ];

@@ -208,9 +208,10 @@ fn act(manager: &mut Manager, context: &mut Context, method: &str, a: &Arguments
             context.exit = u8::try_from(a.number(0)).unwrap_or(0);
             Ok(Vec::new())
         }
-        "Reboot" => wish(manager, Request::End(End::Reboot)),
-        "PowerOff" => wish(manager, Request::End(End::PowerOff)),
-        "Halt" => wish(manager, Request::End(End::Halt)),
+        // whoever wants services to be stopped starts a target
+        "Reboot" => wish(manager, Request::EndNow(End::Reboot)),
+        "PowerOff" => wish(manager, Request::EndNow(End::PowerOff)),
+        "Halt" => wish(manager, Request::EndNow(End::Halt)),
         "SetEnvironment" => environment(manager, Vec::new(), a.texts(0)),
         "UnsetEnvironment" => environment(manager, a.texts(0), Vec::new()),
         "UnsetAndSetEnvironment" => environment(manager, a.texts(0), a.texts(1)),

@@ -14,6 +14,7 @@ use crate::install::Installer;
 use crate::load::LoadState;
 use crate::manager::Manager;
 use crate::manager::config::{NotifyAccess, Step};
+use crate::manager::context::FILES_USUAL;
 use crate::manager::live::Live;
 use crate::manager::query::code;
 use crate::manager::service::{Run, Service};
@@ -78,7 +79,12 @@ pub(super) fn limit(name: &str) -> Option<Value> {
     let stem = stem.strip_prefix("Limit")?;
     let (limit, _) = RlimitName::ALL.iter().find(|(_, word)| *word == stem)?;
     let (least, most) = hostel_sys::proc::get_rlimit(0, *limit as u32).ok()?;
-    Some(Value::Uint64(if soft { least } else { most }.unwrap_or(u64::MAX)))
+    let mut found = if soft { least } else { most }.unwrap_or(u64::MAX);
+    if *limit == RlimitName::Nofile {
+        // not this process' own, which are all that it may have
+        found = found.min(FILES_USUAL[usize::from(!soft)]);
+    }
+    Some(Value::Uint64(found))
 }
 
 fn some_moment(at: Option<SystemTime>, name: &str) -> Option<Value> {

@@ -40,10 +40,9 @@ impl Console {
     /// Standard output.
     pub fn open() -> Console {
         let kind = rustix::fs::fstat(rustix::stdio::stdout()).map(|s| FileType::from_raw_mode(s.st_mode));
-        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         // a file would be written from its beginning; a socket cannot be opened
         let own = match kind {
-            Ok(FileType::Fifo | FileType::CharacterDevice) => rustix::fs::open("/proc/self/fd/1", flags, Mode::empty()).ok(),
+            Ok(FileType::Fifo | FileType::CharacterDevice) => anew(),
             _ => None,
         };
         Console { own, is_socket: kind == Ok(FileType::Socket), ..Console::default() }
@@ -107,12 +106,17 @@ impl Console {
 
     /// Writes what the console takes now.
     pub fn flush(&mut self) {
-        let mut done = 0;
+        let (mut done, mut is_hung_up) = (0, false);
         while let Some(rest) = self.waiting.get(done..).filter(|rest| !rest.is_empty()) {
             match self.write(rest) {
                 Ok(n) => done += n,
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => break,
+                // a getty has the terminal hung up (TTYVHangup=), and shares it
+                Err(Errno::IO) if self.own.is_some() && !is_hung_up => {
+                    is_hung_up = true;
+                    self.own = anew().or(self.own.take());
+                }
                 // nobody is there any more
                 Err(_) => done = self.waiting.len(),
             }
@@ -141,6 +145,10 @@ impl Console {
             }
         }
     }
+}
+
+fn anew() -> Option<OwnedFd> {
+    rustix::fs::open("/proc/self/fd/1", OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()).ok()
 }
 
 /// Without what would make a terminal do something.

@@ -134,6 +134,26 @@ pub struct Stream {
 }
 
 impl Stream {
+    /// As words, to be taken up again.
+    pub fn words(&self) -> [String; 6] {
+        let flag = |yes: bool| u8::from(yes).to_string();
+        let Stream { identifier, unit, priority, level_prefix, to_console, seen } = self;
+        [identifier.clone(), unit.clone(), priority.to_string(), flag(*level_prefix), flag(*to_console), seen.to_string()]
+    }
+
+    /// One that was written so.
+    pub fn of_words(words: &[String]) -> Stream {
+        let word = |at: usize| words.get(at).map_or("", String::as_str);
+        Stream {
+            identifier: word(0).to_owned(),
+            unit: word(1).to_owned(),
+            priority: word(2).parse().unwrap_or(6),
+            level_prefix: word(3) == "1",
+            to_console: word(4) == "1",
+            seen: word(5).parse().unwrap_or(0),
+        }
+    }
+
     /// Whether the header is over.
     pub fn is_begun(&self) -> bool {
         self.seen >= 7

@@ -2,7 +2,7 @@
 //! (syslog(3), by /dev/log). Everything that is kept of a sender the kernel tells: its process, its user, by that its unit.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use hostel_sys::peer::{self, Peer};
 use hostel_unit::UnitName;
@@ -14,11 +14,14 @@ use super::lines::{Lines, level};
 use super::message::{self, ENTRY_MAX, Stream};
 use super::record::Field;
 use crate::manager::Manager;
+use crate::manager::handover::{Saved, words};
 use crate::manager::log::Sender;
 use crate::manager::world::{Token, random_id};
 
 /// The sockets' names in what is handed over.
 const HELD: [&str; 3] = ["journal-stdout", "journal-socket", "journal-dev-log"];
+/// The same of a stream.
+const STREAM: &str = "journal-stream";
 /// Where they are.
 pub const DIRECTORY: &str = "/run/systemd/journal";
 /// Where programs look for syslog.
@@ -86,10 +89,47 @@ fn open(name: &str, kind: SocketType) -> Result<OwnedFd, String> {
 }
 
 impl Sockets {
-    /// What the next program goes on with. Streams are not: each ends, and its program writes to nobody.
-    pub fn held(&self) -> [(&'static str, BorrowedFd<'_>); 3] {
-        let [stdout, native, syslog] = HELD;
-        [(stdout, self.stdout.as_fd()), (native, self.native.as_fd()), (syslog, self.syslog.as_fd())]
+    /// What the next program goes on with.
+    pub fn save<'a>(&'a self, out: &mut Saved<'a>) {
+        for (name, socket) in HELD.iter().zip([&self.stdout, &self.native, &self.syslog]) {
+            let fd = out.fd(socket.as_fd());
+            out.line(&[name, &fd]);
+        }
+        for stream in self.streams.values() {
+            let fd = out.fd(stream.socket.as_fd());
+            let Peer { pid, uid, gid } = stream.peer;
+            let head = stream.head.words();
+            let numbers = [pid.to_string(), uid.to_string(), gid.to_string()];
+            let words = [STREAM, &fd, &numbers[0], &numbers[1], &numbers[2], &stream.id].into_iter();
+            out.line(&words.chain(head.iter().map(String::as_str)).collect::<Vec<_>>());
+        }
+    }
+
+    /// Lines that have begun end here: what comes after is read by the next program.
+    pub fn finish_lines(&mut self, manager: &mut Manager) {
+        for stream in self.streams.values_mut() {
+            stream.take(b"", true, manager);
+        }
+    }
+
+    /// Goes on with streams that the program had that was here before.
+    pub fn take_up(&mut self, text: &str, take: &dyn Fn(i32) -> Option<OwnedFd>, manager: &mut Manager) {
+        for line in text.lines().filter(|line| line.split('\t').next() == Some(STREAM)).map(words) {
+            let [_, fd, pid, uid, gid, id, head @ ..] = line.as_slice() else { continue };
+            let (Some(socket), Ok(pid), Ok(uid), Ok(gid)) = (fd.parse().ok().and_then(take), pid.parse(), uid.parse(), gid.parse()) else { continue };
+            let head = Stream::of_words(head);
+            self.add(Connection { socket, peer: Peer { pid, uid, gid }, head, lines: Lines::default(), id: id.clone() }, manager);
+        }
+    }
+
+    fn add(&mut self, stream: Connection, manager: &mut Manager) {
+        while self.streams.contains_key(&self.next) || self.next < FIRST_STREAM {
+            self.next = self.next.wrapping_add(1);
+        }
+        if manager.watch(Token::Journal(self.next), &stream.socket).is_ok() {
+            self.streams.insert(self.next, stream);
+        }
+        self.next = self.next.wrapping_add(1);
     }
 
     /// Makes the sockets and /dev/log. Where somebody serves them already, they are left alone, and that is the error.
@@ -187,14 +227,7 @@ impl Sockets {
                 manager.tell(&format!("a stream of process {} is refused: there are {STREAMS_MAX} already", peer.pid));
                 continue;
             }
-            while self.streams.contains_key(&self.next) || self.next < FIRST_STREAM {
-                self.next = self.next.wrapping_add(1);
-            }
-            if manager.watch(Token::Journal(self.next), &socket).is_ok() {
-                let id = random_id();
-                self.streams.insert(self.next, Connection { socket, peer, head: Stream::default(), lines: Lines::default(), id });
-            }
-            self.next = self.next.wrapping_add(1);
+            self.add(Connection { socket, peer, head: Stream::default(), lines: Lines::default(), id: random_id() }, manager);
         }
     }
 

@@ -2,12 +2,12 @@
 
 use std::os::fd::AsFd;
 
-use hostel_unit::UnitName;
+use hostel_unit::{Kind, UnitName};
 
 use super::context::PLACES;
-use super::live::Plain;
+use super::discard::discard;
 use super::query::{Answer, Refusal};
-use super::{Manager, resources};
+use super::{Manager, devices, packets, resources};
 use crate::keys;
 
 /// What `clean` may take away, as the kinds of [`PLACES`], and the store of descriptors.
@@ -63,13 +63,7 @@ impl Manager {
                 for (entry, links) in entries.iter().filter(|_| is_asked(kind)) {
                     let paths = [format!("{}/private/{entry}", place.top), format!("{}/{entry}", place.top)];
                     for path in paths.into_iter().chain(links.iter().map(|link| format!("{}/{link}", place.top))) {
-                        let is_directory = std::fs::symlink_metadata(&path).map(|m| m.is_dir());
-                        let gone = match is_directory {
-                            Ok(true) => std::fs::remove_dir_all(&path),
-                            Ok(false) => std::fs::remove_file(&path),
-                            Err(e) => Err(e),
-                        };
-                        match gone {
+                        match discard(&path) {
                             Err(e) if e.kind() != std::io::ErrorKind::NotFound => return failed(format!("remove {path}: {e}")),
                             _ => {}
                         }
@@ -136,7 +130,7 @@ impl Manager {
     /// Limits of a group that is there already, and had these before.
     pub(super) fn limit_again(&mut self, name: &UnitName, before: &[resources::Limit]) {
         let Some(live) = self.units.get_mut(name).filter(|live| !live.active().is_down()) else { return };
-        let slice = matches!(live.plain, Plain::Point(_)).then(|| resources::slice_path(name.as_str()));
+        let slice = (name.kind() == Kind::Slice).then(|| resources::slice_path(name.as_str()));
         let depth = match &slice {
             Some(path) => path.split('/').filter(|part| !part.is_empty()).count(),
             None => self.shared.members.depth(name.as_str()),
@@ -157,5 +151,17 @@ impl Manager {
             None => (live.rest.limits.iter().map(|limit| limit.key).collect(), resources::NO_GROUP),
         };
         super::world::degrade(&mut live.rest.degraded, &live.rest.unit, section, &lost.0, lost.1);
+        let filters = live.rest.unit.settings.iter().any(|setting| packets::KEYS.contains(&setting.key));
+        if let (true, Some(context), Some(group)) = (filters, &live.rest.context, &group)
+            && packets::put(&context.packets, group.as_fd()).is_err()
+        {
+            super::world::degrade(&mut live.rest.degraded, &live.rest.unit, section, &packets::KEYS, packets::NO_PROGRAM);
+        }
+        let asks = live.rest.unit.settings.iter().any(|setting| devices::KEYS.contains(&setting.key));
+        if let (true, Some(context), Some(group)) = (asks, &live.rest.context, &group)
+            && self.shared.programs.put(context.devices.as_deref(), group.as_fd()).is_err()
+        {
+            super::world::degrade(&mut live.rest.degraded, &live.rest.unit, section, &devices::KEYS, devices::NO_PROGRAM);
+        }
     }
 }

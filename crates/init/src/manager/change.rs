@@ -119,6 +119,9 @@ impl Manager {
     pub(super) fn elapse(&mut self) {
         let now = Instant::now();
         let due: Vec<UnitName> = self.units.values().filter(|live| live.due().is_some_and(|at| at <= now)).map(|l| l.name().clone()).collect();
+        if let Some((end, _)) = self.planned.take_if(|(_, at)| *at <= SystemTime::now()) {
+            self.shut_down(end);
+        }
         self.timers_elapse();
         self.jobs_elapse(now);
         for name in due {

@@ -62,11 +62,6 @@ impl Type {
     pub fn is_notifying(self) -> bool {
         matches!(self, Type::Notify | Type::NotifyReload)
     }
-
-    /// Whether the start is done when the program was executed. Without a bus to watch, Type=dbus is, too.
-    pub fn awaits_exec(self) -> bool {
-        matches!(self, Type::Exec | Type::Dbus)
-    }
 }
 
 /// KillMode=
@@ -94,6 +89,37 @@ impl FailureMode {
             Some("abort") => FailureMode::Abort,
             Some("kill") => FailureMode::Kill,
             _ => FailureMode::Terminate,
+        }
+    }
+}
+
+/// OOMPolicy=
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum OomPolicy {
+    Continue,
+    Stop,
+    Kill,
+}
+
+impl OomPolicy {
+    /// What is delegated is for whoever divides it.
+    pub fn of(unit: &Unit) -> OomPolicy {
+        match unit.settings.text(SECTION, "OOMPolicy") {
+            Some("continue") => OomPolicy::Continue,
+            Some("kill") => OomPolicy::Kill,
+            Some("stop") => OomPolicy::Stop,
+            _ if unit.settings.text(SECTION, "Delegate").is_some_and(|text| hostel_unit::boolean(text) != Ok(false)) => OomPolicy::Continue,
+            _ => OomPolicy::Stop,
+        }
+    }
+
+    /// As written.
+    pub fn word(self) -> &'static str {
+        match self {
+            OomPolicy::Continue => "continue",
+            OomPolicy::Stop => "stop",
+            OomPolicy::Kill => "kill",
         }
     }
 }
@@ -199,6 +225,10 @@ pub struct Config {
     pub guess_main: bool,
     /// NotifyAccess=, which Type=notify and WatchdogSec= raise to main.
     pub notify_access: NotifyAccess,
+    /// OOMPolicy=
+    pub oom: OomPolicy,
+    /// BusName=
+    pub bus_name: Option<String>,
     /// FileDescriptorStoreMax=
     pub stored_max: usize,
     /// FileDescriptorStorePreserve=: whether the store outlives a restart, and a stop.
@@ -222,6 +252,10 @@ fn statuses(settings: &Settings, key: &str) -> Vec<Status> {
 
 fn signal(settings: &Settings, key: &str) -> Option<i32> {
     if let Some(Value::Signal(signal)) = settings.last(SECTION, key) { Some(signal.raw()) } else { None }
+}
+
+fn is_bus_name(name: &str) -> bool {
+    name.len() <= 255 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b))
 }
 
 /// A number of a key, not negative.
@@ -279,6 +313,8 @@ impl Config {
             pid_file: s.text(SECTION, "PIDFile").map(|path| if path.starts_with('/') { path.to_owned() } else { format!("/run/{path}") }),
             guess_main: s.bool(SECTION, "GuessMainPID", true),
             notify_access: notify_access(s, kind, watchdog),
+            oom: OomPolicy::of(unit),
+            bus_name: s.text(SECTION, "BusName").filter(|name| is_bus_name(name)).map(str::to_owned),
             stored_max: number(s, SECTION, "FileDescriptorStoreMax").map_or(0, |n| usize::try_from(n).unwrap_or(usize::MAX).min(8192)),
             store_outlives: match s.text(SECTION, "FileDescriptorStorePreserve") {
                 None | Some("restart") => (true, false),
@@ -359,14 +395,8 @@ pub fn degraded(unit: &Unit) -> Vec<Degraded> {
     for s in unit.settings.iter().filter(|s| s.section == SECTION && place::depends(s.key) && !means_nothing(s)) {
         found.extend(place::lost(s.key, place::here()).map(|why| Degraded { why, ..of(s) }));
     }
-    if let Some(s) = unit.settings.of(SECTION, "OOMPolicy").next_back().filter(|s| s.text == "stop") {
-        found.push(Degraded { why: "that memory ran out for one of several processes is not looked for: it is as continue", ..of(s) });
-    }
     if let Some(s) = unit.settings.of("Automount", "Where").next_back() {
         found.push(Degraded { why: "nothing waits for the first look: what it is for is mounted when it starts", ..of(s) });
-    }
-    if let Some(s) = unit.settings.of(SECTION, "BusName").next_back().filter(|_| crate::load::service_type(unit) == "dbus") {
-        found.push(Degraded { why: "no bus is watched yet: the service counts as started when its program was executed", ..of(s) });
     }
     if let Some(s) = unit.settings.of(SECTION, "ExecStart").find(|s| s.text.contains("/dbus-daemon") && s.text.contains(HAND_OFF)) {
         let why = "--systemd-activation is left out: no service manager is on the message bus, so the bus starts services itself";
@@ -398,6 +428,12 @@ pub fn refused(unit: &Unit) -> Option<String> {
         if let Some(key) = ["StateDirectory", "CacheDirectory", "LogsDirectory"].iter().find(keeps) {
             return Some(format!("DynamicUser= with {key}=: no mounts can be made here (CAP_SYS_ADMIN is missing) to keep it from other users"));
         }
+    }
+    let is_there = |text: &str| text.split_once(':').is_some_and(|(_, path)| path.starts_with('/') && std::path::Path::new(path).exists());
+    let encrypted = |setting: &&crate::load::Setting| setting.key == "SetCredentialEncrypted" || is_there(&setting.text);
+    let mut credentials = s.of(SECTION, "SetCredentialEncrypted").chain(s.of(SECTION, "LoadCredentialEncrypted"));
+    if let Some(setting) = credentials.find(encrypted) {
+        return Some(format!("{}= cannot be read here: nothing decrypts it, and the service would lack a secret", setting.key));
     }
     for key in ["RootImage", "RootMStack"] {
         if s.text(SECTION, key).is_some_and(|path| path != "/") {

@@ -3,8 +3,11 @@
 use hostel_spec::{CapName, CapSet, Rlimit, RlimitName};
 use hostel_unit::{TimeUnit, WordRules, size, time_span, words};
 
+use super::devices::Asked;
 use super::files::OpenFile;
+use super::packets;
 use super::sandbox::Sandbox;
+use super::terminal::Terminal;
 use crate::journal::voice::Voice;
 use crate::load::{Settings, Unit};
 use crate::value::Value;
@@ -90,8 +93,8 @@ pub struct Context {
     pub ignore_pipe: bool,
     /// Standard input, output and error.
     pub streams: [Stream; 3],
-    /// TTYPath=
-    pub terminal: String,
+    /// TTYPath= and its like.
+    pub terminal: Terminal,
     /// Output goes to the console, too.
     pub also_console: bool,
     /// Directories of each of [`PLACES`]: paths below its top, links to them, and their mode.
@@ -122,6 +125,10 @@ pub struct Context {
     pub search: Vec<String>,
     /// SetLoginEnvironment=
     pub login: Option<bool>,
+    /// DeviceAllow= and its like.
+    pub devices: Option<Box<Asked>>,
+    /// IPAddressAllow= and IPAddressDeny=
+    pub packets: Vec<packets::Rule>,
     /// What it may see and do.
     pub sandbox: Option<Box<Sandbox>>,
 }
@@ -148,6 +155,7 @@ impl Context {
         let sandbox = Sandbox::of(unit, complain);
         let lost = sandbox.as_ref().map_or(0, |sandbox| sandbox.lost);
         let dynamic = s.bool(section, "DynamicUser", false);
+        let is_service = section == "Service";
         Context {
             dynamic,
             user: text("User").filter(|u| !u.is_empty()),
@@ -165,7 +173,7 @@ impl Context {
             ambient: capabilities(s, section, "AmbientCapabilities", CapSet(0), complain),
             ignore_pipe: s.bool(section, "IgnoreSIGPIPE", true),
             streams,
-            terminal: text("TTYPath").unwrap_or_else(|| "/dev/console".to_owned()),
+            terminal: Terminal::of(s, section, complain),
             also_console,
             directories: PLACES.map(|place| {
                 let entries = s.words(section, place.key).filter_map(|word| entry(word, complain)).collect();
@@ -198,6 +206,8 @@ impl Context {
             start_only: s.bool(section, "PermissionsStartOnly", false),
             search: text("ExecSearchPath").map(|t| t.split(':').filter(|p| p.starts_with('/')).map(str::to_owned).collect()).unwrap_or_default(),
             login: text("SetLoginEnvironment").and_then(|t| hostel_unit::boolean(&t).ok()),
+            packets: if is_service { packets::rules(s, section, complain) } else { Vec::new() },
+            devices: if is_service { Asked::of(s, section, sandbox.as_deref(), complain) } else { None },
             sandbox,
         }
     }
@@ -252,6 +262,9 @@ fn streams(s: &Settings, section: &str) -> ([Stream; 3], bool) {
     (streams, also_console)
 }
 
+/// Open files of a service for which nothing is said: programs that use select(2) cannot have more, those that can ask for more may.
+pub const FILES_USUAL: [u64; 2] = [1024, 524_288];
+
 fn limits(s: &Settings, section: &str, complain: &mut dyn FnMut(String)) -> Vec<Rlimit> {
     let mut found = Vec::new();
     for (name, word) in RlimitName::ALL {
@@ -260,6 +273,10 @@ fn limits(s: &Settings, section: &str, complain: &mut dyn FnMut(String)) -> Vec<
             (Some(soft), Some(hard)) => found.push(Rlimit { name, soft, hard }),
             _ => complain(format!("Limit{word}={soft}:{hard}: it is no limit")),
         }
+    }
+    if !found.iter().any(|limit| limit.name == RlimitName::Nofile) {
+        let [soft, hard] = FILES_USUAL.map(Some);
+        found.push(Rlimit { name: RlimitName::Nofile, soft, hard });
     }
     found
 }

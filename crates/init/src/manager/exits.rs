@@ -92,7 +92,7 @@ impl Restart {
             Outcome::Success => &[Always, OnSuccess],
             Outcome::ExitCode | Outcome::Resources | Outcome::Protocol => &[Always, OnFailure],
             Outcome::Signal | Outcome::CoreDump => &[Always, OnFailure, OnAbnormal, OnAbort],
-            Outcome::Timeout => &[Always, OnFailure, OnAbnormal],
+            Outcome::Timeout | Outcome::OomKill => &[Always, OnFailure, OnAbnormal],
             Outcome::Watchdog => &[Always, OnFailure, OnAbnormal, OnWatchdog],
             Outcome::StartLimitHit
             | Outcome::ExecCondition

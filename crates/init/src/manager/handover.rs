@@ -8,97 +8,23 @@
 //! ```
 //! Nothing may be half-way: with a job that runs, or a unit between two states, it is refused.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+mod lines;
+mod unit;
+
+use std::os::fd::{AsFd, OwnedFd};
 
 use hostel_process::event::Interest;
 use hostel_unit::UnitName;
 
+pub use lines::{Saved, words};
+use lines::{at, from_now, real, to_instant, to_real};
+
 use super::live::{Live, Plain};
-use super::service::{Role, Run};
-use super::socket::{Connection, Port};
-use super::state::{Outcome, State};
+use super::service::Role;
+use super::socket::Port;
+use super::state::State;
 use super::world::{Process, Token};
-use super::{Manager, mount, path, socket, timer};
-
-/// Lines being written, and descriptors that go with them.
-#[derive(Debug, Default)]
-pub struct Saved<'a> {
-    /// The lines.
-    pub text: String,
-    /// What is named in them.
-    pub descriptors: Vec<BorrowedFd<'a>>,
-}
-
-impl<'a> Saved<'a> {
-    /// A line of words.
-    pub fn line(&mut self, words: &[&str]) {
-        for (number, word) in words.iter().enumerate() {
-            if number > 0 {
-                self.text.push('\t');
-            }
-            for c in word.chars() {
-                match c {
-                    '\\' => self.text.push_str("\\\\"),
-                    '\t' => self.text.push_str("\\t"),
-                    '\n' => self.text.push_str("\\n"),
-                    c => self.text.push(c),
-                }
-            }
-        }
-        self.text.push('\n');
-    }
-
-    fn fd(&mut self, fd: BorrowedFd<'a>) -> String {
-        self.descriptors.push(fd);
-        fd.as_raw_fd().to_string()
-    }
-}
-
-/// The words of a line.
-pub fn words(line: &str) -> Vec<String> {
-    let word = |text: &str| {
-        let (mut out, mut chars) = (String::with_capacity(text.len()), text.chars());
-        while let Some(c) = chars.next() {
-            match (c, if c == '\\' { chars.next() } else { None }) {
-                (_, Some('t')) => out.push('\t'),
-                (_, Some('n')) => out.push('\n'),
-                (_, Some(other)) => out.push(other),
-                (c, None) => out.push(c),
-            }
-        }
-        out
-    };
-    line.split('\t').map(word).collect()
-}
-
-/// Microseconds from now, which may be negative.
-fn from_now(at: Option<Instant>) -> String {
-    let now = Instant::now();
-    at.map_or_else(String::new, |at| match at.checked_duration_since(now) {
-        Some(ahead) => ahead.as_micros().to_string(),
-        None => format!("-{}", now.saturating_duration_since(at).as_micros()),
-    })
-}
-
-fn to_instant(text: &str) -> Option<Instant> {
-    match text.strip_prefix('-') {
-        Some(past) => Instant::now().checked_sub(Duration::from_micros(past.parse().ok()?)),
-        None => Instant::now().checked_add(Duration::from_micros(text.parse().ok()?)),
-    }
-}
-
-fn real(at: Option<SystemTime>) -> String {
-    at.and_then(|at| at.duration_since(UNIX_EPOCH).ok()).map_or_else(String::new, |d| d.as_micros().to_string())
-}
-
-fn to_real(text: &str) -> Option<SystemTime> {
-    UNIX_EPOCH.checked_add(Duration::from_micros(text.parse().ok()?))
-}
-
-fn span(limit: Option<Duration>) -> String {
-    limit.map_or_else(String::new, |limit| limit.as_micros().to_string())
-}
+use super::{Manager, path, socket, timer};
 
 /// Why there can be no handing over now.
 fn unsettled(manager: &Manager) -> Option<String> {
@@ -161,6 +87,9 @@ impl Manager {
         }
         let mut out = Saved::default();
         out.line(&["manager", &self.next_job.to_string(), &real(Some(self.began.real)), &from_now(self.began.even), &real(self.settled)]);
+        if let Some((end, at)) = self.planned {
+            out.line(&["planned", &real(Some(at)), &end.words().join(" ")]);
+        }
         for (name, value) in self.shared.environment.iter() {
             out.line(&["environment", &format!("{name}={value}")]);
         }
@@ -168,7 +97,7 @@ impl Manager {
             out.line(&["user", user, &number.to_string(), unit]);
         }
         for live in self.units.values() {
-            unit(&mut out, live);
+            unit::unit(&mut out, live);
             if let Some(place) = self.shared.members.place_of(live.name().as_str()) {
                 out.line(&["slice", place]);
             }
@@ -206,6 +135,7 @@ impl Manager {
                     self.began = timer::Moment { real: to_real(at(line, 2)).unwrap_or(self.began.real), even: to_instant(at(line, 3)) };
                     self.settled = to_real(at(line, 4));
                 }
+                "planned" => self.planned = super::End::of_words(&mut at(line, 2).split(' ')).ok().zip(to_real(at(line, 1))),
                 "environment" => drop(self.shared.environment.assign(at(line, 1))),
                 "user" => {
                     if let Ok(number) = at(line, 2).parse() {
@@ -229,7 +159,7 @@ impl Manager {
                 }
                 _ => {
                     match current.as_ref().and_then(|name| self.units.get_mut(name)) {
-                        Some(live) => take_line(live, line, &fd),
+                        Some(live) => unit::take_line(live, line, &fd),
                         // of a unit that is none any more: what it had open is closed
                         None if matches!(at(line, 0), "pipe" | "stored" | "connection") => drop((fd(1), fd(2))),
                         None => {}
@@ -283,211 +213,19 @@ impl Manager {
                 let _ = self.shared.poller.want(Token::Output(live.rest.number), pipe.as_fd(), Interest::READ);
             }
         }
+        let up: Vec<UnitName> =
+            self.units.values().filter(|live| live.service.is_some() && !live.active().is_down()).map(|live| live.name().clone()).collect();
+        for name in up {
+            self.with(&name, |service, world| {
+                service.watch_name_again(world);
+                let (group, depth) = (world.shared.members.group(name.as_str()), world.shared.members.depth(name.as_str()));
+                let _ = world.watch_memory(group.as_ref(), depth);
+            });
+        }
         listening.iter().for_each(|name| self.watch_ports(name, true));
         paths.iter().for_each(|name| self.start_path(name));
         self.timers_again();
         // whoever ended meanwhile
         self.reap();
-    }
-}
-
-fn at(line: &[String], place: usize) -> &str {
-    line.get(place).map_or("", String::as_str)
-}
-
-/// A unit's lines, if there is anything to say of it.
-fn unit<'a>(out: &mut Saved<'a>, live: &'a Live) {
-    let rest = &live.rest;
-    let moments = &rest.moments;
-    out.line(&["unit", live.name().as_str()]);
-    if moments.changed.is_none() && live.active() == super::state::Active::Inactive {
-        return;
-    }
-    let reals =
-        [moments.changed, moments.active_enter, moments.active_exit, moments.inactive_enter, moments.inactive_exit, moments.condition].map(real);
-    let evens = [moments.inactive_enter_even, moments.inactive_exit_even].map(from_now);
-    out.line(&["moments", &reals[0], &reals[1], &reals[2], &reals[3], &reals[4], &reals[5], &evens[0], &evens[1]]);
-    out.line(&["marks", &rest.marks.invocation, &rest.marks.sessions.iter().map(i32::to_string).collect::<Vec<_>>().join(","), &rest.complaint]);
-    if let Some((met, which)) = &rest.condition {
-        out.line(&["condition", if *met { "met" } else { "" }, which.as_deref().unwrap_or_default()]);
-    }
-    if let Some(pipe) = &rest.pipe {
-        let (read, write) = (out.fd(pipe.as_fd()), out.fd(pipe.writer()));
-        out.line(&["pipe", &read, &write]);
-    }
-    for (name, fd, polled) in &rest.stored {
-        let fd = out.fd(fd.as_fd());
-        out.line(&["stored", name, &fd, if *polled { "" } else { "unpolled" }]);
-    }
-    if let Some(connection) = &rest.connection {
-        let fd = out.fd(connection.fd.as_fd());
-        out.line(&["connection", connection.socket.as_str(), &fd, &connection.peer.map_or_else(String::new, |peer| peer.to_string())]);
-    }
-    if let Some(s) = &live.service {
-        out.line(&[
-            "service",
-            s.state.word(),
-            s.result.word(),
-            &s.main.map_or_else(String::new, |pid| pid.to_string()),
-            &s.errno.to_string(),
-            &s.status_text,
-        ]);
-        let (burst, begin) = s.limit.save();
-        out.line(&[
-            "times",
-            &from_now(s.deadline),
-            &from_now(s.bite),
-            &span(s.watchdog),
-            &from_now(s.run_until),
-            &s.restarts.to_string(),
-            &burst.to_string(),
-            &from_now(begin),
-        ]);
-        if let Some(run) = s.main_run {
-            let (at, code, status) = run.ended.map_or((String::new(), 0, 0), |(at, end)| {
-                let (code, status) = super::query::code(end);
-                (real(Some(at)), code, status)
-            });
-            out.line(&["run", &run.pid.to_string(), &real(Some(run.began)), &at, &code.to_string(), &status.to_string()]);
-        }
-    }
-    plain(out, live);
-}
-
-fn plain(out: &mut Saved<'_>, live: &Live) {
-    match &live.plain {
-        Plain::Point(true) => out.line(&["point"]),
-        Plain::Automount(true) => out.line(&["automount"]),
-        Plain::Mount(mount) => out.line(&["mount", if mount.is_ours { "ours" } else { "" }, mount.state.word(), mount.result.word()]),
-        Plain::Path(path) => out.line(&["path", path.state.word(), path.result.word()]),
-        Plain::Timer(timer) => {
-            let last = timer.last.map_or((String::new(), String::new()), |last| (real(Some(last.real)), from_now(last.even)));
-            let started = timer.started.map_or((String::new(), String::new()), |started| (real(Some(started.real)), from_now(started.even)));
-            let done: String = timer.done.iter().map(|done| if *done { '1' } else { '0' }).collect();
-            out.line(&["timer", timer.state.word(), timer.result.word(), &last.0, &last.1, &started.0, &started.1, &done]);
-        }
-        Plain::Socket(socket) => {
-            let counts = [socket.accepted, socket.refused].map(|n| n.to_string());
-            out.line(&["socket", socket.state.word(), socket.result.word(), &counts[0], &counts[1]]);
-            for (unit, address) in &socket.connections {
-                out.line(&["of-socket", unit.as_str(), &address.map_or_else(String::new, |address| address.to_string())]);
-            }
-        }
-        _ => {}
-    }
-}
-
-/// Takes one of a unit's lines. What the unit is not any more is passed over.
-fn take_line(live: &mut Live, line: &[String], fd: &dyn Fn(usize) -> Option<OwnedFd>) {
-    let word = |place: usize| at(line, place);
-    match (word(0), &mut live.service, &mut live.plain) {
-        ("moments", ..) => {
-            let reals = [1, 2, 3, 4, 5, 6].map(|place| to_real(word(place)));
-            let [changed, active_enter, active_exit, inactive_enter, inactive_exit, condition] = reals;
-            let (inactive_enter_even, inactive_exit_even) = (to_instant(word(7)), to_instant(word(8)));
-            live.rest.moments = super::live::Moments {
-                changed,
-                active_enter,
-                active_exit,
-                inactive_enter,
-                inactive_exit,
-                condition,
-                inactive_enter_even,
-                inactive_exit_even,
-            };
-        }
-        ("marks", ..) => {
-            live.rest.marks.invocation = word(1).to_owned();
-            live.rest.marks.sessions = word(2).split(',').filter_map(|pid| pid.parse().ok()).collect();
-            live.rest.complaint = word(3).to_owned();
-        }
-        ("condition", ..) => live.rest.condition = Some((word(1) == "met", Some(word(2).to_owned()).filter(|which| !which.is_empty()))),
-        ("pipe", ..) => live.rest.pipe = fd(1).zip(fd(2)).map(|(read, write)| super::log::Pipe::again(read, write)),
-        ("stored", ..) => live.rest.stored.extend(fd(2).map(|fd| (word(1).to_owned(), fd, word(3) != "unpolled"))),
-        ("connection", ..) => {
-            live.rest.connection = fd(2).zip(UnitName::parse(word(1)).ok()).map(|(fd, socket)| Connection { fd, socket, peer: word(3).parse().ok() });
-        }
-        ("service", Some(s), _) => {
-            let states = [State::Dead, State::Failed, State::Running, State::Exited, State::AutoRestart];
-            s.state = states.into_iter().find(|state| state.word() == word(1)).unwrap_or(State::Dead);
-            s.result = outcome(word(2));
-            s.main = word(3).parse().ok();
-            s.errno = word(4).parse().unwrap_or(0);
-            s.status_text = word(5).to_owned();
-        }
-        ("times", Some(s), _) => {
-            (s.deadline, s.bite, s.run_until) = (to_instant(word(1)), to_instant(word(2)), to_instant(word(4)));
-            s.watchdog = word(3).parse().ok().map(Duration::from_micros);
-            s.restarts = word(5).parse().unwrap_or(0);
-            s.limit.again(word(6).parse().unwrap_or(0), to_instant(word(7)));
-        }
-        ("run", Some(s), _) => {
-            use hostel_sys::clone::WaitStatus;
-            let status = word(5).parse().unwrap_or(0);
-            let end = match word(4) {
-                "1" => Some(WaitStatus::Exited(status)),
-                "2" | "3" => Some(WaitStatus::Signaled { signal: status, core: word(4) == "3" }),
-                _ => None,
-            };
-            let began = to_real(word(2)).unwrap_or(UNIX_EPOCH);
-            s.main_run = word(1).parse().ok().map(|pid| Run { pid, began, ended: to_real(word(3)).zip(end) });
-        }
-        ("point", _, plain @ Plain::Point(_)) => *plain = Plain::Point(true),
-        ("automount", _, plain @ Plain::Automount(_)) => *plain = Plain::Automount(true),
-        ("mount", _, Plain::Mount(mount)) => {
-            mount.is_ours = word(1) == "ours" && mount.state == mount::State::Mounted;
-            mount.result = outcome(word(3));
-            if word(2) == "failed" && mount.state == mount::State::Dead {
-                mount.state = mount::State::Failed;
-            }
-        }
-        ("path", _, Plain::Path(path)) => {
-            use path::State::{Dead, Failed, Running, Waiting};
-            path.state = [Dead, Failed, Running, Waiting].into_iter().find(|state| state.word() == word(1)).unwrap_or(Dead);
-            path.result = outcome(word(2));
-        }
-        ("timer", _, Plain::Timer(timer)) => {
-            use timer::State::{Dead, Elapsed, Failed, Running, Waiting};
-            timer.state = [Dead, Failed, Running, Waiting, Elapsed].into_iter().find(|state| state.word() == word(1)).unwrap_or(Dead);
-            timer.result = outcome(word(2));
-            let moment = |first: usize| to_real(word(first)).map(|real| timer::Moment { real, even: to_instant(word(first + 1)) });
-            (timer.last, timer.started) = (moment(3), moment(5));
-            if word(7).len() == timer.done.len() {
-                timer.done = word(7).chars().map(|c| c == '1').collect();
-            }
-        }
-        ("socket", _, Plain::Socket(socket)) => {
-            use socket::State::{Dead, Failed, Listening, Running};
-            socket.state = [Dead, Failed, Listening, Running].into_iter().find(|state| state.word() == word(1)).unwrap_or(Dead);
-            socket.result = outcome(word(2));
-            (socket.accepted, socket.refused) = (word(3).parse().unwrap_or(0), word(4).parse().unwrap_or(0));
-        }
-        ("of-socket", _, Plain::Socket(socket)) => socket.connections.extend(UnitName::parse(word(1)).ok().map(|unit| (unit, word(2).parse().ok()))),
-        _ => {}
-    }
-}
-
-fn outcome(word: &str) -> Outcome {
-    Outcome::ALL.into_iter().find(|outcome| outcome.word() == word).unwrap_or(Outcome::Success)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_come_back() {
-        let mut out = Saved::default();
-        let said = ["unit", "a\tb", "with\ttab and\nline \\", "", "\u{e9}"];
-        out.line(&said);
-        assert_eq!(out.text.lines().count(), 1);
-        assert_eq!(words(out.text.trim_end_matches('\n')), said);
-        let soon = Instant::now() + Duration::from_secs(5);
-        let again = to_instant(&from_now(Some(soon))).unwrap();
-        assert!(again.max(soon) - again.min(soon) < Duration::from_millis(50));
-        let past = Instant::now() - Duration::from_secs(1);
-        assert!(from_now(Some(past)).starts_with('-') && to_instant(&from_now(Some(past))).unwrap() < Instant::now());
-        assert_eq!((from_now(None).as_str(), to_instant("")), ("", None));
-        assert_eq!(outcome("core-dump"), Outcome::CoreDump);
     }
 }

@@ -77,6 +77,10 @@ pub struct Rest {
     pub degraded: Vec<Degraded>,
     /// Why it is not run, and counts as up.
     pub passed_over: Option<&'static str>,
+    /// A life has begun, and no process of it yet.
+    pub renewed: bool,
+    /// How many of its processes the kernel has killed for want of memory, if somebody looks.
+    pub oom_kills: Option<u64>,
     /// How its processes are known.
     pub marks: Marks,
     /// Its output.
@@ -152,6 +156,8 @@ impl Live {
             limits,
             degraded: found,
             passed_over,
+            renewed: false,
+            oom_kills: None,
             marks,
             pipe: None,
             complaint: complaints.join("; "),
@@ -309,7 +315,8 @@ impl Live {
         let complaint = std::mem::take(&mut self.rest.complaint);
         let connection = self.rest.connection.take();
         let stored = std::mem::take(&mut self.rest.stored);
-        self.rest = Rest { stored, marks, pipe, moments, condition, complaint, connection, ..fresh.rest };
+        let oom_kills = self.rest.oom_kills;
+        self.rest = Rest { oom_kills, stored, marks, pipe, moments, condition, complaint, connection, ..fresh.rest };
     }
 
     /// The last setting of a key, as written.

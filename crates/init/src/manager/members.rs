@@ -156,10 +156,13 @@ impl Members {
 
     /// A number that the kernel keeps of a unit's group, such as `memory.current`.
     pub fn number(&self, unit: &str, file: &str) -> Option<u64> {
+        self.text(unit, file)?.trim().parse().ok()
+    }
+
+    /// A file of a unit's group.
+    pub fn text(&self, unit: &str, file: &str) -> Option<String> {
         let file = rustix::fs::openat(self.open(unit)?, file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
-        let mut text = String::new();
-        std::io::Read::read_to_string(&mut std::fs::File::from(file), &mut text).ok()?;
-        text.trim().parse().ok()
+        std::io::read_to_string(std::fs::File::from(file)).ok()
     }
 
     /// Stops every process of a unit's group where it is, or lets them go on.

@@ -63,6 +63,12 @@ pub enum Request {
     RotateLog,
     /// The machine ends.
     End(End),
+    /// It ends without stopping anything.
+    EndNow(End),
+    /// It ends at this time, in microseconds since 1970.
+    EndAt(End, u64),
+    /// It does not end at the time that was said.
+    EndNot,
 }
 
 impl Request {
@@ -157,12 +163,26 @@ impl Manager {
                 self.shared.log.rotate();
                 Answer::Done
             }
-            Request::End(End::PowerOff | End::Reboot | End::Halt) if self.is_beside => {
+            Request::End(end) | Request::EndNow(end) | Request::EndAt(end, _) if self.is_beside && !matches!(end, End::Exit(_)) => {
                 let text = "this system has another init: that one ends it (its poweroff, reboot, halt); `exit` ends this manager".to_owned();
                 Answer::Refused(Refusal { status: 1, text })
             }
             Request::End(end) => {
                 self.shut_down(end);
+                Answer::Done
+            }
+            Request::EndNow(end) => {
+                self.at_once = true;
+                self.shut_down(end);
+                Answer::Done
+            }
+            Request::EndAt(end, micros) => {
+                let at = UNIX_EPOCH + std::time::Duration::from_micros(micros);
+                self.planned = Some((end, at));
+                Answer::Done
+            }
+            Request::EndNot => {
+                self.planned = None;
                 Answer::Done
             }
         }

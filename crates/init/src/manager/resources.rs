@@ -196,7 +196,7 @@ pub fn delegate(text: &str, group: BorrowedFd<'_>, depth: usize) {
 }
 
 /// A controller is given from the manager's own directory down to where a group is.
-fn give(group: BorrowedFd<'_>, depth: usize, controller: &str) {
+pub(super) fn give(group: BorrowedFd<'_>, depth: usize, controller: &str) {
     for levels in (1..=depth).rev() {
         let above = vec![".."; levels].join("/");
         if let Ok(directory) = rustix::fs::openat(group, above, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {

@@ -9,6 +9,7 @@ use hostel_process::userdb::User;
 use hostel_sys::{clone, netlink};
 use rustix::fs::{Mode, OFlags};
 
+use super::discard::discard;
 use super::sandbox::{Sandbox, place};
 
 /// Below it every unit has a directory with its credentials.
@@ -27,7 +28,10 @@ pub struct Runtime {
 impl Drop for Runtime {
     fn drop(&mut self) {
         for directory in self.tmp.iter().flatten() {
-            let _ = std::fs::remove_dir_all(directory.trim_end_matches("/tmp"));
+            let above = directory.trim_end_matches("/tmp");
+            if std::fs::remove_dir(directory).and_then(|()| std::fs::remove_dir(above)).is_err() {
+                let _ = discard(above);
+            }
         }
     }
 }

@@ -73,6 +73,8 @@ pub trait Hands {
     fn read_pid_file(&mut self, path: &str) -> Result<i32, String>;
     /// The one process of the service that looks like its main one.
     fn guess_main(&mut self, but: &[i32]) -> Option<i32>;
+    /// Whether there is a message bus that tells of this name from now on.
+    fn watch_name(&mut self, name: &str) -> bool;
     /// Takes away RuntimeDirectory= and the PID file.
     fn tidy(&mut self, will_restart: bool);
     /// Something to tell.
@@ -119,6 +121,8 @@ pub struct Service {
     pub(super) said_stopping: bool,
     /// READY=1 came.
     ready: bool,
+    /// Type=dbus: whether somebody owns its name; `None`: there is no bus that would tell.
+    pub(super) owned: Option<bool>,
     /// When the present state has lasted long enough.
     pub deadline: Option<Instant>,
     /// When the watchdog bites.
@@ -158,6 +162,7 @@ impl Service {
             errno: 0,
             said_stopping: false,
             ready: false,
+            owned: None,
             deadline: None,
             bite: None,
             watchdog: None,
@@ -206,6 +211,7 @@ impl Service {
         self.errno = 0;
         self.said_stopping = false;
         self.ready = false;
+        self.owned = None;
         self.forbid_restart = false;
         self.for_restart = false;
         self.watchdog = self.config.watchdog;
@@ -318,6 +324,9 @@ impl Service {
 
     /// Whether what makes the service be up is there.
     fn is_good(&mut self, hands: &mut dyn Hands) -> bool {
+        if self.owned == Some(false) {
+            return false;
+        }
         if self.main_run.is_some_and(|run| run.ended.is_none()) {
             return self.main.is_some();
         }
@@ -402,9 +411,47 @@ impl Service {
         self.arm(self.config.timeout_stop, hands);
     }
 
+    /// Somebody owns its name on the message bus from now on, or nobody.
+    pub fn named(&mut self, owned: bool, hands: &mut dyn Hands) {
+        if self.owned.is_none() {
+            return;
+        }
+        self.owned = Some(owned);
+        match self.state {
+            State::Start if owned && self.main.is_some() => self.after(Step::Start, hands),
+            State::Running if !owned => self.enter_running(Outcome::Success, hands),
+            _ => {}
+        }
+    }
+
+    /// There is no connection to the bus any more: who waits for a name waits on another, or not at all.
+    pub fn bus_lost(&mut self, hands: &mut dyn Hands) {
+        let waits = self.state == State::Start && self.owned.is_some();
+        self.owned = None;
+        if let Some(name) = self.config.bus_name.clone().filter(|_| waits) {
+            self.owned = hands.watch_name(&name).then_some(false);
+            if self.owned.is_none() {
+                self.after(Step::Start, hands);
+            }
+        }
+    }
+
+    /// There is a connection to the bus again: a name is watched that was owned.
+    pub fn watch_name_again(&mut self, hands: &mut dyn Hands) {
+        let is_up = self.owned.is_none() && matches!(self.state, State::Running | State::Reload);
+        if let (true, Type::Dbus, Some(name)) = (is_up, self.config.kind, &self.config.bus_name) {
+            self.owned = hands.watch_name(name).then_some(true);
+        }
+    }
+
+    /// Whether the start is done when the program was executed. Without a bus to watch, Type=dbus is, too.
+    fn awaits_exec(&self) -> bool {
+        self.config.kind == Type::Exec || self.config.kind == Type::Dbus && self.owned.is_none()
+    }
+
     /// The program of the main process was executed (only told when [`Order::confirm`] was set).
     pub fn executed(&mut self, hands: &mut dyn Hands) {
-        if self.state == State::Start && self.config.kind.awaits_exec() {
+        if self.state == State::Start && self.awaits_exec() {
             self.after(Step::Start, hands);
         }
     }

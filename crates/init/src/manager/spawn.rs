@@ -59,6 +59,9 @@ pub(super) struct Made {
 /// The environment of a command: what the unit says, over what the manager has.
 pub(super) fn environment(context: &Context, manager: &Environment, inherited: &Environment) -> Result<Environment, String> {
     let mut out = manager.clone();
+    if context.terminal.is_used {
+        out.set("TERM", context.terminal.kind(inherited.get("TERM")));
+    }
     for name in &context.pass {
         if let Some(value) = inherited.get(name) {
             out.set(name, value);
@@ -168,7 +171,15 @@ fn prepared(plan: &Plan<'_>, argv: &[String], environment: &mut Environment, rep
     if let (Some(_), Some(group)) = (&context.delegate, plan.group) {
         own_group(group, if context.subgroup.is_some() { &["", "../"] } else { &[""] }, &user);
     }
+    let takes = plan.main && context.terminal.take.is_some();
+    if plan.main {
+        context.terminal.tend();
+    }
+    if takes {
+        proc::new_session().map_err(|e| Failure::new("start", "session", e))?;
+    }
     streams(plan)?;
+    terminal_of(context, &user, takes, plan.main);
     pass(plan, environment)?;
     if let Some(nice) = context.nice {
         match rustix::process::setpriority_process(None, nice) {
@@ -218,7 +229,7 @@ fn prepared(plan: &Plan<'_>, argv: &[String], environment: &mut Environment, rep
         filter: None,
         stdio: None,
         controlling: false,
-        new_session: true,
+        new_session: !takes,
         keep: plan.pass.len() as u32,
         until_exec: &until_exec,
         clamp_limits: true,
@@ -266,6 +277,16 @@ fn spec(plan: &Plan<'_>, argv: &[String], environment: &Environment, user: &User
         oom_score_adjust: None,
         cpu_affinity: context.cpus.clone(),
         ..ProcessSpec::default()
+    }
+}
+
+/// The terminal is the user's while the service has it, and files tell who is there.
+fn terminal_of(context: &Context, user: &User, takes: bool, is_main: bool) {
+    if takes && user.uid != 0 {
+        let _ = rustix::fs::fchown(rustix::stdio::stdin(), Some(rustix::fs::Uid::from_raw(user.uid)), None);
+    }
+    if let Some(record) = context.terminal.record.as_ref().filter(|_| is_main) {
+        record.begin(&context.terminal.path, &user.name);
     }
 }
 
@@ -388,6 +409,7 @@ fn streams(plan: &Plan<'_>) -> Result<(), Failure> {
     let open = |path: &str, flags: OFlags, verb| {
         rustix::fs::open(path, flags | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::from_raw_mode(0o666)).map_err(|e| Failure::new(verb, path, e))
     };
+    let has_no_input = plan.context.streams[0] == Stream::Null || plan.context.terminal.take.is_some() && !plan.main;
     for (number, (stream, verb)) in plan.context.streams.iter().zip(VERBS).enumerate() {
         let number = number as i32;
         let place = |fd: BorrowedFd<'_>| proc::place_stream(fd, number).map_err(|e| Failure::new("place", "standard streams", e));
@@ -397,7 +419,12 @@ fn streams(plan: &Plan<'_>) -> Result<(), Failure> {
                 Some(fd) => place(fd)?,
                 None => return Err(Failure::new(verb, "socket", std::io::Error::other("the service was not started by one socket"))),
             },
-            Stream::Terminal => place(open(&plan.context.terminal, OFlags::RDWR, verb)?.as_fd())?,
+            Stream::Terminal => match plan.context.terminal.take.filter(|_| number == 0) {
+                // another command of the service does not take it away from the main one
+                Some(_) if !plan.main => place(open("/dev/null", OFlags::RDONLY, verb)?.as_fd())?,
+                Some(take) => place(plan.context.terminal.acquire(take)?.as_fd())?,
+                None => place(open(&plan.context.terminal.path, OFlags::RDWR, verb)?.as_fd())?,
+            },
             Stream::File(path, _) if number == 0 => place(open(path, OFlags::RDONLY, verb)?.as_fd())?,
             Stream::File(path, mode) => {
                 let how = match mode {
@@ -413,7 +440,7 @@ fn streams(plan: &Plan<'_>) -> Result<(), Failure> {
             },
             // of input: what the manager has is nobody's
             Stream::Inherit if number == 0 => place(open("/dev/null", OFlags::RDONLY, verb)?.as_fd())?,
-            Stream::Inherit if number == 1 && plan.context.streams[0] == Stream::Null => place(open("/dev/null", OFlags::WRONLY, verb)?.as_fd())?,
+            Stream::Inherit if number == 1 && has_no_input => place(open("/dev/null", OFlags::WRONLY, verb)?.as_fd())?,
             Stream::Inherit if number == 1 => place(rustix::stdio::stdin())?,
             Stream::Inherit => place(rustix::stdio::stdout())?,
         }

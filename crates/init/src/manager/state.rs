@@ -108,6 +108,7 @@ pub enum Outcome {
     Signal,
     CoreDump,
     Watchdog,
+    OomKill,
     StartLimitHit,
     ExecCondition,
     TriggerLimitHit,
@@ -117,7 +118,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every one.
-    pub const ALL: [Outcome; 13] = {
+    pub const ALL: [Outcome; 14] = {
         use Outcome::*;
         [
             Success,
@@ -128,6 +129,7 @@ impl Outcome {
             Signal,
             CoreDump,
             Watchdog,
+            OomKill,
             StartLimitHit,
             ExecCondition,
             TriggerLimitHit,
@@ -147,6 +149,7 @@ impl Outcome {
             Outcome::Signal => "signal",
             Outcome::CoreDump => "core-dump",
             Outcome::Watchdog => "watchdog",
+            Outcome::OomKill => "oom-kill",
             Outcome::StartLimitHit => "start-limit-hit",
             Outcome::ExecCondition => "exec-condition",
             Outcome::TriggerLimitHit => "trigger-limit-hit",

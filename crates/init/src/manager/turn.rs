@@ -32,6 +32,8 @@ impl Manager {
                 Token::Clock => self.clock_woke(),
                 Token::Zone => self.zone_woke(),
                 Token::Mounts => self.mounts_changed(),
+                Token::Memory => self.memory_woke(),
+                Token::Names => self.names_woke(),
                 _ => others.push(event),
             }
         }
@@ -64,6 +66,7 @@ impl Manager {
             .chain(soon)
             .chain(self.timers_due())
             .chain(self.jobs.values().filter_map(|job| job.until))
+            .chain(self.planned.map(|(_, at)| Instant::now() + at.duration_since(std::time::SystemTime::now()).unwrap_or_default()))
             .min()
     }
 
@@ -144,6 +147,13 @@ impl Manager {
                 });
             }
             self.complain(&unit, why);
+        }
+        let context = self.units.get(&unit).and_then(|live| live.rest.context.as_ref());
+        if let Some(record) = context.and_then(|context| context.terminal.record.as_ref()).filter(|_| role == super::service::Role::Main) {
+            record.end(pid, end);
+        }
+        if matches!(end, WaitStatus::Signaled { signal: 9, .. }) {
+            self.look_at_memory(&unit);
         }
         // what it wrote last comes before what is said of its end
         self.drain(&unit, pid);

@@ -12,6 +12,7 @@ use hostel_unit::UnitName;
 
 use super::config::{Degraded, NotifyAccess};
 use super::context::{PLACES, Preserve};
+use super::devices::{self, Programs};
 use super::dynamic::Dynamic;
 use super::files;
 use super::live::Rest;
@@ -23,6 +24,7 @@ use super::service::{Hands, Order, Role};
 use super::socket::Port;
 use super::spawn;
 use super::variables::Environment;
+use super::{memory, names, packets};
 
 /// What the loop waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +61,10 @@ pub enum Token {
     Zone,
     /// Something was mounted or unmounted.
     Mounts,
+    /// Memory of a unit ran out.
+    Memory,
+    /// The message bus says something.
+    Names,
 }
 
 /// A process that is known by number.
@@ -103,6 +109,12 @@ pub struct Shared {
     pub empty_groups: Vec<String>,
     /// What socket units listen on.
     pub ports: Vec<Port>,
+    /// Programs that filter devices.
+    pub programs: Programs,
+    /// Whose memory may run out.
+    pub memory: memory::Watch,
+    /// Who owns which name on the message bus.
+    pub names: names::Names,
 }
 
 /// A service's.
@@ -200,6 +212,7 @@ impl World<'_> {
     pub fn renew(&mut self) {
         self.rest.marks.invocation = random_id();
         self.rest.marks.sessions.clear();
+        self.rest.renewed = true;
         self.rest.complaint.clear();
         self.shared.members.place(&self.rest.marks.unit, &resources::slice_of(&self.rest.unit));
     }
@@ -221,7 +234,6 @@ impl Hands for World<'_> {
         if let Some(name) = self.rest.pipe.as_ref().filter(|_| self.shared.log.has_sockets).and_then(Pipe::name) {
             environment.set("JOURNAL_STREAM", name);
         }
-        let context = self.rest.context.as_ref().ok_or("it has no commands")?;
         let mut group = self.shared.members.group(&self.rest.marks.unit);
         let depth = self.shared.members.depth(&self.rest.marks.unit);
         if !self.rest.limits.is_empty() {
@@ -231,6 +243,10 @@ impl Hands for World<'_> {
             };
             degrade(&mut self.rest.degraded, &self.rest.unit, "Service", &lost.0, lost.1);
         }
+        if std::mem::take(&mut self.rest.renewed) {
+            self.begin_group(group.as_ref(), depth);
+        }
+        let context = self.rest.context.as_ref().ok_or("it has no commands")?;
         if let (Some(own), Some(text)) = (&group, &context.delegate) {
             resources::delegate(text, own.as_fd(), depth);
             if let Some(name) = &context.subgroup {
@@ -313,6 +329,10 @@ impl Hands for World<'_> {
         self.adopt(found).ok().map(|()| found)
     }
 
+    fn watch_name(&mut self, name: &str) -> bool {
+        self.watch_bus_name(name)
+    }
+
     fn tidy(&mut self, will_restart: bool) {
         let Some(context) = &self.rest.context else { return };
         let keep = match context.preserve {
@@ -337,6 +357,7 @@ impl Hands for World<'_> {
             runtime::forget_credentials(&self.rest.marks.unit);
         }
         self.shared.empty_groups.push(self.rest.marks.unit.clone());
+        context.terminal.tend();
     }
 
     fn tell(&mut self, text: &str) {
@@ -346,6 +367,27 @@ impl Hands for World<'_> {
 }
 
 impl World<'_> {
+    /// What is done to the group once in a life: filters, and the watch over its memory.
+    fn begin_group(&mut self, group: Option<&OwnedFd>, depth: usize) {
+        if let Some(context) = &self.rest.context {
+            let mut lost = |keys: &[&'static str], put: Option<std::io::Result<()>>, why| {
+                if !matches!(put, Some(Ok(()))) {
+                    let why = if put.is_some() { why } else { resources::NO_GROUP };
+                    degrade(&mut self.rest.degraded, &self.rest.unit, "Service", keys, why);
+                }
+            };
+            if let Some(asked) = &context.devices {
+                lost(&devices::KEYS, group.map(|group| self.shared.programs.put(Some(asked), group.as_fd())), devices::NO_PROGRAM);
+            }
+            if !context.packets.is_empty() {
+                lost(&packets::KEYS, group.map(|group| packets::put(&context.packets, group.as_fd())), packets::NO_PROGRAM);
+            }
+        }
+        if let Some(why) = self.watch_memory(group, depth) {
+            degrade(&mut self.rest.degraded, &self.rest.unit, "Service", &["OOMPolicy"], why);
+        }
+    }
+
     /// What the unit's processes have in common: of a unit that it joins, or made now.
     fn runtime(&mut self) -> Result<Option<Rc<Runtime>>, String> {
         let Some(of) = self.rest.context.as_ref().and_then(|context| context.sandbox.as_deref()).filter(|of| Runtime::is_needed(of)) else {

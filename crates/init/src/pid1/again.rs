@@ -9,6 +9,7 @@ use hostel_sys::{clone, proc};
 use rustix::fs::{MemfdFlags, Mode, OFlags};
 use rustix::io::FdFlags;
 
+use crate::journal::sockets::Sockets;
 use crate::manager::Manager;
 
 /// The number of the descriptor of what was saved.
@@ -32,12 +33,15 @@ pub(super) fn take(number: i32) -> Option<OwnedFd> {
 }
 
 /// Executes the program anew. Returns only why it could not: then everything is as it was.
-pub(super) fn execute(manager: &mut Manager, extra: &[(&str, BorrowedFd<'_>)], named: &[String]) -> io::Error {
+pub(super) fn execute(manager: &mut Manager, extra: &[(&str, BorrowedFd<'_>)], journal: Option<&Sockets>, named: &[String]) -> io::Error {
     manager.finish_lines();
     let Some(mut saved) = manager.save() else { return io::Error::other("something has begun meanwhile") };
     for (name, fd) in extra {
-        saved.line(&[name, &fd.as_raw_fd().to_string()]);
-        saved.descriptors.push(*fd);
+        let fd = saved.fd(*fd);
+        saved.line(&[name, &fd]);
+    }
+    if let Some(journal) = journal {
+        journal.save(&mut saved);
     }
     for name in named {
         saved.line(&["named", name]);

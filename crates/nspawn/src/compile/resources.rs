@@ -1,8 +1,6 @@
 //! `--property=`, `--memory=`, `--cpus=`, `--pids=`: limits of the machine's cgroup (systemd.resource-control(5)).
 
-use std::path::PathBuf;
-
-use hostel_spec::{Arrange as _, CpuQuota, DeviceAccess, DevicePolicy, DeviceRule, DeviceSelector, Limit};
+use hostel_spec::{Arrange as _, CpuQuota, DevicePolicy, DeviceRule, Limit};
 use hostel_unit::{Span, TimeUnit, boolean, cpu_list, percent_unbounded, permyriad, size, time_span, unsigned};
 
 use super::Draft;
@@ -68,9 +66,9 @@ impl Draft<'_> {
             }
             "AllowedCPUs" => r.allowed_cpus = allowed(r.allowed_cpus.take(), value)?,
             "IOWeight" => r.io_weight = weight(value)?,
-            "DevicePolicy" => r.device_policy = policy(value)?,
+            "DevicePolicy" => r.device_policy = DevicePolicy::parse(value).ok_or(Trouble::Value("it is none of auto, closed, strict"))?,
             "DeviceAllow" if value.is_empty() => r.devices.clear(),
-            "DeviceAllow" => r.devices.push(device(value)?),
+            "DeviceAllow" => r.devices.push(DeviceRule::parse(value).map_err(Trouble::Value)?),
             // a cgroup accounts for what its controllers see: asking for that is asking for what is so
             "CPUAccounting" | "MemoryAccounting" | "TasksAccounting" | "IOAccounting" | "BlockIOAccounting" => {
                 boolean(value).map_err(|e| Trouble::Value(e.why))?;
@@ -207,43 +205,6 @@ fn allowed(before: Option<Vec<u32>>, text: &str) -> Result<Option<Vec<u32>>, Tro
     cpus.arrange();
     cpus.dedup();
     Ok(Some(cpus))
-}
-
-fn policy(text: &str) -> Result<DevicePolicy, Trouble> {
-    match text {
-        "auto" => Ok(DevicePolicy::Auto),
-        "closed" => Ok(DevicePolicy::Closed),
-        "strict" => Ok(DevicePolicy::Strict),
-        _ => Err(Trouble::Value("it is none of auto, closed, strict")),
-    }
-}
-
-/// `/dev/fuse rw`, `char-pts`: a node or group, and `rwm` when no access is said.
-fn device(text: &str) -> Result<DeviceRule, Trouble> {
-    let (what, letters) = text.trim().split_once([' ', '\t']).map_or((text.trim(), "rwm"), |(w, l)| (w, l.trim()));
-    let group = |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic() && b != b'/');
-    let devices = if let Some(name) = what.strip_prefix("char-").filter(|n| group(n)) {
-        DeviceSelector::CharGroup(name.to_owned())
-    } else if let Some(name) = what.strip_prefix("block-").filter(|n| group(n)) {
-        DeviceSelector::BlockGroup(name.to_owned())
-    } else if what.starts_with("/dev/") && what.len() > 5 && !what.split('/').any(|part| part == "..") {
-        DeviceSelector::Path(PathBuf::from(what))
-    } else {
-        return Err(Trouble::Value("it is neither a path below /dev, nor char-GROUP, nor block-GROUP"));
-    };
-    let mut access = DeviceAccess::default();
-    for letter in letters.bytes() {
-        match letter {
-            b'r' => access.read = true,
-            b'w' => access.write = true,
-            b'm' => access.mknod = true,
-            _ => return Err(Trouble::Value("access is made of the letters r, w and m")),
-        }
-    }
-    if access == DeviceAccess::default() {
-        return Err(Trouble::Value("access is made of the letters r, w and m"));
-    }
-    Ok(DeviceRule { devices, access })
 }
 
 /// A slice's name, with its suffix.

@@ -1,6 +1,5 @@
 //! Tables for the pure parts; the kernel itself for the rest, as root, with machines named `hostel-test-…`.
 
-mod devices;
 mod kernel;
 mod layout;
 mod limits;

@@ -8,7 +8,7 @@ mod graph;
 mod plot;
 #[cfg(test)]
 mod tests;
-mod values;
+pub(super) mod values;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

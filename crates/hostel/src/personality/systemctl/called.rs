@@ -3,13 +3,16 @@
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use hostel_init::control::client::Client;
 use hostel_init::manager::End;
 use hostel_init::manager::query::Request;
 use hostel_init::transaction::{JobMode, JobType};
 use hostel_unit::UnitName;
+use hostel_unit::zone::Zone;
 
+use super::analyze::values::{shown, zone};
 use super::managed::{field, records, running, simple};
 use super::{Outcome, refuse};
 use crate::output;
@@ -67,7 +70,7 @@ fn telinit(words: &[&str]) -> Outcome {
         "1" | "s" | "S" => "rescue.target",
         "2" | "3" | "4" => "multi-user.target",
         "5" => "graphical.target",
-        "u" | "U" => return Err("telinit u: executing the manager anew is not implemented yet.".to_owned()),
+        "u" | "U" => return simple(running("telinit")?, Request::Reexecute),
         other => return Err(format!("telinit: {other}: it is none of 0 to 6, q, u.")),
     };
     let unit = UnitName::parse(target).map_err(|e| e.why.to_owned())?;
@@ -76,14 +79,14 @@ fn telinit(words: &[&str]) -> Outcome {
 
 fn shutdown(words: &[&str]) -> Outcome {
     let mut end = End::PowerOff;
-    let mut time = None;
+    let (mut time, mut is_canceled) = (None, false);
     for word in words {
         match *word {
             "-P" | "-h" | "--poweroff" => end = End::PowerOff,
             "-H" | "--halt" => end = End::Halt,
             "-r" | "--reboot" => end = End::Reboot,
             "--no-wall" => {}
-            "-c" => return Err("shutdown -c: no shutdown is planned; only `now` is implemented.".to_owned()),
+            "-c" => is_canceled = true,
             option if option.starts_with('-') => return Err(format!("shutdown: option {option} is not implemented.")),
             // what follows the time is for a wall that is not there
             word => {
@@ -91,10 +94,32 @@ fn shutdown(words: &[&str]) -> Outcome {
             }
         }
     }
-    match time {
-        Some("now" | "+0") => ended("shutdown", end),
-        _ => Err("shutdown: a later time is not implemented yet: `shutdown now` ends the machine.".to_owned()),
+    if is_canceled {
+        return simple(running("shutdown")?, Request::EndNot);
     }
+    let (at, zone) = match time.unwrap_or("+1") {
+        "now" | "+0" => return ended("shutdown", end),
+        text => moment(text).ok_or_else(|| format!("shutdown: {text}: it is no time: now, +MINUTES or HH:MM."))?,
+    };
+    let status = simple(running("shutdown")?, Request::EndAt(end, at))?;
+    let what = if end == End::Reboot { "Reboot" } else { "Shutdown" };
+    output::tell(format_args!("{what} scheduled for {}, use 'shutdown -c' to cancel.", shown(at, &zone)));
+    Ok(status)
+}
+
+/// `+MINUTES` from now, or the next `HH:MM` of the local time: microseconds since 1970, and that time's zone.
+fn moment(text: &str) -> Option<(u64, Zone)> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_micros() as u64;
+    let zone = hostel_init::root::Root::host().ok().and_then(|root| zone(&root, "/etc/localtime")).unwrap_or(Zone::UTC);
+    let at = match text.strip_prefix('+') {
+        Some(minutes) => now.checked_add(u64::from(minutes.parse::<u32>().ok()?) * 60_000_000)?,
+        None => {
+            let (hour, minute) = text.split_once(':')?;
+            let (hour, minute) = (hour.parse::<u32>().ok()?, minute.parse::<u32>().ok()?);
+            hostel_unit::Calendar::parse(&format!("*-*-* {hour:02}:{minute:02}:00")).ok()?.next(now, &zone)?
+        }
+    };
+    Some((at, zone))
 }
 
 fn end(name: &str, words: &[&str]) -> Outcome {
@@ -103,6 +128,7 @@ fn end(name: &str, words: &[&str]) -> Outcome {
         "reboot" => End::Reboot,
         _ => End::PowerOff,
     };
+    let mut is_forced = false;
     for word in words {
         end = match *word {
             "-p" | "--poweroff" => End::PowerOff,
@@ -111,10 +137,27 @@ fn end(name: &str, words: &[&str]) -> Outcome {
             // no record of logins is written, and nobody is told
             "-d" | "--no-wtmp" | "--no-wall" | "-n" | "--no-sync" => end,
             "-f" | "--force" => {
-                return Err(format!("{name} --force: ending without stopping services is not implemented: kill the machine from outside."));
+                is_forced = true;
+                end
             }
             other => return Err(format!("{name}: option {other} is not implemented.")),
         };
     }
-    ended(name, end)
+    if is_forced { simple(running(name)?, Request::EndNow(end)) } else { ended(name, end) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_of_a_shutdown() {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as u64;
+        let after = |text: &str| moment(text).map(|(at, _)| at - now);
+        assert!(after("+5").is_some_and(|micros| (300_000_000..310_000_000).contains(&micros)));
+        assert!(after("23:59").is_some_and(|micros| micros <= 86_400_000_000 + 60_000_000));
+        for bad in ["5", "+x", "25:00", "12:60", "soon", "", "+-1"] {
+            assert!(moment(bad).is_none(), "{bad}");
+        }
+    }
 }

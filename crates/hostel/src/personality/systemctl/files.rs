@@ -34,7 +34,7 @@ fn with(options: &Options, verb: &str, run: impl FnOnce(&Installer<'_, '_>) -> i
 }
 
 /// The manager that runs here, if one does, reads the files again.
-fn reload() -> Result<(), String> {
+pub(super) fn reload() -> Result<(), String> {
     Client::connect().map_or(Ok(()), |client| managed::simple(client, Request::Reload).map(drop))
 }
 

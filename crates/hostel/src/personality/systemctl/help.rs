@@ -52,10 +52,14 @@ fn keys(out: &mut String) {
          `RemoveIPC=` has no effect. What an automount unit is for is mounted when that starts. Of `/etc/fstab`, lines for the root, for swap, and \
          for devices that are not there are passed over with a word in the log; the rest is wanted by its \
          target, never required. Generators in `system-generators` are run but those of systemd (`hostel init --generators=`). \
-         `daemon-reexec` is refused while a job runs or a unit that is up no longer loads; streams of the journal's socket end with it. \
+         `daemon-reexec` is refused while a job runs or a unit that is up no longer loads; \
          Timers that may be late (`AccuracySec=` of a second or more) come together at whole seconds; `OnBootSec=` counts from the start of the \
          machine, as in any container. `Type=dbus` \
-         counts as started when its program was executed. Descriptors in the store whose other end has hung up are left out at the next start (but for `FDPOLL=0`), and the manager holds no more \
+         counts as started when its program was executed where no message bus answers (`status` says so); its name is watched by one connection to \
+         the tree's bus, and while that is down nobody is told that a name was lost. `DeviceAllow=`, `DevicePolicy=`, what `PrivateDevices=` and \
+         `ProtectClock=` mean for them, `IPAddressAllow=` and `IPAddressDeny=` are BPF programs of the service's group: they have an effect where \
+         the machine has the host's `CAP_BPF` and no users of its own, else `status` says that they have none. `OOMPolicy=` takes a cgroup2 memory \
+         controller. Encrypted credentials are not decrypted: a service with one is not started. Descriptors in the store whose other end has hung up are left out at the next start (but for `FDPOLL=0`), and the manager holds no more \
          of them than its own limit of open files allows. Units of systemd itself that have no part here (journald, \
          udevd, logind, …) are passed over and count as up; `status` says why.\n",
     );
@@ -121,7 +125,7 @@ fn analyze(out: &mut String) {
     );
     let _ = writeln!(
         out,
-        "\nWhere ours lies over a tree's systemctl, the links to it are ours, too: {}. Of `shutdown` only `now`, and nothing by force.",
+        "\nWhere ours lies over a tree's systemctl, the links to it are ours, too: {}. `shutdown` tells nobody: no wall message, no /run/nologin; its time is `now`, `+MINUTES` or `HH:MM`.",
         quoted(&mut super::called::NAMES.iter().copied())
     );
 }

@@ -346,7 +346,7 @@ pub(super) fn environment(_: &Options, verb: &str, words: &[String]) -> Outcome 
     }
 }
 
-pub(super) fn end(_: &Options, verb: &str, words: &[String]) -> Outcome {
+pub(super) fn end(options: &Options, verb: &str, words: &[String]) -> Outcome {
     let end = match verb {
         "poweroff" => End::PowerOff,
         "halt" => End::Halt,
@@ -357,5 +357,5 @@ pub(super) fn end(_: &Options, verb: &str, words: &[String]) -> Outcome {
             End::Exit(text.parse().map_err(|_| format!("Invalid exit code: {text}"))?)
         }
     };
-    simple(running(verb)?, Request::End(end))
+    simple(running(verb)?, if options.force && verb != "exit" { Request::EndNow(end) } else { Request::End(end) })
 }

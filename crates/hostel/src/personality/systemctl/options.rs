@@ -57,7 +57,7 @@ pub(crate) const ROWS: &[Row] = &[
     row("", "user", None, State::Refused(USERS), "Units of this user"),
     row("", "global", None, State::Built, "Units of all users"),
     row("", "runtime", None, State::Built, "Links that end with the boot"),
-    row("f", "force", None, State::Built, "Replace links that lead elsewhere"),
+    row("f", "force", None, State::Built, "Replace links that lead elsewhere; end without stopping services"),
     row("q", "quiet", None, State::Built, "Say nothing of changes, and no state"),
     row("", "now", None, State::Manager, "Start or stop the units as well"),
     row("", "preset-mode", Some("full|enable-only|disable-only"), State::Built, "What presets may do"),

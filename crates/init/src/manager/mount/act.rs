@@ -301,4 +301,42 @@ mod tests {
             ["mount", "-t", "ext4", "-o", "remount,ro", "/x.img", "/srv/x"]
         );
     }
+
+    /// In mounts of the test's own, which only root can make.
+    #[test]
+    fn what_is_bound_keeps_what_its_source_forbids() {
+        use rustix::fs::StatVfsMountFlags as Has;
+        if !rustix::process::geteuid().is_root() || hostel_sys::proc::unshare_mounts().is_err() {
+            return eprintln!("passed over: it needs root");
+        }
+        rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).unwrap();
+        let tree = crate::testing::Tree::new("bind");
+        let path = |name: &str| tree.path.join(name).to_str().unwrap().to_owned();
+        let config = |what: &str, place: &str, kind: &str, options: &str| Config {
+            what: what.to_owned(),
+            place: path(place),
+            kind: kind.to_owned(),
+            options: options.split(',').map(str::to_owned).collect(),
+            mode: 0o755,
+            sloppy: false,
+            lazy: true,
+            force: false,
+            writable_only: false,
+            timeout: None,
+        };
+        let flags = |name: &str| rustix::fs::statvfs(path(name)).unwrap().f_flag;
+        run(Act::Mount, &config("tmpfs", "a", "tmpfs", "nosuid,nodev,size=1m")).unwrap();
+        assert!(flags("a").contains(Has::NOSUID | Has::NODEV));
+        run(Act::Mount, &config(&path("a"), "b", "", "bind,ro,shared")).unwrap();
+        assert!(flags("b").contains(Has::RDONLY | Has::NOSUID | Has::NODEV) && !flags("a").contains(Has::RDONLY));
+        run(Act::Remount, &config(&path("a"), "b", "", "bind,rw,noexec")).unwrap();
+        assert!(flags("b").contains(Has::NOSUID | Has::NOEXEC) && !flags("b").contains(Has::RDONLY) && !flags("a").contains(Has::NOEXEC));
+        run(Act::Remount, &config("tmpfs", "a", "tmpfs", "ro,size=2m")).unwrap();
+        assert!(flags("a").contains(Has::RDONLY));
+        run(Act::Unmount, &config(&path("a"), "b", "", "bind")).unwrap();
+        std::os::unix::fs::symlink(path("b"), path("link")).unwrap();
+        assert!(run(Act::Mount, &config("tmpfs", "link/in", "tmpfs", "size=1m")).is_err());
+        assert!(open_place(&path("link")).is_err());
+        run(Act::Unmount, &config("tmpfs", "a", "tmpfs", "")).unwrap();
+    }
 }

@@ -142,17 +142,22 @@ impl Work<'_> {
             sources.push(source(step)?);
         }
         let before = self.points().map_err(failed("of mounts"))?;
+        // of these, what is still seen
+        let mut seen = before.clone();
         for (step, source) in list.steps.iter().zip(&sources) {
             if matches!(&step.what, What::Bind { .. }) && source.is_none() {
                 continue;
             }
-            match self.step(step, source.as_ref(), nothing.as_ref(), &before) {
+            match self.step(step, source.as_ref(), nothing.as_ref(), &seen) {
                 Err(e) if e.kind() == io::ErrorKind::NotFound && step.optional => {}
                 other => other.map_err(failed(&step.path))?,
             }
+            if !matches!(step.what, What::ReadOnly | What::Writable | What::Untouched) {
+                seen.retain(|point| point == &step.path || !is_within(point, &step.path));
+            }
         }
         for (path, _) in &list.exec {
-            self.make_point(path, &before).map_err(failed(path))?;
+            self.make_point(path, &seen).map_err(failed(path))?;
         }
         self.close(list, &before)
     }
@@ -285,7 +290,7 @@ impl Work<'_> {
 fn is_covered(point: &str, points: &[String], before: &[String]) -> bool {
     points.iter().any(|above| above != point && is_within(point, above) && !before.contains(above))
         || points.iter().filter(|same| *same == point).count() > 1
-        || points.iter().any(|above| above != point && is_within(point, above) && before.iter().filter(|b| *b == above).count() > 1)
+        || points.iter().any(|above| above != point && is_within(point, above) && points.iter().filter(|b| *b == above).count() > 1)
 }
 
 /// A copy of what is to be bound, and whether it is a directory.

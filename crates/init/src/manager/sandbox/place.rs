@@ -148,16 +148,12 @@ pub fn never(section: &str, key: &str) -> Option<&'static str> {
         _ if section == "Swap" => "swap is the host's: it has no effect",
         "SurviveFinalKillSignal" => "the end of a machine is the end of all its processes: it has no effect",
         "PAMName" => "no PAM session is made: it has no effect",
-        "UtmpIdentifier" | "UtmpMode" => "no record of logins is kept: it has no effect",
-        "DeviceAllow" | "DevicePolicy" => {
-            "which devices a machine may use is said from outside, and no filter of a unit's own is made (PrivateDevices= has an effect): it has no effect"
-        }
+        "DeviceAllow" | "DevicePolicy" => "devices are filtered for services only: it has no effect",
         "LogNamespace" => "there is one log: it has no effect",
         "SELinuxContext" | "AppArmorProfile" | "SmackProcessLabel" => "security modules are the host's: it has no effect",
-        "SetCredentialEncrypted" | "LoadCredentialEncrypted" => "encrypted credentials are not read: it has no effect",
-        "IPAddressAllow"
-        | "IPAddressDeny"
-        | "IPAccounting"
+        "SetCredentialEncrypted" | "LoadCredentialEncrypted" => "nothing decrypts credentials here: the service is not started if there is one",
+        "IPAddressAllow" | "IPAddressDeny" => "packets are filtered for services only: it has no effect",
+        "IPAccounting"
         | "IPIngressFilterPath"
         | "IPEgressFilterPath"
         | "SocketBindAllow"

@@ -73,6 +73,9 @@ impl Service {
         if self.config.kind == Type::Forking {
             return self.run_command(Step::Start, 0, hands);
         }
+        if let (Type::Dbus, Some(name)) = (self.config.kind, &self.config.bus_name) {
+            self.owned = hands.watch_name(name).then_some(false);
+        }
         if !self.run_main(0, hands) {
             return;
         }
@@ -83,7 +86,7 @@ impl Service {
 
     /// Makes the main process; false: it could not, and the service has gone on to its end.
     pub(super) fn run_main(&mut self, index: usize, hands: &mut dyn Hands) -> bool {
-        let confirm = self.config.kind.awaits_exec();
+        let confirm = self.awaits_exec();
         let spawned = match self.config.commands(Step::Start).get(index) {
             Some(command) => hands.spawn(&self.order(Role::Main, Step::Start, command, confirm)),
             None => Err("there is no such command".to_owned()),

@@ -1,7 +1,7 @@
 //! The way down: stop commands, signals, time limits, and what follows.
 
 use super::{Hands, Service};
-use crate::manager::config::{FailureMode, KillMode, Step};
+use crate::manager::config::{FailureMode, KillMode, OomPolicy, Step};
 use crate::manager::exits;
 use crate::manager::state::{Outcome, State};
 
@@ -104,6 +104,30 @@ impl Service {
             }
         }
         !own.is_empty() || others
+    }
+
+    /// The kernel killed a process of it because memory ran out.
+    pub fn out_of_memory(&mut self, hands: &mut dyn Hands) {
+        hands.tell("A process of this unit has been killed by the OOM killer.");
+        let stops = match self.config.oom {
+            OomPolicy::Continue => return,
+            OomPolicy::Stop => State::StopSigterm,
+            OomPolicy::Kill => State::StopSigkill,
+        };
+        let found = Outcome::OomKill;
+        match self.state {
+            State::Running | State::Exited if self.config.oom == OomPolicy::Stop => self.enter_stop(found, hands),
+            State::Reload => {
+                self.end_control(hands);
+                self.signal_phase(stops, found, hands);
+            }
+            State::Condition | State::StartPre | State::Start | State::StartPost | State::Running | State::Exited | State::Stop => {
+                self.signal_phase(stops, found, hands);
+            }
+            State::StopWatchdog | State::StopSigterm => self.signal_phase(State::StopSigkill, found, hands),
+            State::StopPost | State::FinalSigterm => self.signal_phase(State::FinalSigkill, found, hands),
+            _ => self.blame(found),
+        }
     }
 
     /// The present step has lasted too long, the watchdog bites, or the service has run as long as it may.

@@ -46,6 +46,9 @@ impl Hands for Script {
     fn guess_main(&mut self, but: &[i32]) -> Option<i32> {
         self.others.iter().copied().find(|pid| !but.contains(pid))
     }
+    fn watch_name(&mut self, name: &str) -> bool {
+        name != "no.bus"
+    }
     fn tidy(&mut self, _: bool) {}
     fn tell(&mut self, _: &str) {}
 }
@@ -78,6 +81,11 @@ fn play(text: &str, events: &str) -> String {
             "reloading" => service.is_reloading(h),
             "stopping" => service.is_stopping(h),
             "exec" => service.executed(h),
+            "owned" => service.named(true, h),
+            "unowned" => service.named(false, h),
+            "lost" => service.bus_lost(h),
+            "again" => service.watch_name_again(h),
+            "oom" => service.out_of_memory(h),
             "alive" => service.alive(h),
             "others" => h.others = rest.split(' ').map(|pid| pid.parse().unwrap()).collect(),
             "gone" => {
@@ -198,6 +206,25 @@ fn lives() {
         ("ExecStart=/m\nTimeoutStopFailureMode=abort", "start; stop; late; main sig6", "m=11 kill15:11 kill6:11 -> failed timeout"),
         ("ExecStart=/m\nExecStop=/s\nTimeoutStopFailureMode=kill", "start; stop; late", "m=11 s=12 kill9:11 kill9:12 -> stop-sigkill timeout"),
         ("ExecStart=/m\nTimeoutStopFailureMode=abort", "start; stop; late; late", "m=11 kill15:11 kill6:11 kill9:11 -> stop-sigkill timeout"),
+        // a name on the message bus
+        ("Type=dbus\nBusName=a.b\nExecStart=/m", "start; exec", "m=11 -> start"),
+        ("Type=dbus\nBusName=a.b\nExecStart=/m", "start; unowned; owned", "m=11 -> running"),
+        ("Type=dbus\nBusName=a.b\nExecStart=/m", "start; owned; unowned", "m=11 kill15:11 -> stop-sigterm"),
+        ("Type=dbus\nBusName=a.b\nExecStart=/m\nRestart=on-success", "start; owned; unowned; main sig15", "m=11 kill15:11 -> auto-restart"),
+        ("Type=dbus\nBusName=a.b\nExecStart=/m", "start; main 0", "m=11 -> dead"),
+        ("Type=dbus\nBusName=a.b\nExecStart=/m", "start; late", "m=11 kill15:11 -> stop-sigterm timeout"),
+        ("Type=dbus\nBusName=a.b\nExecStart=/m", "start; owned; lost; unowned; again; unowned", "m=11 kill15:11 -> stop-sigterm"),
+        ("Type=dbus\nBusName=a.b\nExecStart=/m", "start; lost; owned", "m=11 -> running"),
+        ("Type=dbus\nBusName=no.bus\nExecStart=/m", "start; owned", "m=11 -> start"),
+        ("Type=dbus\nBusName=no.bus\nExecStart=/m", "start; exec", "m=11 -> running"),
+        // memory ran out
+        (SIMPLE, "start; others 30; oom", "m=11 kill15:11 kill15:30 -> stop-sigterm oom-kill"),
+        (SIMPLE, "start; oom; main sig9", "m=11 kill15:11 -> failed oom-kill"),
+        ("ExecStart=/m\nExecStop=/s\nRestart=on-failure", "start; oom; main sig9; control 0", "m=11 s=12 -> auto-restart oom-kill"),
+        ("ExecStart=/m\nOOMPolicy=kill", "start; others 30; oom", "m=11 kill9:11 kill9:30 -> stop-sigkill oom-kill"),
+        ("ExecStart=/m\nOOMPolicy=continue", "start; oom; main sig9", "m=11 -> failed signal"),
+        ("ExecStart=/m\nOOMPolicy=continue", "start; others 30; oom", "m=11 -> running"),
+        ("ExecStart=/m", "start; stop; oom", "m=11 kill15:11 kill9:11 -> stop-sigkill oom-kill"),
         // it runs as long as any process of it
         ("ExecStart=/m\nExitType=cgroup", "start; others 30; main 0", "m=11 -> running"),
         ("ExecStart=/m\nExitType=cgroup", "start; others 30; main 3; gone", "m=11 -> failed exit-code"),

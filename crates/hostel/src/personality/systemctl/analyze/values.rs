@@ -63,7 +63,7 @@ pub(super) fn calendar(asked: &Asked, words: &[String]) -> Outcome {
     Ok(bad.unwrap_or(shown))
 }
 
-fn zone(root: &Root, path: &str) -> Option<Zone> {
+pub(in super::super) fn zone(root: &Root, path: &str) -> Option<Zone> {
     root.read(path).ok().and_then(|bytes| Zone::parse(&bytes).ok())
 }
 
@@ -105,7 +105,7 @@ pub(super) fn one(root: &Root, word: &str, now: u64, local: &Zone, many: u32) ->
 }
 
 /// `Fri 2026-11-27 02:10:11 UTC`; other zones are shown by their offset.
-fn shown(moment: u64, zone: &Zone) -> String {
+pub(in super::super) fn shown(moment: u64, zone: &Zone) -> String {
     let unix = (moment / SECOND) as i64;
     let offset = zone.offset_at(unix);
     let seconds = unix + i64::from(offset);

@@ -1,22 +1,23 @@
-//! Which devices a machine may open and make: rules compiled to a device program, or to lines of the v1 controller.
+//! Which devices a machine, or a service, may open and make: rules compiled to a device program, or to lines of the v1 controller.
 //!
 //! The program of the default policy is a constant. Loading even that costs 0.3 ms (the kernel's JIT), attaching it 2 µs,
 //! so the loaded program is kept attached to an empty marker cgroup beside the machines and taken from there next time.
 
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use hostel_spec::{DeviceAccess, DevicePolicy, DeviceRule, DeviceSelector, Resources};
+use hostel_spec::{DeviceAccess, DevicePolicy, DeviceRule, DeviceSelector};
 use hostel_sys::bpf::device_context::{ACCESS_TYPE, BLOCK, CHAR, MAJOR, MINOR, MKNOD, READ, WRITE};
 use hostel_sys::bpf::{Insn, Reg};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
-use super::error::CgroupError;
+#[cfg(test)]
+mod tests;
 
 /// One thing that is allowed: a kind, perhaps only one major, perhaps only one minor, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Allow {
+pub struct Allow {
     block: bool,
     major: Option<u32>,
     minor: Option<u32>,
@@ -44,9 +45,12 @@ const CLOSED: [Allow; 10] = [
     char(10, Some(229)), // fuse
 ];
 
+/// Those of [`CLOSED`] that a service of a machine may use, too: no tunnels, no file systems of users.
+const CLOSED_FOR_SERVICES: usize = 8;
+
 /// What a machine may do with devices, ready for the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Devices {
+pub enum Devices {
     /// Everything: no program.
     Everything,
     /// What `closed` says: the constant program.
@@ -56,44 +60,74 @@ pub(crate) enum Devices {
 }
 
 /// The resolved policy, and the rules that name nothing on this host.
-pub(crate) struct Resolved {
-    pub(crate) devices: Devices,
+#[derive(Debug)]
+pub struct Resolved {
+    /// The policy.
+    pub devices: Devices,
     /// Paths and groups of rules without effect: no such node, no such driver.
-    pub(crate) absent: Vec<String>,
+    pub absent: Vec<String>,
+}
+
+/// A path of a rule is not a device, or cannot be looked at.
+#[derive(Debug)]
+pub struct NoDevice {
+    /// Which.
+    pub path: PathBuf,
+    /// What the kernel says; none: it is something else.
+    pub cause: Option<Errno>,
 }
 
 /// Looks the rules up on this host (stat(2), /proc/devices).
-pub(crate) fn resolve(resources: &Resources) -> Result<Resolved, CgroupError> {
-    let mut list = Vec::new();
-    let mut absent = Vec::new();
-    let mut drivers = None;
-    for rule in &resources.devices {
-        let before = list.len();
-        match &rule.devices {
-            DeviceSelector::Path(path) => list.extend(node(path, access_bits(rule.access))?),
-            DeviceSelector::Number { block, major, minor } => {
-                list.push(Allow { block: *block, major: *major, minor: *minor, access: access_bits(rule.access) });
-            }
-            DeviceSelector::CharGroup(pattern) | DeviceSelector::BlockGroup(pattern) => {
-                let block = matches!(rule.devices, DeviceSelector::BlockGroup(_));
-                let drivers = drivers.get_or_insert_with(|| std::fs::read_to_string("/proc/devices").unwrap_or_default());
-                list.extend(group(drivers, block, pattern, access_bits(rule.access)));
-            }
-        }
-        if list.len() == before {
-            absent.push(describe(rule));
-        }
-    }
-    let devices = match resources.device_policy {
+pub fn resolve(policy: DevicePolicy, rules: &[DeviceRule]) -> Result<Resolved, NoDevice> {
+    let mut found = Found::default();
+    rules.iter().try_for_each(|rule| found.add(rule))?;
+    let Found { list, absent, .. } = found;
+    let devices = match policy {
         DevicePolicy::Strict => Devices::List(list),
-        DevicePolicy::Auto if resources.devices.is_empty() => Devices::Everything,
+        DevicePolicy::Auto if rules.is_empty() => Devices::Everything,
         DevicePolicy::Closed | DevicePolicy::Auto if list.is_empty() => Devices::Closed,
-        DevicePolicy::Closed | DevicePolicy::Auto => {
-            list.splice(0..0, CLOSED);
-            Devices::List(list)
-        }
+        DevicePolicy::Closed | DevicePolicy::Auto => Devices::List([&CLOSED[..], &list].concat()),
     };
     Ok(Resolved { devices, absent })
+}
+
+/// The same for a service: what is no device is passed over, too. `None`: everything is allowed.
+pub fn of_service(policy: DevicePolicy, rules: &[DeviceRule]) -> Option<Vec<Allow>> {
+    let mut found = Found::default();
+    rules.iter().for_each(|rule| drop(found.add(rule)));
+    match policy {
+        DevicePolicy::Strict => Some(found.list),
+        DevicePolicy::Auto if rules.is_empty() => None,
+        DevicePolicy::Closed | DevicePolicy::Auto => Some([&CLOSED[..CLOSED_FOR_SERVICES], &found.list].concat()),
+    }
+}
+
+/// What rules name.
+#[derive(Default)]
+struct Found {
+    list: Vec<Allow>,
+    absent: Vec<String>,
+    drivers: Option<String>,
+}
+
+impl Found {
+    fn add(&mut self, rule: &DeviceRule) -> Result<(), NoDevice> {
+        let before = self.list.len();
+        let access = access_bits(rule.access);
+        match &rule.devices {
+            DeviceSelector::Path(path) => self.list.extend(node(path, access)?),
+            DeviceSelector::Number { block, major, minor } => self.list.push(Allow { block: *block, major: *major, minor: *minor, access }),
+            DeviceSelector::CharGroup(pattern) | DeviceSelector::BlockGroup(pattern) => {
+                let block = matches!(rule.devices, DeviceSelector::BlockGroup(_));
+                let drivers = self.drivers.get_or_insert_with(|| std::fs::read_to_string("/proc/devices").unwrap_or_default());
+                self.list.extend(group(drivers, block, pattern, access));
+            }
+        }
+        if self.list.len() == before {
+            self.absent.push(describe(rule));
+        }
+        Ok(())
+    }
 }
 
 fn describe(rule: &DeviceRule) -> String {
@@ -111,27 +145,27 @@ fn access_bits(access: DeviceAccess) -> i32 {
 }
 
 /// A node's numbers; `None` if there is no such node. `/dev/char/5:1` and `/dev/block/8:0` need not exist.
-fn node(path: &Path, access: i32) -> Result<Option<Allow>, CgroupError> {
+fn node(path: &Path, access: i32) -> Result<Option<Allow>, NoDevice> {
     for (dir, block) in [("/dev/char", false), ("/dev/block", true)] {
         let numbers = path.strip_prefix(dir).ok().and_then(Path::to_str).and_then(|text| text.split_once(':'));
         if let Some((Ok(major), Ok(minor))) = numbers.map(|(major, minor)| (major.parse(), minor.parse())) {
             return Ok(Some(Allow { block, major: Some(major), minor: Some(minor), access }));
         }
     }
-    let failed = CgroupError::sys("stat device", path);
+    let failed = |cause| NoDevice { path: path.to_owned(), cause };
     let meta = match std::fs::metadata(path) {
         Ok(meta) => meta,
         Err(err) => {
             return match Errno::from_io_error(&err).unwrap_or(Errno::IO) {
                 Errno::NOENT => Ok(None),
-                errno => Err(failed(errno)),
+                errno => Err(failed(Some(errno))),
             };
         }
     };
     let block = match FileType::from_raw_mode(meta.mode()) {
         FileType::BlockDevice => true,
         FileType::CharacterDevice => false,
-        _ => return Err(CgroupError::Invalid { option: "DeviceAllow=", why: format!("{} is not a device", path.display()) }),
+        _ => return Err(failed(None)),
     };
     let device = meta.rdev();
     Ok(Some(Allow { block, major: Some(rustix::fs::major(device)), minor: Some(rustix::fs::minor(device)), access }))
@@ -202,30 +236,25 @@ static CLOSED_PROGRAM: [Insn; CLOSED_LEN] = {
 };
 
 /// Names the marker that keeps the `closed` program: another program must have another name.
-pub(crate) const CLOSED_MARKER: &str = ".devices-1";
+pub const CLOSED_MARKER: &str = ".devices-1";
 
 impl Devices {
     /// The program, or `None` if everything is allowed.
-    pub(crate) fn program(&self) -> Option<std::borrow::Cow<'static, [Insn]>> {
+    pub fn program(&self) -> Option<std::borrow::Cow<'static, [Insn]>> {
         match self {
             Devices::Everything => None,
             Devices::Closed => Some((&CLOSED_PROGRAM[..]).into()),
-            Devices::List(list) => {
-                let mut out = vec![NOTHING; HEAD + list.len() * PER_RULE + TAIL];
-                let len = compile(list, &mut out);
-                out.truncate(len);
-                Some(out.into())
-            }
+            Devices::List(list) => Some(program(list).into()),
         }
     }
 
     /// The name of the cgroup, beside the machines', that keeps this program loaded.
-    pub(crate) fn marker(&self) -> Option<&'static str> {
+    pub fn marker(&self) -> Option<&'static str> {
         matches!(self, Devices::Closed).then_some(CLOSED_MARKER)
     }
 
     /// What to write to the v1 controller's devices.allow after `a` to devices.deny.
-    pub(crate) fn v1_lines(&self) -> Vec<String> {
+    pub fn v1_lines(&self) -> Vec<String> {
         let list = match self {
             Devices::Everything => return vec!["a".into()],
             Devices::Closed => &CLOSED[..],
@@ -237,6 +266,14 @@ impl Devices {
         let line = |a: &Allow| format!("{} {}:{} {}", if a.block { 'b' } else { 'c' }, number(a.major), number(a.minor), letters(a.access));
         list.iter().filter(|a| a.access != 0).map(line).collect()
     }
+}
+
+/// The program for a list.
+pub fn program(list: &[Allow]) -> Vec<Insn> {
+    let mut out = vec![NOTHING; HEAD + list.len() * PER_RULE + TAIL];
+    let len = compile(list, &mut out);
+    out.truncate(len);
+    out
 }
 
 /// Writes the program for a list into `out`, returns its length: rule after rule, the first that fits allows.
