@@ -149,7 +149,7 @@ fn of_unit(manager: &Manager, live: &Live, name: &str) -> Option<Value> {
         "CanIsolate" => Value::Bool(usable && set("AllowIsolate", false)),
         "CanFreeze" => Value::Bool(live.service.is_some() && manager.members().way() == "cgroup"),
         "Job" => Value::Struct(vec![Value::Uint32(live.job.unwrap_or(0)), Value::Path(path::job(live.job.unwrap_or(0)))]),
-        "NeedDaemonReload" => Value::Bool(is_stale(manager, live)),
+        "NeedDaemonReload" => Value::Bool(manager.is_stale(live)),
         "ConditionResult" => Value::Bool(live.rest.condition.as_ref().is_some_and(|(met, _)| *met)),
         "AssertResult" => Value::Bool(live.rest.condition.is_some()),
         "Conditions" => conditions(live, "Condition"),
@@ -191,17 +191,6 @@ fn preset(manager: &Manager, live: &Live) -> &'static str {
         return "";
     }
     Presets::read(manager.root(), manager.search()).query(live.name()).word()
-}
-
-/// Whether the files say something else by now than what was read.
-fn is_stale(manager: &Manager, live: &Live) -> bool {
-    let unit = &live.rest.unit;
-    let changed = |path: &String| std::fs::metadata(path).and_then(|m| m.modified()).map_or(true, |at| at > live.rest.loaded);
-    let mut files = unit.fragment.iter().filter(|path| path.starts_with('/')).chain(&unit.dropins);
-    if !manager.root().is_host() {
-        return false;
-    }
-    if unit.state == LoadState::Masked { files.any(|path| !manager.root().is_null_or_empty(path)) } else { files.any(changed) }
 }
 
 /// `a(sbbsi)`: key, `|`, `!`, parameter, and 1 when it held, -1 when not, 0 when it was not looked at.

@@ -167,8 +167,9 @@ impl Manager {
         };
         let up: Vec<UnitName> =
             self.units.values().filter(|live| !live.active().is_down() && !is_others(live)).map(|live| live.name().clone()).collect();
+        // a transaction for each would come to the same, after a look at all the others
         for name in up {
-            let _ = self.enqueue(&name, JobType::Stop, JobMode::IgnoreDependencies);
+            self.add_job(&name, JobType::Stop, false);
         }
         self.run_again = true;
     }

@@ -286,7 +286,6 @@ impl Manager {
             ("CanStart", yes(unit.is_loaded() && !unit.settings.bool("Unit", "RefuseManualStart", false))),
             ("CanStop", yes(!unit.settings.bool("Unit", "RefuseManualStop", false))),
             ("CanReload", yes(live.can_reload())),
-            ("NeedDaemonReload", "no".to_owned()),
             ("Tracking", if unit.name.kind() == Kind::Service { self.shared.members.way().to_owned() } else { String::new() }),
             ("ControlGroup", live.service.as_ref().and_then(|_| self.shared.members.path(unit.name.as_str())).unwrap_or_default()),
             ("PassedOver", live.rest.passed_over.unwrap_or_default().to_owned()),

@@ -116,6 +116,22 @@ impl Manager {
         Catalogue::scan(self.root, self.search.clone()).map_err(|e| format!("read unit files: {e}"))
     }
 
+    /// Whether the files say something else by now than what was read.
+    pub(crate) fn is_stale(&self, live: &Live) -> bool {
+        let unit = &live.rest.unit;
+        let changed = |path: &String| std::fs::metadata(path).and_then(|m| m.modified()).map_or(true, |at| at > live.rest.loaded);
+        let mut files = unit.fragment.iter().filter(|path| path.starts_with('/')).chain(&unit.dropins);
+        if !self.root.is_host() {
+            return false;
+        }
+        if unit.state == LoadState::Masked {
+            return files.any(|path| !self.root.is_null_or_empty(path));
+        }
+        let names: Vec<UnitName> = std::iter::once(&unit.name).chain(&unit.aliases).cloned().collect();
+        let is_new = |path: &String| !unit.dropins.contains(path) && self.root.open_file(path).is_ok();
+        files.any(changed) || unit.fragment.is_some() && self.catalogue.dropins_now(&names).iter().any(is_new)
+    }
+
     pub(crate) fn members(&self) -> &Members {
         &self.shared.members
     }

@@ -85,7 +85,7 @@ pub(super) fn status(options: &Options, verb: &str, words: &[String]) -> Outcome
 /// What Documentation= of a unit names.
 pub(super) fn documents(catalogue: &hostel_init::catalogue::Catalogue<'_>, name: &UnitName) -> String {
     let unit = hostel_init::load::load(catalogue, name);
-    unit.settings.of("Unit", "Documentation").map(|setting| setting.text.trim()).collect::<Vec<_>>().join(" ")
+    unit.settings.of("Unit", "Documentation").map(|setting| setting.text().trim()).collect::<Vec<_>>().join(" ")
 }
 
 /// Whether the terminal is said to show more than ASCII.
