@@ -408,7 +408,8 @@ fn units_that_do_harm() {
     );
     let times: Vec<f64> = text.lines().filter_map(|line| line.parse().ok()).collect();
     assert!(times.len() == 3 && times[1] - times[0] < 2.0, "{text}");
-    for expected in ["active\n", "few\nleft 0\n", "\nactivating\nsleep 1003 \n", "huge rc=1\n", "loop rc=1\n", "order is cyclic", "a rc=1\nactive\n"] {
+    for expected in ["active\n", "few\nleft 0\n", "\nactivating\nsleep 1003 \n", "huge rc=1\n", "loop rc=1\n", "order is cyclic", "a rc=1\nactive\n"]
+    {
         assert!(text.contains(expected), "{expected:?} in\n{text}");
     }
     let size: u64 = text.lines().find_map(|line| line.strip_prefix("size ")?.split(' ').next()?.parse().ok()).expect("a size");

@@ -60,7 +60,7 @@ const CALLS: &[(&str, &str, &[&str])] = &[
     ("deb-systemd-invoke", "systemctl --no-legend --quiet list-units 'user@*'", &["rc 0"]),
     ("invoke-rc.d", "systemctl --quiet is-active sysinit.target", &["rc 0"]),
     ("invoke-rc.d", "systemctl -p LoadState show web.service", &["LoadState=loaded", "rc 0"]),
-    ("invoke-rc.d", "systemctl show --value --property SourcePath web.service", &["", "rc 0"]),
+    ("invoke-rc.d", "systemctl show --value --property SourcePath web.service", &["rc 0"]),
     ("invoke-rc.d", "systemctl show --value --property SourcePath oldie", &["/etc/init.d/oldie", "rc 0"]),
     ("invoke-rc.d", "invoke-rc.d web start; systemctl is-active web", &["active", "rc 0"]),
     ("invoke-rc.d", "invoke-rc.d --query web start; echo $?", &["104", "rc 0"]),

@@ -148,7 +148,7 @@ fn bad_files() {
     let unit = tree.load("self.service");
     assert_eq!(unit.state, LoadState::Loaded);
     let notices: Vec<String> = unit.notices.iter().map(|n| format!("{}: {}", n.line, n.text)).collect();
-    for text in ["1: there is no '=' in it", "too large", "symbolic links"] {
+    for text in ["1: there is no '=' in it", "too large", "Symbolic link loop"] {
         assert!(notices.iter().any(|notice| notice.contains(text)), "{text}: {notices:?}");
     }
     assert!(crate::depend::dependencies(&unit, crate::search::Scope::System, &|_| false).iter().all(|d| d.to != unit.name));
@@ -157,7 +157,7 @@ fn bad_files() {
     tree.unit("all.target", &format!("[Unit]\nWants={names}\nWants={names}\nAfter={names}\n"));
     let began = std::time::Instant::now();
     let unit = tree.load("all.target");
-    assert_eq!(crate::depend::dependencies(&unit, crate::search::Scope::System, &|_| false).len(), 80_003, "with those that a target has");
+    assert_eq!(crate::depend::dependencies(&unit, crate::search::Scope::System, &|_| false).len(), 80_002, "with those that a target has");
     assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
 }
 
