@@ -40,7 +40,7 @@ const CALLS: &[(&str, &str, &[&str])] = &[
     ("Ansible's service_facts", "systemctl list-unit-files --no-pager --type service --all | grep -E '^(web|plain|bad|once|masked|inst@|broken)\\.service'",
         &["bad.service static -", "broken.service static -", "inst@.service disabled enabled", "masked.service masked enabled", "once.service disabled enabled", "plain.service static -", "web.service disabled enabled", "rc 0"]),
     ("Ansible's service_facts", "systemctl show web.service --property=ActiveState", &["ActiveState=active", "rc 0"]),
-    ("testinfra", "systemctl list-unit-files | grep -q \"^web\"; echo $?", &["0", "rc 0"]),
+    ("testinfra", "systemctl list-unit-files 2>/dev/null | grep -q \"^web\"; echo $?", &["0", "rc 0"]),
     ("testinfra", "systemctl is-active nosuch", &["inactive", "rc 3"]),
     ("testinfra", "systemctl is-enabled masked", &["masked", "rc 1"]),
     ("testinfra", "systemd-analyze verify web.service", &["rc 1"]),
@@ -82,9 +82,17 @@ const NO_BUS: &str = "systemctl asks the message bus, where hostel is not";
 const OURS_DIFFERENT: &[(&str, &str)] = &[
     ("systemctl start --show-transaction plain 2>&1 | sed 's/job [0-9]*/job N/'", "the option is taken without effect: start --dry-run shows it"),
     ("systemctl list-paths --no-legend 'nosuch*'", "a verb of 254"),
+    ("systemctl show 'inst@' | grep -E '^(LoadState|LoadError|ActiveState)='", TEMPLATE),
+    ("systemctl show inst@.service --property=ActiveState", TEMPLATE),
+    (
+        "systemctl list-units --no-pager --type service --all --plain | awk '$1 ~ /^(web|plain|bad|once)\\.service$/ {print $1, $3, $4}'",
+        "with --all it has units, too, that systemd would have forgotten",
+    ),
     ("journalctl -q -u 'nosuch*' -o cat", "a pattern that fits no unit gives no entries"),
     ("runlevel", "the runlevel is that of the targets that are reached"),
 ];
+
+const TEMPLATE: &str = "a template is shown as its file has it";
 
 /// Boots the tree with our init and runs commands inside by its own shell, with these names being ours; each with its output and
 /// exit status.

@@ -123,7 +123,7 @@ fn list(manager: &Manager, states: &[String], patterns: &[String]) -> Value {
         let own = [live.rest.unit.state.word(), live.active().word(), live.sub()];
         states.is_empty() || states.iter().any(|state| own.contains(&state.as_str()))
     };
-    units(manager, &mut manager.lives().filter(|live| is(live) && fits(live, patterns)))
+    units(manager, &mut manager.lives().filter(|live| is(live) && fits(live, patterns) && manager.is_kept(live)))
 }
 
 /// `a(ssssssouso)`

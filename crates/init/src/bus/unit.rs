@@ -250,7 +250,7 @@ fn code_of(run: Option<&Run>) -> (i32, i32) {
 
 fn of_service(manager: &Manager, live: &Live, service: &Service, property: &Property) -> Option<Value> {
     let config = &service.config;
-    let main = service.main_run.as_ref();
+    let main = service.main_run.as_ref().filter(|_| !service.forgotten);
     let name = property.name;
     match name {
         "Type" => text(config.kind.word()),
@@ -309,7 +309,7 @@ fn commands(service: &Service, name: &str) -> Option<Value> {
     let (key, extended) = name.strip_suffix("Ex").map_or((name, false), |key| (key, true));
     let (step, last) = Step::ALL.into_iter().zip(&service.runs).find(|(step, _)| step.key() == key)?;
     let list = service.config.commands(step);
-    let last = last.as_ref().or(service.main_run.as_ref().filter(|_| step == Step::Start));
+    let last = last.as_ref().or(service.main_run.as_ref().filter(|_| step == Step::Start && !service.forgotten));
     let basic = |codes: &str| codes.bytes().map(Type::Basic).collect::<Vec<_>>();
     let texts = || Type::Array(Box::new(Type::Basic(b's')));
     let mut fields = vec![Type::Basic(b's'), texts(), if extended { texts() } else { Type::Basic(b'b') }];

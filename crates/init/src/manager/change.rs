@@ -63,6 +63,22 @@ impl Manager {
         }
         self.look_for_unneeded(name, new);
         self.run_again = true;
+        if new == Active::Inactive {
+            self.forget(name);
+        }
+    }
+
+    /// What is down, and of no use to what is up, systemd has not in memory any more: its next start is the first, and how it was is not known.
+    fn forget(&mut self, name: &UnitName) {
+        if self.units.get(name).is_none_or(|live| self.is_kept(live)) {
+            return;
+        }
+        if let Some(live) = self.units.get_mut(name) {
+            live.rest.moments = super::live::Moments::default();
+            if let Some(service) = &mut live.service {
+                service.forget();
+            }
+        }
     }
 
     /// What the change means for the unit's job; whether it was what the job is about.

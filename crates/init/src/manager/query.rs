@@ -245,7 +245,7 @@ impl Manager {
         let failed = self.units.values().any(|live| live.announced == Active::Failed);
         match self.end {
             Some(_) => "stopping",
-            None if !self.jobs.is_empty() => "starting",
+            None if self.settled.is_none() => "starting",
             None if failed => "degraded",
             None => "running",
         }
