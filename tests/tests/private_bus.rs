@@ -17,6 +17,8 @@ const DIFFERENT: &[(&str, &str)] = &[
     ("systemctl set-property nosuch MemoryMax=1G", "not implemented yet"),
     ("systemctl bind nosuch /a /b", "not implemented yet"),
     ("journalctl -q -u 'nosuch*' -o cat", "a pattern that fits no unit gives no entries"),
+    ("update-rc.d oldie disable; systemctl is-enabled oldie", SCRIPT),
+    ("update-rc.d oldie enable; systemctl is-enabled oldie", SCRIPT),
     ("runlevel", "there is no record of logins and boots (utmp), which it reads"),
 ];
 
@@ -91,6 +93,8 @@ const OURS_DIFFERENT: &[(&str, &str)] = &[
     ("journalctl -q -u 'nosuch*' -o cat", "a pattern that fits no unit gives no entries"),
     ("runlevel", "the runlevel is that of the targets that are reached"),
 ];
+
+const SCRIPT: &str = "a script of sysvinit is a unit without a file in /run, which this looks for; what it does is the same";
 
 const TEMPLATE: &str = "a template is shown as its file has it";
 

@@ -182,7 +182,9 @@ fn file_state(manager: &Manager, live: &Live) -> String {
     if live.rest.unit.fragment.as_deref().is_none_or(|path| !path.starts_with('/')) || live.rest.unit.is_script {
         return if live.rest.unit.is_script { "generated".to_owned() } else { String::new() };
     }
-    let installer = Installer { catalogue: manager.catalogue(), runtime: false, force: false };
+    // packages make links without a reload
+    let Ok(catalogue) = manager.fresh_catalogue() else { return String::new() };
+    let installer = Installer { catalogue: &catalogue, runtime: false, force: false };
     installer.state(live.name(), &mut Vec::new()).map_or_else(|_| String::new(), |state| state.word().to_owned())
 }
 

@@ -63,7 +63,7 @@ impl Manager {
         }
         self.look_for_unneeded(name, new);
         self.run_again = true;
-        if new == Active::Inactive {
+        if new == Active::Inactive && self.end.is_none() {
             self.forget(name);
         }
     }

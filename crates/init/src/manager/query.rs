@@ -117,9 +117,10 @@ impl Manager {
             },
             Request::Show(units) => Answer::Records(units.iter().map(|name| self.show(name)).collect()),
             Request::List => {
+                let kept = self.kept();
                 let one = |live: &Live| {
                     let mut record = self.record(live);
-                    if !self.is_kept(live) {
+                    if !kept.contains(live.name()) {
                         record.push(("Forgotten", "yes".to_owned()));
                     }
                     record
