@@ -52,7 +52,7 @@ use std::rc::Rc;
 use std::time::SystemTime;
 
 use hostel_process::event::Poller;
-use hostel_unit::{Kind, UnitName};
+use hostel_unit::{Gather as _, Kind, UnitName};
 
 pub(crate) use condition::is_mount_point as condition_is_mount_point;
 pub use jobs::{Finished, Job};
@@ -347,7 +347,7 @@ impl Manager {
                 let to = self.graph.node(&own).map_or(&[][..], |node| &node.dependencies).iter().map(|d| d.to.clone());
                 to.chain(std::iter::once(own.clone())).collect::<Vec<_>>()
             })
-            .collect();
+            .gather();
         let idle: Vec<UnitName> = self.units.keys().filter(|name| !needed.contains(*name)).cloned().collect();
         idle.iter().for_each(|name| self.let_go(name));
         let from: Vec<UnitName> = self.units.keys().cloned().collect();

@@ -16,7 +16,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hostel_unit::UnitName;
+use hostel_unit::{Gather as _, UnitName};
 
 pub use kinds::{JobMode, JobType};
 
@@ -201,7 +201,7 @@ impl<'g> Draft<'g> {
 
     /// Jobs that the anchor cannot do without.
     fn mark_what_matters(&mut self, anchor: JobId) {
-        let mut known = BTreeSet::from([anchor]);
+        let mut known: BTreeSet<JobId> = std::iter::once(anchor).gather();
         loop {
             let mut grown = false;
             for id in self.ids() {

@@ -111,7 +111,11 @@ impl<T: Part> Part for Vec<T> {
 
 impl<T: Part> Part for BTreeMap<String, T> {
     fn read(given: &Value, at: Place<'_>) -> Result<Self> {
-        object(given, at)?.iter().map(|(key, item)| Ok((key.clone(), T::read(item, Place::Key(&at, key))?))).collect()
+        let mut all = Self::new();
+        for (key, item) in object(given, at)? {
+            all.insert(key.clone(), T::read(item, Place::Key(&at, key))?);
+        }
+        Ok(all)
     }
 }
 

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use hostel_image::{Cause, Result};
+use hostel_spec::Arrange as _;
 use rustix::fs::{FileType, Stat};
 
 use crate::change::{Change, Differs, Kind, What};
@@ -42,7 +43,7 @@ pub fn diff(layers: &[Layer]) -> Result<Vec<Change>> {
         walk.links();
         all.extend(walk.found);
     }
-    all.sort_by(|a, b| a.path.cmp(&b.path));
+    all.arrange_by(|a, b| a.path.cmp(&b.path));
     Ok(all)
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use hostel_image::Result;
+use hostel_spec::Gather as _;
 use serde::Serialize;
 
 use crate::{Change, Layer, read_both};
@@ -110,7 +111,7 @@ fn dpkg(text: &str) -> Versions {
 /// apk's own format: one letter, a colon, a value.
 fn apk(text: &str) -> Versions {
     let field = |stanza: &str, key: &str| stanza.lines().find_map(|l| l.strip_prefix(key)).map(str::to_owned);
-    text.split("\n\n").filter_map(|s| Some((field(s, "P:")?, field(s, "V:")?))).collect()
+    text.split("\n\n").filter_map(|s| Some((field(s, "P:")?, field(s, "V:")?))).gather()
 }
 
 /// pacman has a directory NAME-VERSION-RELEASE per package.

@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use hostel_image::{Cause, Result};
-use hostel_spec::{Arrange as _, OsText};
+use hostel_spec::{Arrange as _, Gather as _, OsText};
 use rustix::fs::AtFlags;
 
 use crate::commit::{Conflict, conflicts};
@@ -113,8 +113,8 @@ fn installed(layers: &[Layer], changes: &[Change], packages: &Packages) -> Resul
         let why = Cause::Why("which files are of which package is only read of dpkg's database");
         return Err(why.on("rebase", Path::new("the package database")));
     }
-    let removed: BTreeSet<&str> = packages.removed.iter().map(|(n, _)| n.as_str()).collect();
-    let names: BTreeSet<&str> = packages.added.iter().map(|(n, _)| n.as_str()).chain(packages.changed.iter().map(|(n, _, _)| n.as_str())).collect();
+    let removed: BTreeSet<&str> = packages.removed.iter().map(|(n, _)| n.as_str()).gather();
+    let names: BTreeSet<&str> = packages.added.iter().map(|(n, _)| n.as_str()).chain(packages.changed.iter().map(|(n, _, _)| n.as_str())).gather();
     let mut out = BTreeSet::new();
     for change in changes {
         let Some(list) = change.path.as_bytes().strip_prefix(b"/var/lib/dpkg/info/").and_then(|n| n.strip_suffix(b".list")) else { continue };

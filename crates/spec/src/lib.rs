@@ -3,7 +3,6 @@
 //! Everything left of the plan speaks [`MachineSpec`]; nothing in this crate opens a file,
 //! reads the environment or asks the kernel. "Auto" is allowed: the engine decides it when it plans.
 
-mod arrange;
 mod bind_user;
 mod bundle;
 mod caps;
@@ -27,7 +26,6 @@ mod syscall_filter;
 mod text;
 mod uuid;
 
-pub use arrange::Arrange;
 pub use bind_user::{BindUsers, BoundShell};
 pub use bundle::{
     AttributeChange, Bundle, BundleMount, BundleSource, DeviceNode, ExactProcess, Hook, Hooks, IdMap, JoinedNamespace, MountIds, MountPropagation,
@@ -38,6 +36,7 @@ pub use console::ConsoleMode;
 pub use credential::{Credential, CredentialSource};
 pub use families::AddressFamilies;
 pub use hint::Hint;
+pub use hostel_unit::{Arrange, Gather};
 pub use ids::{IdRange, Ownership, UserNamespace};
 pub use image::{Designator, FILE_SYSTEMS, ImageOptions, ImagePolicy, RootHash, RootHashSignature, Rule, Uses, base64};
 pub use journal::LinkJournal;

@@ -155,15 +155,24 @@ pub fn try_lock(file: BorrowedFd<'_>, lock: Lock) -> io::Result<bool> {
 /// 64 bits from the kernel's random generator.
 pub fn random_u64() -> io::Result<u64> {
     let mut bytes = [0u8; 8];
-    loop {
-        // SAFETY: `bytes` is writable and as long as said; 8 bytes are never returned in part.
-        let n = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
-        match check(n as libc::c_long) {
-            Ok(_) => return Ok(u64::from_ne_bytes(bytes)),
-            Err(e) if e.raw_os_error() == Some(libc::EINTR) => {}
-            Err(e) => return Err(e),
+    random(&mut bytes)?;
+    Ok(u64::from_ne_bytes(bytes))
+}
+
+/// Fills `bytes` from the kernel's random generator.
+pub fn random(bytes: &mut [u8]) -> io::Result<()> {
+    for part in bytes.chunks_mut(256) {
+        loop {
+            // SAFETY: `part` is writable and as long as said; up to 256 bytes are never returned in part.
+            let n = unsafe { libc::getrandom(part.as_mut_ptr().cast(), part.len(), 0) };
+            match check(n as libc::c_long) {
+                Ok(_) => break,
+                Err(e) if e.raw_os_error() == Some(libc::EINTR) => {}
+                Err(e) => return Err(e),
+            }
         }
     }
+    Ok(())
 }
 
 /// Gives the calling thread a mount namespace of its own whose mounts do not reach any other.

@@ -1,6 +1,6 @@
 //! CPU lists: `0-3,5 7`.
 
-use crate::SyntaxError;
+use crate::{Arrange as _, SyntaxError};
 
 /// Highest CPU number accepted plus one: the largest `NR_CPUS` a kernel is built with.
 pub const CPU_MAX: u32 = 8192;
@@ -30,7 +30,7 @@ pub fn cpu_list(text: &str) -> Result<Vec<u32>, SyntaxError> {
             return Err(refuse("it is too long"));
         }
     }
-    cpus.sort_unstable();
+    cpus.arrange();
     cpus.dedup();
     Ok(cpus)
 }

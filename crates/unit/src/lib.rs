@@ -5,6 +5,7 @@
 //! names the text and the cause; a file comes as bytes, and what it says keeps its line. Grammar: systemd.syntax(7),
 //! systemd.time(7), systemd.resource-control(5).
 
+mod arrange;
 mod calendar;
 mod cpus;
 pub mod dropin;
@@ -22,6 +23,7 @@ pub mod specifier;
 mod words;
 pub mod zone;
 
+pub use arrange::{Arrange, Gather};
 pub use calendar::{Calendar, CalendarZone};
 pub use cpus::{CPU_MAX, cpu_list, show_cpus};
 pub use exit::{exit_status, exit_status_name};

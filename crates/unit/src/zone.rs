@@ -49,14 +49,9 @@ impl Zone {
     /// The second at which clocks show `local`, the first when they do so twice; `None` when they never do.
     pub fn to_unix(&self, local: i64) -> Option<i64> {
         let around = [self.offset_at(local - 86_400), self.offset_at(local + 86_400)];
-        let mut found: Vec<i64> = around
-            .into_iter()
-            .map(|offset| (local - i64::from(offset), offset))
-            .filter(|(t, offset)| self.offset_at(*t) == *offset)
-            .map(|(t, _)| t)
-            .collect();
-        found.sort_unstable();
-        found.first().copied()
+        let found =
+            around.into_iter().map(|offset| (local - i64::from(offset), offset)).filter(|(t, offset)| self.offset_at(*t) == *offset).map(|(t, _)| t);
+        found.min()
     }
 }
 

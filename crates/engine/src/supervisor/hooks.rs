@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use hostel_spec::{Bundle, Hook};
+use hostel_spec::{Bundle, Gather as _, Hook};
 use hostel_sys::clone::{self, CloneArgs, WaitStatus};
 use hostel_sys::proc;
 use rustix::fs::MemfdFlags;
@@ -32,7 +32,7 @@ impl From<Failed> for Error {
 
 /// What hooks are told (runtime.md, "State"). `pid`: as they see it.
 pub(super) fn state(plan: &Plan, bundle: &Bundle, status: &str, pid: Option<i32>) -> io::Result<OwnedFd> {
-    let annotations: serde_json::Map<String, serde_json::Value> = bundle.annotations.iter().map(|(k, v)| (k.clone(), v.clone().into())).collect();
+    let annotations: serde_json::Map<String, serde_json::Value> = bundle.annotations.iter().map(|(k, v)| (k.clone(), v.clone().into())).gather();
     let mut text = serde_json::json!({
         "ociVersion": bundle.version,
         "id": plan.name.as_str(),

@@ -1,5 +1,7 @@
 //! Access control lists as text (acl(5)), in the form the kernel keeps them (linux/posix_acl_xattr.h).
 
+use hostel_spec::Arrange as _;
+
 const VERSION: u32 = 2;
 const NOBODY: u32 = u32::MAX;
 
@@ -34,7 +36,7 @@ pub(super) fn binary(text: &[u8]) -> Option<(Option<Vec<u8>>, u64)> {
             _ => entries.push((tag, permissions(rights)?, NOBODY)),
         }
     }
-    entries.sort_by_key(|(tag, _, id)| (*tag, *id));
+    entries.arrange_by_key(|(tag, _, id)| (*tag, *id));
     let mut tags = entries.iter().map(|e| e.0);
     let needed = |tag| entries.iter().filter(|e| e.0 == tag).count() == 1;
     if !(needed(0x01) && needed(0x04) && needed(0x20)) || entries.windows(2).any(|w| (w[0].0, w[0].2) == (w[1].0, w[1].2)) {

@@ -2,6 +2,8 @@
 
 use std::io::Read;
 
+use hostel_spec::Gather as _;
+
 use super::Fault;
 use super::header::{self, BLOCK, Header, Type};
 use super::pax::{self, Records, SEGMENTS};
@@ -341,7 +343,7 @@ fn attributes_of(attributes: Extended, acl: (Option<Vec<u8>>, Option<Vec<u8>>), 
     let allowed = |name: &[u8]| {
         name.starts_with(b"user.") || [&b"security.capability"[..], b"system.posix_acl_access", b"system.posix_acl_default"].contains(&name)
     };
-    let mut kept: Extended = attributes.into_iter().filter(|(name, _)| allowed(name)).collect();
+    let mut kept: Extended = attributes.into_iter().filter(|(name, _)| allowed(name)).gather();
     let mut dropped = all - kept.len() as u64;
     if kind != Kind::Symlink && kind != Kind::HardLink {
         for (text, name) in [(acl.0, &b"system.posix_acl_access"[..]), (acl.1, b"system.posix_acl_default")] {

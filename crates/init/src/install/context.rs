@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use hostel_unit::UnitName;
+use hostel_unit::{Gather as _, UnitName};
 
 use super::info::{self, Info};
 use super::{Change, Installer, Outcome, Refusal};
@@ -14,7 +14,7 @@ impl Installer<'_, '_> {
     /// Installs the units and all that they name in Also=; how many rules there were.
     pub(super) fn apply(&self, units: Vec<Info>, out: &mut Outcome) -> usize {
         let mut rules = 0;
-        let mut seen: BTreeSet<UnitName> = units.iter().map(|info| info.name.clone()).collect();
+        let mut seen: BTreeSet<UnitName> = units.iter().map(|info| info.name.clone()).gather();
         let mut queue: std::collections::VecDeque<Info> = units.into();
         while let Some(info) = queue.pop_front() {
             rules += info.rules();
@@ -40,7 +40,7 @@ impl Installer<'_, '_> {
     /// Names whose links `disable` removes: of the units and all that they name in Also=. Those that have no file count by name.
     pub(super) fn marked(&self, names: Vec<UnitName>, out: &mut Outcome) -> BTreeSet<String> {
         let mut marked = BTreeSet::new();
-        let mut seen: BTreeSet<UnitName> = names.iter().cloned().collect();
+        let mut seen: BTreeSet<UnitName> = names.iter().cloned().gather();
         let mut queue: std::collections::VecDeque<UnitName> = names.into();
         while let Some(name) = queue.pop_front() {
             let info = match info::discover(self.catalogue, &name, &mut out.changes) {

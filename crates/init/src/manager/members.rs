@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use hostel_sys::clone;
+use hostel_unit::Gather as _;
 use rustix::fs::{AtFlags, Mode, OFlags};
 
 /// Most processes of one unit that are looked at.
@@ -219,7 +220,7 @@ impl Members {
         if held.is_empty() {
             return false;
         }
-        let still: BTreeSet<i32> = self.list(marks).into_iter().collect();
+        let still: BTreeSet<i32> = self.list(marks).into_iter().gather();
         let mut any = false;
         for (pid, pidfd) in &held {
             if still.contains(pid) {

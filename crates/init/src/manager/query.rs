@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hostel_sys::clone::WaitStatus;
-use hostel_unit::{Kind, UnitName};
+use hostel_unit::{Gather as _, Kind, UnitName};
 
 use super::config::Step;
 use super::live::Live;
@@ -329,7 +329,7 @@ impl Manager {
             service_record(service, &mut out);
             let own = service.own();
             let others = if live.active().is_down() { Vec::new() } else { self.shared.members.list(&live.rest.marks) };
-            let pids: std::collections::BTreeSet<i32> = own.into_iter().chain(others).collect();
+            let pids: std::collections::BTreeSet<i32> = own.into_iter().chain(others).gather();
             out.push(("Processes", pids.iter().map(i32::to_string).collect::<Vec<_>>().join(" ")));
         }
         out

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hostel_unit::UnitName;
+use hostel_unit::{Gather as _, UnitName};
 
 use super::{Draft, Fault, Job, JobId, JobType};
 use crate::depend::Relation;
@@ -17,9 +17,9 @@ impl Draft<'_> {
             .iter()
             .filter(|(_, l)| !l.is_empty())
             .map(|(u, l)| (u, l.iter().filter_map(|id| self.job(*id)).map(|j| j.kind).collect()))
-            .collect();
+            .gather();
         let stops = |unit: &UnitName| kinds.get(unit).is_some_and(|k| k.iter().any(|kind| matches!(kind, JobType::Stop | JobType::Restart)));
-        let mut earlier: BTreeMap<&UnitName, BTreeSet<&UnitName>> = kinds.keys().map(|unit| (*unit, BTreeSet::new())).collect();
+        let mut earlier: BTreeMap<&UnitName, BTreeSet<&UnitName>> = kinds.keys().map(|unit| (*unit, BTreeSet::new())).gather();
         let mut order = |first: &UnitName, second: &UnitName| {
             let (Some((first, a)), Some((second, b))) = (kinds.get_key_value(first), kinds.get_key_value(second)) else { return };
             if a.iter().chain(b).any(|kind| *kind == JobType::Nop) {
@@ -100,7 +100,7 @@ impl Draft<'_> {
                 later.entry(before).or_default().push(unit);
             }
         }
-        let mut ready: BTreeSet<&UnitName> = waiting.iter().filter(|(_, set)| set.is_empty()).map(|(unit, _)| *unit).collect();
+        let mut ready: BTreeSet<&UnitName> = waiting.iter().filter(|(_, set)| set.is_empty()).map(|(unit, _)| *unit).gather();
         let mut jobs = Vec::new();
         while let Some(unit) = ready.pop_first() {
             if let Some(job) = self.of_unit.get(unit).and_then(|list| list.first()).and_then(|id| self.job(*id)) {

@@ -1,8 +1,8 @@
 //! From text to [`Calendar`].
 
 use super::{Calendar, CalendarZone, Part, SECOND, YEARS};
-use crate::SyntaxError;
 use crate::zone::civil;
+use crate::{Arrange as _, SyntaxError};
 
 /// Longest list of one field.
 const PARTS_MAX: usize = 240;
@@ -292,7 +292,7 @@ fn settle(parts: &mut Vec<Part>, (least, most): (u32, u32), from_end: bool, why:
             return Err(why);
         }
     }
-    parts.sort_unstable();
+    parts.arrange();
     parts.dedup();
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use hostel_init::journal::pattern::Pattern;
 use hostel_init::journal::reader::{Cursor, Found, hex};
 use hostel_init::preset::glob;
-use hostel_unit::{Kind, UnitName};
+use hostel_unit::{Gather as _, Kind, UnitName};
 
 use super::options::Options;
 
@@ -32,7 +32,7 @@ impl Filter {
     /// Of the options that need nothing else.
     pub(crate) fn of(options: &Options) -> Result<Filter, String> {
         let mut filter = Filter {
-            identifiers: options.identifiers.iter().cloned().collect(),
+            identifiers: options.identifiers.iter().cloned().gather(),
             priorities: options.priorities,
             facilities: options.facilities,
             kernel: options.dmesg,

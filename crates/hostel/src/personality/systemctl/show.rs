@@ -10,7 +10,7 @@ use hostel_init::load::{LoadState, Setting, Unit, load};
 use hostel_init::preset::Presets;
 use hostel_init::root::Root;
 use hostel_init::value::{Memory, Value};
-use hostel_spec::Arrange as _;
+use hostel_spec::{Arrange as _, Gather as _};
 use hostel_unit::{Span, UnitName, show_span};
 
 use super::options::Options;
@@ -83,7 +83,7 @@ pub(super) fn show(options: &Options, words: &[String]) -> Outcome {
             options.properties.iter().filter_map(|key| Some((key.as_str(), all.get(key)?.as_str()))).collect()
         };
         if options.json {
-            objects.push(wanted.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect::<BTreeMap<_, _>>());
+            objects.push(wanted.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).gather::<BTreeMap<_, _>>());
             continue;
         }
         for (key, value) in wanted {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use hostel_init::depend::{Graph, Relation};
 use hostel_init::load::load;
-use hostel_spec::Arrange as _;
+use hostel_spec::{Arrange as _, Gather as _};
 use hostel_unit::{Kind, UnitName};
 
 use super::options::Options;
@@ -43,7 +43,8 @@ pub(super) fn list_dependencies(options: &Options, words: &[String]) -> Outcome 
         }
         let own = graph.own(name).clone();
         let _ = writeln!(text, "{own}");
-        let mut lines = Lines { graph: &graph, options, text: &mut text, seen: BTreeSet::from([own.clone()]), path: vec![own.clone()], count: 0 };
+        let mut lines =
+            Lines { graph: &graph, options, text: &mut text, seen: std::iter::once(own.clone()).gather(), path: vec![own.clone()], count: 0 };
         lines.below(&own, &mut Vec::new());
     }
     Ok(output::show(&text))

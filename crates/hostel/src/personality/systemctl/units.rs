@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use hostel_init::manager::query::Request;
 use hostel_init::preset::glob;
-use hostel_spec::Arrange as _;
+use hostel_spec::{Arrange as _, Gather as _};
 
 use super::Outcome;
 use super::managed::{Record, connect, field, records};
@@ -31,7 +31,7 @@ pub(super) fn list_units(options: &Options, _: &str, patterns: &[String]) -> Out
 
 /// Records as JSON, each with these fields: its name here, and in the record.
 fn objects(found: &[Record], fields: &[(&str, &str)]) -> Vec<serde_json::Value> {
-    let object = |record: &Record| fields.iter().map(|(name, key)| ((*name).to_owned(), field(record, key).unwrap_or_default().into())).collect();
+    let object = |record: &Record| fields.iter().map(|(name, key)| ((*name).to_owned(), field(record, key).unwrap_or_default().into())).gather();
     found.iter().map(|record| serde_json::Value::Object(object(record))).collect()
 }
 

@@ -1,4 +1,5 @@
-//! Sorting slices with little code: the standard library's sort is compiled anew, 3 KiB of it, for each type and order.
+//! Sorting with little code: the standard library's sort is compiled anew, 3 KiB of it, for each type and order; also where a set or a map
+//! is collected.
 
 use std::cmp::Ordering;
 
@@ -40,6 +41,18 @@ impl<T> Arrange<T> for [T] {
         self.arrange_by(Ord::cmp);
     }
 }
+
+/// Collects into a set or a map one by one.
+pub trait Gather: Iterator + Sized {
+    /// What `collect` makes, of anything that can be extended; without sorting it first.
+    fn gather<C: Default + Extend<Self::Item>>(self) -> C {
+        let mut all = C::default();
+        all.extend(self);
+        all
+    }
+}
+
+impl<I: Iterator> Gather for I {}
 
 /// Indexes below `length` in order.
 fn sorted(length: usize, compare: &mut dyn FnMut(usize, usize) -> Ordering) -> Vec<usize> {
