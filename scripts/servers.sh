@@ -53,6 +53,22 @@ inside() { "$HOSTEL_BIN" exec "$name" -- "$@"; }
 inside sh -c 'cp -n /var/cache/servers/*.deb /var/cache/apt/archives/ 2>/dev/null; exec apt-get -q -o Acquire::Retries=3 update' >"$dir/update.log" 2>&1 </dev/null ||
   { tail -n 5 "$dir/update.log" >&2; skip "apt-get update failed in the machine"; }
 
+NSPAWN=(systemd-nspawn -q --register=no --keep-unit)
+# The same steps with the tree's own systemd in systemd-nspawn, for what did not get through here: is it ours? Prints why not, or "works".
+with_systemd() { # PACKAGE UNIT PREPARE
+  command -v systemd-nspawn >/dev/null || { echo "not tried"; return; }
+  local d=$dir/systemd machine p n=0
+  cp -a --reflink=auto "$TREES/debian" "$d"; rm -f "$d/etc/systemd/system/default.target.wants/hostel-test-up.service"
+  install -m 755 scripts/servers/inside "$d/usr/local/sbin/hostel-try-server"; cp "$dir/tree/etc/apt/apt.conf.d/90servers" "$d/etc/apt/apt.conf.d/"
+  # installed at rest: the machine has no network that leads out
+  "${NSPAWN[@]}" -D "$d" --bind-ro="$CACHE:/var/cache/servers" --pipe sh -c 'cp -n /var/cache/servers/*.deb /var/cache/apt/archives/; apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -q -y install "$1"' sh "$1" >"$dir/systemd.log" 2>&1 </dev/null || :
+  "${NSPAWN[@]}" --private-network -b -D "$d" --console=pipe >/dev/null 2>&1 </dev/null & machine=$!
+  until p=$(pgrep -P "$machine" -x systemd) && nsenter -t "$p" -a systemctl is-system-running --wait >/dev/null 2>&1 || [ $n -ge 300 ]; do
+    case $(nsenter -t "${p:-0}" -a systemctl is-system-running 2>/dev/null) in degraded|running) break ;; esac; n=$((n + 1)); sleep 0.1; done
+  timeout -k 10 400 nsenter -t "$p" -a /usr/local/sbin/hostel-try-server "$1" "$2" "$3" >"$dir/systemd.result.$1" 2>/dev/null </dev/null || :
+  p=$(sed -n 's/^REASON=//p' "$dir/systemd.result.$1" | cut -c1-160); echo "${p:-works}"
+  kill "$machine" 2>/dev/null || :; wait "$machine" 2>/dev/null || :; rm -rf --one-file-system "$d"
+}
 get() { sed -n "s/^$1=//p" "$dir/result" | head -n 1; }
 failed=0; total=0; passed=0
 : > "$dir/table"
@@ -64,7 +80,7 @@ while read -r package unit prepare; do
   cp "$dir/result" "$dir/result.$package"
   inside cat /root/install.log > "$dir/install.$package" 2>/dev/null </dev/null || :
   cp -n "$dir"/tree/var/cache/apt/archives/*.deb "$CACHE/" 2>/dev/null || :
-  line="| $package | $unit | $(get INSTALL) | $(get ENABLED) | $(get BY_APT) | $(get START) | $(get STATUS) | $(get RESTART) | $(get LOG) | $(get STOP) | $(get REASON) |"
+  line="| $package | $unit | $(get INSTALL) | $(get ENABLED) | $(get BY_APT) | $(get START) | $(get STATUS) | $(get RESTART) | $(get LOG) | $(get STOP) | $(get REASON) | $([ -z "$(get REASON)" ] || with_systemd "$package" "$unit" "$prepare") |"
   echo "$line" >> "$dir/table"
   echo "$line $(($(date +%s) - start)) s"
   if [ -z "$(get REASON)" ]; then passed=$((passed + 1)); else failed=1; fi
@@ -76,10 +92,10 @@ if [ -n "$OUT" ]; then
     echo
     echo "$passed of $total packages got through every step, $(date -u +%Y-%m-%d), hostel $("$HOSTEL_BIN" --version | head -n 1 | awk '{print $2}')."
     echo
-    echo "Columns: what \`is-enabled\` and \`is-active\` say after \`apt install\`; how \`status\` shows the unit once started; \`restart\` (another main process); lines in \`journalctl -u\` (ours), and how many of them are the service's own and not the manager's; \`stop\` (nothing left in its cgroup)."
+    echo "Columns: what \`is-enabled\` and \`is-active\` say after \`apt install\`; how \`status\` shows the unit once started; \`restart\` (another main process); lines in \`journalctl -u\` (ours), and how many of them are the service's own and not the manager's; \`stop\` (nothing left in its cgroup); why a step failed, and then what the same steps say with the tree's own systemd in systemd-nspawn."
     echo
-    echo "| package | unit | installed | enabled | after apt | started | status | restart | log lines | stop | why not |"
-    echo "|---|---|---|---|---|---|---|---|---|---|---|"
+    echo "| package | unit | installed | enabled | after apt | started | status | restart | log lines | stop | why not | with systemd 252 |"
+    echo "|---|---|---|---|---|---|---|---|---|---|---|---|"
     cat "$dir/table"
   } > "$OUT"
 fi

@@ -369,6 +369,53 @@ fn signals_and_strangers() {
     assert!(text.starts_with("active\n") && text.contains("Access denied") && text.ends_with("active\n"), "{text}");
 }
 
+/// Units that fork without end, strangers and liars at the notify socket, files without end or in circles: the manager answers the others
+/// at once, stays small, and nothing of it is left.
+#[test]
+fn units_that_do_harm() {
+    let Some(bed) = Bed::start() else { return };
+    let units = [
+        ("s.service", "[Service]\nExecStart=/bin/sleep 1001\n"),
+        // its shell ends when it may have no more children, and is started again at once
+        (
+            "bomb.service",
+            "[Unit]\nStartLimitIntervalSec=0\n[Service]\nUser=alice\nLimitNPROC=40\nTasksMax=60\nRestart=always\nRestartSec=10ms\n\
+             ExecStart=/bin/sh -c 'while :; do (sleep 1000 &); done'\n",
+        ),
+        ("victim.service", "[Service]\nType=notify\nExecStart=/bin/sleep 1002\n"),
+        (
+            "liar.service",
+            "[Service]\nType=exec\nNotifyAccess=all\nExecStart=/bin/sh -c '/probe notify-badly; for pid in 1 $(cat /victim); do /probe notify MAINPID=$pid; done; \
+             touch /lied; exec sleep 1003'\n",
+        ),
+        ("a.service", "[Unit]\nRequires=b.service\nAfter=b.service\n[Service]\nExecStart=/bin/true\n"),
+        ("b.service", "[Unit]\nRequires=a.service\nAfter=a.service\n[Service]\nExecStart=/bin/true\n"),
+    ];
+    let text = result(
+        &bed,
+        &units,
+        &format!(
+            "{WAIT}exec 2>&1; now() {{ cut -d' ' -f1 /proc/uptime; }}; count() {{ ps | grep -v grep | grep -c \"sleep 1000\"; }}\n\
+             systemctl start bomb; wait_for '[ $(count) -ge 20 ]'; now; systemctl start s; systemctl is-active s; now\n\
+             [ $(count) -le 60 ] && echo few; systemctl stop bomb; echo left $(count)\n\
+             systemctl start --no-block victim; wait_for 'systemctl show -p MainPID --value victim | grep -v ^0'; systemctl show -p MainPID --value victim > /victim\n\
+             export NOTIFY_SOCKET=/run/systemd/notify; for n in 1 2 3; do /probe notify-badly; done; /probe notify 'READY=1\\nMAINPID=1'; /probe notify MAINPID=$(cat /victim)\n\
+             systemctl is-active victim; systemctl start liar; wait_for 'test -e /lied'; tr '\\0' ' ' < /proc/$(systemctl show -p MainPID --value liar)/cmdline; echo\n\
+             yes Environment=A=1 | head -c 10485760 > /etc/systemd/system/huge.service; ln -s loop.service /etc/systemd/system/loop.service\n\
+             systemctl daemon-reload; for u in huge loop a; do systemctl start $u; echo $u rc=$?; done\n\
+             systemctl is-active s; now; echo size $(sed -n 's/^VmHWM:[^0-9]*//p' /proc/1/status)"
+        ),
+    );
+    let times: Vec<f64> = text.lines().filter_map(|line| line.parse().ok()).collect();
+    assert!(times.len() == 3 && times[1] - times[0] < 2.0, "{text}");
+    for expected in ["active\n", "few\nleft 0\n", "\nactivating\nsleep 1003 \n", "huge rc=1\n", "loop rc=5\n", "order is cyclic", "a rc=1\nactive\n"]
+    {
+        assert!(text.contains(expected), "{expected:?} in\n{text}");
+    }
+    let size: u64 = text.lines().find_map(|line| line.strip_prefix("size ")?.split(' ').next()?.parse().ok()).expect("a size");
+    assert!(size < 12_000, "{text}");
+}
+
 /// `hostel boot TREE --init=hostel`: nothing of ours is in the tree, and it runs in a user namespace as any machine.
 #[test]
 fn a_tree_is_booted_by_our_init() {

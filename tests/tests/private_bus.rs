@@ -17,7 +17,65 @@ const DIFFERENT: &[(&str, &str)] = &[
     ("systemctl set-property nosuch MemoryMax=1G", "not implemented yet"),
     ("systemctl bind nosuch /a /b", "not implemented yet"),
     ("journalctl -q -u 'nosuch*' -o cat", "a pattern that fits no unit gives no entries"),
+    ("update-rc.d oldie disable; systemctl is-enabled oldie", SCRIPT),
+    ("update-rc.d oldie enable; systemctl is-enabled oldie", SCRIPT),
     ("runlevel", "there is no record of logins and boots (utmp), which it reads"),
+];
+
+/// What other tools call, and parse of the answer (`services.md`, 2.5): `(who, call, lines of standard output and the exit status)`. All of
+/// it is in the transcript too, where every line is compared with what systemd 252 said.
+#[rustfmt::skip]
+const CALLS: &[(&str, &str, &[&str])] = &[
+    ("Ansible's service_mgr", "ls -d /run/systemd/system /dev/.run/systemd /dev/.systemd 2>/dev/null", &["/run/systemd/system", "rc 2"]),
+    ("Ansible's service_mgr", "case $(cat /proc/1/comm) in systemd|init) echo known ;; *) echo unknown ;; esac", &["known", "rc 0"]),
+    ("Ansible's systemd_service", "systemctl show 'nosuch' | grep -E '^(Id|LoadState|ActiveState|LoadError)='",
+        &["Id=nosuch.service", "LoadState=not-found", "ActiveState=inactive", "LoadError=org.freedesktop.systemd1.NoSuchUnit \"Unit nosuch.service not found.\"", "rc 0"]),
+    ("Ansible's systemd_service", "systemctl list-unit-files 'web*'", &["UNIT FILE STATE PRESET", "web.service disabled enabled", "web.socket disabled enabled", "", "2 unit files listed.", "rc 0"]),
+    ("Ansible's systemd_service", "systemctl is-enabled 'web' -l", &["disabled", "rc 1"]),
+    ("Ansible's systemd_service", "systemctl --no-block start 'plain'; systemctl is-active plain", &["active", "rc 0"]),
+    ("Ansible's systemd_service", "systemctl --force enable 'web'", &["rc 0"]),
+    ("Ansible's systemd_service", "systemctl --no-block daemon-reload", &["rc 0"]),
+    ("Ansible's systemd_service", "systemctl --user is-active web", &["rc 1"]),
+    ("Ansible's systemd_service", "systemctl daemon-reexec", &["rc 0"]),
+    ("Ansible's systemd_service", "systemctl enable --now 'web'", &["rc 0"]),
+    ("Ansible's service_facts", "systemctl list-units --no-pager --type service --all --plain | grep -E '^(web|plain|bad)\\.service'", &["web.service loaded active running A server", "rc 0"]),
+    ("Ansible's service_facts", "systemctl list-unit-files --no-pager --type service --all | grep -E '^(web|plain|bad|once|masked|inst@|broken)\\.service'",
+        &["bad.service static -", "broken.service static -", "inst@.service disabled enabled", "masked.service masked enabled", "once.service disabled enabled", "plain.service static -", "web.service disabled enabled", "rc 0"]),
+    ("Ansible's service_facts", "systemctl show web.service --property=ActiveState", &["ActiveState=active", "rc 0"]),
+    ("testinfra", "systemctl list-unit-files 2>/dev/null | grep -q \"^web\"; echo $?", &["0", "rc 0"]),
+    ("testinfra", "systemctl is-active nosuch", &["inactive", "rc 3"]),
+    ("testinfra", "systemctl is-enabled masked", &["masked", "rc 1"]),
+    ("testinfra", "systemd-analyze verify web.service", &["rc 1"]),
+    ("Puppet", "systemctl list-unit-files --type service --full --all --no-pager | grep -E '^(web|bad|masked|inst@)' | awk '{print $1, $2}'",
+        &["bad.service static", "inst@.service disabled", "masked.service masked", "web.service disabled", "rc 0"]),
+    ("Puppet", "systemctl is-enabled -- web.service", &["disabled", "rc 1"]),
+    ("Puppet", "systemctl is-active -- web.service", &["active", "rc 0"]),
+    ("Puppet", "systemctl show --property=NeedDaemonReload -- web.service", &["NeedDaemonReload=no", "rc 0"]),
+    ("Puppet", "rm -r /etc/systemd/system/web.service.d; systemctl show --property=NeedDaemonReload -- web.service; systemctl daemon-reload; systemctl show --property=NeedDaemonReload -- web.service",
+        &["NeedDaemonReload=yes", "NeedDaemonReload=no", "rc 0"]),
+    ("Puppet", "systemctl start -- web.service", &["rc 0"]),
+    ("Puppet", "systemctl cat -- nosuch.service", &["rc 1"]),
+    ("deb-systemd-invoke", "systemctl --quiet --system is-enabled -- web.service", &["rc 1"]),
+    ("deb-systemd-invoke", "export DPKG_MAINTSCRIPT_PACKAGE=web; deb-systemd-helper unmask web.service; deb-systemd-helper enable web.service; deb-systemd-helper --quiet was-enabled web.service; echo $?; systemctl is-enabled web.service",
+        &["0", "enabled", "rc 0"]),
+    ("deb-systemd-invoke", "deb-systemd-invoke start web.service; systemctl is-active web", &["active", "rc 0"]),
+    ("deb-systemd-invoke", "systemctl --no-legend --quiet list-units 'user@*'", &["rc 0"]),
+    ("invoke-rc.d", "systemctl --quiet is-active sysinit.target", &["rc 0"]),
+    ("invoke-rc.d", "systemctl -p LoadState show web.service", &["LoadState=loaded", "rc 0"]),
+    ("invoke-rc.d", "systemctl show --value --property SourcePath web.service", &["rc 0"]),
+    ("invoke-rc.d", "systemctl show --value --property SourcePath oldie", &["/etc/init.d/oldie", "rc 0"]),
+    ("invoke-rc.d", "invoke-rc.d web start; systemctl is-active web", &["active", "rc 0"]),
+    ("invoke-rc.d", "invoke-rc.d --query web start; echo $?", &["104", "rc 0"]),
+    ("service", "systemctl -p CanReload show web.service", &["CanReload=yes", "rc 0"]),
+    ("service", "systemctl -p Triggers show web.socket", &["Triggers=web.service", "rc 0"]),
+    ("service", "service web start; systemctl is-active web", &["active", "rc 0"]),
+    ("service", "service oldie start; systemctl is-active oldie; cat /tmp/oldie", &["active", "start", "rc 0"]),
+    ("service", "systemctl start web; systemctl --signal=KILL kill web; sleep 0.5; systemctl show -p NRestarts -p Result web", &["Result=success", "NRestarts=1", "rc 0"]),
+    ("update-rc.d", "systemctl --root=/tmp/r --quiet preset web.service; systemctl --root=/tmp/r is-enabled web.service", &["enabled", "rc 0"]),
+    ("update-rc.d", "update-rc.d oldie defaults; systemctl is-enabled oldie", &["enabled", "rc 0"]),
+    ("deb-systemd-helper", "systemctl --version | head -1 | cut -d' ' -f1,2", &["systemd 252", "rc 0"]),
+    ("needrestart", "systemctl -n 0 --full status $(systemctl show -P MainPID web) 2>/dev/null | head -1", &["* web.service - A server", "rc 0"]),
+    ("needrestart", "systemctl restart web.service plain.service; systemctl is-active web.service plain.service", &["active", "active", "rc 0"]),
 ];
 
 const NO_BUS: &str = "systemctl asks the message bus, where hostel is not";
@@ -26,9 +84,19 @@ const NO_BUS: &str = "systemctl asks the message bus, where hostel is not";
 const OURS_DIFFERENT: &[(&str, &str)] = &[
     ("systemctl start --show-transaction plain 2>&1 | sed 's/job [0-9]*/job N/'", "the option is taken without effect: start --dry-run shows it"),
     ("systemctl list-paths --no-legend 'nosuch*'", "a verb of 254"),
+    ("systemctl show 'inst@' | grep -E '^(LoadState|LoadError|ActiveState)='", TEMPLATE),
+    ("systemctl show inst@.service --property=ActiveState", TEMPLATE),
+    (
+        "systemctl list-units --no-pager --type service --all --plain | awk '$1 ~ /^(web|plain|bad|once)\\.service$/ {print $1, $3, $4}'",
+        "with --all it has units, too, that systemd would have forgotten",
+    ),
     ("journalctl -q -u 'nosuch*' -o cat", "a pattern that fits no unit gives no entries"),
     ("runlevel", "the runlevel is that of the targets that are reached"),
 ];
+
+const SCRIPT: &str = "a script of sysvinit is a unit without a file in /run, which this looks for; what it does is the same";
+
+const TEMPLATE: &str = "a template is shown as its file has it";
 
 /// Boots the tree with our init and runs commands inside by its own shell, with these names being ours; each with its output and
 /// exit status.
@@ -98,6 +166,14 @@ fn compare(names: &[&str], different: &[(&str, &str)], errors: bool) {
     assert!(theirs.len() > 260, "{}", theirs.len());
     assert_eq!(theirs.iter().map(|(command, _)| command).collect::<Vec<_>>(), ours.iter().map(|(command, _)| command).collect::<Vec<_>>());
     let mut wrong = String::new();
+    for (who, call, expected) in CALLS {
+        let mut answers = ours.iter().filter(|(command, _)| command == call);
+        let Some((_, lines)) = answers.next() else { panic!("{who}: {call:?} is not in the transcript") };
+        let lines: Vec<&str> = lines.iter().map(String::as_str).filter(|line| !line.starts_with('!')).collect();
+        if lines != *expected || different.iter().any(|(different, _)| different == call) {
+            wrong += &format!("{who}: $ {call}\n  it needs {expected:?}\n  ours: {lines:?}\n");
+        }
+    }
     for ((command, theirs), (_, ours)) in theirs.iter().zip(&ours) {
         let counted = |lines: &[String]| -> Vec<String> { lines.iter().filter(|line| errors || !line.starts_with('!')).cloned().collect() };
         let (theirs, ours) = (counted(theirs), counted(ours));

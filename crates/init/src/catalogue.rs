@@ -25,12 +25,28 @@ pub struct Catalogue<'r> {
     listings: Vec<BTreeMap<String, Entry>>,
     /// Names that are links, and the unit each leads to: made when it is first asked for, as every unit asks for all of them.
     links: std::cell::OnceCell<Vec<(UnitName, UnitName)>>,
-    /// Directories below, each listed once.
-    below: std::cell::RefCell<BTreeMap<String, std::rc::Rc<Names>>>,
+    /// What links speak of, sorted by name: made when it is first asked for, as every unit asks for its own.
+    pointers: std::cell::OnceCell<Vec<Pointer>>,
+    /// The file that was found last, which is usually the next to be read: whether it is empty has to be known anyway.
+    found: std::cell::RefCell<Option<(String, Vec<u8>)>>,
+    /// Names of directories of drop-ins, whichever place they are in.
+    dropin_directories: Vec<String>,
 }
 
-/// Names of a directory, and what each is.
-type Names = Vec<(String, Entry)>;
+/// A link in a place or in a directory such as `…/x.wants`, under one of the two names that it has: its own, and its target's.
+#[derive(Debug)]
+pub(crate) struct Pointer {
+    /// The one that it is looked for by.
+    key: String,
+    /// Number of the place.
+    pub place: usize,
+    /// Its own name.
+    pub name: String,
+    /// The last part of its target.
+    pub base: String,
+    /// It is in a directory such as `…/x.wants`.
+    pub is_below: bool,
+}
 
 /// Where a name leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,18 +83,59 @@ impl<'r> Catalogue<'r> {
     /// Lists the directories. Those that are not there are empty.
     pub fn scan(root: &'r Root, search: SearchPath) -> Result<Catalogue<'r>, RootError> {
         let listing = |place: &Place| Ok(root.list(&place.path)?.unwrap_or_default().into_iter().collect());
-        let listings = search.places.iter().map(listing).collect::<Result<_, RootError>>()?;
-        Ok(Catalogue { root, search, listings, links: std::cell::OnceCell::new(), below: std::cell::RefCell::default() })
+        let listings: Vec<BTreeMap<String, Entry>> = search.places.iter().map(listing).collect::<Result<_, RootError>>()?;
+        let of_dropins = |(name, entry): &(&String, &Entry)| name.ends_with(".d") && matches!(entry, Entry::Directory | Entry::Link(_));
+        let mut dropin_directories: Vec<String> = listings.iter().flatten().filter(of_dropins).map(|(name, _)| name.clone()).collect();
+        dropin_directories.shrink_to_fit();
+        let (links, pointers, found) = Default::default();
+        Ok(Catalogue { root, search, listings, links, pointers, found, dropin_directories })
     }
 
-    /// What a directory such as `…/x.wants` had when it was first asked for.
-    pub(crate) fn listed(&self, path: &str) -> std::rc::Rc<Names> {
-        if let Some(known) = self.below.borrow().get(path) {
-            return std::rc::Rc::clone(known);
+    /// What is in a file of a unit.
+    pub(crate) fn read(&self, path: &str) -> Result<Vec<u8>, RootError> {
+        match self.found.take() {
+            Some((found, bytes)) if found == path => Ok(bytes),
+            _ => self.root.read(path),
         }
-        let found = std::rc::Rc::new(self.root.list(path).ok().flatten().unwrap_or_default());
-        self.below.borrow_mut().insert(path.to_owned(), std::rc::Rc::clone(&found));
-        found
+    }
+
+    /// Whether a file of a place is empty; it is kept for [`Catalogue::read`].
+    fn is_empty(&self, path: &str) -> bool {
+        let bytes = self.root.read_listed(path).ok();
+        let is_empty = bytes.as_ref().is_some_and(Vec::is_empty);
+        *self.found.borrow_mut() = bytes.map(|bytes| (path.to_owned(), bytes));
+        is_empty
+    }
+
+    /// Links that bear a unit's name or lead to it.
+    pub(crate) fn pointers(&self, name: &str) -> impl Iterator<Item = &Pointer> {
+        let all = self.pointers.get_or_init(|| self.find_pointers());
+        let first = all.partition_point(|pointer| pointer.key.as_str() < name);
+        all[first..].iter().take_while(move |pointer| pointer.key == name)
+    }
+
+    fn find_pointers(&self) -> Vec<Pointer> {
+        let mut all = Vec::new();
+        let mut add = |place: usize, name: &str, entry: &Entry, is_below: bool| {
+            let Entry::Link(target) = entry else { return };
+            let base = target.rsplit_once('/').map_or(target.as_str(), |(_, base)| base);
+            for key in [base, name].into_iter().take(if base == name { 1 } else { 2 }) {
+                all.push(Pointer { key: key.to_owned(), place, name: name.to_owned(), base: base.to_owned(), is_below });
+            }
+        };
+        for (number, (place, listing)) in self.places().enumerate() {
+            for (name, entry) in listing {
+                add(number, name, entry, false);
+                if *entry != Entry::Directory || ![".wants", ".requires", ".upholds"].iter().any(|suffix| name.ends_with(suffix)) {
+                    continue;
+                }
+                for (name, entry) in self.root.list(&format!("{}/{name}", place.path)).ok().flatten().unwrap_or_default() {
+                    add(number, &name, &entry, true);
+                }
+            }
+        }
+        all.arrange_by(|a, b| a.key.cmp(&b.key));
+        all
     }
 
     /// The places with their names.
@@ -129,7 +186,7 @@ impl<'r> Catalogue<'r> {
             let path = format!("{}/{asked}", place.path);
             let target = match entry {
                 Entry::Link(target) => target,
-                _ if self.root.is_null_or_empty(&path) => return Found::Masked { path },
+                Entry::File if self.is_empty(&path) => return Found::Masked { path },
                 _ => return Found::File { name: wanted, path },
             };
             let absolute = if target.starts_with('/') { target.clone() } else { format!("{}/{target}", place.path) };
@@ -216,6 +273,15 @@ impl<'r> Catalogue<'r> {
 
     /// Drop-ins of a name: paths in the order in which they are read.
     pub fn dropins(&self, names: &[UnitName]) -> Vec<String> {
+        self.dropins_of(names, true)
+    }
+
+    /// The same as it is now, whatever there was when the places were listed.
+    pub(crate) fn dropins_now(&self, names: &[UnitName]) -> Vec<String> {
+        self.dropins_of(names, false)
+    }
+
+    fn dropins_of(&self, names: &[UnitName], is_listed: bool) -> Vec<String> {
         let mut directories: Vec<String> = Vec::new();
         for name in names {
             // the most particular directories win
@@ -229,8 +295,11 @@ impl<'r> Catalogue<'r> {
         let mut listings = Vec::new();
         for directory in &directories {
             let directory = format!("{directory}.d");
+            if is_listed && !self.dropin_directories.contains(&directory) {
+                continue;
+            }
             for (place, listing) in self.places() {
-                if matches!(listing.get(&directory), Some(Entry::Directory | Entry::Link(_))) {
+                if !is_listed || matches!(listing.get(&directory), Some(Entry::Directory | Entry::Link(_))) {
                     let path = format!("{}/{directory}", place.path);
                     let entries = self.root.list(&path).ok().flatten().unwrap_or_default();
                     listings.push(entries.into_iter().map(|(name, _)| name).collect::<Vec<_>>());

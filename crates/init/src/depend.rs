@@ -4,6 +4,8 @@
 mod graph;
 mod implied;
 
+use std::collections::BTreeSet;
+
 use hostel_unit::UnitName;
 
 pub use graph::{Graph, Node};
@@ -106,7 +108,7 @@ pub struct Dependency {
 ///
 /// That a target comes after what it pulls in depends on those units, and is added by [`Graph`].
 pub fn dependencies(unit: &Unit, scope: Scope, known: &dyn Fn(&UnitName) -> bool) -> Vec<Dependency> {
-    let mut list = List { unit, found: Vec::new() };
+    let mut list = List { unit, found: Vec::new(), seen: BTreeSet::new() };
     for (relation, key) in Relation::ALL {
         for (to, origin) in unit.settings.units("Unit", key) {
             list.add(relation, to, Because::File(origin.clone()));
@@ -128,12 +130,14 @@ pub fn dependencies(unit: &Unit, scope: Scope, known: &dyn Fn(&UnitName) -> bool
 struct List<'u> {
     unit: &'u Unit,
     found: Vec<Dependency>,
+    /// What is in it: a file may name a hundred thousand units.
+    seen: BTreeSet<(Relation, UnitName)>,
 }
 
 impl List<'_> {
     fn add(&mut self, relation: Relation, to: &UnitName, because: Because) {
         let own = *to == self.unit.name || self.unit.aliases.contains(to);
-        if own || to.is_template() || self.found.iter().any(|d| d.relation == relation && d.to == *to) {
+        if own || to.is_template() || !self.seen.insert((relation, to.clone())) {
             return;
         }
         self.found.push(Dependency { relation, to: to.clone(), because });

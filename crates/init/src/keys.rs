@@ -167,6 +167,38 @@ fn is_managed(section: &str, key: &str) -> bool {
     MANAGED.iter().any(|(of, keys)| *of == section && has(keys)) || section == "Socket" && EXEC.iter().any(|(_, keys)| has(keys)) && as_service()
 }
 
+/// A key as it is known.
+#[derive(Debug, Clone, Copy)]
+pub struct Known {
+    /// Its section.
+    section: &'static str,
+    /// Itself.
+    pub key: &'static str,
+    /// What its value looks like.
+    pub shape: Shape,
+    /// What becomes of it.
+    pub usage: Use,
+}
+
+/// Finds a key. The tables are long, and the keys of a tree's units are few: those that were found are remembered.
+pub fn find(section: &'static str, key: &str) -> Option<Known> {
+    thread_local! { static FOUND: std::cell::RefCell<Vec<Known>> = const { std::cell::RefCell::new(Vec::new()) } }
+    FOUND.with_borrow_mut(|found| {
+        if let Some(known) = found.iter().find(|known| known.key == key && known.section == section) {
+            return Some(*known);
+        }
+        let (key, shape) = known(section).find(|(known, _)| *known == key)?;
+        let new = Known { section, key, shape, usage: usage(section, key)? };
+        found.push(new);
+        Some(new)
+    })
+}
+
+/// Why a key does nothing any more.
+pub fn obsolete(key: &str) -> Option<&'static str> {
+    OBSOLETE.iter().find(|(old, _)| *old == key).map(|(_, why)| *why)
+}
+
 /// What becomes of a known or obsolete key.
 pub fn usage(section: &str, key: &str) -> Option<Use> {
     if let Some(shape) = shape(section, key) {
@@ -193,7 +225,7 @@ pub fn usage(section: &str, key: &str) -> Option<Use> {
         };
         return Some(if counts || key == "Slice" || is_managed(section, key) { Use::Counts } else { Use::Kept });
     }
-    OBSOLETE.iter().find(|(old, _)| *old == key).map(|(_, why)| Use::Obsolete(why))
+    obsolete(key).map(Use::Obsolete)
 }
 
 /// Another spelling of a key becomes its usual one, in its usual section.

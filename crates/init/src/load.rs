@@ -15,6 +15,9 @@ use crate::catalogue::{Catalogue, Found};
 use crate::specifier::Context;
 use crate::sysv;
 
+/// Most lines of a file that say something: each takes memory as long as its unit does.
+const SETTINGS_MAX: usize = 50_000;
+
 /// How loading ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LoadState {
@@ -144,7 +147,7 @@ pub fn load(catalogue: &Catalogue<'_>, asked: &UnitName) -> Unit {
     let mut unit = match catalogue.find(asked) {
         Found::File { name, path } => {
             let mut unit = Unit::new(name, LoadState::Loaded);
-            match catalogue.root.read(&path) {
+            match catalogue.read(&path) {
                 Ok(bytes) => take_file(&mut unit, catalogue, &path, &bytes, true),
                 Err(e) => unit.state = LoadState::Error(e.to_string()),
             }
@@ -254,7 +257,12 @@ fn script(catalogue: &Catalogue<'_>, name: &UnitName) -> Option<Unit> {
 }
 
 fn take_file(unit: &mut Unit, catalogue: &Catalogue<'_>, path: &str, bytes: &[u8], is_fragment: bool) {
-    let file = match File::parse(bytes) {
+    let few = |file: File| {
+        let count: usize = file.sections.iter().map(|section| section.assignments.len()).sum();
+        let why = || hostel_unit::file::FileError { line: 0, why: format!("it has {count} settings; at most {SETTINGS_MAX} are read") };
+        if count + file.faults.len() <= SETTINGS_MAX { Ok(file) } else { Err(why()) }
+    };
+    let file = match File::parse(bytes).and_then(few) {
         Ok(file) => file,
         Err(e) if is_fragment => {
             unit.state = LoadState::Error(format!("{path}:{}: {}", e.line, e.why));

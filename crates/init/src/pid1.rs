@@ -40,6 +40,8 @@ const WINCH: i32 = 28;
 const PWR: i32 = 30;
 /// glibc's SIGRTMIN, from which systemd counts.
 const RTMIN: i32 = 34;
+/// Inode of the kernel's first namespace of processes (PROC_PID_INIT_INO).
+const FIRST_NAMESPACE: u64 = 0xeffffffc;
 /// Processes that are no unit's get this long to end before they are killed.
 const LAST_CALL: Duration = Duration::from_secs(5);
 
@@ -424,6 +426,8 @@ impl Init {
         }
         if is_first {
             say("READY=1\nX_SYSTEMD_SIGNALS_LEVEL=2");
+            // from here on little of this program is used, and that seldom
+            let _ = proc::forget_program();
         }
     }
 
@@ -537,7 +541,10 @@ fn finish(end: End, is_first: bool) -> u8 {
     if !is_first {
         return 0;
     }
-    rustix::fs::sync();
+    // what only this namespace loses is written by the kernel that goes on: a sync here would wait for every disk of the host
+    if rustix::fs::stat("/proc/self/ns/pid").map_or(true, |namespace| namespace.st_ino == FIRST_NAMESPACE) {
+        rustix::fs::sync();
+    }
     let how = if end == End::Reboot { proc::Reboot::Restart } else { proc::Reboot::PowerOff };
     // a PID 1 without the right to do that says it by its exit status, as systemd's does in a container
     let _ = proc::reboot(how);

@@ -111,6 +111,16 @@ fn enables(pattern: &str, instances: &[String], name: &UnitName) -> Option<Vec<S
 
 /// fnmatch(3) without escapes: `*`, `?`, `[…]`.
 pub fn glob(pattern: &str, text: &str) -> bool {
+    // most of what is compared differs at its beginning
+    let plain = pattern.find(['*', '?', '[']).unwrap_or(pattern.len());
+    match text.strip_prefix(&pattern[..plain]) {
+        Some(rest) if plain < pattern.len() => glob_from(&pattern[plain..], rest),
+        Some(rest) => rest.is_empty(),
+        None => false,
+    }
+}
+
+fn glob_from(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
     let (mut p, mut t) = (0, 0);
     // where to go on when the last star takes one character more

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use hostel_spec::Arrange as _;
-use hostel_sys::tree::{IN_ROOT, ReadError, openat2, random_u64, read_regular};
+use hostel_sys::tree::{IN_ROOT, ReadError, openat2, random_u64, read_listed, read_regular};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
@@ -121,14 +121,12 @@ impl Root {
 
     /// Reads a regular file, links followed inside the tree.
     pub fn read(&self, path: &str) -> Result<Vec<u8>> {
-        read_regular(self.fd.as_fd(), Path::new(path), FILE_MAX).map_err(|e| {
-            let cause = match e {
-                ReadError::Os(errno) => Cause::Os(errno),
-                ReadError::NotRegular => Cause::NotRegular,
-                ReadError::TooLarge => Cause::TooLarge,
-            };
-            RootError { verb: "read", path: path.to_owned(), cause }
-        })
+        read_regular(self.fd.as_fd(), Path::new(path), FILE_MAX).map_err(|e| unread(path, e))
+    }
+
+    /// The same of one that a listing of its directory has said is a regular file.
+    pub(crate) fn read_listed(&self, path: &str) -> Result<Vec<u8>> {
+        read_listed(self.fd.as_fd(), Path::new(path), FILE_MAX).map_err(|e| unread(path, e))
     }
 
     /// Names of a directory with what they are, sorted; `None` when there is no such directory. Names that are not UTF-8 are left out.
@@ -315,6 +313,15 @@ impl Root {
         let target = rustix::fs::readlinkat(&file, "", Vec::new()).ok()?;
         Some(OsStr::from_bytes(target.as_bytes()).to_string_lossy().into_owned())
     }
+}
+
+fn unread(path: &str, error: ReadError) -> RootError {
+    let cause = match error {
+        ReadError::Os(errno) => Cause::Os(errno),
+        ReadError::NotRegular => Cause::NotRegular,
+        ReadError::TooLarge => Cause::TooLarge,
+    };
+    RootError { verb: "read", path: path.to_owned(), cause }
 }
 
 fn temporary_name() -> std::result::Result<String, Errno> {

@@ -22,7 +22,7 @@ pub enum Value {
     /// An amount of memory.
     Memory(Memory),
     /// A soft and a hard limit, as written; `None` is infinity.
-    Rlimit(String, String),
+    Rlimit(Box<(String, String)>),
     /// A signal.
     Signal(Signal),
     /// Permissions.
@@ -145,7 +145,7 @@ fn rlimit(text: &str) -> Checked {
             return Err("it is neither a number, a size, a time span nor infinity".to_owned());
         }
     }
-    Ok(Value::Rlimit(soft.to_owned(), hard.to_owned()))
+    Ok(Value::Rlimit(Box::new((soft.to_owned(), hard.to_owned()))))
 }
 
 fn file_mode(text: &str) -> Result<u32, String> {

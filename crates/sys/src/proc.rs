@@ -47,6 +47,24 @@ pub fn set_name(name: &CStr) -> io::Result<()> {
     check(unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr(), 0 as libc::c_ulong, 0 as libc::c_ulong, 0 as libc::c_ulong) }).map(drop)
 }
 
+/// Lets go of the pages of this program's code and constants, as if none had been used yet: those that still are come back out of the
+/// kernel's cache of the file. For one that does much at its start and little afterwards.
+pub fn forget_program() -> io::Result<()> {
+    for line in std::fs::read_to_string("/proc/self/maps")?.lines() {
+        // FROM-TO MODE OFFSET DEVICE INODE PATH
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        let &[range, mode, offset, _, inode, ..] = &fields[..] else { continue };
+        // never written to, unlike what was relocated and then made read-only
+        let is_as_in_file = mode == "r-xp" || mode == "r--p" && offset == "00000000";
+        let bounds = range.split_once('-').and_then(|(from, to)| Some((usize::from_str_radix(from, 16).ok()?, usize::from_str_radix(to, 16).ok()?)));
+        if let (true, true, Some((from, to))) = (is_as_in_file, inode != "0", bounds) {
+            // SAFETY: a private mapping of a file that nobody could write to: what is read there next is what was there before.
+            unsafe { libc::madvise(from as *mut libc::c_void, to - from, libc::MADV_DONTNEED) };
+        }
+    }
+    Ok(())
+}
+
 /// `PER_LINUX32`: uname says a 32-bit machine.
 pub fn set_personality_linux32() -> io::Result<()> {
     // SAFETY: takes an integer.

@@ -60,6 +60,27 @@ pub fn read_regular(root: BorrowedFd<'_>, path: &Path, limit: usize) -> Result<V
     read_to_end(file.as_fd(), stat.st_size as usize, limit)
 }
 
+/// [`read_regular`] of a file that a listing of its directory has said is one: it is opened once, and a link in its place is refused.
+pub fn read_listed(root: BorrowedFd<'_>, path: &Path, limit: usize) -> Result<Vec<u8>, ReadError> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW;
+    let file = openat2(root, path, flags, Mode::empty(), IN_ROOT)?;
+    let stat = rustix::fs::fstat(&file)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(ReadError::NotRegular);
+    }
+    let size = usize::try_from(stat.st_size).ok().filter(|size| *size <= limit).ok_or(ReadError::TooLarge)?;
+    let mut bytes = vec![0u8; size];
+    let mut filled = 0;
+    while filled < size {
+        match rustix::io::retry_on_intr(|| rustix::io::read(&file, &mut bytes[filled..]))? {
+            0 => break,
+            n => filled += n,
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
+}
+
 /// The first bytes of a regular file of any size, opened with the same care; fewer than asked for when it is shorter.
 pub fn read_start(root: BorrowedFd<'_>, path: &Path, bytes: &mut [u8]) -> Result<usize, ReadError> {
     let (file, _) = open_regular(root, path)?;

@@ -91,3 +91,17 @@ Unit=once.service
 WantedBy=timers.target
 U
 mkdir -p "$d/plain.service.d"; printf '[Service]\nNice=5\n' > "$d/plain.service.d/nice.conf"
+# a script of sysvinit, which no runlevel starts yet
+mkdir -p "$1/etc/init.d"; cat > "$1/etc/init.d/oldie" <<'U'
+#!/bin/sh
+### BEGIN INIT INFO
+# Provides:          oldie
+# Required-Start:    $remote_fs
+# Required-Stop:     $remote_fs
+# Default-Start:     2 3 4 5
+# Default-Stop:      0 1 6
+# Short-Description: An old one
+### END INIT INFO
+echo "$1" >> /tmp/oldie
+U
+chmod 755 "$1/etc/init.d/oldie"

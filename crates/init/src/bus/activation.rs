@@ -44,7 +44,7 @@ fn pairs(live: &Live, section: &str, kind: &dyn Fn(&str) -> Option<String>) -> V
     let mut rows = Vec::new();
     for setting in live.rest.unit.settings.iter().filter(|s| s.section == section) {
         let Some(kind) = kind(setting.key) else { continue };
-        let text = if let Said::Text(text) = &setting.value { text.clone() } else { setting.text.clone() };
+        let text = if let Said::Text(text) = &setting.value { text.clone() } else { setting.text().to_owned() };
         rows.push(Value::Struct(vec![Value::text(kind), Value::text(text)]));
     }
     Value::Array(of, rows)

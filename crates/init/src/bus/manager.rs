@@ -123,7 +123,8 @@ fn list(manager: &Manager, states: &[String], patterns: &[String]) -> Value {
         let own = [live.rest.unit.state.word(), live.active().word(), live.sub()];
         states.is_empty() || states.iter().any(|state| own.contains(&state.as_str()))
     };
-    units(manager, &mut manager.lives().filter(|live| is(live) && fits(live, patterns)))
+    let kept = manager.kept();
+    units(manager, &mut manager.lives().filter(|live| is(live) && fits(live, patterns) && kept.contains(live.name())))
 }
 
 /// `a(ssssssouso)`

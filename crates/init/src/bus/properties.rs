@@ -77,6 +77,11 @@ fn of_job(manager: &Manager, id: u32) -> Vec<(&'static str, Value)> {
 
 /// The last part of an interface's name that the object has; empty: of all.
 fn own<'i>(object: &Object, interface: &'i str) -> Result<&'i str, Fault> {
+    if let Object::Unit(name) = object
+        && UnitName::parse(name).is_ok_and(|name| name.is_template())
+    {
+        return Err(Fault::invalid(format!("Unit name {name} is neither a valid invocation ID nor unit name.")));
+    }
     if interface.is_empty() {
         return Ok("");
     }

@@ -19,7 +19,7 @@ pub(super) fn setting(live: &Live, interface: &str, property: &Property) -> Opti
     match (&of, last) {
         (Type::Basic(b's'), Said::Text(text)) => Some(Value::text(text.as_str())),
         (Type::Basic(b's'), Said::Units(units)) => Some(Value::text(units.last()?.as_str())),
-        (Type::Basic(b's'), _) => Some(Value::text(settings.of(interface, key).next_back()?.text.as_str())),
+        (Type::Basic(b's'), _) => Some(Value::text(settings.of(interface, key).next_back()?.text())),
         (Type::Basic(code), said) => whole(said, soft.is_some()).map(|n| number(*code, n)),
         (Type::Array(item), _) if **item == Type::Basic(b's') => Some(list(live, interface, key)),
         (Type::Struct(fields), Said::Words(_) | Said::Text(_)) if property.signature == "(bas)" && fields.len() == 2 => {
@@ -40,7 +40,7 @@ fn whole(said: &Said, soft: bool) -> Option<i128> {
         Said::Memory(Memory::Bytes(bytes)) => i128::from(*bytes),
         Said::Signal(signal) => i128::from(signal.raw()),
         Said::FileMode(mode) => i128::from(*mode),
-        Said::Rlimit(low, high) => limit(if soft { low } else { high }),
+        Said::Rlimit(both) => limit(if soft { &both.0 } else { &both.1 }),
         Said::Text(text) => text.parse().ok()?,
         _ => return None,
     })

@@ -155,7 +155,7 @@ fn of_unit(manager: &Manager, live: &Live, name: &str) -> Option<Value> {
         "CanIsolate" => Value::Bool(usable && set("AllowIsolate", false)),
         "CanFreeze" => Value::Bool(live.service.is_some() && manager.members().way() == "cgroup"),
         "Job" => Value::Struct(vec![Value::Uint32(live.job.unwrap_or(0)), Value::Path(path::job(live.job.unwrap_or(0)))]),
-        "NeedDaemonReload" => Value::Bool(is_stale(manager, live)),
+        "NeedDaemonReload" => Value::Bool(manager.is_stale(live)),
         "ConditionResult" => Value::Bool(live.rest.condition.as_ref().is_some_and(|(met, _)| *met)),
         "AssertResult" => Value::Bool(live.rest.condition.is_some()),
         "Conditions" => conditions(live, "Condition"),
@@ -188,7 +188,9 @@ fn file_state(manager: &Manager, live: &Live) -> String {
     if live.rest.unit.fragment.as_deref().is_none_or(|path| !path.starts_with('/')) || live.rest.unit.is_script {
         return if live.rest.unit.is_script { "generated".to_owned() } else { String::new() };
     }
-    let installer = Installer { catalogue: manager.catalogue(), runtime: false, force: false };
+    // packages make links without a reload
+    let Ok(catalogue) = manager.fresh_catalogue() else { return String::new() };
+    let installer = Installer { catalogue: &catalogue, runtime: false, force: false };
     installer.state(live.name(), &mut Vec::new()).map_or_else(|_| String::new(), |state| state.word().to_owned())
 }
 
@@ -197,17 +199,6 @@ fn preset(manager: &Manager, live: &Live) -> &'static str {
         return "";
     }
     Presets::read(manager.root(), manager.search()).query(live.name()).word()
-}
-
-/// Whether the files say something else by now than what was read.
-fn is_stale(manager: &Manager, live: &Live) -> bool {
-    let unit = &live.rest.unit;
-    let changed = |path: &String| std::fs::metadata(path).and_then(|m| m.modified()).map_or(true, |at| at > live.rest.loaded);
-    let mut files = unit.fragment.iter().filter(|path| path.starts_with('/')).chain(&unit.dropins);
-    if !manager.root().is_host() {
-        return false;
-    }
-    if unit.state == LoadState::Masked { files.any(|path| !manager.root().is_null_or_empty(path)) } else { files.any(changed) }
 }
 
 /// `a(sbbsi)`: key, `|`, `!`, parameter, and 1 when it held, -1 when not, 0 when it was not looked at.
@@ -267,7 +258,7 @@ fn code_of(run: Option<&Run>) -> (i32, i32) {
 
 fn of_service(manager: &Manager, live: &Live, service: &Service, property: &Property) -> Option<Value> {
     let config = &service.config;
-    let main = service.main_run.as_ref();
+    let main = service.main_run.as_ref().filter(|_| !service.forgotten);
     let name = property.name;
     match name {
         "Type" => text(config.kind.word()),
@@ -326,7 +317,7 @@ fn commands(service: &Service, name: &str) -> Option<Value> {
     let (key, extended) = name.strip_suffix("Ex").map_or((name, false), |key| (key, true));
     let (step, last) = Step::ALL.into_iter().zip(&service.runs).find(|(step, _)| step.key() == key)?;
     let list = service.config.commands(step);
-    let last = last.as_ref().or(service.main_run.as_ref().filter(|_| step == Step::Start));
+    let last = last.as_ref().or(service.main_run.as_ref().filter(|_| step == Step::Start && !service.forgotten));
     let basic = |codes: &str| codes.bytes().map(Type::Basic).collect::<Vec<_>>();
     let texts = || Type::Array(Box::new(Type::Basic(b's')));
     let mut fields = vec![Type::Basic(b's'), texts(), if extended { texts() } else { Type::Basic(b'b') }];

@@ -117,13 +117,15 @@ impl Graph {
     fn order_targets(&mut self) {
         let mut more: Vec<(UnitName, UnitName)> = Vec::new();
         for (name, node) in self.nodes.iter().filter(|(name, node)| name.kind() == Kind::Target && node.has_defaults) {
+            let ordered = node.dependencies.iter().filter(|d| matches!(d.relation, Relation::Before | Relation::After));
+            let ordered: BTreeSet<(Relation, UnitName)> = ordered.map(|d| (d.relation, d.to.clone())).collect();
             for dependency in node.dependencies.iter().filter(|d| d.relation.pulls_in() || d.relation == Relation::Requisite) {
                 let Some(other) = self.nodes.get(&dependency.to) else { continue };
-                let ordered = |a: &Node, b: &UnitName, relation| a.dependencies.iter().any(|d| d.relation == relation && d.to == *b);
                 let loose = other.has_defaults && other.state == LoadState::Loaded;
-                // somebody has ordered the two the other way round
-                let against = ordered(node, &dependency.to, Relation::Before) || ordered(other, name, Relation::After);
-                if loose && !against && !ordered(node, &dependency.to, Relation::After) {
+                // somebody has ordered the two the other way round, or said so already
+                let is_ordered = [Relation::Before, Relation::After].into_iter().any(|way| ordered.contains(&(way, dependency.to.clone())));
+                let against = || other.dependencies.iter().any(|d| d.relation == Relation::After && d.to == *name);
+                if loose && !is_ordered && !against() {
                     more.push((name.clone(), dependency.to.clone()));
                 }
             }

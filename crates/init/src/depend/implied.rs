@@ -68,7 +68,7 @@ fn mounts_for(list: &mut List<'_>, known: &dyn Fn(&UnitName) -> bool) {
     let mut wanted: Vec<(String, bool)> = Vec::new();
     for (key, required) in [("RequiresMountsFor", true), ("WantsMountsFor", false)] {
         for setting in unit.settings.of("Unit", key) {
-            for path in words(&setting.text, WordRules::UNIT).unwrap_or_default() {
+            for path in words(setting.text(), WordRules::UNIT).unwrap_or_default() {
                 wanted.push((path, required));
             }
         }

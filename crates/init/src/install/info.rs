@@ -85,7 +85,7 @@ pub(super) fn read(catalogue: &Catalogue<'_>, name: UnitName, path: String, chan
     let names = [info.name.clone()];
     let dropins = catalogue.dropins(&names);
     for file in std::iter::once(&path).chain(&dropins) {
-        let bytes = match catalogue.root.read(file) {
+        let bytes = match catalogue.read(file) {
             Ok(bytes) => bytes,
             Err(_) if *file != path => continue,
             Err(e) => return Err(Refusal::Root(e)),

@@ -4,8 +4,7 @@ use hostel_unit::UnitName;
 
 use super::info::{self, Info};
 use super::{Change, Refusal};
-use crate::catalogue::{Catalogue, Found};
-use crate::root::Entry;
+use crate::catalogue::{Catalogue, Found, Pointer};
 use crate::search::{Role, Scope};
 
 /// States of a unit file (systemctl(1), "is-enabled").
@@ -119,8 +118,9 @@ fn linked(catalogue: &Catalogue<'_>, info: &Info, own_names: bool) -> Option<Fil
     let (mut in_runtime, mut in_config, mut elsewhere) = (false, false, false);
     let mut same_runtime = false;
     let mut same_config = false;
-    for (place, listing) in catalogue.places() {
-        let found = look(catalogue, info, own_names, below_file, &place.path, listing);
+    let pointers: Vec<&Pointer> = catalogue.pointers(info.name.as_str()).collect();
+    for (number, (place, listing)) in catalogue.places().enumerate() {
+        let found = look(pointers.iter().filter(|pointer| pointer.place == number), info, own_names, below_file);
         let persistent = place.role == Role::Persistent || catalogue.search.scope == Scope::User && place.role == Role::Config;
         let runtime = matches!(place.role, Role::Runtime | Role::Transient);
         match found {
@@ -153,29 +153,12 @@ enum Seen {
     Nothing,
 }
 
-fn look(
-    catalogue: &Catalogue<'_>,
-    info: &Info,
-    own_names: bool,
-    below_file: bool,
-    directory: &str,
-    listing: &std::collections::BTreeMap<String, Entry>,
-) -> Seen {
-    for (name, entry) in listing {
-        let is_list = [".wants", ".requires", ".upholds"].iter().any(|suffix| name.ends_with(suffix));
-        if *entry != Entry::Directory || !is_list {
-            continue;
-        }
-        let entries = catalogue.listed(&format!("{directory}/{name}"));
-        if entries.iter().any(|(name, entry)| matches(info, name, entry, own_names, below_file).is_some()) {
-            return Seen::Link;
-        }
-    }
+fn look<'p>(pointers: impl Iterator<Item = &'p &'p Pointer>, info: &Info, own_names: bool, below_file: bool) -> Seen {
     let mut same = Seen::Nothing;
-    for (name, entry) in listing {
-        match matches(info, name, entry, own_names, below_file) {
-            Some(true) => same = Seen::SameName,
-            Some(false) => return Seen::Link,
+    for pointer in pointers {
+        match matches(info, pointer, own_names, below_file) {
+            Some(true) if !pointer.is_below => same = Seen::SameName,
+            Some(_) => return Seen::Link,
             None => {}
         }
     }
@@ -183,10 +166,9 @@ fn look(
 }
 
 /// Whether a link speaks for the unit; `Some(true)` when name and target both are its own.
-fn matches(info: &Info, name: &str, entry: &Entry, own_names: bool, below_file: bool) -> Option<bool> {
-    let Entry::Link(target) = entry else { return None };
-    let base = target.rsplit_once('/').map_or(target.as_str(), |(_, base)| base);
-    let by_target = base == info.name.as_str();
+fn matches(info: &Info, pointer: &Pointer, own_names: bool, below_file: bool) -> Option<bool> {
+    let name = pointer.name.as_str();
+    let by_target = pointer.base == info.name.as_str();
     let by_name = !below_file && name == info.name.as_str();
     if by_name && by_target {
         return Some(true);

@@ -89,7 +89,7 @@ impl Voice {
             voice.rate.burst = u32::try_from(*burst).unwrap_or(0);
         }
         for setting in s.of(section, "LogExtraFields") {
-            for word in words(&setting.text, WordRules::UNIT).unwrap_or_default() {
+            for word in words(setting.text(), WordRules::UNIT).unwrap_or_default() {
                 match word.split_once('=').filter(|(name, _)| super::message::is_name(name.as_bytes())) {
                     Some((name, value)) => voice.extra.push((name.to_owned(), value.to_owned())),
                     None => complain(format!("LogExtraFields=: {word:?} is no field")),

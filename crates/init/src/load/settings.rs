@@ -7,7 +7,7 @@ use hostel_unit::{Kind, UnitName};
 
 use super::Notice;
 use crate::command::Command;
-use crate::keys::{self, Shape, Use};
+use crate::keys::{self, Shape};
 use crate::specifier::Context;
 use crate::value::{self, Value};
 
@@ -27,14 +27,19 @@ pub struct Setting {
     pub section: &'static str,
     /// Its usual key.
     pub key: &'static str,
-    /// As written.
-    pub text: String,
+    /// As written; empty when the value is that.
+    written: Box<str>,
     /// As understood.
     pub value: Value,
-    /// What becomes of it.
-    pub usage: Use,
     /// Where it stands.
     pub origin: Origin,
+}
+
+impl Setting {
+    /// As written.
+    pub fn text(&self) -> &str {
+        if let (true, Value::Text(text)) = (self.written.is_empty(), &self.value) { text } else { &self.written }
+    }
 }
 
 /// All settings of a unit.
@@ -134,20 +139,14 @@ fn take_one(
     let Assignment { key, value: text, line } = assignment;
     let (to_section, to_key) = keys::usual(section, key);
     let to_section = SECTIONS.into_iter().find(|s| *s == to_section).unwrap_or(section);
-    let usage = match keys::usage(to_section, to_key) {
-        Some(usage) => usage,
-        None => {
-            if !key.starts_with("X-") {
-                notice(*line, format!("Unknown key '{key}' in section [{section}], ignoring."));
-            }
-            return;
+    let Some(keys::Known { key: to_key, shape, .. }) = keys::find(to_section, to_key) else {
+        if let Some(why) = keys::obsolete(to_key) {
+            notice(*line, format!("{key}= does nothing any more: {why}"));
+        } else if !key.starts_with("X-") {
+            notice(*line, format!("Unknown key '{key}' in section [{section}], ignoring."));
         }
-    };
-    if let Use::Obsolete(why) = usage {
-        notice(*line, format!("{key}= does nothing any more: {why}"));
         return;
-    }
-    let Some((to_key, shape)) = keys::known(to_section).find(|(known, _)| *known == to_key) else { return };
+    };
     if text.is_empty() {
         // dependencies cannot be taken back
         if shape != Shape::Units || to_key == "Sockets" {
@@ -165,7 +164,10 @@ fn take_one(
     }
     match understand(context, shape, to_section, text, &mut |why| notice(*line, format!("{key}={}: {why}, ignoring.", hostel_unit::printable(text))))
     {
-        Ok(value) => settings.all.push(Setting { section: to_section, key: to_key, text: text.clone(), value, usage, origin }),
+        Ok(value) => {
+            let written = if matches!(&value, Value::Text(own) if own == text) { "" } else { text.as_str() };
+            settings.all.push(Setting { section: to_section, key: to_key, written: written.into(), value, origin });
+        }
         Err(why) => notice(*line, format!("Failed to parse {key}={}, ignoring: {why}", hostel_unit::printable(text))),
     }
 }

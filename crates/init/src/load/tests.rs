@@ -1,7 +1,7 @@
 use hostel_unit::UnitName;
 
 use super::*;
-use crate::keys::Use;
+use crate::keys;
 use crate::testing::Tree;
 
 #[test]
@@ -116,6 +116,51 @@ fn scripts() {
     assert!(tree.load("multi-user.target").ties.is_empty());
 }
 
+/// What nobody writes: files without end, that name themselves, or that name everything; links that lead in circles.
+#[test]
+fn bad_files() {
+    let tree = Tree::new("load-bad");
+    let error = |name: &str| match tree.load(name).state {
+        LoadState::Error(why) => why,
+        other => panic!("{name}: {other:?}"),
+    };
+    let line = "Environment=A=1\n";
+    tree.unit("huge.service", &format!("[Service]\nExecStart=/bin/a\n{}", line.repeat((10 << 20) / line.len())));
+    assert!(error("huge.service").contains("it is too large"), "{}", error("huge.service"));
+    let holes = std::fs::File::create(tree.path.join("usr/lib/systemd/system/holes.service")).unwrap();
+    holes.set_len(1 << 40).unwrap();
+    assert!(error("holes.service").contains("it is too large"));
+    tree.unit("long.service", &format!("[Service]\nExecStart=/bin/a\n{}", "Nice=1\n".repeat(60_000)));
+    assert!(error("long.service").contains("it has 60001 settings"), "{}", error("long.service"));
+    tree.unit("noise.service", &format!("[Service]\nExecStart=/bin/a\n{}", "x\n".repeat(60_000)));
+    assert!(error("noise.service").contains("at most 50000"));
+    tree.file("/usr/lib/systemd/system/dead.service", "\u{0}\u{1}\u{7f}ELF\n");
+    std::fs::write(tree.path.join("usr/lib/systemd/system/bytes.service"), [0xff; 4096]).unwrap();
+    assert!(error("bytes.service").contains("not UTF-8"));
+    assert!(matches!(tree.load("dead.service").state, LoadState::BadSetting(_)));
+    // it includes itself: systemd has no such thing any more, and it is said so
+    tree.unit("self.service", ".include /usr/lib/systemd/system/self.service\n[Service]\n.include self.service\nExecStart=/bin/a\n[Unit]\nAfter=self.service\nWants=self.service\n");
+    tree.link_at("/etc/systemd/system/self.service.wants/self.service", "/usr/lib/systemd/system/self.service");
+    tree.link_at("/etc/systemd/system/self.service.d", "self.service.d");
+    tree.link_at("/etc/systemd/system/self.service.requires", "../system");
+    tree.file("/run/systemd/system/self.service.d/huge.conf", &format!("[Service]\n{}", line.repeat((10 << 20) / line.len())));
+    tree.link_at("/run/systemd/system/self.service.d/loop.conf", "loop.conf");
+    let unit = tree.load("self.service");
+    assert_eq!(unit.state, LoadState::Loaded);
+    let notices: Vec<String> = unit.notices.iter().map(|n| format!("{}: {}", n.line, n.text)).collect();
+    for text in ["1: there is no '=' in it", "too large", "Symbolic link loop"] {
+        assert!(notices.iter().any(|notice| notice.contains(text)), "{text}: {notices:?}");
+    }
+    assert!(crate::depend::dependencies(&unit, crate::search::Scope::System, &|_| false).iter().all(|d| d.to != unit.name));
+    // a hundred thousand names are read in no time, and each is there once
+    let names: String = (0..40_000).map(|n| format!("n{n:06}.service ")).collect();
+    tree.unit("all.target", &format!("[Unit]\nWants={names}\nWants={names}\nAfter={names}\n"));
+    let began = std::time::Instant::now();
+    let unit = tree.load("all.target");
+    assert_eq!(crate::depend::dependencies(&unit, crate::search::Scope::System, &|_| false).len(), 80_002, "with those that a target has");
+    assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
+}
+
 /// Every unit file of packages that we have loads, with every key known.
 #[test]
 fn corpus() {
@@ -152,7 +197,7 @@ fn corpus() {
             }
             assert_eq!(unit.state, LoadState::Loaded, "{}: {asked}", package.display());
             loaded += 1;
-            assert!(unit.settings.iter().all(|s| !matches!(s.usage, Use::Obsolete(_))));
+            assert!(unit.settings.iter().all(|s| keys::obsolete(s.key).is_none()));
             obsolete.extend(unit.notices.into_iter().map(|notice| format!("{asked}:{}: {}", notice.line, notice.text)));
         }
     }

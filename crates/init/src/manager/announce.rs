@@ -33,10 +33,12 @@ impl Manager {
     pub(super) fn announce_end(&mut self, job: &Job, result: JobResult) {
         let (unit, kind) = (&job.unit, if job.kind == JobType::Restart { JobType::Stop } else { job.kind });
         let Some((_, _, id)) = IDS.iter().find(|(known, _, _)| *known == kind) else { return };
-        let is_target = unit.kind() == Kind::Target;
+        let (is_target, is_socket) = (unit.kind() == Kind::Target, unit.kind() == Kind::Socket);
         let is_oneshot = self.unit(unit).and_then(|live| live.service.as_ref()).is_some_and(|s| s.config.kind == Type::Oneshot);
         let (good, bad) = match kind {
             JobType::Start if is_target => ("Reached target", "Failed to reach target"),
+            JobType::Start if is_socket => ("Listening on", "Failed to listen on"),
+            JobType::Stop if is_socket => ("Closed", "Failed to close"),
             JobType::Start if is_oneshot => ("Finished", "Failed to start"),
             JobType::Start => ("Started", "Failed to start"),
             JobType::Stop if is_target => ("Stopped target", "Failed to stop target"),
@@ -54,7 +56,7 @@ impl Manager {
         }
     }
 
-    fn announce(&mut self, unit: &UnitName, kind: JobType, text: &str, priority: u8, more: &[Field<'_>]) {
+    pub(super) fn announce(&mut self, unit: &UnitName, kind: JobType, text: &str, priority: u8, more: &[Field<'_>]) {
         let invocation = self.unit(unit).map_or_else(String::new, |live| live.rest.marks.invocation.clone());
         let mut fields: Vec<Field<'_>> = vec![("JOB_TYPE", kind.word().as_bytes())];
         if !invocation.is_empty() {
@@ -65,7 +67,7 @@ impl Manager {
     }
 
     /// `a.service - Description`
-    fn title(&self, unit: &UnitName) -> String {
+    pub(super) fn title(&self, unit: &UnitName) -> String {
         match self.unit(unit).map(|live| live.rest.unit.description()) {
             Some(description) if description != unit.as_str() => format!("{unit} - {description}"),
             _ => unit.to_string(),

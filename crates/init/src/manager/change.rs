@@ -63,6 +63,22 @@ impl Manager {
         }
         self.look_for_unneeded(name, new);
         self.run_again = true;
+        if new == Active::Inactive && self.end.is_none() {
+            self.forget(name);
+        }
+    }
+
+    /// What is down, and of no use to what is up, systemd has not in memory any more: its next start is the first, and how it was is not known.
+    fn forget(&mut self, name: &UnitName) {
+        if self.units.get(name).is_none_or(|live| self.is_kept(live)) {
+            return;
+        }
+        if let Some(live) = self.units.get_mut(name) {
+            live.rest.moments = super::live::Moments::default();
+            if let Some(service) = &mut live.service {
+                service.forget();
+            }
+        }
     }
 
     /// What the change means for the unit's job; whether it was what the job is about.
@@ -170,8 +186,9 @@ impl Manager {
         };
         let up: Vec<UnitName> =
             self.units.values().filter(|live| !live.active().is_down() && !is_others(live)).map(|live| live.name().clone()).collect();
+        // a transaction for each would come to the same, after a look at all the others
         for name in up {
-            let _ = self.enqueue(&name, JobType::Stop, JobMode::IgnoreDependencies);
+            self.add_job(&name, JobType::Stop, false);
         }
         self.run_again = true;
     }

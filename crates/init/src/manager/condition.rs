@@ -26,11 +26,11 @@ pub(super) fn check(unit: &Unit, unknown: &mut dyn FnMut(String)) -> (Verdict, O
             let Value::Condition { trigger, negate, parameter } = &setting.value else { continue };
             let kind = setting.key.get(prefix.len()..).unwrap_or_default();
             let Some(found) = holds(kind, parameter) else {
-                unknown(format!("{}={}", setting.key, setting.text));
+                unknown(format!("{}={}", setting.key, setting.text()));
                 continue;
             };
             let holds = found != *negate;
-            let text = format!("{}={}", setting.key, setting.text);
+            let text = format!("{}={}", setting.key, setting.text());
             if *trigger {
                 triggered = Some(triggered.unwrap_or(false) || holds);
                 last = Some(text);

@@ -383,13 +383,13 @@ pub struct Degraded {
 impl Degraded {
     /// Of a setting.
     pub fn of(s: &crate::load::Setting, why: &'static str) -> Degraded {
-        Degraded { setting: format!("{}={}", s.key, hostel_unit::printable(&s.text)), file: s.origin.file.to_string(), line: s.origin.line, why }
+        Degraded { setting: format!("{}={}", s.key, hostel_unit::printable(s.text())), file: s.origin.file.to_string(), line: s.origin.line, why }
     }
 }
 
 /// Settings of a unit that this manager does not act upon, each with its reason.
 pub fn degraded(unit: &Unit) -> Vec<Degraded> {
-    let lost = |s: &&crate::load::Setting| keys::usage(s.section, s.key) == Some(keys::Use::Kept) && !means_nothing(s);
+    let lost = |s: &&crate::load::Setting| keys::find(s.section, s.key).is_some_and(|known| known.usage == keys::Use::Kept) && !means_nothing(s);
     let of = |s: &crate::load::Setting| Degraded::of(s, place::never(s.section, s.key).unwrap_or("not implemented yet; it has no effect"));
     let mut found: Vec<Degraded> = unit.settings.iter().filter(lost).map(of).collect();
     for s in unit.settings.iter().filter(|s| s.section == SECTION && place::depends(s.key) && !means_nothing(s)) {
@@ -398,7 +398,7 @@ pub fn degraded(unit: &Unit) -> Vec<Degraded> {
     if let Some(s) = unit.settings.of("Automount", "Where").next_back() {
         found.push(Degraded { why: "nothing waits for the first look: what it is for is mounted when it starts", ..of(s) });
     }
-    if let Some(s) = unit.settings.of(SECTION, "ExecStart").find(|s| s.text.contains("/dbus-daemon") && s.text.contains(HAND_OFF)) {
+    if let Some(s) = unit.settings.of(SECTION, "ExecStart").find(|s| s.text().contains("/dbus-daemon") && s.text().contains(HAND_OFF)) {
         let why = "--systemd-activation is left out: no service manager is on the message bus, so the bus starts services itself";
         found.push(Degraded { why, ..of(s) });
     }
@@ -417,7 +417,7 @@ fn without_hand_off(mut command: Command) -> Command {
 
 /// Settings that ask for what is the case without them.
 fn means_nothing(s: &crate::load::Setting) -> bool {
-    matches!(s.value, Value::Bool(false)) || s.text == "none" || s.text == "no" || s.text == "false"
+    matches!(s.value, Value::Bool(false)) || s.text() == "none" || s.text() == "no" || s.text() == "false"
 }
 
 /// A setting without which the service would be something else, such as one with more privileges: the start is refused.

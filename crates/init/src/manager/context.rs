@@ -193,9 +193,9 @@ impl Context {
             open: s
                 .of(section, "OpenFile")
                 .filter_map(|setting| {
-                    let found = OpenFile::parse(&setting.text);
+                    let found = OpenFile::parse(setting.text());
                     if found.is_none() {
-                        complain(format!("OpenFile={}: it is no PATH[:NAME[:OPTIONS]], ignoring", hostel_unit::printable(&setting.text)));
+                        complain(format!("OpenFile={}: it is no PATH[:NAME[:OPTIONS]], ignoring", hostel_unit::printable(setting.text())));
                     }
                     found
                 })
@@ -268,7 +268,8 @@ pub const FILES_USUAL: [u64; 2] = [1024, 524_288];
 fn limits(s: &Settings, section: &str, complain: &mut dyn FnMut(String)) -> Vec<Rlimit> {
     let mut found = Vec::new();
     for (name, word) in RlimitName::ALL {
-        let Some(Value::Rlimit(soft, hard)) = s.last(section, &format!("Limit{word}")) else { continue };
+        let Some(Value::Rlimit(both)) = s.last(section, &format!("Limit{word}")) else { continue };
+        let (soft, hard) = &**both;
         match (limit(name, soft), limit(name, hard)) {
             (Some(soft), Some(hard)) => found.push(Rlimit { name, soft, hard }),
             _ => complain(format!("Limit{word}={soft}:{hard}: it is no limit")),

@@ -111,7 +111,7 @@ impl Manager {
     }
 
     /// Adds a job, or merges it into the unit's own.
-    fn add_job(&mut self, unit: &UnitName, kind: JobType, irreversible: bool) -> u32 {
+    pub(super) fn add_job(&mut self, unit: &UnitName, kind: JobType, irreversible: bool) -> u32 {
         let Some(live) = self.units.get(unit) else { return 0 };
         let active = live.active().is_up();
         if let Some(old) = live.job.and_then(|id| self.jobs.get_mut(&id)) {
@@ -231,11 +231,15 @@ impl Manager {
             return self.end_if_down(id, unit);
         }
         match &live.plain {
-            Plain::Socket(_) | Plain::Timer(_) | Plain::Path(_) => self.begin_trigger(id, unit),
+            Plain::Socket(_) | Plain::Timer(_) | Plain::Path(_) => {
+                self.tell_end(id);
+                self.begin_trigger(id, unit);
+            }
             Plain::Point(_) => {
-                if let Some(job) = self.jobs.get_mut(&id).filter(|_| unit.kind() == hostel_unit::Kind::Target) {
-                    job.told = true;
+                if unit.kind() == hostel_unit::Kind::Target {
+                    self.tell_end(id);
                 }
+                let Some(live) = self.units.get_mut(unit) else { return };
                 live.plain = Plain::Point(true);
                 let limits = unit.kind() == hostel_unit::Kind::Slice && !live.rest.limits.is_empty();
                 self.changed.push_back(unit.clone());
@@ -285,6 +289,8 @@ impl Manager {
                 if live.is_between() {
                     self.with(unit, |service, world| service.stop(world));
                 }
+                let text = format!("{} was skipped because of an unmet condition check ({which}).", self.title(unit));
+                self.announce(unit, JobType::Start, &text, 6, &[]);
                 Some(JobResult::Done)
             }
             condition::Verdict::AssertFailed => {
@@ -311,6 +317,9 @@ impl Manager {
                 service.stop(world);
             });
         } else if matches!(live.plain, Plain::Socket(_) | Plain::Timer(_) | Plain::Path(_)) {
+            if !live.active().is_down() {
+                self.tell_end(id);
+            }
             self.end_trigger(unit);
         } else if matches!(live.plain, Plain::Point(_)) {
             live.plain = Plain::Point(false);
@@ -400,13 +409,20 @@ impl Manager {
         }
     }
 
+    /// Nothing is told of the beginning of a job, as it is over in no time, but of its end.
+    fn tell_end(&mut self, id: u32) {
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.told = true;
+        }
+    }
+
     /// Starts what a unit's end asks for.
     pub(super) fn trigger(&mut self, unit: &UnitName, relation: Relation) {
         let key = if relation == Relation::OnFailure { "OnFailureJobMode" } else { "OnSuccessJobMode" };
         let live = self.units.get(unit);
         let isolates = relation == Relation::OnFailure && live.is_some_and(|live| live.rest.unit.settings.bool("Unit", "OnFailureIsolate", false));
         let usual = if isolates { JobMode::Isolate } else { JobMode::Replace };
-        let mode = live.and_then(|live| live.setting("Unit", key)).and_then(|s| JobMode::parse(&s.text)).unwrap_or(usual);
+        let mode = live.and_then(|live| live.setting("Unit", key)).and_then(|s| JobMode::parse(s.text())).unwrap_or(usual);
         let names: Vec<UnitName> = self.graph.to(unit, relation).cloned().collect();
         for name in names {
             if self.end.is_some() {

@@ -123,9 +123,10 @@ impl Manager {
             },
             Request::Show(units) => Answer::Records(units.iter().map(|name| self.show(name)).collect()),
             Request::List => {
+                let kept = self.kept();
                 let one = |live: &Live| {
                     let mut record = self.record(live);
-                    if !self.is_kept(live) {
+                    if !kept.contains(live.name()) {
                         record.push(("Forgotten", "yes".to_owned()));
                     }
                     record
@@ -265,7 +266,7 @@ impl Manager {
         let failed = self.units.values().any(|live| live.announced == Active::Failed);
         match self.end {
             Some(_) => "stopping",
-            None if !self.jobs.is_empty() => "starting",
+            None if self.settled.is_none() => "starting",
             None if failed => "degraded",
             None => "running",
         }
@@ -306,7 +307,6 @@ impl Manager {
             ("CanStart", yes(unit.is_loaded() && !unit.settings.bool("Unit", "RefuseManualStart", false))),
             ("CanStop", yes(!unit.settings.bool("Unit", "RefuseManualStop", false))),
             ("CanReload", yes(live.can_reload())),
-            ("NeedDaemonReload", "no".to_owned()),
             ("Tracking", if unit.name.kind() == Kind::Service { self.shared.members.way().to_owned() } else { String::new() }),
             ("ControlGroup", live.service.as_ref().and_then(|_| self.shared.members.path(unit.name.as_str())).unwrap_or_default()),
             ("PassedOver", live.rest.passed_over.unwrap_or_default().to_owned()),

@@ -12,9 +12,9 @@ pub(super) fn out_of_reach(unit: &Unit) -> Vec<Degraded> {
     ["OOMScoreAdjust", "Nice"]
         .into_iter()
         .filter_map(|key| unit.settings.of("Service", key).next_back())
-        .filter(|s| is_negative(&s.text) && !is_powerful())
+        .filter(|s| is_negative(s.text()) && !is_powerful())
         .map(|s| Degraded {
-            setting: format!("{}={}", s.key, hostel_unit::printable(&s.text)),
+            setting: format!("{}={}", s.key, hostel_unit::printable(s.text())),
             file: s.origin.file.to_string(),
             line: s.origin.line,
             why: "only root of the host may go below what is now; it stays as it is",

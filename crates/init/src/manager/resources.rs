@@ -93,7 +93,7 @@ pub fn limits(unit: &Unit, section: &str, whole: Whole, complain: &mut dyn FnMut
     };
     for setting in unit.settings.iter().filter(|setting| setting.section == section) {
         let Some(file) = file_of(setting.key) else { continue };
-        if setting.key == "OOMPolicy" && setting.text != "kill" {
+        if setting.key == "OOMPolicy" && setting.text() != "kill" {
             // as it is without
             found.retain(|limit| limit.key != "OOMPolicy");
             continue;
@@ -104,7 +104,7 @@ pub fn limits(unit: &Unit, section: &str, whole: Whole, complain: &mut dyn FnMut
                 found.retain(|limit| limit.key != setting.key || setting.key.starts_with("IO") && limit.device() != file_text.split(' ').next());
                 found.push(Limit { key: setting.key, file: other.unwrap_or(file), text: file_text });
             }
-            None => complain(format!("{}={}: it is no value, ignoring", setting.key, hostel_unit::printable(&setting.text))),
+            None => complain(format!("{}={}: it is no value, ignoring", setting.key, hostel_unit::printable(setting.text()))),
         }
     }
     found

@@ -143,6 +143,8 @@ pub struct Service {
     pub for_restart: bool,
     /// How the last reload went.
     pub reload_result: Outcome,
+    /// Nobody needs it: systemd would have it out of memory, with all that was known of its runs.
+    pub forgotten: bool,
 }
 
 impl Service {
@@ -173,6 +175,7 @@ impl Service {
             forbid_restart: false,
             for_restart: false,
             reload_result: Outcome::Success,
+            forgotten: false,
             config,
         }
     }
@@ -203,6 +206,7 @@ impl Service {
         if !std::mem::take(&mut self.by_itself) {
             self.restarts = 0;
         }
+        self.forgotten = false;
         self.result = Outcome::Success;
         self.reload_result = Outcome::Success;
         self.main_run = None;
@@ -265,6 +269,15 @@ impl Service {
         }
         self.result = Outcome::Success;
         self.reload_result = Outcome::Success;
+        self.restarts = 0;
+        self.limit.forget();
+    }
+
+    /// It is down, and nobody needs it: the next start is the first again.
+    pub fn forget(&mut self) {
+        self.forgotten = true;
+        self.runs = [None; 7];
+        self.status_text.clear();
         self.restarts = 0;
         self.limit.forget();
     }

@@ -106,14 +106,25 @@ impl Manager {
         &self.search
     }
 
-    /// Unit files as they were when they were read last.
-    pub(crate) fn catalogue(&self) -> &Catalogue<'static> {
-        &self.catalogue
-    }
-
     /// Unit files as they are now.
     pub(crate) fn fresh_catalogue(&self) -> Result<Catalogue<'static>, String> {
         Catalogue::scan(self.root, self.search.clone()).map_err(|e| format!("read unit files: {e}"))
+    }
+
+    /// Whether the files say something else by now than what was read.
+    pub(crate) fn is_stale(&self, live: &Live) -> bool {
+        let unit = &live.rest.unit;
+        let changed = |path: &String| std::fs::metadata(path).and_then(|m| m.modified()).map_or(true, |at| at > live.rest.loaded);
+        let mut files = unit.fragment.iter().filter(|path| path.starts_with('/')).chain(&unit.dropins);
+        if !self.root.is_host() {
+            return false;
+        }
+        if unit.state == LoadState::Masked {
+            return files.any(|path| !self.root.is_null_or_empty(path));
+        }
+        let names: Vec<UnitName> = std::iter::once(&unit.name).chain(&unit.aliases).cloned().collect();
+        let is_new = |path: &String| !unit.dropins.contains(path) && self.root.open_file(path).is_ok();
+        files.any(changed) || unit.fragment.is_some() && self.catalogue.dropins_now(&names).iter().any(is_new)
     }
 
     pub(crate) fn members(&self) -> &Members {
@@ -129,10 +140,21 @@ impl Manager {
         &self.shared.environment
     }
 
-    /// Whether systemd would still have it in memory: it does something, or what does something has to do with it.
+    /// Units that systemd would still have in memory: they do something, or what does something leads to them.
+    pub(crate) fn kept(&self) -> BTreeSet<UnitName> {
+        let mut kept = BTreeSet::new();
+        let mut queue: Vec<&UnitName> = self.units.values().filter(|live| !live.is_idle()).map(Live::name).collect();
+        while let Some(name) = queue.pop() {
+            if kept.insert(name.clone()) {
+                queue.extend(self.graph.node(name).map_or(&[][..], |node| &node.dependencies).iter().map(|d| &d.to));
+            }
+        }
+        kept
+    }
+
+    /// Whether it is one of them.
     pub(crate) fn is_kept(&self, live: &Live) -> bool {
-        let needed = |relation| self.graph.from(live.name(), relation).any(|by| self.units.get(by).is_some_and(|other| !other.is_idle()));
-        !live.is_idle() || Relation::ALL.iter().any(|(relation, _)| needed(*relation))
+        !live.is_idle() || self.kept().contains(live.name())
     }
 
     /// A variable that this process was started with.

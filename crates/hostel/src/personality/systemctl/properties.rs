@@ -31,6 +31,20 @@ pub(super) fn of(bus: &mut Connection, unit: Option<&UnitName>) -> Option<Vec<(S
     Some(entries.into_iter().filter_map(pair).collect())
 }
 
+/// The unit that a process belongs to.
+pub(super) fn unit_of(pid: u32) -> Option<String> {
+    let mut bus = connect()?;
+    let path = match bus.call(None, path::MANAGER, "org.freedesktop.systemd1.Manager", "GetUnitByPID", vec![Value::Uint32(pid)]).ok()?.pop()? {
+        Value::Path(path) => path,
+        _ => return None,
+    };
+    let asked = vec![Value::text("org.freedesktop.systemd1.Unit"), Value::text("Id")];
+    match bus.call(None, &path, "org.freedesktop.DBus.Properties", "Get", asked).ok()?.pop()? {
+        Value::Variant(id) => id.as_text().map(str::to_owned),
+        _ => None,
+    }
+}
+
 /// Lines of a property: most have one, lists of things have one for each. `None`: it has no text.
 pub(super) fn lines(name: &str, value: &Value) -> Option<Vec<String>> {
     Some(match value {

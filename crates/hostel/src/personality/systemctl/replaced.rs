@@ -334,7 +334,7 @@ fn environment(own: &Own, options: &Options, words: &[String]) -> Outcome {
             found.assign(pair);
         }
         for setting in unit.settings.of("Service", "EnvironmentFile") {
-            let path = setting.text.trim();
+            let path = setting.text().trim();
             let (path, optional) = path.strip_prefix('-').map_or((path, false), |path| (path, true));
             match root.read(path) {
                 Ok(bytes) => read_file(&String::from_utf8_lossy(&bytes)).iter().for_each(|(name, value)| found.set(name, value)),

@@ -181,6 +181,6 @@ fn shown(setting: &Setting) -> String {
             };
             commands.iter().map(one).collect::<Vec<_>>().join(" ; ")
         }
-        _ => setting.text.clone(),
+        _ => setting.text().to_owned(),
     }
 }

@@ -43,7 +43,14 @@ pub(super) fn status(options: &Options, verb: &str, words: &[String]) -> Outcome
     if words.is_empty() {
         return system();
     }
-    let names = super::managed::expand(options, verb, words)?;
+    let mut wanted = words.to_vec();
+    for word in &mut wanted {
+        if let Ok(pid) = word.parse() {
+            *word = super::properties::unit_of(pid)
+                .ok_or_else(|| format!("Failed to get unit for PID {pid}: PID {pid} does not belong to any loaded unit."))?;
+        }
+    }
+    let names = super::managed::expand(options, verb, &wanted)?;
     let found = records(connect()?, Request::Show(names.clone()))?;
     let root = root(options)?;
     let catalogue = catalogue(options, &root)?;
@@ -61,7 +68,9 @@ pub(super) fn status(options: &Options, verb: &str, words: &[String]) -> Outcome
             text.push('\n');
         }
         let state = installer.state(name, &mut Vec::new()).ok();
-        let enabled = state.map(|state| state.word()).unwrap_or_default();
+        // the unit of a script is made up
+        let is_script = field(record, "SourcePath").is_some_and(|path| !path.is_empty());
+        let enabled = state.map_or(if is_script { "generated" } else { "" }, |state| state.word());
         let mut record = record.clone();
         record.push(("Documentation".to_owned(), documents(&catalogue, name)));
         if state.is_some_and(|state| state.has_preset()) {
@@ -85,7 +94,7 @@ pub(super) fn status(options: &Options, verb: &str, words: &[String]) -> Outcome
 /// What Documentation= of a unit names.
 pub(super) fn documents(catalogue: &hostel_init::catalogue::Catalogue<'_>, name: &UnitName) -> String {
     let unit = hostel_init::load::load(catalogue, name);
-    unit.settings.of("Unit", "Documentation").map(|setting| setting.text.trim()).collect::<Vec<_>>().join(" ")
+    unit.settings.of("Unit", "Documentation").map(|setting| setting.text().trim()).collect::<Vec<_>>().join(" ")
 }
 
 /// Whether the terminal is said to show more than ASCII.

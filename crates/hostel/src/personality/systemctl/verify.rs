@@ -4,7 +4,6 @@ use std::path::Path;
 
 use hostel_init::catalogue::Catalogue;
 use hostel_init::depend::{Graph, Relation};
-use hostel_init::keys::Use;
 use hostel_init::load::{LoadState, Unit, load};
 use hostel_init::root::Root;
 use hostel_init::transaction::{JobMode, JobType, transaction};
@@ -81,11 +80,6 @@ fn one(root: &Root, catalogue: &Catalogue<'_>, name: &UnitName) -> usize {
     }
     if unit.is_loaded() {
         programs(root, &unit, &mut tell);
-        for setting in unit.settings.iter() {
-            if let Use::Obsolete(why) = setting.usage {
-                tell(format!("{}= does nothing: {why}", setting.key));
-            }
-        }
         let graph = Graph::of(std::slice::from_ref(name), catalogue.search.scope, &mut |n| load(catalogue, n).into(), &|n| catalogue.has(n.as_str()));
         let required: Vec<&UnitName> = [Relation::Requires, Relation::BindsTo, Relation::Requisite].iter().flat_map(|r| graph.to(name, *r)).collect();
         if let Err(fault) = transaction(&graph, name, JobType::Start, JobMode::Replace)

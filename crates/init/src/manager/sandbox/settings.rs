@@ -172,7 +172,7 @@ impl Sandbox {
             lost: 0,
             process: Own::of(s, complain),
             given: given(s, complain),
-            imported: s.of(SECTION, "ImportCredential").map(|setting| setting.text.clone()).filter(|text| !text.contains('/')).collect(),
+            imported: s.of(SECTION, "ImportCredential").map(|setting| setting.text().to_owned()).filter(|text| !text.contains('/')).collect(),
             loaded: loaded(s, complain),
         };
         let dynamic = yes("DynamicUser");

@@ -155,7 +155,7 @@ impl Config {
             group: text("SocketGroup"),
             links: s
                 .of(SECTION, "Symlinks")
-                .flat_map(|s| hostel_unit::words(&s.text, hostel_unit::WordRules::UNIT).unwrap_or_default())
+                .flat_map(|s| hostel_unit::words(s.text(), hostel_unit::WordRules::UNIT).unwrap_or_default())
                 .filter(|path| path.starts_with('/'))
                 .collect(),
             remove: s.bool(SECTION, "RemoveOnStop", false),
