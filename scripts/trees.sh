@@ -143,12 +143,15 @@ build_s6() { # s6-svscan as PID 1 with the signal scripts of a plain s6-linux-in
   rm -f "$1/sbin/init"; printf '#!/bin/sh\nmkdir -p /run/service; cp -a /etc/s6/scan/. /run/service/; cd /run/service\nexec s6-svscan /run/service </dev/null\n' > "$1/sbin/init"
   chmod 755 "$1/sbin/init"
 }
+build_mta() { # a system log, ssh and Postfix under sysvinit, for the subhost of that name
+  bootstrap "$1" bookworm sysvinit-core,sysv-rc,initscripts,insserv,ifupdown,openssh-server,postfix,inetutils-syslogd,iproute2
+}
 build_tini() { # a stub as PID 1, a shell below it
   bootstrap "$1" bookworm tini,dumb-init,busybox-static
   printf '#!/bin/sh\nexec /usr/bin/tini -- /bin/sh -c "%s; exec sleep infinity"\n' "$UP" > "$1/sbin/init"; chmod 755 "$1/sbin/init"
 }
 
-ALL="busybox bbinit debian sysvinit openrc runit tini s6 finit openrc-init trixie sysvinit3 sid"
+ALL="busybox bbinit debian sysvinit openrc runit mta tini s6 finit openrc-init trixie sysvinit3 sid"
 recipe() { { declare -f "build_$1" base minimal bootstrap systemd_up inittab_up; [ "$1" = bbinit ] && declare -f build_busybox; echo "$UP"; } | sha256sum | cut -d' ' -f1; }
 made() { [ -d "$TREES/$1" ] && [ "$(cat "$TREES/.$1.recipe" 2>/dev/null)" = "$(recipe "$1")" ]; }
 

@@ -14,6 +14,7 @@ pub mod init;
 mod invocation;
 mod leftovers;
 pub mod server;
+pub mod subhost;
 mod terminal;
 mod trap;
 mod tree;

@@ -1,39 +1,11 @@
 //! Subhosts of overlay-boot's conf files: the examples of its manuals, what each variable does, and what is left afterwards: nothing.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use hostel_tests::{Bed, Outcome, Tree, eventually};
-
-const SOON: Duration = Duration::from_secs(30);
-
-/// A subhost's directory with its conf file; `BASE= .` unless the text has another.
-fn conf(bed: &Bed, text: &str) -> (String, PathBuf) {
-    let name = bed.name();
-    let base = bed.dir().join(&name);
-    std::fs::create_dir_all(&base).expect("make base");
-    let file = base.join(format!("{name}.conf"));
-    let (own, log) = (if text.contains("BASE=") { "" } else { "BASE= .\n" }, base.join("log"));
-    std::fs::write(&file, format!("{own}LOG= {}\n{text}", log.display())).expect("write conf");
-    (name, file)
-}
-
-fn boot(bed: &Bed, file: &Path) -> Outcome {
-    bed.hostel(["overlay-boot"]).arg(file).limit(SOON * 3).run()
-}
-
-fn stop(bed: &Bed, file: &Path) {
-    bed.hostel(["overlay-stop"]).arg(file).limit(SOON * 3).run().exits(0);
-}
-
-fn go(bed: &Bed, name: &str, script: &str) -> Outcome {
-    bed.hostel(["overlay-go", name, "sh", "-c", script]).run()
-}
-
-fn log(file: &Path) -> String {
-    std::fs::read_to_string(file.with_file_name("log")).unwrap_or_default()
-}
+use hostel_tests::subhost::{SOON, boot, conf, go, log, stop};
+use hostel_tests::{Bed, Tree, eventually};
 
 fn script(path: &Path, text: &str) {
     std::fs::write(path, format!("#!/bin/sh\n{text}\n")).expect("write script");

@@ -75,7 +75,8 @@ fn a_machine_is_made_to_fit_a_host_that_was_upgraded() {
     tree.write("/var/lib/dpkg/status", status(&[("libc", "1")]))
         .write("/usr/lib/libc.so", "libc 1")
         .write("/etc/motd", "host\n")
-        .write("/usr/share/vendor/data", "1\n");
+        .write("/usr/share/vendor/data", "1\n")
+        .write("/var/log/dpkg.log", "libc 1\n");
     let name = bed.name();
     pause();
     let installed = status(&[("libc", "1"), ("nginx", "5")]);
@@ -83,7 +84,7 @@ fn a_machine_is_made_to_fit_a_host_that_was_upgraded() {
     pause();
     let script = "cp /root/status /var/lib/dpkg/status; mkdir -p /var/lib/dpkg/info; printf '/.\\n/usr/sbin/nginx\\n/etc/nginx\\n' >/var/lib/dpkg/info/nginx.list; \
                   mkdir -p /usr/sbin /etc/nginx; echo nginx >/usr/sbin/nginx; echo mine >/etc/nginx/conf; echo mine >/etc/motd; echo patched >/usr/lib/libc.so; \
-                  echo mine >/root/notes; rm -r /usr/share/vendor";
+                  echo mine >/root/notes; rm -r /usr/share/vendor; echo nginx >>/var/log/dpkg.log; mkdir -p /var/log/apt; echo nginx >/var/log/apt/history.log";
     let first = keep(&bed, &tree, &name, script);
     assert!(!first.errors().contains("rebase"), "{}", first.describe());
     bed.hostel(["rebase", &name]).run().exits(0).says("0 of its changes");
@@ -91,20 +92,22 @@ fn a_machine_is_made_to_fit_a_host_that_was_upgraded() {
     tree.write("/var/lib/dpkg/status", status(&[("libc", "2")]))
         .write("/usr/lib/libc.so", "libc 2")
         .write("/etc/motd", "new\n")
-        .write("/usr/share/vendor/data", "2\n");
+        .write("/usr/share/vendor/data", "2\n")
+        .write("/var/log/dpkg.log", "libc 2\n");
 
     keep(&bed, &tree, &name, "true").says("hostel rebase");
     bed.hostel(["commit", &name]).run().exits(1).says("/var/lib/dpkg/status");
-    bed.hostel(["rebase", &name]).run().exits(1).says("/etc/motd").says("--mine");
+    let refused = bed.hostel(["rebase", &name]).run().exits(1).says("/etc/motd").says("--mine");
+    assert!(!refused.errors().contains("dpkg.log"), "logs are the package manager's: {}", refused.describe());
     let dry = bed.hostel(["rebase", &name, "--mine", "--dry-run"]).run().exits(0).text();
-    for path in ["/var/lib/dpkg/status", "/var/lib/dpkg/info/nginx.list", "/usr/sbin/nginx", "/usr/lib/libc.so"] {
+    for path in ["/var/lib/dpkg/status", "/var/lib/dpkg/info/nginx.list", "/usr/sbin/nginx", "/usr/lib/libc.so", "/var/log/apt/history.log"] {
         assert!(dry.contains(path), "{path}: {dry}");
     }
     assert!(!dry.contains("motd") && !dry.contains("/etc/nginx") && !dry.contains("notes"), "{dry}");
     bed.hostel(["rebase", &name, "--mine"]).run().exits(0).says("install again: nginx").says("hostel restore");
-    let seen = "cat /usr/lib/libc.so; echo; cat /usr/share/vendor/data /etc/motd /etc/nginx/conf /root/notes; ls /usr/sbin/nginx || echo none; grep -c nginx /var/lib/dpkg/status";
+    let seen = "cat /usr/lib/libc.so; echo; cat /usr/share/vendor/data /etc/motd /etc/nginx/conf /root/notes; ls /usr/sbin/nginx || echo none; grep -c nginx /var/lib/dpkg/status; cat /var/log/dpkg.log";
     let after = bed.hostel(["run", "--keep", &name, "--tree"]).arg(tree.path()).args(["--", "sh", "-c", seen]).run().ends();
-    assert_eq!(after.text(), "libc 2\n2\nmine\nmine\nmine\nnone\n0\n", "{}", after.describe());
+    assert_eq!(after.text(), "libc 2\n2\nmine\nmine\nmine\nnone\n0\nlibc 2\n", "{}", after.describe());
     assert!(!after.errors().contains("rebase"), "{}", after.describe());
     // It fits now, and what it was is still there.
     let done = bed.hostel(["commit", &name, "--keep"]).run().exits(0);
@@ -115,6 +118,79 @@ fn a_machine_is_made_to_fit_a_host_that_was_upgraded() {
     bed.hostel(["rebase", &name, "--host"]).run().exits(0);
     keep(&bed, &tree, &name, "cat /etc/motd").prints("new");
     bed.hostel(["discard", &name]).run().exits(0);
+}
+
+/// What hostel writes itself does not undo what was made of it inside, nor does it count as a change; what was only touched hides nothing.
+#[test]
+fn a_machine_s_own_files_stay_and_touched_ones_hide_nothing() {
+    let Some(bed) = Bed::start() else { return };
+    let tree = bed.busybox();
+    tree.write("/etc/touched", "1\n").write("/etc/resolv.conf", "nameserver 192.0.2.77\n");
+    // A zone that the tree does not have is covered instead, and cannot be changed.
+    let zone = std::fs::read_link("/etc/localtime").ok().and_then(|to| to.to_str()?.split_once("zoneinfo/").map(|(_, zone)| zone.to_owned()));
+    if let Some(zone) = &zone {
+        tree.write(&format!("/usr/share/zoneinfo/{zone}"), "x");
+    }
+    let name = bed.name();
+    let first = keep(&bed, &tree, &name, "touch /etc/touched; cat /etc/resolv.conf");
+    if std::fs::metadata("/etc/resolv.conf").is_ok_and(|m| m.len() > 0) {
+        first.prints_with("# made by hostel ");
+    }
+    let listed = bed.hostel(["diff", &name]).run().exits(0).text();
+    assert!(!listed.contains("resolv.conf"), "{listed}");
+    tree.write("/etc/touched", "2\n");
+    keep(&bed, &tree, &name, "cat /etc/touched; echo mine >/etc/resolv.conf").prints("2");
+    if zone.is_some() {
+        keep(&bed, &tree, &name, "ln -sf ../usr/share/zoneinfo/Mars /etc/localtime");
+        keep(&bed, &tree, &name, "readlink /etc/localtime").prints("../usr/share/zoneinfo/Mars");
+        assert!(bed.hostel(["diff", &name]).run().exits(0).text().contains("/etc/localtime"));
+    }
+    keep(&bed, &tree, &name, "cat /etc/resolv.conf; rm /etc/resolv.conf").prints("mine");
+    keep(&bed, &tree, &name, "ls /etc/resolv.conf || echo none").prints("none");
+    bed.hostel(["discard", &name]).run().exits(0);
+}
+
+/// A journal that was left: the machine stays as it is until that is dealt with.
+#[test]
+fn a_machine_that_is_half_committed_is_left_alone() {
+    let Some(bed) = Bed::start() else { return };
+    let _alone = alone();
+    let tree = bed.busybox();
+    let name = bed.name();
+    keep(&bed, &tree, &name, "echo x >/etc/new");
+    bed.hostel(["snapshot", &name, "before"]).run().exits(0);
+    let number = bed.hostel(["commit", &name, "--keep"]).run().exits(0).errors();
+    let number = number.split("`hostel undo ").nth(1).and_then(|rest| rest.split('`').next()).expect("its number").to_owned();
+    let state = Path::new("/var/lib/hostel/undo").join(&number).join("state");
+    /// Whatever happens, nobody else finds it.
+    struct Unfinished<'a>(&'a Bed);
+    impl Drop for Unfinished<'_> {
+        fn drop(&mut self) {
+            self.0.hostel(["commit", "--rollback"]).run();
+        }
+    }
+    let _unfinished = Unfinished(&bed);
+    std::fs::write(&state, "applying\n").expect("write state");
+    let other = bed.name();
+    let again = ["run", "--keep", &name, "--tree", tree.path().to_str().expect("a path"), "--", "true"];
+    let words: [&[&str]; 8] = [
+        &again,
+        &["boot", &name, "-d"],
+        &["fork", &name, &other],
+        &["snapshot", &name],
+        &["restore", &name, "before"],
+        &["rebase", &name],
+        &["commit", &name],
+        &["discard", &name],
+    ];
+    for words in words {
+        bed.hostel(words).run().fails().says(&format!("commit {number} of")).says("hostel commit --rollback");
+    }
+    bed.hostel(["commit", "--rollback"]).run().exits(0);
+    assert!(!tree.at("/etc/new").exists());
+    let second = bed.hostel(["commit", &name]).run().exits(0).errors();
+    assert!(!second.contains(&format!("`hostel undo {number}`")), "its number is another: {second}");
+    bed.hostel(["undo"]).run().exits(0);
 }
 
 #[test]

@@ -4,13 +4,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use hostel_image::versions::{self, Wanted};
-use hostel_image::{architecture, locks, machine_id, open};
-use hostel_spec::{Ephemeral, Hint, MachineSpec, Payload, TreeSource, Volatile};
+use hostel_image::{architecture, inroot, locks, machine_id, open, stamped};
+use hostel_spec::{Ephemeral, Hint, Layers, MachineSpec, Payload, TreeSource, UpperLayer, Volatile};
 use hostel_sys::tree::btrfs::{self, subvolume};
-use rustix::fs::{AtFlags, FileType, StatxAttributes, StatxFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxAttributes, StatxFlags};
 
 use crate::error::{Context, Error, Result};
-use crate::plan::TreeFacts;
+use crate::plan::{OwnFiles, TreeFacts};
 
 /// What was found: the facts for the plan, and the tree itself, opened (O_PATH); none when it will be made from a template.
 pub type Found = (TreeFacts, Option<OwnedFd>);
@@ -25,6 +25,38 @@ impl From<hostel_image::Error> for Error {
 
 /// Opens and checks the tree of `spec`. Refuses what cannot be run before anything is changed.
 pub fn find(spec: &MachineSpec) -> Result<Found> {
+    let (facts, tree) = find_tree(spec)?;
+    Ok((TreeFacts { own: own_files(spec), ..facts }, tree))
+}
+
+/// Looks at a kept upper layer, if anything would be written to it.
+fn own_files(spec: &MachineSpec) -> OwnFiles {
+    let upper = match (&spec.root.upper, &spec.root.layers) {
+        (Some(kept), _) => kept.join("upper"),
+        (None, Some(Layers { upper: UpperLayer::Kept { upper, .. }, .. })) => upper.clone(),
+        _ => return OwnFiles::default(),
+    };
+    let of_host = spec.root.tree == TreeSource::Host;
+    if of_host && !spec.network.is_addressed() {
+        return OwnFiles::default();
+    }
+    // None yet: it is made with the machine.
+    let Ok(top) = rustix::fs::open(&upper, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) else {
+        return OwnFiles { kept: true, ..OwnFiles::default() };
+    };
+    let own = |path: &str| stamped::is_own(top.as_fd(), Path::new(path));
+    // An empty one is what a mount was put on.
+    let empty = |path: &str| {
+        let file = inroot::open_beneath_no_symlinks(top.as_fd(), Path::new(path), OFlags::PATH | OFlags::NOFOLLOW);
+        file.ok()
+            .and_then(|file| rustix::fs::fstat(&file).ok())
+            .is_some_and(|s| s.st_size == 0 && FileType::from_raw_mode(s.st_mode) == FileType::RegularFile)
+    };
+    let localtime = !of_host && own("etc/localtime") && !empty("etc/localtime");
+    OwnFiles { kept: true, resolver: own("etc/resolv.conf"), localtime }
+}
+
+fn find_tree(spec: &MachineSpec) -> Result<Found> {
     match &spec.root.tree {
         TreeSource::Host => of_host(),
         TreeSource::Directory(path) => directory(spec, &versions::pick(path, Wanted::Tree)?),
@@ -145,5 +177,6 @@ fn facts(tree: std::os::fd::BorrowedFd<'_>, path: PathBuf) -> Result<TreeFacts> 
         secondary_architecture,
         image: None,
         users: None,
+        own: OwnFiles::default(),
     })
 }

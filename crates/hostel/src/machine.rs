@@ -117,6 +117,12 @@ pub fn run(spec: &MachineSpec, origin: Origin, begun: Option<Begun>, log: bool, 
     hostel_engine::host::require_root()?;
     let registry = open_registry()?;
     let notify_socket = std::env::var("NOTIFY_SOCKET").ok().filter(|s| !s.is_empty());
+    let talk = &mut |event: Talk<'_>| {
+        if let (Talk::Ended(..), Some(kept)) = (&event, &spec.root.upper) {
+            crate::native::kept::tidy(kept);
+        }
+        talk(event);
+    };
     session::run(spec, Session { registry: &registry, caller: caller(), origin, notify_socket, watchdog: watchdog(), log, begun, talk })
 }
 

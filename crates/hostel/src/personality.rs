@@ -27,7 +27,7 @@ pub struct Personality {
 }
 
 /// Every personality but hostel itself. `hostel link DIR` makes a link for each.
-pub const PERSONALITIES: [Personality; 15] = [
+pub const PERSONALITIES: [Personality; 16] = [
     Personality { name: "systemd-nspawn", word: Some("nspawn"), about: "run an OS tree in namespaces, as systemd-nspawn(1)", run: nspawn::run },
     Personality { name: "machinectl", word: Some("machinectl"), about: "machines, as machinectl(1)", run: machinectl::run },
     Personality { name: "nspawn-enter", word: Some("nspawn-enter"), about: "enter a machine, as nspawn-tools", run: nspawn_enter::run },
@@ -39,6 +39,7 @@ pub const PERSONALITIES: [Personality; 15] = [
     Personality { name: "overlay-init", word: None, about: "the script that starts a subhost's services", run: overlay::init },
     Personality { name: "overlay-premount", word: None, about: "prepare the upper layer of a subhost", run: overlay::premount },
     Personality { name: "overlay-postmount", word: None, about: "what every subhost has is mounted already", run: overlay::postmount },
+    Personality { name: "overlay-diskfile", word: None, about: "mount a partition of a disk image for a subhost", run: overlay::diskfile },
     Personality { name: "systemctl", word: Some("ctl"), about: "units and unit files, as systemctl(1)", run: systemctl::run },
     Personality { name: "systemd-analyze", word: None, about: "how the start went, as systemd-analyze(1)", run: systemctl::analyze::run },
     Personality { name: "journalctl", word: Some("journalctl"), about: "the log of hostel init, as journalctl(1)", run: journalctl::run },

@@ -25,6 +25,7 @@ pub mod pull;
 pub mod raw;
 pub mod remove;
 pub mod shift;
+pub mod stamped;
 pub mod stream;
 pub mod tar;
 pub mod throwaway;

@@ -110,7 +110,8 @@ pub enum State {
 #[derive(Debug)]
 pub struct Store {
     path: PathBuf,
-    _lock: File,
+    /// Held; in it is the last number that was given.
+    lock: File,
 }
 
 /// One commit, finished or not.
@@ -152,37 +153,33 @@ impl Store {
         std::fs::create_dir_all(path).on("make directory", path)?;
         std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o700)).on("protect", path)?;
         let file = path.join("lock");
-        let lock = File::options().create(true).truncate(false).write(true).open(&file).on("open", &file)?;
+        let lock = File::options().create(true).truncate(false).read(true).write(true).open(&file).on("open", &file)?;
         if !try_lock(lock.as_fd(), Lock::Exclusive).on("lock", &file)? {
             return Err(Cause::Busy { holder: None }.on("lock", path));
         }
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self { path: path.to_owned(), lock })
     }
 
-    /// Numbers of all commits, in their order.
-    fn numbers(&self) -> Result<Vec<u64>> {
-        let mut numbers = Vec::new();
-        for entry in std::fs::read_dir(&self.path).on("list", &self.path)? {
-            let entry = entry.on("list", &self.path)?;
-            numbers.extend(entry.file_name().to_str().and_then(|n| n.parse::<u64>().ok()));
-        }
-        numbers.arrange();
-        Ok(numbers)
+    /// A number that no commit ever had: `hostel undo N` means the same for ever.
+    fn next_number(&self) -> Result<u64> {
+        use std::os::unix::fs::FileExt;
+        let mut text = [0u8; 20];
+        let read = self.lock.read_at(&mut text, 0).on("read", &self.path.join("lock"))?;
+        let given = std::str::from_utf8(&text[..read]).ok().and_then(|t| t.trim().parse().ok()).unwrap_or(0);
+        let number = numbers(&self.path)?.last().map_or(given, |last| given.max(*last)) + 1;
+        let written = self.lock.write_all_at(number.to_string().as_bytes(), 0).and_then(|()| self.lock.sync_data());
+        written.on("write", &self.path.join("lock"))?;
+        Ok(number)
     }
 
     /// All commits, oldest first. What was left of one that had changed nothing is removed.
     pub fn records(&self) -> Result<Vec<Record>> {
         let mut out = Vec::new();
-        for number in self.numbers()? {
+        for number in numbers(&self.path)? {
             let path = self.path.join(number.to_string());
             match read_state(&path)? {
                 None | Some(State::Archiving) => hostel_image::remove::remove_tree(&path)?,
-                Some(state) => {
-                    let file = path.join("journal");
-                    let text = std::fs::read(&file).on("read", &file)?;
-                    let journal = serde_json::from_slice(&text).map_err(|e| Cause::Said(format!("it is damaged ({e})"))).on("read", &file)?;
-                    out.push(Record { id: number.to_string(), state, path, journal: Some(journal) });
-                }
+                Some(state) => out.push(Record { id: number.to_string(), state, journal: Some(read_journal(&path)?), path }),
             }
         }
         Ok(out)
@@ -196,7 +193,7 @@ impl Store {
     /// Makes `changes` of the machine `machine` to what its `layers` lie over. When something fails all is taken back.
     pub fn commit(&self, machine: &str, lower: &Path, layers: &[Layer], changes: &[Change]) -> Result<Record> {
         let ops = plan::plan(layers, changes)?;
-        let number = self.numbers()?.last().unwrap_or(&0) + 1;
+        let number = self.next_number()?;
         let path = self.path.join(number.to_string());
         let places = layers.iter().map(|l| l.at.clone().into_os_string().into()).collect();
         let journal = Journal { machine: machine.to_owned(), lower: lower.as_os_str().into(), layers: places, ops };
@@ -246,6 +243,37 @@ impl Store {
     pub fn forget(&self, record: &Record) -> Result<()> {
         hostel_image::remove::remove_tree(&record.path)
     }
+}
+
+/// Numbers of all commits in the store at `path`, in their order.
+fn numbers(path: &Path) -> Result<Vec<u64>> {
+    let mut numbers = Vec::new();
+    for entry in std::fs::read_dir(path).on("list", path)? {
+        let entry = entry.on("list", path)?;
+        numbers.extend(entry.file_name().to_str().and_then(|n| n.parse::<u64>().ok()));
+    }
+    numbers.arrange();
+    Ok(numbers)
+}
+
+/// The number of a commit of `machine` that is half done, in the store at `path`. Looks only, also while somebody holds the store.
+pub fn half_done(path: &Path, machine: &str) -> Result<Option<u64>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    for number in numbers(path)? {
+        let record = path.join(number.to_string());
+        if matches!(read_state(&record)?, Some(State::Applying | State::Undoing)) && read_journal(&record)?.machine == machine {
+            return Ok(Some(number));
+        }
+    }
+    Ok(None)
+}
+
+fn read_journal(record: &Path) -> Result<Journal> {
+    let file = record.join("journal");
+    let text = std::fs::read(&file).on("read", &file)?;
+    serde_json::from_slice(&text).map_err(|e| Cause::Said(format!("it is damaged ({e})"))).on("read", &file)
 }
 
 fn sync(layers: &[Layer]) -> Result<()> {

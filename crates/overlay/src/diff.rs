@@ -5,14 +5,17 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
-use hostel_image::{Cause, Result};
+use hostel_image::{Cause, Result, stamped};
 use hostel_spec::Arrange as _;
-use rustix::fs::{FileType, Stat};
+use rustix::fs::{AtFlags, FileType, Stat};
 
 use crate::change::{Change, Differs, Kind, What};
-use crate::layer::{Layer, below, directory, is_dir, kind_of, look, names, parent};
+use crate::layer::{Layer, below, changed, directory, is_dir, kind_of, look, names, parent};
 use crate::mark::{self, Shining};
 use crate::same::{self, Place};
+
+/// Written at the start of machines.
+const RESOLVER: &str = "etc/resolv.conf";
 
 /// An upper directory to look at; `hidden`: nothing of a lower one of this path is seen.
 struct Job {
@@ -33,18 +36,41 @@ struct Name {
 pub fn diff(layers: &[Layer]) -> Result<Vec<Change>> {
     let mut all = Vec::new();
     for (index, layer) in layers.iter().enumerate() {
-        let mut walk = Walk { layer, index, found: Vec::new(), jobs: Vec::new(), shared: HashMap::new() };
+        let mut walk = Walk::new(layer, index, u64::MAX);
         walk.top()?;
-        walk.jobs.push(Job { inside: PathBuf::new(), hidden: false });
-        while let Some(job) = walk.jobs.pop() {
-            let shown = layer.shown(&job.inside);
-            walk.directory(&job).map_err(|(e, path)| e.on("compare", &path.map_or(shown, |p| layer.shown(&p))))?;
-        }
+        walk.all()?;
         walk.links();
         all.extend(walk.found);
     }
     all.arrange_by(|a, b| a.path.cmp(&b.path));
     Ok(all)
+}
+
+/// Largest file that [`tidy`] reads to find out that it is what it was.
+const TIDY_LIMIT: u64 = 16 << 20;
+
+/// Takes copies that differ from the files below in nothing but their times out of the upper layers of a machine that does not run: they
+/// would hide what becomes of those files. Files of one name only; a larger one stays. How many went.
+pub fn tidy(layers: &[Layer]) -> Result<usize> {
+    let mut gone = 0;
+    for layer in layers {
+        let mut walk = Walk::new(layer, 0, TIDY_LIMIT);
+        walk.all()?;
+        for (inside, seen) in &walk.equal {
+            gone += usize::from(drop_equal(layer, inside, seen).map_err(|e| e.on("remove", &layer.shown(inside)))?);
+        }
+    }
+    Ok(gone)
+}
+
+fn drop_equal(layer: &Layer, inside: &Path, seen: &Stat) -> std::result::Result<bool, Cause> {
+    let Some((dir, name)) = parent(layer.upper(), inside)? else { return Ok(false) };
+    let same = |now: Stat| (now.st_ino, now.st_dev, changed(&now)) == (seen.st_ino, seen.st_dev, changed(seen));
+    let same = look(dir.as_fd(), &name)?.is_some_and(same);
+    if same {
+        rustix::fs::unlinkat(&dir, &*name, AtFlags::empty())?;
+    }
+    Ok(same)
 }
 
 struct Walk<'a> {
@@ -53,11 +79,29 @@ struct Walk<'a> {
     found: Vec<Change>,
     jobs: Vec<Job>,
     shared: HashMap<(u64, u64), Vec<Name>>,
+    /// Larger files are not looked at.
+    limit: u64,
+    /// Files that are as they are below, and would be seen there.
+    equal: Vec<(PathBuf, Stat)>,
 }
 
 type At = (Cause, Option<PathBuf>);
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn new(layer: &'a Layer, index: usize, limit: u64) -> Self {
+        Walk { layer, index, found: Vec::new(), jobs: Vec::new(), shared: HashMap::new(), limit, equal: Vec::new() }
+    }
+
+    /// Everything below the top.
+    fn all(&mut self) -> Result<()> {
+        self.jobs.push(Job { inside: PathBuf::new(), hidden: false });
+        while let Some(job) = self.jobs.pop() {
+            let shown = self.layer.shown(&job.inside);
+            self.directory(&job).map_err(|(e, path)| e.on("compare", &path.map_or(shown, |p| self.layer.shown(&p))))?;
+        }
+        Ok(())
+    }
+
     fn push(&mut self, inside: &Path, what: What, stat: &Stat) -> &mut Change {
         let file = kind_of(stat) == FileType::RegularFile && what != What::Deleted;
         self.found.push(Change {
@@ -144,8 +188,14 @@ impl Walk<'_> {
             }
             return Ok(false);
         }
-        if kind_of(&stat) == FileType::RegularFile {
+        let file = kind_of(&stat) == FileType::RegularFile;
+        if file {
             mark::refuse_metacopy(upper, name)?;
+            // What we wrote for the network it had, and nobody has changed, is no change of the machine's.
+            let resolver = inside == Path::new(RESOLVER) && self.layer.at == Path::new("/");
+            if stat.st_size as u64 > self.limit || resolver && !stamped::is_own(self.layer.upper(), inside) {
+                return Ok(true);
+            }
         }
         if is_dir(&stat) {
             self.jobs.push(Job { inside: inside.to_owned(), hidden: hidden || !old.as_ref().is_some_and(is_dir) });
@@ -162,6 +212,8 @@ impl Walk<'_> {
                 let differs = same::differs(new_place, Place { dir, name, stat: old, upper: false })?;
                 if differs.any() {
                     self.push(inside, if differs.content { What::Changed } else { What::Metadata }, &stat).differs = differs;
+                } else if file && !hidden && stat.st_nlink == 1 {
+                    self.equal.push((inside.to_owned(), stat));
                 }
             }
             _ => drop(self.push(inside, What::Added, &stat)),

@@ -19,7 +19,7 @@ pub mod script;
 mod tests;
 
 pub use change::{Change, Kind, What};
-pub use diff::{diff, read_both};
+pub use diff::{diff, read_both, tidy};
 pub use layer::Layer;
 
 use hostel_image::On;

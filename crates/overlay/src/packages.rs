@@ -23,6 +23,20 @@ pub(crate) const DATABASES: [&str; 11] = [
     "/var/lib/pacman",
     "/var/cache/pacman",
 ];
+/// What package managers write down of their work; older ones have a number at the end of their names.
+pub(crate) const LOGS: [&str; 11] = [
+    "/var/log/dpkg.log",
+    "/var/log/alternatives.log",
+    "/var/log/apt",
+    "/var/log/dnf",
+    "/var/log/dnf5",
+    "/var/log/hawkey.log",
+    "/var/log/yum.log",
+    "/var/log/zypp",
+    "/var/log/zypper.log",
+    "/var/log/pacman.log",
+    "/var/log/apk.log",
+];
 /// What is changed with every package.
 pub(crate) const FILES: [&str; 8] = [
     "/var/lib/dpkg/status",

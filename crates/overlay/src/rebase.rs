@@ -14,7 +14,7 @@ use rustix::fs::AtFlags;
 
 use crate::commit::{Conflict, conflicts};
 use crate::layer::{Layer, changed, is_dir, look, look_at, parent};
-use crate::packages::{DATABASES, FILES, Packages};
+use crate::packages::{DATABASES, FILES, LOGS, Packages};
 use crate::{Change, Kind, What, mark};
 
 /// Where files are the distribution's; what is in /usr/local is not.
@@ -48,8 +48,13 @@ fn is_database(path: &OsText) -> bool {
     below(path.as_bytes(), &DATABASES)
 }
 
+/// The logs of package managers go with the database that they are about; `dnf.rpm.log`, `dpkg.log.1.gz` are some, too.
+fn is_log(path: &OsText) -> bool {
+    LOGS.iter().any(|log| path.as_bytes().strip_prefix(log.as_bytes()).is_some_and(|rest| matches!(rest.first(), None | Some(b'/' | b'.' | b'-'))))
+}
+
 fn is_vendors(path: &OsText) -> bool {
-    is_database(path) || below(path.as_bytes(), &VENDOR) && !below(path.as_bytes(), &["/usr/local"])
+    is_database(path) || is_log(path) || below(path.as_bytes(), &VENDOR) && !below(path.as_bytes(), &["/usr/local"])
 }
 
 /// Whether what the machine lies over had its packages changed since `base` (seconds, nanoseconds), and the machine has a package
@@ -96,7 +101,9 @@ pub fn plan(layers: &[Layer], changes: &[Change], packages: &Packages, base: (i6
         let whole = c.what == What::Deleted || c.kind != Kind::Directory;
         whole && paths.iter().any(|path| path.strip_prefix(top).is_some_and(|rest| rest.first() == Some(&b'/')))
     };
-    let goes = |c: &Change| paths.contains(c.path.as_bytes()) || holds(c) || listed.contains(c.path.as_bytes()) || database && is_database(&c.path);
+    let goes = |c: &Change| {
+        paths.contains(c.path.as_bytes()) || holds(c) || listed.contains(c.path.as_bytes()) || database && (is_database(&c.path) || is_log(&c.path))
+    };
     let mut drop: Vec<usize> = (0..changes.len()).filter(|i| goes(&changes[*i])).collect();
     // The deepest first; the databases last: until they are gone it is known what was installed.
     drop.reverse();

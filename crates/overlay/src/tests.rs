@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use hostel_sys::mount::{self, Attributes, FsOption};
 use rustix::fs::{FileType, Mode};
 
-use crate::commit::{State, Store, conflicts};
+use crate::commit::{State, Store, conflicts, half_done};
 use crate::entry::fuse;
 use crate::{Change, Layer, What, diff};
 
@@ -453,4 +453,61 @@ fn whiteouts_by_attribute_are_understood() {
     // What nobody of us makes is refused.
     set("upper/d", "trusted.overlay.redirect", b"/other");
     assert!(diff(&bench.layers()).unwrap_err().to_string().contains("redirect_dir=on"));
+}
+
+#[test]
+fn what_was_only_touched_shows_what_is_below_again() {
+    let Some(bench) = Bench::new("tidy") else { return };
+    for (name, text) in [("touched", "x"), ("read", "x"), ("changed", "x"), ("mode", "x"), ("one", "x"), ("hidden/in", "x"), ("through/in", "x")] {
+        std::fs::create_dir_all(bench.at("lower").join(name).parent().unwrap()).unwrap();
+        std::fs::write(bench.at("lower").join(name), text).unwrap();
+    }
+    std::fs::create_dir_all(bench.at("lower/etc")).unwrap();
+    std::fs::write(bench.at("lower/big"), vec![1; 17 << 20]).unwrap();
+    bench.inside(|top| {
+        let touch =
+            |name: &str| std::fs::File::options().write(true).open(top.join(name)).unwrap().set_modified(std::time::SystemTime::now()).unwrap();
+        ["touched", "changed", "mode", "one", "through/in", "big"].into_iter().for_each(touch);
+        drop(std::fs::File::options().append(true).open(top.join("read")).unwrap());
+        std::fs::write(top.join("changed"), "y").unwrap();
+        std::fs::set_permissions(top.join("mode"), std::fs::Permissions::from_mode(0o600)).unwrap();
+        std::fs::hard_link(top.join("one"), top.join("two")).unwrap();
+        std::fs::remove_dir_all(top.join("hidden")).unwrap();
+        std::fs::create_dir(top.join("hidden")).unwrap();
+        std::fs::write(top.join("hidden/in"), "x").unwrap();
+        std::fs::write(top.join("etc/resolv.conf"), hostel_image::stamped::stamp(b"nameserver 10.0.0.1\n")).unwrap();
+    });
+    let before = said(&diff(&bench.layers()).unwrap());
+    assert!(!before.contains_key(Path::new("etc/resolv.conf")) && before.contains_key(Path::new("changed")), "{before:?}");
+    assert_eq!(crate::tidy(&bench.layers()).unwrap(), 3);
+    assert_eq!(said(&diff(&bench.layers()).unwrap()), before);
+    let there = |name: &str| bench.at("upper").join(name).exists();
+    let stays = ["changed", "mode", "one", "two", "hidden/in", "big", "etc/resolv.conf"];
+    assert!(stays.into_iter().all(there) && !["touched", "read", "through/in"].into_iter().any(there));
+    std::fs::write(bench.at("lower/touched"), "later").unwrap();
+    bench.inside(|top| assert_eq!(std::fs::read(top.join("touched")).unwrap(), b"later"));
+    bench.inside(|top| std::fs::write(top.join("etc/resolv.conf"), "nameserver 10.9.9.9\n").unwrap());
+    assert!(said(&diff(&bench.layers()).unwrap()).contains_key(Path::new("etc/resolv.conf")), "an edit is a change");
+}
+
+#[test]
+fn a_number_is_one_commit_s_for_ever_and_half_done_ones_are_found() {
+    let Some(bench) = Bench::new("numbers") else { return };
+    let step = |text: &str| {
+        bench.inside(|top| std::fs::write(top.join("a"), text).unwrap());
+        bench.commit()
+    };
+    std::fs::write(bench.at("lower/a"), "0").unwrap();
+    assert_eq!(half_done(&bench.at("undo"), "test").unwrap(), None, "there is no store yet");
+    let first = step("1").unwrap();
+    assert_eq!(first.id, "1");
+    bench.store().forget(&first).unwrap();
+    let mut second = step("2").unwrap();
+    assert_eq!(second.id, "2");
+    bench.store().take_back(&mut second, &bench.layers()).unwrap();
+    let third = step("3").unwrap();
+    assert_eq!((third.id.as_str(), half_done(&bench.at("undo"), "test").unwrap()), ("3", None));
+    std::fs::write(bench.at("undo/3/state"), "applying\n").unwrap();
+    assert_eq!(half_done(&bench.at("undo"), "test").unwrap(), Some(3));
+    assert_eq!(half_done(&bench.at("undo"), "other").unwrap(), None);
 }

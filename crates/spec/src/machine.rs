@@ -243,6 +243,9 @@ pub struct Lifecycle {
     pub quiet: bool,
     /// Exit statuses as systemd-nspawn: 133 of the payload becomes 1, killed by a signal is 1.
     pub nspawn_exit_status: bool,
+    /// Microseconds from the first request to end until it is killed, where nobody says anything else; `None`: 90 s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_timeout: Option<u64>,
 }
 
 /// The machine as the host's systemd sees it. Without effect where the host is run by something else.

@@ -87,7 +87,12 @@ impl Conf {
             integration: Integration::default(),
             bind_users: BindUsers::default(),
             credentials: Vec::new(),
-            lifecycle: Lifecycle { kill_signal: self.stop_signal.or((!boots).then_some(Signal::TERM)), notify_ready: !boots, ..Lifecycle::default() },
+            lifecycle: Lifecycle {
+                kill_signal: self.stop_signal.or((!boots).then_some(Signal::TERM)),
+                notify_ready: !boots,
+                stop_timeout: self.stop_timeout,
+                ..Lifecycle::default()
+            },
             unit: HostUnit::default(),
             notices: Vec::new(),
             bundle: None,

@@ -155,9 +155,6 @@ impl Conf {
         if userns && postmount.is_some() {
             return Err(lines.refuse("POSTMOUNT", "with users of its own (USERNS) a subhost runs no program of the host's"));
         }
-        if matches!(lower, Lower::Image(_, Some(_), _)) {
-            return Err(lines.refuse("LOWER", "not implemented yet: one partition of an image; `image:FILE` finds the root in it"));
-        }
         Ok(Conf {
             log: reader.path("LOG")?.unwrap_or_else(|| PathBuf::from(format!("/var/log/hostel/{name}.log"))),
             work: reader.path("WORK")?,

@@ -67,6 +67,8 @@ fn values_of_both_dialects() {
     assert_eq!((of.lower, of.upper), (Lower::Directories(vec!["/srv/b/base".into()]), Upper::Path("/srv/b/up".into(), vec![])));
     assert_eq!(conf("BASE=/b\nLOWER=a:/c/../d:e\\:f").lower, Lower::Directories(vec!["/b/a".into(), "/d".into(), "/b/e:f".into()]));
     assert_eq!(conf("BASE=/b\nLOWER=image:/d.img").lower, Lower::Image("/d.img".into(), None, None));
+    assert_eq!(conf("BASE=/b\nLOWER=image:d.img#2:/sub/../x").lower, Lower::Image("/b/d.img".into(), Some(2), Some("/x".into())));
+    assert_eq!(conf("BASE=/b\nSTOP_TIMEOUT=2s\nSTART=init").spec(None).unwrap().lifecycle.stop_timeout, Some(2_000_000));
     assert_eq!(conf("BASE=/b\nUPPER=up.sh a b").upper, Upper::Path("/b/up.sh".into(), vec!["a".into(), "b".into()]));
     assert_eq!(conf("BASE=/b\nUPPER=tmpfs:20M").spec(None).unwrap().root.layers.unwrap().upper, UpperLayer::Tmpfs("20m".into()));
     assert_eq!(conf("BASE=/b\nRAM_SIZE=none").run_size, RunSize::Usual);
@@ -182,7 +184,6 @@ fn refused_with_a_reason() {
         ("BASE=/b\nUPPER=tmpfs:0", "no size"),
         ("BASE=/b\nLOWER=/a::/b", "is empty"),
         ("BASE=/b\nLOWER=image:x#0", "partition's number"),
-        ("BASE=/b\nLOWER=image:x#2:/sub", "not implemented yet"),
         ("BASE=/b\nLOWER=image:", "takes a file"),
         ("BASE=/b\nSHARE=/x:/", "shared as /"),
         ("BASE=/b\nCAPS=everything", "CAPS"),

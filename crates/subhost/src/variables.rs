@@ -73,7 +73,7 @@ pub const VARIABLES: [Variable; 24] = [
         "/",
         true,
         Better,
-        "several, the topmost first; or `image:FILE`, a disk image (`#N`, one of its partitions: not implemented yet)",
+        "several, the topmost first; or `image:FILE`, a disk image; `image:FILE#N`, one of its partitions (`#N:/DIR`: what is in it)",
     ),
     row(
         "UPPER",
@@ -142,7 +142,14 @@ pub const VARIABLES: [Variable; 24] = [
         "covers the host's identity (machine id, SSH host keys) and jobs (cron, fstab, mail queues) by a layer that is in no diff",
     ),
     row("STOP_SIGNAL", "SIGNAL", "TERM, or what its init takes", false, Ours, "asks PID 1 for the end"),
-    row("STOP_TIMEOUT", "SPAN", "90s", false, Ours, "until it is killed, by `hostel overlay stop` and `hostel autostart stop`"),
+    row(
+        "STOP_TIMEOUT",
+        "SPAN",
+        "90s",
+        false,
+        Ours,
+        "until it is killed, by `hostel overlay stop`, `hostel autostart stop`, or when its supervisor is told to end",
+    ),
     row("NET", "host|none|cables", "cables", false, Ours, "`host`: the host's network; `none`: loopback only"),
 ];
 
@@ -160,7 +167,7 @@ const COMMANDS: [(&str, Status, &str); 9] = [
     ("overlay-init", Differs, "prints the services' starts only: PID 1 is there already"),
     ("overlay-premount", Same, "by descriptor: a link in the upper layer leads nowhere else"),
     ("overlay-postmount", Differs, "has nothing left to mount"),
-    ("overlay-diskfile", Differs, "not implemented yet; LOWER=image:FILE takes a disk image"),
+    ("overlay-diskfile", Same, "told of the end it unmounts again; `LOWER=image:FILE#N` needs no such program"),
     (
         "reaper",
         Better,

@@ -27,5 +27,5 @@ pub(crate) fn configure(link: &str, addressing: &Addressing) -> io::Result<()> {
 
 /// The resolver file: names come from the supervisor, at the router's address.
 pub(crate) fn resolv_conf(addressing: &Addressing) -> Vec<u8> {
-    format!("# made by hostel\nnameserver {}\nsearch {DOMAIN}\n", addressing.router).into_bytes()
+    hostel_image::stamped::stamp(format!("nameserver {}\nsearch {DOMAIN}\n", addressing.router).as_bytes())
 }

@@ -102,7 +102,7 @@ impl Builder<'_> {
     fn resolv_conf(&mut self) -> Result<Option<FileChange>> {
         use ResolvConf::*;
         let mode = self.spec.integration.resolv_conf;
-        if mode == Off || (mode == Auto && self.own_network()) {
+        if mode == Off || (mode == Auto && (self.own_network() || self.tree.own.resolver)) {
             return Ok(None);
         }
         if mode == Delete {
@@ -127,6 +127,7 @@ impl Builder<'_> {
             ReplaceHost | ReplaceStatic | ReplaceUplink | ReplaceStub => FileChange::Replace(source.content),
             BindHost | BindStatic | BindUplink | BindStub => self.bind_file(&source.path),
             _ if self.tree_is_read_only() => self.bind_file(&source.path),
+            _ if self.tree.own.kept => FileChange::Marked(source.content),
             _ => FileChange::Copy(source.content),
         }))
     }
@@ -138,7 +139,7 @@ impl Builder<'_> {
         match (mode, self.host_facts.timezone.clone()?) {
             (Timezone::Off, _) => None,
             (Timezone::Delete, _) => Some(FileChange::Delete),
-            (Timezone::Auto, _) if self.spec.root.tree == TreeSource::Host => None,
+            (Timezone::Auto, _) if self.spec.root.tree == TreeSource::Host || self.tree.own.localtime => None,
             (Timezone::Auto, HostTimezone::Missing) if self.tree_is_read_only() => None,
             (Timezone::Auto, HostTimezone::Missing) => Some(FileChange::Delete),
             (Timezone::Bind, _) => Some(self.bind_file(source)),

@@ -66,6 +66,19 @@ pub struct TreeFacts {
     pub users: Option<Taken>,
     /// It is a disk image.
     pub image: Option<image::ImageFacts>,
+    /// The upper layer that is kept has files of its own where hostel would write some.
+    pub own: OwnFiles,
+}
+
+/// Files that hostel writes at the start of a machine, and what a kept one has in their place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OwnFiles {
+    /// It is kept: what is written is marked, to be known again.
+    pub kept: bool,
+    /// Its /etc/resolv.conf was changed in it.
+    pub resolver: bool,
+    /// It has an /etc/localtime.
+    pub localtime: bool,
 }
 
 /// What the calling process knows of itself.

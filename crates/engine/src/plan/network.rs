@@ -128,6 +128,9 @@ impl Builder<'_> {
         if !self.network.addressed || self.spec.integration.resolv_conf != ResolvConf::Auto {
             return false;
         }
+        if self.tree.own.resolver {
+            return true;
+        }
         let throw_away =
             root.tree == TreeSource::Host || root.ephemeral != Ephemeral::No || matches!(root.volatile, Volatile::Overlay | Volatile::Yes);
         // A booted system may manage a link in its own way; a command has nobody who would.

@@ -316,6 +316,8 @@ pub enum RootAssembly {
 pub enum FileChange {
     /// Written, unless it is a link.
     Copy(Vec<u8>),
+    /// The same, below a line by which it is known again as ours.
+    Marked(Vec<u8>),
     /// Written, whatever it was.
     Replace(Vec<u8>),
     /// Covered by a prepared mount.
@@ -662,7 +664,7 @@ fn names(paths: &[&CStr]) -> String {
 
 fn change_word(change: &FileChange) -> String {
     match change {
-        FileChange::Copy(_) => "copy the host's, unless it is a link".into(),
+        FileChange::Copy(_) | FileChange::Marked(_) => "copy the host's, unless it is a link".into(),
         FileChange::Through(_) => "copy the host's to where the link leads".into(),
         FileChange::Replace(_) => "replace by the host's".into(),
         FileChange::Bind(slot) => format!("bind mount {}", slot.0),

@@ -7,7 +7,7 @@ use hostel_nspawn::{Action, Environment};
 use hostel_spec::{CapName, ConsoleMode, Designator, MachineSpec, MachineUuid, RootHash, Rule, Uses};
 
 use super::image::{ImageFacts, Mapper};
-use super::{Caller, Plan, TreeFacts, plan};
+use super::{Caller, OwnFiles, Plan, TreeFacts, plan};
 use crate::cgroup::Layout;
 use crate::credentials::Loaded;
 use crate::host::{Host, HostTimezone, ResolvConfSource};
@@ -344,4 +344,23 @@ fn an_ephemeral_machine_gets_a_layer_where_blocks_cannot_be_shared() {
         assert_eq!(steps.contains("make a layer for this run"), layer, "{line}: {steps}");
         assert_eq!(steps.contains("snapshot, reflink or copy"), !layer, "{line}: {steps}");
     }
+}
+
+#[test]
+fn what_a_kept_machine_made_of_our_files_is_left() {
+    let files = |line: &str, own: OwnFiles| -> String {
+        let plan = plan(&spec(line), &host(), &TreeFacts { own, ..tree("/srv/debian") }, &Caller::default()).unwrap();
+        let text = text(&plan);
+        text.lines().filter(|l| l.contains("resolv.conf") || l.contains("localtime")).map(str::trim).collect::<Vec<_>>().join("; ")
+    };
+    let kept = OwnFiles { kept: true, ..OwnFiles::default() };
+    for line in ["-D /srv/debian true", "-D /srv/debian -n true"] {
+        assert_eq!(files(line, kept), files(line, OwnFiles::default()), "{line}");
+        let changed = files(line, OwnFiles { resolver: true, ..kept });
+        assert!(!changed.contains("resolv.conf") && changed.contains("localtime"), "{line}: {changed}");
+        assert_eq!(files(line, OwnFiles { resolver: true, localtime: true, ..kept }), "", "{line}");
+    }
+    // What is asked for by name is done.
+    let asked = files("-D /srv/debian --resolv-conf=replace-host --timezone=delete true", OwnFiles { resolver: true, localtime: true, kept: true });
+    assert!(asked.contains("resolv.conf") && asked.contains("localtime"), "{asked}");
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use hostel_image::Cause;
 use hostel_image::inroot::{self, Durable};
+use hostel_image::stamped;
 use hostel_process::r#become::Failure;
 use hostel_sys::mount;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
@@ -49,6 +50,11 @@ impl Payload<'_> {
                 Now::Other { length } if length == content.len() as u64 && holds(etc.as_fd(), name, content) => Ok(()),
                 _ => tolerate(write(content)),
             },
+            FileChange::Marked(content) => {
+                let ours = stamped::stamp(content);
+                let there = [content, &ours].into_iter().any(|text| holds(etc.as_fd(), name, text));
+                if there || matches!(look(etc.as_fd(), name), Now::Link(_)) { Ok(()) } else { tolerate(write(&ours)) }
+            }
             FileChange::Replace(content) => tolerate(write(content)),
             FileChange::Through(content) => tolerate(write_through(root, &path, content)),
             FileChange::Bind(slot) => self.cover_file(*slot, &etc, name, &path),

@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use hostel_image::disk::{self, Content, Extent, Hashes, Part, Protection};
 use hostel_image::raw::{self, Raw};
 use hostel_image::{Cause, locks, shift};
-use hostel_spec::{Designator, MachineSpec, Uses};
+use hostel_spec::{Designator, MachineName, MachineSpec, Uses};
 use hostel_sys::block::{self, LoopDevice, Stretch};
 use hostel_sys::mount::{self, Attributes, FsOption};
 use rustix::fs::{Mode, OFlags};
@@ -296,6 +296,46 @@ impl OpenImage {
         }
         Ok(())
     }
+}
+
+/// Mounts a file system of the disk image `path`, detached: that of a partition by its number, or the only one. For a machine it is
+/// read-only, and the locks are to be held as long; else it can be written if the image can. Its loop device goes with the mount.
+pub fn mount_partition(path: &Path, number: Option<u32>, machine: Option<&MachineName>) -> Result<(OwnedFd, Vec<locks::TreeLock>)> {
+    let object = || number.map_or_else(|| path.display().to_string(), |n| format!("partition {n} of {}", path.display()));
+    let failed = |why: &dyn std::fmt::Display| Error::new("mount", object(), why);
+    let read_only = machine.is_some() || rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_err();
+    let raw = raw::open(path, !read_only)?;
+    let mut held = Vec::new();
+    if let Some(name) = machine {
+        if !raw.device {
+            held.extend(raw::lock_beside(path, locks::Lock::Shared, name)?);
+        }
+        held.push(locks::take(Path::new(locks::DIRECTORY), raw.file.as_fd(), path, locks::Lock::Shared, name)?);
+    }
+    let mut reader = raw.reader().map_err(|e| failed(&e))?;
+    let all: Vec<(u32, u64, u64)> = match disk::layout(&mut reader, raw.size).map_err(|e| failed(&e))? {
+        disk::Layout::Bare(_) => vec![(0, 0, raw.size)],
+        disk::Layout::Mbr(entries) => entries.iter().map(|e| (e.number, e.start, e.size)).collect(),
+        disk::Layout::Gpt(table) => table.partitions.iter().map(|p| (p.number, p.start, p.size)).collect(),
+    };
+    let found = match (number, &all[..]) {
+        (None, [only]) => Some(only),
+        (None, _) => return Err(failed(&"it has several partitions: say which")),
+        (Some(number), _) => all.iter().find(|(n, ..)| *n == number),
+    };
+    let &(number, start, size) = found.ok_or_else(|| {
+        let numbers: Vec<String> = all.iter().filter(|(n, ..)| *n > 0).map(|(n, ..)| n.to_string()).collect();
+        failed(&if numbers.is_empty() { "the image has no partitions".to_owned() } else { format!("there are {}", numbers.join(", ")) })
+    })?;
+    let content = disk::probe::probe(&mut reader, start, size).map_err(|e| failed(&e))?;
+    let kind = content.and_then(Content::driver).zip(content);
+    let (kind, content) = kind.ok_or_else(|| failed(&content.map_or_else(|| "no file system is known there".into(), |c| format!("it is {c}"))))?;
+    let read_only = read_only || !content.is_writable();
+    let stretch = Stretch { offset: start, size: if number == 0 { 0 } else { size }, read_only };
+    let device = block::attach_loop(raw.file.as_fd(), stretch).map_err(|e| failed(&io_text(&e)))?;
+    let attributes = if read_only { Attributes::NODEV.or(Attributes::RDONLY) } else { Attributes::NODEV };
+    let mount = mount_device(kind, &device.path(), &options(content, read_only, !raw.device), attributes).map_err(|e| failed(&e))?;
+    Ok((mount, held))
 }
 
 /// What a file system is told. Its superblock may ask for a panic of the host at the first error: here it never gets one.

@@ -20,4 +20,5 @@ pub mod run;
 pub mod session;
 pub(crate) mod stub;
 
+pub use image::mount_partition;
 pub use prepare::random_u64;

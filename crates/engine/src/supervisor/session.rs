@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use hostel_image::locks::TreeLock;
 use hostel_ipc::control::{self, Server};
 use hostel_ipc::notify::Receiver;
 use hostel_process::console::{Console, DEFAULT_LIMIT, Log, LogReader, Relay};
@@ -56,6 +57,8 @@ pub struct Begun {
     pub log: Option<OwnedFd>,
     /// The host's mount namespace, when we are in one of our own.
     pub host_mounts: Option<OwnedFd>,
+    /// Held until the machine has ended.
+    pub locks: Vec<TreeLock>,
 }
 
 /// What a session has to say.
@@ -98,7 +101,9 @@ pub fn run(spec: &MachineSpec, mut session: Session<'_>) -> Result<u8> {
     // What we hold open and have in memory is nothing a machine may look into through /proc (CVE-2019-5736 and its kin).
     hostel_sys::proc::set_dumpable(false).context("protect", "supervisor")?;
     host::require_root()?;
-    let (begun, log, host_mounts) = session.begun.take().map_or((None, None, None), |begun| (Some(begun.claim), begun.log, begun.host_mounts));
+    let begun = session.begun.take().map(|begun| (begun.claim, begun.log, begun.host_mounts, begun.locks));
+    let (begun, log, host_mounts, _locks) =
+        begun.map_or((None, None, None, Vec::new()), |(claim, log, mounts, locks)| (Some(claim), log, mounts, locks));
     // Only who begins a machine for us has programs that take something back.
     let has_programs = begun.is_some();
     let planned = plan_of(spec, &session.caller).and_then(|found| {
@@ -376,7 +381,7 @@ fn watch_life(
             Confinement { bounding: plan.bounding, filter: Some(plan.filter.as_deref().unwrap_or_default()), container: &plan.container },
             plan.spec.payload == Payload::Boot,
         ))),
-        stop_timeout: native.then_some(STOP_TIMEOUT),
+        stop_timeout: native.then(|| lifecycle.stop_timeout.map_or(STOP_TIMEOUT, Duration::from_micros)),
         signals,
         reap_orphans: false,
         network: Some(&mut made.network),

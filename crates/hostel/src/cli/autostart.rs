@@ -60,8 +60,9 @@ const GLUE: [Glue; 7] = [
             ("/etc/sv/hostel-autostart/run", "755", unit!("runit/hostel-autostart/run")),
             ("/etc/sv/hostel-autostart/finish", "755", unit!("runit/hostel-autostart/finish")),
         ],
-        commands: "# the directory of services is /var/service (Void), /etc/service (Debian) or /etc/runit/runsvdir/default\n\
-                   ln -s /etc/sv/hostel-autostart /var/service/\n",
+        // Void, Debian, upstream.
+        commands: "for d in /var/service /etc/service /etc/runit/runsvdir/default; do\n\
+                   \t[ ! -d $d ] || { ln -sf /etc/sv/hostel-autostart $d/; break; }\ndone\n",
     },
     Glue {
         init: "s6",

@@ -117,6 +117,8 @@ fn claimed(name: &MachineName, only: &[PathBuf], force: bool) -> Result<String, 
     let store = open_store()?;
     refuse_unfinished(&store)?;
     let found = Found::look(name)?;
+    // A machine of another name may run on its layers.
+    let _held = kept::lock(name)?;
     let _lock = lock(&found.lower, name)?;
     let (changes, said) = selected(&found, only)?;
     if changes.is_empty() {

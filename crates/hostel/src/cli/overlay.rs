@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use hostel_engine::error::Error;
 use hostel_engine::registry::{Origin, Registry};
-use hostel_spec::{MachineName, OsText};
+use hostel_spec::{MachineName, OsText, Payload};
+use hostel_subhost::Lower;
 
 use super::exec::{self, Order};
 use super::{Failure, Outcome, Verb, find, look, start, supervise, wait};
@@ -72,9 +73,16 @@ pub(crate) fn boot_one(file: PathBuf, wait: bool) -> Outcome {
     let printed = lines.commands().any(|(name, _)| name == "START");
     let services = spec.process.argv.len() as u32 + 1;
     supervise::launch_conf(&spec, (file, text))?;
-    // Of an init that a command has printed nobody knew before it ran.
-    if !wait || !spec.lifecycle.notify_ready || (printed && boots(&name)) {
+    if !wait {
         return Ok(0);
+    }
+    // Of an init that a command has printed nobody knew before it ran.
+    if spec.payload == Payload::Boot || printed && boots(&name) {
+        let up = wait::until_init(&name)?;
+        if !up {
+            output::tell(format_args!("hostel: machine {name} runs, but its init was not up after {:.0?}", wait::READY_LIMIT));
+        }
+        return Ok(if up { 0 } else { INCOMPLETE });
     }
     let log = conf.log.display().to_string();
     let status = wait::until_said(&name, USUAL + SERVICE * services).map_err(|e| e.hint(format!("{log} has what it said")))?;
@@ -166,6 +174,9 @@ fn check(args: &[OsString]) -> Outcome {
         let spec = conf.spec(None).map_err(|e| subhost::refused(&file, &e))?;
         for (variable, command) in lines.commands() {
             output::tell(format_args!("notice: {variable} is what `{}` prints at start", output::clean(command)));
+        }
+        if let Lower::Image(file, Some(number), _) = &conf.lower {
+            output::tell(format_args!("notice: LOWER is partition {number} of {}, mounted at start", output::clean(&file.display().to_string())));
         }
         output::show_json(&spec);
     }

@@ -48,6 +48,7 @@ fn run(args: &[OsString]) -> Outcome {
 
 fn rebase(name: &MachineName, side: Option<Side>, dry: bool) -> Result<(), Error> {
     let _lock = if dry { None } else { Some(kept::lock(name)?) };
+    kept::refuse_half_done("rebase", name)?;
     let moment = std::time::SystemTime::now();
     let found = Found::look(name)?;
     let plan = rebase::plan(&found.layers, &found.changes, &found.packages, kept::since(name)?, side)?;

@@ -61,6 +61,9 @@ fn run(args: &[OsString]) -> Outcome {
         output::tell(format_args!("Nothing was deleted."));
         return Ok(1);
     }
+    if !request.tree {
+        crate::native::kept::refuse_half_done("remove", &request.name)?;
+    }
     here().delete(&registry, &request.name, &path)?;
     forget_rest(&registry, &request.name, request.tree);
     Ok(0)
@@ -90,6 +93,7 @@ fn confirmed(path: &Path) -> Result<bool, Failure> {
 
 /// Deletes the kept machine `name`.
 pub(crate) fn forget(name: &MachineName) -> Result<(), Error> {
+    crate::native::kept::refuse_half_done("remove", name)?;
     let registry = machine::open_registry()?;
     here().delete(&registry, name, &here().find(name, false)?)?;
     forget_rest(&registry, name, false);

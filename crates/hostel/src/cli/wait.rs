@@ -33,6 +33,13 @@ pub(super) const VERB: Verb = Verb {
 pub(super) const READY_LIMIT: Duration = Duration::from_secs(90);
 /// Inits that never say READY=1.
 const SILENT_INITS: [&str; 8] = ["busybox", "dinit", "finit", "openrc-init", "runit", "s6", "shepherd", "sysvinit"];
+/// What the others run first, one after the other.
+const SCRIPTS: [&str; 8] = ["1", "rc", "rcS", "rc.boot", "rc.init", "openrc", "openrc-run", "startpar"];
+/// What is there when they are over.
+const LATER: [&str; 6] = ["agetty", "getty", "login", "mingetty", "runsvdir", "sulogin"];
+/// How often is looked; and how long no script is seen when there is nobody to log in at.
+const LOOK: Duration = Duration::from_millis(100);
+const QUIET: Duration = Duration::from_secs(1);
 /// What its supervisor may take to remove what it made.
 const TAKE_AWAY: Duration = Duration::from_secs(20);
 
@@ -104,6 +111,62 @@ pub(super) fn until_said(name: &MachineName, limit: Duration) -> Result<Option<S
     Ok(status.map(|status| status.status_text))
 }
 
+/// Waits until the init of the machine `name`, which was just started, is up: it says so, or has run its scripts and begun with what comes
+/// after them. `false`: not within [`READY_LIMIT`]. An init that shows neither counts as up, which is told.
+pub(super) fn until_init(name: &MachineName) -> Result<bool> {
+    let news = match News::of(name) {
+        Err(_) if !super::start::runs(name).unwrap_or(true) => return Err(ended_early(name, None)),
+        other => other?,
+    };
+    let registry = machine::open_registry()?;
+    let found = look::running(&registry, name)?;
+    let state = look::state(&found)?;
+    let (Some(leader), false) = (state.leader, state.init.as_deref() == Some("systemd")) else { return news.until(READY_LIMIT, None) };
+    let (mut quiet, mut scripts, mut guessed) = (Instant::now(), false, false);
+    let mut is_up = || match stage(leader.pid) {
+        Stage::Scripts => {
+            (quiet, scripts) = (Instant::now(), true);
+            false
+        }
+        Stage::Later => true,
+        Stage::Unknown => {
+            let over = quiet.elapsed() >= QUIET;
+            guessed = over && !scripts;
+            over
+        }
+    };
+    let up = news.until(READY_LIMIT, Some(&mut is_up))?;
+    if guessed {
+        output::tell(format_args!("notice: its init does not say when it is up: machine {name} has been started"));
+    }
+    Ok(up)
+}
+
+/// How far an init is, by its children.
+enum Stage {
+    Scripts,
+    Later,
+    Unknown,
+}
+
+fn stage(init: i32) -> Stage {
+    let names = |pid: &str| -> Vec<(String, String)> {
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        let name = |child: &str| std::fs::read_to_string(format!("/proc/{child}/comm")).unwrap_or_default().trim_end().to_owned();
+        children.split_whitespace().map(|child| (child.to_owned(), name(child))).collect()
+    };
+    let mut all = names(&init.to_string());
+    // sysvinit waits for its scripts in a process between.
+    let between: Vec<_> = all.iter().filter(|(_, name)| name == "init").flat_map(|(child, _)| names(child)).collect();
+    all.extend(between);
+    let has = |known: &[&str]| all.iter().any(|(_, name)| known.contains(&name.as_str()));
+    match (has(&SCRIPTS), has(&LATER)) {
+        (true, _) => Stage::Scripts,
+        (false, true) => Stage::Later,
+        (false, false) => Stage::Unknown,
+    }
+}
+
 /// The init of a machine, if it is a known one that does not speak sd_notify(3).
 fn silent_init(name: &MachineName) -> Option<String> {
     let found = look::running(&machine::open_registry().ok()?, name).ok()?;
@@ -135,13 +198,26 @@ impl News {
     }
 
     fn until_ready(&self, limit: Duration) -> Result<()> {
-        if self.ready {
+        if self.until(limit, None)? {
             return Ok(());
+        }
+        let error = Error::new("wait for", format!("machine {}", self.name), format!("it has not said READY=1 for {limit:.0?}"));
+        Err(error.hint("it goes on running; inits other than systemd may never say it"))
+    }
+
+    /// Until it says so, or `is_up`, which is asked now and then, does. `false`: not within `limit`.
+    fn until(&self, limit: Duration, mut is_up: Option<&mut dyn FnMut() -> bool>) -> Result<bool> {
+        if self.ready {
+            return Ok(true);
         }
         let deadline = Instant::now() + limit;
         loop {
-            match self.next(Some(deadline)) {
-                Ok(Some(Event::Ready)) => return Ok(()),
+            if is_up.as_mut().is_some_and(|is_up| is_up()) {
+                return Ok(true);
+            }
+            let next = if is_up.is_some() { deadline.min(Instant::now() + LOOK) } else { deadline };
+            match self.next(Some(next)) {
+                Ok(Some(Event::Ready)) => return Ok(true),
                 // It is up when it is up again.
                 Ok(Some(Event::Ended(ended))) if ended.reboots => {}
                 Ok(Some(Event::Ended(ended))) => {
@@ -151,10 +227,8 @@ impl News {
                     return Err(ended_early(&self.name, Some(ended)));
                 }
                 Ok(None) => return Err(ended_early(&self.name, None)),
-                Err(CallError::TimedOut(_)) => {
-                    let error = Error::new("wait for", format!("machine {}", self.name), format!("it has not said READY=1 for {limit:.0?}"));
-                    return Err(error.hint("it goes on running; inits other than systemd may never say it"));
-                }
+                Err(CallError::TimedOut(_)) if Instant::now() < deadline => {}
+                Err(CallError::TimedOut(_)) => return Ok(false),
                 Err(other) => return Err(failed(&self.name, other)),
             }
         }

@@ -84,6 +84,29 @@ pub fn lock(name: &MachineName) -> Result<locks::TreeLock> {
     Ok(locks::take(std::path::Path::new(locks::DIRECTORY), tree.as_fd(), &path, locks::Lock::Exclusive, name)?)
 }
 
+/// Refuses a machine of which a part of the changes is made to what it lies over: it has to be as it is until that is finished, or taken
+/// back, and may not run over half of itself.
+pub fn refuse_half_done(verb: &'static str, name: &MachineName) -> Result<()> {
+    match hostel_overlay::commit::half_done(hostel_overlay::commit::UNDO.as_ref(), name.as_str())? {
+        None => Ok(()),
+        Some(number) => {
+            let error = Error::new(verb, format!("machine {name}"), format!("commit {number} of it was interrupted"));
+            Err(error.hint("`hostel commit --resume` finishes it, `hostel commit --rollback` takes it back"))
+        }
+    }
+}
+
+/// At the end of the machine whose layers are in `directory`, nobody else in it: what was only touched does not hide what becomes of it
+/// on the host. Where that cannot be done it stays as it was.
+pub fn tidy(directory: &std::path::Path) {
+    let is_empty = |dir: &str| std::fs::read_dir(directory.join(dir)).map_or(true, |mut entries| entries.next().is_none());
+    if is_empty("upper") && is_empty("parts") {
+        return;
+    }
+    let name = directory.file_name().and_then(|name| MachineName::new(name.to_string_lossy()).ok());
+    let _ = name.and_then(|name| layers(&name).ok()).map(|(_, layers)| hostel_overlay::tidy(&layers));
+}
+
 /// What was changed before `moment` is known to the machine.
 pub fn renew(name: &MachineName, moment: std::time::SystemTime) -> Result<()> {
     let note = directory(name).join(kept::NOTE);
@@ -127,6 +150,7 @@ pub fn keep(spec: &mut MachineSpec, name: &MachineName, make: Option<Durable>) -
         }
     };
     if made.is_none() {
+        refuse_half_done("start", name)?;
         tell_drift(name, &asked);
     }
     attach(spec, name, asked);
@@ -145,6 +169,7 @@ fn another(spec: &MachineSpec, name: &MachineName, asked: &std::path::Path, foun
 /// For a kept machine's name in the place of a tree: the machine itself. `false`: there is none of that name.
 pub fn reopen(spec: &mut MachineSpec, name: &MachineName) -> Result<bool> {
     let Some(found) = lower(name)? else { return Ok(false) };
+    refuse_half_done("start", name)?;
     tell_drift(name, &found);
     attach(spec, name, found);
     Ok(true)

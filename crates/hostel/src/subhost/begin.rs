@@ -13,6 +13,7 @@ use hostel_engine::program::{Program, open_log, shell};
 use hostel_engine::registry::{Claim, Undo};
 use hostel_engine::supervisor::session::Begun;
 use hostel_image::inroot;
+use hostel_image::locks::TreeLock;
 use hostel_spec::{MachineSpec, OsText, PostMount};
 use hostel_subhost::{Assembly, Conf, Lines, Lower, Start, Upper};
 use hostel_sys::mount::{self, Attributes, Propagation};
@@ -34,9 +35,9 @@ pub fn begin(file: &Path, text: &str) -> Result<(MachineSpec, Begun)> {
     let (lines, _) = Lines::parse(text).map_err(|e| refused(file, &e))?;
     let conf = Conf::of(&lines, file).map_err(|e| refused(file, &e))?;
     let claim = machine::open_registry()?.claim(&conf.name)?;
-    let mut beginning = Beginning { file, lines, conf, claim, host_mounts: None };
+    let mut beginning = Beginning { file, lines, conf, claim, host_mounts: None, locks: Vec::new() };
     match beginning.all() {
-        Ok((spec, log)) => Ok((spec, Begun { claim: beginning.claim, log: Some(log), host_mounts: beginning.host_mounts })),
+        Ok((spec, log)) => Ok((spec, Begun { claim: beginning.claim, log: Some(log), host_mounts: beginning.host_mounts, locks: beginning.locks })),
         Err(error) => {
             beginning.claim.undo_all();
             let _ = beginning.claim.release();
@@ -51,6 +52,7 @@ struct Beginning<'a> {
     conf: Conf,
     claim: Claim,
     host_mounts: Option<OwnedFd>,
+    locks: Vec<TreeLock>,
 }
 
 impl Beginning<'_> {
@@ -62,6 +64,7 @@ impl Beginning<'_> {
         self.own_mounts()?;
         self.commands()?;
         self.upper()?;
+        self.partition()?;
         self.directories()?;
         self.premount()?;
         let script = self.script()?;
@@ -95,7 +98,8 @@ impl Beginning<'_> {
     /// What the host's programs mount for this machine nobody else sees.
     fn own_mounts(&mut self) -> Result<()> {
         let program = self.upper_path().is_some_and(Path::is_file);
-        if self.lines.commands().next().is_none() && !program && self.conf.premount.is_none() && self.conf.init.is_none() {
+        let partition = matches!(self.conf.lower, Lower::Image(_, Some(_), _));
+        if self.lines.commands().next().is_none() && !program && !partition && self.conf.premount.is_none() && self.conf.init.is_none() {
             return Ok(());
         }
         let own = rustix::fs::open("/proc/self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).context("open", "mount namespace")?;
@@ -186,6 +190,25 @@ impl Beginning<'_> {
             self.conf.work = Some(self.work_for(&directory)?);
         }
         self.conf.upper = Upper::Path(directory, Vec::new());
+        Ok(())
+    }
+
+    /// A partition of a disk image is mounted on BASE/lower, where only we see it.
+    fn partition(&mut self) -> Result<()> {
+        let Lower::Image(file, Some(number), inside) = &self.conf.lower else { return Ok(()) };
+        let place = self.conf.base.join("lower");
+        make_directory(&place)?;
+        is_directory("BASE/lower", &place)?;
+        let (mut top, locks) = hostel_engine::supervisor::mount_partition(file, Some(*number), Some(&self.conf.name))?;
+        if let Some(inside) = inside {
+            let object = || format!("{} of partition {number} of {}", inside.display(), file.display());
+            let directory = inroot::directory(top.as_fd(), inside).map_err(|e| Error::new("open", object(), e))?;
+            top = mount::clone_tree(directory.as_fd(), c"", false).context("open", object())?;
+        }
+        let text =
+            CString::new(place.as_os_str().as_encoded_bytes()).map_err(|_| Error::new("use", place.display().to_string(), "a NUL byte in it"))?;
+        mount::attach(top.as_fd(), rustix::fs::CWD, &text).context("attach", format!("partition {number} of {}", file.display()))?;
+        (self.conf.lower, self.locks) = (Lower::Directories(vec![place]), locks);
         Ok(())
     }
 

@@ -22,7 +22,8 @@ use super::*;
 
 // ---- tables ----
 
-const NSPAWN: Lifecycle = Lifecycle { kill_signal: None, reboot_is_133: false, notify_ready: false, quiet: true, nspawn_exit_status: true };
+const NSPAWN: Lifecycle =
+    Lifecycle { kill_signal: None, reboot_is_133: false, notify_ready: false, quiet: true, nspawn_exit_status: true, stop_timeout: None };
 const KEEP_UNIT: Lifecycle = Lifecycle { reboot_is_133: true, ..NSPAWN };
 const NATIVE: Lifecycle = Lifecycle { nspawn_exit_status: false, ..NSPAWN };
 const NATIVE_133: Lifecycle = Lifecycle { reboot_is_133: true, ..NATIVE };
