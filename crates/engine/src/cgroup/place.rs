@@ -8,7 +8,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::create::{enable, fill_cpuset, offered, v1_needed};
-use super::devices::CLOSED_MARKER;
+use hostel_process::devices::CLOSED_MARKER;
 use super::error::CgroupError;
 use super::files::{self, Base, OURS};
 use super::layout::{Controller, Layout, V1, V2};

@@ -430,7 +430,7 @@ pub fn refused(unit: &Unit) -> Option<String> {
         }
     }
     let is_there = |text: &str| text.split_once(':').is_some_and(|(_, path)| path.starts_with('/') && std::path::Path::new(path).exists());
-    let encrypted = |setting: &&crate::load::Setting| setting.key == "SetCredentialEncrypted" || is_there(&setting.text);
+    let encrypted = |setting: &&crate::load::Setting| setting.key == "SetCredentialEncrypted" || is_there(setting.text());
     let mut credentials = s.of(SECTION, "SetCredentialEncrypted").chain(s.of(SECTION, "LoadCredentialEncrypted"));
     if let Some(setting) = credentials.find(encrypted) {
         return Some(format!("{}= cannot be read here: nothing decrypts it, and the service would lack a secret", setting.key));

@@ -29,9 +29,9 @@ impl Asked {
     pub fn of(s: &Settings, section: &str, sandbox: Option<&Sandbox>, complain: &mut dyn FnMut(String)) -> Option<Box<Asked>> {
         let mut rules = Vec::new();
         for setting in s.of(section, "DeviceAllow") {
-            match DeviceRule::parse(&setting.text) {
+            match DeviceRule::parse(setting.text()) {
                 Ok(rule) => rules.push(rule),
-                Err(why) => complain(format!("DeviceAllow={}: {why}, ignoring", hostel_unit::printable(&setting.text))),
+                Err(why) => complain(format!("DeviceAllow={}: {why}, ignoring", hostel_unit::printable(setting.text()))),
             }
         }
         if s.bool(section, "ProtectClock", false) {

@@ -46,7 +46,7 @@ fn networks(word: &str) -> Option<Vec<(IpAddr, u8)>> {
 pub(super) fn rules(s: &Settings, section: &str, complain: &mut dyn FnMut(String)) -> Vec<Rule> {
     let mut found = Vec::new();
     for (key, allow) in [(KEYS[0], true), (KEYS[1], false)] {
-        for word in s.of(section, key).flat_map(|setting| setting.text.split_ascii_whitespace()) {
+        for word in s.of(section, key).flat_map(|setting| setting.text().split_ascii_whitespace()) {
             match networks(word) {
                 Some(list) => found.extend(list.into_iter().map(|(address, bits)| Rule { address, bits, allow })),
                 None => complain(format!("{key}={}: it is no address, network or name of some, ignoring", hostel_unit::printable(word))),
