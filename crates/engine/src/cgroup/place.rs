@@ -8,12 +8,12 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::create::{enable, fill_cpuset, offered, v1_needed};
-use hostel_process::devices::CLOSED_MARKER;
 use super::error::CgroupError;
 use super::files::{self, Base, OURS};
 use super::layout::{Controller, Layout, V1, V2};
 use super::limits;
 use crate::error::Error;
+use hostel_process::devices::CLOSED_MARKER;
 
 const KEY: &str = "linux.cgroupsPath";
 
