@@ -117,7 +117,7 @@ fn a_partition_of_a_disk_is_the_tree() {
         .args(["-m", "sh", "-c", script, "sh"])
         .arg(hostel_tests::binary("hostel", "HOSTEL_BIN"))
         .arg(&disk)
-        .dir(&bed.fresh("by-hand"))
+        .dir(bed.fresh("by-hand"))
         .run()
         .exits(1);
     assert!(done.text().ends_with("m/systems\ninner\n") && done.errors().contains("no such directory"), "{}", done.describe());

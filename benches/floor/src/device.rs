@@ -26,20 +26,20 @@ fn load() -> std::os::fd::OwnedFd {
         out.extend([Insn::set(Reg::R0, 1), Insn::exit()]);
     }
     out.extend([Insn::set(Reg::R0, 0), Insn::exit()]);
-    bpf::load_device_program(&out, "hostel_floor").unwrap_or_else(|_| die("load device program"))
+    bpf::load_program(bpf::Hook::Device, &out, "hostel_floor").unwrap_or_else(|_| die("load device program"))
 }
 
 /// Attaches the program to `cgroup`, taking it from `keeper`, where the first run puts it.
 pub(crate) fn restrict(cgroup: i32, keeper: i32) {
     // SAFETY: both descriptors are open for the length of this call.
     let (cgroup, keeper) = unsafe { (BorrowedFd::borrow_raw(cgroup), BorrowedFd::borrow_raw(keeper)) };
-    let program = match bpf::attached_device_program(keeper) {
+    let program = match bpf::attached_program(keeper, bpf::Hook::Device) {
         Ok(Some(program)) => program,
         _ => {
             let program = load();
-            bpf::attach_device_program(keeper, std::os::fd::AsFd::as_fd(&program)).unwrap_or_else(|_| die("keep device program"));
+            bpf::attach_program(keeper, bpf::Hook::Device, std::os::fd::AsFd::as_fd(&program)).unwrap_or_else(|_| die("keep device program"));
             program
         }
     };
-    bpf::attach_device_program(cgroup, std::os::fd::AsFd::as_fd(&program)).unwrap_or_else(|_| die("attach device program"));
+    bpf::attach_program(cgroup, bpf::Hook::Device, std::os::fd::AsFd::as_fd(&program)).unwrap_or_else(|_| die("attach device program"));
 }
