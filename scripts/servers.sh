@@ -66,7 +66,8 @@ with_systemd() { # PACKAGE UNIT PREPARE
   until p=$(pgrep -P "$machine" -x systemd) && nsenter -t "$p" -a systemctl is-system-running --wait >/dev/null 2>&1 || [ $n -ge 300 ]; do
     case $(nsenter -t "${p:-0}" -a systemctl is-system-running 2>/dev/null) in degraded|running) break ;; esac; n=$((n + 1)); sleep 0.1; done
   timeout -k 10 400 nsenter -t "$p" -a /usr/local/sbin/hostel-try-server "$1" "$2" "$3" >"$dir/systemd.result.$1" 2>/dev/null </dev/null || :
-  p=$(sed -n 's/^REASON=//p' "$dir/systemd.result.$1" | cut -c1-160); echo "${p:-works}"
+  p=$(sed -n 's/^REASON=//p' "$dir/systemd.result.$1" | cut -c1-160)
+  if grep -q '^REASON=' "$dir/systemd.result.$1"; then echo "${p:-works}"; else echo "not tried"; fi
   kill "$machine" 2>/dev/null || :; wait "$machine" 2>/dev/null || :; rm -rf --one-file-system "$d"
 }
 get() { sed -n "s/^$1=//p" "$dir/result" | head -n 1; }

@@ -22,6 +22,9 @@ fn is_called(kind: &str, init: &str) {
     bed.hostel(["boot"]).arg(tree.path()).args(["-d", "--name", &name]).limit(LONG).run().exits(0);
     let calls = || std::fs::read_to_string(tree.at("/var/calls")).unwrap_or_default();
     assert!(eventually(LONG, || calls() == "autostart start\n"), "{}{}", calls(), bed.hostel(["logs", &name]).run().describe());
+    // an init stops what it knows to have started
+    let is_up = || bed.hostel(["exec", &name, "test", "-e", "/run/hostel-test-up"]).run().code == Some(0);
+    assert!(eventually(LONG, is_up), "{}", bed.hostel(["logs", &name]).run().describe());
     bed.hostel(["stop", &name]).limit(LONG * 3).run().exits(0);
     assert_eq!(calls(), "autostart start\nautostart stop\n", "{kind}");
 }

@@ -90,7 +90,7 @@ root_systemd() { # systemd, D-Bus, logind, machined: the host most people have
   done
 }
 root_sysvinit() { # sysvinit and nothing that mounts cgroups
-  debian "$1" sysvinit-core,initscripts,sysv-rc,insserv
+  debian "$1" sysvinit-core,initscripts,sysv-rc,insserv,ifupdown
   cat > "$1/etc/inittab" <<'I'
 id:2:initdefault:
 si::sysinit:/etc/init.d/rcS

@@ -102,7 +102,8 @@ impl<'r> Catalogue<'r> {
     /// Whether a file of a place is empty; it is kept for [`Catalogue::read`].
     fn is_empty(&self, path: &str) -> bool {
         let bytes = self.root.read_listed(path).ok();
-        let is_empty = bytes.as_ref().is_some_and(Vec::is_empty);
+        // a device is what a container binds over a file to mask it
+        let is_empty = bytes.as_ref().map_or_else(|| self.root.is_null_or_empty(path), Vec::is_empty);
         *self.found.borrow_mut() = bytes.map(|bytes| (path.to_owned(), bytes));
         is_empty
     }
@@ -186,7 +187,7 @@ impl<'r> Catalogue<'r> {
             let path = format!("{}/{asked}", place.path);
             let target = match entry {
                 Entry::Link(target) => target,
-                Entry::File if self.is_empty(&path) => return Found::Masked { path },
+                Entry::File | Entry::Other if self.is_empty(&path) => return Found::Masked { path },
                 _ => return Found::File { name: wanted, path },
             };
             let absolute = if target.starts_with('/') { target.clone() } else { format!("{}/{target}", place.path) };

@@ -27,6 +27,10 @@ impl Config {
     /// Sets `key`: a scalar is replaced, a list grows, an empty value clears. What is saved changes with it. A refused value changes
     /// nothing.
     pub fn set(&mut self, key: &str, value: &str, files: &mut dyn Files) -> Result<(), Refused> {
+        // Saved as a line, it would be read as several.
+        if value.contains(['\n', '\r', '\0']) {
+            return Err(Refused { key: key.to_owned(), value: value.to_owned(), why: "it has more than one line" });
+        }
         let before = self.values.clone();
         let taken = self.apply(key, value, files, 0).inspect_err(|_| self.values = before)?;
         if value.is_empty() || !taken.adds {

@@ -121,6 +121,7 @@ fn what_is_saved_is_what_was_written() {
     config.set("lxc.uts.name", "c", &mut files).unwrap();
     config.set("lxc.group", "d", &mut files).unwrap();
     config.set("lxc.tty.max", "x", &mut files).unwrap_err();
+    config.set("lxc.uts.name", "a\nlxc.hook.start = /x", &mut files).unwrap_err();
     assert!(
         config.text().ends_with("lxc.include = /more\nlxc.uts.name = c\nlxc.group = d\n") && !config.text().contains("'a b'"),
         "{}",

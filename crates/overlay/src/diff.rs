@@ -212,7 +212,8 @@ impl<'a> Walk<'a> {
                 let differs = same::differs(new_place, Place { dir, name, stat: old, upper: false })?;
                 if differs.any() {
                     self.push(inside, if differs.content { What::Changed } else { What::Metadata }, &stat).differs = differs;
-                } else if file && !hidden && stat.st_nlink == 1 {
+                } else if file && !hidden && stat.st_nlink == 1 && stat.st_size > 0 {
+                    // an empty file may be there for nothing but its time: a stamp
                     self.equal.push((inside.to_owned(), stat));
                 }
             }

@@ -50,7 +50,8 @@ fn is_database(path: &OsText) -> bool {
 
 /// The logs of package managers go with the database that they are about; `dnf.rpm.log`, `dpkg.log.1.gz` are some, too.
 fn is_log(path: &OsText) -> bool {
-    LOGS.iter().any(|log| path.as_bytes().strip_prefix(log.as_bytes()).is_some_and(|rest| matches!(rest.first(), None | Some(b'/' | b'.' | b'-'))))
+    LOGS.iter()
+        .any(|log| path.as_bytes().strip_prefix(log.as_bytes()).is_some_and(|rest| matches!(rest, [] | [b'/' | b'.', ..] | [b'-', b'0'..=b'9', ..])))
 }
 
 fn is_vendors(path: &OsText) -> bool {

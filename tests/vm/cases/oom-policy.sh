@@ -3,7 +3,7 @@
 units=$BOX/etc/systemd/system
 mkdir -p $units
 for policy in stop kill continue; do
-  printf '[Service]\nMemoryMax=24M\nMemorySwapMax=0\nOOMPolicy=%s\nExecStart=/bin/sh -c "(head -c 50000000 /dev/zero | tail >/dev/null); exec sleep 1000"\n' \
+  printf '[Service]\nMemoryMax=24M\nMemorySwapMax=0\nOOMPolicy=%s\nExecStart=/bin/sh -c "dd if=/dev/zero of=/dev/null bs=50000000 count=1; exec sleep 1000"\n' \
     $policy > $units/oom-$policy.service
 done
 hostel boot $BOX -d --wait --name oom --init=hostel

@@ -3,7 +3,10 @@
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
-use hostel_spec::{AttributeChange, Bundle, BundleMount, BundleSource, ConsoleMode, DeviceNode, MountIds, MountPropagation, NamespaceKind, NodeKind};
+use hostel_spec::{
+    AttributeChange, Bundle, BundleMount, BundleSource, ConsoleMode, DeviceNode, MountIds, MountPropagation, NamespaceKind, NodeKind, UnitPlace,
+};
+use hostel_sys::mount::Attributes;
 
 use super::Builder;
 use super::bundle_steps::{Bind, BundleBond, BundleHost, BundleStep};
@@ -49,8 +52,10 @@ impl Builder<'_> {
 
     pub(super) fn bundle(&mut self, bundle: &Bundle, ids: Option<IdChoice>, console: ConsoleMode) -> Result<()> {
         self.check_labels(bundle)?;
-        if bundle.cgroups_path.is_some() && self.spec.unit.slice.is_some() {
-            return Err(Error::new("use", "--slice=", "linux.cgroupsPath of config.json says where the machine's cgroup is"));
+        let unit = &self.spec.unit;
+        if bundle.cgroups_path.is_some() && (unit.slice.is_some() || unit.place == UnitPlace::Keep) {
+            let option = if unit.slice.is_some() { "--slice=" } else { "--keep-unit" };
+            return Err(Error::new("use", option, "linux.cgroupsPath of config.json says where the machine's cgroup is"));
         }
         self.check_capabilities();
         self.hold_tree(false, false);
@@ -69,7 +74,8 @@ impl Builder<'_> {
         let tree = self.bind(Bind {
             source: Source::Tree,
             recursive: true,
-            attributes: AttributeChange::default(),
+            // A tree that is marked so stays as it is: nothing is made in it.
+            attributes: AttributeChange { set: if self.tree.marked { Attributes::RDONLY.0 } else { 0 }, clear: 0 },
             recursive_attributes: AttributeChange::default(),
             // Nothing shared can become the root (pivot_root(2)): that comes last.
             propagation: (if bundle.root_propagation == MountPropagation::Slave { MountPropagation::Slave } else { MountPropagation::Private }, true),

@@ -306,11 +306,17 @@ pub fn mount_partition(path: &Path, number: Option<u32>, machine: Option<&Machin
     let read_only = machine.is_some() || rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_err();
     let raw = raw::open(path, !read_only)?;
     let mut held = Vec::new();
-    if let Some(name) = machine {
+    let tool = MachineName::new("overlay-diskfile").ok();
+    if let Some(name) = machine.or(tool.as_ref()) {
+        let lock = if read_only { locks::Lock::Shared } else { locks::Lock::Exclusive };
         if !raw.device {
-            held.extend(raw::lock_beside(path, locks::Lock::Shared, name)?);
+            held.extend(raw::lock_beside(path, lock, name)?);
         }
-        held.push(locks::take(Path::new(locks::DIRECTORY), raw.file.as_fd(), path, locks::Lock::Shared, name)?);
+        held.push(locks::take(Path::new(locks::DIRECTORY), raw.file.as_fd(), path, lock, name)?);
+    }
+    // The lock of a tool ends with it, its mount does not: two writers, or a reader beside one, would destroy or misread it.
+    if !raw.device && is_on_a_loop(path, read_only) {
+        return Err(failed(&"it is mounted already, and could be written there").busy());
     }
     let mut reader = raw.reader().map_err(|e| failed(&e))?;
     let all: Vec<(u32, u64, u64)> = match disk::layout(&mut reader, raw.size).map_err(|e| failed(&e))? {
@@ -336,6 +342,15 @@ pub fn mount_partition(path: &Path, number: Option<u32>, machine: Option<&Machin
     let attributes = if read_only { Attributes::NODEV.or(Attributes::RDONLY) } else { Attributes::NODEV };
     let mount = mount_device(kind, &device.path(), &options(content, read_only, !raw.device), attributes).map_err(|e| failed(&e))?;
     Ok((mount, held))
+}
+
+/// Whether a loop device is of that file; where it is only to be read, one that can be written.
+fn is_on_a_loop(file: &Path, read_only: bool) -> bool {
+    let Ok(file) = std::fs::canonicalize(file) else { return false };
+    std::fs::read_dir("/sys/block").into_iter().flatten().flatten().any(|device| {
+        let text = |name: &str| std::fs::read_to_string(device.path().join(name)).unwrap_or_default();
+        Path::new(text("loop/backing_file").trim_end_matches('\n')) == file && (!read_only || text("ro").trim() == "0")
+    })
 }
 
 /// What a file system is told. Its superblock may ask for a panic of the host at the first error: here it never gets one.

@@ -45,21 +45,30 @@ fn run(args: &[OsString]) -> Outcome {
     let Some((request, reference)) = request.zip(reference) else { return Ok(0) };
     let from = request.from.display().to_string();
     let path = Places::host().home.join(format!("{}.nspawn", request.name));
-    let exists = path.symlink_metadata().is_ok();
-    if exists && !request.force {
+    let old = match std::fs::read_to_string(&path) {
+        Ok(text) => Some(text),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
+        Err(e) => return Err(Failure::Engine(Error { verb: "read", object: path, cause: e.into() }.into())),
+    };
+    if old.is_some() && !request.force {
         return Err(Failure::Engine(Error { verb: "write", object: path, cause: Cause::Why("there is one already") }.into()));
     }
-    let mut notices = Vec::new();
+    let (mut notices, mut is_written) = (Vec::new(), false);
     let done = download(&VERB, &from, &request, (Verify::No, &[]), &mut |order, options| {
         let mut write = |config: &Value| {
             let text = settings(&from, config, &mut notices);
-            put(&path, &text).map_err(|e| Cause::from(e).on("write", &path))
+            put(&path, &text, old.is_some()).map_err(|e| Cause::from(e).on("write", &path))?;
+            is_written = true;
+            Ok(())
         };
         oci::pull(&reference, &request.name, order, options, &mut write).map(Some)
     });
-    if done.is_err() && !exists {
-        // Of an image that is not there.
-        let _ = std::fs::remove_file(&path);
+    if done.is_err() && is_written {
+        // Of an image that is not there, or is the one before.
+        let _ = match &old {
+            Some(text) => put(&path, text, true),
+            None => std::fs::remove_file(&path),
+        };
     }
     say(&request, done?, &notices);
     Ok(0)
@@ -72,12 +81,17 @@ fn say(request: &Request, report: Option<hostel_image::tar::Report>, notices: &[
     say_unpacked(request, &report.unwrap_or_default());
 }
 
-/// Replaces the file by a whole one.
-fn put(path: &Path, text: &str) -> std::io::Result<()> {
+/// Makes a whole file there; only where it replaces may there be one.
+fn put(path: &Path, text: &str, replaces: bool) -> std::io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let half = path.with_file_name(format!(".#hostel-import-{name}"));
+    let half = path.with_file_name(format!(".#hostel-import-{}-{name}", std::process::id()));
     let mut file = std::fs::File::create(&half)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).and_then(|()| std::fs::rename(&half, path))
+    let whole = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    let placed = whole.and_then(|()| if replaces { std::fs::rename(&half, path) } else { std::fs::hard_link(&half, path) });
+    if placed.is_err() || !replaces {
+        let _ = std::fs::remove_file(&half);
+    }
+    placed
 }
 
 /// The settings file for an image's configuration (OCI image specification, "Properties": config); what it cannot say is a notice.

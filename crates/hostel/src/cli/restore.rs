@@ -23,8 +23,8 @@ fn run(args: &[OsString]) -> Outcome {
     hostel_engine::host::require_root()?;
     machine::at_rest(&machine::open_registry()?, "restore", &name, || {
         kept::required(&name)?;
-        kept::refuse_half_done("restore", &name)?;
         let _lock = kept::lock(&name)?;
+        kept::refuse_half_done("restore", &name)?;
         snapshots::restore(&name, &snapshot)
     })?;
     Ok(0)

@@ -50,8 +50,8 @@ fn run(args: &[OsString]) -> Outcome {
         (true, Some(snapshot)) => snapshots::forget(&name, &snapshot),
         (_, given) => {
             kept::required(&name)?;
-            kept::refuse_half_done("snapshot", &name)?;
             let _lock = kept::lock(&name)?;
+            kept::refuse_half_done("snapshot", &name)?;
             let snapshot = given.map_or_else(|| snapshots::free_name(&name), Ok)?;
             snapshots::take(&name, &snapshot)?;
             output::show(&format!("{snapshot}\n"));

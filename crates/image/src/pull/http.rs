@@ -239,7 +239,12 @@ pub fn parse_head(bytes: &[u8]) -> Result<Head, &'static str> {
             (b"transfer-encoding", Some(value)) if value.eq_ignore_ascii_case("chunked") => head.chunked = true,
             (b"transfer-encoding", _) => return Err("the server encodes its answer in a way that was not asked for"),
             (b"location", Some(value)) => head.location = Some(value.to_owned()),
-            (b"www-authenticate", Some(value)) => head.challenge = Some(value.to_owned()),
+            // Of several the one that nobody in particular can answer.
+            (b"www-authenticate", Some(value))
+                if head.challenge.is_none() || value.get(..7).is_some_and(|word| word.eq_ignore_ascii_case("bearer ")) =>
+            {
+                head.challenge = Some(value.to_owned());
+            }
             (b"etag", Some(value)) if value.starts_with('"') => head.validator = Some(value.to_owned()),
             (b"last-modified", Some(value)) => modified = Some(value.to_owned()),
             (b"content-range", Some(value)) => {

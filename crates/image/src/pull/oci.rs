@@ -73,7 +73,7 @@ impl Reference {
             return Err("its sum is no sha256:…");
         }
         // As docker(1): who listens on this very host needs no certificate.
-        let plain = host.split(':').next().is_some_and(|h| h == "localhost" || h.starts_with("127."));
+        let plain = host.split(':').next().is_some_and(|h| h == "localhost" || h.parse::<std::net::Ipv4Addr>().is_ok_and(|a| a.is_loopback()));
         let registry = Url::parse(&format!("{}://{}/", if plain { "http" } else { "https" }, if hub { HUB } else { host }))?;
         Ok(Reference { registry, repository, version: sum.unwrap_or(tag).to_owned() })
     }
@@ -109,21 +109,22 @@ pub fn pull(
     let access = Access { accept: ACCEPT, authority: reference.registry.authority(), ..Access::default() };
     *order.agent.registry.borrow_mut() = Some(access);
     let (config, layers) = contents(&order.agent, reference).on("download", from)?;
-    (order.total)(Some(layers.iter().map(|layer| layer.size).sum()));
+    (order.total)(Some(layers.iter().fold(0u64, |sum, layer| sum.saturating_add(layer.size))));
     import::make_tree(name, options, &mut |dir| {
         let mut report = Report::default();
-        let mut before = 0;
+        let mut before = 0u64;
         for (at, layer) in layers.iter().enumerate() {
             let url = reference.url("blobs", &layer.digest);
             let shown = url.to_string();
             let shown = Path::new(&shown);
-            let mut download = Download::of_size(&order.agent, &url, layer.sum, layer.size).on("download", shown)?;
-            let progress = |done| (options.watch.progress)(before + done);
+            let begin = &mut || Download::of_size(&order.agent, &url, layer.sum, layer.size);
+            let mut download = authorized(&order.agent, reference, begin).on("download", shown)?;
+            let progress = |done| (options.watch.progress)(before.saturating_add(done));
             let watch = Watch { progress: &progress, stop: options.watch.stop };
             let (_, stream) = compress::reader(Watched::new(&mut download, watch)).map_err(tar::Fault::Io).on("read archive", shown)?;
             let one = unpack_layer(&mut Archive::new(stream), shown, dir, at > 0)?;
             download.finish().on("verify", shown)?;
-            before += layer.size;
+            before = before.saturating_add(layer.size);
             report.entries += one.entries;
             report.bytes += one.bytes;
             report.dropped += one.dropped;
@@ -160,7 +161,7 @@ fn contents(agent: &Agent<'_>, reference: &Reference) -> std::result::Result<(Va
     let layers = layers.iter().map(layer).collect::<Option<Vec<_>>>().ok_or(BAD)?;
     let config = manifest["config"]["digest"].as_str().ok_or(BAD)?;
     let sum = digest(config).ok_or(BAD)?;
-    let config = text(agent, &reference.url("blobs", config), Some(sum))?;
+    let config = authorized(agent, reference, &mut || text(agent, &reference.url("blobs", config), Some(sum)))?;
     Ok((config, layers))
 }
 
@@ -169,18 +170,20 @@ fn manifest(agent: &Agent<'_>, reference: &Reference, version: &str) -> std::res
         return Err(BAD);
     }
     let url = reference.url("manifests", version);
-    match text(agent, &url, digest(version)) {
-        Err(cause) => {
-            let challenge = agent.registry.borrow_mut().as_mut().and_then(|access| access.challenge.take());
-            let Some(challenge) = challenge else { return Err(cause) };
-            let token = token(agent, reference, &challenge)?;
-            if let Some(access) = agent.registry.borrow_mut().as_mut() {
-                access.token = Some(token);
-            }
-            text(agent, &url, digest(version))
+    authorized(agent, reference, &mut || text(agent, &url, digest(version)))
+}
+
+/// Asks, and where the registry wants a token, or another one than ours of some minutes ago, once more with that.
+fn authorized<T>(agent: &Agent<'_>, reference: &Reference, ask: &mut dyn FnMut() -> std::result::Result<T, Cause>) -> std::result::Result<T, Cause> {
+    ask().or_else(|cause| {
+        let challenge = agent.registry.borrow_mut().as_mut().and_then(|access| access.challenge.take());
+        let Some(challenge) = challenge else { return Err(cause) };
+        let token = token(agent, reference, &challenge)?;
+        if let Some(access) = agent.registry.borrow_mut().as_mut() {
+            access.token = Some(token);
         }
-        found => found,
-    }
+        ask()
+    })
 }
 
 /// What is at `url`: JSON of that sum.
@@ -251,6 +254,7 @@ mod tests {
             ("reg.example:5000/x", "https://reg.example:5000/", "x", "latest"),
             ("localhost:5000/x", "http://localhost:5000/", "x", "latest"),
             ("127.0.0.1:5000/x", "http://127.0.0.1:5000/", "x", "latest"),
+            ("127.evil.example/x", "https://127.evil.example/", "x", "latest"),
             (by_sum.as_str(), "https://quay.io/", "a/b", sum.as_str()),
         ] {
             let read = Reference::parse(text).unwrap();

@@ -326,6 +326,14 @@ impl Unpacker<'_> {
 
     fn finish_directory(&mut self, path: &[u8], attributes: &Attributes) -> Outcome<()> {
         let dir = match open(self.top, path) {
+            // It lies behind a link of a layer below; itself it is none.
+            Err(Errno::NOTDIR | Errno::LOOP) if self.layer.is_over() => {
+                let (above, name) = split(path);
+                match layer::open_in(self.top, above).and_then(|dir| open(dir.as_fd(), name)) {
+                    Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
+                    other => readable(&other?)?,
+                }
+            }
             // A later entry took its place.
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
             other => readable(&other?)?,

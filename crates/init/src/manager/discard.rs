@@ -15,8 +15,13 @@ pub(super) fn discard(path: &str) -> io::Result<()> {
     if !std::fs::symlink_metadata(path)?.is_dir() {
         return std::fs::remove_file(path);
     }
+    // what is mounted below is somebody else's
+    let below = format!("{}/", path.replace('\\', "\\134").replace(' ', "\\040"));
+    if std::fs::read_to_string("/proc/self/mountinfo")?.lines().any(|line| line.split(' ').nth(4).is_some_and(|at| at.starts_with(&below))) {
+        return Err(io::Error::new(io::ErrorKind::ResourceBusy, "something is mounted in it"));
+    }
     match std::fs::remove_dir(path) {
-        Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+        Err(e) if matches!(e.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::ResourceBusy) => {}
         other => return other,
     }
     let Some((above, _)) = path.rsplit_once('/') else { return std::fs::remove_dir_all(path) };
@@ -29,6 +34,7 @@ pub(super) fn discard(path: &str) -> io::Result<()> {
         Ok(clone::Fork::Parent { .. }) => Ok(()),
         Ok(clone::Fork::Child) => {
             let _ = proc::set_name(c"remove");
+            let _ = proc::reset_signals();
             // connections that we have end when we end them
             let _ = clone::close_from_but(3, &[]);
             sweep(Path::new(above));

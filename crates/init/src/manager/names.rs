@@ -23,7 +23,7 @@ const REST_MAX: usize = 1 << 16;
 
 /// The connection, while there is one.
 #[derive(Debug, Default)]
-pub struct Names(Option<Link>);
+pub struct Names(Option<Link>, Option<std::time::Instant>);
 
 #[derive(Debug)]
 struct Link {
@@ -71,11 +71,11 @@ impl Link {
 
     fn watch(&mut self, name: &str) -> io::Result<()> {
         if !self.watched.iter().any(|known| known == name) {
-            self.watched.push(name.to_owned());
             let rule = format!("type='signal',sender='{BUS}',interface='{BUS}',member='NameOwnerChanged',arg0='{name}'");
             self.call("AddMatch", vec![Value::text(rule)])?;
             let serial = self.call("GetNameOwner", vec![Value::text(name)])?;
             self.asked.push((serial, name.to_owned()));
+            self.watched.push(name.to_owned());
         }
         Ok(())
     }
@@ -140,7 +140,12 @@ impl Names {
         let is_new = self.0.is_none();
         let mut link = match self.0.take() {
             Some(link) => link,
-            None => Link::new(path)?,
+            // one that hangs up at once is not asked again and again
+            None if self.1.is_some_and(|at| at.elapsed() < std::time::Duration::from_secs(1)) => return Err(io::ErrorKind::WouldBlock.into()),
+            None => {
+                self.1 = Some(std::time::Instant::now());
+                Link::new(path)?
+            }
         };
         let watched = link.watch(name);
         // one that hangs up is still watched, and forgotten when that is heard

@@ -54,8 +54,15 @@ pub(super) fn rules(s: &Settings, section: &str, complain: &mut dyn FnMut(String
         }
     }
     if found.len() > RULES_MAX {
-        complain(format!("{}=: these are more than {RULES_MAX} networks: the rest is ignored", KEYS[0]));
-        found.truncate(RULES_MAX);
+        complain(format!("{}= and {}= are more than {RULES_MAX} networks: of those allowed the rest is ignored", KEYS[0], KEYS[1]));
+        // what is denied stays so: the last that are allowed go first
+        let allowed = found.iter().filter(|rule| rule.allow).count();
+        let over = found.len() - RULES_MAX;
+        found.drain(allowed.saturating_sub(over)..allowed);
+        if found.len() > RULES_MAX {
+            // more than can be looked at for each packet: nothing passes
+            found = networks("any").unwrap_or_default().into_iter().map(|(address, bits)| Rule { address, bits, allow: false }).collect();
+        }
     }
     found
 }

@@ -163,6 +163,8 @@ fn prepared(plan: &Plan<'_>, argv: &[String], environment: &mut Environment, rep
     let context = plan.context;
     // with PermissionsStartOnly= only the main command is held back, by capabilities and sandbox, too
     let all_powers = plan.command.full_privileges || context.start_only && !plan.main;
+    // who waits below, for a terminal or a FIFO, can be asked to end
+    proc::reset_signals().map_err(|e| Failure::new("reset", "signals", e))?;
     let user = user(context, plan.dynamic.as_ref())?;
     // directories above those of the service are everybody's to go through
     rustix::process::umask(Mode::from_raw_mode(0o022));

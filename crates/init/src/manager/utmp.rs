@@ -6,6 +6,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hostel_sys::clone::WaitStatus;
+use rustix::fs::{Mode, OFlags};
 
 use crate::load::Settings;
 
@@ -73,11 +74,20 @@ impl Record {
     /// One record takes the place of the one with its id in the first file, and is the last of the second.
     fn put(&self, files: &[&str; 2], kind: i16, pid: i32, (line, user): (&str, &str), (signal, code): (i32, i32)) {
         let mut record = [0u8; SIZE];
+        let id = self.id.as_bytes();
+        let id = id.get(id.len().saturating_sub(4)..).unwrap_or_default();
+        let mut own = [0u8; 4];
+        own.iter_mut().zip(id).for_each(|(to, from)| *to = *from);
+        // of one that ends the line stays, for those who look who is gone; one that is not there has not begun
+        let line = if kind == DEAD {
+            let Some(begun) = of_process(files[0], &own, pid) else { return };
+            String::from_utf8_lossy(begun.get(8..40).unwrap_or_default()).trim_end_matches('\0').to_owned()
+        } else {
+            line.to_owned()
+        };
         let mut put = |at: usize, bytes: &[u8], most: usize| {
             record.iter_mut().skip(at).zip(bytes.iter().take(most)).for_each(|(to, from)| *to = *from);
         };
-        let id = self.id.as_bytes();
-        let id = id.get(id.len().saturating_sub(4)..).unwrap_or_default();
         put(0, &kind.to_ne_bytes(), 2);
         put(4, &pid.to_ne_bytes(), 4);
         put(8, line.as_bytes(), 32);
@@ -92,19 +102,34 @@ impl Record {
         put(LAYOUT.2, &now.as_secs().to_le_bytes(), LAYOUT.3);
         put(LAYOUT.2 + LAYOUT.3, &u64::from(now.subsec_micros()).to_le_bytes(), LAYOUT.3);
         let _ = replace(files[0], &record);
-        let _ = std::fs::OpenOptions::new().append(true).open(files[1]).and_then(|mut file| file.write_all(&record));
+        let _ = open(files[1], OFlags::WRONLY | OFlags::APPEND).and_then(|mut file| file.write_all(&record));
     }
 }
 
+/// Opens a file of records, which is nothing that could keep PID 1 waiting or lead elsewhere.
+fn open(path: &str, flags: OFlags) -> std::io::Result<std::fs::File> {
+    let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = std::fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if file.metadata()?.is_file() { Ok(file) } else { Err(std::io::ErrorKind::InvalidInput.into()) }
+}
+
+/// The record of a process, as long as it is the one of that id.
+fn of_process(path: &str, id: &[u8], pid: i32) -> Option<[u8; SIZE]> {
+    let mut all = Vec::new();
+    open(path, OFlags::RDONLY).ok()?.take(SIZE_MAX).read_to_end(&mut all).ok()?;
+    let is_it = |old: &&[u8]| old.get(40..44) == Some(id) && old.get(4..8) == Some(&pid.to_ne_bytes());
+    all.chunks_exact(SIZE).find(is_it)?.try_into().ok()
+}
+
 fn replace(path: &str, record: &[u8; SIZE]) -> std::io::Result<()> {
-    let mut file = std::fs::OpenOptions::new().read(true).write(true).open(path)?;
+    let mut file = open(path, OFlags::RDWR)?;
     if file.metadata()?.len() > SIZE_MAX {
         return Ok(());
     }
     // somebody who holds it for ever is not waited for
     let _ = rustix::fs::fcntl_lock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive);
     let mut all = Vec::new();
-    file.read_to_end(&mut all)?;
+    (&mut file).take(SIZE_MAX).read_to_end(&mut all)?;
     let is_same = |old: &[u8]| matches!(old.first(), Some(5..=8)) && old.get(40..44) == record.get(40..44);
     let at = all.chunks_exact(SIZE).position(is_same).unwrap_or(all.len() / SIZE);
     file.seek(SeekFrom::Start((at * SIZE) as u64))?;

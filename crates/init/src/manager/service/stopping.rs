@@ -126,7 +126,8 @@ impl Service {
             }
             State::StopWatchdog | State::StopSigterm => self.signal_phase(State::StopSigkill, found, hands),
             State::StopPost | State::FinalSigterm => self.signal_phase(State::FinalSigkill, found, hands),
-            _ => self.blame(found),
+            State::StopSigkill | State::FinalSigkill => self.blame(found),
+            _ => {}
         }
     }
 
