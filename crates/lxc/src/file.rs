@@ -57,7 +57,7 @@ impl Reader {
         if text.len() > SIZE {
             return Err(Fault { file: file.to_owned(), line: 0, why: "it has more than 1 MiB".to_owned() });
         }
-        for (at, line) in text.lines().enumerate() {
+        for (at, line) in text.split_terminator('\n').enumerate() {
             let fault = |why: String| Fault { file: file.to_owned(), line: at + 1, why };
             let trimmed = line.trim();
             let mut saved = line.to_owned();

@@ -148,8 +148,8 @@ fn bad_files() {
     let unit = tree.load("self.service");
     assert_eq!(unit.state, LoadState::Loaded);
     let notices: Vec<String> = unit.notices.iter().map(|n| format!("{}: {}", n.line, n.text)).collect();
-    for text in ["1: there is no '=' in it", "too large", "Symbolic link loop"] {
-        assert!(notices.iter().any(|notice| notice.contains(text)), "{text}: {notices:?}");
+    for text in ["1: there is no '=' in it", "too large", "symbolic link"] {
+        assert!(notices.iter().any(|notice| notice.to_lowercase().contains(text)), "{text}: {notices:?}");
     }
     assert!(crate::depend::dependencies(&unit, crate::search::Scope::System, &|_| false).iter().all(|d| d.to != unit.name));
     // a hundred thousand names are read in no time, and each is there once

@@ -140,12 +140,9 @@ impl Names {
         let is_new = self.0.is_none();
         let mut link = match self.0.take() {
             Some(link) => link,
-            // one that hangs up at once is not asked again and again
+            // one that hung up before it let us in is not asked again and again
             None if self.1.is_some_and(|at| at.elapsed() < std::time::Duration::from_secs(1)) => return Err(io::ErrorKind::WouldBlock.into()),
-            None => {
-                self.1 = Some(std::time::Instant::now());
-                Link::new(path)?
-            }
+            None => Link::new(path)?,
         };
         let watched = link.watch(name);
         // one that hangs up is still watched, and forgotten when that is heard
@@ -178,6 +175,7 @@ impl Manager {
             && let Some(link) = self.shared.names.0.take()
         {
             self.shared.poller.forget(Token::Names, &link.stream);
+            self.shared.names.1 = (!link.is_in).then(std::time::Instant::now);
         }
         let is_dbus = |live: &&super::live::Live| live.service.as_ref().is_some_and(|service| service.config.kind == Type::Dbus);
         let all: Vec<UnitName> = self.units.values().filter(is_dbus).map(|live| live.name().clone()).collect();

@@ -251,4 +251,15 @@ mod tests {
             bpf::load_program(hook, &program(&all, hook == Hook::Ingress), "hostel_test").unwrap();
         }
     }
+
+    #[test]
+    fn what_is_denied_stays_denied() {
+        let many: String = (0..300).map(|n| format!("IPAddressAllow=10.{}.{}.0/24\n", n / 256, n % 256)).collect();
+        let (rules, said) = of(&format!("{many}IPAddressDeny=any\n"));
+        assert!(rules.len() <= RULES_MAX && said == 1, "{}", rules.len());
+        assert_eq!((passes(&rules, "10.0.1.1"), passes(&rules, "192.0.2.1")), ((true, true), (false, false)));
+        let many: String = (0..300).map(|n| format!("IPAddressDeny=10.{}.{}.0/24\n", n / 256, n % 256)).collect();
+        let (rules, _) = of(&many);
+        assert_eq!((passes(&rules, "10.1.43.1"), passes(&rules, "192.0.2.1")), ((false, false), (false, false)));
+    }
 }

@@ -154,6 +154,7 @@ mod tests {
         record("longer-tty2").put(&files, LOGIN, 8, ("tty2", ""), (0, 0));
         record("cons").put(&files, USER, 7, ("console", "root"), (0, 0));
         record("tty2").put(&files, DEAD, 8, ("", ""), (15, 0));
+        record("cons").put(&files, DEAD, 9, ("", ""), (15, 0));
         let read = |path: &str| std::fs::read(path).unwrap();
         let (now, ever) = (read(files[0]), read(files[1]));
         assert_eq!((now.len(), ever.len()), (2 * SIZE, 4 * SIZE));
@@ -164,8 +165,14 @@ mod tests {
         assert_eq!((now[0], text(&now, 0, 8, 32), text(&now, 0, 40, 4), text(&now, 0, 44, 32)), (7, "console".into(), "cons".into(), "root".into()));
         assert_eq!((now[SIZE], now[SIZE + 4], text(&now, 1, 40, 4), now[SIZE + 332]), (8, 8, "tty2".into(), 15));
         assert_eq!([0, 1, 2, 3].map(|at| ever[at * SIZE]), [5, 6, 7, 8]);
+        assert_eq!((text(&now, 1, 8, 32), text(&ever, 3, 8, 32)), ("tty2".into(), "tty2".into()), "who is gone from where");
         let seconds = u32::from_le_bytes(now[LAYOUT.2..LAYOUT.2 + 4].try_into().unwrap());
         assert!(seconds > 1_700_000_000);
+        // never through a link
+        std::fs::rename(files[1], top.join("other")).unwrap();
+        std::os::unix::fs::symlink("other", files[1]).unwrap();
+        record("cons").put(&files, INIT, 7, ("console", ""), (0, 0));
+        assert_eq!(read(files[1]).len(), 4 * SIZE);
         std::fs::remove_dir_all(&top).unwrap();
     }
 }

@@ -66,6 +66,7 @@ fn kinds_and_places() {
                 ("/sys/fs/cgroup/cpu,cpuacct", &[Controller::Cpu]),
                 ("/sys/fs/cgroup/memory", &[Controller::Memory]),
                 ("/sys/fs/cgroup/blkio", &[Controller::Io]),
+                ("/sys/fs/cgroup/net_cls,net_prio", &[Controller::NetCls, Controller::NetPrio]),
                 ("/sys/fs/cgroup/pids", &[Controller::Pids]),
                 ("/sys/fs/cgroup/cpuset", &[Controller::Cpuset]),
             ],
