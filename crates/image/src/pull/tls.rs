@@ -78,7 +78,6 @@ static SIGNATURES: rustls::crypto::WebPkiSupportedAlgorithms = {
             ours::ECDSA_P256_SHA384,
             ours::ECDSA_P384_SHA256,
             ours::ECDSA_P384_SHA384,
-            ours::ED25519,
             ours::RSA_PSS_2048_8192_SHA256_LEGACY_KEY,
             ours::RSA_PSS_2048_8192_SHA384_LEGACY_KEY,
             ours::RSA_PSS_2048_8192_SHA512_LEGACY_KEY,
@@ -89,7 +88,6 @@ static SIGNATURES: rustls::crypto::WebPkiSupportedAlgorithms = {
         mapping: &[
             (scheme::ECDSA_NISTP384_SHA384, &[ours::ECDSA_P384_SHA384, ours::ECDSA_P256_SHA384]),
             (scheme::ECDSA_NISTP256_SHA256, &[ours::ECDSA_P256_SHA256, ours::ECDSA_P384_SHA256]),
-            (scheme::ED25519, &[ours::ED25519]),
             (scheme::RSA_PSS_SHA512, &[ours::RSA_PSS_2048_8192_SHA512_LEGACY_KEY]),
             (scheme::RSA_PSS_SHA384, &[ours::RSA_PSS_2048_8192_SHA384_LEGACY_KEY]),
             (scheme::RSA_PSS_SHA256, &[ours::RSA_PSS_2048_8192_SHA256_LEGACY_KEY]),
