@@ -113,6 +113,8 @@ impl Evidence {
     pub fn label(&self) -> String {
         match self.kind() {
             InitKind::Stub if self.program != "hostel" && !self.program.is_empty() => self.program.clone(),
+            // What `hostel init` calls itself as PID 1.
+            InitKind::Generic if self.program == "hostel" && self.facts.name == b"init" => self.program.clone(),
             kind => kind.as_str().to_owned(),
         }
     }

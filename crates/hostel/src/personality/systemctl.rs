@@ -13,6 +13,7 @@ mod files;
 pub mod help;
 mod list;
 mod live;
+mod machine;
 pub(crate) mod managed;
 pub(crate) mod options;
 mod plan;
@@ -234,7 +235,11 @@ pub fn run(args: &[OsString]) -> ExitCode {
         Ok(Asked::Text(text)) => return output::print(&text),
         Err(text) => return refuse(&text),
     };
-    match dispatch(&options, &words) {
+    let done = match &options.machine {
+        Some(name) if name != machine::HERE => machine::run(name, &options, &words, args),
+        _ => dispatch(&options, &words),
+    };
+    match done {
         Ok(status) => ExitCode::from(status),
         Err(text) => refuse(&text),
     }
@@ -263,6 +268,9 @@ fn dispatch(options: &Options, words: &[String]) -> Outcome {
     }
     if rest.len() > row.words.1 {
         return Err("Too many arguments.".to_owned());
+    }
+    if options.when.is_some() && !matches!(verb, "poweroff" | "reboot" | "halt") {
+        return Err("--when= is for poweroff, reboot, halt.".to_owned());
     }
     if options.json && !WITH_JSON.contains(&verb) {
         return Err(format!("--json is for {}.", WITH_JSON.join(", ")));

@@ -176,6 +176,11 @@ impl Graph {
         dependencies.iter().filter(move |d| d.relation == relation).map(|d| &d.to)
     }
 
+    /// Units that have any relation to `name`.
+    pub(crate) fn dependants(&self, name: &UnitName) -> impl Iterator<Item = &UnitName> {
+        self.reverse.get(self.own(name)).map_or(&[][..], Vec::as_slice).iter().map(|(_, from)| from)
+    }
+
     /// Units that have this relation to `name`.
     pub fn from<'g>(&'g self, name: &'g UnitName, relation: Relation) -> impl Iterator<Item = &'g UnitName> {
         let list = self.reverse.get(self.own(name)).map_or(&[][..], Vec::as_slice);

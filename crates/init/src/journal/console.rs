@@ -33,7 +33,7 @@ pub struct Console {
     is_socket: bool,
     waiting: Vec<u8>,
     /// Lines that did not fit since that was told last.
-    dropped: u64,
+    pub(crate) dropped: u64,
 }
 
 impl Console {
@@ -59,6 +59,11 @@ impl Console {
     /// Whether something is to be written when the console takes it.
     pub fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()
+    }
+
+    /// Lines that nobody will see if this ends now, but for those that were told of.
+    pub(crate) fn untold(&self) -> u64 {
+        self.dropped + self.waiting.iter().filter(|b| **b == b'\n').count() as u64
     }
 
     /// Takes a text of whole lines; it is written by [`Console::flush`].

@@ -33,6 +33,11 @@ impl Lines {
         }
     }
 
+    /// What has begun.
+    pub fn begun(&self) -> &[u8] {
+        &self.rest
+    }
+
     /// Gives what has begun and will not end.
     pub fn finish(&mut self, each: &mut dyn FnMut(&[u8])) {
         if !self.rest.is_empty() {

@@ -100,14 +100,15 @@ impl Sockets {
             let Peer { pid, uid, gid } = stream.peer;
             let head = stream.head.words();
             let numbers = [pid.to_string(), uid.to_string(), gid.to_string()];
+            let begun = String::from_utf8_lossy(stream.lines.begun());
             let words = [STREAM, &fd, &numbers[0], &numbers[1], &numbers[2], &stream.id].into_iter();
-            out.line(&words.chain(head.iter().map(String::as_str)).collect::<Vec<_>>());
+            out.line(&words.chain(head.iter().map(String::as_str)).chain([&*begun]).collect::<Vec<_>>());
         }
     }
 
-    /// Lines that have begun end here: what comes after is read by the next program.
+    /// Lines that have begun end here: what comes after is read by the next program. Of a header it reads on where this one stopped.
     pub fn finish_lines(&mut self, manager: &mut Manager) {
-        for stream in self.streams.values_mut() {
+        for stream in self.streams.values_mut().filter(|stream| stream.head.is_begun()) {
             stream.take(b"", true, manager);
         }
     }
@@ -117,8 +118,9 @@ impl Sockets {
         for line in text.lines().filter(|line| line.split('\t').next() == Some(STREAM)).map(words) {
             let [_, fd, pid, uid, gid, id, head @ ..] = line.as_slice() else { continue };
             let (Some(socket), Ok(pid), Ok(uid), Ok(gid)) = (fd.parse().ok().and_then(take), pid.parse(), uid.parse(), gid.parse()) else { continue };
-            let head = Stream::of_words(head);
-            self.add(Connection { socket, peer: Peer { pid, uid, gid }, head, lines: Lines::default(), id: id.clone() }, manager);
+            let mut lines = Lines::default();
+            lines.push(head.get(6).map_or("", String::as_str).as_bytes(), &mut |_| ());
+            self.add(Connection { socket, peer: Peer { pid, uid, gid }, head: Stream::of_words(head), lines, id: id.clone() }, manager);
         }
     }
 

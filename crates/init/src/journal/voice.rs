@@ -149,6 +149,11 @@ impl Counts {
         Pass::No
     }
 
+    /// Units of which something was kept back and not told of.
+    pub fn untold(&self) -> Vec<String> {
+        self.0.iter().filter(|(_, count)| count.kept_back > 0).map(|(unit, _)| unit.clone()).collect()
+    }
+
     /// How many of a unit's entries were not kept and not told of; they count as told now.
     pub fn take(&mut self, unit: &str) -> u64 {
         self.0.get_mut(unit).map_or(0, |count| std::mem::take(&mut count.kept_back))
@@ -184,7 +189,9 @@ mod tests {
         let mut pass = |after: u64| counts.pass("a", rate, start + Duration::from_millis(after));
         assert_eq!([pass(0), pass(1), pass(2), pass(3)], [Pass::Yes(0), Pass::Yes(0), Pass::No, Pass::No]);
         assert_eq!([pass(1000), pass(1001), pass(1002)], [Pass::Yes(2), Pass::Yes(0), Pass::No]);
+        assert_eq!(counts.untold(), ["a"]);
         assert_eq!((counts.take("a"), counts.take("a"), counts.take("b")), (1, 0, 0));
+        assert!(counts.untold().is_empty());
         let free = Rate { interval: Duration::ZERO, burst: 2 };
         assert!((0..10).all(|_| counts.pass("c", free, start) == Pass::Yes(0)));
         for n in 0..3000 {

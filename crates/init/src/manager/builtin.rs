@@ -69,7 +69,6 @@ pub fn is_brought_up(name: &str) -> bool {
 
 const DEVICES: &str = "a machine has no devices of its own";
 const LOGS: &str = "this manager keeps the output of units itself";
-const LOGINS: &str = "sessions are not kept here";
 
 /// Units of systemd that are not run: `(name, or the beginning of one before *; why)`. Who needs them has them.
 const PASSED_OVER: &[(&str, &str)] = &[
@@ -79,8 +78,7 @@ const PASSED_OVER: &[(&str, &str)] = &[
     ("systemd-udev*", DEVICES),
     ("systemd-hwdb-update.service", DEVICES),
     ("systemd-modules-load.service", DEVICES),
-    ("systemd-logind*", LOGINS),
-    ("systemd-user-sessions.service", LOGINS),
+    ("systemd-logind*", "sessions are not kept here"),
     ("systemd-initctl*", "nothing writes to /run/initctl here"),
     ("systemd-ask-password*", "no password is asked for"),
     ("systemd-update-utmp*", "utmp is not kept here"),

@@ -7,7 +7,7 @@ use hostel_unit::{Kind, UnitName};
 use super::context::PLACES;
 use super::discard::discard;
 use super::query::{Answer, Refusal};
-use super::{Manager, devices, packets, resources};
+use super::{Manager, resources};
 use crate::keys;
 
 /// What `clean` may take away, as the kinds of [`PLACES`], and the store of descriptors.
@@ -151,17 +151,6 @@ impl Manager {
             None => (live.rest.limits.iter().map(|limit| limit.key).collect(), resources::NO_GROUP),
         };
         super::world::degrade(&mut live.rest.degraded, &live.rest.unit, section, &lost.0, lost.1);
-        let filters = live.rest.unit.settings.iter().any(|setting| packets::KEYS.contains(&setting.key));
-        if let (true, Some(context), Some(group)) = (filters, &live.rest.context, &group)
-            && packets::put(&context.packets, group.as_fd()).is_err()
-        {
-            super::world::degrade(&mut live.rest.degraded, &live.rest.unit, section, &packets::KEYS, packets::NO_PROGRAM);
-        }
-        let asks = live.rest.unit.settings.iter().any(|setting| devices::KEYS.contains(&setting.key));
-        if let (true, Some(context), Some(group)) = (asks, &live.rest.context, &group)
-            && self.shared.programs.put(context.devices.as_deref(), group.as_fd()).is_err()
-        {
-            super::world::degrade(&mut live.rest.degraded, &live.rest.unit, section, &devices::KEYS, devices::NO_PROGRAM);
-        }
+        super::world::filter(&mut live.rest, &mut self.shared.programs, group.as_ref());
     }
 }

@@ -77,6 +77,7 @@ impl Manager {
     pub fn finish_lines(&mut self) {
         let numbers: Vec<u32> = self.units.values().filter(|live| live.rest.pipe.is_some()).map(|live| live.rest.number).collect();
         numbers.into_iter().for_each(|number| self.output(number, true));
+        self.shared.log.settle_all();
         self.close_log();
     }
 
@@ -86,7 +87,9 @@ impl Manager {
             return None;
         }
         let mut out = Saved::default();
-        out.line(&["manager", &self.next_job.to_string(), &real(Some(self.began.real)), &from_now(self.began.even), &real(self.settled)]);
+        let [entries, lines] = self.shared.log.untold().map(|count| count.to_string());
+        let began = (real(Some(self.began.real)), from_now(self.began.even));
+        out.line(&["manager", &self.next_job.to_string(), &began.0, &began.1, &real(self.settled), &entries, &lines]);
         if let Some((end, at)) = self.planned {
             out.line(&["planned", &real(Some(at)), &end.words().join(" ")]);
         }
@@ -134,6 +137,7 @@ impl Manager {
                     self.next_job = at(line, 1).parse().unwrap_or(1);
                     self.began = timer::Moment { real: to_real(at(line, 2)).unwrap_or(self.began.real), even: to_instant(at(line, 3)) };
                     self.settled = to_real(at(line, 4));
+                    self.shared.log.add_untold([5, 6].map(|place| at(line, place).parse().unwrap_or(0)));
                 }
                 "planned" => self.planned = super::End::of_words(&mut at(line, 2).split(' ')).ok().zip(to_real(at(line, 1))),
                 "environment" => drop(self.shared.environment.assign(at(line, 1))),

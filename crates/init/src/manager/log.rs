@@ -205,6 +205,22 @@ impl Log {
         }
     }
 
+    /// The same of every unit.
+    pub fn settle_all(&mut self) {
+        self.counts.untold().iter().for_each(|unit| self.settle(unit));
+    }
+
+    /// Entries that no store, and lines that no console took, and of which nobody was told: for the program that goes on.
+    pub fn untold(&self) -> [u64; 2] {
+        [self.lost, self.console.untold()]
+    }
+
+    /// Those of the program that was here before.
+    pub fn add_untold(&mut self, [entries, lines]: [u64; 2]) {
+        self.lost += entries;
+        self.console.dropped += lines;
+    }
+
     /// A line of the manager itself, about a unit or not.
     pub fn own(&mut self, unit: Option<&str>, text: &str) {
         let id = match text {

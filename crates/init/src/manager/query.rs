@@ -284,6 +284,7 @@ impl Manager {
             ("NJobs", self.jobs.len().to_string()),
             ("Environment", environment.join(" ")),
             ("Tracking", self.shared.members.way().to_owned()),
+            ("Planned", self.planned.map_or_else(String::new, |(end, at)| format!("{} {}", micros(at), end.words().join(" ")))),
             ("UserspaceTimestamp", micros(self.began.real)),
             ("FinishTimestamp", self.settled.map_or_else(String::new, micros)),
             ("Log", self.shared.log.way()),

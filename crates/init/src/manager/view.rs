@@ -152,9 +152,16 @@ impl Manager {
         kept
     }
 
-    /// Whether it is one of them.
+    /// Whether it is one of them. From its end: what does something is near as a rule, and the whole is large.
     pub(crate) fn is_kept(&self, live: &Live) -> bool {
-        !live.is_idle() || self.kept().contains(live.name())
+        let (mut seen, mut queue) = (BTreeSet::new(), vec![live.name()]);
+        while let Some(name) = queue.pop() {
+            if self.units.get(name).is_some_and(|live| !live.is_idle()) {
+                return true;
+            }
+            queue.extend(self.graph.dependants(name).filter(|by| seen.insert(*by)));
+        }
+        false
     }
 
     /// A variable that this process was started with.

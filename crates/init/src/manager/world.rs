@@ -369,20 +369,7 @@ impl Hands for World<'_> {
 impl World<'_> {
     /// What is done to the group once in a life: filters, and the watch over its memory.
     fn begin_group(&mut self, group: Option<&OwnedFd>, depth: usize) {
-        if let Some(context) = &self.rest.context {
-            let mut lost = |keys: &[&'static str], put: Option<std::io::Result<()>>, why| {
-                if !matches!(put, Some(Ok(()))) {
-                    let why = if put.is_some() { why } else { resources::NO_GROUP };
-                    degrade(&mut self.rest.degraded, &self.rest.unit, "Service", keys, why);
-                }
-            };
-            if let Some(asked) = &context.devices {
-                lost(&devices::KEYS, group.map(|group| self.shared.programs.put(Some(asked), group.as_fd())), devices::NO_PROGRAM);
-            }
-            if !context.packets.is_empty() {
-                lost(&packets::KEYS, group.map(|group| packets::put(&context.packets, group.as_fd())), packets::NO_PROGRAM);
-            }
-        }
+        filter(self.rest, &mut self.shared.programs, group);
         if let Some(why) = self.watch_memory(group, depth) {
             degrade(&mut self.rest.degraded, &self.rest.unit, "Service", &["OOMPolicy"], why);
         }
@@ -432,6 +419,22 @@ impl World<'_> {
         self.shared.processes.insert(pid, process);
         self.rest.marks.sessions.push(pid);
         Ok(())
+    }
+}
+
+/// Puts the filters of devices and packets of a unit on its group, in the place of those that it had: a group with processes outlives a
+/// life of its unit, and its settings.
+pub(super) fn filter(rest: &mut Rest, programs: &mut Programs, group: Option<&OwnedFd>) {
+    let Some(context) = &rest.context else { return };
+    let devices = group.map(|group| programs.put(context.devices.as_deref(), group.as_fd()));
+    let packets = group.map(|group| packets::put(&context.packets, group.as_fd()));
+    for (asks, put, keys, why) in [
+        (context.devices.is_some(), devices, devices::KEYS, devices::NO_PROGRAM),
+        (!context.packets.is_empty(), packets, packets::KEYS, packets::NO_PROGRAM),
+    ] {
+        if asks && !matches!(put, Some(Ok(()))) {
+            degrade(&mut rest.degraded, &rest.unit, "Service", &keys, if put.is_some() { why } else { resources::NO_GROUP });
+        }
     }
 }
 

@@ -101,16 +101,59 @@ fn shutdown(words: &[&str]) -> Outcome {
         "now" | "+0" => return ended("shutdown", end),
         text => moment(text).ok_or_else(|| format!("shutdown: {text}: it is no time: now, +MINUTES or HH:MM."))?,
     };
-    let status = simple(running("shutdown")?, Request::EndAt(end, at))?;
-    let what = if end == End::Reboot { "Reboot" } else { "Shutdown" };
-    output::tell(format_args!("{what} scheduled for {}, use 'shutdown -c' to cancel.", shown(at, &zone)));
+    end_at("shutdown", end, at, &zone)
+}
+
+/// Plans the end, and says so.
+fn end_at(verb: &str, end: End, at: u64, zone: &Zone) -> Outcome {
+    let status = simple(running(verb)?, Request::EndAt(end, at))?;
+    if status == 0 {
+        tell_planned(end, at, zone);
+    }
     Ok(status)
+}
+
+fn tell_planned(end: End, at: u64, zone: &Zone) {
+    let what = if end == End::Reboot { "Reboot" } else { "Shutdown" };
+    output::tell(format_args!("{what} scheduled for {}, use 'shutdown -c' to cancel.", shown(at, zone)));
+}
+
+/// `--when=`: a moment, or what is to become of the one that was planned.
+pub(super) fn end_when(verb: &str, end: End, when: &str) -> Outcome {
+    let zone = local();
+    match when {
+        "" | "cancel" => simple(running(verb)?, Request::EndNot),
+        "show" => {
+            let found = records(running(verb)?, Request::Manager)?;
+            let planned = found.first().and_then(|r| field(r, "Planned")).and_then(|planned| planned.split_once(' '));
+            match planned.and_then(|(at, word)| Some((at.parse().ok()?, End::of_words(&mut word.split(' ')).ok()?))) {
+                Some((at, end)) => tell_planned(end, at, &zone),
+                None => output::tell(format_args!("No scheduled shutdown.")),
+            }
+            Ok(0)
+        }
+        text => {
+            let now = now();
+            match hostel_unit::moment(text, now, &zone) {
+                Ok(at) if at >= now => end_at(verb, end, at, &zone),
+                Ok(_) => Err(format!("--when={text}: it is in the past.")),
+                Err(e) => Err(format!("Failed to parse --when={text}: {}", e.why)),
+            }
+        }
+    }
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as u64)
+}
+
+fn local() -> Zone {
+    hostel_init::root::Root::host().ok().and_then(|root| zone(&root, "/etc/localtime")).unwrap_or(Zone::UTC)
 }
 
 /// `+MINUTES` from now, or the next `HH:MM` of the local time: microseconds since 1970, and that time's zone.
 fn moment(text: &str) -> Option<(u64, Zone)> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_micros() as u64;
-    let zone = hostel_init::root::Root::host().ok().and_then(|root| zone(&root, "/etc/localtime")).unwrap_or(Zone::UTC);
+    let (now, zone) = (now(), local());
     let at = match text.strip_prefix('+') {
         Some(minutes) => now.checked_add(u64::from(minutes.parse::<u32>().ok()?) * 60_000_000)?,
         None => {

@@ -357,5 +357,8 @@ pub(super) fn end(options: &Options, verb: &str, words: &[String]) -> Outcome {
             End::Exit(text.parse().map_err(|_| format!("Invalid exit code: {text}"))?)
         }
     };
+    if let Some(when) = &options.when {
+        return super::called::end_when(verb, end, when);
+    }
     simple(running(verb)?, if options.force && verb != "exit" { Request::EndNow(end) } else { Request::End(end) })
 }

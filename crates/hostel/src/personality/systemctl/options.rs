@@ -43,7 +43,7 @@ const fn row(short: &'static str, long: &'static str, value: Option<&'static str
 }
 
 const USERS: &str = "user managers are not implemented yet";
-const ELSEWHERE: &str = "nothing listens there; `ssh HOST systemctl` or `hostel exec MACHINE systemctl` does it";
+const ELSEWHERE: &str = "nothing listens there; `ssh HOST systemctl` does it";
 const VALUE: Option<&str> = Some("VALUE");
 
 /// Every option, in help order.
@@ -104,10 +104,10 @@ pub(crate) const ROWS: &[Row] = &[
     row("", "timestamp", VALUE, State::Live, "Form of times"),
     row("", "mkdir", None, State::Live, "Make directories"),
     row("", "read-only", None, State::Live, "Read-only"),
-    row("", "when", VALUE, State::Live, "At which time"),
+    row("", "when", Some("TIME|cancel|show"), State::Manager, "poweroff, reboot, halt: at which time"),
     row("", "marked", None, State::Live, "Units that are marked"),
     row("H", "host", VALUE, State::Refused(ELSEWHERE), "On another host"),
-    row("M", "machine", VALUE, State::Refused(ELSEWHERE), "In a machine"),
+    row("M", "machine", Some("NAME"), State::Built, "Units of a machine that runs hostel init, or of a tree at rest"),
     row("", "image", VALUE, State::Refused("not implemented yet; mount it, and use --root="), "Unit files of a disk image"),
     row("C", "capsule", VALUE, State::Refused(USERS), "Of a capsule"),
 ];
@@ -160,6 +160,8 @@ pub(crate) struct Options {
     /// How log lines are shown.
     pub(super) form: crate::personality::journalctl::options::Form,
     pub(super) show_types: bool,
+    pub(super) when: Option<String>,
+    pub(super) machine: Option<String>,
 }
 
 impl Default for Options {
@@ -199,6 +201,8 @@ impl Default for Options {
             lines_given: None,
             form: crate::personality::journalctl::options::Form::Short,
             show_types: false,
+            when: None,
+            machine: None,
         }
     }
 }
@@ -339,6 +343,8 @@ fn apply(options: &mut Options, row: &Row, value: &str) -> Result<Option<Asked>,
             options.form = crate::personality::journalctl::options::form(value).ok_or_else(|| format!("Unknown output '{value}'."))?;
         }
         "show-types" => options.show_types = true,
+        "when" => options.when = Some(value.to_owned()),
+        "machine" => drop(options.machine.get_or_insert_with(|| value.to_owned())),
         "fail" => options.job_mode = hostel_init::transaction::JobMode::Fail,
         "job-mode" => {
             options.job_mode = hostel_init::transaction::JobMode::parse(value).ok_or_else(|| format!("Job mode {value} not valid."))?;

@@ -79,6 +79,9 @@ pub fn run(args: &[OsString]) -> ExitCode {
         Ok(Asked::Text(text)) => return output::print(&text),
         Err(why) => return wrong(&why),
     };
+    if options.machine.is_some() {
+        return wrong("systemctl.py: -M is not supported: it knows no machines.");
+    }
     match act(&own, &options, &words) {
         Ok(status) => ExitCode::from(status),
         Err(why) => refuse(&why),
