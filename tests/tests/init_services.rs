@@ -422,7 +422,10 @@ fn a_tree_is_booted_by_our_init() {
     let Some(bed) = Bed::start() else { return };
     let tree = bed.busybox();
     let name = bed.name();
-    tree.write("/etc/systemd/system/up.service", "[Service]\nExecStart=/bin/sh -c 'echo it is up; exec sleep 1000'\nStateDirectory=up\n");
+    tree.write(
+        "/etc/systemd/system/up.service",
+        "[Service]\nExecStart=/bin/sh -c 'echo it is up; exec sleep 1000'\nStateDirectory=up\nLogNamespace=x\n",
+    );
     tree.write("/etc/systemd/system/multi-user.target.wants/up.service", "").remove("/etc/systemd/system/multi-user.target.wants/up.service");
     std::os::unix::fs::symlink("../up.service", tree.at("/etc/systemd/system/multi-user.target.wants/up.service")).unwrap();
     bed.hostel(["boot"]).arg(tree.path()).args(["-d", "--wait", "--name", &name, "--init=hostel"]).run().exits(0);
@@ -431,6 +434,13 @@ fn a_tree_is_booted_by_our_init() {
     ctl(&["is-system-running"]).exits(0).prints_with("running");
     ctl(&["status", "up"]).exits(0).prints_with("it is up");
     ctl(&["start", "nope"]).exits(5);
+    let all = bed.hostel(["ps", "--json"]).run().exits(0).json();
+    assert!(all.as_array().unwrap().iter().any(|m| m["name"] == name.as_str() && m["init"] == "hostel"), "{all}");
+    // the same from the host
+    let from_host = |words: &[&str]| bed.hostel(["ctl", "-M", &name]).args(words).run();
+    from_host(&["why", "up"]).exits(0).prints_with("up.service: active (running)").prints_with("LogNamespace=x");
+    from_host(&["is-active", "nope"]).exits(3).prints_with("inactive");
+    bed.hostel(["ctl", "-M", &bed.name(), "status"]).run().exits(1).says("Failed to connect to machine");
     // the binary is the host's, and stays as it is
     bed.hostel(["exec", &name, "--", "sh", "-c", "echo x > /run/hostel-init/hostel"]).run().fails();
     bed.hostel(["stop", &name]).run().exits(0).within(Duration::from_secs(8));
@@ -474,6 +484,10 @@ fn debian_is_booted_by_our_init() {
     ctl(&["why", "systemd-hostnamed"]).exits(0).prints_without("BusName=");
     bed.hostel(["exec", &name, "--", "busctl", "status", "org.freedesktop.hostname1"]).run().exits(0).prints_with("PID=");
     ctl(&["why", "systemd-journald"]).exits(0).prints_with("it is not run: this manager keeps the output of units itself");
+    // users may log in while the system is up
+    let inside = |script: &str| bed.hostel(["exec", &name, "--", "sh", "-c", script]).run();
+    inside("test ! -e /run/nologin && systemctl stop systemd-user-sessions && test -e /run/nologin").exits(0);
+    inside("systemctl status | grep -A200 CGroup:").exits(0).prints_with("own.service").prints_with("sleep 1000").prints_with("/opt/hostel init");
     std::process::Command::new("kill").args(["-37", &leader.to_string()]).status().unwrap();
     running.finish(Duration::from_secs(30)).exits(0);
 }
@@ -512,6 +526,12 @@ fn what_servers_of_debian_need() {
     ] {
         ctl(words).exits(0).prints_with(expected);
     }
+    ctl(&["poweroff", "--when=+1h"]).exits(0).says("Shutdown scheduled for ");
+    ctl(&["reboot", "--when=show"]).exits(0).says("Shutdown scheduled for ");
+    ctl(&["poweroff", "--when=cancel"]).exits(0);
+    ctl(&["poweroff", "--when=show"]).exits(0).says("No scheduled shutdown.");
+    ctl(&["poweroff", "--when=-1h"]).exits(1).says("in the past");
+    ctl(&["stop", "up", "--when=+1h"]).exits(1).says("--when= is for poweroff");
     ctl(&["analyze", "security"]).exits(1).says("not implemented yet");
     ctl(&["--json", "status"]).exits(1).says("--json is for");
     for words in [

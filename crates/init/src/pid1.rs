@@ -426,8 +426,6 @@ impl Init {
         }
         if is_first {
             say("READY=1\nX_SYSTEMD_SIGNALS_LEVEL=2");
-            // from here on little of this program is used, and that seldom
-            let _ = proc::forget_program();
         }
     }
 

@@ -135,6 +135,12 @@ impl<T: Copy + PartialEq> Poller<T> {
         }
     }
 
+    /// Waits as [`Poller::wait`] does, for a long time and in little memory; that one tells afterwards what there is.
+    pub fn sleep(&self, deadline: Option<Instant>) {
+        let limit = deadline.map(|d| timespec_rounded_up(d.saturating_duration_since(Instant::now())));
+        hostel_sys::proc::wait_without_program(self.epoll.as_fd(), limit.as_ref());
+    }
+
     /// Waits until a descriptor is ready or `deadline` has come (`None`: no limit); gives at most 16 events.
     /// An empty answer means the deadline, or a signal handler that ran.
     pub fn wait(&mut self, deadline: Option<Instant>) -> io::Result<impl Iterator<Item = Ready<T>> + use<T>> {

@@ -47,22 +47,20 @@ pub fn set_name(name: &CStr) -> io::Result<()> {
     check(unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr(), 0 as libc::c_ulong, 0 as libc::c_ulong, 0 as libc::c_ulong) }).map(drop)
 }
 
-/// Lets go of the pages of this program's code and constants, as if none had been used yet: those that still are come back out of the
-/// kernel's cache of the file. For one that does much at its start and little afterwards.
-pub fn forget_program() -> io::Result<()> {
-    for line in std::fs::read_to_string("/proc/self/maps")?.lines() {
-        // FROM-TO MODE OFFSET DEVICE INODE PATH
-        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-        let &[range, mode, offset, _, inode, ..] = &fields[..] else { continue };
-        // never written to, unlike what was relocated and then made read-only
-        let is_as_in_file = mode == "r-xp" || mode == "r--p" && offset == "00000000";
-        let bounds = range.split_once('-').and_then(|(from, to)| Some((usize::from_str_radix(from, 16).ok()?, usize::from_str_radix(to, 16).ok()?)));
-        if let (true, true, Some((from, to))) = (is_as_in_file, inode != "0", bounds) {
-            // SAFETY: a private mapping of a file that nobody could write to: what is read there next is what was there before.
-            unsafe { libc::madvise(from as *mut libc::c_void, to - from, libc::MADV_DONTNEED) };
-        }
+/// Waits until something is to be read of a descriptor, with no page of this program's code and constants in its memory but the one
+/// that waits: those that are used afterwards come back out of the kernel's cache of the file.
+pub fn wait_without_program(fd: BorrowedFd<'_>, limit: Option<&rustix::event::Timespec>) {
+    unsafe extern "C" {
+        /// First byte of the program, and the one after its code, as linkers name them.
+        static __executable_start: u8;
+        static etext: u8;
     }
-    Ok(())
+    let from = &raw const __executable_start;
+    let pages = ((&raw const etext).addr() - from.addr()) & !(rustix::param::page_size() - 1);
+    let mut fds = [rustix::event::PollFd::new(&fd, rustix::event::PollFlags::IN)];
+    // SAFETY: whole pages of a private mapping of a file, which nobody could write to: what is read there next is what was there before.
+    let _ = unsafe { rustix::mm::madvise(from.cast_mut().cast(), pages, rustix::mm::Advice::LinuxDontNeed) };
+    let _ = rustix::event::poll(&mut fds, limit);
 }
 
 /// `PER_LINUX32`: uname says a 32-bit machine.

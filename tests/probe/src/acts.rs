@@ -270,14 +270,17 @@ pub fn notify_store(message: &str, text: &str) {
     print(if sent { "stored\n" } else { "not stored\n" });
 }
 
-/// A stream of lines, as sd_journal_stream_fd(3) begins one.
+/// A stream of lines, as sd_journal_stream_fd(3) begins one, and another that has said the half of its beginning when that is waited for.
 pub fn journal_stream(identifier: &str, file: &str) {
     use std::io::Write;
-    let mut stream = std::os::unix::net::UnixStream::connect("/run/systemd/journal/stdout").expect("connect");
+    let connect = || std::os::unix::net::UnixStream::connect("/run/systemd/journal/stdout").expect("connect");
+    let (mut half, mut stream) = (connect(), connect());
+    half.write_all(b"half\n\n3").expect("write");
     stream.write_all(format!("{identifier}\n\n30\n1\n0\n0\n0\nfirst\n").as_bytes()).expect("write");
     while std::fs::metadata(file).is_err() {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
+    half.write_all(b"0\n1\n0\n0\n0\nthird\n").expect("write");
     stream.write_all(b"second\n").expect("write");
     std::thread::sleep(std::time::Duration::from_secs(1000));
 }

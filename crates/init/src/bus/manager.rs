@@ -40,6 +40,9 @@ pub(super) fn value(manager: &Manager, property: &Property) -> Value {
         "Progress" => Value::Double(1.0),
         "Environment" => Value::texts(manager.environment().iter().map(|(name, value)| format!("{name}={value}"))),
         "UnitPath" => Value::texts(manager.search().places.iter().map(|place| place.path.as_str())),
+        "ControlGroup" => {
+            UnitName::parse("-.slice").ok().and_then(|top| manager.members().slice_path(&top)).map_or_else(|| property.usual(), Value::text)
+        }
         "SystemState" => Value::text(manager.system_state()),
         _ => property.usual(),
     }
@@ -159,20 +162,35 @@ fn jobs<'j>(jobs: impl Iterator<Item = &'j Job>) -> Value {
     Value::Array(of, jobs.map(row).collect())
 }
 
-/// `a(sus)`: group, number and command line of each process of a unit.
+/// `a(sus)`: group, number and command line of each process of a unit; of a slice those of all units in it.
 fn processes(manager: &Manager, live: &Live) -> Value {
-    let of = Type::Struct([b's', b'u', b's'].map(Type::Basic).to_vec());
-    let mut pids = if live.service.is_some() && !live.active().is_down() { manager.members().list(&live.rest.marks) } else { Vec::new() };
-    pids.extend(live.service.as_ref().map(|service| service.own()).unwrap_or_default());
-    pids.arrange();
-    pids.dedup();
-    let group = manager.members().path(live.name().as_str()).unwrap_or_default();
-    let row = |pid: &i32| {
+    let members = manager.members();
+    let mut rows: Vec<(String, i32)> = Vec::new();
+    let mut add = |live: &Live| {
+        let Some(service) = &live.service else { return };
+        let group = members.path(live.name().as_str()).unwrap_or_default();
+        let mut pids = if live.active().is_down() { Vec::new() } else { members.list(&live.rest.marks) };
+        pids.extend(service.own());
+        pids.arrange();
+        pids.dedup();
+        rows.extend(pids.into_iter().map(|pid| (group.clone(), pid)));
+    };
+    match members.slice_path(live.name()) {
+        Some(slice) => {
+            let is_in = |other: &&Live| members.path(other.name().as_str()).is_some_and(|path| path.starts_with(&format!("{slice}/")));
+            manager.lives().filter(is_in).for_each(add);
+            rows.extend(
+                members.own_path().filter(|own| format!("{own}/").starts_with(&format!("{slice}/"))).map(|own| (own, std::process::id() as i32)),
+            );
+        }
+        None => add(live),
+    }
+    let row = |(group, pid): (String, i32)| {
         let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let line = String::from_utf8_lossy(&bytes).trim_end_matches('\0').replace('\0', " ");
-        Value::Struct(vec![Value::text(group.as_str()), Value::Uint32(u32::try_from(*pid).unwrap_or(0)), Value::text(line)])
+        Value::Struct(vec![Value::text(group), Value::Uint32(u32::try_from(pid).unwrap_or(0)), Value::text(line)])
     };
-    Value::Array(of, pids.iter().map(row).collect())
+    Value::Array(Type::Struct([b's', b'u', b's'].map(Type::Basic).to_vec()), rows.into_iter().map(row).collect())
 }
 
 /// For people: every unit with its states and job.

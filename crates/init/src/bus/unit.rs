@@ -233,7 +233,7 @@ fn of_group(manager: &Manager, live: &Live, name: &str) -> Option<Value> {
             Kind::Slice | Kind::Scope => "-.slice",
             _ => "system.slice",
         })),
-        "ControlGroup" => text(manager.members().path(own).filter(|_| up).unwrap_or_default()),
+        "ControlGroup" => text(manager.members().path(own).filter(|_| up).or_else(|| manager.members().slice_path(live.name())).unwrap_or_default()),
         "MemoryCurrent" if up => manager.members().number(own, "memory.current").map(Value::Uint64),
         "TasksCurrent" if up => {
             let counted = || u64::try_from(manager.members().list(&live.rest.marks).len()).unwrap_or(0);

@@ -106,8 +106,8 @@ pub struct Live {
     pub service: Option<Box<Service>>,
     /// Of another kind: what it is.
     pub plain: Plain,
-    /// Everything else.
-    pub rest: Rest,
+    /// Everything else; apart, as maps of units have room for more than there are.
+    pub rest: Box<Rest>,
     /// The state that others were told of last.
     pub announced: Active,
     /// Whether it was about to be started again then.
@@ -150,7 +150,7 @@ impl Live {
         let has_group = is_service || unit.name.kind() == Kind::Slice;
         let asks = has_group && unit.settings.iter().any(|s| s.section == section && resources::is_limit(s.key));
         let limits = if asks { resources::limits(&unit, section, resources::Whole::here(), &mut |text| complaints.push(text)) } else { Vec::new() };
-        let rest = Rest {
+        let rest = Box::new(Rest {
             number,
             context,
             limits,
@@ -167,7 +167,7 @@ impl Live {
             connection: None,
             stored: Vec::new(),
             unit,
-        };
+        });
         let mut live = Live { service, plain, rest, announced: Active::Inactive, announced_again: false, job: None };
         live.announced = live.active();
         live
@@ -316,7 +316,7 @@ impl Live {
         let connection = self.rest.connection.take();
         let stored = std::mem::take(&mut self.rest.stored);
         let oom_kills = self.rest.oom_kills;
-        self.rest = Rest { oom_kills, stored, marks, pipe, moments, condition, complaint, connection, ..fresh.rest };
+        *self.rest = Rest { oom_kills, stored, marks, pipe, moments, condition, complaint, connection, ..*fresh.rest };
     }
 
     /// The last setting of a key, as written.

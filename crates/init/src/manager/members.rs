@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use hostel_sys::clone;
-use hostel_unit::Gather as _;
+use hostel_unit::{Gather as _, Kind, UnitName};
 use rustix::fs::{AtFlags, Mode, OFlags};
 
 /// Most processes of one unit that are looked at.
@@ -87,6 +87,17 @@ impl Members {
         let (_, _, top) = self.groups.as_ref()?;
         let slice = self.slice_of(unit);
         Some(if slice.is_empty() { format!("{top}/{unit}") } else { format!("{top}/{slice}/{unit}") })
+    }
+
+    /// The same of a slice's.
+    pub fn slice_path(&self, slice: &UnitName) -> Option<String> {
+        let (_, _, top) = self.groups.as_ref().filter(|_| slice.kind() == Kind::Slice)?;
+        Some(format!("{top}/{}", super::resources::slice_path(slice.as_str())).trim_end_matches('/').to_owned())
+    }
+
+    /// The path of the group that this manager is in.
+    pub fn own_path(&self) -> Option<String> {
+        group_of(std::process::id() as i32)
     }
 
     /// A unit's group, made now if it is not there.

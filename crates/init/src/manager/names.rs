@@ -144,10 +144,15 @@ impl Names {
             None if self.1.is_some_and(|at| at.elapsed() < std::time::Duration::from_secs(1)) => return Err(io::ErrorKind::WouldBlock.into()),
             None => Link::new(path)?,
         };
-        let watched = link.watch(name);
-        // one that hangs up is still watched, and forgotten when that is heard
-        let link = self.0.insert(link);
-        watched.map(|()| is_new.then_some(link.stream.as_fd()))
+        match link.watch(name) {
+            // nobody would hear that it has hung up
+            Err(e) if is_new => Err(e),
+            // one that hangs up is still watched, and forgotten when that is heard
+            watched => {
+                let link = self.0.insert(link);
+                watched.map(|()| is_new.then_some(link.stream.as_fd()))
+            }
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! One turn of the loop: what happened is told to those it is about.
 
 use std::os::fd::AsFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hostel_process::event::{Interest, Ready};
 use hostel_sys::clone::{self, WaitStatus};
@@ -10,6 +10,8 @@ use hostel_unit::UnitName;
 use super::world::{Process, Token};
 use super::{Finished, Manager};
 
+/// When nothing has happened for so long, nothing is likely to happen for longer.
+const CALM: Duration = Duration::from_millis(100);
 /// Longest report of a process that could not execute its program.
 const REPORT_MAX: usize = 512;
 
@@ -19,7 +21,12 @@ impl Manager {
     pub fn turn(&mut self, until: Option<Instant>) -> std::io::Result<Vec<Ready<Token>>> {
         self.do_all();
         let due = self.due().into_iter().chain(until).min();
-        let ready: Vec<Ready<Token>> = self.shared.poller.wait(due)?.collect();
+        let calm = Instant::now() + CALM;
+        let mut ready: Vec<Ready<Token>> = self.shared.poller.wait(Some(due.map_or(calm, |due| due.min(calm))))?.collect();
+        if ready.is_empty() && due.is_none_or(|due| due > calm) {
+            self.shared.poller.sleep(due);
+            ready.extend(self.shared.poller.wait(due)?);
+        }
         let mut others = Vec::new();
         for event in ready {
             match event.token {
