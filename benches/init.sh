@@ -66,8 +66,8 @@ for round in $(seq "$ROUNDS"); do
       s6) start hostel s6 /usr/bin/s6-svscan /sv; t=s6 ;;
     esac
     lines "$work/$t/stamps/up" 10; note "ten.$which" "$(since "$work/$t/stamps/up")"
-    # of all processes of the init itself, not of the services
-    p=$(leader "$machine"); note "pss.$which" "$(awk '/^Pss:/ {print $2}' "/proc/$p/smaps_rollup")"
+    # when it has come to rest
+    sleep 0.3; p=$(leader "$machine"); note "pss.$which" "$(awk '/^Pss:/ {print $2}' "/proc/$p/smaps_rollup")"
     over
   done
   for which in hostel systemd; do

@@ -238,7 +238,8 @@ fn the_manager_is_small() {
     );
     println!("{text}");
     let of = |key: &str| -> u64 { text.lines().find_map(|line| line.strip_prefix(key)?.trim().trim_end_matches(" kB").parse().ok()).unwrap() };
-    assert!(of("Pss:") < 1536, "{text}");
+    // what it has used of its program, which is much larger here than a release's, is let go of
+    assert!(of("Pss_Anon:") < 1400 && of("Pss_File:") < 1000, "{text}");
 }
 
 /// A terminal that a unit takes as a getty does: as new, its own, told to `who`; the console is still the manager's afterwards. The end

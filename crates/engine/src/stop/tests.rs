@@ -36,6 +36,8 @@ fn fingerprints() {
     }
     let stub = Evidence { facts: Facts { name: b"(sd-stubinit)".to_vec(), ..Facts::default() }, ..evidence("hostel", &["(sd-stubinit)"], 0, 0) };
     assert_eq!(stub.kind(), InitKind::Stub);
+    let own = Evidence { facts: Facts { name: b"init".to_vec(), ..Facts::default() }, ..evidence("hostel", &["hostel"], 0, 0) };
+    assert_eq!((own.kind(), own.label().as_str(), evidence("hostel", &[], 0, 0).label().as_str()), (InitKind::Generic, "hostel", "-"));
 }
 
 #[test]

@@ -19,6 +19,10 @@ use crate::preset::glob;
 /// The release whose clients and values these are.
 const LIKE: &str = "252";
 
+/// Most processes of an answer, and bytes of the command line of each.
+const ROWS_MAX: usize = 2048;
+const LINE_MAX: usize = 1024;
+
 /// The value of a property.
 pub(super) fn value(manager: &Manager, property: &Property) -> Value {
     let count = |n: usize| Value::Uint32(u32::try_from(n).unwrap_or(u32::MAX));
@@ -185,9 +189,11 @@ fn processes(manager: &Manager, live: &Live) -> Value {
         }
         None => add(live),
     }
+    // a peer that gets more at a time than it may is cut off
+    rows.truncate(ROWS_MAX);
     let row = |(group, pid): (String, i32)| {
         let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let line = String::from_utf8_lossy(&bytes).trim_end_matches('\0').replace('\0', " ");
+        let line = String::from_utf8_lossy(bytes.get(..LINE_MAX).unwrap_or(&bytes)).trim_end_matches('\0').replace('\0', " ");
         Value::Struct(vec![Value::text(group), Value::Uint32(u32::try_from(pid).unwrap_or(0)), Value::text(line)])
     };
     Value::Array(Type::Struct([b's', b'u', b's'].map(Type::Basic).to_vec()), rows.into_iter().map(row).collect())

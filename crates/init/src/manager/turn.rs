@@ -22,10 +22,10 @@ impl Manager {
         self.do_all();
         let due = self.due().into_iter().chain(until).min();
         let calm = Instant::now() + CALM;
-        let mut ready: Vec<Ready<Token>> = self.shared.poller.wait(Some(due.map_or(calm, |due| due.min(calm))))?.collect();
+        let ready: Vec<Ready<Token>> = self.shared.poller.wait(due.into_iter().chain([calm]).min())?.collect();
         if ready.is_empty() && due.is_none_or(|due| due > calm) {
+            // what there is then, the next turn finds
             self.shared.poller.sleep(due);
-            ready.extend(self.shared.poller.wait(due)?);
         }
         let mut others = Vec::new();
         for event in ready {

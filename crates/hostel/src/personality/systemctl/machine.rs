@@ -9,8 +9,9 @@ use hostel_spec::OsText;
 use super::options::Options;
 use super::{Outcome, dispatch};
 use crate::cli::exec::{Order, run_in};
-use crate::cli::{Failure, look};
+use crate::cli::look;
 use crate::foreign;
+use crate::personality::nspawn_enter::failed;
 
 /// This system itself, as there.
 pub(super) const HERE: &str = ".host";
@@ -39,9 +40,8 @@ pub(super) fn run(asked: &str, options: &Options, words: &[String], args: &[OsSt
     // its own program is this one; the first of several names of machines counts
     let own = ["/proc/1/exe", "ctl", "--machine", HERE].map(OsText::from);
     order.process.argv = own.into_iter().chain(args.iter().cloned().map(OsText::from)).collect();
-    run_in(&order).map_err(|failure| match failure {
-        Failure::Usage(why) => why,
-        Failure::Dialect(error, _) => error.to_string(),
-        Failure::Engine(error) => error.to_string(),
+    run_in(&order).map_err(|failure| {
+        failed("systemctl", &failure);
+        String::new()
     })
 }
