@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use hostel_spec::Arrange as _;
-use hostel_unit::UnitName;
+use hostel_unit::{Gather as _, UnitName};
 
 use crate::root::{Entry, Root, RootError};
 use crate::search::{Place, SearchPath};
@@ -82,7 +82,7 @@ pub enum Found {
 impl<'r> Catalogue<'r> {
     /// Lists the directories. Those that are not there are empty.
     pub fn scan(root: &'r Root, search: SearchPath) -> Result<Catalogue<'r>, RootError> {
-        let listing = |place: &Place| Ok(root.list(&place.path)?.unwrap_or_default().into_iter().collect());
+        let listing = |place: &Place| Ok(root.list(&place.path)?.unwrap_or_default().into_iter().gather());
         let listings: Vec<BTreeMap<String, Entry>> = search.places.iter().map(listing).collect::<Result<_, RootError>>()?;
         let of_dropins = |(name, entry): &(&String, &Entry)| name.ends_with(".d") && matches!(entry, Entry::Directory | Entry::Link(_));
         let mut dropin_directories: Vec<String> = listings.iter().flatten().filter(of_dropins).map(|(name, _)| name.clone()).collect();

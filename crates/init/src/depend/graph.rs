@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
-use hostel_unit::{Kind, UnitName};
+use hostel_unit::{Gather as _, Kind, UnitName};
 
 use super::{Because, Dependency, Relation, dependencies};
 use crate::load::{LoadState, Unit};
@@ -118,7 +118,7 @@ impl Graph {
         let mut more: Vec<(UnitName, UnitName)> = Vec::new();
         for (name, node) in self.nodes.iter().filter(|(name, node)| name.kind() == Kind::Target && node.has_defaults) {
             let ordered = node.dependencies.iter().filter(|d| matches!(d.relation, Relation::Before | Relation::After));
-            let ordered: BTreeSet<(Relation, UnitName)> = ordered.map(|d| (d.relation, d.to.clone())).collect();
+            let ordered: BTreeSet<(Relation, UnitName)> = ordered.map(|d| (d.relation, d.to.clone())).gather();
             for dependency in node.dependencies.iter().filter(|d| d.relation.pulls_in() || d.relation == Relation::Requisite) {
                 let Some(other) = self.nodes.get(&dependency.to) else { continue };
                 let loose = other.has_defaults && other.state == LoadState::Loaded;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hostel_unit::{Kind, UnitName};
+use hostel_unit::{Gather as _, Kind, UnitName};
 use rustix::io::Errno;
 
 use super::info::{self, Info};
@@ -276,7 +276,7 @@ impl Installer<'_, '_> {
     fn carry_out(&self, plan: Plan, mode: PresetMode, out: &mut Outcome) {
         if mode != PresetMode::EnableOnly {
             // units in Also= of what is disabled have presets of their own
-            let marked = plan.disable.iter().map(UnitName::to_string).collect();
+            let marked = plan.disable.iter().map(UnitName::to_string).gather();
             self.remove_links(&self.config(), marked, out);
         }
         if mode != PresetMode::DisableOnly {

@@ -11,7 +11,7 @@ mod life;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use hostel_unit::{Span, unescape_path};
+use hostel_unit::{Gather as _, Span, unescape_path};
 use rustix::event::epoll;
 
 use super::state::{Active, Outcome};
@@ -182,7 +182,7 @@ impl Table {
 
 /// Every place where something is mounted. A name may be any bytes: what is no text is so of its own line only.
 pub(super) fn points() -> std::io::Result<std::collections::BTreeSet<String>> {
-    Ok(points_of(&std::fs::read("/proc/self/mountinfo")?).collect())
+    Ok(points_of(&std::fs::read("/proc/self/mountinfo")?).gather())
 }
 
 fn points_of(table: &[u8]) -> impl Iterator<Item = String> {
