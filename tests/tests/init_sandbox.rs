@@ -155,14 +155,15 @@ fn devices_and_packets_are_filtered() {
     let texts = kinds.map(|(name, keys)| (name, unit(keys, see)));
     let units = [0, 1, 2, 3].map(|at: usize| (texts[at].0, texts[at].1.as_str()));
     let starts = "for u in plain strict listed private; do systemctl start $u || echo bad $u; systemctl why $u | grep -i degraded; done\n\
-                  systemctl start lasting; systemctl set-property --runtime lasting DevicePolicy=strict; touch /run/go; wait_for 'test -e /run/gone'; cat /run/gone";
-    let lasting =
-        "[Service]\nExecStart=/bin/sh -c 'until test -e /run/go; do sleep 0.02; done; head -c0 /dev/zero || echo none > /run/gone; sleep 1000'\n";
+                  systemctl start lasting; systemctl set-property --runtime lasting DevicePolicy=strict; touch /run/go; wait_for 'test -e /run/gone'; cat /run/gone\n\
+                  systemctl set-property --runtime lasting DevicePolicy=; touch /run/on; wait_for 'test -e /run/back'; cat /run/back";
+    let lasting = "[Service]\nExecStart=/bin/sh -c 'until test -e /run/go; do sleep 0.02; done; head -c0 /dev/zero || echo none > /run/gone; \
+         until test -e /run/on; do sleep 0.02; done; head -c0 /dev/zero && echo zero > /run/back; sleep 1000'\n";
     let all: Vec<(&str, &str)> = units.into_iter().chain([("lasting.service", lasting)]).collect();
     let tree = plant(&bed, &all, &format!("{}{starts}", init::WAIT));
     std::fs::create_dir_all(tree.at("/out")).unwrap();
     let machine = bed.nspawn(&tree, ["-b", "--console=pipe", "--private-network", "--capability=CAP_BPF"]).args(init::bound(&bed));
-    assert_eq!(result_of(machine, &tree), "none\n", "nothing is degraded");
+    assert_eq!(result_of(machine, &tree), "none\nzero\n", "nothing is degraded");
     for (name, expected) in
         [("plain", "null\nzero\none\ntwo\n"), ("strict", "null\none\ntwo\n"), ("listed", "null\nzero\ntwo\n"), ("private", "null\nzero\n")]
     {
