@@ -148,7 +148,7 @@ pub const VARIABLES: [Variable; 24] = [
         "90s",
         false,
         Ours,
-        "until it is killed, by `hostel overlay stop`, `hostel autostart stop`, or when its supervisor is told to end",
+        "until it is killed, unless `hostel stop -t` says otherwise",
     ),
     row("NET", "host|none|cables", "cables", false, Ours, "`host`: the host's network; `none`: loopback only"),
 ];
