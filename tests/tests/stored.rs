@@ -110,6 +110,7 @@ fn changing() {
     running.expect("up");
     images.hostel(["remove", "a"]).run().exits(3).says("it is in use by machine");
     images.hostel(["rename", "a", "d"]).run().exits(3);
+    images.hostel(["read-only", "a"]).run().exits(3);
     running.signal(Signal::KILL);
     running.finish(SOON);
     bed.clean();

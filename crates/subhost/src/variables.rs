@@ -69,11 +69,11 @@ pub const VARIABLES: [Variable; 24] = [
     ),
     row(
         "LOWER",
-        "DIR[:DIR…]",
+        "DIR[:DIR…]|image:FILE[#N[:/DIR]]",
         "/",
         true,
         Better,
-        "several, the topmost first; or `image:FILE`, a disk image; `image:FILE#N`, one of its partitions (`#N:/DIR`: what is in it)",
+        "several directories, the topmost first; or a disk image, in which the root is found, or its partition of number N, or a directory in that",
     ),
     row(
         "UPPER",
