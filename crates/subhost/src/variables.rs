@@ -142,14 +142,7 @@ pub const VARIABLES: [Variable; 24] = [
         "covers the host's identity (machine id, SSH host keys) and jobs (cron, fstab, mail queues) by a layer that is in no diff",
     ),
     row("STOP_SIGNAL", "SIGNAL", "TERM, or what its init takes", false, Ours, "asks PID 1 for the end"),
-    row(
-        "STOP_TIMEOUT",
-        "SPAN",
-        "90s",
-        false,
-        Ours,
-        "until it is killed, unless `hostel stop -t` says otherwise",
-    ),
+    row("STOP_TIMEOUT", "SPAN", "90s", false, Ours, "until it is killed, unless `hostel stop -t` says otherwise"),
     row("NET", "host|none|cables", "cables", false, Ours, "`host`: the host's network; `none`: loopback only"),
 ];
 

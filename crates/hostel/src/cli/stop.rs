@@ -300,8 +300,11 @@ fn without_supervisor(name: &MachineName, how: How) -> Outcome {
             }
             let confinement =
                 Confinement { bounding: state.bounding.unwrap_or_default(), filter, container: state.container.as_deref().unwrap_or("hostel") };
-            let order =
-                Order { timeout: if how.force { Duration::ZERO } else { how.timeout(Some(state)) }, signal: state.kill_signal, kill: how.kill || how.force };
+            let order = Order {
+                timeout: if how.force { Duration::ZERO } else { how.timeout(Some(state)) },
+                signal: state.kill_signal,
+                kill: how.kill || how.force,
+            };
             stop::stop(leader, group.as_ref(), Some(confinement), &order)?
         }
     };

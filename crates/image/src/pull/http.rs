@@ -129,7 +129,9 @@ impl Agent<'_> {
         let registry = self.registry.borrow();
         request.push_str(registry.as_ref().map_or("*/*", |access| access.accept));
         request.push_str("\r\n");
-        if let Some(token) = registry.as_ref().filter(|access| access.registry.authority() == url.authority()).and_then(|access| access.token.as_ref()) {
+        if let Some(token) =
+            registry.as_ref().filter(|access| access.registry.authority() == url.authority()).and_then(|access| access.token.as_ref())
+        {
             request.push_str(&format!("Authorization: Bearer {token}\r\n"));
         }
         drop(registry);
