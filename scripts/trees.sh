@@ -131,7 +131,7 @@ build_finit() { # finit 4 of Debian 13
   printf 'task [2345] /usr/local/bin/hostel-test-up -- hostel test marker\n' > "$1/etc/finit.d/hostel-test-up.conf"
 }
 build_s6() { # s6-svscan as PID 1 with the signal scripts of a plain s6-linux-init (which Debian does not have)
-  bootstrap "$1" bookworm s6,busybox-static
+  bootstrap "$1" bookworm s6,execline,busybox-static
   local s=$1/etc/s6/scan; mkdir -p "$s/.s6-svscan" "$s/hostel-test-up"
   printf '#!/bin/sh\n%s\nexec sleep infinity\n' "$UP" > "$s/hostel-test-up/run"
   printf '#!/bin/sh\necho poweroff >/run/s6-ends-as; exec s6-svscanctl -t /run/service\n' | tee "$s/.s6-svscan/SIGUSR1" > "$s/.s6-svscan/SIGPWR"

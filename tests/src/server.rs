@@ -17,6 +17,8 @@ pub enum Manner {
     CutWithoutParts(usize),
     /// The same, and it is another file then.
     CutAndChange(usize),
+    /// The same, and who comes again has to have asked for a token right before.
+    CutAndAsk(usize),
     /// In chunks, without a length.
     Chunks,
     /// A piece each 20 ms.
@@ -83,12 +85,20 @@ fn serve(socket: TcpStream, files: &Files, log: &Mutex<Vec<String>>) {
     let path = head.first().and_then(|l| l.split(' ').nth(1)).unwrap_or("").to_owned();
     let range = head.iter().find_map(|l| l.strip_prefix("Range: bytes=")).and_then(|r| r.trim_end_matches('-').parse::<usize>().ok());
     let if_range = head.iter().any(|l| l.starts_with("If-Range: \"tag\""));
-    log.lock().expect("log").push(format!("{path} {range:?} {if_range}"));
+    let mut log = log.lock().expect("log");
+    let has_asked = log.last().is_some_and(|last| last.starts_with("/token"));
+    log.push(format!("{path} {range:?} {if_range}"));
+    drop(log);
     let (bytes, manner) = match files.lock().expect("files").get(&path) {
         Some(found) => found.clone(),
         None => return drop((&socket).write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")),
     };
-    if manner == Manner::Token && !head.iter().any(|l| l == "Authorization: Bearer hello") {
+    let refused = match manner {
+        Manner::Token => !head.iter().any(|l| l == "Authorization: Bearer hello"),
+        Manner::CutAndAsk(_) => range.is_some() && !has_asked,
+        _ => false,
+    };
+    if refused {
         let host = head.iter().find_map(|l| l.strip_prefix("Host: ")).unwrap_or_default();
         let challenge = format!("Www-Authenticate: Bearer realm=\"http://{host}/token\",service=\"a b\",scope=\"x\"");
         return drop((&socket).write_all(format!("HTTP/1.1 401 Unauthorized\r\n{challenge}\r\nContent-Length: 0\r\n\r\n").as_bytes()));
@@ -110,7 +120,7 @@ fn answer(mut socket: &TcpStream, bytes: &[u8], manner: Manner, range: Option<us
     let rest = &bytes[from..];
     match manner {
         Manner::Well | Manner::Token => socket.write_all(&[whole.as_bytes(), rest].concat()),
-        Manner::Cut(n) | Manner::CutWithoutParts(n) | Manner::CutAndChange(n) => {
+        Manner::Cut(n) | Manner::CutAndAsk(n) | Manner::CutWithoutParts(n) | Manner::CutAndChange(n) => {
             // Without parts it has to come further each time.
             let n = if parts { n } else { n + range.unwrap_or(0) };
             socket.write_all(&[whole.as_bytes(), &rest[..n.min(rest.len())]].concat())

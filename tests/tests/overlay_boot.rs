@@ -315,11 +315,13 @@ fn hygiene_covers_the_host_and_is_in_no_layer_that_is_written_to() {
         // With a tmpfs there is no such directory.
         assert!(file.with_file_name("root").exists() != more.contains("tmpfs") && !left.iter().any(|name| name == "etc"), "{more}: {left:?}");
     }
-    // A log that is no file.
-    let (_, file) = conf(&bed, &format!("LOWER= {}\nSTART= none\n", tree.path().display()));
+    // A log that is no file. What is not there stays so.
+    std::fs::remove_dir_all(tree.at("/etc/ssh")).expect("remove");
+    let (name, file) = conf(&bed, &format!("LOWER= {}\nSTART= none\nHYGIENE= yes\n", tree.path().display()));
     let text = std::fs::read_to_string(&file).expect("read");
     std::fs::write(&file, text.replace(&format!("{}", file.with_file_name("log").display()), "/dev/null")).expect("write");
     boot(&bed, &file).exits(0);
+    go(&bed, &name, "ls -d /etc/ssh /etc/wireguard; wc -l </etc/network/interfaces").prints("6\n");
     stop(&bed, &file);
 }
 

@@ -50,11 +50,13 @@ fn an_init_is_waited_for() {
     for kind in ["sysvinit", "openrc-init"] {
         let Some(tree) = bed.tree(kind) else { continue };
         let at = tree.path().display();
-        let (_, file) = conf(&bed, &format!("LOWER= {at}\nLIVE= {at}\nSTART= init\nHYGIENE= no\n"));
+        let (name, file) = conf(&bed, &format!("LOWER= {at}\nLIVE= {at}\nSTART= init\nHYGIENE= no\n"));
         let told = boot(&bed, &file).exits(0);
         assert!(!told.errors().contains("does not say"), "{kind}: {}", told.describe());
         // It is one of what comes last.
         assert!(eventually(Duration::from_secs(5), || log(&file).contains("HOSTEL-TEST-UP")), "{kind}: {}", log(&file));
+        // Its scripts mount again what we have mounted.
+        go(&bed, &name, "touch /run/written").exits(0);
         stop(&bed, &file);
     }
 }
@@ -121,6 +123,13 @@ fn a_partition_of_a_disk_is_the_tree() {
         .run()
         .exits(1);
     assert!(done.text().ends_with("m/systems\ninner\n") && done.errors().contains("no such directory"), "{}", done.describe());
+    // A file system that has no device, as it says.
+    if let Some(image) = bed.file_system("btrfs", &tree.at("/etc"), 120) {
+        let script = "mkdir b && \"$1\" overlay-diskfile b \"$2\" && cat b/which && ACTION=overlay-stop \"$1\" overlay-diskfile b \"$2\" && ls b";
+        let by_hand = hostel_tests::Invocation::new("unshare").args(["-m", "sh", "-c", script, "sh"]);
+        let by_hand = by_hand.arg(hostel_tests::binary("hostel", "HOSTEL_BIN")).arg(&image).dir(bed.fresh("btrfs")).run().exits(0);
+        assert!(by_hand.text().ends_with("/b\nouter\n"), "{}", by_hand.describe());
+    }
     assert!(eventually(SOON, || bed.loop_devices() == devices));
 }
 
@@ -145,6 +154,11 @@ fn limits_signals_and_a_way_out() {
     let begun = Instant::now();
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("tell it");
     assert!(eventually(SOON, || !bed.state_of(&name).exists()), "it still runs");
+    assert!((Duration::from_millis(1300)..Duration::from_secs(20)).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+    // So it is with whoever else stops it.
+    wires.run(bed.hostel(["overlay-boot"]).arg(&file)).limit(SOON * 3).run().exits(0);
+    let begun = Instant::now();
+    wires.run(bed.hostel(["stop", &name])).limit(SOON).run().exits(4);
     assert!((Duration::from_millis(1300)..Duration::from_secs(20)).contains(&begun.elapsed()), "{:?}", begun.elapsed());
     // What was written inside stays, and a signal that is heard ends it at once.
     let text = std::fs::read_to_string(&file).expect("read").replace("USR1", "PWR");

@@ -110,6 +110,7 @@ fn changing() {
     running.expect("up");
     images.hostel(["remove", "a"]).run().exits(3).says("it is in use by machine");
     images.hostel(["rename", "a", "d"]).run().exits(3);
+    images.hostel(["read-only", "a"]).run().exits(3);
     running.signal(Signal::KILL);
     running.finish(SOON);
     bed.clean();
@@ -547,7 +548,7 @@ fn images_of_registries() {
         &[bed.busybox().path(), &registry.work],
     );
     let config = json!({"Entrypoint": ["/bin/sh", "-c"], "Cmd": ["echo \"it's $A\"; pwd; id -u"], "Env": ["PATH=/bin:/usr/bin", "A=b  c"], "WorkingDir": "/here", "User": "1000"});
-    let layers = [("1", Manner::Cut(300_000)), ("2", Manner::Token), ("3", Manner::Well)];
+    let layers = [("1", Manner::CutAndAsk(300_000)), ("2", Manner::Token), ("3", Manner::Well)];
     registry.image("v1", &layers, &config);
     registry.server.put("/token?service=a%20b&scope=repository:org/app:pull", r#"{"token": "hello"}"#, Manner::Well);
     let host = registry.server.address.trim_start_matches("http://").to_owned();

@@ -97,6 +97,7 @@ fn a_try_ends_as_it_is_told() {
     assert!(!tree.at("/etc/added").exists());
     attempt(&bed, &tree, &["--name", &name], "exec /no/such/program").ends();
     bed.hostel(["try", "--name", &name, "--tree"]).arg(tree.path()).args(["--", "/no/such/program"]).run().exits(127);
+    bed.hostel(["try", "--tree"]).arg(tree.path()).args(["--keep", "--", "true"]).run().exits(2).says("--keep goes before the options of `run`");
     assert!(!kept(&name).exists());
     attempt(&bed, &tree, &["--no-net"], "ls /sys/class/net").exits(0).prints("lo");
 }

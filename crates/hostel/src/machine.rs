@@ -123,7 +123,9 @@ pub fn run(spec: &MachineSpec, origin: Origin, begun: Option<Begun>, log: bool, 
         }
         talk(event);
     };
-    session::run(spec, Session { registry: &registry, caller: caller(), origin, notify_socket, watchdog: watchdog(), log, begun, talk })
+    let layer_held = |path: &std::path::Path| crate::native::kept::refuse_half_done_at("start", path);
+    let (caller, watchdog) = (caller(), watchdog());
+    session::run(spec, Session { registry: &registry, caller, origin, notify_socket, watchdog, log, begun, layer_held, talk })
 }
 
 /// Talk for people, on stderr.

@@ -16,6 +16,8 @@ use crate::same::{self, Place};
 
 /// Written at the start of machines.
 const RESOLVER: &str = "etc/resolv.conf";
+/// Covered by the host's where the tree has no such zone; what is covered is made, and empty.
+const LOCALTIME: &str = "etc/localtime";
 
 /// An upper directory to look at; `hidden`: nothing of a lower one of this path is seen.
 struct Job {
@@ -192,8 +194,9 @@ impl<'a> Walk<'a> {
         if file {
             mark::refuse_metacopy(upper, name)?;
             // What we wrote for the network it had, and nobody has changed, is no change of the machine's.
-            let resolver = inside == Path::new(RESOLVER) && self.layer.at == Path::new("/");
-            if stat.st_size as u64 > self.limit || resolver && !stamped::is_own(self.layer.upper(), inside) {
+            let resolver = || inside == Path::new(RESOLVER) && !stamped::is_own(self.layer.upper(), inside);
+            let localtime = || inside == Path::new(LOCALTIME) && stat.st_size == 0 && old.is_none();
+            if stat.st_size as u64 > self.limit || self.layer.at == Path::new("/") && (resolver() || localtime()) {
                 return Ok(true);
             }
         }

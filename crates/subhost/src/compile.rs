@@ -114,7 +114,7 @@ impl Conf {
             return refuse("LOWER", "/ cannot be run as it is, only below an overlay: give another UPPER or LIVE");
         }
         if plain && self.hygiene {
-            return refuse("HYGIENE", "there is no overlay that could cover anything: LOWER is LIVE or UPPER");
+            return refuse("HYGIENE", "there is no overlay that could cover anything (LOWER is LIVE or UPPER): HYGIENE=no covers nothing");
         }
         let upper = match &self.upper {
             Upper::Tmpfs(size) => UpperLayer::Tmpfs(size.clone().unwrap_or_else(|| TMPFS.into())),

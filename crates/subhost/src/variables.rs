@@ -69,11 +69,11 @@ pub const VARIABLES: [Variable; 24] = [
     ),
     row(
         "LOWER",
-        "DIR[:DIR…]",
+        "DIR[:DIR…]|image:FILE[#N[:/DIR]]",
         "/",
         true,
         Better,
-        "several, the topmost first; or `image:FILE`, a disk image; `image:FILE#N`, one of its partitions (`#N:/DIR`: what is in it)",
+        "several directories, the topmost first; or a disk image, in which the root is found, or its partition of number N, or a directory in that",
     ),
     row(
         "UPPER",
@@ -142,14 +142,7 @@ pub const VARIABLES: [Variable; 24] = [
         "covers the host's identity (machine id, SSH host keys) and jobs (cron, fstab, mail queues) by a layer that is in no diff",
     ),
     row("STOP_SIGNAL", "SIGNAL", "TERM, or what its init takes", false, Ours, "asks PID 1 for the end"),
-    row(
-        "STOP_TIMEOUT",
-        "SPAN",
-        "90s",
-        false,
-        Ours,
-        "until it is killed, by `hostel overlay stop`, `hostel autostart stop`, or when its supervisor is told to end",
-    ),
+    row("STOP_TIMEOUT", "SPAN", "90s", false, Ours, "until it is killed, unless `hostel stop -t` says otherwise"),
     row("NET", "host|none|cables", "cables", false, Ours, "`host`: the host's network; `none`: loopback only"),
 ];
 

@@ -83,10 +83,10 @@ fn make(
             let made = open(&below).map_err(CgroupError::sys("open cgroup", &below))?;
             fill_cpuset(&[above.as_fd(), made.as_fd()]).map_err(CgroupError::sys("fill cpuset of", &below))?;
         }
-        if name != OURS {
-            dir = below;
-        }
+        dir = below;
     }
+    // Without `hostel`, which may well be a part of the path, too.
+    dir.pop();
     Ok(dir)
 }
 

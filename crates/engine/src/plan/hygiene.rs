@@ -88,9 +88,9 @@ const MASKED: [&str; 20] = [
     "apt-daily-upgrade.timer",
 ];
 
-/// The layer over the file system in `of`, which is mounted on `at` of the system; `None`: it has nothing to cover. `mapped`: `of`
+/// The layer over the file systems in `of`, which are mounted on `at` of the system; `None`: they have nothing to cover. `mapped`: `of`
 /// will have its ids mapped. `user`: the overlay is one of a user namespace, which looks at attributes of another name.
-pub(super) fn layer(at: &Path, of: Slot, mapped: bool, user: bool) -> Option<Prepared> {
+pub(super) fn layer(at: &Path, of: Vec<Slot>, mapped: bool, user: bool) -> Option<Prepared> {
     let opaque = if user { c"user.overlay.opaque" } else { c"trusted.overlay.opaque" };
     let below = |path: &CStr| {
         let rest = Path::new(std::ffi::OsStr::from_bytes(path.to_bytes())).strip_prefix(at.strip_prefix("/").unwrap_or(at)).ok()?;
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     fn nodes(at: &str, user: bool) -> Vec<Node> {
-        match layer(Path::new(at), Slot(0), false, user) {
+        match layer(Path::new(at), vec![Slot(0)], false, user) {
             Some(Prepared::Cover { nodes, .. }) => nodes,
             _ => Vec::new(),
         }

@@ -117,7 +117,7 @@ impl Builder<'_> {
                     _ => self.spec.root.upper.clone(),
                 };
                 let upper = kept.map(|dir| self.kept_part(dir, lower, &target, map));
-                let cover = if hygiene { super::hygiene::layer(&target, lower, map, self.user_namespace()) } else { None };
+                let cover = if hygiene { super::hygiene::layer(&target, vec![lower], map, self.user_namespace()) } else { None };
                 let cover = cover.map(|cover| {
                     let slot = self.slot();
                     self.host.push(HostStep::Prepare(slot, cover));
@@ -184,7 +184,7 @@ impl Builder<'_> {
             && (map || !chown)
     }
 
-    /// The mount of a directory with `upper` and `work` in it.
+    /// The mount of a directory that is a layer, or has `upper` and `work` in it.
     fn upper(&mut self, source: Source, map: bool) -> super::Slot {
         let slot = self.slot();
         self.host.push(HostStep::Prepare(slot, Prepared::Clone { source, recursive: false, attributes: Attributes::NONE }));
@@ -196,19 +196,14 @@ impl Builder<'_> {
 
     /// Layers that are each in a place of their own: the mount of the upper one, and where it is in that. Adds to the lower ones.
     fn own_layers(&mut self, layers: &Layers, map: bool, lower: &mut Vec<super::Slot>) -> (super::Slot, Option<Box<(PathBuf, PathBuf)>>) {
-        let paths = layers.over.iter().rev();
-        let mut sources: Vec<Prepared> =
-            paths.map(|path| Prepared::Clone { source: Source::Path(path.clone()), recursive: false, attributes: Attributes::NONE }).collect();
-        if layers.hygiene {
-            sources.extend(super::hygiene::layer(Path::new("/"), lower[0], map, self.user_namespace()));
+        for path in layers.over.iter().rev() {
+            lower.push(self.upper(Source::Path(path.clone()), map));
         }
-        for source in sources {
+        if layers.hygiene
+            && let Some(cover) = super::hygiene::layer(Path::new("/"), lower.clone(), map, self.user_namespace())
+        {
             let slot = self.slot();
-            let fresh = matches!(source, Prepared::Cover { .. });
-            self.host.push(HostStep::Prepare(slot, source));
-            if map && !fresh {
-                self.bond.push(BondStep::MapTree { slot, chown: false });
-            }
+            self.host.push(HostStep::Prepare(slot, cover));
             lower.push(slot);
         }
         match &layers.upper {

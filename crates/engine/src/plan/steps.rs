@@ -115,10 +115,10 @@ pub enum Prepared {
         /// What is in it.
         nodes: Vec<Node>,
     },
-    /// A small tmpfs that covers parts of a file system; its directories have the modes and owners that they have there.
+    /// A small tmpfs that covers parts of file systems, those of them that are there; its directories have the modes and owners that they have there.
     Cover {
-        /// The file system.
-        of: Slot,
+        /// The file systems, the lowest first.
+        of: Vec<Slot>,
         /// Its ids will be mapped.
         mapped: bool,
         /// What is in it.
@@ -499,7 +499,7 @@ impl fmt::Display for Prepared {
                 }
                 Ok(())
             }
-            Prepared::Cover { of, nodes, .. } => write!(f, "cover of mount {} with {} inodes", of.0, nodes.len()),
+            Prepared::Cover { of, nodes, .. } => write!(f, "cover of mount {} with {} inodes at most", of[0].0, nodes.len()),
             Prepared::Part(index) => write!(f, "part {index} of the image"),
             Prepared::Bind(bind) => bind.fmt(f),
             Prepared::Terminals { .. } => f.write_str("devpts for the terminal"),

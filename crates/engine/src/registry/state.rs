@@ -166,6 +166,9 @@ pub struct MachineState {
     /// The signal that stops it, when the user chose one.
     #[serde(default)]
     pub kill_signal: Option<Signal>,
+    /// How long its end may take, in microseconds, when the user chose that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_timeout: Option<u64>,
 }
 
 fn container() -> String {
@@ -229,6 +232,7 @@ impl MachineState {
             cpu_affinity: None,
             linux32: false,
             kill_signal: None,
+            stop_timeout: None,
         }
     }
 

@@ -1,5 +1,6 @@
-//! Makes the layer that covers parts of a file system: it hides what is in directories, and changes nothing else of them.
+//! Makes the layer that covers parts of file systems: it hides what is in directories, and changes nothing else of them.
 
+use std::ffi::CStr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -14,18 +15,39 @@ use crate::plan::steps::{Node, Slot};
 
 use super::prepare::{Made, tmpfs};
 
-/// A tmpfs with `nodes` over the file system in slot `of`. What a merged directory shows of itself is the upper one's: mode and owner
+fn path(text: &CStr) -> &Path {
+    Path::new(std::ffi::OsStr::from_bytes(text.to_bytes()))
+}
+
+/// A tmpfs with `nodes` over the file systems in `of`. What a merged directory shows of itself is the upper one's: mode and owner
 /// are copied, or services could not write to directories of theirs. `mapped`: ids of `of` will be the machine's.
-pub(super) fn make(of: Slot, mapped: bool, nodes: &[Node], made: &Made) -> Result<OwnedFd> {
-    let fd = tmpfs(&[(c"mode".into(), c"0755".into()), (c"size".into(), c"1m".into())], Attributes::NONE, nodes, made.base())?;
-    let below = made.slot(of).context("use", "file system to cover")?;
+pub(super) fn make(of: &[Slot], mapped: bool, nodes: &[Node], made: &Made) -> Result<OwnedFd> {
+    let below = of.iter().rev().map(|slot| made.slot(*slot)).collect::<std::result::Result<Vec<_>, _>>().context("use", "file system to cover")?;
+    let find = |path: &Path| below.iter().find_map(|root| directory(*root, path).transpose()).transpose();
+    let mut kept = Vec::new();
+    for node in nodes {
+        // A directory that only the cover has is no merged one, and the kernel would list what hides something in it.
+        let (asked, is_needed) = match node {
+            Node::Dir(dir, _) => {
+                let fresh = |node: &Node| matches!(node, Node::File(file, ..) | Node::Link(file, _) if path(file).starts_with(path(dir)));
+                (path(dir), nodes.iter().any(fresh))
+            }
+            Node::Opaque(dir, ..) => (path(dir), false),
+            Node::Char(file, ..) => (path(file).parent().unwrap_or(Path::new("")), false),
+            _ => (Path::new(""), true),
+        };
+        let there = find(asked).map_err(|e| Error::new("look at", format!("{} to cover it", asked.display()), e))?;
+        if is_needed || there.is_some() {
+            kept.push((node, asked, there));
+        }
+    }
+    let nodes: Vec<Node> = kept.iter().map(|(node, ..)| (*node).clone()).collect();
+    let fd = tmpfs(&[(c"mode".into(), c"0755".into()), (c"size".into(), c"1m".into())], Attributes::NONE, &nodes, made.base())?;
     let range = made.ids.filter(|_| mapped);
     let host = |id: u32| range.map_or(id, |range| range.base + if id < range.count { id } else { 0 });
-    for node in nodes {
-        let (Node::Dir(path, _) | Node::Opaque(path, ..)) = node else { continue };
-        let path = Path::new(std::ffi::OsStr::from_bytes(path.to_bytes()));
+    for (node, path, there) in kept {
+        let (Node::Dir(..) | Node::Opaque(..), Some(like)) = (node, there) else { continue };
         let failed = |e: Errno| Error::new("cover", path.display().to_string(), e);
-        let Some(like) = directory(below, path).map_err(|e| Error::new("look at", format!("{} to cover it", path.display()), e))? else { continue };
         let stat = rustix::fs::fstat(&like).map_err(failed)?;
         let (uid, gid) = (Uid::from_raw(host(stat.st_uid)), Gid::from_raw(host(stat.st_gid)));
         rustix::fs::chownat(&fd, path, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;

@@ -47,6 +47,7 @@ pub struct Made {
     pub notify: Option<OwnedFd>,
     /// Both ends of what is the machine's /proc/kmsg: who opens that (rsyslogd) would else wait for somebody who writes to it.
     kmsg: Option<OwnedFd>,
+    run_pin: Option<OwnedFd>,
     /// The machine's cgroup.
     pub cgroup: Option<MachineCgroup>,
     /// The id maps of a user namespace that was joined: users, groups.
@@ -57,6 +58,8 @@ pub struct Made {
     pub host_mounts: Option<OwnedFd>,
     /// The console's log is written here, too.
     pub(super) log: Option<OwnedFd>,
+    /// Asked when a kept layer is locked.
+    pub(super) layer_held: Option<fn(&Path) -> Result<()>>,
     /// What its network is called in /run/netns, and its inode.
     pub(super) network_name: Option<(String, u64)>,
     /// systemd-machined knows of this life.
@@ -204,6 +207,7 @@ fn run_step(step: &HostStep, plan: &Plan, layout: &Layout, claim: &mut Claim, ma
         HostStep::LockUpper(dir) => {
             let layer = open_directory_in(rustix::fs::CWD, dir).context("open", format!("kept layer {}", dir.display()))?;
             let lock = take_lock(plan, layer.as_fd(), dir, locks::Lock::Exclusive)?;
+            made.layer_held.map_or(Ok(()), |asked| asked(dir))?;
             made.upper = Some((layer, lock));
         }
         HostStep::OpenParts(dir) => {
@@ -244,6 +248,8 @@ fn run_step(step: &HostStep, plan: &Plan, layout: &Layout, claim: &mut Claim, ma
         HostStep::OpenNotify(slot) => {
             made.notify = Some(open_notify(*slot, made).context("open", "notify socket in /run/host")?);
             made.kmsg = Some(open_kmsg(*slot, made).context("open", "/run/host/proc-kmsg")?);
+            // Covers in /proc and /sys are of this file system: an init that mounts one of them again, as it is, would make /run read-only.
+            made.run_pin = pin::pin(made.slot(*slot).context("use", "/run")?).map_err(|e| Error::new("hold", "/run writable", e))?;
         }
     }
     Ok(())
@@ -355,7 +361,7 @@ fn prepare(what: &Prepared, plan: &Plan, claim: &mut Claim, made: &mut Made) -> 
     match what {
         Prepared::Clone { source, recursive, attributes } => clone(source, *recursive, *attributes, plan.tree.marked, made),
         Prepared::Tmpfs { options, attributes, nodes } => tmpfs(options, *attributes, nodes, made.base()),
-        Prepared::Cover { of, mapped, nodes } => cover::make(*of, *mapped, nodes, made),
+        Prepared::Cover { of, mapped, nodes } => cover::make(of, *mapped, nodes, made),
         Prepared::Part(index) => part(*index, made),
         Prepared::Bind(bind) => bundle::bind(bind, made),
         Prepared::Terminals { options, attributes } => bundle::terminals(options, *attributes, plan, made),

@@ -44,6 +44,8 @@ pub struct Session<'a> {
     pub log: bool,
     /// What its caller has begun for it.
     pub begun: Option<Begun>,
+    /// Asked whether a kept layer can be used, when nobody else can use it any more.
+    pub layer_held: fn(&Path) -> Result<()>,
     /// Told what happens, to be printed or not.
     pub talk: &'a mut dyn FnMut(Talk<'_>),
 }
@@ -131,7 +133,7 @@ pub fn run(spec: &MachineSpec, mut session: Session<'_>) -> Result<u8> {
         None => session.registry.claim(&plan.name)?,
     };
     let mut made = Made::with_tree(plan.tree.path.clone(), tree);
-    (made.host_mounts, made.log) = (host_mounts, log);
+    (made.host_mounts, made.log, made.layer_held) = (host_mounts, log, Some(session.layer_held));
     let opened = super::image::open(plan, &mut host, &session.caller, &mut claim, &mut made, &mut |notice| (session.talk)(Talk::Notice(notice)));
     let plan = match opened {
         Ok(plan) => plan,
@@ -456,7 +458,7 @@ fn state_of(plan: &Plan, session: &Session<'_>, made: &Made, launched: &Launched
     let process = plan.process();
     state.no_new_privileges = Some(process.no_new_privileges);
     (state.rlimits, state.cpu_affinity, state.linux32) = (process.rlimits.clone(), process.cpu_affinity.clone(), process.linux32);
-    state.kill_signal = plan.spec.lifecycle.kill_signal;
+    (state.kill_signal, state.stop_timeout) = (plan.spec.lifecycle.kill_signal, plan.spec.lifecycle.stop_timeout);
     Ok(state)
 }
 

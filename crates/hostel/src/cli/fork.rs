@@ -27,6 +27,7 @@ fn run(args: &[OsString]) -> Outcome {
     let (from, to) = (kept::directory(&name), kept::directory(&new));
     machine::at_rest(&machine::open_registry()?, "fork", &name, || {
         kept::required(&name)?;
+        let _lock = kept::lock(&name)?;
         kept::refuse_half_done("fork", &name)?;
         copy::copy_tree(hostel_image::open::directory(&from)?.as_fd(), &from, &to, &copy::Options::default())?;
         Ok(())

@@ -48,9 +48,9 @@ fn run(args: &[OsString]) -> Outcome {
     }
 }
 
-fn texts(args: &[OsString], what: &str) -> Result<Vec<String>, Failure> {
+fn texts(args: &[OsString]) -> Result<Vec<String>, Failure> {
     let text = |word: &OsString| word.to_str().map(str::to_owned).ok_or_else(|| Failure::Usage(format!("{word:?} is not UTF-8")));
-    if args.is_empty() { Err(Failure::Usage(format!("which {what}?"))) } else { args.iter().map(text).collect() }
+    if args.is_empty() { Err(Failure::Usage("which conf file?".into())) } else { args.iter().map(text).collect() }
 }
 
 /// `boot CONF…`
@@ -58,7 +58,7 @@ pub(crate) fn boot(args: &[OsString]) -> Outcome {
     let background = |word: &OsString| word == "--background" || word == "-b";
     let words: Vec<OsString> = args.iter().filter(|w| !background(w)).cloned().collect();
     let mut worst = 0;
-    for word in texts(&words, "conf file")? {
+    for word in texts(&words)? {
         let file = subhost::find(&word)?;
         worst = worst.max(boot_one(file, !args.iter().any(background))?);
     }
@@ -102,17 +102,12 @@ fn boots(name: &MachineName) -> bool {
     found.is_some_and(|found| found.known().is_some_and(|state| state.init.is_some()))
 }
 
-/// The machine that a conf file, or a name, means; and how long its end may take.
-fn named(word: &str) -> Result<(MachineName, Option<u64>), Failure> {
-    if !word.contains('/') && !word.ends_with(".conf") {
-        let name = look::name(word.as_ref())?;
-        let registry = machine::open_registry()?;
-        let noted = registry.load(&name).ok().and_then(|found| conf_of(&registry, &found.name));
-        let conf = noted.or_else(|| subhost::find(word).ok()).and_then(|file| subhost::read(file).ok());
-        return Ok((name, conf.and_then(|read| read.conf.stop_timeout)));
+/// The machine that a conf file, or a name, means.
+fn named(word: &OsString) -> Result<MachineName, Failure> {
+    match word.to_str() {
+        Some(text) if text.contains('/') || text.ends_with(".conf") => Ok(subhost::read(subhost::find(text)?)?.conf.name),
+        _ => look::name(word),
     }
-    let conf = subhost::read(subhost::find(word)?)?.conf;
-    Ok((conf.name, conf.stop_timeout))
 }
 
 /// The conf file of a running subhost.
@@ -123,14 +118,13 @@ fn conf_of(registry: &Registry, name: &MachineName) -> Option<PathBuf> {
 
 /// `stop CONF|NAME…`: asked one after the other, from the last to the first.
 pub(crate) fn stop(args: &[OsString]) -> Outcome {
+    if args.is_empty() {
+        return Err(Failure::Usage("which subhost?".into()));
+    }
     let mut worst = 0;
-    for word in texts(args, "subhost")?.iter().rev() {
-        let (name, timeout) = named(word)?;
-        let mut words: Vec<OsString> = vec![name.as_str().into()];
-        if let Some(micros) = timeout {
-            words.extend(["-t".into(), format!("{}", micros as f64 / 1e6).into()]);
-        }
-        worst = worst.max(find("stop").map_or(Ok(0), |stop| (stop.run)(&words))?);
+    for word in args.iter().rev() {
+        let name = named(word)?.as_str().into();
+        worst = worst.max(find("stop").map_or(Ok(0), |stop| (stop.run)(&[name]))?);
     }
     Ok(worst)
 }
@@ -138,8 +132,7 @@ pub(crate) fn stop(args: &[OsString]) -> Outcome {
 /// `go [NAME [CMD…]]`
 pub(crate) fn go(args: &[OsString]) -> Outcome {
     let Some(word) = args.first() else { return list() };
-    let (name, _) = named(&texts(std::slice::from_ref(word), "subhost")?.remove(0))?;
-    let mut order = Order::new(name);
+    let mut order = Order::new(named(word)?);
     let command = args.get(1..).unwrap_or_default();
     let command = if command.first().is_some_and(|w| w == "--") { &command[1..] } else { command };
     order.process.argv = command.iter().cloned().map(OsText::from).collect();
@@ -149,7 +142,7 @@ pub(crate) fn go(args: &[OsString]) -> Outcome {
 /// `share DIR NAME`
 pub(crate) fn share(args: &[OsString]) -> Outcome {
     let [directory, name] = args else { return Err(Failure::Usage("share: a directory of the host, and a subhost".into())) };
-    let (name, _) = named(&texts(std::slice::from_ref(name), "subhost")?.remove(0))?;
+    let name = named(name)?;
     let path = std::path::absolute(Path::new(directory)).map_err(|e| Error::new("find", format!("{}", Path::new(directory).display()), e))?;
     find("bind").map_or(Ok(0), |bind| (bind.run)(&[name.as_str().into(), path.into(), "--mkdir".into()]))
 }
@@ -169,7 +162,7 @@ pub(crate) fn list() -> Outcome {
 
 /// `check CONF`
 fn check(args: &[OsString]) -> Outcome {
-    for word in texts(args, "conf file")? {
+    for word in texts(args)? {
         let subhost::Read { file, lines, conf, .. } = subhost::read(subhost::find(&word)?)?;
         let spec = conf.spec(None).map_err(|e| subhost::refused(&file, &e))?;
         for (variable, command) in lines.commands() {

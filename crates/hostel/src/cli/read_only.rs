@@ -31,6 +31,8 @@ fn run(args: &[OsString]) -> Outcome {
         }
     }
     let name = name.ok_or_else(|| Failure::Usage("which image? give its name".into()))?;
-    told(images::set_read_only(&named(&name)?, yes.unwrap_or(true)))?;
+    let image = named(&name)?;
+    let _lock = told(images::lock(&images::Places::host(), &image))?;
+    told(images::set_read_only(&image, yes.unwrap_or(true)))?;
     Ok(0)
 }

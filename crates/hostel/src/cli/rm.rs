@@ -61,9 +61,6 @@ fn run(args: &[OsString]) -> Outcome {
         output::tell(format_args!("Nothing was deleted."));
         return Ok(1);
     }
-    if !request.tree {
-        crate::native::kept::refuse_half_done("remove", &request.name)?;
-    }
     here().delete(&registry, &request.name, &path)?;
     forget_rest(&registry, &request.name, request.tree);
     Ok(0)
@@ -93,7 +90,6 @@ fn confirmed(path: &Path) -> Result<bool, Failure> {
 
 /// Deletes the kept machine `name`.
 pub(crate) fn forget(name: &MachineName) -> Result<(), Error> {
-    crate::native::kept::refuse_half_done("remove", name)?;
     let registry = machine::open_registry()?;
     here().delete(&registry, name, &here().find(name, false)?)?;
     forget_rest(&registry, name, false);
@@ -179,10 +175,10 @@ impl Place<'_> {
 
     /// A machine of another name may run on it; its supervisor holds this lock.
     fn delete_claimed(&self, name: &MachineName, path: &Path) -> Result<(), Error> {
-        let removed = hostel_image::open::directory(path)
-            .and_then(|tree| locks::take(self.locks, std::os::fd::AsFd::as_fd(&tree), path, locks::Lock::Exclusive, name))
-            .and_then(|_lock| remove::remove_tree(path));
-        Ok(removed?)
+        let tree = hostel_image::open::directory(path)?;
+        let _lock = locks::take(self.locks, std::os::fd::AsFd::as_fd(&tree), path, locks::Lock::Exclusive, name)?;
+        crate::native::kept::refuse_half_done_at("remove", path)?;
+        Ok(remove::remove_tree(path)?)
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use hostel_engine::enter::Leader;
 use hostel_engine::error::{Context, Error};
+use hostel_engine::registry::MachineState;
 use hostel_engine::stop::{self, Confinement, Order, Stopped};
 use hostel_ipc::control::{CallError, Connection, Ended, Event, MAX_PACKET, Received, Request, Stop};
 use hostel_spec::{MachineName, Signal};
@@ -25,7 +26,7 @@ pub(super) const VERB: Verb = Verb {
     args: "NAME... [-t SECONDS] [--no-kill]",
     about: "end machines cleanly, whatever their init, and wait until they have ended",
     options: &[
-        ("-t, --timeout SECONDS", "how long its init may take before it is killed (90)"),
+        ("-t, --timeout SECONDS", "how long its init may take before it is killed (90, or STOP_TIMEOUT of its conf)"),
         ("--no-kill", "do not kill it after that time: status 5 if it still runs"),
         ("--force", "kill it now"),
         ("--strict", "status 3 if it does not run (otherwise 0)"),
@@ -54,20 +55,27 @@ const GRACE: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct How {
-    timeout: Duration,
+    timeout: Option<Duration>,
     kill: bool,
     force: bool,
     strict: bool,
     verbose: bool,
 }
 
+impl How {
+    /// The caller's word, or the machine's.
+    fn timeout(&self, machine: Option<&MachineState>) -> Duration {
+        self.timeout.or_else(|| machine?.stop_timeout.map(Duration::from_micros)).unwrap_or(DEFAULT_TIMEOUT)
+    }
+}
+
 fn parse(args: &[OsString]) -> Result<Option<(Vec<MachineName>, How)>, Failure> {
     let mut words = lexopt::Parser::from_args(args);
     let mut names = Vec::new();
-    let mut how = How { timeout: DEFAULT_TIMEOUT, kill: true, force: false, strict: false, verbose: false };
+    let mut how = How { timeout: None, kill: true, force: false, strict: false, verbose: false };
     while let Some(arg) = words.next()? {
         match arg {
-            Short('t') | Long("timeout") => how.timeout = super::wait::seconds(&words.value()?.string()?)?,
+            Short('t') | Long("timeout") => how.timeout = Some(super::wait::seconds(&words.value()?.string()?)?),
             Long("no-kill") => how.kill = false,
             Long("force") => how.force = true,
             Long("strict") => how.strict = true,
@@ -93,7 +101,9 @@ fn run(args: &[OsString]) -> Outcome {
     let (mut pending, mut foreign) = (Vec::new(), Vec::new());
     for name in names {
         match ask(&name, how)? {
-            Some(connection) => pending.push(Pending { name, connection, since: Instant::now(), answered: false, ended: None, killed: None }),
+            Some((connection, timeout)) => {
+                pending.push(Pending { name, connection, timeout, since: Instant::now(), answered: false, ended: None, killed: None });
+            }
             None => match foreign::find(&name) {
                 Some((leader, _)) => foreign.push((name, leader)),
                 None => {
@@ -117,7 +127,7 @@ fn run(args: &[OsString]) -> Outcome {
 /// A machine that others run: its init is asked as its kind wants to be asked.
 fn stop_foreign(name: &MachineName, leader: Leader, how: How) -> Outcome {
     let since = Instant::now();
-    let order = Order { timeout: if how.force { Duration::ZERO } else { how.timeout }, signal: None, kill: how.kill };
+    let order = Order { timeout: if how.force { Duration::ZERO } else { how.timeout(None) }, signal: None, kill: how.kill };
     let stopped = stop::stop(leader, None, None, &order)?;
     match stopped {
         Stopped::StillRuns => output::tell(format_args!("hostel: machine {name} still runs after {} s", since.elapsed().as_secs())),
@@ -128,8 +138,8 @@ fn stop_foreign(name: &MachineName, leader: Leader, how: How) -> Outcome {
     Ok(if stopped == Stopped::Killed && how.force { 0 } else { stopped.exit_code(how.strict) })
 }
 
-/// Asks the supervisor. `None`: the machine does not run.
-fn ask(name: &MachineName, how: How) -> Result<Option<Connection>, Failure> {
+/// Asks the supervisor; how long that may take. `None`: the machine does not run.
+fn ask(name: &MachineName, how: How) -> Result<Option<(Connection, Duration)>, Failure> {
     let registry = machine::open_registry()?;
     let found = match registry.load(name) {
         Ok(found) if found.liveness != hostel_engine::registry::Liveness::Dead => found,
@@ -145,10 +155,11 @@ fn ask(name: &MachineName, how: How) -> Result<Option<Connection>, Failure> {
         }
     };
     // Without killing, the supervisor asks on and on; it is our waiting that ends.
-    let timeout = if how.kill { how.timeout } else { Duration::from_secs(365 * 86400) };
-    let request = Request::Stop(Stop { timeout_ms: Some(timeout.as_millis() as u64), force: how.force });
+    let timeout = how.timeout(found.known());
+    let asked = if how.kill { timeout } else { Duration::from_secs(365 * 86400) };
+    let request = Request::Stop(Stop { timeout_ms: Some(asked.as_millis() as u64), force: how.force });
     match connection.post(&request) {
-        Ok(()) | Err(CallError::Closed) => Ok(Some(connection)),
+        Ok(()) | Err(CallError::Closed) => Ok(Some((connection, timeout))),
         Err(error) => Err(Error::new("stop", format!("machine {name}"), error).into()),
     }
 }
@@ -157,6 +168,7 @@ fn ask(name: &MachineName, how: How) -> Result<Option<Connection>, Failure> {
 struct Pending {
     name: MachineName,
     connection: Connection,
+    timeout: Duration,
     since: Instant,
     /// It answers at once, whatever the machine does; one that does not hangs.
     answered: bool,
@@ -213,7 +225,7 @@ fn wait_for_news(pending: &[Pending], how: How) -> std::result::Result<(), Errno
 
 impl Pending {
     fn deadline(&self, how: How) -> Instant {
-        let limit = if how.kill { how.timeout + GRACE } else { how.timeout };
+        let limit = if how.kill { self.timeout + GRACE } else { self.timeout };
         match self.killed {
             Some(at) => at + GRACE,
             None => self.since + if self.answered { limit } else { ANSWER },
@@ -288,8 +300,11 @@ fn without_supervisor(name: &MachineName, how: How) -> Outcome {
             }
             let confinement =
                 Confinement { bounding: state.bounding.unwrap_or_default(), filter, container: state.container.as_deref().unwrap_or("hostel") };
-            let order =
-                Order { timeout: if how.force { Duration::ZERO } else { how.timeout }, signal: state.kill_signal, kill: how.kill || how.force };
+            let order = Order {
+                timeout: if how.force { Duration::ZERO } else { how.timeout(Some(state)) },
+                signal: state.kill_signal,
+                kill: how.kill || how.force,
+            };
             stop::stop(leader, group.as_ref(), Some(confinement), &order)?
         }
     };
@@ -311,7 +326,7 @@ mod tests {
     #[test]
     fn arguments() {
         let (names, how) = parse(&words("a b -t 2.5 --no-kill")).unwrap().unwrap();
-        assert_eq!((names.len(), how.timeout, how.kill), (2, Duration::from_millis(2500), false));
+        assert_eq!((names.len(), how.timeout, how.kill), (2, Some(Duration::from_millis(2500)), false));
         for bad in ["", "-t x a", "-t -1 a", "a/b", "--what a", "-t nan a"] {
             assert!(parse(&words(bad)).is_err(), "{bad}");
         }

@@ -92,10 +92,13 @@ fn run(args: &[OsString]) -> Outcome {
     if request.no_net {
         words.push("--net=private".into());
     }
+    let misplaced = request.rest.iter().take_while(|w| *w != "--").find(|w| VERB.options.iter().any(|(own, _)| *w == own)).cloned();
     words.extend(request.rest);
-    let mut asked = match native::parse(Kind::Run, &words)? {
-        Parsed::Machine(asked) => asked,
-        Parsed::Shown(status) => return Ok(status),
+    let mut asked = match (native::parse(Kind::Run, &words), misplaced) {
+        (Ok(Parsed::Machine(asked)), _) => asked,
+        (Ok(Parsed::Shown(status)), _) => return Ok(status),
+        (Err(_), Some(word)) => return Err(Failure::Usage(format!("try: {} goes before the options of `run`", word.to_string_lossy()))),
+        (Err(error), None) => return Err(error),
     };
     let others = asked.spec.identity.name.as_ref().is_some_and(|given| *given != name) || asked.keep.as_ref() != Some(&name);
     if others {

@@ -96,6 +96,12 @@ pub fn refuse_half_done(verb: &'static str, name: &MachineName) -> Result<()> {
     }
 }
 
+/// The same of the kept machine in the directory `path`, whose lock we have: whoever commits has it until that is done, or never will be.
+pub fn refuse_half_done_at(verb: &'static str, path: &std::path::Path) -> Result<()> {
+    let name = path.strip_prefix(KEPT).ok().and_then(|name| MachineName::new(name.to_string_lossy()).ok());
+    name.map_or(Ok(()), |name| refuse_half_done(verb, &name))
+}
+
 /// At the end of the machine whose layers are in `directory`, nobody else in it: what was only touched does not hide what becomes of it
 /// on the host. Where that cannot be done it stays as it was.
 pub fn tidy(directory: &std::path::Path) {
@@ -150,7 +156,6 @@ pub fn keep(spec: &mut MachineSpec, name: &MachineName, make: Option<Durable>) -
         }
     };
     if made.is_none() {
-        refuse_half_done("start", name)?;
         tell_drift(name, &asked);
     }
     attach(spec, name, asked);
@@ -169,7 +174,6 @@ fn another(spec: &MachineSpec, name: &MachineName, asked: &std::path::Path, foun
 /// For a kept machine's name in the place of a tree: the machine itself. `false`: there is none of that name.
 pub fn reopen(spec: &mut MachineSpec, name: &MachineName) -> Result<bool> {
     let Some(found) = lower(name)? else { return Ok(false) };
-    refuse_half_done("start", name)?;
     tell_drift(name, &found);
     attach(spec, name, found);
     Ok(true)

@@ -136,11 +136,12 @@ fn c_path(path: &Path) -> CString {
 fn mounted<'a>(path: &'a Path, image: &Path) -> Option<&'a Path> {
     let table = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
     table.lines().rev().find_map(|line| {
-        let mut fields = line.split(' ').skip(2);
-        let (device, at) = (fields.next()?, fields.nth(1)?);
+        // By its source: what btrfs says is the device is none.
+        let device = line.split_once(" - ")?.1.split(' ').nth(1)?.strip_prefix("/dev/")?;
+        let at = line.split(' ').nth(4)?;
         let escaped = |p: &Path| p.to_string_lossy().replace('\\', "\\134").replace(' ', "\\040").replace('\t', "\\011").replace('\n', "\\012");
         let place = path.ancestors().find(|p| escaped(p) == at)?;
-        let backing = std::fs::read_to_string(format!("/sys/dev/block/{device}/loop/backing_file")).ok()?;
+        let backing = std::fs::read_to_string(format!("/sys/block/{device}/loop/backing_file")).ok()?;
         (Path::new(backing.trim_end_matches('\n')) == image).then_some(place)
     })
 }

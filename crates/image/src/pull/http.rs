@@ -39,16 +39,16 @@ pub struct Agent<'a> {
 }
 
 /// How a registry is asked.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Access {
     /// Forms of answers that are understood.
     pub accept: &'static str,
-    /// The registry's host and port: nobody else is shown the token.
-    pub authority: String,
+    /// The registry: nobody else is shown the token.
+    pub registry: Url,
+    /// What is had from it.
+    pub repository: String,
     /// What shows that we may.
     pub token: Option<String>,
-    /// What it said to who had none.
-    pub challenge: Option<String>,
 }
 
 /// What an answer's head says.
@@ -81,9 +81,18 @@ pub struct Answer {
 impl Agent<'_> {
     /// Asks for `url` from byte `from` on; `validator`: only if it is still the same, else for all of it.
     pub fn get(&self, url: &Url, from: u64, validator: Option<&str>) -> Result<Answer, Cause> {
-        let mut url = url.clone();
+        let (first, mut url, mut is_renewed) = (url, url.clone(), false);
         for _ in 0..=REDIRECTS {
-            let answer = self.ask(&url, from, validator)?;
+            let mut answer = self.ask(&url, from, validator)?;
+            // A registry wants a token, or another one than ours of some minutes ago.
+            if answer.head.status == 401
+                && !std::mem::replace(&mut is_renewed, true)
+                && let Some(challenge) = answer.head.challenge.take()
+                && self.renew(&url, &challenge)?
+            {
+                url = first.clone();
+                continue;
+            }
             match (answer.head.status, &answer.head.location) {
                 (301 | 302 | 303 | 307 | 308, Some(location)) => {
                     let next = url.join(location).map_err(Cause::Why)?;
@@ -93,16 +102,21 @@ impl Agent<'_> {
                     url = next;
                 }
                 (200 | 206, _) => return Ok(answer),
-                (401, _) if self.registry.borrow().is_some() => {
-                    if let Some(access) = self.registry.borrow_mut().as_mut() {
-                        access.challenge = answer.head.challenge;
-                    }
-                    return Err(Cause::Said(format!("the server says 401{}", reason(401))));
-                }
                 (status, _) => return Err(Cause::Said(format!("the server says {status}{}", reason(status)))),
             }
         }
         Err(Cause::Why("the server sends us in circles"))
+    }
+
+    /// Gets a token for the registry that said `challenge` at `url`; `false`: it is none.
+    fn renew(&self, url: &Url, challenge: &str) -> Result<bool, Cause> {
+        // Not there while we ask for the token: who gives it out wants none.
+        let Some(mut access) = self.registry.take() else { return Ok(false) };
+        let ours = access.registry.authority() == url.authority();
+        access.token = None;
+        let token = if ours { super::oci::token(self, &access, challenge).map(|token| access.token = Some(token)) } else { Ok(()) };
+        self.registry.replace(Some(access));
+        token.map(|()| ours)
     }
 
     fn ask(&self, url: &Url, from: u64, validator: Option<&str>) -> Result<Answer, Cause> {
@@ -115,7 +129,9 @@ impl Agent<'_> {
         let registry = self.registry.borrow();
         request.push_str(registry.as_ref().map_or("*/*", |access| access.accept));
         request.push_str("\r\n");
-        if let Some(token) = registry.as_ref().filter(|access| access.authority == url.authority()).and_then(|access| access.token.as_ref()) {
+        if let Some(token) =
+            registry.as_ref().filter(|access| access.registry.authority() == url.authority()).and_then(|access| access.token.as_ref())
+        {
             request.push_str(&format!("Authorization: Bearer {token}\r\n"));
         }
         drop(registry);

@@ -67,7 +67,7 @@ impl Reference {
             return Err("it names no image: REGISTRY/NAME:TAG, in small letters");
         }
         if tag.len() > 128 || !word(tag, "._-") {
-            return Err("its tag is none");
+            return Err("what follows its last ':' can be no tag");
         }
         if sum.is_some_and(|sum| digest(sum).is_none()) {
             return Err("its sum is no sha256:…");
@@ -106,8 +106,8 @@ pub fn pull(
     if !options.force {
         images::refuse_taken(&options.places, name)?;
     }
-    let access = Access { accept: ACCEPT, authority: reference.registry.authority(), ..Access::default() };
-    *order.agent.registry.borrow_mut() = Some(access);
+    let access = Access { accept: ACCEPT, registry: reference.registry.clone(), repository: reference.repository.clone(), token: None };
+    order.agent.registry.replace(Some(access));
     let (config, layers) = contents(&order.agent, reference).on("download", from)?;
     (order.total)(Some(layers.iter().fold(0u64, |sum, layer| sum.saturating_add(layer.size))));
     import::make_tree(name, options, &mut |dir| {
@@ -117,8 +117,7 @@ pub fn pull(
             let url = reference.url("blobs", &layer.digest);
             let shown = url.to_string();
             let shown = Path::new(&shown);
-            let begin = &mut || Download::of_size(&order.agent, &url, layer.sum, layer.size);
-            let mut download = authorized(&order.agent, reference, begin).on("download", shown)?;
+            let mut download = Download::of_size(&order.agent, &url, layer.sum, layer.size).on("download", shown)?;
             let progress = |done| (options.watch.progress)(before.saturating_add(done));
             let watch = Watch { progress: &progress, stop: options.watch.stop };
             let (_, stream) = compress::reader(Watched::new(&mut download, watch)).map_err(tar::Fault::Io).on("read archive", shown)?;
@@ -161,29 +160,14 @@ fn contents(agent: &Agent<'_>, reference: &Reference) -> std::result::Result<(Va
     let layers = layers.iter().map(layer).collect::<Option<Vec<_>>>().ok_or(BAD)?;
     let config = manifest["config"]["digest"].as_str().ok_or(BAD)?;
     let sum = digest(config).ok_or(BAD)?;
-    let config = authorized(agent, reference, &mut || text(agent, &reference.url("blobs", config), Some(sum)))?;
-    Ok((config, layers))
+    Ok((text(agent, &reference.url("blobs", config), Some(sum))?, layers))
 }
 
 fn manifest(agent: &Agent<'_>, reference: &Reference, version: &str) -> std::result::Result<Value, Cause> {
     if version.contains(':') && digest(version).is_none() {
         return Err(BAD);
     }
-    let url = reference.url("manifests", version);
-    authorized(agent, reference, &mut || text(agent, &url, digest(version)))
-}
-
-/// Asks, and where the registry wants a token, or another one than ours of some minutes ago, once more with that.
-fn authorized<T>(agent: &Agent<'_>, reference: &Reference, ask: &mut dyn FnMut() -> std::result::Result<T, Cause>) -> std::result::Result<T, Cause> {
-    ask().or_else(|cause| {
-        let challenge = agent.registry.borrow_mut().as_mut().and_then(|access| access.challenge.take());
-        let Some(challenge) = challenge else { return Err(cause) };
-        let token = token(agent, reference, &challenge)?;
-        if let Some(access) = agent.registry.borrow_mut().as_mut() {
-            access.token = Some(token);
-        }
-        ask()
-    })
+    text(agent, &reference.url("manifests", version), digest(version))
 }
 
 /// What is at `url`: JSON of that sum.
@@ -196,7 +180,7 @@ fn text(agent: &Agent<'_>, url: &Url, sum: Option<[u8; 32]>) -> std::result::Res
 }
 
 /// A token for nobody in particular, from where the registry's challenge says: `Bearer realm="…",service="…",scope="…"`.
-fn token(agent: &Agent<'_>, reference: &Reference, challenge: &str) -> std::result::Result<String, Cause> {
+pub(super) fn token(agent: &Agent<'_>, access: &Access, challenge: &str) -> std::result::Result<String, Cause> {
     const WANTS: Cause = Cause::Why("the registry wants to know who we are, and no names and passwords are kept here");
     let part = |name: &str| {
         let (_, rest) = challenge.split_once(&format!("{name}=\""))?;
@@ -206,10 +190,10 @@ fn token(agent: &Agent<'_>, reference: &Reference, challenge: &str) -> std::resu
         return Err(WANTS);
     }
     let mut realm = Url::parse(part("realm").ok_or(BAD)?).map_err(Cause::Why)?;
-    if reference.registry.secure && !realm.secure {
+    if access.registry.secure && !realm.secure {
         return Err(Cause::Why("the registry sends us from https to http"));
     }
-    let scope = format!("repository:{}:pull", reference.repository);
+    let scope = format!("repository:{}:pull", access.repository);
     let start = if realm.path.contains('?') { '&' } else { '?' };
     realm.path.push(start);
     if let Some(service) = part("service") {
