@@ -102,7 +102,12 @@ impl Builder<'_> {
         self.devices(bundle);
         match (console, terminals) {
             (ConsoleMode::Pipe, _) => {}
-            (_, Some(pts)) => self.step(BundleStep::Console(pts)),
+            (_, Some(pts)) => {
+                self.step(BundleStep::Console(pts));
+                if bundle.terminals > 0 {
+                    self.step(BundleStep::Terminals(pts, bundle.terminals, bundle.terminals_in.clone()));
+                }
+            }
             (_, None) => return Err(Error::new("make", "terminal", "there is no devpts among the mounts of the bundle")),
         }
         self.integration()?;
