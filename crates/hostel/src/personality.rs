@@ -2,6 +2,7 @@
 
 pub mod init;
 pub mod journalctl;
+pub mod lxc_start;
 pub mod machinectl;
 pub mod nspawn;
 pub mod nspawn_enter;
@@ -27,7 +28,8 @@ pub struct Personality {
 }
 
 /// Every personality but hostel itself. `hostel link DIR` makes a link for each.
-pub const PERSONALITIES: [Personality; 16] = [
+pub const PERSONALITIES: [Personality; 17] = [
+    Personality { name: "lxc-start", word: None, about: "start a container of LXC", run: lxc_start::run },
     Personality { name: "systemd-nspawn", word: Some("nspawn"), about: "run an OS tree in namespaces, as systemd-nspawn(1)", run: nspawn::run },
     Personality { name: "machinectl", word: Some("machinectl"), about: "machines, as machinectl(1)", run: machinectl::run },
     Personality { name: "nspawn-enter", word: Some("nspawn-enter"), about: "enter a machine, as nspawn-tools", run: nspawn_enter::run },
@@ -57,6 +59,9 @@ pub fn main(argv: &[OsString]) -> ExitCode {
     let called = argv.first().map(OsString::as_os_str).unwrap_or(OsStr::new("hostel"));
     let called = std::path::Path::new(called).file_name().unwrap_or(OsStr::new("hostel"));
     let rest = argv.get(1..).unwrap_or_default();
+    if argv.first().is_some_and(|name| name.to_string_lossy().starts_with(crate::lxc::monitor::TITLE)) {
+        return crate::lxc::monitor::run(rest);
+    }
     if let Some(p) = PERSONALITIES.iter().find(|p| called == p.name) {
         return (p.run)(rest);
     }

@@ -51,6 +51,9 @@ pub struct Bundle {
     pub apparmor: Option<String>,
     /// SELinux label of the process.
     pub selinux: Option<String>,
+    /// The ids of the root's files are mapped as the machine's are.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub map_root: bool,
     /// Terminals besides the console, `/dev/tty1` and so on: how many.
     #[serde(skip_serializing_if = "is_zero")]
     pub terminals: u32,

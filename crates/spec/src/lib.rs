@@ -48,7 +48,7 @@ pub use machine::{
 pub use mount::{BindOptions, IdMapping, Mount, MountSource};
 pub use name::{Hostname, MachineName, NameError};
 pub use network::{
-    AddressPool, Cable, LinkPair, Network, NetworkConfig, NetworkMode, PortForward, Transport, VethEnds, VethPair, is_alternative_name,
+    AddressPool, Cable, Gateway, InsideLink, LinkPair, Network, NetworkConfig, NetworkMode, PortForward, Transport, VethEnds, VethPair, is_alternative_name,
     is_interface_name,
 };
 pub use process::{ProcessSpec, UserSelector};

@@ -80,6 +80,10 @@ impl Builder<'_> {
             // Nothing shared can become the root (pivot_root(2)): that comes last.
             propagation: (if bundle.root_propagation == MountPropagation::Slave { MountPropagation::Slave } else { MountPropagation::Private }, true),
         });
+        if bundle.map_root {
+            let ids = MountIds { recursive: true, ..MountIds::default() };
+            self.bond.push(BondStep::Bundle(Box::new(BundleBond::MapMount { slot: tree, ids, target: PathBuf::from("/") })));
+        }
         self.cgroup();
         self.payload.extend([PayloadStep::Keyring, PayloadStep::Isolate]);
         self.step(BundleStep::Root(tree));
