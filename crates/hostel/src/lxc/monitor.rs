@@ -8,6 +8,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
+use hostel_engine::cgroup::Layout;
 use hostel_engine::error::{Context, Error, Result};
 use hostel_engine::registry::Origin;
 use hostel_engine::supervisor::session::{Begun, Talk};
@@ -165,6 +166,7 @@ fn prepare(order: &Order, config: &Config, name: MachineName, log: &mut Journal)
     let root = Root::of(config, &directory)?;
     let text = |key: &str| config.value(key).map(|path| std::fs::read_to_string(path).context("read", format!("{key} {path}"))).transpose();
     let (fstab, seccomp) = (text("lxc.mount.fstab")?, text("lxc.seccomp.profile")?);
+    let layout = Layout::detect().map_err(|e| Error::new("find", "cgroups", e))?;
     let facts = Facts {
         name: &order.name,
         lxcpath: &order.lxcpath,
@@ -174,6 +176,7 @@ fn prepare(order: &Order, config: &Config, name: MachineName, log: &mut Journal)
         apparmor: Path::new("/sys/kernel/security/apparmor").exists(),
         exists: &|path| path.exists(),
         share: &|kind, value| shared(kind, value, &order.lxcpath),
+        on_v1: &|name| layout.v1.iter().any(|h| h.controllers.iter().any(|c| c.v2_name() == name)),
         random: machine::caller().random,
         command: order.command.as_deref(),
     };
@@ -188,6 +191,7 @@ fn prepare(order: &Order, config: &Config, name: MachineName, log: &mut Journal)
     spec.identity.container = Some("lxc".to_owned());
     spec.network = rest.network;
     spec.resources.more.extend(rest.limits);
+    spec.resources.all_controllers = true;
     spec.payload = if order.execute { Payload::CommandAsPid2 } else { Payload::Command };
     if seccomp.is_none() {
         spec.security.syscalls = SyscallFilter::Off;

@@ -3,7 +3,7 @@
 use hostel_spec::GroupFile;
 use serde_json::{Value, json};
 
-use super::refuse;
+use super::{Facts, refuse};
 use crate::{Config, Refused};
 
 const V1: &str = "lxc.cgroup.";
@@ -55,37 +55,38 @@ pub(super) fn devices(config: &Config) -> Result<Value, Refused> {
 /// Controllers as version 2 calls them.
 const CONTROLLERS: [&str; 8] = ["memory", "pids", "cpu", "cpuset", "io", "hugetlb", "rdma", "misc"];
 
-/// Limits as files. What is written for one version of cgroups is not for the other, unless both call it the same.
-pub(super) fn limits(config: &Config) -> Result<Vec<GroupFile>, Refused> {
-    let mut out = Vec::new();
-    for (prefix, second) in [(V1, false), (V2, true)] {
-        for (file, value) in config.below(prefix).filter(|(file, _)| !file.starts_with("devices.") && !(prefix == V1 && is_place(file))) {
-            let key = || format!("{prefix}{file}");
-            let plain = file.len() < 64 && file.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-')) && !file.contains("..");
-            let first = file.split('.').next().unwrap_or_default();
-            let controller = match first {
-                "cpuacct" => "cpu",
-                "blkio" => "io",
-                other => other,
-            };
-            let controller = CONTROLLERS.iter().find(|known| **known == controller);
-            let (true, Some(controller)) = (plain, controller) else {
-                return Err(refuse(&key(), value, "its controller is none of memory, pids, cpu, cpuset, io, hugetlb, rdma, misc"));
-            };
-            let entry = vec![(file.to_owned(), value.to_owned())];
-            let other = translated(file, value, second).into_iter().collect();
-            let (v1, v2) = if second { (other, entry) } else { (entry, other) };
-            // One limit written for both versions: each has its own words.
-            let twin = |known: &&mut GroupFile| {
-                second && known.controller == *controller && known.v2.iter().any(|(name, _)| v2.iter().any(|(own, _)| own == name))
-            };
-            match out.iter_mut().find(twin) {
-                Some(known) => known.v2 = v2,
-                None => out.push(GroupFile { key: if second { "lxc.cgroup2" } else { "lxc.cgroup" }, controller, v1, v2 }),
+/// Limits as files of the version that the host has a controller in. What is written for the other version alone is translated where
+/// both say the same; a controller that is written for both versions has its own words for each.
+pub(super) fn limits(config: &Config, facts: &Facts<'_>) -> Result<Vec<GroupFile>, Refused> {
+    let all = |prefix: &'static str| config.below(prefix).filter(move |(file, _)| !file.starts_with("devices.") && !(prefix == V1 && is_place(file)));
+    let mut out: Vec<GroupFile> = Vec::new();
+    for (prefix, other, second) in [(V1, V2, false), (V2, V1, true)] {
+        for (file, value) in all(prefix) {
+            let controller = controller(file).ok_or_else(|| {
+                refuse(&format!("{prefix}{file}"), value, "its controller is none of memory, pids, cpu, cpuset, io, hugetlb, rdma, misc")
+            })?;
+            let fits = (facts.on_v1)(controller) != second;
+            if !fits && all(other).any(|(file, _)| self::controller(file) == Some(controller)) {
+                continue;
             }
+            let entry = vec![(file.to_owned(), value.to_owned())];
+            let translated = translated(file, value, second).into_iter().collect();
+            let (v1, v2) = if second { (translated, entry) } else { (entry, translated) };
+            out.push(GroupFile { key: if second { "lxc.cgroup2" } else { "lxc.cgroup" }, controller, v1, v2 });
         }
     }
     Ok(out)
+}
+
+/// The controller of a file, as version 2 calls it.
+fn controller(file: &str) -> Option<&'static str> {
+    let plain = file.len() < 64 && file.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-')) && !file.contains("..");
+    let name = match file.split('.').next()? {
+        "cpuacct" => "cpu",
+        "blkio" => "io",
+        other => other,
+    };
+    CONTROLLERS.iter().find(|known| plain && **known == name).copied()
 }
 
 /// Keys of their own that begin as files of version 1 do.

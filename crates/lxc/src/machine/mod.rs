@@ -41,6 +41,8 @@ pub struct Facts<'a> {
     pub exists: &'a dyn Fn(&Path) -> bool,
     /// The namespace file of `lxc.namespace.share.KIND = VALUE`: (kind, value).
     pub share: &'a dyn Fn(&str, &str) -> Result<PathBuf, String>,
+    /// Whether the host has this controller (as version 2 calls it) on cgroup version 1.
+    pub on_v1: &'a dyn Fn(&str) -> bool,
     /// Random numbers, for names and addresses.
     pub random: [u8; 16],
     /// Instead of the configuration's command.
@@ -90,7 +92,7 @@ pub fn compile(config: &Config, facts: &Facts<'_>) -> Result<(Value, Rest), Refu
     rest.map_root = root_options(config).any(|word| word == "idmap=container");
     let mut resources = Json::new();
     resources.insert("devices".into(), groups::devices(config)?);
-    rest.limits = groups::limits(config)?;
+    rest.limits = groups::limits(config, facts)?;
     linux.insert("resources".into(), resources.into());
     if let Some(text) = facts.seccomp {
         linux.insert("seccomp".into(), seccomp::compile(text)?);
