@@ -51,13 +51,7 @@ impl Container {
     }
 
     /// The same; `then` adds what is to be there when the copy is.
-    pub(crate) fn clone_then(
-        &self,
-        name: &str,
-        lxcpath: &str,
-        options: &CloneOptions,
-        then: &dyn Fn(&Container) -> Result<()>,
-    ) -> Result<Container> {
+    pub(crate) fn clone_then(&self, name: &str, lxcpath: &str, options: &CloneOptions, then: &dyn Fn(&Container) -> Result<()>) -> Result<Container> {
         self.require_defined(VERB)?;
         if !options.allow_running {
             self.require_stopped(VERB)?;

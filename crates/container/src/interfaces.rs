@@ -43,9 +43,7 @@ impl Container {
         const VERB: &str = "list addresses of container";
         let mut socket = self.netlink()?;
         let links = route::links(&mut socket).on(VERB, &self.name)?;
-        let wanted = |index: u32| {
-            links.iter().any(|link| link.index == index && interface.map_or(!link.loopback, |name| link.name == name))
-        };
+        let wanted = |index: u32| links.iter().any(|link| link.index == index && interface.map_or(!link.loopback, |name| link.name == name));
         let mut all: Vec<IpAddr> = route::addresses(&mut socket)
             .on(VERB, &self.name)?
             .into_iter()

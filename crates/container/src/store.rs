@@ -219,12 +219,12 @@ impl Store {
             match to {
                 Kind::Loop => {
                     let to = store.attach(&rootfs)?;
-                    Ok(copy::copy_contents(source.as_fd(), &from, open::directory(&to)?.as_fd())?)
+                    Ok(copy::copy_contents(source.as_fd(), &from, readable(&to)?.as_fd())?)
                 }
                 // a subvolume as such is snapshotted, where that can be
                 Kind::Btrfs if !btrfs::is_subvolume(source.as_fd()).unwrap_or(false) => {
                     subvolume(&rootfs)?;
-                    Ok(copy::copy_contents(source.as_fd(), &from, open::directory(&rootfs)?.as_fd())?)
+                    Ok(copy::copy_contents(source.as_fd(), &from, readable(&rootfs)?.as_fd())?)
                 }
                 _ => Ok(copy_tree(source.as_fd(), &from, &rootfs, &Options::default()).map(drop)?),
             }
@@ -283,9 +283,14 @@ fn fresh_upper(directory: &Path, lower: &Path) -> Result<PathBuf> {
     Ok(upper)
 }
 
+/// A directory that is more than a place.
+pub(crate) fn readable(path: &Path) -> Result<OwnedFd> {
+    rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).on("open", path.display())
+}
+
 fn subvolume(path: &Path) -> Result<()> {
     let (above, name) = (path.parent().unwrap_or(Path::new("/")), path.file_name().unwrap_or_default());
-    let dir = rustix::fs::open(above, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).on("open", above.display())?;
+    let dir = readable(above)?;
     let name = CString::new(name.as_encoded_bytes()).map_err(|_| Errno::INVAL).on("make subvolume", path.display())?;
     btrfs::subvolume::create(dir.as_fd(), &name).on("make subvolume", path.display())
 }

@@ -61,8 +61,27 @@ pub(crate) fn give(site: &Site<'_>) -> Result<()> {
 }
 
 const DIRECTORIES: [&str; 21] = [
-    "dev", "home", "root", "etc", "etc/init.d", "bin", "usr", "usr/bin", "sbin", "usr/sbin", "proc", "sys", "mnt", "tmp", "var", "var/log", "var/run",
-    "lib", "usr/lib", "lib64", "usr/lib64",
+    "dev",
+    "home",
+    "root",
+    "etc",
+    "etc/init.d",
+    "bin",
+    "usr",
+    "usr/bin",
+    "sbin",
+    "usr/sbin",
+    "proc",
+    "sys",
+    "mnt",
+    "tmp",
+    "var",
+    "var/log",
+    "var/run",
+    "lib",
+    "usr/lib",
+    "lib64",
+    "usr/lib64",
 ];
 
 const RCS: &str = "#!/bin/sh
@@ -108,9 +127,7 @@ fn busybox(site: &Site<'_>) -> Result<()> {
     let root = site.rootfs;
     let make = |name: &str, bytes: &str, mode: u32| {
         let file = root.join(name);
-        std::fs::write(&file, bytes)
-            .and_then(|()| std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)))
-            .on("write", file.display())
+        std::fs::write(&file, bytes).and_then(|()| std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode))).on("write", file.display())
     };
     for name in DIRECTORIES {
         let directory = root.join(name);
@@ -177,7 +194,7 @@ fn local(site: &Site<'_>) -> Result<()> {
     let user = container.value("lxc.idmap").is_some();
     let config = relevant(&files, "config", user).ok_or(Cause::Why("it has no file `config`")).on("read archive", meta.display())?;
     let root = open::directory(site.rootfs)?;
-    let top = rustix::fs::openat(&root, c".", rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC, Mode::empty()).on("open tree", site.rootfs.display())?;
+    let top = crate::store::readable(site.rootfs)?;
     let bytes = File::open(tree).and_then(compress::reader).on("read archive", tree.display())?.1;
     unpack(&mut Archive::new(bytes), tree, top.as_fd())?;
     if options.contains_key("--no-dev") {
@@ -209,7 +226,8 @@ fn local(site: &Site<'_>) -> Result<()> {
     for file in relevant(&files, "templates", user).iter().flat_map(|list| list.lines()).map(Path::new) {
         if let (Ok(bytes), Ok(stat)) = (inroot::read(root.as_fd(), file), inroot::stat(root.as_fd(), file)) {
             let filled = fill(&String::from_utf8_lossy(&bytes));
-            inroot::replace(root.as_fd(), file, filled.as_bytes(), Mode::from_raw_mode(stat.st_mode & 0o7777), Durable::No).on("write", file.display())?;
+            inroot::replace(root.as_fd(), file, filled.as_bytes(), Mode::from_raw_mode(stat.st_mode & 0o7777), Durable::No)
+                .on("write", file.display())?;
         }
     }
     Ok(())

@@ -3,8 +3,14 @@
 use super::options::Call;
 use super::{Outcome, Tool, failure};
 
-pub(super) const FREEZE: Tool =
-    Tool { name: "lxc-freeze", synopsis: "-n NAME", about: "stop the clock of a container's processes", named: true, options: &[], run: |c| turn(c, true) };
+pub(super) const FREEZE: Tool = Tool {
+    name: "lxc-freeze",
+    synopsis: "-n NAME",
+    about: "stop the clock of a container's processes",
+    named: true,
+    options: &[],
+    run: |c| turn(c, true),
+};
 pub(super) const UNFREEZE: Tool =
     Tool { name: "lxc-unfreeze", synopsis: "-n NAME", about: "let a frozen container go on", named: true, options: &[], run: |c| turn(c, false) };
 

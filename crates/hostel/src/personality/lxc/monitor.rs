@@ -17,10 +17,7 @@ pub(super) const TOOL: Tool = Tool {
     synopsis: "[-n PATTERN]",
     about: "tell the states that containers come to",
     named: false,
-    options: &[
-        row("n", "name", "PATTERN", "of those whose name matches (all)"),
-        row("Q", "quit", "", "taken: there is no lxc-monitord to be ended"),
-    ],
+    options: &[row("n", "name", "PATTERN", "of those whose name matches (all)"), row("Q", "quit", "", "taken: there is no lxc-monitord to be ended")],
     run,
 };
 

@@ -130,9 +130,7 @@ fn times(
     after: &mut dyn FnMut(usize) -> bool,
 ) -> bool {
     // One that matches nothing is not tried for ever.
-    let again = &mut |to: usize| {
-        (to > from || least > 0) && times((node, least.saturating_sub(1), most.saturating_sub(1)), others, text, to, after)
-    };
+    let again = &mut |to: usize| (to > from || least > 0) && times((node, least.saturating_sub(1), most.saturating_sub(1)), others, text, to, after);
     if most > 0 && one(node, text, from, again) {
         return true;
     }

@@ -17,7 +17,12 @@ pub(super) const TOOL: Tool = Tool {
     named: false,
     options: &[
         row("d", "delay", "SECONDS", "how long until the next (3)"),
-        row("b", "batch", "", "lines for programs: milliseconds,name,cpu ns,sys,user,disk bytes,disk operations,memory,memory and swap,kernel memory"),
+        row(
+            "b",
+            "batch",
+            "",
+            "lines for programs: milliseconds,name,cpu ns,sys,user,disk bytes,disk operations,memory,memory and swap,kernel memory",
+        ),
         row("s", "sort", "COLUMN", "n(ame), c(pu), b(lock I/O), m(emory), s(wap too), k(ernel memory) (n)"),
         row("r", "reverse", "", "the other way round"),
     ],
