@@ -24,7 +24,7 @@ mod values;
 pub mod wire;
 
 pub use config::Config;
-pub use file::{Files, Loaded};
+pub use file::{Files, Loaded, setting};
 
 use std::fmt;
 

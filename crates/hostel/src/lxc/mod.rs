@@ -7,7 +7,6 @@
 //!  any client of LXC  ◄──────────────►  serve: the command socket, while it runs
 //! ```
 
-pub(crate) mod files;
 pub mod monitor;
 mod serve;
 pub mod start;

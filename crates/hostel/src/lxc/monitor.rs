@@ -8,6 +8,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
+use hostel_container::Container;
 use hostel_engine::cgroup::Layout;
 use hostel_engine::error::{Context, Error, Result};
 use hostel_engine::registry::Origin;
@@ -73,11 +74,18 @@ fn prefix(error: &Error) -> String {
 pub fn live(order: &Order, background: bool, started: &mut dyn FnMut(i32)) -> Result<u8> {
     let mut config = Config::default();
     let file = format!("{}/{}/config", order.lxcpath, order.name);
-    config.load(&file, &order.config, &mut super::files::Host).map_err(|fault| Error::new("read", "configuration", fault))?;
+    config.load(&file, &order.config, &mut hostel_container::Host).map_err(|fault| Error::new("read", "configuration", fault))?;
     let mut log = Journal::open(&config, &order.name);
     let result = run_machine(order, &config, background, started, &mut log);
     if let Err(error) = &result {
         log.line("ERROR", &error.to_string());
+    }
+    // Nobody listens any more: it is stopped.
+    if result.is_ok()
+        && config.value("lxc.ephemeral") == Some("1")
+        && let Err(error) = Container::new(&order.name, Some(&order.lxcpath)).and_then(|mut container| container.destroy())
+    {
+        log.line("ERROR", &error.text);
     }
     if let Some(pidfile) = &order.pidfile {
         let _ = std::fs::remove_file(pidfile);
@@ -234,7 +242,8 @@ fn shared(kind: &str, value: &str, lxcpath: &str) -> std::result::Result<PathBuf
     if let Ok(pid) = value.parse() {
         return Ok(file(pid));
     }
-    super::files::init_pid(lxcpath, value).map(file).ok_or_else(|| "there is no such container".to_owned())
+    let pid = Container::bare(value, Some(lxcpath)).and_then(|container| container.init_pid());
+    pid.map(file).map_err(|e| e.text)
 }
 
 /// Where the root comes from.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use hostel_container::Container;
 use hostel_engine::error::Error;
 use hostel_lxc::Config;
 use serde::{Deserialize, Serialize};
@@ -38,8 +39,9 @@ pub enum Report {
 
 impl Order {
     /// To start a container as this configuration says.
-    pub fn of(lxcpath: &str, name: &str, config: &Config) -> Order {
-        Order { lxcpath: lxcpath.to_owned(), name: name.to_owned(), config: config.text(), ..Order::default() }
+    pub fn of(container: &Container) -> Order {
+        let config = container.config.as_ref().map(Config::text).unwrap_or_default();
+        Order { lxcpath: container.lxcpath.clone(), name: container.name.clone(), config, ..Order::default() }
     }
 }
 
