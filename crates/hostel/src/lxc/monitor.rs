@@ -76,7 +76,10 @@ pub fn live(order: &Order, background: bool, started: &mut dyn FnMut(i32)) -> Re
     let file = format!("{}/{}/config", order.lxcpath, order.name);
     config.load(&file, &order.config, &mut hostel_container::Host).map_err(|fault| Error::new("read", "configuration", fault))?;
     let mut log = Journal::open(&config, &order.name);
+    let host = own_mounts()?;
     let result = run_machine(order, &config, background, started, &mut log);
+    // What was put together for it was seen by us alone.
+    let _ = hostel_sys::proc::join_namespace(host.as_fd(), NEWNS);
     if let Err(error) = &result {
         log.line("ERROR", &error.to_string());
     }
@@ -105,6 +108,12 @@ fn run_machine(order: &Order, config: &Config, background: bool, started: &mut d
         Talk::Left(error) => log.line("WARN", &error.to_string()),
         _ => {}
     })
+}
+
+const NEWNS: i32 = 0x2_0000;
+
+fn own_mounts() -> Result<OwnedFd> {
+    rustix::fs::open("/proc/self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).context("open", "mount namespace")
 }
 
 fn number(config: &Config, key: &str) -> u64 {
@@ -287,7 +296,7 @@ impl Root {
     fn mount(&self) -> Result<Option<OwnedFd>> {
         let Root::Overlay { lower, upper, work, place } = self else { return Ok(None) };
         let object = || format!("overlay on {}", place.display());
-        let own = rustix::fs::open("/proc/self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).context("open", "mount namespace")?;
+        let own = own_mounts()?;
         hostel_sys::proc::unshare_mounts().context("make", "mount namespace")?;
         mount::change(rustix::fs::CWD, c"/", true, Attributes::NONE, Attributes::NONE, Propagation::Slave, None)
             .context("cut", "mount propagation")?;
