@@ -13,6 +13,9 @@ use crate::container::Container;
 use crate::error::{On, Result};
 use crate::{depend, destroy};
 
+/// Nanoseconds.
+const YOUNG: i128 = 100_000_000;
+
 /// The right to work on a container.
 pub(crate) struct Claim {
     file: PathBuf,
@@ -60,10 +63,11 @@ pub(crate) fn sweep(container: &Container) -> Result<()> {
     let file = container.directory().join("partial");
     // Root opens what nobody may open; to others it is a container that is being made.
     let Ok(held) = rustix::fs::open(&file, OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty()) else { return Ok(()) };
-    // LXC takes its lock just after it has made the file: one that is that young is not judged.
-    let made = rustix::fs::fstat(&held).on("look at", file.display())?.st_ctime;
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec;
-    if (now - 1..=now).contains(&made) || !try_lock(held.as_fd(), Lock::Exclusive).on("lock", file.display())? {
+    // Its lock is taken just after it has been made: one that is that young is not judged.
+    let stat = rustix::fs::fstat(&held).on("look at", file.display())?;
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    let age = (i128::from(now.tv_sec) - i128::from(stat.st_ctime)) * 1_000_000_000 + i128::from(now.tv_nsec) - i128::from(stat.st_ctime_nsec);
+    if (0..YOUNG).contains(&age) || !try_lock(held.as_fd(), Lock::Exclusive).on("lock", file.display())? {
         return Ok(());
     }
     depend::leave(container)?;
