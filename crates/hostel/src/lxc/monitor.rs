@@ -1,10 +1,10 @@
 //! The supervisor of a container: from its order to the end of its machine.
 
 use std::ffi::{CString, OsString};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
@@ -122,7 +122,13 @@ fn number(config: &Config, key: &str) -> u64 {
 
 fn console_log(path: &str) -> Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
-    OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path).context("open", format!("console log {path}"))
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .custom_flags(OFlags::NONBLOCK.bits() as i32)
+        .open(path)
+        .context("open", format!("console log {path}"))
 }
 
 /// `lxc.log.file`: what is not as asked, and why it does not run.
@@ -260,13 +266,19 @@ enum Root {
     Directory(PathBuf),
     Image(PathBuf),
     /// Lower layers, the layer that is written to, its work directory, and where they are put together.
-    Overlay { lower: String, upper: PathBuf, work: PathBuf, place: PathBuf },
+    Overlay {
+        lower: String,
+        upper: PathBuf,
+        work: PathBuf,
+        place: PathBuf,
+    },
 }
 
 impl Root {
     fn of(config: &Config, directory: &Path) -> Result<Root> {
         let (kind, path) = config.root().ok_or_else(|| {
-            Error::new("start", "container", "it has no lxc.rootfs.path").hint("a container has a root file system of its own; `hostel run` needs none")
+            Error::new("start", "container", "it has no lxc.rootfs.path")
+                .hint("a container has a root file system of its own; `hostel run` needs none")
         })?;
         let own = PathBuf::from(path);
         Ok(match kind {
@@ -274,7 +286,8 @@ impl Root {
             None | Some("dir" | "btrfs") => Root::Directory(own),
             Some("loop") => Root::Image(own),
             Some("overlay" | "overlayfs") => {
-                let (lower, upper) = path.rsplit_once(':').ok_or_else(|| Error::new("use", "lxc.rootfs.path", "an overlay has a lower and an upper layer"))?;
+                let (lower, upper) =
+                    path.rsplit_once(':').ok_or_else(|| Error::new("use", "lxc.rootfs.path", "an overlay has a lower and an upper layer"))?;
                 let upper = PathBuf::from(upper);
                 let above = upper.parent().unwrap_or(Path::new("/"));
                 let work = if upper.ends_with("delta0") { above.join("olwork") } else { above.join("work") };
@@ -313,7 +326,8 @@ impl Root {
             FsOption::Text(c"workdir", &work),
         ];
         let made = mount::filesystem(c"overlay", &options, Attributes::NONE).context("mount", object())?;
-        let at = rustix::fs::open(place, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).context("open", place.display().to_string())?;
+        let at = rustix::fs::open(place, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .context("open", place.display().to_string())?;
         mount::attach(made.as_fd(), at.as_fd(), c"").context("attach", object())?;
         Ok(Some(own))
     }

@@ -11,7 +11,9 @@ const V2: &str = "lxc.cgroup2.";
 
 /// The rules in the order they are written. Without any, every device may be used, as with LXC.
 pub(super) fn devices(config: &Config) -> Result<Value, Refused> {
-    let of = |prefix: &'static str| config.below(prefix).filter(|(file, _)| file.starts_with("devices.")).map(move |rule| (prefix, rule)).collect::<Vec<_>>();
+    let of = |prefix: &'static str| {
+        config.below(prefix).filter(|(file, _)| file.starts_with("devices.")).map(move |rule| (prefix, rule)).collect::<Vec<_>>()
+    };
     // Whoever writes for both versions says the same thing twice.
     let second = of(V2);
     let rules = if second.is_empty() { of(V1) } else { second };
@@ -58,7 +60,7 @@ const CONTROLLERS: [&str; 8] = ["memory", "pids", "cpu", "cpuset", "io", "hugetl
 /// Limits as files of the version that the host has a controller in. What is written for the other version alone is translated where
 /// both say the same; a controller that is written for both versions has its own words for each.
 pub(super) fn limits(config: &Config, facts: &Facts<'_>) -> Result<Vec<GroupFile>, Refused> {
-    let all = |prefix: &'static str| config.below(prefix).filter(move |(file, _)| !file.starts_with("devices.") && !(prefix == V1 && is_place(file)));
+    let all = |prefix: &'static str| config.below(prefix).filter(move |(file, _)| !(file.starts_with("devices.") || prefix == V1 && is_place(file)));
     let mut out: Vec<GroupFile> = Vec::new();
     for (prefix, other, second) in [(V1, V2, false), (V2, V1, true)] {
         for (file, value) in all(prefix) {
