@@ -16,6 +16,7 @@ mod file;
 pub mod global;
 pub mod keys;
 pub mod legacy;
+pub mod machine;
 #[cfg(test)]
 mod tests;
 pub mod usernet;

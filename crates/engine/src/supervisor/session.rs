@@ -12,6 +12,7 @@ use hostel_spec::{MachineSpec, Namespaces, Payload, PortForward, UserNamespace};
 use hostel_sys::clone;
 use rustix::fs::{AtFlags, Mode, OFlags};
 
+use super::beside::{Beside, Life};
 use super::hooks;
 use super::launch::{self, Launched};
 use super::prepare::Made;
@@ -44,6 +45,8 @@ pub struct Session<'a> {
     pub log: bool,
     /// What its caller has begun for it.
     pub begun: Option<Begun>,
+    /// Speaks a protocol of others.
+    pub beside: Option<Box<dyn Beside>>,
     /// Told what happens, to be printed or not.
     pub talk: &'a mut dyn FnMut(Talk<'_>),
 }
@@ -357,6 +360,10 @@ fn watch_life(
     for error in hooks::after_start(plan, launched.pid) {
         (session.talk)(Talk::Left(&error));
     }
+    if let Some(beside) = &mut session.beside {
+        let pidfd = copy_of(&launched.pidfd).context("open", "leader")?;
+        beside.started(Life { pid: launched.pid, pidfd, namespaces: state.namespaces, terminals: std::mem::take(&mut made.terminals) });
+    }
     if plan.network.addressed {
         // A convenience of the host's: the machine runs without.
         let _ = network::hosts::write(session.registry);
@@ -386,9 +393,13 @@ fn watch_life(
         reap_orphans: false,
         network: Some(&mut made.network),
         unit: made.unit.as_ref().and_then(Unit::stopped),
+        beside: session.beside.as_deref_mut(),
         owner: &mut owner,
     };
     let outcome = run::watch(&mut running)?;
+    if let Some(beside) = &mut running.beside {
+        beside.ended(outcome.end);
+    }
     carried.control = running.control.take();
     let decision = run::exit_status(&outcome, lifecycle, plan.spec.payload);
     Ok((outcome, decision))

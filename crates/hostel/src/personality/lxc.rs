@@ -2,6 +2,7 @@
 //!
 //! What they do is in the crate `container`; here are words in and words out. `hostel lxc TOOL …` is `lxc-TOOL …`.
 
+mod attach;
 mod autostart;
 mod cgroup;
 mod checkpoint;
@@ -18,6 +19,7 @@ mod monitor;
 mod options;
 mod pattern;
 mod snapshot;
+mod start;
 mod stop;
 #[cfg(test)]
 mod tests;
@@ -51,7 +53,8 @@ pub(crate) struct Tool {
 }
 
 /// Every tool. `hostel link DIR` makes a link for each.
-pub(crate) const TOOLS: [&Tool; 19] = [
+pub(crate) const TOOLS: [&Tool; 22] = [
+    &attach::TOOL,
     &autostart::TOOL,
     &cgroup::TOOL,
     &checkpoint::TOOL,
@@ -67,6 +70,8 @@ pub(crate) const TOOLS: [&Tool; 19] = [
     &ls::TOOL,
     &monitor::TOOL,
     &snapshot::TOOL,
+    &start::START,
+    &start::EXECUTE,
     &stop::TOOL,
     &top::TOOL,
     &update_config::TOOL,

@@ -6,7 +6,9 @@ use std::time::Duration;
 use hostel_container::{Container, Error, list_defined};
 
 use super::options::{Call, row};
-use super::{Outcome, Tool, failure};
+use super::start::engine;
+use super::{Outcome, Tool};
+use crate::lxc::start::{Order, background};
 use crate::output;
 
 pub(super) const TOOL: Tool = Tool {
@@ -27,6 +29,15 @@ pub(super) const TOOL: Tool = Tool {
     run,
 };
 
+fn value(container: &Container, key: &str) -> i64 {
+    container.config.as_ref().and_then(|config| config.value(key)?.parse().ok()).unwrap_or(0)
+}
+
+/// So many seconds, until the next is started.
+fn wait(seconds: i64) {
+    std::thread::sleep(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)));
+}
+
 /// Those that are asked for: group by group as they are named, the highest order first.
 fn chosen(call: &Call) -> Result<Vec<Container>, Error> {
     let lxcpath = call.lxcpath();
@@ -37,7 +48,6 @@ fn chosen(call: &Call) -> Result<Vec<Container>, Error> {
             Err(error) => call.tell(&error),
         }
     }
-    let value = |container: &Container, key| container.config.as_ref().and_then(|config| config.value(key)?.parse::<i64>().ok()).unwrap_or(0);
     all.retain(|container| call.has("ignore-auto") || value(container, "lxc.start.auto") == 1);
     all.sort_by_key(|container| Reverse(value(container, "lxc.start.order")));
     if call.has("all") {
@@ -70,7 +80,7 @@ fn run(call: &Call) -> Outcome {
             continue;
         }
         let done = match () {
-            () if starts => Err(failure(format!("start container {}: containers of LXC are not started by hostel yet", container.name))),
+            () if starts => background(&Order::of(&container)).map(|_| wait(value(&container, "lxc.start.delay"))).map_err(engine),
             () if call.has("kill") => container.stop(),
             () if call.has("reboot") => container.reboot(),
             () => container.shutdown(timeout).and_then(|ended| if ended { Ok(()) } else { container.stop() }),
