@@ -4,11 +4,12 @@ use super::Outcome;
 use super::graph::{For, Graph};
 
 /// `(crate, what it may import of ours)`, lowest last; `*` is everything.
-const EDGES: [(&str, &[&str]); 18] = [
+const EDGES: [(&str, &[&str]); 19] = [
     ("hostel", &["*"]),
     ("hostel-nspawn", &["hostel-spec", "hostel-unit"]),
     ("hostel-oci", &["hostel-spec", "hostel-unit"]),
     ("hostel-lxc", &["hostel-spec"]),
+    ("hostel-container", &["hostel-lxc", "hostel-process", "hostel-image", "hostel-unit", "hostel-sys"]),
     ("hostel-subhost", &["hostel-spec", "hostel-unit"]),
     ("hostel-overlay", &["hostel-spec", "hostel-image", "hostel-sys"]),
     ("hostel-engine", &["hostel-spec", "hostel-process", "hostel-image", "hostel-ipc", "hostel-sys"]),

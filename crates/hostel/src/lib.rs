@@ -7,6 +7,7 @@ pub mod cli;
 pub mod foreign;
 pub mod generate;
 pub mod hint;
+pub mod lxc;
 pub mod machine;
 pub mod native;
 pub mod output;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use hostel_engine::error::{Error, Result};
 use hostel_engine::plan::Caller;
 use hostel_engine::registry::{self, Origin, Registry, RegistryError};
+use hostel_engine::supervisor::beside::Beside;
 use hostel_engine::supervisor::session::{self, Begun, Session, Talk};
 use hostel_process::pty::WindowSize;
 use hostel_spec::{ConsoleMode, MachineName, MachineSpec, OsText, Payload};
@@ -101,7 +102,7 @@ pub fn foreground(spec: &MachineSpec, origin: Origin, started: &mut bool) -> Res
         *started |= matches!(event, Talk::Started(..));
         say(quiet, &event);
     };
-    run(spec, origin, None, false, &mut talk)
+    run(spec, origin, None, false, None, &mut talk)
 }
 
 /// How often our service manager wants a sign of life (sd_watchdog_enabled(3)).
@@ -112,7 +113,14 @@ fn watchdog() -> Option<Duration> {
 }
 
 /// Runs a machine with somebody listening.
-pub fn run(spec: &MachineSpec, origin: Origin, begun: Option<Begun>, log: bool, talk: &mut dyn FnMut(Talk<'_>)) -> Result<u8> {
+pub fn run(
+    spec: &MachineSpec,
+    origin: Origin,
+    begun: Option<Begun>,
+    log: bool,
+    beside: Option<Box<dyn Beside>>,
+    talk: &mut dyn FnMut(Talk<'_>),
+) -> Result<u8> {
     // Before the state directory, which others may not use either, is looked at.
     hostel_engine::host::require_root()?;
     let registry = open_registry()?;
@@ -125,7 +133,7 @@ pub fn run(spec: &MachineSpec, origin: Origin, begun: Option<Begun>, log: bool, 
     };
     let layer_held = |path: &std::path::Path| crate::native::kept::refuse_half_done_at("start", path);
     let (caller, watchdog) = (caller(), watchdog());
-    session::run(spec, Session { registry: &registry, caller, origin, notify_socket, watchdog, log, begun, layer_held, talk })
+    session::run(spec, Session { registry: &registry, caller, origin, notify_socket, watchdog, log, begun, layer_held, beside, talk })
 }
 
 /// Talk for people, on stderr.

@@ -2,6 +2,7 @@
 
 pub mod init;
 pub mod journalctl;
+pub mod lxc;
 pub mod machinectl;
 pub mod nspawn;
 pub mod nspawn_enter;
@@ -27,7 +28,7 @@ pub struct Personality {
 }
 
 /// Every personality but hostel itself. `hostel link DIR` makes a link for each.
-pub const PERSONALITIES: [Personality; 16] = [
+pub const PERSONALITIES: [Personality; 17] = [
     Personality { name: "systemd-nspawn", word: Some("nspawn"), about: "run an OS tree in namespaces, as systemd-nspawn(1)", run: nspawn::run },
     Personality { name: "machinectl", word: Some("machinectl"), about: "machines, as machinectl(1)", run: machinectl::run },
     Personality { name: "nspawn-enter", word: Some("nspawn-enter"), about: "enter a machine, as nspawn-tools", run: nspawn_enter::run },
@@ -43,6 +44,7 @@ pub const PERSONALITIES: [Personality; 16] = [
     Personality { name: "systemctl", word: Some("ctl"), about: "units and unit files, as systemctl(1)", run: systemctl::run },
     Personality { name: "systemd-analyze", word: None, about: "how the start went, as systemd-analyze(1)", run: systemctl::analyze::run },
     Personality { name: "journalctl", word: Some("journalctl"), about: "the log of hostel init, as journalctl(1)", run: journalctl::run },
+    Personality { name: "lxc", word: Some("lxc"), about: "containers of LXC, as the lxc-* tools", run: lxc::run },
     Personality { name: "init", word: Some("init"), about: "run unit files without systemd, as PID 1 or not", run: init::run },
 ];
 
@@ -57,11 +59,17 @@ pub fn main(argv: &[OsString]) -> ExitCode {
     let called = argv.first().map(OsString::as_os_str).unwrap_or(OsStr::new("hostel"));
     let called = std::path::Path::new(called).file_name().unwrap_or(OsStr::new("hostel"));
     let rest = argv.get(1..).unwrap_or_default();
+    if argv.first().is_some_and(|name| name.to_string_lossy().starts_with(crate::lxc::monitor::TITLE)) {
+        return crate::lxc::monitor::run(rest);
+    }
     if let Some(p) = PERSONALITIES.iter().find(|p| called == p.name) {
         return (p.run)(rest);
     }
     if let Some(name) = systemctl::called::NAMES.iter().find(|name| called == **name) {
         return systemctl::called::run(name, rest);
+    }
+    if let Some(tool) = called.to_str().and_then(lxc::find) {
+        return lxc::call(tool, rest);
     }
     if systemctl::replaced::NAMES.iter().any(|name| called == *name) {
         return systemctl::replaced::run(rest);

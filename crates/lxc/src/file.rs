@@ -129,7 +129,7 @@ impl Reader {
 }
 
 /// Key and value of a line, without blanks around them and one pair of quotes around the value; none: it is no setting.
-pub(crate) fn setting(line: &str) -> Option<(&str, &str)> {
+pub fn setting(line: &str) -> Option<(&str, &str)> {
     let line = line.trim();
     if !line.starts_with("lxc.") {
         return None;

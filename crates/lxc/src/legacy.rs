@@ -43,3 +43,44 @@ pub(crate) fn network(end: &str) -> &str {
         other => other,
     }
 }
+
+/// A configuration of LXC 2 with the keys of today; what has none any more is left out.
+pub fn update(text: &str) -> String {
+    let settings = || text.lines().filter_map(crate::setting);
+    let backend = settings().find(|(key, _)| *key == "lxc.rootfs.backend").map_or("dir", |(_, value)| value);
+    let mut interface: Option<u32> = None;
+    let mut out = String::new();
+    for line in text.lines() {
+        let key = crate::setting(line).map(|(key, _)| key);
+        if key == Some("lxc.network.type") {
+            interface = Some(interface.map_or(0, |n| n + 1));
+        }
+        let new = key.and_then(|key| match (key.strip_prefix("lxc.network"), interface) {
+            (Some(""), _) => Some("lxc.net".to_owned()),
+            (Some(end), Some(n)) => Some(format!("lxc.net.{n}{}", network(end))),
+            _ => modern(key),
+        });
+        match (key, new, line.split_once('=')) {
+            (Some("lxc.rootfs"), Some(new), Some((_, value))) if value.trim().starts_with('/') => {
+                out.push_str(&format!("{new} = {backend}:{}\n", value.trim()));
+            }
+            (_, Some(new), _) if new.is_empty() => {}
+            (_, Some(new), Some((_, value))) => out.push_str(&format!("{new} ={value}\n")),
+            _ => out.push_str(&format!("{line}\n")),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn files_of_old() {
+        let old = "# mine\nlxc.utsname = c\nlxc.rootfs = /r\nlxc.rootfs.backend = btrfs\nlxc.network.type = veth\nlxc.network.ipv4 = 10.0.3.2/24\n\
+                   lxc.network.type = empty\nlxc.kmsg = 0\nlxc.cap.drop = sys_time\nother\n";
+        let new = "# mine\nlxc.uts.name = c\nlxc.rootfs.path = btrfs:/r\nlxc.net.0.type = veth\nlxc.net.0.ipv4.address = 10.0.3.2/24\n\
+                   lxc.net.1.type = empty\nlxc.cap.drop = sys_time\nother\n";
+        assert_eq!(super::update(old), new);
+        assert_eq!(super::update(new), new);
+    }
+}

@@ -16,6 +16,7 @@ mod file;
 pub mod global;
 pub mod keys;
 pub mod legacy;
+pub mod machine;
 #[cfg(test)]
 mod tests;
 pub mod usernet;
@@ -23,7 +24,7 @@ mod values;
 pub mod wire;
 
 pub use config::Config;
-pub use file::{Files, Loaded};
+pub use file::{Files, Loaded, setting};
 
 use std::fmt;
 

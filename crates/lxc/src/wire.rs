@@ -143,7 +143,7 @@ pub fn address(lxcpath: &str, name: &str) -> String {
 }
 
 /// FNV-1a of 64 bits.
-fn hash(bytes: &[u8]) -> u64 {
+pub fn hash(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
 }
 

@@ -51,10 +51,26 @@ pub struct Bundle {
     pub apparmor: Option<String>,
     /// SELinux label of the process.
     pub selinux: Option<String>,
+    /// The ids of the root's files are mapped as the machine's are.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub map_root: bool,
+    /// Terminals besides the console, `/dev/tty1` and so on: how many.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub terminals: u32,
+    /// Directory below /dev in which they, and the console, are; links lead to them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub terminals_in: Option<String>,
+    /// Where /proc/sys is read-only, what is below /proc/sys/net is not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub network_sysctl: bool,
     /// Rows and columns of the terminal.
     pub console_size: Option<(u16, u16)>,
     /// Programs run on the way.
     pub hooks: Hooks,
+}
+
+fn is_zero(n: &u32) -> bool {
+    *n == 0
 }
 
 impl Bundle {

@@ -121,6 +121,41 @@ impl fmt::Display for PortForward {
     }
 }
 
+/// What an interface of the machine is made to be, by its name inside.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct InsideLink {
+    /// Its name.
+    pub name: String,
+    /// It is set up.
+    pub up: bool,
+    /// Its largest packet.
+    pub mtu: Option<u32>,
+    /// Addresses and their prefixes.
+    pub addresses: Vec<(std::net::IpAddr, u8)>,
+    /// Default routes.
+    pub gateways: Vec<Gateway>,
+}
+
+/// Where a default route leads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Gateway {
+    /// To this address.
+    Address(std::net::IpAddr),
+    /// To the first address that this interface of the host has.
+    Of {
+        /// The interface.
+        link: String,
+        /// IPv6.
+        six: bool,
+    },
+    /// Out of the interface, to everybody.
+    Device {
+        /// IPv6.
+        six: bool,
+    },
+}
+
 /// Whether hostel gives the machine an address, a route, names and translation. It does so only on cables of its own:
 /// `ve-NAME`, and those to a zone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -219,6 +254,9 @@ pub struct Network {
     /// Interfaces that are moved in.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub interfaces: Vec<LinkPair>,
+    /// What interfaces are made to be.
+    #[serde(skip_serializing_if = "Vec::is_empty", skip_deserializing)]
+    pub inside: Vec<InsideLink>,
     /// Ports of the host that lead here.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<PortForward>,

@@ -157,6 +157,9 @@ pub struct Resources {
     /// Files of the machine's v2 group and what to write to them, in order (`linux.resources.unified` of OCI).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unified: Vec<(String, String)>,
+    /// Groups of every controller, limited or not: others look at them, and set their limits.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub all_controllers: bool,
     /// What only an OCI bundle asks for, in order.
     #[serde(default, skip_deserializing, skip_serializing_if = "Vec::is_empty")]
     pub more: Vec<GroupFile>,

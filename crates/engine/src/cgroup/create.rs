@@ -36,6 +36,15 @@ pub enum Enforcement {
     IfPossible,
 }
 
+/// The controllers in whose hierarchies the machine has a group.
+fn needed_of(layout: &Layout, resources: &Resources) -> Vec<Controller> {
+    let mut needed = limits::controllers(resources);
+    if resources.all_controllers {
+        needed.extend(layout.v1.iter().flat_map(|h| &h.controllers));
+    }
+    needed
+}
+
 /// The v1 hierarchies in which a machine with these limits gets a directory.
 pub(crate) fn v1_needed<'a>(layout: &'a Layout, needed: &[Controller]) -> impl Iterator<Item = &'a V1> {
     layout.v1.iter().filter(move |h| h.controllers.iter().any(|c| needed.contains(c)))
@@ -52,7 +61,7 @@ pub fn planned_paths(layout: &Layout, name: &MachineName, resources: &Resources)
         V2::Private => files::PRIVATE.into(),
     };
     let machine = root.join(OURS).join(name.as_str());
-    let mut needed = limits::controllers(resources);
+    let mut needed = needed_of(layout, resources);
     needed.push(Controller::Devices);
     let v1 = v1_needed(layout, &needed).map(|h| h.base.join(OURS).join(name.as_str()));
     [machine].into_iter().chain(v1).collect()
@@ -63,7 +72,7 @@ impl MachineCgroup {
     ///
     /// After an error nothing of the machine is left. A dead machine's empty groups of that name are taken over.
     pub fn create(layout: &Layout, name: &MachineName, resources: &Resources, options: Options) -> Result<MachineCgroup, CgroupError> {
-        let needed = limits::controllers(resources);
+        let needed = needed_of(layout, resources);
         let amounts = if limits::relative(resources) { Amounts::of_host() } else { Amounts { memory: 0, swap: 0, tasks: 0 } };
         let writes = limits::writes(resources, amounts, |c| layout.v1_of(c).is_some())?;
         let resolved = devices::resolve(resources.device_policy, &resources.devices).map_err(no_device)?;

@@ -41,50 +41,37 @@ pub enum Controller {
     NetCls,
     /// v1 only: `net_prio`
     NetPrio,
+    /// v1 only: v2 has it in every group.
+    Freezer,
+    /// v1 only: likewise.
+    Cpuacct,
 }
+
+/// Each with its name on v2 and on v1.
+const NAMES: [(Controller, &str, &str); 12] = [
+    (Controller::Memory, "memory", "memory"),
+    (Controller::Pids, "pids", "pids"),
+    (Controller::Cpu, "cpu", "cpu"),
+    (Controller::Cpuset, "cpuset", "cpuset"),
+    (Controller::Io, "io", "blkio"),
+    (Controller::Devices, "devices", "devices"),
+    (Controller::Hugetlb, "hugetlb", "hugetlb"),
+    (Controller::Rdma, "rdma", "rdma"),
+    (Controller::NetCls, "net_cls", "net_cls"),
+    (Controller::NetPrio, "net_prio", "net_prio"),
+    (Controller::Freezer, "freezer", "freezer"),
+    (Controller::Cpuacct, "cpuacct", "cpuacct"),
+];
 
 impl Controller {
     /// All of them.
-    pub(crate) const ALL: [Controller; 10] = [
-        Controller::Memory,
-        Controller::Pids,
-        Controller::Cpu,
-        Controller::Cpuset,
-        Controller::Io,
-        Controller::Devices,
-        Controller::Hugetlb,
-        Controller::Rdma,
-        Controller::NetCls,
-        Controller::NetPrio,
-    ];
-
-    const V1_NAMES: [(&'static str, Controller); 10] = [
-        ("memory", Controller::Memory),
-        ("pids", Controller::Pids),
-        ("cpu", Controller::Cpu),
-        ("cpuset", Controller::Cpuset),
-        ("blkio", Controller::Io),
-        ("devices", Controller::Devices),
-        ("hugetlb", Controller::Hugetlb),
-        ("rdma", Controller::Rdma),
-        ("net_cls", Controller::NetCls),
-        ("net_prio", Controller::NetPrio),
-    ];
+    pub(crate) fn all() -> impl Iterator<Item = Controller> {
+        NAMES.iter().map(|(controller, ..)| *controller)
+    }
 
     /// Its name in cgroup.controllers and cgroup.subtree_control.
     pub fn v2_name(self) -> &'static str {
-        match self {
-            Controller::Memory => "memory",
-            Controller::Pids => "pids",
-            Controller::Cpu => "cpu",
-            Controller::Cpuset => "cpuset",
-            Controller::Io => "io",
-            Controller::Devices => "devices",
-            Controller::Hugetlb => "hugetlb",
-            Controller::Rdma => "rdma",
-            Controller::NetCls => "net_cls",
-            Controller::NetPrio => "net_prio",
-        }
+        NAMES.iter().find(|(controller, ..)| *controller == self).map_or("", |(_, name, _)| name)
     }
 }
 
@@ -165,6 +152,9 @@ impl Layout {
 
     /// As [`Layout::detect`], but without the v1 hierarchies that these limits do not need (5 µs where they need none).
     pub fn detect_for(resources: &Resources) -> Result<Layout, CgroupError> {
+        if resources.all_controllers {
+            return Layout::detect();
+        }
         let needed = limits::controllers(resources);
         let simple = conventional(CONVENTIONAL);
         let simple = if simple.is_none() && needed.is_empty() { conventional(CONVENTIONAL_HYBRID) } else { simple };
@@ -273,7 +263,7 @@ impl<'a> Line<'a> {
 
     fn mount(&self) -> Mount {
         let writable = |options: &str| options.split(',').any(|o| o == "rw");
-        let named = |word| Controller::V1_NAMES.iter().find(|(name, _)| *name == word).map(|(_, controller)| *controller);
+        let named = |word| NAMES.iter().find(|(_, _, name)| *name == word).map(|(controller, ..)| *controller);
         let v2 = self.kind == "cgroup2";
         Mount {
             root: unescape(self.root),
@@ -304,7 +294,7 @@ fn own_cgroup(mount: &Mount, self_cgroup: &str) -> Option<Vec<OsString>> {
         if mount.v2 {
             return *id == "0" && controllers.is_empty();
         }
-        controllers.split(',').any(|word| Controller::V1_NAMES.iter().any(|(name, c)| *name == word && mount.controllers.contains(c)))
+        controllers.split(',').any(|word| NAMES.iter().any(|(c, _, name)| *name == word && mount.controllers.contains(c)))
     })?;
     let below = Path::new(path).strip_prefix(&mount.root).ok()?;
     let parts = below.components().map(|part| match part {

@@ -65,7 +65,7 @@ pub(crate) fn controllers(resources: &Resources) -> Vec<Controller> {
         Controller::Io => r.io_weight.is_some() || !r.io_max.is_empty(),
         _ => false,
     };
-    Controller::ALL.into_iter().filter(|c| wanted(c) || unified(r, *c) || more(r, *c).is_some()).collect()
+    Controller::all().filter(|c| wanted(c) || unified(r, *c) || more(r, *c).is_some()).collect()
 }
 
 /// The first limit of a bundle that needs `controller`.

@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use hostel_spec::{LinkPair, VethEnds};
+use hostel_spec::{Gateway, InsideLink, LinkPair, VethEnds};
 use hostel_sys::clone::{self, CloneArgs, Fork};
 use hostel_sys::netlink::route::{self, Link, LinkRef, VethEnd};
 use hostel_sys::netlink::{self, Request, Socket};
@@ -70,6 +70,8 @@ pub struct Wiring {
     pub interfaces: Vec<LinkPair>,
     /// They take their addresses along, and are set up.
     pub with_addresses: bool,
+    /// What interfaces are made to be in the machine.
+    pub inside: Vec<InsideLink>,
 }
 
 impl std::fmt::Display for Wiring {
@@ -181,6 +183,9 @@ pub(super) fn connect(wiring: &Wiring, addressing: Option<&Addressing>, claim: &
                 .map_err(|e| Error::new("set up", format!("interface {} in the machine", pair.inside), io_text(&e)))?;
         }
     }
+    for link in &wiring.inside {
+        dress(link, &mut socket, netns.as_fd())?;
+    }
     wires.ends = wiring.extra.iter().filter(|c| c.ends.is_some()).map(|c| c.host.clone()).collect();
     // Not in the first send, where it would mark another's link of the same name as ours.
     let mut requests = marks(wiring, &alias);
@@ -209,6 +214,38 @@ fn restore(name: &str, addresses: &mut dyn Iterator<Item = (IpAddr, u8)>) -> io:
     let mut requests = vec![route::set_up(LinkRef::Index(index))];
     requests.extend(addresses.map(|(address, prefix)| route::add_address(index, address, prefix)));
     route::open()?.send(&requests)?.into_iter().collect()
+}
+
+/// Makes an interface of the machine what it is to be: address of a gateway first, which may be one of ours.
+fn dress(link: &InsideLink, socket: &mut Socket, netns: BorrowedFd<'_>) -> Result<()> {
+    let object = || format!("interface {} in the machine", link.name);
+    let none = |six: bool| if six { IpAddr::from(std::net::Ipv6Addr::UNSPECIFIED) } else { Ipv4Addr::UNSPECIFIED.into() };
+    let mut routes = Vec::new();
+    for gateway in &link.gateways {
+        routes.push(match gateway {
+            Gateway::Address(address) => (none(address.is_ipv6()), Some(*address)),
+            Gateway::Device { six } => (none(*six), None),
+            Gateway::Of { link: name, six } => {
+                let index = existing(socket, name)?.index;
+                let all = route::addresses(socket).map_err(|e| Error::new("read", "addresses of interfaces", io_text(&e)))?;
+                let own = all.iter().find(|a| a.index == index && a.address.is_ipv6() == *six && a.global);
+                let own = own.ok_or_else(|| Error::new("set up", object(), format!("its gateway is the address of {name}, which has none")))?;
+                (none(*six), Some(own.address))
+            }
+        });
+    }
+    netlink::inside(netns, || {
+        let index = netlink::index_of(&link.name)?;
+        let mut requests: Vec<Request> = link.mtu.iter().map(|mtu| route::set_mtu(index, *mtu)).collect();
+        requests.extend(link.addresses.iter().map(|(address, prefix)| route::add_address(index, *address, *prefix)));
+        // A route needs a link that is up.
+        if link.up || !routes.is_empty() {
+            requests.push(route::set_up(LinkRef::Index(index)));
+        }
+        requests.extend(routes.iter().map(|(to, gateway)| route::add_route(*to, 0, index, *gateway)));
+        route::open()?.send(&requests)?.into_iter().collect()
+    })
+    .map_err(|e| Error::new("set up", object(), io_text(&e)))
 }
 
 fn object_of(cable: &CablePlan) -> String {

@@ -80,6 +80,10 @@ impl Builder<'_> {
             // Nothing shared can become the root (pivot_root(2)): that comes last.
             propagation: (if bundle.root_propagation == MountPropagation::Slave { MountPropagation::Slave } else { MountPropagation::Private }, true),
         });
+        if bundle.map_root {
+            let ids = MountIds { recursive: true, ..MountIds::default() };
+            self.bond.push(BondStep::Bundle(Box::new(BundleBond::MapMount { slot: tree, ids, target: PathBuf::from("/") })));
+        }
         self.cgroup();
         self.payload.extend([PayloadStep::Keyring, PayloadStep::Isolate]);
         self.step(BundleStep::Root(tree));
@@ -102,7 +106,12 @@ impl Builder<'_> {
         self.devices(bundle);
         match (console, terminals) {
             (ConsoleMode::Pipe, _) => {}
-            (_, Some(pts)) => self.step(BundleStep::Console(pts)),
+            (_, Some(pts)) => {
+                self.step(BundleStep::Console(pts));
+                if bundle.terminals > 0 {
+                    self.step(BundleStep::Terminals(pts, bundle.terminals, bundle.terminals_in.clone()));
+                }
+            }
             (_, None) => return Err(Error::new("make", "terminal", "there is no devpts among the mounts of the bundle")),
         }
         self.integration()?;

@@ -73,6 +73,8 @@ pub enum BundleStep {
     DeviceLinks,
     /// The terminal as /dev/console.
     Console(Slot),
+    /// Terminals 1 to so many of this devpts as /dev/ttyN, or in a directory below /dev.
+    Terminals(Slot, u32, Option<String>),
     /// Waits until the supervisor has run the hooks of the host.
     RuntimeHooks,
     /// Runs the hooks of the machine's namespaces.
@@ -181,6 +183,7 @@ impl fmt::Display for BundleStep {
             }
             BundleStep::DeviceLinks => f.write_str("links /dev/fd, stdin, stdout, stderr, ptmx"),
             BundleStep::Console(_) => f.write_str("terminal on /dev/console"),
+            BundleStep::Terminals(_, count, _) => write!(f, "terminals on /dev/tty1 to /dev/tty{count}"),
             BundleStep::RuntimeHooks => f.write_str("wait for the hooks on the host"),
             BundleStep::CreateContainerHooks => f.write_str("run createContainer hooks"),
             BundleStep::Sysctl(list) => {

@@ -112,6 +112,7 @@ impl Builder<'_> {
             upper: macvlan.chain(network.ipvlan.iter().map(|pair| upper(pair, None))).collect(),
             interfaces: network.interfaces.clone(),
             with_addresses: self.spec.bundle.is_some(),
+            inside: network.inside.clone(),
         })
     }
 

@@ -221,8 +221,24 @@ fn open_console(pts: Slot, plan: &Plan, made: &mut Made) -> Result<()> {
     if let Some(size) = plan.window {
         pty.set_size(size).map_err(failed)?;
     }
-    made.console = Some(pty);
+    let count = plan.spec.bundle.as_ref().map_or(0, |b| b.terminals);
+    let terminals = (1..=count).map(|number| further(slot, number, base)).collect::<Result<_>>()?;
+    (made.console, made.terminals) = (Some(pty), terminals);
     Ok(())
+}
+
+/// A terminal besides the console, of this number in a devpts that nobody else has seen.
+fn further(pts: BorrowedFd<'_>, number: u32, base: u32) -> Result<Pty> {
+    let pty = Pty::open(pts).map_err(|e| Error::new("open", format!("terminal {number}"), e))?;
+    if pty.number != number {
+        return Err(Error::new("open", format!("terminal {number}"), format!("the kernel calls it {}", pty.number)));
+    }
+    if base != 0 {
+        rustix::fs::fchown(&pty.slave, Some(Uid::from_raw(base)), None).context("own", format!("terminal {number}"))?;
+    }
+    // Whoever is given our end waits on it as on any terminal.
+    rustix::io::ioctl_fionbio(&pty.master, false).context("open", format!("terminal {number}"))?;
+    Ok(pty)
 }
 
 /// Runs a bond step; what comes back is the machine's user namespace, when its ids have been mapped.

@@ -1,5 +1,6 @@
 //! The one process that owns a running machine: it launches it, watches it, and takes everything away at the end.
 
+pub mod beside;
 mod bundle;
 mod cover;
 mod files;

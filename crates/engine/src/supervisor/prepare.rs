@@ -43,6 +43,8 @@ pub struct Made {
     pub ids: Option<IdRange>,
     /// Console pty.
     pub console: Option<Pty>,
+    /// The terminals besides it; both ends, so that ours does not hang up while nobody has the other.
+    pub(super) terminals: Vec<Pty>,
     /// Where the payload says that it is ready.
     pub notify: Option<OwnedFd>,
     /// Both ends of what is the machine's /proc/kmsg: who opens that (rsyslogd) would else wait for somebody who writes to it.
@@ -136,6 +138,7 @@ impl Made {
     pub fn next_life(&mut self) {
         self.slots.clear();
         self.console = None;
+        self.terminals.clear();
         self.notify = None;
         self.kmsg = None;
         self.cgroup = None;

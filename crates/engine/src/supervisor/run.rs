@@ -39,6 +39,7 @@ pub use exit::{End, ExitDecision, Outcome, RebootBrake, exit_status};
 use stopping::{Due, Phase};
 pub use stopping::{Goal, Next, pause_after};
 
+use super::beside::{Asked, Beside};
 use crate::error::{Context, Result};
 use crate::network;
 
@@ -192,6 +193,8 @@ pub struct Running<'a> {
     pub network: Option<&'a mut network::Made>,
     /// Readable when the host's systemd ends the machine's scope.
     pub unit: Option<BorrowedFd<'a>>,
+    /// Speaks a protocol of others.
+    pub beside: Option<&'a mut (dyn Beside + 'static)>,
     /// The rest of the supervisor.
     pub owner: &'a mut dyn Owner,
 }
@@ -206,6 +209,7 @@ enum Token {
     Notify,
     Network,
     Unit,
+    Beside,
     /// A command sent into the machine has ended.
     Command(RawFd),
 }
@@ -252,6 +256,9 @@ impl<'w, 'a> Watch<'w, 'a> {
         poller.want(Token::Signals, &machine.signals.fd, Interest::READ).context("watch", "signals")?;
         if let Some(receiver) = &machine.notify.receiver {
             poller.want(Token::Notify, receiver, Interest::READ).context("watch", "notify socket")?;
+        }
+        if let Some(beside) = &machine.beside {
+            poller.want(Token::Beside, beside.descriptor(), Interest::READ).context("watch", "clients of others")?;
         }
         if let Some(unit) = machine.unit {
             poller.want(Token::Unit, unit, Interest::READ).context("watch", "scope of the machine")?;
@@ -349,7 +356,32 @@ impl<'w, 'a> Watch<'w, 'a> {
             }
             Token::Network => self.serve_network(),
             Token::Unit => self.unit_stops(),
+            Token::Beside => self.turn_beside(),
             Token::Command(_) => self.reap_commands(),
+        }
+    }
+
+    fn turn_beside(&mut self) {
+        for asked in self.machine.beside.as_mut().map_or_else(Vec::new, |beside| beside.turn()) {
+            match asked {
+                Asked::Signal(signal) => self.pass_on(signal),
+                Asked::Type(bytes) => {
+                    if let Some(console) = &mut self.machine.console {
+                        let _ = console.type_in(&bytes);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What the console has just shown, to whoever looks on.
+    fn show_others(&mut self) {
+        let Some(console) = &self.machine.console else { return };
+        if let Some(control) = &mut self.machine.control {
+            control.broadcast(console.fresh());
+        }
+        if let Some(beside) = &mut self.machine.beside {
+            beside.shown(console.fresh());
         }
     }
 
@@ -398,11 +430,7 @@ impl<'w, 'a> Watch<'w, 'a> {
         let unread = console.reader_left();
         match happening {
             Happening::Nothing => {}
-            Happening::Output => {
-                if let Some(control) = &mut self.machine.control {
-                    control.broadcast(console.fresh());
-                }
-            }
+            Happening::Output => self.show_others(),
             Happening::Hotkey(Hotkey::Kill) => self.end_now(),
             Happening::Hotkey(Hotkey::Reboot) => self.phase.ask(Goal::Reboot, None, Instant::now()),
             Happening::Hotkey(Hotkey::PowerOff) => {
@@ -631,14 +659,12 @@ impl<'w, 'a> Watch<'w, 'a> {
 
     /// Shows what the machine wrote before its death. Waits for a slow reader, but not against an order to end.
     fn drain(&mut self) {
-        let Some(console) = &mut self.machine.console else { return };
         loop {
+            let Some(console) = &mut self.machine.console else { return };
             match console.drain() {
                 Drained::Done => return,
                 Drained::Output => {
-                    if let Some(control) = &mut self.machine.control {
-                        control.broadcast(console.fresh());
-                    }
+                    self.show_others();
                     continue;
                 }
                 Drained::Blocked => {}
@@ -652,6 +678,9 @@ impl<'w, 'a> Watch<'w, 'a> {
                 }
                 if let Some(services) = self.machine.network.as_ref().and_then(|n| n.services()) {
                     self.poller.forget(Token::Network, services);
+                }
+                if let Some(beside) = &self.machine.beside {
+                    self.poller.forget(Token::Beside, beside.descriptor());
                 }
                 self.poller.wait(None)
             });

@@ -12,6 +12,7 @@ use hostel_spec::{MachineSpec, Namespaces, Payload, PortForward, UserNamespace};
 use hostel_sys::clone;
 use rustix::fs::{AtFlags, Mode, OFlags};
 
+use super::beside::{Beside, Life};
 use super::hooks;
 use super::launch::{self, Launched};
 use super::prepare::Made;
@@ -46,6 +47,8 @@ pub struct Session<'a> {
     pub begun: Option<Begun>,
     /// Asked whether a kept layer can be used, when nobody else can use it any more.
     pub layer_held: fn(&Path) -> Result<()>,
+    /// Speaks a protocol of others.
+    pub beside: Option<Box<dyn Beside>>,
     /// Told what happens, to be printed or not.
     pub talk: &'a mut dyn FnMut(Talk<'_>),
 }
@@ -359,6 +362,10 @@ fn watch_life(
     for error in hooks::after_start(plan, launched.pid) {
         (session.talk)(Talk::Left(&error));
     }
+    if let Some(beside) = &mut session.beside {
+        let pidfd = copy_of(&launched.pidfd).context("open", "leader")?;
+        beside.started(Life { pid: launched.pid, pidfd, namespaces: state.namespaces, terminals: std::mem::take(&mut made.terminals) });
+    }
     if plan.network.addressed {
         // A convenience of the host's: the machine runs without.
         let _ = network::hosts::write(session.registry);
@@ -388,9 +395,13 @@ fn watch_life(
         reap_orphans: false,
         network: Some(&mut made.network),
         unit: made.unit.as_ref().and_then(Unit::stopped),
+        beside: session.beside.as_deref_mut(),
         owner: &mut owner,
     };
     let outcome = run::watch(&mut running)?;
+    if let Some(beside) = &mut running.beside {
+        beside.ended(outcome.end);
+    }
     carried.control = running.control.take();
     let decision = run::exit_status(&outcome, lifecycle, plan.spec.payload);
     Ok((outcome, decision))

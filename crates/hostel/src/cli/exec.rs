@@ -183,7 +183,7 @@ fn at_most_ours(limit: Rlimit) -> Rlimit {
 }
 
 /// The same in a machine that others run. Its filter is not known to us: what enters has the leader's capabilities, no more.
-fn run_in_foreign(order: &Order, leader: &Leader, kind: foreign::Kind) -> Outcome {
+pub(crate) fn run_in_foreign(order: &Order, leader: &Leader, kind: foreign::Kind) -> Outcome {
     if leader.shares("user")? {
         enter::shield::shield(&std::env::args_os().collect::<Vec<_>>(), &std::env::vars_os().collect::<Vec<_>>())?;
     }

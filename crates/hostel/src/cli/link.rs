@@ -11,7 +11,7 @@ use lexopt::Arg::{Long, Short, Value};
 
 use super::{Failure, Outcome, Verb};
 use crate::output;
-use crate::personality::{PERSONALITIES, systemctl};
+use crate::personality::{PERSONALITIES, lxc, systemctl};
 
 /// The verb.
 pub(super) const VERB: Verb = Verb {
@@ -65,8 +65,9 @@ fn run(args: &[OsString]) -> Outcome {
     let own = std::env::current_exe().context("find", "the hostel binary")?;
     // where systemd is the manager, its own tools must not have others before them
     let shadows = systemctl::systemd_runs();
-    let names: Vec<&str> =
-        PERSONALITIES.iter().map(|p| p.name).filter(|name| !shadows || !matches!(*name, "systemctl" | "systemd-analyze" | "journalctl")).collect();
+    let own_name = |name: &&str| *name != "lxc" && (!shadows || !matches!(*name, "systemctl" | "systemd-analyze" | "journalctl"));
+    let tools = lxc::TOOLS.iter().map(|tool| tool.name);
+    let names: Vec<&str> = PERSONALITIES.iter().map(|p| p.name).filter(own_name).chain(tools).collect();
     let made = link(&own, &request, &names)?;
     Ok(output::show(&made.iter().map(|(path, what)| format!("{} {what}\n", path.display())).collect::<String>()))
 }

@@ -75,22 +75,7 @@ fn launch_order(mut order: Order) -> Result<String, Failure> {
         // The supervisor is in another directory.
         *path = std::path::absolute(&*path).context("find", format!("tree {}", path.display()))?;
     }
-    let order = order_file(&order)?;
-    let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context("make", "pipe")?;
-    // The supervisor lives long: what our caller has open (locks, pipes that somebody reads to their end) is not for it.
-    hostel_sys::proc::cloexec_from(3).context("pass", "descriptors to the supervisor")?;
-    for fd in [&order, &write] {
-        rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty()).context("pass", "descriptors to the supervisor")?;
-    }
-    // It lives as long as the machine, beside which it must have nothing to write to.
-    let program = hostel_engine::enter::shield::own_program()?;
-    let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
-    command.arg0("hostel").arg("supervise").arg(order.as_raw_fd().to_string()).arg(write.as_raw_fd().to_string());
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).current_dir("/");
-    let child = command.spawn().context("start", "supervisor")?;
-    drop((program, order, write));
-    let mut text = String::new();
-    File::from(read).read_to_string(&mut text).context("read", "report of the supervisor")?;
+    let (text, pid) = spawn(&["hostel", "supervise"], &order)?;
     let report = serde_json::from_slice(text.as_bytes());
     if let Ok(Report::Started { notices, .. } | Report::Failed { notices, .. }) = &report {
         for notice in notices {
@@ -105,12 +90,34 @@ fn launch_order(mut order: Order) -> Result<String, Failure> {
             error.busy = busy;
             Err(error.into())
         }
-        Err(_) => Err(Error::new("start", "machine", format!("its supervisor (process {}) ended without a word", child.id())).into()),
+        Err(_) => Err(Error::new("start", "machine", format!("its supervisor (process {pid}) ended without a word")).into()),
     }
 }
 
+/// Starts ourselves as a supervisor that is called by these words, and after them by the numbers of the descriptors of its order and
+/// of its report. Returns the report, and its pid.
+pub(crate) fn spawn(called: &[&str], order: &impl Serialize) -> Result<(String, u32), Failure> {
+    let order = order_file(order)?;
+    let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context("make", "pipe")?;
+    // The supervisor lives long: what our caller has open (locks, pipes that somebody reads to their end) is not for it.
+    hostel_sys::proc::cloexec_from(3).context("pass", "descriptors to the supervisor")?;
+    for fd in [&order, &write] {
+        rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty()).context("pass", "descriptors to the supervisor")?;
+    }
+    // It lives as long as the machine, beside which it must have nothing to write to.
+    let program = hostel_engine::enter::shield::own_program()?;
+    let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
+    command.arg0(called[0]).args(&called[1..]).arg(order.as_raw_fd().to_string()).arg(write.as_raw_fd().to_string());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).current_dir("/");
+    let child = command.spawn().context("start", "supervisor")?;
+    drop((program, order, write));
+    let mut text = String::new();
+    File::from(read).read_to_string(&mut text).context("read", "report of the supervisor")?;
+    Ok((text, child.id()))
+}
+
 /// The order as a sealed file in memory: nobody changes it after it was written.
-fn order_file(order: &Order) -> Result<OwnedFd, Failure> {
+fn order_file(order: &impl Serialize) -> Result<OwnedFd, Failure> {
     let text = serde_json::to_vec(order).map_err(|e| Error::new("write", "machine's spec", e))?;
     let fd = rustix::fs::memfd_create("hostel-spec", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).context("make", "file in memory")?;
     let mut file = File::from(fd);
@@ -121,7 +128,7 @@ fn order_file(order: &Order) -> Result<OwnedFd, Failure> {
 }
 
 /// Descriptors given by number on our own command line.
-fn inherited(args: &[OsString], index: usize) -> Result<File, Failure> {
+pub(crate) fn inherited(args: &[OsString], index: usize) -> Result<File, Failure> {
     let number = args.get(index).and_then(|a| a.to_str()).and_then(|a| a.parse::<i32>().ok()).filter(|n| *n > 2);
     let number = number.ok_or_else(|| Failure::Usage("supervise is started by `hostel boot -d`, not by hand".into()))?;
     hostel_sys::proc::take_inherited(number).map(File::from).context("take", format!("descriptor {number}")).map_err(Failure::from)
@@ -148,7 +155,7 @@ fn run(args: &[OsString]) -> Outcome {
         None => Ok((order.spec, None)),
     };
     let result = begun.and_then(|(spec, begun)| {
-        machine::run(&spec, order.origin, begun, true, &mut |event| match event {
+        machine::run(&spec, order.origin, begun, true, None, &mut |event| match event {
             Talk::Started(plan, launched) => {
                 say(
                     &mut report,

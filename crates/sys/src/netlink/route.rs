@@ -170,6 +170,13 @@ pub fn set_master(link: LinkRef<'_>, bridge: u32) -> Request {
     r
 }
 
+/// Sets the largest packet of a link, in bytes.
+pub fn set_mtu(index: u32, mtu: u32) -> Request {
+    let mut r = about(libc::RTM_NEWLINK, 0, LinkRef::Index(index), 0);
+    r.number(libc::IFLA_MTU, mtu);
+    r
+}
+
 /// Renames a link; it must be down on kernels before 6.2.
 pub fn rename(index: u32, name: &str) -> Request {
     let mut r = about(libc::RTM_NEWLINK, 0, LinkRef::Index(index), 0);

@@ -32,6 +32,7 @@ impl Payload<'_> {
             BundleStep::Devices(nodes, prepared) => nodes.iter().enumerate().try_for_each(|(at, node)| self.node(node, *prepared, at)),
             BundleStep::DeviceLinks => self.device_links(),
             BundleStep::Console(pts) => self.bundle_console(*pts),
+            BundleStep::Terminals(pts, count, directory) => (1..=*count).try_for_each(|number| self.terminal(*pts, number, directory.as_deref())),
             BundleStep::RuntimeHooks => self.runtime_hooks(),
             BundleStep::CreateContainerHooks => self.create_container_hooks(),
             BundleStep::Sysctl(list) => self.sysctl(list),
@@ -179,6 +180,24 @@ impl Payload<'_> {
         mount::attach(fd.as_fd(), place.as_fd(), c"").map_err(failed)
     }
 
+    /// A further terminal: the supervisor has opened those from 1 on in a devpts that nobody else had.
+    fn terminal(&self, pts: Slot, number: u32, directory: Option<&str>) -> Step {
+        let name = format!("tty{number}");
+        let object = || format!("/dev/{name}");
+        let text = CString::new(number.to_string()).unwrap_or_default();
+        let fd = mount::clone_tree(self.slot(pts)?, &text, false).map_err(|e| Failure::new("bind", object(), e))?;
+        let path = Path::new("/dev").join(directory.unwrap_or_default()).join(&name);
+        if let Some(directory) = directory {
+            let above = Path::new("/dev").join(directory);
+            inroot::make_directories(self.root()?, &above, Mode::from_raw_mode(0o755)).map_err(|e| Failure::new("make", object(), io_of(e)))?;
+            let dev = inroot::directory(self.root()?, Path::new("/dev")).map_err(|e| Failure::new("open", "/dev", io_of(e)))?;
+            let _ = rustix::fs::unlinkat(&dev, &name, AtFlags::empty());
+            rustix::fs::symlinkat(format!("{directory}/{name}"), &dev, &name).map_err(|e| Failure::new("link", object(), e))?;
+        }
+        let Some(place) = self.target(&path, Missing::MakeFile, fd.as_fd())? else { return Ok(()) };
+        mount::attach(fd.as_fd(), place.as_fd(), c"").map_err(|e| Failure::new("bind", object(), e))
+    }
+
     fn runtime_hooks(&self) -> Step {
         // EPIPE: the supervisor is dead, and we are in a moment.
         let _ = rustix::io::write(&self.go, b"h");
@@ -265,7 +284,13 @@ impl Payload<'_> {
         };
         let fd = mount::clone_tree(place.as_fd(), c"", true).map_err(failed)?;
         mount::change(fd.as_fd(), c"", true, Attributes::RDONLY, Attributes::NONE, Propagation::Keep, None).map_err(failed)?;
-        mount::attach(fd.as_fd(), place.as_fd(), c"").map_err(failed)
+        let keeps = path == Path::new("/proc/sys") && self.plan.spec.bundle.as_ref().is_some_and(|b| b.network_sysctl);
+        let net = if keeps { Some(mount::clone_tree(place.as_fd(), c"net", false).map_err(failed)?) } else { None };
+        mount::attach(fd.as_fd(), place.as_fd(), c"").map_err(failed)?;
+        let Some(net) = net else { return Ok(()) };
+        let over =
+            inroot::open(self.root()?, Path::new("/proc/sys/net"), OFlags::PATH).map_err(|e| Failure::new("open", "/proc/sys/net", io_of(e)))?;
+        mount::attach(net.as_fd(), over.as_fd(), c"").map_err(failed)
     }
 
     fn labels(&self, apparmor: Option<&str>, selinux: Option<&str>) -> Step {

@@ -246,6 +246,7 @@ fn supervisor_role() {
         reap_orphans: env("REAP") == "true",
         network: None,
         unit: None,
+        beside: None,
         owner: &mut owner,
     };
     fs::write(dir.join("up"), "").unwrap();

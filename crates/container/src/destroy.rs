@@ -1,0 +1,95 @@
+//! Removing a container: what others stand on stays.
+
+use std::path::Path;
+
+use hostel_image::remove::remove_tree;
+use rustix::io::Errno;
+
+use crate::container::Container;
+use crate::error::{On, Result};
+use crate::store::Store;
+use crate::{depend, partial, snapshot};
+
+const VERB: &str = "destroy";
+
+impl Container {
+    /// Why it may not be destroyed, if it may not.
+    fn refuse_destroy(&self, with_snapshots: bool) -> Result<()> {
+        self.require_defined(VERB)?;
+        self.require_stopped(VERB)?;
+        let refuse = |why| Err(self.error(VERB, why, Errno::BUSY));
+        match () {
+            () if !depend::dependents(self).is_empty() => refuse("it has clones: they stand on its files"),
+            () if !with_snapshots && snapshot::there_are(self) => refuse("it has snapshots"),
+            () => Ok(()),
+        }
+    }
+
+    /// Removes it: its root file system, unless `lxc.rootfs.managed` is 0, and its directory. Refused while it runs, has snapshots,
+    /// or clones that stand on its files.
+    ///
+    /// ```
+    /// let mut container = hostel_container::Container::new("web", Some("/nonexistent")).unwrap();
+    /// assert_eq!(container.destroy().unwrap_err().to_string(), "destroy container web: there is no such container");
+    /// ```
+    pub fn destroy(&mut self) -> Result<()> {
+        self.refuse_destroy(false)?;
+        self.destroy_keeping_snapshots()
+    }
+
+    /// The same with its snapshots.
+    pub fn destroy_with_snapshots(&mut self) -> Result<()> {
+        self.refuse_destroy(true)?;
+        if snapshot::there_are(self) {
+            self.snapshot_destroy_all()?;
+        }
+        self.destroy()
+    }
+
+    /// What a restore does before it copies.
+    pub(crate) fn destroy_keeping_snapshots(&mut self) -> Result<()> {
+        if self.config.is_none() {
+            self.load_config(None)?;
+        }
+        if self.value("lxc.rootfs.managed") == Some("0") {
+            return Ok(());
+        }
+        let store = self.config.as_ref().and_then(|config| Store::of(config).transpose()).transpose()?;
+        let root = store.as_ref().map(|store| store.path().display().to_string()).unwrap_or_default();
+        self.run_hooks("destroy", &[], &[("LXC_ROOTFS_PATH", &root)])?;
+        // From here on it is not there: a killed removal is finished by who looks for it next.
+        let _claim = partial::claim(self, VERB)?;
+        depend::leave(self)?;
+        let config = self.config_file_name();
+        std::fs::remove_file(&config).on("remove", &config)?;
+        if let Some(store) = store {
+            store.destroy()?;
+        }
+        files(self)
+    }
+}
+
+/// Removes all files of a container but its snapshots, `partial` the last.
+pub(crate) fn files(container: &Container) -> Result<()> {
+    let directory = container.directory();
+    for entry in std::fs::read_dir(&directory).on("list", directory.display())?.flatten() {
+        let name = entry.file_name();
+        if name != "snaps" && name != "partial" {
+            remove(&entry.path())?;
+        }
+    }
+    let partial = directory.join("partial");
+    std::fs::remove_file(&partial).on("remove", partial.display())?;
+    match std::fs::remove_dir(directory.join("snaps")).and_then(|()| std::fs::remove_dir(&directory)) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => std::fs::remove_dir(&directory).on("remove", directory.display()),
+        // it has snapshots
+        _ => Ok(()),
+    }
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => Ok(remove_tree(path)?),
+        _ => std::fs::remove_file(path).on("remove", path.display()),
+    }
+}

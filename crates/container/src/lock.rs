@@ -1,0 +1,37 @@
+//! The lock of a container's files, shared with LXC: `/run/lxc/lock/LXCPATH/.NAME`.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use hostel_sys::tree::{Lock, try_lock};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::container::Container;
+use crate::error::{On, Result};
+
+/// Nobody holds it for longer than reading or writing a file takes.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Held until it is dropped.
+pub(crate) struct Held(#[allow(dead_code)] OwnedFd);
+
+pub(crate) fn take(container: &Container) -> Result<Held> {
+    const VERB: &str = "lock files of container";
+    let run = match std::env::var("XDG_RUNTIME_DIR") {
+        Ok(directory) if !rustix::process::geteuid().is_root() => directory,
+        _ => "/run".to_owned(),
+    };
+    let directory = format!("{run}/lxc/lock{}", container.lxcpath);
+    std::fs::create_dir_all(&directory).on("make", &directory)?;
+    let flags = OFlags::CREATE | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = rustix::fs::open(format!("{directory}/.{}", container.name), flags, Mode::from_raw_mode(0o600)).on(VERB, &container.name)?;
+    let deadline = Instant::now() + PATIENCE;
+    while !try_lock(file.as_fd(), Lock::Exclusive).on(VERB, &container.name)? {
+        if Instant::now() >= deadline {
+            return Err(container.error("lock files of", "somebody else holds the lock for 10 s", Errno::BUSY));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(Held(file))
+}

@@ -1,0 +1,334 @@
+//! The supervisor of a container: from its order to the end of its machine.
+
+use std::ffi::{CString, OsString};
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use hostel_container::Container;
+use hostel_engine::cgroup::Layout;
+use hostel_engine::error::{Context, Error, Result};
+use hostel_engine::registry::Origin;
+use hostel_engine::supervisor::session::{Begun, Talk};
+use hostel_lxc::machine::{self as compiled, Facts};
+use hostel_lxc::wire::{self, State};
+use hostel_lxc::{Config, Refused};
+use hostel_spec::{ConsoleMode, Lifecycle, MachineName, MachineSpec, Payload, SyscallFilter, TreeSource};
+use hostel_sys::mount::{self, Attributes, FsOption, Propagation};
+use rustix::fs::{Mode, OFlags};
+
+use super::serve::{Server, Spoken};
+use super::start::{Order, Report};
+use crate::cli::{Failure, supervise};
+use crate::hint::Voice;
+use crate::machine;
+
+/// What a supervisor is called, before lxcpath and name.
+pub const TITLE: &str = "[lxc monitor]";
+/// The lxcpath whose containers are machines of the same name.
+const USUAL: &str = "/var/lib/lxc";
+
+/// The process of that title.
+pub fn run(args: &[OsString]) -> ExitCode {
+    match supervise(args) {
+        Ok(status) => status.into(),
+        Err(Failure::Usage(text)) => {
+            crate::output::tell(format_args!("{text}"));
+            2.into()
+        }
+        Err(_) => 1.into(),
+    }
+}
+
+fn supervise(args: &[OsString]) -> std::result::Result<u8, Failure> {
+    let mut text = Vec::new();
+    supervise::inherited(args, 0)?.read_to_end(&mut text).context("read", "order")?;
+    let mut report = Some(supervise::inherited(args, 1)?);
+    let order: Order = serde_json::from_slice(&text).map_err(|e| Failure::Usage(format!("read the order of a supervisor: {e}")))?;
+    hostel_sys::proc::new_session().context("start", "session")?;
+    let mut say = |what: &Report| {
+        if let Some(mut file) = report.take() {
+            // The one who started us may be gone; the container runs all the same.
+            let _ = file.write_all(&serde_json::to_vec(what).unwrap_or_default());
+        }
+    };
+    match live(&order, true, &mut |pid| say(&Report::Started(pid))) {
+        Ok(status) => Ok(status),
+        Err(error) => {
+            let cause = format!("{}{}", prefix(&error), error.cause);
+            say(&Report::Failed(cause, error.hint.as_ref().map(|hint| crate::hint::words(hint, Voice::Verb("start")).to_string())));
+            Ok(1)
+        }
+    }
+}
+
+/// What failed, where that is not the start itself.
+fn prefix(error: &Error) -> String {
+    if error.verb == "start" { String::new() } else { format!("{} {}: ", error.verb, error.object) }
+}
+
+/// Runs the container to its end. `started` is told the pid of its init.
+pub fn live(order: &Order, background: bool, started: &mut dyn FnMut(i32)) -> Result<u8> {
+    let mut config = Config::default();
+    let file = format!("{}/{}/config", order.lxcpath, order.name);
+    config.load(&file, &order.config, &mut hostel_container::Host).map_err(|fault| Error::new("read", "configuration", fault))?;
+    let mut log = Journal::open(&config, &order.name);
+    let host = own_mounts()?;
+    let result = run_machine(order, &config, background, started, &mut log);
+    // What was put together for it was seen by us alone.
+    let _ = hostel_sys::proc::join_namespace(host.as_fd(), NEWNS);
+    if let Err(error) = &result {
+        log.line("ERROR", &error.to_string());
+    }
+    // Nobody listens any more: it is stopped.
+    if result.is_ok()
+        && config.value("lxc.ephemeral") == Some("1")
+        && let Err(error) = Container::new(&order.name, Some(&order.lxcpath)).and_then(|mut container| container.destroy())
+    {
+        log.line("ERROR", &error.text);
+    }
+    if let Some(pidfile) = &order.pidfile {
+        let _ = std::fs::remove_file(pidfile);
+    }
+    result
+}
+
+fn run_machine(order: &Order, config: &Config, background: bool, started: &mut dyn FnMut(i32), log: &mut Journal) -> Result<u8> {
+    let mut server = Server::listen(&order.lxcpath, &order.name, config.clone())?;
+    server.enter(State::Starting);
+    let console = config.value("lxc.console.logfile").map(console_log).transpose()?;
+    let (spec, begun) = begin(order, config, log)?;
+    let spoken = Spoken { server, log: console, most: number(config, "lxc.console.size"), pidfile: order.pidfile.clone() };
+    machine::run(&spec, Origin::Lxc, Some(begun), background, Some(Box::new(spoken)), &mut |event| match event {
+        Talk::Started(_, launched) => started(launched.pid),
+        Talk::Remark(text) | Talk::Notice(text) => log.line("WARN", text),
+        Talk::Left(error) => log.line("WARN", &error.to_string()),
+        _ => {}
+    })
+}
+
+const NEWNS: i32 = 0x2_0000;
+
+fn own_mounts() -> Result<OwnedFd> {
+    rustix::fs::open("/proc/self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).context("open", "mount namespace")
+}
+
+fn number(config: &Config, key: &str) -> u64 {
+    config.value(key).and_then(|size| size.parse().ok()).unwrap_or(0)
+}
+
+fn console_log(path: &str) -> Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .custom_flags(OFlags::NONBLOCK.bits() as i32)
+        .open(path)
+        .context("open", format!("console log {path}"))
+}
+
+/// `lxc.log.file`: what is not as asked, and why it does not run.
+struct Journal {
+    file: Option<File>,
+    name: String,
+}
+
+impl Journal {
+    fn open(config: &Config, name: &str) -> Journal {
+        let file = config.value("lxc.log.file").filter(|path| *path != "none").and_then(|path| console_log(path).ok());
+        Journal { file, name: name.to_owned() }
+    }
+    fn line(&mut self, level: &str, text: &str) {
+        if let Some(file) = &mut self.file {
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+            // A log that cannot be written stops no container.
+            let _ = writeln!(file, "lxc {} {}.{:03} {level:<8} hostel - {text}", self.name, now.as_secs(), now.subsec_millis());
+        }
+    }
+}
+
+/// What the machine of a container is called: as the container, below the usual lxcpath, else with a hash of where it is.
+pub fn machine_name(lxcpath: &str, name: &str) -> Result<MachineName> {
+    let failed = |e: hostel_spec::NameError| Error::new("name", format!("machine of container {name}"), e);
+    match MachineName::new(name) {
+        Ok(own) if lxcpath == USUAL => Ok(own),
+        _ => {
+            let derived = MachineName::derive(name).map_err(failed)?;
+            let hash = wire::hash(format!("{lxcpath}/{name}").as_bytes());
+            let short: String = derived.as_str().chars().take(50).collect();
+            MachineName::new(format!("{}-{:08x}", short.trim_end_matches(['-', '.']), hash as u32)).map_err(failed)
+        }
+    }
+}
+
+/// Everything up to the plan: hooks of the host, the root, what the configuration means.
+fn begin(order: &Order, config: &Config, log: &mut Journal) -> Result<(MachineSpec, Begun)> {
+    let name = machine_name(&order.lxcpath, &order.name)?;
+    let mut claim = machine::open_registry()?.claim(&name)?;
+    match prepare(order, config, name, log) {
+        Ok((spec, host_mounts)) => Ok((spec, Begun { claim, log: None, host_mounts, locks: Vec::new() })),
+        Err(error) => {
+            claim.undo_all();
+            let _ = claim.release();
+            Err(error)
+        }
+    }
+}
+
+fn refused(refused: Refused) -> Error {
+    let key = refused.key.clone();
+    Error::new("use", key, if refused.value.is_empty() { refused.why.to_owned() } else { format!("{:?}: {}", refused.value, refused.why) })
+}
+
+fn prepare(order: &Order, config: &Config, name: MachineName, log: &mut Journal) -> Result<(MachineSpec, Option<OwnedFd>)> {
+    let directory = Path::new(&order.lxcpath).join(&order.name);
+    let root = Root::of(config, &directory)?;
+    let text = |key: &str| config.value(key).map(|path| std::fs::read_to_string(path).context("read", format!("{key} {path}"))).transpose();
+    let (fstab, seccomp) = (text("lxc.mount.fstab")?, text("lxc.seccomp.profile")?);
+    let layout = Layout::detect().map_err(|e| Error::new("find", "cgroups", e))?;
+    let facts = Facts {
+        name: &order.name,
+        lxcpath: &order.lxcpath,
+        root: root.place(),
+        fstab: fstab.as_deref(),
+        seccomp: seccomp.as_deref(),
+        apparmor: Path::new("/sys/kernel/security/apparmor").exists(),
+        exists: &|path| path.exists(),
+        share: &|kind, value| shared(kind, value, &order.lxcpath),
+        on_v1: &|name| layout.v1.iter().any(|h| h.controllers.iter().any(|c| c.v2_name() == name)),
+        random: machine::caller().random,
+        command: order.command.as_deref(),
+    };
+    // They may make the root that is not there yet.
+    for command in compiled::commands(config, &facts, "pre-start") {
+        hook(&command)?;
+    }
+    let (json, rest) = compiled::compile(config, &facts).map_err(refused)?;
+    let mut spec = hostel_oci::compile(json.to_string().as_bytes(), &directory).map_err(|e| Error::new("use", "configuration", e))?;
+    rest.notices.iter().for_each(|notice| log.line("WARN", notice));
+    spec.identity.name = Some(name);
+    spec.identity.container = Some("lxc".to_owned());
+    spec.network = rest.network;
+    spec.resources.more.extend(rest.limits);
+    spec.resources.all_controllers = true;
+    spec.payload = if order.execute { Payload::CommandAsPid2 } else { Payload::Command };
+    if seccomp.is_none() {
+        spec.security.syscalls = SyscallFilter::Off;
+    }
+    if rest.without_console {
+        spec.console = ConsoleMode::Pipe;
+    }
+    spec.lifecycle = Lifecycle { quiet: true, ..Lifecycle::default() };
+    if let Some(bundle) = &mut spec.bundle {
+        bundle.map_root = rest.map_root;
+        bundle.terminals = if rest.without_console { 0 } else { rest.terminals };
+        (bundle.terminals_in, bundle.network_sysctl) = (rest.terminals_in, rest.network_sysctl);
+    }
+    let host_mounts = root.mount()?;
+    if let Root::Image(path) = root {
+        spec.root.tree = TreeSource::Image(path);
+    }
+    Ok((spec, host_mounts))
+}
+
+/// A hook of the host's, with what it says in our standard error.
+fn hook(command: &compiled::Command) -> Result<()> {
+    let mut child = Command::new("/bin/sh");
+    child.arg("-c").arg(&command.line).env_clear().stdin(Stdio::null()).stdout(std::io::stderr()).current_dir("/");
+    child.envs(command.env.iter().filter_map(|entry| entry.split_once('=')));
+    let failed = |cause: String| Error::new("run", format!("pre-start hook {:?}", command.line), cause);
+    match child.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(failed(format!("it ended with {status}"))),
+        Err(e) => Err(failed(e.to_string())),
+    }
+}
+
+/// The namespace file that is shared: of a process, of a container, or a path.
+fn shared(kind: &str, value: &str, lxcpath: &str) -> std::result::Result<PathBuf, String> {
+    let file = |pid: i32| PathBuf::from(format!("/proc/{pid}/ns/{kind}"));
+    if value.starts_with('/') {
+        return Ok(value.into());
+    }
+    if let Ok(pid) = value.parse() {
+        return Ok(file(pid));
+    }
+    let pid = Container::bare(value, Some(lxcpath)).and_then(|container| container.init_pid());
+    pid.map(file).map_err(|e| e.text)
+}
+
+/// Where the root comes from.
+enum Root {
+    Directory(PathBuf),
+    Image(PathBuf),
+    /// Lower layers, the layer that is written to, its work directory, and where they are put together.
+    Overlay {
+        lower: String,
+        upper: PathBuf,
+        work: PathBuf,
+        place: PathBuf,
+    },
+}
+
+impl Root {
+    fn of(config: &Config, directory: &Path) -> Result<Root> {
+        let (kind, path) = config.root().ok_or_else(|| {
+            Error::new("start", "container", "it has no lxc.rootfs.path")
+                .hint("a container has a root file system of its own; `hostel run` needs none")
+        })?;
+        let own = PathBuf::from(path);
+        Ok(match kind {
+            None if own.is_file() => Root::Image(own),
+            None | Some("dir" | "btrfs") => Root::Directory(own),
+            Some("loop") => Root::Image(own),
+            Some("overlay" | "overlayfs") => {
+                let (lower, upper) =
+                    path.rsplit_once(':').ok_or_else(|| Error::new("use", "lxc.rootfs.path", "an overlay has a lower and an upper layer"))?;
+                let upper = PathBuf::from(upper);
+                let above = upper.parent().unwrap_or(Path::new("/"));
+                let work = if upper.ends_with("delta0") { above.join("olwork") } else { above.join("work") };
+                Root::Overlay { lower: lower.to_owned(), upper, work, place: directory.join("rootfs") }
+            }
+            Some(kind) => return Err(Error::new("use", format!("backing store {kind}"), "its device has to be mounted, and `dir:` given")),
+        })
+    }
+
+    /// The directory that is the root.
+    fn place(&self) -> &Path {
+        match self {
+            Root::Directory(path) | Root::Image(path) => path,
+            Root::Overlay { place, .. } => place,
+        }
+    }
+
+    /// Puts an overlay together, seen by the supervisor alone. What comes back is the host's mount namespace.
+    fn mount(&self) -> Result<Option<OwnedFd>> {
+        let Root::Overlay { lower, upper, work, place } = self else { return Ok(None) };
+        let object = || format!("overlay on {}", place.display());
+        let own = own_mounts()?;
+        hostel_sys::proc::unshare_mounts().context("make", "mount namespace")?;
+        mount::change(rustix::fs::CWD, c"/", true, Attributes::NONE, Attributes::NONE, Propagation::Slave, None)
+            .context("cut", "mount propagation")?;
+        for made in [work.as_path(), place.as_path()] {
+            std::fs::create_dir_all(made).context("make", format!("directory {}", made.display()))?;
+        }
+        let text = |path: &Path| CString::new(path.as_os_str().as_bytes()).map_err(|e| Error::new("mount", object(), e));
+        let lower = CString::new(lower.as_str()).map_err(|e| Error::new("mount", object(), e))?;
+        let (upper, work) = (text(upper)?, text(work)?);
+        let options = [
+            FsOption::Text(c"source", c"overlay"),
+            FsOption::Text(c"lowerdir", &lower),
+            FsOption::Text(c"upperdir", &upper),
+            FsOption::Text(c"workdir", &work),
+        ];
+        let made = mount::filesystem(c"overlay", &options, Attributes::NONE).context("mount", object())?;
+        let at = rustix::fs::open(place, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .context("open", place.display().to_string())?;
+        mount::attach(made.as_fd(), at.as_fd(), c"").context("attach", object())?;
+        Ok(Some(own))
+    }
+}

@@ -1,0 +1,270 @@
+//! The tools of LXC beside the originals: what each says of the same containers, and what one does with those of the other.
+//!
+//! Containers are started by the original: the supervisors whose sockets are asked are its own.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hostel_tests::{Bed, Invocation, Outcome, eventually, has};
+
+/// An lxcpath of this test's own.
+struct Containers<'a> {
+    bed: &'a Bed,
+    path: PathBuf,
+}
+
+impl<'a> Containers<'a> {
+    /// `None`: LXC is not installed, which is said.
+    fn new(bed: &'a Bed) -> Option<Self> {
+        if !has("lxc-start") || !has("busybox") {
+            println!("skipped: no lxc-start and busybox here");
+            return None;
+        }
+        let path = bed.fresh("lxc");
+        std::fs::write(path.join("empty.conf"), "lxc.net.0.type = empty\nlxc.group = web\nlxc.start.auto = 1\nlxc.start.delay = 3\n").expect("write");
+        Some(Containers { bed, path })
+    }
+    fn lxcpath(&self) -> &str {
+        self.path.to_str().expect("UTF-8")
+    }
+    /// `lxc-TOOL -P LXCPATH WORDS`, a blank between each; what is after the tool's first blank is the rest.
+    fn words<'b>(&'b self, line: &'b str) -> (&'b str, Vec<&'b str>) {
+        let (tool, rest) = line.split_once(' ').unwrap_or((line, ""));
+        (tool, ["-P", self.lxcpath()].into_iter().chain(rest.split_ascii_whitespace()).collect())
+    }
+    fn ours(&self, line: &str) -> Invocation {
+        let (tool, words) = self.words(line);
+        self.bed.hostel(["lxc", tool]).args(words).limit(Duration::from_secs(20))
+    }
+    fn stock(&self, line: &str) -> Invocation {
+        let (tool, words) = self.words(line);
+        Invocation::new(format!("lxc-{tool}")).args(words).limit(Duration::from_secs(20))
+    }
+    /// Both print the same, and end with the same status.
+    #[track_caller]
+    fn same(&self, line: &str) -> Outcome {
+        let (ours, stock) = (self.ours(line).run(), self.stock(line).run());
+        assert_eq!((ours.text(), ours.code), (stock.text(), stock.code), "{line}: {}", ours.describe());
+        ours
+    }
+    fn config(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path.join(name).join("config")).expect("read")
+    }
+}
+
+impl Drop for Containers<'_> {
+    fn drop(&mut self) {
+        for place in ["lock", ""] {
+            let _ = std::fs::remove_dir_all(format!("/run/lxc/{place}{}", self.lxcpath()));
+        }
+    }
+}
+
+/// Without what is different for each container.
+fn settings(text: &str, name: &str) -> Vec<String> {
+    text.lines().filter(|line| line.starts_with("lxc.")).map(|line| line.replace(name, "NAME").replace('"', "")).collect()
+}
+
+#[test]
+fn containers_that_run() {
+    let Some(bed) = Bed::start() else { return };
+    let Some(all) = Containers::new(&bed) else { return };
+    let (name, config) = (bed.name(), all.path.join("empty.conf").display().to_string());
+    all.ours(&format!("create -n {name} -f {config} -t busybox")).run().exits(0);
+    all.stock(&format!("start -n {name}")).run().exits(0);
+    for line in [
+        "ls",
+        "ls -1",
+        "ls -f",
+        "ls -f -F NAME,STATE,PID,AUTOSTART,GROUPS,INTERFACE,IPV4,IPV6,UNPRIVILEGED",
+        "ls --active -1",
+        "ls --stopped -1",
+        "ls -g web -1",
+        "ls -g web,x",
+        "ls --filter ^nobody",
+        "info",
+        "info -n nobody",
+        "autostart -L",
+        "autostart -L -a",
+        "autostart -L -a -k",
+        "wait -n nobody -s STOPPED -t 0",
+        "stop -n nobody",
+        "unfreeze -n nobody",
+        "checkpoint -n nobody",
+    ] {
+        all.same(line);
+    }
+    for line in [
+        "info -n @ -s -p",
+        "info -n @ -sH",
+        "info -n @ -c lxc.uts.name -c lxc.bogus",
+        "info -n @ -c lxc.cap.drop -H",
+        "info -n @ -i",
+        "wait -n @ -s FROZEN|RUNNING -t 0",
+        "wait -n @ -s STOPPED -t 1",
+        "wait -n @ -s SLEEPING",
+        "cgroup -n @ pids.max",
+        "cgroup -n @ memory.bogus",
+        "device -n @",
+        "destroy -n @",
+        "copy -n @ -N other",
+    ] {
+        all.same(&line.replace('@', &name));
+    }
+    for word in ["-l", "lxc.lxcpath", "lxc.bogus", "lxc.cgroup.use"] {
+        let stock = Invocation::new("lxc-config").args([word]).run();
+        bed.hostel(["lxc", "config", word]).run().exits(stock.code.unwrap_or(-1)).prints(&stock.text());
+    }
+    let state = |all: &Containers| all.stock(&format!("info -n {name} -sH")).run().text();
+    all.ours(&format!("freeze -n {name}")).run().exits(0);
+    assert_eq!(state(&all), "FROZEN\n");
+    all.ours(&format!("unfreeze -n {name}")).run().exits(0);
+    assert_eq!(state(&all), "RUNNING\n");
+    all.ours(&format!("cgroup -n {name} pids.max 99")).run().exits(0);
+    all.same(&format!("cgroup -n {name} pids.max")).prints("99\n\n");
+
+    let root = PathBuf::from(format!("/proc/{}/root", all.stock(&format!("info -n {name} -pH")).run().text().trim()));
+    all.ours(&format!("device -n {name} -- add /dev/full /dev/some/full")).run().exits(0);
+    assert!(root.join("dev/some/full").exists());
+    all.ours(&format!("device -n {name} -- del /dev/full /dev/some/full")).run().exits(0);
+    assert!(!root.join("dev/some/full").exists());
+
+    let watch = all.ours(&format!("wait -n {name} -s STOPPED")).start();
+    all.ours(&format!("stop -n {name} -t 10")).run().exits(0);
+    watch.finish(Duration::from_secs(5)).exits(0);
+    assert!(eventually(Duration::from_secs(5), || all.stock("ls --active -1").run().text().is_empty()));
+    all.ours(&format!("stop -n {name}")).run().exits(2);
+    all.ours(&format!("destroy -n {name}")).run().exits(0);
+    all.same("ls -1").prints("");
+}
+
+#[test]
+fn containers_at_rest() {
+    let Some(bed) = Bed::start() else { return };
+    let Some(all) = Containers::new(&bed) else { return };
+    let config = all.path.join("empty.conf").display().to_string();
+    let [stock, ours] = [bed.name(), bed.name()];
+    all.stock(&format!("create -n {stock} -f {config} -t busybox")).run().exits(0);
+    all.ours(&format!("create -n {ours} -f {config} -t busybox")).run().exits(0);
+    let mut made = [settings(&all.config(&stock), &stock), settings(&all.config(&ours), &ours)];
+    made.iter_mut().for_each(|lines| lines.sort());
+    assert_eq!(made[0], made[1]);
+
+    // snapshotting copies, which need no rsync: files and settings
+    all.stock(&format!("copy -n {stock} -N {stock}o -s")).run().exits(0);
+    all.ours(&format!("copy -n {stock} -N {ours}o -s")).run().exits(0);
+    assert_eq!(settings(&all.config(&format!("{stock}o")), &format!("{stock}o")), settings(&all.config(&format!("{ours}o")), &format!("{ours}o")));
+    let place = all.lxcpath();
+    assert_eq!(std::fs::read_to_string(all.path.join(&stock).join("lxc_snapshots")).expect("read"), format!("{place}\n{stock}o\n{place}\n{ours}o\n"));
+    all.same(&format!("destroy -n {stock}"));
+    // each runs, snapshots and removes what the other made
+    all.stock(&format!("start -n {ours}o")).run().exits(0);
+    all.ours(&format!("stop -k -n {ours}o")).run().exits(0);
+    all.ours(&format!("snapshot -n {stock}o")).run().exits(0);
+    all.stock(&format!("snapshot -n {stock}o")).run().exits(0);
+    all.same(&format!("snapshot -n {stock}o -L"));
+    all.same(&format!("snapshot -n {stock}o -d snap9"));
+    all.same(&format!("destroy -n {stock}o"));
+    all.stock(&format!("snapshot -n {stock}o -d snap0")).run().exits(0);
+    all.ours(&format!("snapshot -n {stock}o -r snap1")).run().exits(0);
+    all.ours(&format!("destroy -s -n {stock}o")).run().exits(0);
+    all.stock(&format!("destroy -n {ours}o")).run().exits(0);
+    assert!(!all.path.join(&stock).join("lxc_snapshots").exists());
+
+    all.ours(&format!("copy -n {stock} -N {stock}c")).run().exits(0);
+    let same =
+        Invocation::new("diff").arg("-r").args(["rootfs"].map(|d| all.path.join(&stock).join(d))).arg(all.path.join(format!("{stock}c/rootfs")));
+    same.run().exits(0);
+    all.ours(&format!("copy -n {stock}c -N {stock}r -R")).run().exits(0);
+    all.same("ls -1").prints(&format!("{stock}\n{stock}r\n{ours}\n"));
+    all.same(&format!("snapshot -n {stock}r -r snap0 -N none")).prints("");
+    for name in [format!("{stock}r"), stock, ours] {
+        all.ours(&format!("destroy -n {name}")).run().exits(0);
+    }
+    all.same("ls -1").prints("");
+    assert_eq!(std::fs::read_dir(&all.path).expect("list").count(), 1, "the configuration is left");
+}
+
+/// `hostel LINE`, killed at its nth system call of these.
+fn killed(all: &Containers<'_>, line: &str, calls: &str, n: usize) -> Outcome {
+    let script = format!("exec strace -f -qq -o /dev/null -e trace={calls} -e inject={calls}:signal=KILL:when={n} \"$@\"");
+    all.ours(line).through_shell(&script).run()
+}
+
+#[test]
+fn what_is_killed_is_no_container() {
+    let Some(bed) = Bed::start() else { return };
+    let Some(all) = Containers::new(&bed) else { return };
+    if !has("strace") {
+        println!("skipped: no strace here");
+        return;
+    }
+    let config = all.path.join("empty.conf").display().to_string();
+    let (one, two) = (bed.name(), bed.name());
+    let create = format!("create -n {one} -f {config} -t busybox");
+    let copy = format!("copy -n {one} -N {two}");
+    let snapshot = format!("snapshot -n {one}");
+    let destroy = format!("destroy -n {two}");
+    let whole = |name: &str| {
+        settings(&all.config(name), name).iter().any(|line| line == "lxc.uts.name = NAME") && all.path.join(name).join("rootfs/sbin/init").exists()
+    };
+    let mut kills = 0;
+    for (line, calls, times) in [
+        (&create, "symlink,symlinkat,rename,renameat,unlink", &[1, 40, 300][..]),
+        (&copy, "symlinkat,renameat,renameat2,unlink", &[1, 30, 120]),
+        (&snapshot, "symlinkat,renameat,renameat2,unlink", &[1, 60]),
+        (&destroy, "unlink,unlinkat,rmdir,renameat2", &[1, 2, 40, 200]),
+    ] {
+        let name = if line == &create { &one } else { &two };
+        for n in times {
+            kills += usize::from(killed(&all, line, calls, *n).code != Some(0));
+            let names = all.ours("ls -1").run().exits(0).text();
+            for listed in names.lines() {
+                assert!(whole(listed), "{listed} is half-made after {line}, killed at {calls} {n}");
+            }
+            for snapshot in all.ours(&format!("snapshot -n {one} -L")).run().text().lines().filter(|line| line.starts_with("snap")) {
+                let place = all.path.join(&one).join("snaps").join(snapshot.split(' ').next().unwrap_or(""));
+                assert!(place.join("rootfs/sbin/init").exists() && place.join("ts").exists(), "{snapshot} is half-made, killed at {n}");
+            }
+            std::thread::sleep(Duration::from_millis(120));
+            // done again it is whole, or gone
+            if line == &destroy {
+                all.ours(line).run();
+                assert!(!all.path.join(&two).exists(), "killed at {n}");
+                all.ours(&copy).run().exits(0);
+            } else if line != &snapshot {
+                all.ours(&format!("destroy -n {name}")).run();
+            }
+        }
+        if line != &destroy {
+            all.ours(line).run().exits(0);
+        }
+        if line == &snapshot {
+            all.ours(&format!("snapshot -n {one} -L")).run().prints_with("snap0");
+            all.ours(&format!("snapshot -n {one} -d ALL")).run().exits(0);
+        }
+    }
+    assert!(kills >= 8, "{kills}");
+    for name in [&one, &two] {
+        all.ours(&format!("destroy -n {name}")).run().exits(0);
+    }
+}
+
+#[test]
+fn who_else_listens_is_not_believed() {
+    let Some(bed) = Bed::start() else { return };
+    if !has("setpriv") || !has("python3") {
+        println!("skipped: no setpriv and python3 here");
+        return;
+    }
+    let path = bed.fresh("lxc");
+    let server = "import socket,sys,time\ns=socket.socket(socket.AF_UNIX)\ns.bind('\\0'+sys.argv[1]+'/c/command')\ns.listen()\nprint('up',flush=True)\ntime.sleep(60)";
+    let address = path.display().to_string();
+    let invocation = Invocation::new("setpriv").args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "python3", "-c", server, &address]);
+    let nobody = invocation.dir("/").start();
+    nobody.expect("up");
+    let ask = |line: &[&str]| bed.hostel(["lxc", "cgroup", "-P"]).arg(&path).args(line).run();
+    ask(&["-n", "c", "memory.limit_in_bytes", "1"]).exits(1).says("user 65534 listens in its place");
+    nobody.signal(hostel_tests::Signal::KILL);
+    nobody.finish(Duration::from_secs(5));
+}
