@@ -32,11 +32,8 @@ pub fn list_active(lxcpath: &str) -> Result<Vec<String>> {
     let sockets = std::fs::read("/proc/net/unix").on("read", "/proc/net/unix")?;
     let name_of = |active| match active {
         Active::Name(name) => Some(name),
-        // The name in the address is a hash: who listens has to say of what.
-        Active::Address(address) => {
-            let ask = |command| client::text_at(&address, command).ok();
-            (ask(Command::GetLxcpath)? == lxcpath).then(|| ask(Command::GetName)).flatten()
-        }
+        // The name in the address is a hash: who listens says of what.
+        Active::Address(address) => client::text_at(&address, Command::GetName).ok().filter(|name| wire::address(lxcpath, name) == address),
     };
     let mut names: Vec<String> = wire::active(&String::from_utf8_lossy(&sockets), lxcpath).into_iter().filter_map(name_of).collect();
     names.sort();
