@@ -78,6 +78,17 @@ impl Drop for Container<'_> {
     }
 }
 
+/// The prefix and `q`, until it has heard: it says that it is connected before it listens.
+#[track_caller]
+fn leave(console: &Terminal) {
+    let heard = eventually(Duration::from_secs(10), || {
+        console.send("\u{1}q");
+        std::thread::sleep(Duration::from_millis(50));
+        console.has_ended()
+    });
+    assert!(heard, "{}", console.all());
+}
+
 /// LXC's own tools find, enter, freeze, limit and end what hostel runs, as they do what LXC runs.
 #[test]
 fn the_tools_of_lxc_drive_it() {
@@ -111,18 +122,15 @@ fn the_tools_of_lxc_drive_it() {
     // The first is taken: without a number there is the second.
     let mut second = Terminal::start(c.stock("console"));
     second.expect("Connected to tty 2");
-    second.send("\u{1}q");
-    second.wait(Duration::from_secs(5));
+    leave(&second);
     c.sh("echo for one >/dev/tty1").run().exits(0);
     console.expect("for one");
-    console.send("\u{1}q");
-    console.wait(Duration::from_secs(5));
+    leave(&console);
     let mut main = Terminal::start(c.ours("console -t 0"));
     main.expect("leaves it");
     c.sh("echo to all >/dev/console").run().exits(0);
     main.expect("to all");
-    main.send("\u{1}q");
-    main.wait(Duration::from_secs(5));
+    leave(&main);
     let watch = c.stock("wait -s STOPPED").start();
     c.stock("stop -t 10").run().exits(0);
     watch.finish(Duration::from_secs(5)).exits(0);
