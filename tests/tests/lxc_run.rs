@@ -7,7 +7,7 @@ use std::os::unix::net::{SocketAddr, UnixStream};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hostel_tests::{Bed, Invocation, Signal, Terminal, eventually, has, kill};
+use hostel_tests::{Bed, Invocation, Signal, Terminal, Tree, eventually, has, kill};
 
 /// A program that ends at SIGPWR, and begins anew at SIGINT.
 const INIT: &str = "/bin/sh -c \"trap 'exit 3' PWR; echo up; while :; do sleep 0.05; done\"";
@@ -17,21 +17,27 @@ struct Container<'a> {
     bed: &'a Bed,
     path: PathBuf,
     name: String,
+    root: PathBuf,
+    _tree: Tree,
 }
 
 impl<'a> Container<'a> {
-    fn new(bed: &'a Bed, settings: &str) -> Option<Self> {
+    /// `mapped`: on a copy of the tree, for ids of an overlay cannot be mapped.
+    fn new(bed: &'a Bed, settings: &str, mapped: bool) -> Option<Self> {
         let path = bed.fresh("lxc");
         let name = bed.name();
         let tree = bed.tree("busybox")?;
-        let own = Container { bed, path, name };
+        let root = if mapped { path.join(&name).join("rootfs") } else { tree.path().to_owned() };
+        let own = Container { bed, path, name, root, _tree: tree };
         std::fs::create_dir(own.dir()).expect("mkdir");
-        std::fs::rename(tree.path(), own.dir().join("rootfs")).expect("rename");
+        if mapped {
+            Invocation::new("cp").arg("-a").arg(own._tree.path()).arg(&own.root).run().exits(0);
+        }
         own.configure(settings);
         Some(own)
     }
     fn configure(&self, settings: &str) {
-        let always = format!("lxc.rootfs.path = dir:{}\nlxc.log.file = {}\n", self.dir().join("rootfs").display(), self.dir().join("log").display());
+        let always = format!("lxc.rootfs.path = dir:{}\nlxc.log.file = {}\n", self.root.display(), self.dir().join("log").display());
         std::fs::write(self.dir().join("config"), always + &settings.replace('@', self.dir().to_str().expect("UTF-8"))).expect("write");
     }
     fn dir(&self) -> PathBuf {
@@ -84,7 +90,7 @@ fn the_tools_of_lxc_drive_it() {
         "lxc.init.cmd = {INIT}\nlxc.uts.name = inside\nlxc.net.0.type = empty\nlxc.mount.auto = proc:mixed sys:mixed cgroup:mixed\n\
          lxc.tty.max = 2\nlxc.group = web\nlxc.console.buffer.size = 4KB\n"
     );
-    let Some(c) = Container::new(&bed, &settings) else { return };
+    let Some(c) = Container::new(&bed, &settings, false) else { return };
     c.ours("start -p").arg(c.dir().join("pid")).run().exits(0).prints("");
     let pid: i32 = std::fs::read_to_string(c.dir().join("pid")).expect("pid file").trim().parse().expect("a pid");
     let title = std::fs::read(format!("/proc/{pid}/cmdline")).expect("cmdline");
@@ -112,6 +118,7 @@ fn the_tools_of_lxc_drive_it() {
     console.send("\u{1}q");
     console.wait(Duration::from_secs(5));
     let mut main = Terminal::start(c.ours("console -t 0"));
+    main.expect("leaves it");
     c.sh("echo to all >/dev/console").run().exits(0);
     main.expect("to all");
     main.send("\u{1}q");
@@ -138,7 +145,7 @@ fn what_a_configuration_means() {
          lxc.mount.entry = /nonexistent srv/none none bind,optional,create=dir 0 0\nlxc.cgroup.pids.max = 55\nlxc.cgroup2.pids.max = 55\n\
          lxc.cgroup2.devices.deny = a\nlxc.cgroup2.devices.allow = c 1:3 rwm\n"
     );
-    let Some(c) = Container::new(&bed, &settings) else { return };
+    let Some(c) = Container::new(&bed, &settings, false) else { return };
     std::fs::create_dir(c.dir().join("shared")).expect("mkdir");
     std::fs::write(c.dir().join("shared/file"), "of the host\n").expect("write");
     std::fs::write(c.dir().join("hook"), format!("#!/bin/sh\necho \"$@ $LXC_NAME\" >>{}\n", c.dir().join("hooks").display())).expect("write");
@@ -152,11 +159,11 @@ fn what_a_configuration_means() {
          echo 0 2>/dev/null >/proc/sys/kernel/hostname; echo sys $?; echo 0 >/proc/sys/net/ipv4/ip_forward; echo net $?\n\
          tr '\\0' '\\n' </proc/1/environ | grep -E '^(A|container)='; cat /proc/1/oom_score_adj; grep NoNewPrivs /proc/1/status\n\
          cat /srv/shared/file; touch /srv/shared/new 2>/dev/null; echo ro $?; ls /srv; grep -c ' /mnt tmpfs' /proc/mounts\n\
-         cat /dev/null; echo null $?; cat /dev/zero 2>/dev/null | head -c 1; mkdir /sys/fs/cgroup/x 2>/dev/null; echo group $?",
+         cat /dev/null; echo null $?; mknod /dev/loops c 10 237; (: </dev/loops) 2>/dev/null; echo loops $?; mkdir /sys/fs/cgroup/x 2>/dev/null; echo group $?",
     );
     inside.run().exits(0).prints(
         "inside\n00:16:3e:11:22:33\n1400\n1\n1\n1\nping 1\n1000\n1\nsys 1\nnet 0\nA=b c\ncontainer=lxc\n7\nNoNewPrivs:\t1\nof the host\nro 1\nshared\n1\n\
-         null 0\ngroup 1\n",
+         null 0\nloops 1\ngroup 1\n",
     );
     c.ours("cgroup pids.max").run().exits(0).prints_with("55");
     c.ours("info -iH").run().exits(0).prints_with("10.77.0.5");
@@ -183,20 +190,20 @@ fn users_statuses_and_refusals() {
     let Some(bed) = Bed::start() else { return };
     let users = "lxc.rootfs.options = idmap=container\nlxc.idmap = u 0 100000 65536\nlxc.idmap = g 0 100000 65536\n";
     let base = format!("lxc.init.cmd = {INIT}\nlxc.net.0.type = empty\nlxc.mount.auto = proc:mixed\nlxc.tty.max = 1\n");
-    let Some(c) = Container::new(&bed, &(base.clone() + users)) else { return };
+    let Some(c) = Container::new(&bed, &(base.clone() + users), true) else { return };
     c.ours("start").run().exits(0);
     c.sh("id -u; stat -c %u /etc; touch /root/new; cat /proc/self/uid_map; echo x >/dev/tty1 && echo tty")
         .run()
         .exits(0)
         .prints("0\n0\n         0     100000      65536\ntty\n");
-    assert_eq!(std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(c.dir().join("rootfs/root/new")).expect("stat")), 0);
+    assert_eq!(std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(c.root.join("root/new")).expect("stat")), 0);
     c.ours("start").run().exits(1).says("it is running");
     // Begins anew, as the same container.
     let before = c.ours("info -pH").run().text();
     c.configure(&base);
     c.ours("stop -k").run().exits(0);
 
-    c.ours("execute --").args(["sh", "-c", "echo out; exit 5"]).run().exits(5).prints("out\r\n");
+    c.ours("execute --").args(["sh", "-c", "echo out; exit 5"]).run().exits(5).prints("out\n");
     c.ours("start -F --").args(["/bin/sh", "-c", "exit 9"]).run().exits(9);
     c.ours("attach -- true").run().exits(1).says("not running");
 
@@ -228,7 +235,9 @@ fn users_statuses_and_refusals() {
 #[test]
 fn killed_and_pestered() {
     let Some(bed) = Bed::start() else { return };
-    let Some(c) = Container::new(&bed, &format!("lxc.init.cmd = {INIT}\nlxc.net.0.type = empty\nlxc.console.buffer.size = 4KB\n")) else { return };
+    let Some(c) = Container::new(&bed, &format!("lxc.init.cmd = {INIT}\nlxc.net.0.type = empty\nlxc.console.buffer.size = 4KB\n"), false) else {
+        return;
+    };
     let both = [c.ours("start").start(), c.ours("start").start()];
     let codes: Vec<Option<i32>> = both.into_iter().map(|start| start.finish(Duration::from_secs(10)).code).collect();
     assert!(codes.contains(&Some(0)) && codes.contains(&Some(1)), "{codes:?}");
