@@ -1,10 +1,10 @@
 //! The supervisor of a container: from its order to the end of its machine.
 
 use std::ffi::{CString, OsString};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
@@ -14,7 +14,7 @@ use hostel_engine::error::{Context, Error, Result};
 use hostel_engine::registry::Origin;
 use hostel_engine::supervisor::session::{Begun, Talk};
 use hostel_lxc::machine::{self as compiled, Facts};
-use hostel_lxc::wire::{self, State};
+use hostel_lxc::wire::State;
 use hostel_lxc::{Config, Refused};
 use hostel_spec::{ConsoleMode, Lifecycle, MachineName, MachineSpec, Payload, SyscallFilter, TreeSource};
 use hostel_sys::mount::{self, Attributes, FsOption, Propagation};
@@ -28,8 +28,6 @@ use crate::machine;
 
 /// What a supervisor is called, before lxcpath and name.
 pub const TITLE: &str = "[lxc monitor]";
-/// The lxcpath whose containers are machines of the same name.
-const USUAL: &str = "/var/lib/lxc";
 
 /// The process of that title.
 pub fn run(args: &[OsString]) -> ExitCode {
@@ -58,11 +56,16 @@ fn supervise(args: &[OsString]) -> std::result::Result<u8, Failure> {
     match live(&order, true, &mut |pid| say(&Report::Started(pid))) {
         Ok(status) => Ok(status),
         Err(error) => {
-            let cause = format!("{}{}", prefix(&error), error.cause);
-            say(&Report::Failed(cause, error.hint.as_ref().map(|hint| crate::hint::words(hint, Voice::Verb("start")).to_string())));
+            say(&failed(&error));
             Ok(1)
         }
     }
+}
+
+/// What is said of a start that failed.
+pub(super) fn failed(error: &Error) -> Report {
+    let hint = error.hint.as_ref().map(|hint| crate::hint::words(hint, Voice::Verb("start")).to_string());
+    Report::Failed(format!("{}{}", prefix(error), error.cause), hint)
 }
 
 /// What failed, where that is not the start itself.
@@ -122,7 +125,13 @@ fn number(config: &Config, key: &str) -> u64 {
 
 fn console_log(path: &str) -> Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
-    OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path).context("open", format!("console log {path}"))
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .custom_flags(OFlags::NONBLOCK.bits() as i32)
+        .open(path)
+        .context("open", format!("console log {path}"))
 }
 
 /// `lxc.log.file`: what is not as asked, and why it does not run.
@@ -145,18 +154,9 @@ impl Journal {
     }
 }
 
-/// What the machine of a container is called: as the container, below the usual lxcpath, else with a hash of where it is.
+/// What the machine of a container is called.
 pub fn machine_name(lxcpath: &str, name: &str) -> Result<MachineName> {
-    let failed = |e: hostel_spec::NameError| Error::new("name", format!("machine of container {name}"), e);
-    match MachineName::new(name) {
-        Ok(own) if lxcpath == USUAL => Ok(own),
-        _ => {
-            let derived = MachineName::derive(name).map_err(failed)?;
-            let hash = wire::hash(format!("{lxcpath}/{name}").as_bytes());
-            let short: String = derived.as_str().chars().take(50).collect();
-            MachineName::new(format!("{}-{:08x}", short.trim_end_matches(['-', '.']), hash as u32)).map_err(failed)
-        }
-    }
+    hostel_container::machine_name(lxcpath, name).map_err(|e| Error::new("name", format!("machine of container {name}"), e))
 }
 
 /// Everything up to the plan: hooks of the host, the root, what the configuration means.
@@ -260,13 +260,19 @@ enum Root {
     Directory(PathBuf),
     Image(PathBuf),
     /// Lower layers, the layer that is written to, its work directory, and where they are put together.
-    Overlay { lower: String, upper: PathBuf, work: PathBuf, place: PathBuf },
+    Overlay {
+        lower: String,
+        upper: PathBuf,
+        work: PathBuf,
+        place: PathBuf,
+    },
 }
 
 impl Root {
     fn of(config: &Config, directory: &Path) -> Result<Root> {
         let (kind, path) = config.root().ok_or_else(|| {
-            Error::new("start", "container", "it has no lxc.rootfs.path").hint("a container has a root file system of its own; `hostel run` needs none")
+            Error::new("start", "container", "it has no lxc.rootfs.path")
+                .hint("a container has a root file system of its own; `hostel run` needs none")
         })?;
         let own = PathBuf::from(path);
         Ok(match kind {
@@ -274,7 +280,8 @@ impl Root {
             None | Some("dir" | "btrfs") => Root::Directory(own),
             Some("loop") => Root::Image(own),
             Some("overlay" | "overlayfs") => {
-                let (lower, upper) = path.rsplit_once(':').ok_or_else(|| Error::new("use", "lxc.rootfs.path", "an overlay has a lower and an upper layer"))?;
+                let (lower, upper) =
+                    path.rsplit_once(':').ok_or_else(|| Error::new("use", "lxc.rootfs.path", "an overlay has a lower and an upper layer"))?;
                 let upper = PathBuf::from(upper);
                 let above = upper.parent().unwrap_or(Path::new("/"));
                 let work = if upper.ends_with("delta0") { above.join("olwork") } else { above.join("work") };
@@ -313,7 +320,8 @@ impl Root {
             FsOption::Text(c"workdir", &work),
         ];
         let made = mount::filesystem(c"overlay", &options, Attributes::NONE).context("mount", object())?;
-        let at = rustix::fs::open(place, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).context("open", place.display().to_string())?;
+        let at = rustix::fs::open(place, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .context("open", place.display().to_string())?;
         mount::attach(made.as_fd(), at.as_fd(), c"").context("attach", object())?;
         Ok(Some(own))
     }

@@ -19,9 +19,7 @@ use hostel_process::event::{Interest, Poller};
 use hostel_process::pty::{Pty, open_slave};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, IoSlice};
-use rustix::net::{
-    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
-};
+use rustix::net::{AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
 
 /// Most connections at once.
 const CLIENTS: usize = 512;
@@ -518,4 +516,3 @@ fn write_pid(path: &Path) -> std::io::Result<()> {
     let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     writeln!(file, "{}", std::process::id())
 }
-

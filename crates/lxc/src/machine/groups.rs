@@ -11,7 +11,9 @@ const V2: &str = "lxc.cgroup2.";
 
 /// The rules in the order they are written. Without any, every device may be used, as with LXC.
 pub(super) fn devices(config: &Config) -> Result<Value, Refused> {
-    let of = |prefix: &'static str| config.below(prefix).filter(|(file, _)| file.starts_with("devices.")).map(move |rule| (prefix, rule)).collect::<Vec<_>>();
+    let of = |prefix: &'static str| {
+        config.below(prefix).filter(|(file, _)| file.starts_with("devices.")).map(move |rule| (prefix, rule)).collect::<Vec<_>>()
+    };
     // Whoever writes for both versions says the same thing twice.
     let second = of(V2);
     let rules = if second.is_empty() { of(V1) } else { second };

@@ -151,22 +151,15 @@ fn refuse_what_is_not_done(config: &Config) -> Result<(), Refused> {
 }
 
 /// Kinds of namespaces: as LXC and as OCI call them.
-const KINDS: [(&str, &str); 8] = [
-    ("mnt", "mount"),
-    ("pid", "pid"),
-    ("uts", "uts"),
-    ("ipc", "ipc"),
-    ("net", "network"),
-    ("user", "user"),
-    ("cgroup", "cgroup"),
-    ("time", "time"),
-];
+const KINDS: [(&str, &str); 8] =
+    [("mnt", "mount"), ("pid", "pid"), ("uts", "uts"), ("ipc", "ipc"), ("net", "network"), ("user", "user"), ("cgroup", "cgroup"), ("time", "time")];
 
 fn namespaces(config: &Config, facts: &Facts<'_>) -> Result<Json, Refused> {
     let ids: Vec<Vec<&str>> = config.values("lxc.idmap").map(|value| value.split_ascii_whitespace().collect()).collect();
     let offsets = ["lxc.time.offset.boot", "lxc.time.offset.monotonic"].map(|key| config.value(key));
     // A lone `none` is the host's network; without any interface it is one of its own.
-    let types: Vec<&str> = config.interfaces().iter().filter_map(|n| config.below("lxc.net.").find(|(k, _)| *k == format!("{n}.type"))).map(|(_, v)| v).collect();
+    let types: Vec<&str> =
+        config.interfaces().iter().filter_map(|n| config.below("lxc.net.").find(|(k, _)| *k == format!("{n}.type"))).map(|(_, v)| v).collect();
     let hosts_network = !types.is_empty() && types.iter().all(|kind| *kind == "none");
     let kept: Vec<&str> = config.values("lxc.namespace.keep").collect();
     let cloned: Vec<&str> = config.values("lxc.namespace.clone").collect();

@@ -143,6 +143,7 @@ fn entry(key: &str, line: &str, facts: &Facts<'_>) -> Result<Option<Value>, Refu
 fn inside(target: &str, facts: &Facts<'_>) -> String {
     let path = Path::new(target);
     let path = path.strip_prefix(facts.root).unwrap_or(path);
-    let parts: Vec<_> = path.components().filter_map(|part| if let Component::Normal(name) = part { Some(name.to_string_lossy()) } else { None }).collect();
+    let parts: Vec<_> =
+        path.components().filter_map(|part| if let Component::Normal(name) = part { Some(name.to_string_lossy()) } else { None }).collect();
     format!("/{}", parts.join("/"))
 }

@@ -47,7 +47,8 @@ pub(super) fn compile(config: &Config, facts: &Facts<'_>, rest: &mut Rest) -> Re
                     return Err(refuse(&key("veth.mode"), &mode, "this is not done; only bridge"));
                 }
                 let host = get("veth.pair").unwrap_or_else(|| generated(&facts.random, count));
-                let mac = get("hwaddr").map(|text| mac(&text).ok_or_else(|| refuse(&key("hwaddr"), &text, "it is no hardware address"))).transpose()?;
+                let mac =
+                    get("hwaddr").map(|text| mac(&text).ok_or_else(|| refuse(&key("hwaddr"), &text, "it is no hardware address"))).transpose()?;
                 let ends = VethEnds { bridge: link.clone(), mac, random: mac.is_none(), vlans: Vec::new() };
                 out.veth.push(VethPair { host, inside: inside.clone(), ends: Some(ends) });
             }

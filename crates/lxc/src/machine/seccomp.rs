@@ -51,7 +51,9 @@ pub(super) fn compile(text: &str) -> Result<Value, Refused> {
         }
         let (name, what) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
         let (what, tests) = match what.find('[') {
-            Some(at) => (what[..at].trim(), arguments(&what[at..]).ok_or_else(|| failed(line, "it takes [index,value,op] or [index,value,op,mask]"))?),
+            Some(at) => {
+                (what[..at].trim(), arguments(&what[at..]).ok_or_else(|| failed(line, "it takes [index,value,op] or [index,value,op,mask]"))?)
+            }
             None => (what.trim(), Vec::new()),
         };
         let (action, errno) = match what {
@@ -101,7 +103,9 @@ fn arguments(text: &str) -> Option<Vec<Value>> {
             let (index, value) = (number(fields.first()?)?, number(fields.get(1)?)?);
             Some(match (*fields.get(2)?, fields.get(3)) {
                 // OCI's value is the mask.
-                ("SCMP_CMP_MASKED_EQ", Some(mask)) => json!({ "index": index, "value": number(mask)?, "valueTwo": value, "op": "SCMP_CMP_MASKED_EQ" }),
+                ("SCMP_CMP_MASKED_EQ", Some(mask)) => {
+                    json!({ "index": index, "value": number(mask)?, "valueTwo": value, "op": "SCMP_CMP_MASKED_EQ" })
+                }
                 (op, None) => json!({ "index": index, "value": value, "op": op }),
                 _ => return None,
             })

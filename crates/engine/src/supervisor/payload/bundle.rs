@@ -288,7 +288,8 @@ impl Payload<'_> {
         let net = if keeps { Some(mount::clone_tree(place.as_fd(), c"net", false).map_err(failed)?) } else { None };
         mount::attach(fd.as_fd(), place.as_fd(), c"").map_err(failed)?;
         let Some(net) = net else { return Ok(()) };
-        let over = inroot::open(self.root()?, Path::new("/proc/sys/net"), OFlags::PATH).map_err(|e| Failure::new("open", "/proc/sys/net", io_of(e)))?;
+        let over =
+            inroot::open(self.root()?, Path::new("/proc/sys/net"), OFlags::PATH).map_err(|e| Failure::new("open", "/proc/sys/net", io_of(e)))?;
         mount::attach(net.as_fd(), over.as_fd(), c"").map_err(failed)
     }
 

@@ -98,7 +98,8 @@ fn run(call: &Call) -> Outcome {
     };
     order.process.user = uid.map(UserSelector::Id);
     if !order.process.argv.is_empty() {
-        order.process.cwd = std::env::current_dir().ok().filter(|dir| PathBuf::from(format!("/proc/{pid}/root")).join(dir.strip_prefix("/").unwrap_or(dir)).is_dir());
+        order.process.cwd =
+            std::env::current_dir().ok().filter(|dir| PathBuf::from(format!("/proc/{pid}/root")).join(dir.strip_prefix("/").unwrap_or(dir)).is_dir());
     }
     let ours = machine::open_registry().ok().and_then(|registry| registry.load(&name).ok()).is_some_and(|found| {
         found.liveness != Liveness::Dead && found.known().is_some_and(|state| state.leader.is_some_and(|leader| leader.pid == pid))

@@ -1,7 +1,7 @@
 //! lxc-copy: copy or rename a container.
 
-use hostel_container::{CloneOptions, Container, Error};
 use hostel_container::store::{Kind, Specs};
+use hostel_container::{CloneOptions, Container, Error};
 
 use super::options::{Call, row};
 use super::start::engine;

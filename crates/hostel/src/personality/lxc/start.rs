@@ -62,9 +62,10 @@ pub(super) const EXECUTE: Tool = Tool {
 pub(super) fn engine(failed: Failure) -> Error {
     match failed {
         Failure::Engine(error) => {
-            let hint = error.hint.as_ref().map_or_else(String::new, |hint| {
-                format!("\nhint: {}", crate::hint::words(hint, crate::hint::Voice::Verb("start")))
-            });
+            let hint = error
+                .hint
+                .as_ref()
+                .map_or_else(String::new, |hint| format!("\nhint: {}", crate::hint::words(hint, crate::hint::Voice::Verb("start"))));
             failure(format!("{error}{hint}"))
         }
         Failure::Usage(text) => failure(text),
