@@ -70,6 +70,9 @@ impl<'a> Texts<'a> {
 pub(crate) struct Out<T>(*mut T);
 
 impl<T> Out<T> {
+    #[cfg(test)]
+    pub(crate) const NONE: Out<T> = Out(ptr::null_mut());
+
     pub(crate) fn is_null(&self) -> bool {
         self.0.is_null()
     }

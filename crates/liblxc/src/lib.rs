@@ -24,6 +24,4 @@ mod life;
 mod log;
 mod object;
 mod program;
-#[cfg(test)]
-mod tests;
 mod variadic;

@@ -339,3 +339,6 @@ pub(crate) extern "C" fn lxc_container_put(c: *mut LxcContainer) -> c_int {
         _ => -1,
     }
 }
+
+#[cfg(test)]
+mod tests;
