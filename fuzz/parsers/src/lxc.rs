@@ -20,6 +20,8 @@ impl hostel_lxc::Files for Nothing {
 /// A configuration: what loads is saved so that it loads as the same.
 pub fn lxc_config(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
+    let new = hostel_lxc::legacy::update(&text);
+    assert_eq!(hostel_lxc::legacy::update(&new), new, "keys of today stay");
     let mut config = hostel_lxc::Config::default();
     if config.load("config", &text, &mut Nothing).is_err() {
         return;

@@ -2,6 +2,8 @@
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
+use hostel_process::pty::Pty;
+
 use super::run::End;
 
 /// Whoever speaks it. Nothing of this blocks.
@@ -27,8 +29,8 @@ pub struct Life {
     pub pidfd: OwnedFd,
     /// Its namespaces, as flags of clone(2).
     pub namespaces: u64,
-    /// Our ends of its terminals besides the console.
-    pub terminals: Vec<OwnedFd>,
+    /// Its terminals besides the console.
+    pub terminals: Vec<Pty>,
 }
 
 /// What a supervisor does for it.

@@ -228,7 +228,7 @@ fn open_console(pts: Slot, plan: &Plan, made: &mut Made) -> Result<()> {
 }
 
 /// A terminal besides the console, of this number in a devpts that nobody else has seen.
-fn further(pts: BorrowedFd<'_>, number: u32, base: u32) -> Result<OwnedFd> {
+fn further(pts: BorrowedFd<'_>, number: u32, base: u32) -> Result<Pty> {
     let pty = Pty::open(pts).map_err(|e| Error::new("open", format!("terminal {number}"), e))?;
     if pty.number != number {
         return Err(Error::new("open", format!("terminal {number}"), format!("the kernel calls it {}", pty.number)));
@@ -236,7 +236,9 @@ fn further(pts: BorrowedFd<'_>, number: u32, base: u32) -> Result<OwnedFd> {
     if base != 0 {
         rustix::fs::fchown(&pty.slave, Some(Uid::from_raw(base)), None).context("own", format!("terminal {number}"))?;
     }
-    Ok(pty.master)
+    // Whoever is given our end waits on it as on any terminal.
+    rustix::io::ioctl_fionbio(&pty.master, false).context("open", format!("terminal {number}"))?;
+    Ok(pty)
 }
 
 /// Runs a bond step; what comes back is the machine's user namespace, when its ids have been mapped.

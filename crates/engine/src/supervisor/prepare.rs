@@ -43,8 +43,8 @@ pub struct Made {
     pub ids: Option<IdRange>,
     /// Console pty.
     pub console: Option<Pty>,
-    /// Our ends of the terminals besides it.
-    pub(super) terminals: Vec<OwnedFd>,
+    /// The terminals besides it; both ends, so that ours does not hang up while nobody has the other.
+    pub(super) terminals: Vec<Pty>,
     /// Where the payload says that it is ready.
     pub notify: Option<OwnedFd>,
     /// Both ends of what is the machine's /proc/kmsg: who opens that (rsyslogd) would else wait for somebody who writes to it.

@@ -350,7 +350,8 @@ impl Server {
             Ok(n) => Some(n).filter(|n| *n <= count && !taken(*n)),
             Err(_) => (1..=count).find(|n| !taken(*n)),
         };
-        let master = number.and_then(|n| self.life.as_ref()?.terminals.get(n - 1)).and_then(|fd| rustix::io::fcntl_dupfd_cloexec(fd, 3).ok());
+        let master =
+            number.and_then(|n| self.life.as_ref()?.terminals.get(n - 1)).and_then(|pty| rustix::io::fcntl_dupfd_cloexec(&pty.master, 3).ok());
         let (Some(number), Some(master)) = (number, master) else { return self.reply(id, Answer::errno(Errno::BUSY)) };
         if self.send(id, &Answer { descriptor: Some(master.as_fd()), ..Answer::value(number as u64) }) {
             self.keep(id, Role::Leasing(number));

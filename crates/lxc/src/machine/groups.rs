@@ -60,7 +60,7 @@ const CONTROLLERS: [&str; 8] = ["memory", "pids", "cpu", "cpuset", "io", "hugetl
 /// Limits as files of the version that the host has a controller in. What is written for the other version alone is translated where
 /// both say the same; a controller that is written for both versions has its own words for each.
 pub(super) fn limits(config: &Config, facts: &Facts<'_>) -> Result<Vec<GroupFile>, Refused> {
-    let all = |prefix: &'static str| config.below(prefix).filter(move |(file, _)| !file.starts_with("devices.") && !(prefix == V1 && is_place(file)));
+    let all = |prefix: &'static str| config.below(prefix).filter(move |(file, _)| !(file.starts_with("devices.") || prefix == V1 && is_place(file)));
     let mut out: Vec<GroupFile> = Vec::new();
     for (prefix, other, second) in [(V1, V2, false), (V2, V1, true)] {
         for (file, value) in all(prefix) {

@@ -241,6 +241,7 @@ fn process(config: &Config, facts: &Facts<'_>, rest: &mut Rest) -> Result<Value,
     let mut env: Vec<String> = if has_path { Vec::new() } else { vec![hooks::PATH.to_owned()] };
     // A name alone would be the starter's own variable: a supervisor in the background has none worth passing on.
     env.extend(config.values("lxc.environment").chain(config.values("lxc.environment.runtime")).filter(|e| e.contains('=')).map(str::to_owned));
+    env.push("container=lxc".to_owned());
     let bounding: Vec<String> = capabilities(config)?.into_iter().map(|cap| cap.name().to_uppercase()).collect();
     let held = if uid == 0 { bounding.clone() } else { Vec::new() };
     let mut out = json!({

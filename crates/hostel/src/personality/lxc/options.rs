@@ -95,7 +95,10 @@ impl Call {
         self.say(&error.text);
     }
     fn say(&self, text: &str) {
-        let line = format!("{}: {}", self.tool.name, output::clean(text));
+        // A hint is on a line of its own, however odd what is said of names.
+        let (text, hint) = text.split_once("\nhint: ").unwrap_or((text, ""));
+        let hint = if hint.is_empty() { String::new() } else { format!("\nhint: {}", output::clean(hint)) };
+        let line = format!("{}: {}{hint}", self.tool.name, output::clean(text));
         match self.value("logfile").map(|file| std::fs::File::options().create(true).append(true).open(file)) {
             Some(Ok(mut file)) => drop(writeln!(file, "{line}")),
             _ if self.has("quiet") => {}
