@@ -216,7 +216,8 @@ fn prepare(order: &Order, config: &Config, name: MachineName, log: &mut Journal)
     if rest.without_console {
         spec.console = ConsoleMode::Pipe;
     }
-    spec.lifecycle = Lifecycle { quiet: true, ..Lifecycle::default() };
+    // Its init may reboot; a command may not, and its status is its own.
+    spec.lifecycle = Lifecycle { quiet: true, nspawn_exit_status: !order.execute, ..Lifecycle::default() };
     if let Some(bundle) = &mut spec.bundle {
         bundle.map_root = rest.map_root;
         bundle.terminals = if rest.without_console { 0 } else { rest.terminals };
