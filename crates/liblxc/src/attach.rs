@@ -6,23 +6,28 @@
 //!    │ ◄── pid ───────────┘                  limits, filter, user, directory, environment, streams
 //!    │ ◄── nothing, or what failed ──────────┘   then the function, whose result is the exit status
 //! ```
+//! With a terminal of its own (one of the container's devpts) the client relays until that is closed.
+//!
 //! The function is the client's code, so its memory is copied and goes in. That memory is not to be looked into from there: with users of
 //! its own a container may not trace what enters it until that executes something.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_long, c_void};
-use std::io::{Read, Write};
-use std::mem::offset_of;
-use std::os::fd::{AsFd, OwnedFd};
+use std::mem::{MaybeUninit, offset_of};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
 use hostel_container::{Container, Error, Result, machine_name};
 use hostel_engine::enter::{Facts, Leader, Placement};
 use hostel_engine::registry::{DEFAULT_ROOT, Registry};
+use hostel_process::pty::{Pty, WindowSize};
+use hostel_process::terminal::{is_tty, size};
 use hostel_sys::seccomp::Insn;
-use hostel_sys::{caps, clone, mount, proc, seccomp};
+use hostel_sys::{caps, clone, mount, peer, proc, seccomp};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, IoSlice};
+use rustix::net::{AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, sendmsg, socketpair};
 
 use crate::c::{Text, Texts};
 
@@ -116,6 +121,9 @@ struct Plan {
     directory: Option<CString>,
     env: Vec<(CString, CString)>,
     streams: [c_int; 3],
+    /// Which of them are terminals that one of its own replaces.
+    replaced: [bool; 3],
+    size: Option<WindowSize>,
     flags: c_int,
 }
 
@@ -123,33 +131,101 @@ fn failed(container: &Container, why: impl std::fmt::Display, number: Errno) -> 
     Error::new("enter", format_args!("container {}", container.name), why, number)
 }
 
+/// What is said of an attachment, a message each.
+const PID: u8 = b'p';
+const FAILED: u8 = b'f';
+const MASTER: u8 = b't';
+
+/// What was said, when nobody says more.
+#[derive(Default)]
+struct Heard {
+    pid: c_int,
+    why: Option<String>,
+    master: Option<OwnedFd>,
+}
+
+impl Heard {
+    fn listen(socket: &OwnedFd) -> std::result::Result<Heard, Errno> {
+        let (mut heard, mut buffer, mut descriptors) = (Heard::default(), [0; 1024], Vec::new());
+        loop {
+            match peer::receive_datagram_with(socket, &mut buffer, &mut descriptors) {
+                Err(Errno::AGAIN | Errno::INTR) => match poll(&mut [PollFd::new(socket, PollFlags::IN)], None) {
+                    Ok(_) | Err(Errno::INTR) => continue,
+                    Err(e) => return Err(e),
+                },
+                Err(e) => return Err(e),
+                Ok(said) => match buffer[..said.len].split_first() {
+                    None => return Ok(heard),
+                    Some((&PID, number)) => heard.pid = number.first_chunk().map_or(0, |number| i32::from_ne_bytes(*number)),
+                    Some((&MASTER, _)) => heard.master = descriptors.pop(),
+                    Some((_, why)) => heard.why = Some(String::from_utf8_lossy(why).into_owned()),
+                },
+            }
+        }
+    }
+}
+
+fn say(socket: &OwnedFd, kind: u8, what: &[u8], descriptor: Option<BorrowedFd<'_>>) -> std::io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let descriptors: Vec<BorrowedFd<'_>> = descriptor.into_iter().collect();
+    if !descriptors.is_empty() {
+        control.push(SendAncillaryMessage::ScmRights(&descriptors));
+    }
+    sendmsg(socket, &[IoSlice::new(&[kind]), IoSlice::new(what)], &mut control, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
 /// Runs `what` in the container; its pid, which is the caller's child.
 pub(crate) fn attach(container: &Container, options: &Options<'_>, what: &mut dyn FnMut() -> c_int) -> Result<c_int> {
     let plan = plan(container, options)?;
-    let pipe = |e: Errno| failed(container, e, e);
-    let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(pipe)?;
+    let here = |e: Errno| failed(container, e, e);
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).map_err(here)?;
     // SAFETY: fork(3), whose handlers leave memory usable. The child leaves by `exit_now` or an exec.
     let middle = match unsafe { libc::fork() } {
-        -1 => return Err(pipe(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::AGAIN))),
+        -1 => return Err(here(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::AGAIN))),
         0 => {
-            let code = catch_unwind(AssertUnwindSafe(|| self::middle(&plan, write, what)));
+            let code = catch_unwind(AssertUnwindSafe(|| self::middle(&plan, theirs, what)));
             clone::exit_now(code.unwrap_or(125))
         }
         pid => pid,
     };
-    drop(write);
-    let mut told = Vec::new();
-    let heard = std::fs::File::from(read).read_to_end(&mut told);
+    drop(theirs);
+    let heard = Heard::listen(&ours);
     let _ = wait(middle);
-    heard.map_err(|e| failed(container, &e, Errno::from_io_error(&e).unwrap_or(Errno::IO)))?;
-    let (pid, why) = told.split_first_chunk::<4>().map_or((0, &told[..]), |(pid, why)| (i32::from_ne_bytes(*pid), why));
-    if pid > 0 && why.is_empty() {
-        return Ok(pid);
+    let heard = heard.map_err(here)?;
+    match heard.why {
+        None if heard.pid > 0 => {
+            heard.master.map_or(Ok(()), |master| relay(container, &plan, &master))?;
+            Ok(heard.pid)
+        }
+        why => {
+            if heard.pid > 0 {
+                let _ = wait(heard.pid);
+            }
+            Err(failed(container, why.as_deref().unwrap_or("what was to enter it ended without a word"), Errno::CANCELED))
+        }
     }
-    if pid > 0 {
-        let _ = wait(pid);
+}
+
+/// Joins the client's terminal to the container's.
+fn relay(container: &Container, plan: &Plan, master: &OwnedFd) -> Result<()> {
+    // SAFETY: the client's own, for this call; one that is not open is EBADF wherever it is used.
+    let stream = |at: usize| unsafe { BorrowedFd::borrow_raw(plan.streams[at]) };
+    let [input, output, _] = plan.replaced;
+    let output = stream(if output {
+        1
+    } else if input {
+        0
+    } else {
+        2
+    });
+    if input {
+        return container.converse(master.as_fd(), stream(0), output, None);
     }
-    Err(failed(container, String::from_utf8_lossy(why), Errno::CANCELED))
+    // What it reads is no terminal and was passed on: nothing is typed.
+    let (nothing, _) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|e| failed(container, e, e))?;
+    container.converse(master.as_fd(), nothing.as_fd(), output, None)
 }
 
 /// Waits for a child; its wait status.
@@ -168,10 +244,8 @@ pub(crate) fn wait(pid: c_int) -> Result<c_int> {
 }
 
 fn plan(container: &Container, options: &Options<'_>) -> Result<Plan> {
-    for (flag, why) in [(TERMINAL, "a terminal of its own is not made; `lxc-attach` makes one"), (LSM_LABEL, "its label is not chosen")] {
-        if options.is(flag) {
-            return Err(failed(container, why, Errno::OPNOTSUPP));
-        }
+    if options.is(LSM_LABEL) {
+        return Err(failed(container, "its label is not chosen", Errno::OPNOTSUPP));
     }
     let engine = |e: hostel_engine::error::Error| failed(container, e, Errno::SRCH);
     let pidfd = container.init_pidfd()?;
@@ -184,6 +258,9 @@ fn plan(container: &Container, options: &Options<'_>) -> Result<Plan> {
         UNSET => config.and_then(|config| config.value(key)?.parse().ok()).unwrap_or(0),
         asked => asked,
     };
+    // SAFETY: the client's own; one that is not open is no terminal.
+    let open = |number: c_int| (number >= 0).then(|| unsafe { BorrowedFd::borrow_raw(number) });
+    let replaced = options.streams.map(|stream| options.is(TERMINAL) && open(stream).is_some_and(is_tty));
     let cwd = || std::env::current_dir().ok().and_then(|dir| CString::new(dir.into_os_string().into_encoded_bytes()).ok());
     Ok(Plan {
         namespaces: namespaces(&leader, options.namespaces).map_err(engine)?,
@@ -195,6 +272,8 @@ fn plan(container: &Container, options: &Options<'_>) -> Result<Plan> {
         directory: options.initial_cwd.bytes().map(CStr::to_owned).or_else(cwd),
         env: environment(config, options),
         streams: options.streams,
+        replaced,
+        size: options.streams.iter().find_map(|stream| open(*stream).and_then(size)),
         flags: options.flags,
         leader,
         facts,
@@ -290,13 +369,12 @@ fn environment(config: Option<&hostel_lxc::Config>, options: &Options<'_>) -> Ve
 
 /// Between the client and what is attached: in the namespaces, but not of them.
 fn middle(plan: &Plan, report: OwnedFd, what: &mut dyn FnMut() -> c_int) -> i32 {
-    let mut report = std::fs::File::from(report);
-    // What is made here is the client's child, whose number goes first.
-    match enter(plan) {
-        Err(why) => drop(report.write_all(&[&[0; 4], why.as_bytes()].concat())),
-        Ok(clone::Fork::Parent { pid, .. }) => drop(report.write_all(&pid.to_ne_bytes())),
+    // Who does not hear it is gone.
+    let _ = match enter(plan) {
+        Err(why) => say(&report, FAILED, why.as_bytes(), None),
+        Ok(clone::Fork::Parent { pid, .. }) => say(&report, PID, &pid.to_ne_bytes(), None),
         Ok(clone::Fork::Child) => attached(plan, report, what),
-    }
+    };
     0
 }
 
@@ -313,9 +391,9 @@ fn enter(plan: &Plan) -> std::result::Result<clone::Fork, String> {
     clone::clone3(&clone::CloneArgs { flags: clone::PARENT, ..Default::default() }).map_err(|e| format!("make process: {e}"))
 }
 
-fn attached(plan: &Plan, mut report: std::fs::File, what: &mut dyn FnMut() -> c_int) -> ! {
-    if let Err((object, cause)) = fit(plan) {
-        let _ = report.write_all(format!("set {object}: {cause}").as_bytes());
+fn attached(plan: &Plan, report: OwnedFd, what: &mut dyn FnMut() -> c_int) -> ! {
+    if let Err((object, cause)) = fit(plan, &report) {
+        let _ = say(&report, FAILED, format!("set {object}: {cause}").as_bytes(), None);
         clone::exit_now(125);
     }
     drop(report);
@@ -324,7 +402,7 @@ fn attached(plan: &Plan, mut report: std::fs::File, what: &mut dyn FnMut() -> c_
 }
 
 /// Makes the process what the container's are, in the order in which each step is still allowed.
-fn fit(plan: &Plan) -> std::result::Result<(), (&'static str, std::io::Error)> {
+fn fit(plan: &Plan, report: &OwnedFd) -> std::result::Result<(), (&'static str, std::io::Error)> {
     let to = |object| move |cause: std::io::Error| (object, cause);
     if plan.flags & REMOUNT_PROC_SYS != 0 {
         remount().map_err(to("/proc and /sys"))?;
@@ -337,6 +415,7 @@ fn fit(plan: &Plan) -> std::result::Result<(), (&'static str, std::io::Error)> {
     }
     // In the container's users it is nobody until then; where groups may not be set it has none to lose.
     proc::set_ids(0, 0, &[]).or_else(|e| if plan.own_users { Ok(()) } else { Err(e) }).map_err(to("user"))?;
+    let terminal = plan.replaced.contains(&true).then(|| terminal(plan, report)).transpose().map_err(to("terminal"))?;
     if !plan.filter.is_empty() {
         seccomp::load(&plan.filter).map_err(to("system call filter"))?;
     }
@@ -356,18 +435,33 @@ fn fit(plan: &Plan) -> std::result::Result<(), (&'static str, std::io::Error)> {
     if !plan.directory.as_ref().is_some_and(|directory| rustix::process::chdir(directory).is_ok()) {
         rustix::process::chdir(c"/").map_err(|e| ("directory", e.into()))?;
     }
-    surroundings(plan).map_err(to("standard streams"))
+    surroundings(plan, terminal.as_ref()).map_err(to("standard streams"))
+}
+
+/// A terminal of the container's own, which controls the process; the master is the client's.
+fn terminal(plan: &Plan, report: &OwnedFd) -> std::io::Result<OwnedFd> {
+    let devpts = rustix::fs::open("/dev/pts", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let pty = Pty::open(devpts.as_fd()).map_err(|e| e.cause)?;
+    if let Some(size) = plan.size {
+        pty.set_size(size).map_err(|e| e.cause)?;
+    }
+    say(report, MASTER, b"", Some(pty.master.as_fd()))?;
+    proc::new_session()?;
+    proc::set_controlling_terminal(pty.slave.as_fd(), false)?;
+    rustix::fs::fchown(&pty.slave, Some(rustix::fs::Uid::from_raw(plan.uid)), None)?;
+    Ok(pty.slave)
 }
 
 /// Environment and streams, as the function and what it executes will find them.
-fn surroundings(plan: &Plan) -> std::io::Result<()> {
+fn surroundings(plan: &Plan, terminal: Option<&OwnedFd>) -> std::io::Result<()> {
     // SAFETY: one thread; strings that setenv(3) copies; dup3 and fcntl take numbers, which are not Rust's to own.
     unsafe {
         libc::clearenv();
         for (name, value) in &plan.env {
             libc::setenv(name.as_ptr(), value.as_ptr(), 1);
         }
-        for (from, to) in plan.streams.into_iter().zip(0..) {
+        for ((from, replaced), to) in plan.streams.into_iter().zip(plan.replaced).zip(0..) {
+            let from = terminal.filter(|_| replaced).map_or(from, AsRawFd::as_raw_fd);
             if from == to {
                 libc::fcntl(to, libc::F_SETFD, 0);
             } else if from >= 0 && libc::dup2(from, to) < 0 {

@@ -31,13 +31,17 @@ pub(crate) extern "C" fn lxc_get_version() -> *const c_char {
 }
 
 /// What is said to be there is there.
-const EXTENSIONS: [&str; 8] = [
+const EXTENSIONS: [&str; 12] = [
     "lxc_log",
     "lxc_config_item_is_supported",
     "console_log",
     "reboot2",
-    "pidfd",
+    "network_gateway_device_route",
+    "network_phys_macvlan_mtu",
     "cgroup2",
+    "cgroup2_devices",
+    "pidfd",
+    "time_namespace",
     "seccomp_allow_deny_syntax",
     "environment_runtime_hooks",
 ];
