@@ -432,7 +432,7 @@ fn fit(plan: &Plan, report: &OwnedFd) -> std::result::Result<(), (&'static str, 
         proc::set_no_new_privs().map_err(to("no-new-privileges"))?;
     }
     // The directory of the client, if there is one here.
-    if !plan.directory.as_ref().is_some_and(|directory| rustix::process::chdir(directory).is_ok()) {
+    if plan.directory.as_ref().is_none_or(|directory| rustix::process::chdir(directory).is_err()) {
         rustix::process::chdir(c"/").map_err(|e| ("directory", e.into()))?;
     }
     surroundings(plan, terminal.as_ref()).map_err(to("standard streams"))

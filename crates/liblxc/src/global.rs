@@ -155,7 +155,7 @@ pub(crate) extern "C" fn lxc_attach_run_shell(_: *mut c_void) -> c_int {
         let uid = rustix::process::getuid().as_raw();
         let user = root.ok().and_then(|root| userdb::lookup(&root, &UserSelector::Id(uid)).ok());
         let shells = user.map(|user| user.shell).into_iter().chain(["/bin/sh".to_owned()]);
-        shells.filter_map(|shell| CString::new(shell).ok()).map(|shell| execute(&shell, &[Text::of(&shell)])).last().unwrap_or(-1)
+        shells.filter_map(|shell| CString::new(shell).ok()).fold(-1, |_, shell| execute(&shell, &[Text::of(&shell)]))
     })
 }
 

@@ -103,7 +103,11 @@ fn run_machine(order: &Order, config: &Config, background: bool, started: &mut d
     let mut server = Server::listen(&order.lxcpath, &order.name, config.clone())?;
     server.enter(State::Starting);
     let console = config.value("lxc.console.logfile").map(console_log).transpose()?;
-    let (spec, begun) = begin(order, config, log)?;
+    let (mut spec, begun) = begin(order, config, log)?;
+    if order.execute && !background {
+        // A command in a pipeline is one: what it reads and writes is the caller's, as it is.
+        spec.console = ConsoleMode::Autopipe;
+    }
     let spoken = Spoken { server, log: console, most: number(config, "lxc.console.size"), pidfile: order.pidfile.clone() };
     machine::run(&spec, Origin::Lxc, Some(begun), background, Some(Box::new(spoken)), &mut |event| match event {
         Talk::Started(_, launched) => started(launched.pid),

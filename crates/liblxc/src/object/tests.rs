@@ -133,8 +133,9 @@ fn arguments_without_end() {
     unsafe {
         let c = made.as_ref();
         let members = c.map(|c| (c.startl, c.createl, c.attach_run_waitl)).unwrap();
-        let (start, create): (Start, Create) = (std::mem::transmute(members.0), std::mem::transmute(members.1));
-        let attach: Attach = std::mem::transmute(members.2);
+        let start = std::mem::transmute::<variadic::Variadic, Start>(members.0);
+        let create = std::mem::transmute::<variadic::Variadic, Create>(members.1);
+        let attach = std::mem::transmute::<variadic::Variadic, Attach>(members.2);
         let end = ptr::null::<c_char>();
         // What a template of nine words is told, of which six are on the stack.
         let said = place.join("said");
