@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use crate::container::Container;
 use crate::error::{On, Result};
 use crate::store::{Kind, Specs, Store, in_own_mounts};
-use crate::{depend, destroy, partial};
+use crate::{depend, partial};
 
 const VERB: &str = "copy";
 /// The maker's part of new hardware addresses.
@@ -64,11 +64,8 @@ impl Container {
         let claim = partial::claim(&made, "make")?;
         match self.fill(&mut made, options).and_then(|()| then(&made)) {
             Ok(()) => claim.done().map(|()| made),
-            Err(e) => {
-                let undone = depend::leave(&made).and_then(|()| destroy::files(&made));
-                // the first error is the one to tell
-                undone.and(Err(e.clone())).map_err(|_| e)
-            }
+            // the first error is the one to tell
+            Err(e) => claim.undo(&made).and(Err(e.clone())).map_err(|_| e),
         }
     }
 

@@ -9,7 +9,7 @@ use crate::container::{Container, write};
 use crate::error::{Error, On, Result};
 use crate::files::text;
 use crate::store::{Specs, Store, in_own_mounts};
-use crate::{destroy, partial, template};
+use crate::{partial, template};
 
 const VERB: &str = "create";
 const TEMPLATES: &str = "/usr/share/lxc/templates/lxc-";
@@ -46,8 +46,7 @@ impl Container {
     /// # Ok::<(), hostel_container::Error>(())
     /// ```
     pub fn create(&mut self, options: &CreateOptions) -> Result<()> {
-        let root = |container: &Container| container.config.as_ref().and_then(|config| Store::of(config).transpose()).transpose();
-        let own = root(self)?;
+        let own = self.config.as_ref().and_then(|config| Store::of(config).transpose()).transpose()?;
         let template = options.template.as_deref().filter(|template| *template != "none").map(find).transpose()?;
         if self.is_defined() && (template.is_none() || own.as_ref().is_some_and(|store| store.path().exists())) {
             return Err(self.error(VERB, "there is one of that name", Errno::EXIST));
@@ -59,16 +58,13 @@ impl Container {
         let directory = self.directory();
         partial::make_directory(&directory)?;
         let claim = partial::claim(self, VERB)?;
-        let made = self.make(own, template.as_ref(), options);
-        match made {
+        let elsewhere = options.store.dir.as_ref().filter(|dir| !dir.exists());
+        match self.make(own, template.as_ref(), options) {
             Ok(()) => claim.done(),
             Err(e) => {
-                // A root elsewhere is removed if it was made here.
-                if let Some(store) = root(self).ok().flatten().filter(|_| options.store.dir.is_some()) {
-                    let _ = store.destroy();
-                }
-                let _ = destroy::files(self);
-                Err(e)
+                // the first error is the one to tell
+                let elsewhere = elsewhere.filter(|dir| dir.exists()).map_or(Ok(()), |dir| Ok(hostel_image::remove::remove_tree(dir)?));
+                elsewhere.and(claim.undo(self)).and(Err(e.clone())).map_err(|_| e)
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Removing a container: what others stand on stays.
 
+use std::ffi::OsString;
 use std::path::Path;
 
 use hostel_image::remove::remove_tree;
@@ -65,21 +66,24 @@ impl Container {
         if let Some(store) = store {
             store.destroy()?;
         }
-        files(self)
+        files(self, &[])
     }
 }
 
-/// Removes all files of a container but its snapshots, `partial` the last.
-pub(crate) fn files(container: &Container) -> Result<()> {
+/// Removes all files of a container but its snapshots and those of these names, `partial` the last.
+pub(crate) fn files(container: &Container, kept: &[OsString]) -> Result<()> {
     let directory = container.directory();
     for entry in std::fs::read_dir(&directory).on("list", directory.display())?.flatten() {
         let name = entry.file_name();
-        if name != "snaps" && name != "partial" {
+        if name != "snaps" && name != "partial" && !kept.contains(&name) {
             remove(&entry.path())?;
         }
     }
     let partial = directory.join("partial");
     std::fs::remove_file(&partial).on("remove", partial.display())?;
+    if !kept.is_empty() {
+        return Ok(());
+    }
     match std::fs::remove_dir(directory.join("snaps")).and_then(|()| std::fs::remove_dir(&directory)) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => std::fs::remove_dir(&directory).on("remove", directory.display()),
         // it has snapshots

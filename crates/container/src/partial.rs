@@ -2,6 +2,7 @@
 //!
 //! Whoever works on it holds an OFD lock on that file, as LXC does; without one, what is there was left by somebody who was killed.
 
+use std::ffi::OsString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -14,11 +15,13 @@ use crate::error::{On, Result};
 use crate::{depend, destroy};
 
 /// Nanoseconds.
-const YOUNG: i128 = 100_000_000;
+const YOUNG: i64 = 100_000_000;
 
 /// The right to work on a container.
 pub(crate) struct Claim {
     file: PathBuf,
+    /// What was in its directory before.
+    before: Vec<OsString>,
     /// Its lock ends with it.
     _held: OwnedFd,
 }
@@ -27,6 +30,11 @@ impl Claim {
     /// The container is whole.
     pub(crate) fn done(self) -> Result<()> {
         std::fs::remove_file(&self.file).on("remove", self.file.display())
+    }
+    /// It is not to be: what was made since goes.
+    pub(crate) fn undo(self, container: &Container) -> Result<()> {
+        depend::leave(container)?;
+        destroy::files(container, &self.before)
     }
 }
 
@@ -47,6 +55,7 @@ pub(crate) fn make_directory(directory: &Path) -> Result<()> {
 pub(crate) fn claim(container: &Container, verb: &str) -> Result<Claim> {
     let directory = container.directory();
     let file = directory.join("partial");
+    let before = std::fs::read_dir(&directory).on("list", directory.display())?.filter_map(|entry| Some(entry.ok()?.file_name())).collect();
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
     let held = match rustix::fs::open(&file, flags, Mode::empty()) {
         Err(Errno::EXIST) => return Err(container.error(verb, "somebody else is just making or removing it", Errno::BUSY)),
@@ -55,21 +64,26 @@ pub(crate) fn claim(container: &Container, verb: &str) -> Result<Claim> {
     if !try_lock(held.as_fd(), Lock::Exclusive).on("lock", file.display())? {
         return Err(container.error(verb, "somebody else is just making or removing it", Errno::BUSY));
     }
-    Ok(Claim { file, _held: held })
+    Ok(Claim { file, before, _held: held })
 }
 
-/// Removes what a killed creation, copy or removal left of it.
+/// Removes what a killed creation, copy or removal left of it. Only where nobody else can put something in its place.
 pub(crate) fn sweep(container: &Container) -> Result<()> {
-    let file = container.directory().join("partial");
+    let directory = container.directory();
+    let own = |path: &Path| rustix::fs::lstat(path).is_ok_and(|stat| stat.st_uid == rustix::process::geteuid().as_raw());
+    let file = directory.join("partial");
+    if !own(&file) || !own(&directory) || !own(Path::new(&container.lxcpath)) {
+        return Ok(());
+    }
     // Root opens what nobody may open; to others it is a container that is being made.
     let Ok(held) = rustix::fs::open(&file, OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty()) else { return Ok(()) };
     // Its lock is taken just after it has been made: one that is that young is not judged.
     let stat = rustix::fs::fstat(&held).on("look at", file.display())?;
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-    let age = (i128::from(now.tv_sec) - i128::from(stat.st_ctime)) * 1_000_000_000 + i128::from(now.tv_nsec) - i128::from(stat.st_ctime_nsec);
+    let age = (now.tv_sec - stat.st_ctime).saturating_mul(1_000_000_000) + now.tv_nsec - stat.st_ctime_nsec as i64;
     if (0..YOUNG).contains(&age) || !try_lock(held.as_fd(), Lock::Exclusive).on("lock", file.display())? {
         return Ok(());
     }
     depend::leave(container)?;
-    destroy::files(container)
+    destroy::files(container, &[])
 }

@@ -43,8 +43,10 @@ impl Drop for Place {
     }
 }
 
+type Reply = Box<dyn Fn(&mut UnixStream, Head) + Send>;
+
 /// A supervisor that answers one request after the other.
-fn supervisor(container: &Container, answers: Vec<Box<dyn Fn(&mut UnixStream, Head) + Send>>) -> JoinHandle<()> {
+fn supervisor(container: &Container, answers: Vec<Reply>) -> JoinHandle<()> {
     let address = SocketAddr::from_abstract_name(wire::address(&container.lxcpath, &container.name)).unwrap();
     let listener = UnixListener::bind_addr(&address).unwrap();
     std::thread::spawn(move || {
@@ -59,7 +61,7 @@ fn supervisor(container: &Container, answers: Vec<Box<dyn Fn(&mut UnixStream, He
     })
 }
 
-fn says(bytes: Vec<u8>) -> Box<dyn Fn(&mut UnixStream, Head) + Send> {
+fn says(bytes: Vec<u8>) -> Reply {
     Box::new(move |stream, _| stream.write_all(&bytes).unwrap())
 }
 
@@ -288,6 +290,17 @@ fn creations_that_fail_leave_nothing() {
         assert!(create(&template(name, words)).is_err(), "{name}");
         assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0, "{name}");
     }
+    // what was there before stays
+    std::fs::create_dir_all(place.0.join("c/own")).unwrap();
+    std::fs::create_dir(place.0.join("tree")).unwrap();
+    let mut elsewhere = template("/bin/false", &[]);
+    elsewhere.store.dir = Some(place.0.join("tree"));
+    assert!(create(&elsewhere).is_err() && create(&template("/bin/false", &[])).is_err());
+    assert!(place.0.join("tree").exists() && place.0.join("c/own").exists());
+    assert_eq!(std::fs::read_dir(place.0.join("c")).unwrap().count(), 1);
+    elsewhere.store.dir = Some(place.0.join("other"));
+    assert!(create(&elsewhere).is_err());
+    assert!(!place.0.join("other").exists());
     let made = create(&template("/bin/true", &["a", "b"])).unwrap();
     let text = std::fs::read_to_string(made.config_file_name()).unwrap();
     let rootfs = made.directory().join("rootfs").display().to_string();

@@ -15,7 +15,7 @@ pub(super) const TOOL: Tool = Tool {
 
 fn run(call: &Call) -> Outcome {
     let item = call.words.first().ok_or_else(|| failure("show cgroup item: which one?"))?;
-    let container = call.container()?;
+    let container = call.running()?;
     if !container.is_running() {
         return Err(failure(format!("'{}:{}' is not running", container.lxcpath, container.name)));
     }

@@ -32,7 +32,7 @@ fn escape(text: &str) -> Result<Option<u8>, hostel_container::Error> {
 fn run(call: &Call) -> Outcome {
     let escape = escape(call.value("escape").unwrap_or("^a"))?;
     let number = call.number("tty", -1i32)?;
-    let container = call.container()?;
+    let container = call.running()?;
     if !container.is_running() {
         return Err(failure(format!("{} is not running", call.name)));
     }

@@ -13,7 +13,7 @@ pub(super) const TOOL: Tool = Tool {
 };
 
 fn run(call: &Call) -> Outcome {
-    let container = call.container()?;
+    let container = call.running()?;
     if !container.is_running() {
         return Err(failure(format!("Container {} is not running", call.name)));
     }

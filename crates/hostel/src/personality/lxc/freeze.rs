@@ -15,7 +15,7 @@ pub(super) const UNFREEZE: Tool =
     Tool { name: "lxc-unfreeze", synopsis: "-n NAME", about: "let a frozen container go on", named: true, options: &[], run: |c| turn(c, false) };
 
 fn turn(call: &Call, freeze: bool) -> Outcome {
-    let container = call.container()?;
+    let container = call.running()?;
     if !container.is_defined() && !container.is_running() {
         return Err(failure(format!("find container {}: there is none of that name", call.name)));
     }

@@ -99,7 +99,7 @@ impl Sheet {
 }
 
 fn run(call: &Call) -> Outcome {
-    let container = call.container()?;
+    let container = call.running()?;
     let state = container.state();
     let running = !matches!(state, Ok(State::Stopped));
     if !running && !container.is_defined() {

@@ -91,6 +91,13 @@ impl Call {
         }
         Ok(container)
     }
+    /// The same for what its supervisor is asked: a configuration that cannot be read any more is no hindrance.
+    pub(super) fn running(&self) -> Result<Container, Error> {
+        self.container().or_else(|error| {
+            self.tell(&error);
+            Container::bare(&self.name, Some(&self.lxcpath()))
+        })
+    }
     pub(super) fn tell(&self, error: &Error) {
         self.say(&error.text);
     }

@@ -29,7 +29,7 @@ fn run(call: &Call) -> Outcome {
     if kill && (nokill || reboot) {
         return Err(failure("stop: --kill excludes --nokill and --reboot"));
     }
-    let container = call.container()?;
+    let container = call.running()?;
     if !container.is_running() {
         call.tell(&failure(format!("{} is not running", call.name)));
         return Ok(NOT_RUNNING);
@@ -37,6 +37,8 @@ fn run(call: &Call) -> Outcome {
     if kill {
         return container.stop().map(|()| 0);
     }
+    // what is frozen hears nothing
+    container.unfreeze()?;
     let seconds = call.number("timeout", 60i64)?;
     let timeout = if call.has("nowait") { Some(Duration::ZERO) } else { u64::try_from(seconds).ok().map(Duration::from_secs) };
     let done = if reboot { container.reboot2(timeout)? } else { container.shutdown(timeout)? };

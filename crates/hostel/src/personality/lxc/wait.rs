@@ -21,5 +21,5 @@ fn run(call: &Call) -> Outcome {
     let states = call.value("state").ok_or_else(|| failure("wait: for which state?"))?;
     let timeout = call.number("timeout", -1i64)?;
     let timeout = u64::try_from(timeout).ok().map(Duration::from_secs);
-    Ok(u8::from(!call.container()?.wait(states, timeout)?))
+    Ok(u8::from(!call.running()?.wait(states, timeout)?))
 }
