@@ -62,6 +62,9 @@ pub fn main(argv: &[OsString]) -> ExitCode {
     if argv.first().is_some_and(|name| name.to_string_lossy().starts_with(crate::lxc::monitor::TITLE)) {
         return crate::lxc::monitor::run(rest);
     }
+    if argv.first().is_some_and(|name| name == hostel_container::STARTER) {
+        return crate::lxc::start::for_another(rest);
+    }
     if let Some(p) = PERSONALITIES.iter().find(|p| called == p.name) {
         return (p.run)(rest);
     }
