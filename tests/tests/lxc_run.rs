@@ -106,7 +106,7 @@ fn the_tools_of_lxc_drive_it() {
     let pid: i32 = std::fs::read_to_string(c.dir().join("pid")).expect("pid file").trim().parse().expect("a pid");
     let title = std::fs::read(format!("/proc/{pid}/cmdline")).expect("cmdline");
     let wanted = format!("[lxc monitor] {} {}", c.path.display(), c.name);
-    assert!(String::from_utf8_lossy(&title).starts_with(&wanted), "{title:?}");
+    assert_eq!(String::from_utf8_lossy(&title).trim_end_matches('\0'), wanted);
     for line in ["ls -f", "ls --running -1", "info -sH", "info -pH", "info -c lxc.group", "wait -s RUNNING -t 0", "cgroup pids.max"] {
         let (ours, stock) = (c.ours(line).run(), c.stock(line).run());
         assert_eq!((ours.text(), ours.code), (stock.text(), stock.code), "{line}: {}", stock.describe());
