@@ -17,6 +17,8 @@ missing=
 for pair in $NEED; do have "${pair%%:*}" || missing="$missing ${pair#*:}"; done
 # busybox must be the static one: it is the whole system of a tree
 case " $NEED " in *busybox*) if have busybox && ldd "$(command -v busybox)" >/dev/null 2>&1; then missing="$missing busybox-static"; fi ;; esac
+# a library of Python's, no command
+[ "${1:-}" = --build ] || [ -d /usr/lib/python3/dist-packages/lxc ] || missing="$missing python3-lxc"
 if [ -n "$missing" ]; then
   if ! have apt-get; then echo "install packages: no apt-get here; install the counterparts of:$missing" >&2; exit 1; fi
   as=; [ "$(id -u)" = 0 ] || as=sudo

@@ -23,6 +23,8 @@ setsid $prepare </dev/null >"$log" 2>&1 & prepared=$!
 if cargo nextest --version >/dev/null 2>&1; then runner="nextest run"; else runner=test; echo "no cargo-nextest: one test at a time with cargo test" >&2; fi
 built=$(scripts/build.sh --tests)
 cargo $runner --workspace "${beside[@]}" --no-run
+# liblxc.so.1 of the host's libc, for its clients in tests; of the libraries that were just built
+cargo build -p hostel --lib -p hostel-liblxc
 HOSTEL_BIN=$(sed -n 1p <<<"$built"); HOSTEL_PROBE=$(sed -n 2p <<<"$built"); export HOSTEL_BIN HOSTEL_PROBE
 status=0
 wait $prepared || status=$?

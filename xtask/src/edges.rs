@@ -4,12 +4,13 @@ use super::Outcome;
 use super::graph::{For, Graph};
 
 /// `(crate, what it may import of ours)`, lowest last; `*` is everything.
-const EDGES: [(&str, &[&str]); 19] = [
+const EDGES: [(&str, &[&str]); 20] = [
     ("hostel", &["*"]),
     ("hostel-nspawn", &["hostel-spec", "hostel-unit"]),
     ("hostel-oci", &["hostel-spec", "hostel-unit"]),
     ("hostel-lxc", &["hostel-spec"]),
-    ("hostel-container", &["hostel-lxc", "hostel-process", "hostel-image", "hostel-unit", "hostel-sys"]),
+    ("hostel-container", &["hostel-lxc", "hostel-spec", "hostel-process", "hostel-image", "hostel-unit", "hostel-sys"]),
+    ("hostel-liblxc", &["hostel-container", "hostel-lxc", "hostel-engine", "hostel-process", "hostel-spec", "hostel-sys"]),
     ("hostel-subhost", &["hostel-spec", "hostel-unit"]),
     ("hostel-overlay", &["hostel-spec", "hostel-image", "hostel-sys"]),
     ("hostel-engine", &["hostel-spec", "hostel-process", "hostel-image", "hostel-ipc", "hostel-sys"]),
@@ -32,7 +33,8 @@ const TEST_EDGES: [(&str, &str, &str); 2] =
 /// Stand alone: they look at the product from outside.
 const ALONE: [&str; 3] = ["hostel-probe", "hostel-compat", "hostel-bench"];
 /// Whom nothing may import.
-const TOPS: [&str; 8] = ["hostel", "xtask", "hostel-tests", "hostel-fuzz", "hostel-floor", "hostel-probe", "hostel-compat", "hostel-bench"];
+const TOPS: [&str; 9] =
+    ["hostel", "hostel-liblxc", "xtask", "hostel-tests", "hostel-fuzz", "hostel-floor", "hostel-probe", "hostel-compat", "hostel-bench"];
 
 /// Every edge between crates of ours is one of [`EDGES`], for builds and for tests.
 pub(crate) fn check() -> Outcome {

@@ -31,21 +31,30 @@ impl Container {
     pub fn console(&self, number: i32, input: BorrowedFd<'_>, output: BorrowedFd<'_>, escape: Option<u8>, begun: impl FnOnce(i32)) -> Result<()> {
         let tty = self.console_getfd(number)?;
         begun(tty.number);
+        self.converse(tty.master.as_fd(), input, output, escape)
+    }
+
+    /// The same with a terminal of whatever making, by its master. Without an escape character the end of the input is no end.
+    pub fn converse(&self, master: BorrowedFd<'_>, input: BorrowedFd<'_>, output: BorrowedFd<'_>, escape: Option<u8>) -> Result<()> {
         let _raw = RawMode::enter(input, output).on(VERB, &self.name)?;
         if let Some(size) = size(input) {
-            let _ = set_size(tty.master.as_fd(), size);
+            let _ = set_size(master, size);
         }
         let mut poller = Poller::new().on(VERB, &self.name)?;
         poller.want(End::Keyboard, input, Interest::READ).on(VERB, &self.name)?;
-        poller.want(End::Tty, &tty.master, Interest::READ).on(VERB, &self.name)?;
+        poller.want(End::Tty, master, Interest::READ).on(VERB, &self.name)?;
         let mut typed = Typed { escape, armed: false };
         let mut buffer = [0; 4096];
         loop {
             for ready in poller.wait(None).on(VERB, &self.name)? {
-                let (from, to) = if ready.token == End::Tty { (tty.master.as_fd(), output) } else { (input, tty.master.as_fd()) };
+                let (from, to) = if ready.token == End::Tty { (master, output) } else { (input, master) };
                 let n = match rustix::io::read(from, &mut buffer) {
                     // the other end of a terminal is closed
                     Ok(0) | Err(Errno::IO) if ready.token == End::Tty => return Ok(()),
+                    Ok(0) if escape.is_none() => {
+                        poller.forget(End::Keyboard, input);
+                        continue;
+                    }
                     Ok(0) => return Ok(()),
                     Err(Errno::AGAIN | Errno::INTR) => continue,
                     other => other.on(VERB, &self.name)?,

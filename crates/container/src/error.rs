@@ -34,6 +34,10 @@ impl std::error::Error for Error {}
 impl Error {
     /// An error of doing `verb` to `object` that nothing but `number` and `why` say more of.
     pub fn new(verb: &str, object: impl Display, why: impl Display, number: Errno) -> Error {
+        Error::of(verb, &object, &why, number)
+    }
+    /// For whatever object and cause: once, not anew for each type of them.
+    fn of(verb: &str, object: &dyn Display, why: &dyn Display, number: Errno) -> Error {
         Error { text: format!("{verb} {object}: {why}"), number: number.raw_os_error() }
     }
     /// Whether this is its number.
@@ -66,10 +70,10 @@ pub(crate) trait On<T> {
 
 impl<T, E: Into<Cause>> On<T> for std::result::Result<T, E> {
     fn on(self, verb: &str, object: impl Display) -> Result<T> {
-        self.map_err(|e| {
-            let cause = e.into();
-            let number = number(&cause);
-            Error::new(verb, object, cause, number)
-        })
+        self.map_err(|e| failed(verb, &object, &e.into()))
     }
+}
+
+fn failed(verb: &str, object: &dyn Display, cause: &Cause) -> Error {
+    Error::of(verb, object, cause, number(cause))
 }

@@ -4,6 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use hostel_lxc::{Files, global};
+use hostel_unit::Arrange as _;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
@@ -21,7 +22,7 @@ impl Files for Host {
         let mut files = vec![PathBuf::from(path)];
         if let Ok(entries) = std::fs::read_dir(path) {
             files = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|file| file.extension().is_some_and(|e| e == "conf")).collect();
-            files.sort();
+            files.arrange();
         } else if path.ends_with('/') && !Path::new(path).exists() {
             // a directory that others may fill
             return Ok(Vec::new());

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
 use hostel_sys::netlink::{self, Socket, route};
+use hostel_unit::Arrange as _;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
@@ -33,7 +34,7 @@ impl Container {
     pub fn get_interfaces(&self) -> Result<Vec<String>> {
         let links = route::links(&mut self.netlink()?).on("list interfaces of container", &self.name)?;
         let mut names: Vec<String> = links.into_iter().map(|link| link.name).collect();
-        names.sort();
+        names.arrange();
         Ok(names)
     }
 
@@ -51,7 +52,7 @@ impl Container {
             .filter(|one| one.address.is_ipv4() || one.global == (scope == 0))
             .map(|one| one.address)
             .collect();
-        all.sort();
+        all.arrange();
         Ok(all.iter().map(IpAddr::to_string).collect())
     }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use hostel_lxc::wire::{self, Active, Command};
+use hostel_unit::Arrange as _;
 
 use crate::client;
 use crate::container::is_defined;
@@ -18,7 +19,7 @@ pub fn list_defined(lxcpath: &str) -> Result<Vec<String>> {
     let mut names: Vec<String> = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
     // a dot: what is being removed, here and in trees
     names.retain(|name| !name.starts_with(".#hostel-") && is_defined(&Path::new(lxcpath).join(name)));
-    names.sort();
+    names.arrange();
     Ok(names)
 }
 
@@ -36,7 +37,7 @@ pub fn list_active(lxcpath: &str) -> Result<Vec<String>> {
         Active::Address(address) => client::text_at(&address, Command::GetName).ok().filter(|name| wire::address(lxcpath, name) == address),
     };
     let mut names: Vec<String> = wire::active(&String::from_utf8_lossy(&sockets), lxcpath).into_iter().filter_map(name_of).collect();
-    names.sort();
+    names.arrange();
     names.dedup();
     Ok(names)
 }
@@ -45,7 +46,7 @@ pub fn list_active(lxcpath: &str) -> Result<Vec<String>> {
 pub fn list_all(lxcpath: &str) -> Result<Vec<String>> {
     let mut names = list_active(lxcpath)?;
     names.extend(list_defined(lxcpath).unwrap_or_default());
-    names.sort();
+    names.arrange();
     names.dedup();
     Ok(names)
 }

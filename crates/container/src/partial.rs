@@ -15,7 +15,7 @@ use crate::error::{On, Result};
 use crate::{depend, destroy};
 
 /// Nanoseconds.
-const YOUNG: i128 = 100_000_000;
+const YOUNG: i64 = 100_000_000;
 
 /// The right to work on a container.
 pub(crate) struct Claim {
@@ -80,7 +80,7 @@ pub(crate) fn sweep(container: &Container) -> Result<()> {
     // Its lock is taken just after it has been made: one that is that young is not judged.
     let stat = rustix::fs::fstat(&held).on("look at", file.display())?;
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-    let age = (i128::from(now.tv_sec) - i128::from(stat.st_ctime)) * 1_000_000_000 + i128::from(now.tv_nsec) - i128::from(stat.st_ctime_nsec);
+    let age = (now.tv_sec - stat.st_ctime).saturating_mul(1_000_000_000) + now.tv_nsec - stat.st_ctime_nsec as i64;
     if (0..YOUNG).contains(&age) || !try_lock(held.as_fd(), Lock::Exclusive).on("lock", file.display())? {
         return Ok(());
     }

@@ -1,6 +1,5 @@
 //! The templates that need nothing but this program: `busybox` and `local`.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -24,9 +23,16 @@ pub(crate) type Fill = fn(&Site<'_>) -> Result<()>;
 /// Ours, by name.
 pub(crate) const OWN: [(&str, Fill); 2] = [("busybox", busybox), ("local", local)];
 
+/// Names and what they stand for; few enough to be looked through.
+type Named = Vec<(String, String)>;
+
+fn named<'a>(all: &'a Named, name: &str) -> Option<&'a String> {
+    all.iter().rev().find(|(own, _)| own == name).map(|(_, value)| value)
+}
+
 /// The values of the options that are known, by their first names; of a flag it is empty.
-fn options(site: &Site<'_>, known: &[(&'static str, &str, bool)]) -> Result<HashMap<&'static str, String>> {
-    let mut found = HashMap::new();
+fn options(site: &Site<'_>, known: &[(&str, &str, bool)]) -> Result<Named> {
+    let mut found = Named::new();
     let mut words = site.options.arguments.iter();
     while let Some(word) = words.next() {
         let (name, attached) = word.split_once('=').map_or((word.as_str(), None), |(name, value)| (name, Some(value.to_owned())));
@@ -35,7 +41,7 @@ fn options(site: &Site<'_>, known: &[(&'static str, &str, bool)]) -> Result<Hash
             .find(|(long, short, _)| *long == name || *short == name)
             .ok_or_else(|| Error::new("read option", name, "the template has none of that name", Errno::INVAL))?;
         let value = if *takes { attached.or_else(|| words.next().cloned()) } else { Some(String::new()) };
-        found.insert(*long, value.ok_or_else(|| Error::new("read option", name, "it takes a value", Errno::INVAL))?);
+        found.push(((*long).to_owned(), value.ok_or_else(|| Error::new("read option", name, "it takes a value", Errno::INVAL))?));
     }
     Ok(found)
 }
@@ -122,7 +128,7 @@ fn busybox(site: &Site<'_>) -> Result<()> {
     let options = options(site, &[("--busybox-path", "", true)])?;
     let paths = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&paths).map(|directory| directory.join("busybox")).find(|file| file.is_file());
-    let program = options.get("--busybox-path").map(PathBuf::from).or(found).ok_or(Errno::NOENT).on("find", "busybox")?;
+    let program = named(&options, "--busybox-path").map(PathBuf::from).or(found).ok_or(Errno::NOENT).on("find", "busybox")?;
     let listed = Command::new(&program).arg("--list").output().on("run", program.display())?;
     let root = site.rootfs;
     let make = |name: &str, bytes: &str, mode: u32| {
@@ -156,17 +162,17 @@ fn busybox(site: &Site<'_>) -> Result<()> {
 }
 
 /// A file of an image's metadata: that of today's rules, and of containers with users of their own, comes before the plain one.
-fn relevant<'a>(files: &'a HashMap<String, String>, name: &str, user: bool) -> Option<&'a String> {
-    let mode = if user { "user" } else { "system" };
-    let named = [format!("{name}-{mode}"), name.to_owned()].into_iter().find(|name| files.contains_key(name))?;
-    files.get(&format!("{named}.5")).or_else(|| files.get(&named))
+fn relevant<'a>(files: &'a Named, name: &str, user: bool) -> Option<&'a String> {
+    let mode = format!("{name}-{}", if user { "user" } else { "system" });
+    let name = if named(files, &mode).is_some() { &mode } else { name };
+    named(files, &format!("{name}.5")).or_else(|| named(files, name))
 }
 
 /// The small files of an archive.
-fn metadata(path: &Path) -> std::result::Result<HashMap<String, String>, Cause> {
+fn metadata(path: &Path) -> std::result::Result<Named, Cause> {
     const MOST: u64 = 1 << 20;
     let mut archive = Archive::new(compress::reader(File::open(path)?)?.1);
-    let mut files = HashMap::new();
+    let mut files = Named::new();
     while let Some(entry) = archive.next_entry()? {
         if entry.kind != Kind::File || entry.stored > MOST || files.len() > 100 {
             continue;
@@ -179,7 +185,7 @@ fn metadata(path: &Path) -> std::result::Result<HashMap<String, String>, Cause> 
                 n => filled += n,
             }
         }
-        files.insert(String::from_utf8_lossy(&entry.path).into_owned(), String::from_utf8_lossy(&bytes).into_owned());
+        files.push((String::from_utf8_lossy(&entry.path).into_owned(), String::from_utf8_lossy(&bytes).into_owned()));
     }
     Ok(files)
 }
@@ -187,7 +193,7 @@ fn metadata(path: &Path) -> std::result::Result<HashMap<String, String>, Cause> 
 /// An image in two archives, of metadata and of files.
 fn local(site: &Site<'_>) -> Result<()> {
     let options = options(site, &[("--metadata", "-m", true), ("--fstree", "-f", true), ("--no-dev", "", false)])?;
-    let given = |name| options.get(name).map(Path::new).ok_or(Cause::Why("the template needs it")).on("find option", name);
+    let given = |name| named(&options, name).map(Path::new).ok_or(Cause::Why("the template needs it")).on("find option", name);
     let (meta, tree) = (given("--metadata")?, given("--fstree")?);
     let files = metadata(meta).on("read archive", meta.display())?;
     let container = site.container;
@@ -197,7 +203,7 @@ fn local(site: &Site<'_>) -> Result<()> {
     let top = crate::store::readable(site.rootfs)?;
     let bytes = File::open(tree).and_then(compress::reader).on("read archive", tree.display())?.1;
     unpack(&mut Archive::new(bytes), tree, top.as_fd())?;
-    if options.contains_key("--no-dev") {
+    if named(&options, "--no-dev").is_some() {
         hostel_image::remove::remove_tree(&site.rootfs.join("dev"))?;
     }
     inroot::make_directories(root.as_fd(), Path::new("dev/pts"), Mode::from_raw_mode(0o755)).on("make", "dev/pts")?;

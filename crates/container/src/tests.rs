@@ -43,8 +43,10 @@ impl Drop for Place {
     }
 }
 
+type Reply = Box<dyn Fn(&mut UnixStream, Head) + Send>;
+
 /// A supervisor that answers one request after the other.
-fn supervisor(container: &Container, answers: Vec<Box<dyn Fn(&mut UnixStream, Head) + Send>>) -> JoinHandle<()> {
+fn supervisor(container: &Container, answers: Vec<Reply>) -> JoinHandle<()> {
     let address = SocketAddr::from_abstract_name(wire::address(&container.lxcpath, &container.name)).unwrap();
     let listener = UnixListener::bind_addr(&address).unwrap();
     std::thread::spawn(move || {
@@ -59,7 +61,7 @@ fn supervisor(container: &Container, answers: Vec<Box<dyn Fn(&mut UnixStream, He
     })
 }
 
-fn says(bytes: Vec<u8>) -> Box<dyn Fn(&mut UnixStream, Head) + Send> {
+fn says(bytes: Vec<u8>) -> Reply {
     Box::new(move |stream, _| stream.write_all(&bytes).unwrap())
 }
 

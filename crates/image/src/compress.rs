@@ -74,6 +74,11 @@ impl Format {
 
 /// What is in the stream `input`, decompressed if it is compressed, and how it was.
 pub fn reader<'a>(input: impl Read + 'a) -> io::Result<(Format, Box<dyn Read + 'a>)> {
+    boxed(Box::new(input))
+}
+
+/// For whatever input: each type of one would have decompressors of its own.
+fn boxed<'a>(input: Box<dyn Read + 'a>) -> io::Result<(Format, Box<dyn Read + 'a>)> {
     let mut input = BufReader::with_capacity(BUFFER, input);
     // A pipe may give its first bytes one by one.
     let mut start = Vec::with_capacity(8);

@@ -1,5 +1,7 @@
 //! A configuration: values in the order they were set, and the lines that are saved.
 
+use hostel_spec::Arrange as _;
+
 use crate::keys::{self, List, NET, Net, Row};
 use crate::{Files, Refused, values};
 
@@ -109,7 +111,7 @@ impl Config {
     /// Numbers of the interfaces, rising.
     pub fn interfaces(&self) -> Vec<u32> {
         let mut all: Vec<u32> = self.below("lxc.net.").filter_map(|(rest, _)| rest.split_once('.')?.0.parse().ok()).collect();
-        all.sort_unstable();
+        all.arrange();
         all.dedup();
         all
     }
@@ -155,7 +157,7 @@ impl Config {
     fn shown(&self, key: &str, row: &Row) -> String {
         let mut all: Vec<&str> = self.values(key).filter(|value| *value != "none" || row.list != List::Words).collect();
         if key.starts_with("lxc.namespace.") && row.list == List::Words {
-            all.sort_by_key(|name| values::NAMESPACES.iter().position(|known| known == name));
+            all.arrange_by_key(|name| values::NAMESPACES.iter().position(|known| known == name));
         }
         match row.list {
             List::Lines | List::Words => all.into_iter().map(|value| format!("{value}\n")).collect(),

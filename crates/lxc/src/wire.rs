@@ -7,6 +7,8 @@
 //! Facts: spec/lxc.md section 3.1; lengths and addresses compared with liblxc 5.0.2. What comes in is hostile: a length is looked
 //! at before anything is read for it, text ends at its one NUL.
 
+use hostel_spec::Arrange as _;
+
 /// Bytes of a request's and of an answer's head.
 pub const HEAD: usize = 16;
 /// Most bytes that follow a request's head: two paths.
@@ -168,7 +170,7 @@ pub fn active(sockets: &str, lxcpath: &str) -> Vec<Active> {
         hashed.then(|| Active::Address(address.to_owned()))
     };
     let mut all: Vec<Active> = sockets.lines().filter_map(of).collect();
-    all.sort();
+    all.arrange();
     all.dedup();
     all
 }

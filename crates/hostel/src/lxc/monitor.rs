@@ -14,7 +14,7 @@ use hostel_engine::error::{Context, Error, Result};
 use hostel_engine::registry::Origin;
 use hostel_engine::supervisor::session::{Begun, Talk};
 use hostel_lxc::machine::{self as compiled, Facts};
-use hostel_lxc::wire::{self, State};
+use hostel_lxc::wire::State;
 use hostel_lxc::{Config, Refused};
 use hostel_spec::{ConsoleMode, Lifecycle, MachineName, MachineSpec, Payload, SyscallFilter, TreeSource};
 use hostel_sys::mount::{self, Attributes, FsOption, Propagation};
@@ -28,12 +28,11 @@ use crate::machine;
 
 /// What a supervisor is called, before lxcpath and name.
 pub const TITLE: &str = "[lxc monitor]";
-/// The lxcpath whose containers are machines of the same name.
-const USUAL: &str = "/var/lib/lxc";
 
 /// The process of that title.
-pub fn run(args: &[OsString]) -> ExitCode {
-    match supervise(args) {
+pub fn run() -> ExitCode {
+    let descriptors: Vec<OsString> = std::env::var(supervise::DESCRIPTORS).unwrap_or_default().split(' ').map(OsString::from).collect();
+    match supervise(&descriptors) {
         Ok(status) => status.into(),
         Err(Failure::Usage(text)) => {
             crate::output::tell(format_args!("{text}"));
@@ -58,11 +57,16 @@ fn supervise(args: &[OsString]) -> std::result::Result<u8, Failure> {
     match live(&order, true, &mut |pid| say(&Report::Started(pid))) {
         Ok(status) => Ok(status),
         Err(error) => {
-            let cause = format!("{}{}", prefix(&error), error.cause);
-            say(&Report::Failed(cause, error.hint.as_ref().map(|hint| crate::hint::words(hint, Voice::Verb("start")).to_string())));
+            say(&failed(&error));
             Ok(1)
         }
     }
+}
+
+/// What is said of a start that failed.
+pub(super) fn failed(error: &Error) -> Report {
+    let hint = error.hint.as_ref().map(|hint| crate::hint::words(hint, Voice::Verb("start")).to_string());
+    Report::Failed(format!("{}{}", prefix(error), error.cause), hint)
 }
 
 /// What failed, where that is not the start itself.
@@ -100,7 +104,11 @@ fn run_machine(order: &Order, config: &Config, background: bool, started: &mut d
     let mut server = Server::listen(&order.lxcpath, &order.name, config.clone())?;
     server.enter(State::Starting);
     let console = config.value("lxc.console.logfile").map(console_log).transpose()?;
-    let (spec, begun) = begin(order, config, log)?;
+    let (mut spec, begun) = begin(order, config, log)?;
+    if order.execute && !background {
+        // A command in a pipeline is one: what it reads and writes is the caller's, as it is.
+        spec.console = ConsoleMode::Autopipe;
+    }
     let spoken = Spoken { server, log: console, most: number(config, "lxc.console.size"), pidfile: order.pidfile.clone() };
     machine::run(&spec, Origin::Lxc, Some(begun), background, Some(Box::new(spoken)), &mut |event| match event {
         Talk::Started(_, launched) => started(launched.pid),
@@ -151,18 +159,9 @@ impl Journal {
     }
 }
 
-/// What the machine of a container is called: as the container, below the usual lxcpath, else with a hash of where it is.
+/// What the machine of a container is called.
 pub fn machine_name(lxcpath: &str, name: &str) -> Result<MachineName> {
-    let failed = |e: hostel_spec::NameError| Error::new("name", format!("machine of container {name}"), e);
-    match MachineName::new(name) {
-        Ok(own) if lxcpath == USUAL => Ok(own),
-        _ => {
-            let derived = MachineName::derive(name).map_err(failed)?;
-            let hash = wire::hash(format!("{lxcpath}/{name}").as_bytes());
-            let short: String = derived.as_str().chars().take(50).collect();
-            MachineName::new(format!("{}-{:08x}", short.trim_end_matches(['-', '.']), hash as u32)).map_err(failed)
-        }
-    }
+    hostel_container::machine_name(lxcpath, name).map_err(|e| Error::new("name", format!("machine of container {name}"), e))
 }
 
 /// Everything up to the plan: hooks of the host, the root, what the configuration means.
@@ -222,7 +221,8 @@ fn prepare(order: &Order, config: &Config, name: MachineName, log: &mut Journal)
     if rest.without_console {
         spec.console = ConsoleMode::Pipe;
     }
-    spec.lifecycle = Lifecycle { quiet: true, ..Lifecycle::default() };
+    // Its init may reboot; a command may not, and its status is its own.
+    spec.lifecycle = Lifecycle { quiet: true, nspawn_exit_status: !order.execute, ..Lifecycle::default() };
     if let Some(bundle) = &mut spec.bundle {
         bundle.map_root = rest.map_root;
         bundle.terminals = if rest.without_console { 0 } else { rest.terminals };

@@ -1,49 +1,14 @@
 //! Starting a container, in the background by a supervisor of its own or here.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
 
-use hostel_container::Container;
-use hostel_engine::error::Error;
-use hostel_lxc::Config;
-use serde::{Deserialize, Serialize};
+pub use hostel_container::{Order, Report};
+use hostel_engine::error::{Context, Error};
 
 use super::monitor;
 use crate::cli::{Failure, supervise};
-
-/// What a supervisor is told.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Order {
-    /// Where the container is.
-    pub lxcpath: String,
-    /// Its name.
-    pub name: String,
-    /// Its configuration, with what was set since it was loaded.
-    pub config: String,
-    /// Run instead of the configuration's command.
-    pub command: Option<Vec<String>>,
-    /// Behind a little init, as lxc-execute.
-    pub execute: bool,
-    /// Its pid is written here.
-    pub pidfile: Option<PathBuf>,
-}
-
-/// What a supervisor says once.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Report {
-    /// Init runs, and has this pid.
-    Started(i32),
-    /// It does not, and why.
-    Failed(String, Option<String>),
-}
-
-impl Order {
-    /// To start a container as this configuration says.
-    pub fn of(container: &Container) -> Order {
-        let config = container.config.as_ref().map(Config::text).unwrap_or_default();
-        Order { lxcpath: container.lxcpath.clone(), name: container.name.clone(), config, ..Order::default() }
-    }
-}
 
 /// Starts it in the background; returns the pid of its init.
 pub fn background(order: &Order) -> Result<i32, Failure> {
@@ -63,4 +28,36 @@ pub fn background(order: &Order) -> Result<i32, Failure> {
         }
         Err(_) => Err(Error::new("start", object(), format!("its supervisor (process {pid}) ended without a word")).into()),
     }
+}
+
+/// Starts a container for a program that cannot be its supervisor's parent ([`hostel_container::STARTER`]): the order is read from the
+/// first file, the report written to the second; then in the background, or here.
+pub fn for_another(args: &[OsString]) -> ExitCode {
+    let start = |order: &OsString, report: &OsString| -> Result<u8, Failure> {
+        let text = std::fs::read(order).context("read", "order")?;
+        let order: Order = serde_json::from_slice(&text).map_err(|e| Failure::Usage(format!("read order: {e}")))?;
+        let mut report = Some(std::fs::OpenOptions::new().write(true).open(report).context("open", "report")?);
+        let mut say = |what: &Report| {
+            if let Some(mut file) = report.take() {
+                let _ = file.write_all(&serde_json::to_vec(what).unwrap_or_default());
+            }
+        };
+        let done = match args.get(2) {
+            Some(_) => background(&order).map(|pid| (0, Some(pid))),
+            None => monitor::live(&order, false, &mut |pid| say(&Report::Started(pid))).map(|status| (status, None)).map_err(Failure::from),
+        };
+        match done {
+            Ok((status, pid)) => {
+                pid.into_iter().for_each(|pid| say(&Report::Started(pid)));
+                Ok(status)
+            }
+            Err(Failure::Engine(error)) => {
+                say(&monitor::failed(&error));
+                Ok(1)
+            }
+            Err(other) => Err(other),
+        }
+    };
+    let [order, report, ..] = args else { return 2.into() };
+    start(order, report).unwrap_or(1).into()
 }

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::time::Duration;
 
 use hostel_container::{Container, Error, list_defined};
+use hostel_unit::Arrange as _;
 
 use super::options::{Call, row};
 use super::start::engine;
@@ -49,7 +50,7 @@ fn chosen(call: &Call) -> Result<Vec<Container>, Error> {
         }
     }
     all.retain(|container| call.has("ignore-auto") || value(container, "lxc.start.auto") == 1);
-    all.sort_by_key(|container| Reverse(value(container, "lxc.start.order")));
+    all.arrange_by_key(|container| Reverse(value(container, "lxc.start.order")));
     if call.has("all") {
         return Ok(all);
     }

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::time::Duration;
 
 use hostel_container::{Container, list_active};
+use hostel_unit::Arrange as _;
 
 use super::info::{cpu, disk, first_number};
 use super::options::{Call, row};
@@ -78,7 +79,7 @@ fn run(call: &Call) -> Outcome {
     loop {
         let mut all: Vec<Use> =
             list_active(&lxcpath)?.iter().filter_map(|name| Container::bare(name, Some(&lxcpath)).ok()).map(|c| measure(&c)).collect();
-        all.sort_by_key(|one| Reverse(key(one)));
+        all.arrange_by_key(|one| Reverse(key(one)));
         if call.has("reverse") {
             all.reverse();
         }
