@@ -36,7 +36,8 @@ fn command_lines_are_read_as_getopt_does() {
 
 #[test]
 fn names_and_letters_mean_one_thing() {
-    for tool in TOOLS {
+    // lxc-config has another -l than all, as the original
+    for tool in TOOLS.iter().filter(|tool| tool.name != "lxc-config") {
         let help = options::help(tool);
         let mut rows: Vec<&str> = help.lines().filter(|line| line.starts_with("  ")).map(|line| line[2..].split(' ').next().unwrap()).collect();
         rows.retain(|letter| letter.starts_with('-') && !letter.starts_with("--"));
