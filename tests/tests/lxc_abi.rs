@@ -47,6 +47,7 @@ def facts(pid):
     status = open("/proc/%s/status" % pid).read().splitlines()
     return [l for l in status if l.split(":")[0] in ("CapBnd", "CapPrm", "Seccomp", "NoNewPrivs")] + [open("/proc/%s/cgroup" % pid).read()]
 print(c.attach_wait(lambda: 0 if facts(1) == facts("self") else 1))
+print(c.freeze(), c.attach_wait(lxc.attach_run_command, ["true"]), c.unfreeze())
 old = c.init_pid
 print(c.add_device_node("/dev/full", "/dev/some"), os.path.exists("/proc/%d/root/dev/some" % old), c.remove_device_node("/dev/full", "/dev/some"))
 print(c.reboot(), c.wait("STOPPING", 5), c.wait("RUNNING", 5), c.init_pid != old)
