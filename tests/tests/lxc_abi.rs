@@ -58,8 +58,7 @@ print(len(lxc.list_containers(config_path=P, as_object=True)), c.destroy())
 print(c.snapshot_destroy("snap0"), [lxc.Container(name, P).destroy() for name in lxc.list_containers(config_path=P)])
 print(c.set_config_item("lxc.init.cmd", "/nonexistent"), c.start())
 "#;
-const LEFT: &str =
-    "0\nTrue True True\nTrue True True True\nTrue True STOPPED\nsnap0 1 True True\nTrue\n3 False\nTrue [True, True, True]\nTrue False\n";
+const LEFT: &str = "0\nTrue -16 True\nTrue True True\nTrue True True True\nTrue True STOPPED\nsnap0 1 True True\nTrue\n3 False\nTrue [True, True, True]\nTrue False\n";
 
 struct Clients<'a> {
     bed: &'a Bed,
