@@ -78,6 +78,17 @@ impl Drop for Container<'_> {
     }
 }
 
+/// The prefix and `q`, until it has heard: it says that it is connected before it listens.
+#[track_caller]
+fn leave(console: &Terminal) {
+    let heard = eventually(Duration::from_secs(10), || {
+        console.send("\u{1}q");
+        std::thread::sleep(Duration::from_millis(50));
+        console.has_ended()
+    });
+    assert!(heard, "{}", console.all());
+}
+
 /// LXC's own tools find, enter, freeze, limit and end what hostel runs, as they do what LXC runs.
 #[test]
 fn the_tools_of_lxc_drive_it() {
@@ -95,7 +106,7 @@ fn the_tools_of_lxc_drive_it() {
     let pid: i32 = std::fs::read_to_string(c.dir().join("pid")).expect("pid file").trim().parse().expect("a pid");
     let title = std::fs::read(format!("/proc/{pid}/cmdline")).expect("cmdline");
     let wanted = format!("[lxc monitor] {} {}", c.path.display(), c.name);
-    assert!(String::from_utf8_lossy(&title).starts_with(&wanted), "{title:?}");
+    assert_eq!(String::from_utf8_lossy(&title).trim_end_matches('\0'), wanted);
     for line in ["ls -f", "ls --running -1", "info -sH", "info -pH", "info -c lxc.group", "wait -s RUNNING -t 0", "cgroup pids.max"] {
         let (ours, stock) = (c.ours(line).run(), c.stock(line).run());
         assert_eq!((ours.text(), ours.code), (stock.text(), stock.code), "{line}: {}", stock.describe());
@@ -111,18 +122,15 @@ fn the_tools_of_lxc_drive_it() {
     // The first is taken: without a number there is the second.
     let mut second = Terminal::start(c.stock("console"));
     second.expect("Connected to tty 2");
-    second.send("\u{1}q");
-    second.wait(Duration::from_secs(5));
+    leave(&second);
     c.sh("echo for one >/dev/tty1").run().exits(0);
     console.expect("for one");
-    console.send("\u{1}q");
-    console.wait(Duration::from_secs(5));
+    leave(&console);
     let mut main = Terminal::start(c.ours("console -t 0"));
     main.expect("leaves it");
     c.sh("echo to all >/dev/console").run().exits(0);
     main.expect("to all");
-    main.send("\u{1}q");
-    main.wait(Duration::from_secs(5));
+    leave(&main);
     let watch = c.stock("wait -s STOPPED").start();
     c.stock("stop -t 10").run().exits(0);
     watch.finish(Duration::from_secs(5)).exits(0);

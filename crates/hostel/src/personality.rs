@@ -60,7 +60,7 @@ pub fn main(argv: &[OsString]) -> ExitCode {
     let called = std::path::Path::new(called).file_name().unwrap_or(OsStr::new("hostel"));
     let rest = argv.get(1..).unwrap_or_default();
     if argv.first().is_some_and(|name| name.to_string_lossy().starts_with(crate::lxc::monitor::TITLE)) {
-        return crate::lxc::monitor::run(rest);
+        return crate::lxc::monitor::run();
     }
     if argv.first().is_some_and(|name| name == hostel_container::STARTER) {
         return crate::lxc::start::for_another(rest);

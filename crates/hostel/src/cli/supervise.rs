@@ -94,6 +94,9 @@ fn launch_order(mut order: Order) -> Result<String, Failure> {
     }
 }
 
+/// Where a supervisor that is called by a title finds the numbers of its descriptors.
+pub(crate) const DESCRIPTORS: &str = "HOSTEL_DESCRIPTORS";
+
 /// Starts ourselves as a supervisor that is called by these words, and after them by the numbers of the descriptors of its order and
 /// of its report. Returns the report, and its pid.
 pub(crate) fn spawn(called: &[&str], order: &impl Serialize) -> Result<(String, u32), Failure> {
@@ -107,7 +110,14 @@ pub(crate) fn spawn(called: &[&str], order: &impl Serialize) -> Result<(String, 
     // It lives as long as the machine, beside which it must have nothing to write to.
     let program = hostel_engine::enter::shield::own_program()?;
     let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
-    command.arg0(called[0]).args(&called[1..]).arg(order.as_raw_fd().to_string()).arg(write.as_raw_fd().to_string());
+    let descriptors = [order.as_raw_fd().to_string(), write.as_raw_fd().to_string()];
+    command.arg0(called[0]).args(&called[1..]);
+    // A title that others look for has nothing behind it.
+    if called.len() > 1 {
+        command.args(&descriptors)
+    } else {
+        command.env(DESCRIPTORS, descriptors.join(" "))
+    };
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).current_dir("/");
     let child = command.spawn().context("start", "supervisor")?;
     drop((program, order, write));

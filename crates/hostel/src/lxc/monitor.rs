@@ -30,8 +30,9 @@ use crate::machine;
 pub const TITLE: &str = "[lxc monitor]";
 
 /// The process of that title.
-pub fn run(args: &[OsString]) -> ExitCode {
-    match supervise(args) {
+pub fn run() -> ExitCode {
+    let descriptors: Vec<OsString> = std::env::var(supervise::DESCRIPTORS).unwrap_or_default().split(' ').map(OsString::from).collect();
+    match supervise(&descriptors) {
         Ok(status) => status.into(),
         Err(Failure::Usage(text)) => {
             crate::output::tell(format_args!("{text}"));
