@@ -17,7 +17,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
-use hostel_container::{Container, Error, Result, machine_name};
+use hostel_container::{Container, Error, Result, State, machine_name};
 use hostel_engine::enter::{Facts, Leader, Placement};
 use hostel_engine::registry::{DEFAULT_ROOT, Registry};
 use hostel_process::pty::{Pty, WindowSize};
@@ -41,9 +41,10 @@ struct Groups {
     list: *const u32,
 }
 
-/// `lxc_attach_options_t`. The last three members are read only where a flag says that the client has them.
+/// What every version of `lxc_attach_options_t` begins with.
 #[repr(C)]
-pub(crate) struct Options<'a> {
+#[derive(Clone, Copy)]
+struct Options<'a> {
     flags: c_int,
     namespaces: c_int,
     personality: c_long,
@@ -54,12 +55,41 @@ pub(crate) struct Options<'a> {
     extra_env: Texts<'a>,
     extra_keep: Texts<'a>,
     streams: [c_int; 3],
-    log_fd: c_int,
+}
+
+/// All of it.
+#[repr(C)]
+struct Whole<'a> {
+    options: Options<'a>,
     lsm_label: Text<'a>,
     groups: Groups,
 }
-const _: () = assert!(size_of::<Options<'_>>() == 96 && offset_of!(Options<'_>, extra_env) == 40 && offset_of!(Options<'_>, streams) == 56);
-const _: () = assert!(offset_of!(Options<'_>, lsm_label) == 72 && offset_of!(Options<'_>, groups) == 80);
+const _: () = assert!(size_of::<Options<'_>>() == 72 && offset_of!(Options<'_>, extra_env) == 40 && offset_of!(Options<'_>, streams) == 56);
+const _: () = assert!(offset_of!(Whole<'_>, lsm_label) == 72 && offset_of!(Whole<'_>, groups) == 80 && size_of::<Whole<'_>>() == 96);
+
+/// Options as C passes them: NULL, or whose end is read only where a flag says that the client has it.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+pub(crate) struct Given<'a>(*const Whole<'a>);
+
+impl<'a> Given<'a> {
+    #[cfg(test)]
+    pub(crate) const NONE: Given<'static> = Given(std::ptr::null());
+
+    fn options(self) -> Options<'a> {
+        // SAFETY: C passed what every version begins with.
+        if self.0.is_null() { Options::DEFAULT } else { unsafe { self.0.cast::<Options<'a>>().read() } }
+    }
+    fn groups(self) -> Vec<u32> {
+        if self.0.is_null() || !self.options().is(SETGROUPS) {
+            return Vec::new();
+        }
+        // SAFETY: the flag says that the client has the member.
+        let groups = unsafe { (&raw const (*self.0).groups).read() };
+        // SAFETY: C passed so many numbers.
+        if groups.list.is_null() { Vec::new() } else { unsafe { std::slice::from_raw_parts(groups.list, groups.size) }.to_vec() }
+    }
+}
 
 const MOVE_TO_CGROUP: c_int = 0x1;
 const DROP_CAPABILITIES: c_int = 0x2;
@@ -76,7 +106,7 @@ const CLEAR: c_int = 1;
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 impl Options<'static> {
-    pub(crate) const DEFAULT: Options<'static> = Options {
+    const DEFAULT: Options<'static> = Options {
         flags: 0xffff,
         namespaces: -1,
         personality: -1,
@@ -87,22 +117,12 @@ impl Options<'static> {
         extra_env: Texts::NONE,
         extra_keep: Texts::NONE,
         streams: [0, 1, 2],
-        log_fd: -1,
-        lsm_label: Text::NULL,
-        groups: Groups { size: 0, list: std::ptr::null() },
     };
 }
 
 impl Options<'_> {
     fn is(&self, flag: c_int) -> bool {
         self.flags & flag != 0
-    }
-    fn groups(&self) -> Vec<u32> {
-        if !self.is(SETGROUPS) || self.groups.list.is_null() {
-            return Vec::new();
-        }
-        // SAFETY: the flag says that the client passed so many.
-        unsafe { std::slice::from_raw_parts(self.groups.list, self.groups.size) }.to_vec()
     }
 }
 
@@ -177,7 +197,7 @@ fn say(socket: &OwnedFd, kind: u8, what: &[u8], descriptor: Option<BorrowedFd<'_
 }
 
 /// Runs `what` in the container; its pid, which is the caller's child.
-pub(crate) fn attach(container: &Container, options: &Options<'_>, what: &mut dyn FnMut() -> c_int) -> Result<c_int> {
+pub(crate) fn attach(container: &Container, options: Given<'_>, what: &mut dyn FnMut() -> c_int) -> Result<c_int> {
     let plan = plan(container, options)?;
     let here = |e: Errno| failed(container, e, e);
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).map_err(here)?;
@@ -243,9 +263,13 @@ pub(crate) fn wait(pid: c_int) -> Result<c_int> {
     }
 }
 
-fn plan(container: &Container, options: &Options<'_>) -> Result<Plan> {
+fn plan(container: &Container, given: Given<'_>) -> Result<Plan> {
+    let options = &given.options();
     if options.is(LSM_LABEL) {
         return Err(failed(container, "its label is not chosen", Errno::OPNOTSUPP));
+    }
+    if container.state()? == State::Frozen && options.is(MOVE_TO_CGROUP) {
+        return Err(failed(container, "it is frozen, and what enters it would be", Errno::BUSY));
     }
     let engine = |e: hostel_engine::error::Error| failed(container, e, Errno::SRCH);
     let pidfd = container.init_pidfd()?;
@@ -267,7 +291,7 @@ fn plan(container: &Container, options: &Options<'_>) -> Result<Plan> {
         filter: filter(container, &facts)?,
         uid: number("lxc.init.uid", options.uid),
         gid: number("lxc.init.gid", options.gid),
-        groups: options.groups(),
+        groups: given.groups(),
         personality: personality(config, options),
         directory: options.initial_cwd.bytes().map(CStr::to_owned).or_else(cwd),
         env: environment(config, options),

@@ -7,7 +7,7 @@ use std::ptr;
 
 use hostel_container::{Error, Result};
 
-use crate::attach::{self, Callback, Options};
+use crate::attach::{self, Callback, Given};
 use crate::c::{self, Out, Text, Texts};
 use crate::global::{Command, lxc_attach_run_command};
 use crate::object::{C, missing, read, read_or};
@@ -103,7 +103,7 @@ pub(crate) extern "C" fn console_log(c: C<'_>, log: Out<ConsoleLog>) -> c_int {
     )
 }
 
-pub(crate) extern "C" fn attach(c: C<'_>, what: Option<Callback>, payload: *mut c_void, options: Option<&Options<'_>>, pid: Out<c_int>) -> c_int {
+pub(crate) extern "C" fn attach(c: C<'_>, what: Option<Callback>, payload: *mut c_void, options: Given<'_>, pid: Out<c_int>) -> c_int {
     read_or(
         c,
         |number| -number,
@@ -112,17 +112,17 @@ pub(crate) extern "C" fn attach(c: C<'_>, what: Option<Callback>, payload: *mut 
             if pid.is_null() {
                 return Err(missing("pid"));
             }
-            pid.put(attach::attach(c, options.unwrap_or(&Options::DEFAULT), &mut || what(payload))?);
+            pid.put(attach::attach(c, options, &mut || what(payload))?);
             Ok(0)
         },
     )
 }
 
-pub(crate) extern "C" fn attach_run_wait(c: C<'_>, options: Option<&Options<'_>>, program: Text<'_>, argv: Texts<'_>) -> c_int {
+pub(crate) extern "C" fn attach_run_wait(c: C<'_>, options: Given<'_>, program: Text<'_>, argv: Texts<'_>) -> c_int {
     read(c, -1, |c| {
         let command = Command { program, argv };
         let payload = ptr::from_ref(&command).cast_mut().cast();
-        let pid = attach::attach(c, options.unwrap_or(&Options::DEFAULT), &mut || lxc_attach_run_command(payload))?;
+        let pid = attach::attach(c, options, &mut || lxc_attach_run_command(payload))?;
         attach::wait(pid)
     })
 }

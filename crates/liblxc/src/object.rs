@@ -2,14 +2,13 @@
 
 use std::ffi::{c_char, c_int, c_uint, c_ulong, c_void};
 use std::mem::offset_of;
-use std::path::Path;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hostel_container::{Container, Error, Result};
 
-use crate::attach::{Callback, Options};
+use crate::attach::{Callback, Given};
 use crate::c::{self, Out, Text, Texts, guard};
 use crate::{disk, inside, items, life, variadic};
 
@@ -70,8 +69,8 @@ pub(crate) struct LxcContainer {
     clone: extern "C" fn(C<'_>, Text<'_>, Text<'_>, c_int, Text<'_>, Text<'_>, u64, Texts<'_>) -> *mut LxcContainer,
     console_getfd: extern "C" fn(C<'_>, Out<c_int>, Out<c_int>) -> c_int,
     console: extern "C" fn(C<'_>, c_int, c_int, c_int, c_int, c_int) -> c_int,
-    attach: extern "C" fn(C<'_>, Option<Callback>, *mut c_void, Option<&Options<'_>>, Out<c_int>) -> c_int,
-    attach_run_wait: extern "C" fn(C<'_>, Option<&Options<'_>>, Text<'_>, Texts<'_>) -> c_int,
+    attach: extern "C" fn(C<'_>, Option<Callback>, *mut c_void, Given<'_>, Out<c_int>) -> c_int,
+    attach_run_wait: extern "C" fn(C<'_>, Given<'_>, Text<'_>, Texts<'_>) -> c_int,
     attach_run_waitl: variadic::Variadic,
     snapshot: extern "C" fn(C<'_>, Text<'_>) -> c_int,
     snapshot_list: extern "C" fn(C<'_>, Out<*mut disk::LxcSnapshot>) -> c_int,
@@ -311,9 +310,7 @@ pub(crate) fn made(name: &str, lxcpath: Option<&str>) -> *mut LxcContainer {
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn lxc_container_new(name: Text<'_>, lxcpath: Text<'_>) -> *mut LxcContainer {
     guard(ptr::null_mut(), || match name.get() {
-        Some(name) if lxcpath.is_null() || lxcpath.get().is_some_and(|path| Path::new(path).is_absolute() || !path.is_empty()) => {
-            made(name, lxcpath.get())
-        }
+        Some(name) if lxcpath.is_null() || lxcpath.filled().is_some() => made(name, lxcpath.get()),
         _ => ptr::null_mut(),
     })
 }

@@ -358,13 +358,14 @@ fn watch_life(
     for notice in made.notices.drain(..).chain(made.network.notices.drain(..)) {
         (session.talk)(Talk::Notice(&notice));
     }
-    (session.talk)(Talk::Started(plan, launched));
-    for error in hooks::after_start(plan, launched.pid) {
-        (session.talk)(Talk::Left(&error));
-    }
+    // Whoever hears that it runs finds it running.
     if let Some(beside) = &mut session.beside {
         let pidfd = copy_of(&launched.pidfd).context("open", "leader")?;
         beside.started(Life { pid: launched.pid, pidfd, namespaces: state.namespaces, terminals: std::mem::take(&mut made.terminals) });
+    }
+    (session.talk)(Talk::Started(plan, launched));
+    for error in hooks::after_start(plan, launched.pid) {
+        (session.talk)(Talk::Left(&error));
     }
     if plan.network.addressed {
         // A convenience of the host's: the machine runs without.

@@ -61,7 +61,7 @@ fn no_container_at_all() {
     assert!(!(c.want_daemonize)(None, true) && !(c.want_close_all_fds)(None, true));
     assert!(!(c.checkpoint)(None, none, false, false) && !(c.restore)(None, none, false));
     assert_eq!([(c.init_pid)(None), (c.snapshot)(None, none), (c.console)(None, 0, 0, 1, 2, 1)], [-1; 3]);
-    assert_eq!((c.attach_run_wait)(None, None, none, Texts::NONE), -1);
+    assert_eq!((c.attach_run_wait)(None, Given::NONE, none, Texts::NONE), -1);
     let negative = [c.seccomp_notify_fd, c.seccomp_notify_fd_active, c.init_pidfd, c.devpts_fd].map(|member| member(None));
     assert_eq!(negative, [-libc::EINVAL; 4]);
     assert_eq!(lxc_container_get(None), 0);
@@ -80,7 +80,7 @@ fn wrong_states_and_arguments() {
     assert!(!(c.wait)(some, Text::of(c"ASLEEP"), 0) && (c.wait)(some, Text::of(c"STOPPED|RUNNING"), 0));
     assert_eq!((c.get_config_item)(some, Text::of(c"lxc.group"), ptr::null_mut(), 0), -1, "nothing is set");
     assert_eq!((c.console_getfd)(some, Out::NONE, Out::NONE), -1);
-    assert_eq!((c.attach_run_wait)(some, None, Text::of(c"true"), Texts::NONE), -1);
+    assert_eq!((c.attach_run_wait)(some, Given::NONE, Text::of(c"true"), Texts::NONE), -1);
     assert_eq!((c.migrate)(some, 0, ptr::null_mut(), 0), -libc::ENOSYS);
     assert_eq!((c.mount)(some, none, none, none, 0, ptr::null(), ptr::null_mut()), -libc::EINVAL);
     assert!([0, -2].iter().all(|bad| !(c.set_timeout)(some, *bad)) && (c.set_timeout)(some, -1) && (c.set_timeout)(some, 3));
@@ -123,7 +123,7 @@ fn items_and_members() {
 
 #[test]
 fn arguments_without_end() {
-    type Attach = unsafe extern "C" fn(C<'_>, Option<&Options<'_>>, Text<'_>, Text<'_>, ...) -> c_int;
+    type Attach = unsafe extern "C" fn(C<'_>, Given<'_>, Text<'_>, Text<'_>, ...) -> c_int;
     type Start = unsafe extern "C" fn(C<'_>, c_int, ...) -> bool;
     type Create = unsafe extern "C" fn(C<'_>, Text<'_>, Text<'_>, Option<&disk::Specs<'_>>, c_int, ...) -> bool;
     let place = std::env::temp_dir().join(format!("liblxc-{}", std::process::id()));
@@ -152,7 +152,7 @@ fn arguments_without_end() {
             assert!(done, "{}", c.map(|c| member(&c.error_string)).unwrap_or_default());
             assert_eq!(std::fs::read_to_string(said).unwrap(), "9:a b c d e f g h i\n");
         }
-        assert_eq!(attach(c, None, Text::of(c"true"), Text::of(c"true"), w1, end), -1, "it does not run");
+        assert_eq!(attach(c, Given::NONE, Text::of(c"true"), Text::of(c"true"), w1, end), -1, "it does not run");
         assert!(!start(None, 0, w1, w2, end));
     }
     assert_eq!(lxc_container_put(made), 1);
