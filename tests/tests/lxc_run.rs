@@ -112,6 +112,9 @@ fn the_tools_of_lxc_drive_it() {
         assert_eq!((ours.text(), ours.code), (stock.text(), stock.code), "{line}: {}", stock.describe());
     }
     c.stock("attach -- sh -c").args(["hostname; echo $container; exit 7"]).run().exits(7).prints("inside\nlxc\n");
+    // What enters is where the limits are.
+    let groups = c.stock("attach -- cat /proc/self/cgroup").run().exits(0).text();
+    assert!(groups.contains("pids:/\n") && !groups.contains("/.."), "{groups}");
     c.stock("freeze").run().exits(0);
     assert_eq!(c.state(), "FROZEN");
     c.stock("unfreeze").run().exits(0);

@@ -30,7 +30,7 @@ const TASKS: [Task; 7] = [
     Task { name: "licences", about: "licences, sources and number of the crates we depend on", run: |_| licences::check() },
     Task { name: "links", about: "files and tests that the documents name exist", run: |_| links::check() },
     Task { name: "generate", about: "write COMPATIBILITY.md and what else is made from tables; --check: fail when stale", run: generate::run },
-    Task { name: "size", about: "[FILE] the release binary is static and below 5 MiB", run: size::check },
+    Task { name: "size", about: "[FILE] the release binary is static and below 5.5 MiB", run: size::check },
 ];
 
 fn main() -> ExitCode {

@@ -16,6 +16,7 @@
 //! machine is not left behind: an error kills it before it is returned.
 
 pub mod attach;
+mod beside;
 mod exit;
 mod requests;
 mod stopping;
@@ -39,7 +40,7 @@ pub use exit::{End, ExitDecision, Outcome, RebootBrake, exit_status};
 use stopping::{Due, Phase};
 pub use stopping::{Goal, Next, pause_after};
 
-use super::beside::{Asked, Beside};
+use super::beside::Beside;
 use crate::error::{Context, Result};
 use crate::network;
 
@@ -358,30 +359,6 @@ impl<'w, 'a> Watch<'w, 'a> {
             Token::Unit => self.unit_stops(),
             Token::Beside => self.turn_beside(),
             Token::Command(_) => self.reap_commands(),
-        }
-    }
-
-    fn turn_beside(&mut self) {
-        for asked in self.machine.beside.as_mut().map_or_else(Vec::new, |beside| beside.turn()) {
-            match asked {
-                Asked::Signal(signal) => self.pass_on(signal),
-                Asked::Type(bytes) => {
-                    if let Some(console) = &mut self.machine.console {
-                        let _ = console.type_in(&bytes);
-                    }
-                }
-            }
-        }
-    }
-
-    /// What the console has just shown, to whoever looks on.
-    fn show_others(&mut self) {
-        let Some(console) = &self.machine.console else { return };
-        if let Some(control) = &mut self.machine.control {
-            control.broadcast(console.fresh());
-        }
-        if let Some(beside) = &mut self.machine.beside {
-            beside.shown(console.fresh());
         }
     }
 

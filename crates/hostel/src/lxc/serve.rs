@@ -25,6 +25,10 @@ use rustix::net::{AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMe
 const CLIENTS: usize = 512;
 /// Most bytes kept of a console where nobody says how many.
 const RING: usize = 128 << 10;
+/// Most groups that a client is given: what its structure has room for.
+const GROUPS: usize = 20;
+/// Bytes of that: layout, what else there is, how many, and the descriptors.
+const CONTEXT: usize = 12 + 4 * GROUPS;
 /// Said to who waits for a state: none of them is there.
 const LATER: u64 = 8;
 
@@ -78,15 +82,15 @@ struct Answer<'a> {
     result: i32,
     value: u64,
     bytes: &'a [u8],
-    descriptor: Option<BorrowedFd<'a>>,
+    descriptors: Vec<BorrowedFd<'a>>,
 }
 
 impl Answer<'_> {
-    const fn value(value: u64) -> Answer<'static> {
-        Answer { result: 0, value, bytes: &[], descriptor: None }
+    fn value(value: u64) -> Answer<'static> {
+        Answer { result: 0, value, bytes: &[], descriptors: Vec::new() }
     }
     fn errno(errno: Errno) -> Answer<'static> {
-        Answer { result: -errno.raw_os_error(), value: 0, bytes: &[], descriptor: None }
+        Answer { result: -errno.raw_os_error(), value: 0, bytes: &[], descriptors: Vec::new() }
     }
 }
 
@@ -238,12 +242,22 @@ impl Server {
                 Some(life) => {
                     let copy = rustix::io::fcntl_dupfd_cloexec(&life.pidfd, 3);
                     return match copy {
-                        Ok(pidfd) => self.reply(id, Answer { descriptor: Some(pidfd.as_fd()), ..Answer::value(0) }),
+                        Ok(pidfd) => self.reply(id, Answer { descriptors: vec![pidfd.as_fd()], ..Answer::value(0) }),
                         Err(e) => self.reply(id, Answer::errno(e)),
                     };
                 }
                 None => Answer::errno(Errno::SRCH),
             },
+            Some(Command::GetCgroupCtx) => return self.group_descriptors(id, bytes.len()),
+            Some(Command::GetCgroup2Fd | Command::GetLimitCgroup2Fd) => {
+                return match self.groups.len() == 1 && self.v2_group().is_some() {
+                    true => {
+                        let group = self.v2_group();
+                        self.reply(id, Answer { descriptors: group.iter().map(AsFd::as_fd).collect(), ..Answer::value(0) })
+                    }
+                    false => self.reply(id, Answer::errno(Errno::INVAL)),
+                };
+            }
             Some(Command::Stop) => return self.stop(id),
             Some(Command::AddStateClient) => return self.watch(id, bytes),
             Some(Command::ServeStateClients) => match State::of(head.value) {
@@ -271,11 +285,10 @@ impl Server {
     fn send(&mut self, id: u32, answer: &Answer<'_>) -> bool {
         let Some(client) = self.clients.iter().find(|c| c.id == id) else { return false };
         let whole = Head::with(answer.result, answer.value, answer.bytes);
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(GROUPS))];
         let mut control = SendAncillaryBuffer::new(&mut space);
-        let descriptors: Vec<BorrowedFd<'_>> = answer.descriptor.into_iter().collect();
-        if !descriptors.is_empty() {
-            control.push(SendAncillaryMessage::ScmRights(&descriptors));
+        if !answer.descriptors.is_empty() {
+            control.push(SendAncillaryMessage::ScmRights(&answer.descriptors));
         }
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
         rustix::net::sendmsg(&client.fd, &[IoSlice::new(&whole)], &mut control, flags).is_ok_and(|sent| sent == whole.len())
@@ -321,6 +334,28 @@ impl Server {
         of(controller).or_else(|| of(""))
     }
 
+    /// Its group of version 2.
+    fn v2_group(&self) -> Option<OwnedFd> {
+        let (_, path) = self.groups.iter().find(|(names, path)| names.is_empty() && path != "/")?;
+        open_group(&["unified", ""], path)
+    }
+
+    /// All its groups, for who joins them: those of version 1 that are its own, and that of version 2.
+    fn group_descriptors(&mut self, id: u32, size: usize) {
+        if size != CONTEXT {
+            return self.reply(id, Answer::errno(Errno::INVAL));
+        }
+        let first = self.groups.iter().filter(|(names, path)| !names.is_empty() && path != "/");
+        let first = first.filter_map(|(names, path)| open_group(&[names], path));
+        let all: Vec<OwnedFd> = self.v2_group().into_iter().chain(first).take(GROUPS).collect();
+        let layout: i32 = if self.groups.len() == 1 { 2 } else { 1 };
+        let mut context = vec![0; CONTEXT];
+        context[..4].copy_from_slice(&layout.to_ne_bytes());
+        context[8..12].copy_from_slice(&(all.len() as u32).to_ne_bytes());
+        context[12..].fill(0xff);
+        self.reply(id, Answer { result: 0, value: 0, bytes: &context, descriptors: all.iter().map(AsFd::as_fd).collect() });
+    }
+
     /// Where version 2 has the freezer, and is all there is.
     fn freeze(&mut self, on: bool) -> Answer<'static> {
         if self.groups.len() != 1 {
@@ -353,7 +388,7 @@ impl Server {
         let master =
             number.and_then(|n| self.life.as_ref()?.terminals.get(n - 1)).and_then(|pty| rustix::io::fcntl_dupfd_cloexec(&pty.master, 3).ok());
         let (Some(number), Some(master)) = (number, master) else { return self.reply(id, Answer::errno(Errno::BUSY)) };
-        if self.send(id, &Answer { descriptor: Some(master.as_fd()), ..Answer::value(number as u64) }) {
+        if self.send(id, &Answer { descriptors: vec![master.as_fd()], ..Answer::value(number as u64) }) {
             self.keep(id, Role::Leasing(number));
         } else {
             self.close(id);
@@ -372,7 +407,7 @@ impl Server {
         modes.make_raw();
         rustix::termios::tcsetattr(&end, rustix::termios::OptionalActions::Now, &modes)?;
         self.poller.want(Token::Visit(id), &end, Interest::READ)?;
-        if self.send(id, &Answer { descriptor: Some(pty.master.as_fd()), ..Answer::value(0) }) {
+        if self.send(id, &Answer { descriptors: vec![pty.master.as_fd()], ..Answer::value(0) }) {
             self.keep(id, Role::Visiting(end));
         } else {
             self.poller.forget(Token::Visit(id), &end);
@@ -424,6 +459,15 @@ impl Drop for Server {
         }
         self.enter(State::Stopped);
     }
+}
+
+/// The directory of a group below the mount of its hierarchy.
+fn open_group(mounts: &[&str], path: &str) -> Option<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    mounts.iter().find_map(|mount| {
+        let group = Path::new("/sys/fs/cgroup").join(mount).join(path.trim_start_matches('/'));
+        group.join("cgroup.procs").exists().then(|| rustix::fs::open(&group, flags, Mode::empty()).ok()).flatten()
+    })
 }
 
 fn with_nul(text: &str) -> Vec<u8> {
