@@ -46,11 +46,11 @@ pub(crate) fn network(end: &str) -> &str {
 
 /// A configuration of LXC 2 with the keys of today; what has none any more is left out.
 pub fn update(text: &str) -> String {
-    let settings = || text.lines().filter_map(crate::setting);
+    let settings = || text.split_terminator('\n').filter_map(crate::setting);
     let backend = settings().find(|(key, _)| *key == "lxc.rootfs.backend").map_or("dir", |(_, value)| value);
     let mut interface: Option<u32> = None;
     let mut out = String::new();
-    for line in text.lines() {
+    for line in text.split_terminator('\n') {
         let key = crate::setting(line).map(|(key, _)| key);
         if key == Some("lxc.network.type") {
             interface = Some(interface.map_or(0, |n| n + 1));

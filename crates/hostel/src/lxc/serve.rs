@@ -342,17 +342,18 @@ impl Server {
 
     /// All its groups, for who joins them: those of version 1 that are its own, and that of version 2.
     fn group_descriptors(&mut self, id: u32, size: usize) {
-        if size != CONTEXT {
+        // Aligned to 8 bytes, it is larger.
+        if !(CONTEXT..=2 * CONTEXT).contains(&size) {
             return self.reply(id, Answer::errno(Errno::INVAL));
         }
         let first = self.groups.iter().filter(|(names, path)| !names.is_empty() && path != "/");
         let first = first.filter_map(|(names, path)| open_group(&[names], path));
         let all: Vec<OwnedFd> = self.v2_group().into_iter().chain(first).take(GROUPS).collect();
         let layout: i32 = if self.groups.len() == 1 { 2 } else { 1 };
-        let mut context = vec![0; CONTEXT];
+        let mut context = vec![0; size];
         context[..4].copy_from_slice(&layout.to_ne_bytes());
         context[8..12].copy_from_slice(&(all.len() as u32).to_ne_bytes());
-        context[12..].fill(0xff);
+        context[12..CONTEXT].fill(0xff);
         self.reply(id, Answer { result: 0, value: 0, bytes: &context, descriptors: all.iter().map(AsFd::as_fd).collect() });
     }
 

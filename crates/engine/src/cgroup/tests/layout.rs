@@ -63,7 +63,7 @@ fn kinds_and_places() {
             Kind::Hybrid,
             mounted("/sys/fs/cgroup/unified"),
             &[
-                ("/sys/fs/cgroup/cpu,cpuacct", &[Controller::Cpu]),
+                ("/sys/fs/cgroup/cpu,cpuacct", &[Controller::Cpu, Controller::Cpuacct]),
                 ("/sys/fs/cgroup/memory", &[Controller::Memory]),
                 ("/sys/fs/cgroup/blkio", &[Controller::Io]),
                 ("/sys/fs/cgroup/net_cls,net_prio", &[Controller::NetCls, Controller::NetPrio]),
@@ -79,6 +79,7 @@ fn kinds_and_places() {
             mounted("/sys/fs/cgroup/unified"),
             &[
                 ("/sys/fs/cgroup/cpu", &[Controller::Cpu]),
+                ("/sys/fs/cgroup/cpuacct", &[Controller::Cpuacct]),
                 ("/sys/fs/cgroup/memory", &[Controller::Memory]),
                 ("/sys/fs/cgroup/devices", &[Controller::Devices]),
             ],
