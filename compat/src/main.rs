@@ -57,8 +57,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// Journals of this host are none of the machines': one with a machine's id would be shown to it, and told of.
-const HIDE_JOURNALS: &str = "[ ! -d /var/log/journal ] || mount -t tmpfs -o mode=2755 journals /var/log/journal && exec \"$@\"";
+/// The host as the scenarios see it. Journals of it are none of the machines': one with a machine's id would be shown to it, and told of.
+/// A /sys that can be written to is for systemd-nspawn a host with udev, which it would wait for: it depends on what ran here before.
+const HOST: &str =
+    "{ [ ! -d /var/log/journal ] || mount -t tmpfs -o mode=2755 journals /var/log/journal; } && mount -o remount,bind,ro /sys && exec \"$@\"";
 
 /// Makes groups for the whole run, starts ourselves in them, removes them. Prints why when nothing can be compared here.
 fn outside(args: &[String]) -> ExitCode {
@@ -72,7 +74,7 @@ fn outside(args: &[String]) -> ExitCode {
         let groups = groups::Groups::everywhere(&format!("{}{}", groups::PREFIX, std::process::id()))?;
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("in-groups").args(groups.dirs()).arg("--");
-        command.args(["unshare", "--mount", "--propagation", "slave", "sh", "-c", HIDE_JOURNALS, "sh"]);
+        command.args(["unshare", "--mount", "--propagation", "slave", "sh", "-c", HOST, "sh"]);
         command.arg(std::env::current_exe()?).arg("inside").args(args);
         let status = command.status();
         groups.remove();
