@@ -180,13 +180,14 @@ pub fn run(spec: &MachineSpec, mut session: Session<'_>) -> Result<u8> {
     }
     // Its cgroup is gone: systemd lets the scope go when nobody sits in it.
     made.unit = None;
+    // Who sees that it does not run can start it: the locks go before the name does.
+    drop(made);
     // Clients that wait for the end are told by the socket closing, when everything is taken away and every lock is free.
     claim.forget();
     claim.release()?;
     if plan.network.addressed {
         let _ = network::hosts::write(session.registry);
     }
-    drop(made);
     drop(carried);
     after_stop(&plan, &mut session);
     Ok(status)
