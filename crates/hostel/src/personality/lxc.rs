@@ -17,7 +17,6 @@ mod info;
 mod ls;
 mod monitor;
 mod options;
-mod pattern;
 mod snapshot;
 mod start;
 mod stop;

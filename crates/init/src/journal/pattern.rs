@@ -1,4 +1,4 @@
-//! Patterns for `--grep=`: a small part of regular expressions, matched in a bounded number of steps.
+//! Patterns for `--grep=`, and for names of containers: a small part of regular expressions, matched in a bounded number of steps.
 //!
 //! `.` `[a-z]` `[^…]` `\d \w \s \D \W \S \b` `^` `$` `(…)` `(?:…)` `a|b` `* + ? {n} {n,} {n,m}` (also lazy, which finds the same lines). What is not
 //! known (references, look-around, …) is refused by [`Pattern::parse`].
@@ -337,6 +337,9 @@ mod tests {
             ("a{,2}", &["a{,2}"], &["aa"]),
             ("", &["", "x"], &[]),
             ("(a|)*b", &["aab", "b"], &["a"]),
+            ("^web[0-9]+$", &["web1", "web10"], &["web", "web1x", "aweb1"]),
+            ("^(a|bc)*d?$", &["", "abcad", "bcbc", "d"], &["b", "dd"]),
+            ("(a*)*$", &["", "aaa", "b"], &[]),
             ("ä+", &["ÄÄ"], &["a"]),
         ];
         for (pattern, yes, no) in table {
@@ -345,7 +348,7 @@ mod tests {
             no.iter().for_each(|text| assert!(!found.is_in(text), "{pattern} not in {text}"));
         }
         assert!(Pattern::parse("ERROR", Some(false)).unwrap().is_in("error") && !Pattern::parse("error", Some(true)).unwrap().is_in("ERROR"));
-        for bad in ["[", "(", ")", "*a", "a\\", "(?=x)", "a{3,2}", "[z-a]", r"\1", "a**", "[[:alpha:]]", &"(".repeat(100)] {
+        for bad in ["[", "(", ")", "*a", "a\\", "(?=x)", "a{3,2}", "[z-a]", "[a", r"\1", "a**", "[[:alpha:]]", &"(".repeat(100)] {
             assert!(Pattern::parse(bad, None).is_err(), "{bad}");
         }
     }

@@ -1,9 +1,9 @@
 //! lxc-ls: which containers there are.
 
 use hostel_container::{Container, State, list_active, list_all, list_defined};
+use hostel_init::journal::pattern::Pattern;
 
 use super::options::{Call, row};
-use super::pattern::Pattern;
 use super::{Outcome, Tool, failure};
 use crate::output;
 
@@ -50,7 +50,7 @@ fn run(call: &Call) -> Outcome {
 
 /// The containers that are asked for.
 fn chosen(call: &Call) -> Result<Vec<Container>, hostel_container::Error> {
-    let pattern = call.value("filter").or(call.words.first().map(String::as_str)).map(Pattern::parse);
+    let pattern = call.value("filter").or(call.words.first().map(String::as_str)).map(|text| Pattern::parse(text, Some(true)));
     let pattern = pattern.transpose().map_err(|why| failure(format!("read pattern: {why}")))?;
     let lxcpath = call.lxcpath();
     let mut names = match (call.has("active"), call.has("defined")) {

@@ -3,12 +3,12 @@
 use std::io::Read;
 use std::os::fd::AsFd;
 
+use hostel_init::journal::pattern::Pattern;
 use hostel_lxc::wire::{NEWS, News, told};
 use hostel_sys::tree::{Lock, try_lock};
 use rustix::fs::{Mode, OFlags};
 
 use super::options::{Call, row};
-use super::pattern::Pattern;
 use super::{Outcome, Tool, failure};
 use crate::output;
 
@@ -27,7 +27,7 @@ fn run(call: &Call) -> Outcome {
         return Ok(0);
     }
     let pattern = call.value("name").or(call.words.first().map(String::as_str)).unwrap_or(".*");
-    let pattern = Pattern::parse(&format!("^({pattern})$")).map_err(|why| failure(format!("read pattern {pattern}: {why}")))?;
+    let pattern = Pattern::parse(&format!("^({pattern})$"), Some(true)).map_err(|why| failure(format!("read pattern {pattern}: {why}")))?;
     let run = match std::env::var("XDG_RUNTIME_DIR") {
         Ok(directory) if !rustix::process::geteuid().is_root() => directory,
         _ => "/run".to_owned(),
