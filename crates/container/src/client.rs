@@ -135,12 +135,9 @@ impl Container {
         Err(Error::new(VERB, &self.name, format_args!("user {by} listens in its place"), Errno::PERM))
     }
 
-    fn deadline(&self) -> Option<Instant> {
-        Some(Instant::now() + self.timeout.unwrap_or(USUAL))
-    }
-
     pub(crate) fn ask(&self, command: Command, value: u64, bytes: &[u8]) -> Result<Answer> {
-        exchange(self.connected()?, command, value, bytes, self.deadline(), &self.name)?.granted(&self.name)
+        let deadline = Instant::now() + self.timeout.unwrap_or(USUAL);
+        exchange(self.connected()?, command, value, bytes, Some(deadline), &self.name)?.granted(&self.name)
     }
 
     fn ask_text(&self, command: Command, argument: &str) -> Result<String> {
@@ -208,10 +205,6 @@ impl Container {
         }?;
         let plain = path.starts_with('/') && path.split('/').all(|part| part != "..");
         if plain { Ok(path) } else { Err(Errno::BADMSG).on("find cgroup of container", &self.name) }
-    }
-    /// Its namespaces, as flags of clone(2).
-    pub fn clone_flags(&self) -> Result<u64> {
-        Ok(self.ask(Command::GetCloneFlags, 0, b"")?.value)
     }
     /// A terminal: the console is 0, -1 the first that is free.
     pub fn console_getfd(&self, number: i32) -> Result<Tty> {
@@ -298,13 +291,16 @@ impl Container {
 
     /// One who is told when it has stopped, asked for before it is told to; none: it does not run.
     pub(crate) fn watch_stop(&self) -> Result<Option<OwnedFd>> {
-        let mut wanted = [false; 8];
-        wanted[State::Stopped as usize] = true;
-        match self.watch(&wanted) {
+        match self.watch(&only(State::Stopped)) {
             Err(e) if e.is(Errno::CONNREFUSED) => Ok(None),
             other => other,
         }
     }
+}
+
+/// The set of this state alone.
+pub(crate) fn only(state: State) -> [bool; 8] {
+    std::array::from_fn(|at| at == state as usize)
 }
 
 /// The state that one who watches is told; EPIPE: its supervisor is gone.

@@ -64,8 +64,11 @@ impl Container {
         let claim = partial::claim(&made, "make")?;
         match self.fill(&mut made, options).and_then(|()| then(&made)) {
             Ok(()) => claim.done().map(|()| made),
-            // the first error is the one to tell
-            Err(e) => claim.undo(&made).and(Err(e.clone())).map_err(|_| e),
+            Err(e) => {
+                // the first error is the one to tell
+                let _ = claim.undo(&made);
+                Err(e)
+            }
         }
     }
 
@@ -74,7 +77,7 @@ impl Container {
         made.config = None;
         let text = self.renamed(made, options)?;
         made.load_text(&made.config_file_name(), &text)?;
-        let mut store = self.config.as_ref().and_then(|config| Store::of(config).transpose()).transpose()?;
+        let mut store = self.store()?;
         if let Some(store) = &mut store {
             let snapshot = options.snapshot || options.maybe_snapshot && store.kind == Kind::Overlay;
             // Before it does: the original is not to be destroyed meanwhile.
@@ -98,7 +101,7 @@ impl Container {
     /// What is in the copy's files: its host name, and what hooks do. In a mount namespace of its own.
     fn fit(&self, made: &Container, store: &Store, options: &CloneOptions) -> Result<()> {
         const HOSTNAME: &str = "etc/hostname";
-        let hooks = made.config.as_ref().is_some_and(|config| config.values("lxc.hook.clone").next().is_some());
+        let hooks = made.value("lxc.hook.clone").is_some();
         if options.keep_name && !hooks {
             return Ok(());
         }

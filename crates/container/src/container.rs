@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use crate::error::{Error, On, Result};
 use crate::files::{Host, global_item, text};
 use crate::partial;
+use crate::store::Store;
 
 /// A container, there or yet to be made.
 #[derive(Debug, Clone)]
@@ -22,7 +23,7 @@ pub struct Container {
     /// Its configuration; none: nothing was loaded and nothing set.
     pub config: Option<Config>,
     /// How long an answer of its supervisor may take; none: as long as is usual.
-    pub timeout: Option<Duration>,
+    pub(crate) timeout: Option<Duration>,
     /// What loading had to say: keys with names of old.
     pub warnings: Vec<String>,
 }
@@ -209,8 +210,16 @@ impl Container {
     }
 
     /// A scalar that is set, for decisions.
-    pub(crate) fn value(&self, key: &str) -> Option<&str> {
+    pub fn value(&self, key: &str) -> Option<&str> {
         self.config.as_ref()?.value(key)
+    }
+    /// The values of a list.
+    pub fn values<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
+        self.config.iter().flat_map(move |config| config.values(key))
+    }
+    /// What its root file system is kept in; none: it has none of its own.
+    pub(crate) fn store(&self) -> Result<Option<Store>> {
+        self.config.as_ref().map_or(Ok(None), Store::of)
     }
 }
 

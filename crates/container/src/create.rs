@@ -46,7 +46,7 @@ impl Container {
     /// # Ok::<(), hostel_container::Error>(())
     /// ```
     pub fn create(&mut self, options: &CreateOptions) -> Result<()> {
-        let own = self.config.as_ref().and_then(|config| Store::of(config).transpose()).transpose()?;
+        let own = self.store()?;
         let template = options.template.as_deref().filter(|template| *template != "none").map(find).transpose()?;
         if self.is_defined() && (template.is_none() || own.as_ref().is_some_and(|store| store.path().exists())) {
             return Err(self.error(VERB, "there is one of that name", Errno::EXIST));
@@ -63,8 +63,11 @@ impl Container {
             Ok(()) => claim.done(),
             Err(e) => {
                 // the first error is the one to tell
-                let elsewhere = elsewhere.filter(|dir| dir.exists()).map_or(Ok(()), |dir| Ok(hostel_image::remove::remove_tree(dir)?));
-                elsewhere.and(claim.undo(self)).and(Err(e.clone())).map_err(|_| e)
+                if let Some(dir) = elsewhere.filter(|dir| dir.exists()) {
+                    let _ = hostel_image::remove::remove_tree(dir);
+                }
+                let _ = claim.undo(self);
+                Err(e)
             }
         }
     }
@@ -151,7 +154,7 @@ impl Template {
 /// For a container with users of its own: the words before the template, which runs as its root, and those after it: the ids that
 /// ours are there.
 fn outside(container: &Container) -> (Vec<String>, Vec<String>) {
-    let maps: Vec<&str> = container.config.iter().flat_map(|config| config.values("lxc.idmap")).collect();
+    let maps: Vec<&str> = container.values("lxc.idmap").collect();
     if maps.is_empty() {
         return Default::default();
     }

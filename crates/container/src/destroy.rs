@@ -8,25 +8,26 @@ use rustix::io::Errno;
 
 use crate::container::Container;
 use crate::error::{On, Result};
-use crate::store::Store;
 use crate::{depend, partial, snapshot};
 
 const VERB: &str = "destroy";
 
 impl Container {
-    /// Why it may not be destroyed, if it may not.
-    fn refuse_destroy(&self, with_snapshots: bool) -> Result<()> {
-        self.require_defined(VERB)?;
-        self.require_stopped(VERB)?;
-        let refuse = |why| Err(self.error(VERB, why, Errno::BUSY));
-        match () {
-            () if !depend::dependents(self).is_empty() => refuse("it has clones: they stand on its files"),
-            () if !with_snapshots && snapshot::there_are(self) => refuse("it has snapshots"),
-            () => Ok(()),
+    /// Refuses to do `verb` to what may not be destroyed.
+    pub(crate) fn refuse_destroy(&self, verb: &str, with_snapshots: bool) -> Result<()> {
+        self.require_defined(verb)?;
+        self.require_stopped(verb)?;
+        let refuse = |why| Err(self.error(verb, why, Errno::BUSY));
+        if !depend::dependents(self).is_empty() {
+            return refuse("it has clones: they stand on its files");
         }
+        if !with_snapshots && snapshot::there_are(self) {
+            return refuse("it has snapshots");
+        }
+        Ok(())
     }
 
-    /// Removes it: its root file system, unless `lxc.rootfs.managed` is 0, and its directory. Refused while it runs, has snapshots,
+    /// Removes it, its root file system and its directory; nothing, if `lxc.rootfs.managed` is 0. Refused while it runs, has snapshots,
     /// or clones that stand on its files.
     ///
     /// ```
@@ -34,13 +35,13 @@ impl Container {
     /// assert_eq!(container.destroy().unwrap_err().to_string(), "destroy container web: there is no such container");
     /// ```
     pub fn destroy(&mut self) -> Result<()> {
-        self.refuse_destroy(false)?;
+        self.refuse_destroy(VERB, false)?;
         self.destroy_keeping_snapshots()
     }
 
     /// The same with its snapshots.
     pub fn destroy_with_snapshots(&mut self) -> Result<()> {
-        self.refuse_destroy(true)?;
+        self.refuse_destroy(VERB, true)?;
         if snapshot::there_are(self) {
             self.snapshot_destroy_all()?;
         }
@@ -55,7 +56,7 @@ impl Container {
         if self.value("lxc.rootfs.managed") == Some("0") {
             return Ok(());
         }
-        let store = self.config.as_ref().and_then(|config| Store::of(config).transpose()).transpose()?;
+        let store = self.store()?;
         let root = store.as_ref().map(|store| store.path().display().to_string()).unwrap_or_default();
         self.run_hooks("destroy", &[], &[("LXC_ROOTFS_PATH", &root)])?;
         // From here on it is not there: a killed removal is finished by who looks for it next.

@@ -51,6 +51,14 @@ pub(crate) fn text(path: &Path) -> Result<String> {
     String::from_utf8(bytes).map_err(|_| hostel_image::Cause::Why("it is not UTF-8")).on(VERB, path.display())
 }
 
+/// Where locks and the FIFO of lxc-monitor are, below an lxcpath each: `/run/lxc`, of others than root in their own place.
+pub fn run_directory() -> String {
+    match std::env::var("XDG_RUNTIME_DIR") {
+        Ok(own) if !rustix::process::geteuid().is_root() => format!("{own}/lxc"),
+        _ => "/run/lxc".to_owned(),
+    }
+}
+
 /// A value of `lxc.conf`, or the one that holds without a file; none: there is no such key.
 ///
 /// ```

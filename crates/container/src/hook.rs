@@ -14,20 +14,19 @@ impl Container {
     /// Runs the commands of `lxc.hook.KIND` in their order: told by arguments (name, section, kind, `arguments`), or in version 1 by
     /// variables. The first that fails ends it.
     pub(crate) fn run_hooks(&self, kind: &str, arguments: &[String], variables: &[(&str, &str)]) -> Result<()> {
-        let Some(config) = &self.config else { return Ok(()) };
-        for hook in config.values(&format!("lxc.hook.{kind}")) {
+        for hook in self.values(&format!("lxc.hook.{kind}")) {
             let mut command = Command::new("/bin/sh");
             // Words of the hook's own are words; what we add is not looked at by the shell.
             command.args(["-c", &format!("exec {hook} \"$@\""), hook]);
-            if config.value("lxc.hook.version") == Some("1") {
+            if self.value("lxc.hook.version") == Some("1") {
                 command.envs([("LXC_HOOK_TYPE", kind), ("LXC_HOOK_SECTION", "lxc"), ("LXC_HOOK_VERSION", "1")]);
             } else {
                 command.args([&self.name, "lxc", kind]).env("LXC_HOOK_VERSION", "0");
             }
             command.args(arguments).env("LXC_NAME", &self.name).env("LXC_CONFIG_FILE", self.config_file_name());
-            command.env("LXC_ROOTFS_MOUNT", config.value("lxc.rootfs.mount").unwrap_or(ROOTFS_MOUNT));
+            command.env("LXC_ROOTFS_MOUNT", self.value("lxc.rootfs.mount").unwrap_or(ROOTFS_MOUNT));
             command.envs(variables.iter().copied());
-            command.envs(config.values("lxc.environment.hooks").filter_map(|one| one.split_once('=')));
+            command.envs(self.values("lxc.environment.hooks").filter_map(|one| one.split_once('=')));
             let status = command.status().on("run hook", hook)?;
             if !status.success() {
                 return Err(self.error(&format!("run {kind} hook {hook} of"), status, Errno::CANCELED));

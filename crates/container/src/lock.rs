@@ -9,20 +9,15 @@ use rustix::io::Errno;
 
 use crate::container::Container;
 use crate::error::{On, Result};
+use crate::files::run_directory;
 
 /// Nobody holds it for longer than reading or writing a file takes.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Held until it is dropped.
-pub(crate) struct Held(#[allow(dead_code)] OwnedFd);
-
-pub(crate) fn take(container: &Container) -> Result<Held> {
+/// Held until what comes back is dropped.
+pub(crate) fn take(container: &Container) -> Result<OwnedFd> {
     const VERB: &str = "lock files of container";
-    let run = match std::env::var("XDG_RUNTIME_DIR") {
-        Ok(directory) if !rustix::process::geteuid().is_root() => directory,
-        _ => "/run".to_owned(),
-    };
-    let directory = format!("{run}/lxc/lock{}", container.lxcpath);
+    let directory = format!("{}/lock{}", run_directory(), container.lxcpath);
     std::fs::create_dir_all(&directory).on("make", &directory)?;
     let flags = OFlags::CREATE | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = rustix::fs::open(format!("{directory}/.{}", container.name), flags, Mode::from_raw_mode(0o600)).on(VERB, &container.name)?;
@@ -33,5 +28,5 @@ pub(crate) fn take(container: &Container) -> Result<Held> {
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    Ok(Held(file))
+    Ok(file)
 }

@@ -7,7 +7,7 @@ use hostel_lxc::wire::State;
 use hostel_sys::clone::pidfd_send_signal;
 use rustix::io::Errno;
 
-use crate::client::told;
+use crate::client::{only, told};
 use crate::container::Container;
 use crate::error::{On, Result};
 
@@ -74,11 +74,9 @@ impl Container {
             return Ok(true);
         }
         let deadline = timeout.map(|timeout| Instant::now() + timeout);
-        let mut running = [false; 8];
-        running[State::Running as usize] = true;
         // It runs yet: a new init tells that it began anew.
         loop {
-            if !self.wait_for(&running, deadline)? {
+            if !self.wait_for(&only(State::Running), deadline)? {
                 return Ok(false);
             }
             if self.init_pid().is_ok_and(|pid| pid != before) {

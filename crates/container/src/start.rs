@@ -21,7 +21,7 @@ use rustix::pipe::PipeFlags;
 use serde::{Deserialize, Serialize};
 
 use crate::container::Container;
-use crate::error::{Error, On, Result};
+use crate::error::{On, Result};
 
 /// What a program is called that starts a container for another one.
 pub const STARTER: &str = "[lxc start]";
@@ -96,7 +96,7 @@ impl Container {
             Ok(Report::Started(_)) => Ok(status),
             Ok(Report::Failed(why, hint)) => {
                 let hint = hint.map_or_else(String::new, |hint| format!("\nhint: {hint}"));
-                Err(Error::new("start", format_args!("container {}", self.name), format_args!("{why}{hint}"), Errno::CANCELED))
+                Err(self.error("start", format_args!("{why}{hint}"), Errno::CANCELED))
             }
             Err(_) => Err(self.error("start", "its supervisor ended without a word", Errno::IO)),
         }

@@ -54,7 +54,7 @@ fn add(container: &Container, lines: &str) -> Result<()> {
 
 /// In a container with users of its own, its files are its root's.
 pub(crate) fn give(site: &Site<'_>) -> Result<()> {
-    let maps = || site.container.config.iter().flat_map(|config| config.values("lxc.idmap"));
+    let maps = || site.container.values("lxc.idmap");
     let base = |kind| maps().find_map(|map| map.strip_prefix(kind)?.strip_prefix(" 0 ")?.split(' ').next()?.parse::<u32>().ok());
     match (base("u"), base("g")) {
         (None, None) => Ok(()),

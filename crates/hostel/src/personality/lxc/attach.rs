@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use hostel_container::Error;
+use hostel_container::{Container, Error};
 use hostel_engine::enter::{Leader, Selection};
 use hostel_engine::registry::Liveness;
 use hostel_spec::{OsText, UserSelector};
@@ -57,7 +57,7 @@ fn selection(list: &str) -> Result<Selection, Error> {
     Ok(chosen)
 }
 
-fn environment(call: &Call, configured: &[String]) -> Vec<OsText> {
+fn environment(call: &Call, container: &Container) -> Vec<OsText> {
     let mut env: Vec<OsText> = Vec::new();
     let kept: Vec<&str> = call.values("keep-var").collect();
     for (name, value) in std::env::vars_os() {
@@ -69,7 +69,7 @@ fn environment(call: &Call, configured: &[String]) -> Vec<OsText> {
         }
     }
     env.push("container=lxc".into());
-    env.extend(configured.iter().map(|entry| entry.as_str().into()));
+    env.extend(container.values("lxc.environment").filter(|entry| entry.contains('=')).map(Into::into));
     env.extend(call.values("set-var").map(Into::into));
     env
 }
@@ -84,9 +84,7 @@ fn run(call: &Call) -> Outcome {
     let pid = container.init_pid().map_err(|_| failure(format!("enter container {}: it is not running", call.name)))?;
     let name = machine_name(&container.lxcpath, &container.name).map_err(|e| engine(e.into()))?;
     let mut order = Order::new(name.clone());
-    let config = container.config.as_ref();
-    let own: Vec<String> = config.into_iter().flat_map(|c| c.values("lxc.environment")).filter(|e| e.contains('=')).map(str::to_owned).collect();
-    order.process.env = environment(call, &own);
+    order.process.env = environment(call, &container);
     order.process.argv = call.words.iter().map(|word| word.as_str().into()).collect();
     order.process.linux32 = matches!(call.value("arch"), Some("i686" | "x86" | "i386" | "linux32"));
     if let Some(list) = call.value("namespaces") {
@@ -94,7 +92,7 @@ fn run(call: &Call) -> Outcome {
     }
     let uid = match call.value("uid") {
         Some(_) => Some(call.number("uid", 0)?),
-        None => config.and_then(|c| c.value("lxc.init.uid")?.parse().ok()).filter(|uid: &u32| *uid != 0),
+        None => container.value("lxc.init.uid").and_then(|uid| uid.parse().ok()).filter(|uid: &u32| *uid != 0),
     };
     order.process.user = uid.map(UserSelector::Id);
     if !order.process.argv.is_empty() {

@@ -31,7 +31,7 @@ pub(super) const TOOL: Tool = Tool {
 };
 
 fn value(container: &Container, key: &str) -> i64 {
-    container.config.as_ref().and_then(|config| config.value(key)?.parse().ok()).unwrap_or(0)
+    container.value(key).and_then(|value| value.parse().ok()).unwrap_or(0)
 }
 
 /// So many seconds, until the next is started.
@@ -58,7 +58,7 @@ fn chosen(call: &Call) -> Result<Vec<Container>, Error> {
     let mut chosen = Vec::new();
     for group in if named.is_empty() { vec![""] } else { named } {
         let is = |container: &mut Container| {
-            let mut own = container.config.iter().flat_map(|config| config.values("lxc.group"));
+            let mut own = container.values("lxc.group");
             if group.is_empty() { own.next().is_none() } else { own.any(|one| one == group) }
         };
         chosen.extend(all.extract_if(.., is));

@@ -66,7 +66,7 @@ fn chosen(call: &Call) -> Result<Vec<Container>, hostel_container::Error> {
     for name in names {
         // One that cannot be read is there all the same.
         let Ok(container) = Container::new(&name, Some(&lxcpath)).or_else(|_| Container::bare(&name, Some(&lxcpath))) else { continue };
-        let own: Vec<&str> = container.config.iter().flat_map(|config| config.values("lxc.group")).collect();
+        let own: Vec<&str> = container.values("lxc.group").collect();
         let state = || container.state().is_ok_and(|state| wanted.contains(&state));
         if groups.iter().all(|group| own.contains(group)) && (wanted.is_empty() || state()) {
             containers.push(container);
@@ -104,7 +104,7 @@ fn fancy(columns: &[&str], containers: &[Container]) -> u8 {
 fn cell(column: &str, container: &Container) -> String {
     let megabytes = |bytes: u64| format!("{:.2}MB", bytes as f64 / (1 << 20) as f64);
     let memory = |names: [&str; 2]| super::info::first_number(container, &names);
-    let values = |key| container.config.iter().flat_map(|config| config.values(key)).collect::<Vec<_>>();
+    let values = |key| container.values(key).collect::<Vec<_>>();
     let ips = |family| container.get_ips(None, Some(family), 0).unwrap_or_default().join(", ");
     let text = match column {
         "NAME" => container.name.clone(),

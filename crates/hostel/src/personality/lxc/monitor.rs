@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::os::fd::AsFd;
 
+use hostel_container::run_directory;
 use hostel_init::journal::pattern::Pattern;
 use hostel_lxc::wire::{NEWS, News, told};
 use hostel_sys::tree::{Lock, try_lock};
@@ -28,11 +29,7 @@ fn run(call: &Call) -> Outcome {
     }
     let pattern = call.value("name").or(call.words.first().map(String::as_str)).unwrap_or(".*");
     let pattern = Pattern::parse(&format!("^({pattern})$"), Some(true)).map_err(|why| failure(format!("read pattern {pattern}: {why}")))?;
-    let run = match std::env::var("XDG_RUNTIME_DIR") {
-        Ok(directory) if !rustix::process::geteuid().is_root() => directory,
-        _ => "/run".to_owned(),
-    };
-    let directory = format!("{run}/lxc{}", call.lxcpath());
+    let directory = run_directory() + &call.lxcpath();
     let path = format!("{directory}/monitor-fifo");
     let failed = |e: &dyn std::fmt::Display| failure(format!("watch {path}: {e}"));
     std::fs::create_dir_all(&directory).map_err(|e| failed(&e))?;
