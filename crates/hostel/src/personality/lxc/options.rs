@@ -115,12 +115,12 @@ impl Call {
 }
 
 /// Every option of a tool.
-fn rows(tool: &Tool) -> impl Iterator<Item = &Row> {
+fn rows(tool: &'static Tool) -> impl Iterator<Item = &'static Row> {
     let name: &[Row] = if tool.named { &[NAME] } else { &[] };
     tool.options.iter().chain(name).chain(&COMMON)
 }
 
-pub(super) fn help(tool: &Tool) -> String {
+pub(super) fn help(tool: &'static Tool) -> String {
     let mut out = format!("usage: {} {}\n\n{}\n\n", tool.name, tool.synopsis, tool.about);
     for row in rows(tool) {
         let short = row.short.map_or("    ".to_owned(), |short| format!("-{short}, "));
@@ -188,11 +188,10 @@ pub(super) fn parse(tool: &'static Tool, args: &[OsString]) -> Result<Asked, Str
 
 /// By its name, or the beginning of one only.
 fn by_long(tool: &'static Tool, name: &str) -> Result<&'static Row, String> {
-    let all = || tool.options.iter().chain(if tool.named { std::slice::from_ref(&NAME) } else { &[] }).chain(&COMMON);
-    if let Some(row) = all().find(|row| row.long == name) {
+    if let Some(row) = rows(tool).find(|row| row.long == name) {
         return Ok(row);
     }
-    let mut begun = all().filter(|row| row.long.starts_with(name));
+    let mut begun = rows(tool).filter(|row| row.long.starts_with(name));
     match (begun.next(), begun.next()) {
         (Some(row), None) => Ok(row),
         (Some(_), Some(_)) => Err(format!("option '--{name}' is the beginning of several")),
