@@ -4,10 +4,8 @@ use hostel_container::store::{Kind, Specs};
 use hostel_container::{CloneOptions, Container, Error};
 
 use super::options::{Call, row};
-use super::start::engine;
-use super::{Outcome, Tool, failure};
-use crate::lxc::monitor;
-use crate::lxc::start::{Order, background};
+use super::{Outcome, Tool, failure, start};
+use crate::lxc::start::Order;
 use crate::output;
 
 pub(super) const TOOL: Tool = Tool {
@@ -100,10 +98,7 @@ fn started(call: &Call, copy: &mut Container) -> Outcome {
     let mut order = Order::of(copy);
     order.command = Some(call.words.clone()).filter(|words| !words.is_empty());
     output::show(&format!("Created {} as clone of {}\n", output::clean(&copy.name), output::clean(&call.name)));
-    match call.has("foreground") {
-        true => monitor::live(&order, false, &mut |_| {}).map_err(|e| engine(e.into())),
-        false => background(&order).map(|_| 0).map_err(engine),
-    }
+    start::run(&order, call.has("foreground"))
 }
 
 /// `bind=SOURCE[:TARGET[:OPTIONS]]` as a line of fstab(5).

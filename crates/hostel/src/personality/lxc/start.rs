@@ -100,16 +100,15 @@ fn configured(call: &Call) -> Result<Container, Error> {
     Ok(container)
 }
 
-fn order(call: &Call) -> Result<Order, Error> {
-    let container = configured(call)?;
-    let mut order = Order::of(&container);
+fn order(call: &Call, container: &Container) -> Result<Order, Error> {
+    let mut order = Order::of(container);
     order.command = Some(call.words.clone()).filter(|words| !words.is_empty());
     order.pidfile = call.value("pidfile").map(std::path::absolute).transpose().map_err(|e| failure(e.to_string()))?;
     Ok(order)
 }
 
 /// Runs it here, or in the background.
-fn run(order: &Order, here: bool) -> Outcome {
+pub(super) fn run(order: &Order, here: bool) -> Outcome {
     if here {
         return monitor::live(order, false, &mut |_| {}).map_err(|e| engine(e.into()));
     }
@@ -117,16 +116,15 @@ fn run(order: &Order, here: bool) -> Outcome {
 }
 
 fn start(call: &Call) -> Outcome {
-    let order = order(call)?;
+    let order = order(call, &configured(call)?)?;
     run(&order, call.has("foreground") && !call.has("daemon"))
 }
 
 fn execute(call: &Call) -> Outcome {
-    let mut order = order(call)?;
+    let container = configured(call)?;
+    let mut order = order(call, &container)?;
     if order.command.is_none() {
-        let container = call.container()?;
-        let line = container.config.as_ref().and_then(|config| config.value("lxc.execute.cmd"));
-        let line = line.ok_or_else(|| failure("run a command: none is given, and there is no lxc.execute.cmd"))?;
+        let line = container.value("lxc.execute.cmd").ok_or_else(|| failure("run a command: none is given, and there is no lxc.execute.cmd"))?;
         order.command = hostel_lxc::machine::words(line);
     }
     order.execute = true;
