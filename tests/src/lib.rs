@@ -13,6 +13,7 @@ mod image;
 pub mod init;
 mod invocation;
 mod leftovers;
+pub mod lxc;
 pub mod server;
 pub mod subhost;
 mod terminal;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use hostel_tests::lxc::Lxcpath;
 use hostel_tests::{Bed, Invocation, Outcome, binary, has};
 
 const BEGIN: &str = "import lxc, os, sys\nP, N = sys.argv[1:]\nc = lxc.Container(N, P)\n";
@@ -62,7 +63,7 @@ const LEFT: &str = "0\nTrue -16 True\nTrue True True\nTrue True True True\nTrue 
 
 struct Clients<'a> {
     bed: &'a Bed,
-    path: PathBuf,
+    all: Lxcpath<'a>,
     name: String,
     library: PathBuf,
 }
@@ -70,19 +71,11 @@ struct Clients<'a> {
 impl Clients<'_> {
     fn python(&self, script: &str) -> Invocation {
         let words = ["-c", &[BEGIN, script].concat()].map(str::to_owned);
-        Invocation::new("/usr/bin/python3").args(words).arg(&self.path).arg(&self.name).limit(Duration::from_secs(30))
+        Invocation::new("/usr/bin/python3").args(words).arg(self.all.path()).arg(&self.name).limit(Duration::from_secs(30))
     }
     fn ours(&self, script: &str) -> Outcome {
         let own = self.python(script).env("LD_LIBRARY_PATH", &self.library).env("HOSTEL_RUNTIME_DIR", self.bed.runtime_dir());
         own.env("HOSTEL_BIN", binary("hostel", "HOSTEL_BIN")).run()
-    }
-}
-
-impl Drop for Clients<'_> {
-    fn drop(&mut self) {
-        for place in ["lock", ""] {
-            let _ = std::fs::remove_dir_all(format!("/run/lxc/{place}{}", self.path.display()));
-        }
     }
 }
 
@@ -108,7 +101,7 @@ fn python_drives_containers() {
         return;
     }
     let Some(library) = library(&bed) else { return };
-    let all = Clients { bed: &bed, path: bed.fresh("lxc"), name: bed.name(), library };
+    let all = Clients { bed: &bed, all: Lxcpath::new(&bed), name: bed.name(), library };
     all.ours(MAKE).exits(0).prints(MADE);
     let (ours, stock) = (all.ours(LOOK), all.python(LOOK).run());
     assert_eq!(ours.text(), stock.text(), "{}\n{}", ours.describe(), stock.describe());

@@ -5,71 +5,32 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hostel_tests::lxc::Lxcpath;
 use hostel_tests::{Bed, Invocation, Outcome, eventually, has};
 
-/// An lxcpath of this test's own.
-struct Containers<'a> {
-    bed: &'a Bed,
-    path: PathBuf,
+/// An lxcpath with a configuration to begin with; `None`: LXC is not installed, which is said.
+fn containers(bed: &Bed) -> Option<Lxcpath<'_>> {
+    if !has("lxc-start") || !has("busybox") {
+        println!("skipped: no lxc-start and busybox here");
+        return None;
+    }
+    let all = Lxcpath::new(bed);
+    std::fs::write(all.path().join("empty.conf"), "lxc.net.0.type = empty\nlxc.group = web\nlxc.start.auto = 1\nlxc.start.delay = 3\n")
+        .expect("write");
+    Some(all)
 }
 
-impl<'a> Containers<'a> {
-    /// `None`: LXC is not installed, which is said.
-    fn new(bed: &'a Bed) -> Option<Self> {
-        if !has("lxc-start") || !has("busybox") {
-            println!("skipped: no lxc-start and busybox here");
-            return None;
-        }
-        let path = bed.fresh("lxc");
-        std::fs::write(path.join("empty.conf"), "lxc.net.0.type = empty\nlxc.group = web\nlxc.start.auto = 1\nlxc.start.delay = 3\n").expect("write");
-        Some(Containers { bed, path })
-    }
-    fn lxcpath(&self) -> &str {
-        self.path.to_str().expect("UTF-8")
-    }
-    /// `lxc-TOOL -P LXCPATH WORDS`, a blank between each; what is after the tool's first blank is the rest.
-    fn words<'b>(&'b self, line: &'b str) -> (&'b str, Vec<&'b str>) {
-        let (tool, rest) = line.split_once(' ').unwrap_or((line, ""));
-        (tool, ["-P", self.lxcpath()].into_iter().chain(rest.split_ascii_whitespace()).collect())
-    }
-    fn ours(&self, line: &str) -> Invocation {
-        let (tool, words) = self.words(line);
-        self.bed.hostel(["lxc", tool]).args(words).limit(Duration::from_secs(20))
-    }
-    fn stock(&self, line: &str) -> Invocation {
-        let (tool, words) = self.words(line);
-        Invocation::new(format!("lxc-{tool}")).args(words).limit(Duration::from_secs(20))
-    }
-    /// Both print the same, and end with the same status.
-    #[track_caller]
-    fn same(&self, line: &str) -> Outcome {
-        let (ours, stock) = (self.ours(line).run(), self.stock(line).run());
-        assert_eq!((ours.text(), ours.code), (stock.text(), stock.code), "{line}: {}", ours.describe());
-        ours
-    }
-    fn config(&self, name: &str) -> String {
-        std::fs::read_to_string(self.path.join(name).join("config")).expect("read")
-    }
-}
-
-impl Drop for Containers<'_> {
-    fn drop(&mut self) {
-        for place in ["lock", ""] {
-            let _ = std::fs::remove_dir_all(format!("/run/lxc/{place}{}", self.lxcpath()));
-        }
-    }
-}
-
-/// Without what is different for each container.
-fn settings(text: &str, name: &str) -> Vec<String> {
+/// The settings of a container, without what is different for each.
+fn settings(all: &Lxcpath<'_>, name: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(all.path().join(name).join("config")).expect("read");
     text.lines().filter(|line| line.starts_with("lxc.")).map(|line| line.replace(name, "NAME").replace('"', "")).collect()
 }
 
 #[test]
 fn containers_that_run() {
     let Some(bed) = Bed::start() else { return };
-    let Some(all) = Containers::new(&bed) else { return };
-    let (name, config) = (bed.name(), all.path.join("empty.conf").display().to_string());
+    let Some(all) = containers(&bed) else { return };
+    let (name, config) = (bed.name(), all.path().join("empty.conf").display().to_string());
     all.ours(&format!("create -n {name} -f {config} -t busybox")).run().exits(0);
     all.stock(&format!("start -n {name}")).run().exits(0);
     for line in [
@@ -115,7 +76,7 @@ fn containers_that_run() {
         let stock = Invocation::new("lxc-config").args([word]).run();
         bed.hostel(["lxc", "config", word]).run().exits(stock.code.unwrap_or(-1)).prints(&stock.text());
     }
-    let state = |all: &Containers| all.stock(&format!("info -n {name} -sH")).run().text();
+    let state = |all: &Lxcpath<'_>| all.stock(&format!("info -n {name} -sH")).run().text();
     all.ours(&format!("freeze -n {name}")).run().exits(0);
     assert_eq!(state(&all), "FROZEN\n");
     all.ours(&format!("unfreeze -n {name}")).run().exits(0);
@@ -141,21 +102,24 @@ fn containers_that_run() {
 #[test]
 fn containers_at_rest() {
     let Some(bed) = Bed::start() else { return };
-    let Some(all) = Containers::new(&bed) else { return };
-    let config = all.path.join("empty.conf").display().to_string();
+    let Some(all) = containers(&bed) else { return };
+    let config = all.path().join("empty.conf").display().to_string();
     let [stock, ours] = [bed.name(), bed.name()];
     all.stock(&format!("create -n {stock} -f {config} -t busybox")).run().exits(0);
     all.ours(&format!("create -n {ours} -f {config} -t busybox")).run().exits(0);
-    let mut made = [settings(&all.config(&stock), &stock), settings(&all.config(&ours), &ours)];
+    let mut made = [settings(&all, &stock), settings(&all, &ours)];
     made.iter_mut().for_each(|lines| lines.sort());
     assert_eq!(made[0], made[1]);
 
     // snapshotting copies, which need no rsync: files and settings
     all.stock(&format!("copy -n {stock} -N {stock}o -s")).run().exits(0);
     all.ours(&format!("copy -n {stock} -N {ours}o -s")).run().exits(0);
-    assert_eq!(settings(&all.config(&format!("{stock}o")), &format!("{stock}o")), settings(&all.config(&format!("{ours}o")), &format!("{ours}o")));
-    let place = all.lxcpath();
-    assert_eq!(std::fs::read_to_string(all.path.join(&stock).join("lxc_snapshots")).expect("read"), format!("{place}\n{stock}o\n{place}\n{ours}o\n"));
+    assert_eq!(settings(&all, &format!("{stock}o")), settings(&all, &format!("{ours}o")));
+    let place = all.path().display();
+    assert_eq!(
+        std::fs::read_to_string(all.path().join(&stock).join("lxc_snapshots")).expect("read"),
+        format!("{place}\n{stock}o\n{place}\n{ours}o\n")
+    );
     all.same(&format!("destroy -n {stock}"));
     // each runs, snapshots and removes what the other made
     all.stock(&format!("start -n {ours}o")).run().exits(0);
@@ -169,11 +133,11 @@ fn containers_at_rest() {
     all.ours(&format!("snapshot -n {stock}o -r snap1")).run().exits(0);
     all.ours(&format!("destroy -s -n {stock}o")).run().exits(0);
     all.stock(&format!("destroy -n {ours}o")).run().exits(0);
-    assert!(!all.path.join(&stock).join("lxc_snapshots").exists());
+    assert!(!all.path().join(&stock).join("lxc_snapshots").exists());
 
     all.ours(&format!("copy -n {stock} -N {stock}c")).run().exits(0);
     let same =
-        Invocation::new("diff").arg("-r").args(["rootfs"].map(|d| all.path.join(&stock).join(d))).arg(all.path.join(format!("{stock}c/rootfs")));
+        Invocation::new("diff").arg("-r").args(["rootfs"].map(|d| all.path().join(&stock).join(d))).arg(all.path().join(format!("{stock}c/rootfs")));
     same.run().exits(0);
     all.ours(&format!("copy -n {stock}c -N {stock}r -R")).run().exits(0);
     all.same("ls -1").prints(&format!("{stock}\n{stock}r\n{ours}\n"));
@@ -182,11 +146,11 @@ fn containers_at_rest() {
         all.ours(&format!("destroy -n {name}")).run().exits(0);
     }
     all.same("ls -1").prints("");
-    assert_eq!(std::fs::read_dir(&all.path).expect("list").count(), 1, "the configuration is left");
+    assert_eq!(std::fs::read_dir(all.path()).expect("list").count(), 1, "the configuration is left");
 }
 
 /// `hostel LINE`, killed at its nth system call of these.
-fn killed(all: &Containers<'_>, line: &str, calls: &str, n: usize) -> Outcome {
+fn killed(all: &Lxcpath<'_>, line: &str, calls: &str, n: usize) -> Outcome {
     let script = format!("exec strace -f -qq -o /dev/null -e trace={calls} -e inject={calls}:signal=KILL:when={n} \"$@\"");
     all.ours(line).through_shell(&script).run()
 }
@@ -194,20 +158,19 @@ fn killed(all: &Containers<'_>, line: &str, calls: &str, n: usize) -> Outcome {
 #[test]
 fn what_is_killed_is_no_container() {
     let Some(bed) = Bed::start() else { return };
-    let Some(all) = Containers::new(&bed) else { return };
+    let Some(all) = containers(&bed) else { return };
     if !has("strace") {
         println!("skipped: no strace here");
         return;
     }
-    let config = all.path.join("empty.conf").display().to_string();
+    let config = all.path().join("empty.conf").display().to_string();
     let (one, two) = (bed.name(), bed.name());
     let create = format!("create -n {one} -f {config} -t busybox");
     let copy = format!("copy -n {one} -N {two}");
     let snapshot = format!("snapshot -n {one}");
     let destroy = format!("destroy -n {two}");
-    let whole = |name: &str| {
-        settings(&all.config(name), name).iter().any(|line| line == "lxc.uts.name = NAME") && all.path.join(name).join("rootfs/sbin/init").exists()
-    };
+    let whole =
+        |name: &str| settings(&all, name).iter().any(|line| line == "lxc.uts.name = NAME") && all.path().join(name).join("rootfs/sbin/init").exists();
     let mut kills = 0;
     for (line, calls, times) in [
         (&create, "symlink,symlinkat,rename,renameat,unlink", &[1, 40, 300][..]),
@@ -223,14 +186,14 @@ fn what_is_killed_is_no_container() {
                 assert!(whole(listed), "{listed} is half-made after {line}, killed at {calls} {n}");
             }
             for snapshot in all.ours(&format!("snapshot -n {one} -L")).run().text().lines().filter(|line| line.starts_with("snap")) {
-                let place = all.path.join(&one).join("snaps").join(snapshot.split(' ').next().unwrap_or(""));
+                let place = all.path().join(&one).join("snaps").join(snapshot.split(' ').next().unwrap_or(""));
                 assert!(place.join("rootfs/sbin/init").exists() && place.join("ts").exists(), "{snapshot} is half-made, killed at {n}");
             }
             std::thread::sleep(Duration::from_millis(120));
             // done again it is whole, or gone
             if line == &destroy {
                 all.ours(line).run();
-                assert!(!all.path.join(&two).exists(), "killed at {n}");
+                assert!(!all.path().join(&two).exists(), "killed at {n}");
                 all.ours(&copy).run().exits(0);
             } else if line != &snapshot {
                 all.ours(&format!("destroy -n {name}")).run();

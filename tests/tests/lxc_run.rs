@@ -7,6 +7,7 @@ use std::os::unix::net::{SocketAddr, UnixStream};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hostel_tests::lxc::Lxcpath;
 use hostel_tests::{Bed, Invocation, Signal, Terminal, Tree, eventually, has, kill};
 
 /// A program that ends at SIGPWR, and begins anew at SIGINT.
@@ -14,8 +15,7 @@ const INIT: &str = "/bin/sh -c \"trap 'exit 3' PWR; echo up; while :; do sleep 0
 
 /// A container with busybox in it, in an lxcpath of its own.
 struct Container<'a> {
-    bed: &'a Bed,
-    path: PathBuf,
+    all: Lxcpath<'a>,
     name: String,
     root: PathBuf,
     _tree: Tree,
@@ -24,11 +24,11 @@ struct Container<'a> {
 impl<'a> Container<'a> {
     /// `mapped`: on a copy of the tree, for ids of an overlay cannot be mapped.
     fn new(bed: &'a Bed, settings: &str, mapped: bool) -> Option<Self> {
-        let path = bed.fresh("lxc");
+        let all = Lxcpath::new(bed);
         let name = bed.name();
         let tree = bed.tree("busybox")?;
-        let root = if mapped { path.join(&name).join("rootfs") } else { tree.path().to_owned() };
-        let own = Container { bed, path, name, root, _tree: tree };
+        let root = if mapped { all.path().join(&name).join("rootfs") } else { tree.path().to_owned() };
+        let own = Container { all, name, root, _tree: tree };
         std::fs::create_dir(own.dir()).expect("mkdir");
         if mapped {
             Invocation::new("cp").arg("-a").arg(own._tree.path()).arg(&own.root).run().exits(0);
@@ -41,22 +41,18 @@ impl<'a> Container<'a> {
         std::fs::write(self.dir().join("config"), always + &settings.replace('@', self.dir().to_str().expect("UTF-8"))).expect("write");
     }
     fn dir(&self) -> PathBuf {
-        self.path.join(&self.name)
+        self.all.path().join(&self.name)
     }
-    fn words<'b>(&'b self, line: &'b str) -> (&'b str, Vec<&'b str>) {
+    /// The same line about this container.
+    fn named(&self, line: &str) -> String {
         let (tool, rest) = line.split_once(' ').unwrap_or((line, ""));
-        let own = if tool == "ls" { &[][..] } else { &["-n", self.name.as_str()] };
-        (tool, ["-P", self.path.to_str().expect("UTF-8")].into_iter().chain(own.iter().copied()).chain(rest.split_ascii_whitespace()).collect())
+        if tool == "ls" { line.to_owned() } else { format!("{tool} -n {} {rest}", self.name) }
     }
-    /// `lxc-TOOL -P LXCPATH -n NAME WORDS` of ours.
     fn ours(&self, line: &str) -> Invocation {
-        let (tool, words) = self.words(line);
-        self.bed.hostel(["lxc", tool]).args(words).limit(Duration::from_secs(20))
+        self.all.ours(&self.named(line))
     }
-    /// The same of LXC's own.
     fn stock(&self, line: &str) -> Invocation {
-        let (tool, words) = self.words(line);
-        Invocation::new(format!("lxc-{tool}")).args(words).limit(Duration::from_secs(20))
+        self.all.stock(&self.named(line))
     }
     /// A script in the container, by ours.
     fn sh(&self, script: &str) -> Invocation {
@@ -67,14 +63,6 @@ impl<'a> Container<'a> {
     }
     fn log(&self) -> String {
         std::fs::read_to_string(self.dir().join("log")).unwrap_or_default()
-    }
-}
-
-impl Drop for Container<'_> {
-    fn drop(&mut self) {
-        for place in ["lock", ""] {
-            let _ = std::fs::remove_dir_all(format!("/run/lxc/{place}{}", self.path.display()));
-        }
     }
 }
 
@@ -105,11 +93,10 @@ fn the_tools_of_lxc_drive_it() {
     c.ours("start -p").arg(c.dir().join("pid")).run().exits(0).prints("");
     let pid: i32 = std::fs::read_to_string(c.dir().join("pid")).expect("pid file").trim().parse().expect("a pid");
     let title = std::fs::read(format!("/proc/{pid}/cmdline")).expect("cmdline");
-    let wanted = format!("[lxc monitor] {} {}", c.path.display(), c.name);
+    let wanted = format!("[lxc monitor] {} {}", c.all.path().display(), c.name);
     assert_eq!(String::from_utf8_lossy(&title).trim_end_matches('\0'), wanted);
     for line in ["ls -f", "ls --running -1", "info -sH", "info -pH", "info -c lxc.group", "wait -s RUNNING -t 0", "cgroup pids.max"] {
-        let (ours, stock) = (c.ours(line).run(), c.stock(line).run());
-        assert_eq!((ours.text(), ours.code), (stock.text(), stock.code), "{line}: {}", stock.describe());
+        c.all.same(&c.named(line));
     }
     c.stock("attach -- sh -c").args(["hostname; echo $container; exit 7"]).run().exits(7).prints("inside\nlxc\n");
     // What enters is where the limits are.
@@ -222,8 +209,8 @@ fn users_statuses_and_refusals() {
     assert!(copies.text().contains("as clone of"), "{}", copies.describe());
     let running = |c: &Container| c.ours("ls --running -1").run().text();
     assert_eq!(running(&c), format!("{}x\n", c.name));
-    bed.hostel(["lxc", "stop", "-k", "-P"]).arg(&c.path).args(["-n", &format!("{}x", c.name)]).run().exits(0);
-    assert!(eventually(Duration::from_secs(5), || !c.path.join(format!("{}x", c.name)).exists()), "{}", c.log());
+    bed.hostel(["lxc", "stop", "-k", "-P"]).arg(c.all.path()).args(["-n", &format!("{}x", c.name)]).run().exits(0);
+    assert!(eventually(Duration::from_secs(5), || !c.all.path().join(format!("{}x", c.name)).exists()), "{}", c.log());
     assert_ne!(before, "");
 
     for (settings, why) in [
@@ -253,7 +240,7 @@ fn killed_and_pestered() {
     let codes: Vec<Option<i32>> = both.into_iter().map(|start| start.finish(Duration::from_secs(10)).code).collect();
     assert!(codes.contains(&Some(0)) && codes.contains(&Some(1)), "{codes:?}");
 
-    let place = format!("{}/{}", c.path.display(), c.name);
+    let place = format!("{}/{}", c.all.path().display(), c.name);
     let address = SocketAddr::from_abstract_name(format!("{place}/command")).expect("an address");
     let connect = || UnixStream::connect_addr(&address).expect("connect");
     // Half a request, no request, lengths that are none, commands that are none, from more than there may be at once.
@@ -278,7 +265,7 @@ fn killed_and_pestered() {
         let script = format!(
             "exec setpriv --reuid=65534 --clear-groups {} lxc info -P {} -n {} -p",
             hostel_tests::binary("hostel", "HOSTEL_BIN").display(),
-            c.path.display(),
+            c.all.path().display(),
             c.name
         );
         let stranger = Invocation::new("sh").args(["-c", &script]).run();
