@@ -1,14 +1,14 @@
 //! The supervisor of a container: from its order to the end of its machine.
 
-use std::ffi::{CString, OsString};
+use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use hostel_container::Container;
+use hostel_container::store::{Kind, Store};
 use hostel_engine::cgroup::Layout;
 use hostel_engine::error::{Context, Error, Result};
 use hostel_engine::registry::Origin;
@@ -17,7 +17,7 @@ use hostel_lxc::machine::{self as compiled, Facts};
 use hostel_lxc::wire::State;
 use hostel_lxc::{Config, Refused};
 use hostel_spec::{ConsoleMode, Lifecycle, MachineName, MachineSpec, Payload, SyscallFilter, TreeSource};
-use hostel_sys::mount::{self, Attributes, FsOption, Propagation};
+use hostel_sys::mount::{self, Attributes, Propagation};
 use rustix::fs::{Mode, OFlags};
 
 use super::serve::{Server, Spoken};
@@ -265,70 +265,39 @@ fn shared(kind: &str, value: &str, lxcpath: &str) -> std::result::Result<PathBuf
 enum Root {
     Directory(PathBuf),
     Image(PathBuf),
-    /// Lower layers, the layer that is written to, its work directory, and where they are put together.
-    Overlay {
-        lower: String,
-        upper: PathBuf,
-        work: PathBuf,
-        place: PathBuf,
-    },
+    /// Layers, and where they are put together.
+    Overlay(Store, PathBuf),
 }
 
 impl Root {
     fn of(config: &Config, directory: &Path) -> Result<Root> {
-        let (kind, path) = config.root().ok_or_else(|| {
+        let store = Store::of(config).map_err(|e| Error::new("start", "container", e))?.ok_or_else(|| {
             Error::new("start", "container", "it has no lxc.rootfs.path")
                 .hint("a container has a root file system of its own; `hostel run` needs none")
         })?;
-        let own = PathBuf::from(path);
-        Ok(match kind {
-            None if own.is_file() => Root::Image(own),
-            None | Some("dir" | "btrfs") => Root::Directory(own),
-            Some("loop") => Root::Image(own),
-            Some("overlay" | "overlayfs") => {
-                let (lower, upper) =
-                    path.rsplit_once(':').ok_or_else(|| Error::new("use", "lxc.rootfs.path", "an overlay has a lower and an upper layer"))?;
-                let upper = PathBuf::from(upper);
-                let above = upper.parent().unwrap_or(Path::new("/"));
-                let work = if upper.ends_with("delta0") { above.join("olwork") } else { above.join("work") };
-                Root::Overlay { lower: lower.to_owned(), upper, work, place: directory.join("rootfs") }
-            }
-            Some(kind) => return Err(Error::new("use", format!("backing store {kind}"), "its device has to be mounted, and `dir:` given")),
+        let path = store.path().to_owned();
+        Ok(match store.kind {
+            Kind::Dir | Kind::Btrfs => Root::Directory(path),
+            Kind::Loop => Root::Image(path),
+            Kind::Overlay => Root::Overlay(store, directory.join("rootfs")),
         })
     }
 
     /// The directory that is the root.
     fn place(&self) -> &Path {
         match self {
-            Root::Directory(path) | Root::Image(path) => path,
-            Root::Overlay { place, .. } => place,
+            Root::Directory(path) | Root::Image(path) | Root::Overlay(_, path) => path,
         }
     }
 
     /// Puts an overlay together, seen by the supervisor alone. What comes back is the host's mount namespace.
     fn mount(&self) -> Result<Option<OwnedFd>> {
-        let Root::Overlay { lower, upper, work, place } = self else { return Ok(None) };
-        let object = || format!("overlay on {}", place.display());
+        let Root::Overlay(store, place) = self else { return Ok(None) };
         let own = own_mounts()?;
         hostel_sys::proc::unshare_mounts().context("make", "mount namespace")?;
         mount::change(rustix::fs::CWD, c"/", true, Attributes::NONE, Attributes::NONE, Propagation::Slave, None)
             .context("cut", "mount propagation")?;
-        for made in [work.as_path(), place.as_path()] {
-            std::fs::create_dir_all(made).context("make", format!("directory {}", made.display()))?;
-        }
-        let text = |path: &Path| CString::new(path.as_os_str().as_bytes()).map_err(|e| Error::new("mount", object(), e));
-        let lower = CString::new(lower.as_str()).map_err(|e| Error::new("mount", object(), e))?;
-        let (upper, work) = (text(upper)?, text(work)?);
-        let options = [
-            FsOption::Text(c"source", c"overlay"),
-            FsOption::Text(c"lowerdir", &lower),
-            FsOption::Text(c"upperdir", &upper),
-            FsOption::Text(c"workdir", &work),
-        ];
-        let made = mount::filesystem(c"overlay", &options, Attributes::NONE).context("mount", object())?;
-        let at = rustix::fs::open(place, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-            .context("open", place.display().to_string())?;
-        mount::attach(made.as_fd(), at.as_fd(), c"").context("attach", object())?;
+        store.attach(place).map_err(|e| Error::new("start", "container", e))?;
         Ok(Some(own))
     }
 }
