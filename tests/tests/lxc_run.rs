@@ -190,6 +190,7 @@ fn users_statuses_and_refusals() {
     let base = format!("lxc.init.cmd = {INIT}\nlxc.net.0.type = empty\nlxc.mount.auto = proc:mixed\nlxc.tty.max = 1\n");
     let Some(c) = Container::new(&bed, &(base.clone() + users), true) else { return };
     c.ours("start").run().exits(0);
+    c.ours("attach -a i686 -- uname -m").run().exits(0).prints("i686\n");
     c.sh("id -u; stat -c %u /etc; touch /root/new; cat /proc/self/uid_map; echo x >/dev/tty1 && echo tty")
         .run()
         .exits(0)
@@ -204,6 +205,7 @@ fn users_statuses_and_refusals() {
     c.ours("execute --").args(["sh", "-c", "echo out; exit 5"]).run().exits(5).prints("out\n");
     c.ours("start -F --").args(["/bin/sh", "-c", "exit 9"]).run().exits(9);
     c.ours("attach -- true").run().exits(1).says("not running");
+    c.ours("attach -g 7 -- true").run().exits(1).says("use --gid");
 
     let copies = c.ours("copy -e -N").arg(format!("{}x", c.name)).run().exits(0);
     assert!(copies.text().contains("as clone of"), "{}", copies.describe());

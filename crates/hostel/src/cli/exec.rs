@@ -169,7 +169,7 @@ fn confined(order: &Order, state: &MachineState) -> Order {
     let mut order = order.clone();
     order.process.rlimits = state.rlimits.iter().map(|limit| at_most_ours(*limit)).collect();
     order.process.cpu_affinity.clone_from(&state.cpu_affinity);
-    order.process.linux32 = state.linux32;
+    order.process.linux32 |= state.linux32;
     order
 }
 

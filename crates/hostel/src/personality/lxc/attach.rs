@@ -27,7 +27,7 @@ pub(super) const TOOL: Tool = Tool {
         row("", "keep-var", "NAME", "keep this one, with --clear-env"),
         row("v", "set-var", "NAME=VALUE", "set a variable"),
         row("u", "uid", "UID", "as this user"),
-        row("g", "gid", "GID", "as this group"),
+        row("g", "gid", "GID", "refused: the group is that of the user"),
         row("f", "rcfile", "FILE", "use this configuration instead of the container's"),
         row("a", "arch", "ARCH", "the architecture that the command is told of"),
         row("e", "elevated-privileges", "[WHAT]", "refused: what enters is as limited as the container"),
@@ -75,7 +75,7 @@ fn environment(call: &Call, container: &Container) -> Vec<OsText> {
 }
 
 fn run(call: &Call) -> Outcome {
-    for refused in ["elevated-privileges", "remount-sys-proc", "pty-log", "context"] {
+    for refused in ["gid", "elevated-privileges", "remount-sys-proc", "pty-log", "context"] {
         if call.has(refused) {
             return Err(failure(format!("use --{refused}: it is not done\nhint: --help says why")));
         }
