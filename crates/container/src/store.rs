@@ -81,8 +81,9 @@ pub struct Specs {
 
 /// A root file system's store.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Store {
-    pub(crate) kind: Kind,
+pub struct Store {
+    /// Its kind.
+    pub kind: Kind,
     /// One path; of an overlay the lower ones from the uppermost down, and the upper one.
     pub(crate) paths: Vec<PathBuf>,
 }
@@ -97,7 +98,7 @@ impl Store {
     }
 
     /// That of a configuration; none: it has no root file system of its own.
-    pub(crate) fn of(config: &Config) -> Result<Option<Store>> {
+    pub fn of(config: &Config) -> Result<Option<Store>> {
         let Some((kind, path)) = config.root() else { return Ok(None) };
         let kind = match kind {
             Some(word) => Kind::of(word)?,
@@ -121,7 +122,7 @@ impl Store {
     }
 
     /// Its path; of an overlay the upper directory.
-    pub(crate) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         self.paths.last().map_or(Path::new(""), PathBuf::as_path)
     }
 
@@ -156,7 +157,7 @@ impl Store {
     }
 
     /// Mounts it on `rootfs`, in this mount namespace. What is a directory as it is needs no mount.
-    pub(crate) fn attach(&self, rootfs: &Path) -> Result<PathBuf> {
+    pub fn attach(&self, rootfs: &Path) -> Result<PathBuf> {
         const VERB: &str = "mount root";
         let mounted = match self.kind {
             Kind::Dir | Kind::Btrfs => return Ok(self.path().to_owned()),
@@ -337,7 +338,12 @@ fn overlay(paths: &[PathBuf]) -> Result<OwnedFd> {
     let text = |path: &Path| CString::new(path.as_os_str().as_encoded_bytes()).map_err(|_| Errno::INVAL).on(VERB, path.display());
     let lower = lower.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(":");
     let (lower, upper, work) = (text(Path::new(&lower))?, text(upper)?, text(&work)?);
-    let options = [FsOption::Text(c"lowerdir", &lower), FsOption::Text(c"upperdir", &upper), FsOption::Text(c"workdir", &work)];
+    let options = [
+        FsOption::Text(c"source", c"overlay"),
+        FsOption::Text(c"lowerdir", &lower),
+        FsOption::Text(c"upperdir", &upper),
+        FsOption::Text(c"workdir", &work),
+    ];
     mount::filesystem(c"overlay", &options, Attributes::NONE).on(VERB, Path::new(upper.to_str().unwrap_or("")).display())
 }
 
