@@ -255,23 +255,19 @@ fn hook(command: &compiled::Command) -> Result<()> {
 }
 
 /// The namespace file that is shared: of a process, of a container, or a path.
-fn shared(kind: &str, value: &str, lxcpath: &str) -> std::result::Result<PathBuf, String> {
-    let file = |pid: i32| PathBuf::from(format!("/proc/{pid}/ns/{kind}"));
+fn shared(kind: &str, value: &str, lxcpath: &str) -> Option<PathBuf> {
     if value.starts_with('/') {
-        return Ok(value.into());
+        return Some(value.into());
     }
-    if let Ok(pid) = value.parse() {
-        return Ok(file(pid));
-    }
-    let pid = Container::bare(value, Some(lxcpath)).and_then(|container| container.init_pid());
-    pid.map(file).map_err(|e| e.text)
+    let of_container = || Container::bare(value, Some(lxcpath)).and_then(|container| container.init_pid());
+    let pid: i32 = value.parse().or_else(|_| of_container()).ok()?;
+    Some(format!("/proc/{pid}/ns/{kind}").into())
 }
 
 /// What the root is kept in.
 fn store(config: &Config) -> Result<Store> {
     let (kind, _) = config.root().ok_or_else(|| {
-        Error::new("start", "container", "it has no lxc.rootfs.path")
-            .hint("a container has a root file system of its own; `hostel run` needs none")
+        Error::new("start", "container", "it has no lxc.rootfs.path").hint("a container has a root file system of its own; `hostel run` needs none")
     })?;
     if let Some(kind) = kind.filter(|kind| Kind::of(kind).is_err()) {
         return Err(Error::new("use", format!("backing store {kind}"), "its device has to be mounted, and `dir:` given"));
