@@ -297,7 +297,7 @@ pub fn submounts(mountinfo: &str) -> Vec<(PathBuf, String)> {
         .lines()
         .filter_map(|line| {
             let (left, right) = line.split_once(" - ")?;
-            let target = unescape(left.split(' ').nth(4)?);
+            let target = String::from_utf8_lossy(&hostel_spec::unescape_octal(left.split(' ').nth(4)?.as_bytes())).into_owned();
             let kind = right.split(' ').next()?;
             let below = |dir: &&str| target == **dir || target.starts_with(&format!("{dir}/"));
             (target != "/" && DISK.contains(&kind) && !NOT_SYSTEM.iter().any(below)).then(|| (PathBuf::from(&target), kind.to_string()))
@@ -309,28 +309,6 @@ pub fn submounts(mountinfo: &str) -> Vec<(PathBuf, String)> {
     out
 }
 
-/// Undoes mountinfo's octal escapes.
-fn unescape(text: &str) -> String {
-    let mut out = Vec::with_capacity(text.len());
-    let bytes = text.as_bytes();
-    let mut i = 0;
-    while i < bytes.len() {
-        let code =
-            (bytes[i] == b'\\').then(|| bytes.get(i + 1..i + 4).and_then(|d| u8::from_str_radix(std::str::from_utf8(d).ok()?, 8).ok())).flatten();
-        match code {
-            Some(byte) => {
-                out.push(byte);
-                i += 4;
-            }
-            None => {
-                out.push(bytes[i]);
-                i += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -340,11 +318,5 @@ mod tests {
         let text = "NAME=\"Debian\"\nID=debian\nVERSION_ID=\"12\"\nVARIANT_ID='x y'\n";
         let got = parse_os_release(text);
         assert_eq!(got, [("id".into(), "debian".into()), ("version_id".into(), "12".into()), ("variant_id".into(), "x y".into())]);
-    }
-
-    #[test]
-    fn escapes() {
-        assert_eq!(unescape("/a\\040b\\134"), "/a b\\");
-        assert_eq!(unescape("\\9"), "\\9");
     }
 }

@@ -54,6 +54,14 @@ pub fn registry_to_read() -> Result<Registry> {
     })
 }
 
+/// Random bytes.
+pub fn random() -> [u8; 16] {
+    let mut random = [0u8; 16];
+    random[..8].copy_from_slice(&hostel_engine::supervisor::random_u64().to_ne_bytes());
+    random[8..].copy_from_slice(&hostel_engine::supervisor::random_u64().to_ne_bytes());
+    random
+}
+
 /// What this process knows of itself.
 pub fn caller() -> Caller {
     let entry = |name: &str| {
@@ -64,16 +72,13 @@ pub fn caller() -> Caller {
             OsText(text)
         })
     };
-    let mut random = [0u8; 16];
-    random[..8].copy_from_slice(&hostel_engine::supervisor::random_u64().to_ne_bytes());
-    random[8..].copy_from_slice(&hostel_engine::supervisor::random_u64().to_ne_bytes());
     Caller {
         terminal_env: ["TERM", "COLORTERM", "NO_COLOR"].into_iter().filter_map(entry).collect(),
         stdin_tty: std::io::stdin().is_terminal(),
         stdout_tty: std::io::stdout().is_terminal(),
         listen_fds: listen_fds(),
         window: Some(hostel_process::terminal::size(std::io::stdout()).unwrap_or_else(window)),
-        random,
+        random: random(),
     }
 }
 

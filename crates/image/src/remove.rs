@@ -75,7 +75,7 @@ pub(crate) fn refuse_mounts_below(dir: BorrowedFd<'_>) -> std::result::Result<()
     let path = real_path(dir)?;
     let table = std::fs::read("/proc/thread-self/mountinfo")?;
     let below = table.split(|b| *b == b'\n').filter_map(|line| line.split(|b| *b == b' ').nth(4)).any(|point| {
-        let point = unescape(point);
+        let point = hostel_spec::unescape_octal(point);
         point.strip_prefix(path.as_os_str().as_bytes()).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
     });
     if below { Err(Cause::Why("something is mounted in it")) } else { Ok(()) }
@@ -85,26 +85,6 @@ pub(crate) fn refuse_mounts_below(dir: BorrowedFd<'_>) -> std::result::Result<()
 pub(crate) fn real_path(dir: BorrowedFd<'_>) -> std::result::Result<PathBuf, Cause> {
     use std::os::fd::AsRawFd;
     Ok(std::fs::read_link(format!("/proc/self/fd/{}", dir.as_raw_fd()))?)
-}
-
-/// Blanks and backslashes in mountinfo are octal.
-fn unescape(field: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((&first, tail)) = rest.split_first() {
-        let code = tail.get(..3).and_then(|d| std::str::from_utf8(d).ok()).and_then(|d| u8::from_str_radix(d, 8).ok());
-        match (first, code) {
-            (b'\\', Some(code)) => {
-                out.push(code);
-                rest = &tail[3..];
-            }
-            _ => {
-                out.push(first);
-                rest = tail;
-            }
-        }
-    }
-    out
 }
 
 /// A directory being emptied. It is removed when `left`, itself and its subdirectories, is 0.

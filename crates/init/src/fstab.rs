@@ -24,14 +24,7 @@ pub(crate) fn unescape(text: &str) -> String {
 
 /// The same of what may be no text.
 pub(crate) fn unescape_bytes(text: &[u8]) -> String {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let [first, tail @ ..] = rest {
-        let code = tail.get(..3).filter(|_| *first == b'\\').and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
-        out.push(code.unwrap_or(*first));
-        rest = if code.is_some() { tail.get(3..).unwrap_or_default() } else { tail };
-    }
-    String::from_utf8_lossy(&out).into_owned()
+    String::from_utf8_lossy(&hostel_spec::unescape_octal(text)).into_owned()
 }
 
 /// Where a device with a name is to be found.

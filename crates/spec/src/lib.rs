@@ -49,14 +49,14 @@ pub use mount::{BindOptions, IdMapping, Mount, MountSource};
 pub use name::{Hostname, MachineName, NameError};
 pub use network::{
     AddressPool, Cable, Gateway, InsideLink, LinkPair, Network, NetworkConfig, NetworkMode, PortForward, Transport, VethEnds, VethPair,
-    is_alternative_name, is_interface_name,
+    is_alternative_name, is_interface_name, parse_mac,
 };
 pub use process::{ProcessSpec, UserSelector};
 pub use resources::{CpuQuota, DeviceAccess, DevicePolicy, DeviceRule, DeviceSelector, GroupFile, Limit, Resources};
 pub use rlimit::{Rlimit, RlimitName, RlimitValue};
 pub use signal::Signal;
 pub use syscall_filter::{ArgumentOperator, ArgumentTest, FilterAction, ProfileRule, SyscallFilter, SyscallProfile, SyscallRule};
-pub use text::OsText;
+pub use text::{OsText, unescape_octal};
 pub use uuid::MachineUuid;
 
 /// A value a person typed that is not what the option takes.

@@ -218,6 +218,17 @@ pub fn is_interface_name(text: &str) -> bool {
     plain && (1..=15).contains(&text.len()) && !matches!(text, "." | ".." | "all" | "default") && !text.bytes().all(|b| b.is_ascii_digit())
 }
 
+/// A hardware address that one interface can have: six bytes, each of two digits, with colons between; no group's, and not the empty one.
+pub fn parse_mac(text: &str) -> Option<[u8; 6]> {
+    let mut out = [0; 6];
+    let mut parts = text.split(':');
+    for byte in &mut out {
+        let part = parts.next().filter(|p| p.len() == 2 && p.bytes().all(|b| b.is_ascii_hexdigit()))?;
+        *byte = u8::from_str_radix(part, 16).ok()?;
+    }
+    (parts.next().is_none() && out[0] & 1 == 0 && out != [0; 6]).then_some(out)
+}
+
 /// Whether `text` can be an alternative name of an interface: as a name, but up to 127 bytes.
 pub fn is_alternative_name(text: &str) -> bool {
     let plain = text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'/' | b':' | b'%'));

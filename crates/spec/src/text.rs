@@ -8,6 +8,19 @@ use serde::de::{SeqAccess, Visitor};
 use serde::ser::SerializeSeq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+/// What a field of fstab(5) or of /proc/PID/mountinfo means: `\040` and its like are the byte of that octal number.
+pub fn unescape_octal(field: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let [first, tail @ ..] = rest {
+        let digits = tail.first_chunk::<3>().filter(|d| *first == b'\\' && d.iter().all(|b| (b'0'..=b'7').contains(b)));
+        let code = digits.and_then(|d| u8::try_from(d.iter().fold(0, |n, b| n * 8 + u32::from(b - b'0'))).ok());
+        out.push(code.unwrap_or(*first));
+        rest = if code.is_some() { &tail[3..] } else { tail };
+    }
+    out
+}
+
 /// An argument or environment entry: bytes without NUL, usually UTF-8.
 ///
 /// Serialised as a string when it is UTF-8, else as a list of byte values.
@@ -95,5 +108,26 @@ impl<'de> Deserialize<'de> for OsText {
             }
         }
         deserializer.deserialize_any(TextVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unescape_octal;
+
+    #[test]
+    fn octal_escapes() {
+        for (field, want) in [
+            (r"/a\040b\134", r"/a b\"),
+            (r"/a\040b\134c\011", "/a b\\c\t"),
+            (r"\9", r"\9"),
+            (r"\04", r"\04"),
+            (r"\777", r"\777"),
+            (r"\+12", r"\+12"),
+            (r"\040", r"\ "),
+            ("", ""),
+        ] {
+            assert_eq!(String::from_utf8(unescape_octal(field.as_bytes())).as_deref(), Ok(want), "{field}");
+        }
     }
 }

@@ -175,6 +175,15 @@ pub fn random(bytes: &mut [u8]) -> io::Result<()> {
     Ok(())
 }
 
+/// The calling process goes into a mount namespace of its own: what is mounted there nobody else sees, what the host mounts later comes
+/// along. Returns the one that it was in.
+pub fn own_mounts() -> io::Result<OwnedFd> {
+    let before = rustix::fs::open(c"/proc/self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    crate::proc::unshare_mounts()?;
+    rustix::mount::mount_change(c"/", rustix::mount::MountPropagationFlags::DOWNSTREAM | rustix::mount::MountPropagationFlags::REC)?;
+    Ok(before)
+}
+
 /// Gives the calling thread a mount namespace of its own whose mounts do not reach any other.
 ///
 /// The other threads of the process stay where they were (unshare(2) with CLONE_NEWNS also gives the thread its own

@@ -12,7 +12,7 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{Access, Mode, OFlags, StatFs, access, open, statfs};
 
-use hostel_spec::Resources;
+use hostel_spec::{Resources, unescape_octal};
 
 use super::error::CgroupError;
 use super::files;
@@ -305,23 +305,6 @@ fn own_cgroup(mount: &Mount, self_cgroup: &str) -> Option<Vec<OsString>> {
     parts.collect()
 }
 
-/// Decodes mountinfo's `\040`.
 fn unescape(text: &str) -> PathBuf {
-    if !text.contains('\\') {
-        return text.into();
-    }
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let octal = bytes.get(at + 1..at + 4).filter(|d| bytes[at] == b'\\' && d.iter().all(|b| (b'0'..=b'7').contains(b)));
-        if let Some(digits) = octal {
-            out.push(digits.iter().fold(0u8, |value, d| value.wrapping_mul(8).wrapping_add(d - b'0')));
-            at += 4;
-        } else {
-            out.push(bytes[at]);
-            at += 1;
-        }
-    }
-    OsString::from_vec(out).into()
+    OsString::from_vec(unescape_octal(text.as_bytes())).into()
 }

@@ -110,11 +110,16 @@ impl Placement {
 
     /// Beside the leader of a machine that others made: its cgroups as they are mounted here, as far as they are.
     pub fn beside(leader: &Leader) -> Result<Self> {
-        let pid = leader.pid();
-        let read = |path: String| std::fs::read_to_string(&path).context("read", path);
-        let (own, mounts) = (read(format!("/proc/{pid}/cgroup"))?, read("/proc/self/mountinfo".into())?);
+        let path = format!("/proc/{}/cgroup", leader.pid());
+        Self::at(&std::fs::read_to_string(&path).context("read", path)?)
+    }
+
+    /// The cgroups that a text of /proc/PID/cgroup names.
+    pub fn at(own: &str) -> Result<Self> {
+        const MOUNTS: &str = "/proc/self/mountinfo";
+        let mounts = std::fs::read_to_string(MOUNTS).context("read", MOUNTS)?;
         let mut place = Self::default();
-        for (v2, path) in spawn::cgroup_paths(&own, &mounts) {
+        for (v2, path) in spawn::cgroup_paths(own, &mounts) {
             let Ok(fd) = rustix::fs::open(&path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) else { continue };
             if v2 { place.v2 = Some(fd) } else { place.v1.push(fd) }
         }

@@ -137,6 +137,14 @@ fn order_file(order: &impl Serialize) -> Result<OwnedFd, Failure> {
     Ok(fd)
 }
 
+/// Says it to who started us, once.
+pub(crate) fn say(report: &mut Option<File>, what: &impl Serialize) {
+    if let Some(mut file) = report.take() {
+        // He may be gone; the machine runs all the same.
+        let _ = file.write_all(&serde_json::to_vec(what).unwrap_or_default());
+    }
+}
+
 /// Descriptors given by number on our own command line.
 pub(crate) fn inherited(args: &[OsString], index: usize) -> Result<File, Failure> {
     let number = args.get(index).and_then(|a| a.to_str()).and_then(|a| a.parse::<i32>().ok()).filter(|n| *n > 2);
@@ -153,12 +161,6 @@ fn run(args: &[OsString]) -> Outcome {
     hostel_sys::proc::new_session().context("start", "session")?;
     // The name that `ps` shows; best effort.
     let _ = hostel_sys::proc::set_name(c"hostel-super");
-    let say = |report_to: &mut Option<File>, what: &Report| {
-        if let Some(mut file) = report_to.take() {
-            // The one who started us may be gone; the machine runs all the same.
-            let _ = file.write_all(&serde_json::to_vec(what).unwrap_or_default());
-        }
-    };
     let mut notices = Vec::new();
     let begun = match &order.conf {
         Some((file, text)) => crate::subhost::begin(Path::new(file.as_os_str()), text).map(|(spec, begun)| (spec, Some(begun))),

@@ -1,9 +1,10 @@
 //! The supervisor of a container: from its order to the end of its machine.
 
+use std::cell::OnceCell;
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
@@ -17,8 +18,8 @@ use hostel_lxc::machine::{self as compiled, Facts};
 use hostel_lxc::wire::State;
 use hostel_lxc::{Config, Refused};
 use hostel_spec::{ConsoleMode, Lifecycle, MachineName, MachineSpec, Payload, SyscallFilter, TreeSource};
-use hostel_sys::mount::{self, Attributes, Propagation};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::OFlags;
+use rustix::mount::UnmountFlags;
 
 use super::serve::{Server, Spoken};
 use super::start::{Order, Report};
@@ -48,16 +49,10 @@ fn supervise(args: &[OsString]) -> std::result::Result<u8, Failure> {
     let mut report = Some(supervise::inherited(args, 1)?);
     let order: Order = serde_json::from_slice(&text).map_err(|e| Failure::Usage(format!("read the order of a supervisor: {e}")))?;
     hostel_sys::proc::new_session().context("start", "session")?;
-    let mut say = |what: &Report| {
-        if let Some(mut file) = report.take() {
-            // The one who started us may be gone; the container runs all the same.
-            let _ = file.write_all(&serde_json::to_vec(what).unwrap_or_default());
-        }
-    };
-    match live(&order, true, &mut |pid| say(&Report::Started(pid))) {
+    match live(&order, true, &mut |pid| supervise::say(&mut report, &Report::Started(pid))) {
         Ok(status) => Ok(status),
         Err(error) => {
-            say(&failed(&error));
+            supervise::say(&mut report, &failed(&error));
             Ok(1)
         }
     }
@@ -80,19 +75,19 @@ pub fn live(order: &Order, background: bool, started: &mut dyn FnMut(i32)) -> Re
     let file = format!("{}/{}/config", order.lxcpath, order.name);
     config.load(&file, &order.config, &mut hostel_container::Host).map_err(|fault| Error::new("read", "configuration", fault))?;
     let mut log = Journal::open(&config, &order.name);
-    let host = own_mounts()?;
     let result = run_machine(order, &config, background, started, &mut log);
-    // What was put together for it was seen by us alone.
-    let _ = hostel_sys::proc::join_namespace(host.as_fd(), NEWNS);
     if let Err(error) = &result {
         log.line("ERROR", &error.to_string());
     }
     // Nobody listens any more: it is stopped.
-    if result.is_ok()
-        && config.value("lxc.ephemeral") == Some("1")
-        && let Err(error) = Container::new(&order.name, Some(&order.lxcpath)).and_then(|mut container| container.destroy())
-    {
-        log.line("ERROR", &error.text);
+    if result.is_ok() && config.value("lxc.ephemeral") == Some("1") {
+        if matches!(Store::of(&config), Ok(Some(Store { kind: Kind::Overlay, .. }))) {
+            // Put together where only we see it, it is in the way now.
+            let _ = rustix::mount::unmount(place(&directory(order)), UnmountFlags::DETACH);
+        }
+        if let Err(error) = Container::new(&order.name, Some(&order.lxcpath)).and_then(|mut container| container.destroy()) {
+            log.line("ERROR", &error.text);
+        }
     }
     if let Some(pidfile) = &order.pidfile {
         let _ = std::fs::remove_file(pidfile);
@@ -118,10 +113,13 @@ fn run_machine(order: &Order, config: &Config, background: bool, started: &mut d
     })
 }
 
-const NEWNS: i32 = 0x2_0000;
+fn directory(order: &Order) -> PathBuf {
+    Path::new(&order.lxcpath).join(&order.name)
+}
 
-fn own_mounts() -> Result<OwnedFd> {
-    rustix::fs::open("/proc/self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).context("open", "mount namespace")
+/// Where an overlay is put together.
+fn place(directory: &Path) -> PathBuf {
+    directory.join("rootfs")
 }
 
 fn number(config: &Config, key: &str) -> u64 {
@@ -184,22 +182,25 @@ fn refused(refused: Refused) -> Error {
 }
 
 fn prepare(order: &Order, config: &Config, name: MachineName, log: &mut Journal) -> Result<(MachineSpec, Option<OwnedFd>)> {
-    let directory = Path::new(&order.lxcpath).join(&order.name);
-    let root = Root::of(config, &directory)?;
+    let directory = directory(order);
+    let store = store(config)?;
+    let root = if store.kind == Kind::Overlay { place(&directory) } else { store.path().to_owned() };
     let text = |key: &str| config.value(key).map(|path| std::fs::read_to_string(path).context("read", format!("{key} {path}"))).transpose();
     let (fstab, seccomp) = (text("lxc.mount.fstab")?, text("lxc.seccomp.profile")?);
-    let layout = Layout::detect().map_err(|e| Error::new("find", "cgroups", e))?;
+    // Most configurations limit nothing; a host whose cgroups cannot be looked at stops the start later.
+    let layout = OnceCell::new();
+    let layout = || layout.get_or_init(|| Layout::detect().ok());
     let facts = Facts {
         name: &order.name,
         lxcpath: &order.lxcpath,
-        root: root.place(),
+        root: &root,
         fstab: fstab.as_deref(),
         seccomp: seccomp.as_deref(),
         apparmor: Path::new("/sys/kernel/security/apparmor").exists(),
         exists: &|path| path.exists(),
         share: &|kind, value| shared(kind, value, &order.lxcpath),
-        on_v1: &|name| layout.v1.iter().any(|h| h.controllers.iter().any(|c| c.v2_name() == name)),
-        random: machine::caller().random,
+        on_v1: &|name| layout().iter().flat_map(|l| &l.v1).any(|h| h.controllers.iter().any(|c| c.v2_name() == name)),
+        random: machine::random(),
         command: order.command.as_deref(),
     };
     // They may make the root that is not there yet.
@@ -228,9 +229,14 @@ fn prepare(order: &Order, config: &Config, name: MachineName, log: &mut Journal)
         bundle.terminals = if rest.without_console { 0 } else { rest.terminals };
         (bundle.terminals_in, bundle.network_sysctl) = (rest.terminals_in, rest.network_sysctl);
     }
-    let host_mounts = root.mount()?;
-    if let Root::Image(path) = root {
-        spec.root.tree = TreeSource::Image(path);
+    let mut host_mounts = None;
+    match store.kind {
+        Kind::Dir | Kind::Btrfs => {}
+        Kind::Loop => spec.root.tree = TreeSource::Image(root),
+        Kind::Overlay => {
+            host_mounts = Some(hostel_sys::tree::own_mounts().context("make", "mount namespace")?);
+            store.attach(&root).map_err(|e| Error::new("start", format!("container {}", order.name), e.text))?;
+        }
     }
     Ok((spec, host_mounts))
 }
@@ -249,55 +255,26 @@ fn hook(command: &compiled::Command) -> Result<()> {
 }
 
 /// The namespace file that is shared: of a process, of a container, or a path.
-fn shared(kind: &str, value: &str, lxcpath: &str) -> std::result::Result<PathBuf, String> {
-    let file = |pid: i32| PathBuf::from(format!("/proc/{pid}/ns/{kind}"));
+fn shared(kind: &str, value: &str, lxcpath: &str) -> Option<PathBuf> {
     if value.starts_with('/') {
-        return Ok(value.into());
+        return Some(value.into());
     }
-    if let Ok(pid) = value.parse() {
-        return Ok(file(pid));
-    }
-    let pid = Container::bare(value, Some(lxcpath)).and_then(|container| container.init_pid());
-    pid.map(file).map_err(|e| e.text)
+    let of_container = || Container::bare(value, Some(lxcpath)).and_then(|container| container.init_pid());
+    let pid: i32 = value.parse().or_else(|_| of_container()).ok()?;
+    Some(format!("/proc/{pid}/ns/{kind}").into())
 }
 
-/// Where the root comes from.
-enum Root {
-    Directory(PathBuf),
-    Image(PathBuf),
-    /// Layers, and where they are put together.
-    Overlay(Store, PathBuf),
-}
-
-impl Root {
-    fn of(config: &Config, directory: &Path) -> Result<Root> {
-        let store = Store::of(config).map_err(|e| Error::new("start", "container", e))?.ok_or_else(|| {
-            Error::new("start", "container", "it has no lxc.rootfs.path")
-                .hint("a container has a root file system of its own; `hostel run` needs none")
-        })?;
-        let path = store.path().to_owned();
-        Ok(match store.kind {
-            Kind::Dir | Kind::Btrfs => Root::Directory(path),
-            Kind::Loop => Root::Image(path),
-            Kind::Overlay => Root::Overlay(store, directory.join("rootfs")),
-        })
+/// What the root is kept in.
+fn store(config: &Config) -> Result<Store> {
+    let (kind, _) = config.root().ok_or_else(|| {
+        Error::new("start", "container", "it has no lxc.rootfs.path").hint("a container has a root file system of its own; `hostel run` needs none")
+    })?;
+    if let Some(kind) = kind.filter(|kind| Kind::of(kind).is_err()) {
+        return Err(Error::new("use", format!("backing store {kind}"), "its device has to be mounted, and `dir:` given"));
     }
-
-    /// The directory that is the root.
-    fn place(&self) -> &Path {
-        match self {
-            Root::Directory(path) | Root::Image(path) | Root::Overlay(_, path) => path,
-        }
-    }
-
-    /// Puts an overlay together, seen by the supervisor alone. What comes back is the host's mount namespace.
-    fn mount(&self) -> Result<Option<OwnedFd>> {
-        let Root::Overlay(store, place) = self else { return Ok(None) };
-        let own = own_mounts()?;
-        hostel_sys::proc::unshare_mounts().context("make", "mount namespace")?;
-        mount::change(rustix::fs::CWD, c"/", true, Attributes::NONE, Attributes::NONE, Propagation::Slave, None)
-            .context("cut", "mount propagation")?;
-        store.attach(place).map_err(|e| Error::new("start", "container", e))?;
-        Ok(Some(own))
+    match Store::of(config) {
+        Ok(Some(store)) => Ok(store),
+        Ok(None) => Err(Error::new("use", "lxc.rootfs.path", "it is not set")),
+        Err(error) => Err(Error::new("use", "lxc.rootfs.path", error.text)),
     }
 }

@@ -4,12 +4,13 @@
 //! blocks: who does not send its request, or take its answer, is in nobody's way, and goes when there are too many.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use hostel_engine::enter::Placement;
 use hostel_engine::error::{Context, Error, Result};
 use hostel_engine::supervisor::beside::{Asked, Beside, Life};
 use hostel_engine::supervisor::run::End;
@@ -23,8 +24,6 @@ use rustix::net::{AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMe
 
 /// Most connections at once.
 const CLIENTS: usize = 512;
-/// Most bytes kept of a console where nobody says how many.
-const RING: usize = 128 << 10;
 /// Most groups that a client is given: what its structure has room for.
 const GROUPS: usize = 20;
 /// Bytes of that: layout, what else there is, how many, and the descriptors.
@@ -70,9 +69,11 @@ pub(super) struct Server {
     next: u32,
     state: State,
     life: Option<Life>,
-    /// Lines of /proc/PID/cgroup when it began.
-    groups: Vec<(String, String)>,
+    /// Text of /proc/PID/cgroup when it began: its init may go deeper.
+    groups: String,
+    /// The last of what the console showed.
     ring: Vec<u8>,
+    /// Bytes that are kept of it; 0: nobody asked for any.
     ring_size: usize,
     asked: Vec<Asked>,
 }
@@ -119,9 +120,9 @@ impl Server {
             next: 0,
             state: State::Stopped,
             life: None,
-            groups: Vec::new(),
+            groups: String::new(),
             ring: Vec::new(),
-            ring_size: if ring_size == 0 { RING } else { ring_size },
+            ring_size,
             asked: Vec::new(),
         })
     }
@@ -208,7 +209,6 @@ impl Server {
         if !self.may_ask(client) {
             return self.reply(id, Answer::errno(Errno::PERM));
         }
-        let text;
         let answer = match Command::of(head.number) {
             Some(Command::GetState) => Answer::value(self.state as u64),
             Some(Command::GetInitPid) => match &self.life {
@@ -216,26 +216,14 @@ impl Server {
                 None => Answer::errno(Errno::SRCH),
             },
             Some(Command::GetCloneFlags) => Answer::value(self.life.as_ref().map_or(0, |life| life.namespaces)),
-            Some(Command::GetName) => {
-                text = with_nul(&self.name);
-                Answer { bytes: &text, ..Answer::value(0) }
-            }
-            Some(Command::GetLxcpath) => {
-                text = with_nul(&self.lxcpath);
-                Answer { bytes: &text, ..Answer::value(0) }
-            }
-            Some(Command::GetCgroup | Command::GetLimitCgroup) => match self.group(wire::text(bytes).unwrap_or_default()) {
-                Some(path) => {
-                    text = with_nul(path);
-                    Answer { bytes: &text, ..Answer::value(0) }
-                }
+            Some(Command::GetName) => return self.reply_text(id, self.name.clone()),
+            Some(Command::GetLxcpath) => return self.reply_text(id, self.lxcpath.clone()),
+            Some(Command::GetCgroup | Command::GetLimitCgroup) => match self.group(wire::text(bytes).unwrap_or_default()).map(str::to_owned) {
+                Some(path) => return self.reply_text(id, path),
                 None => Answer::errno(Errno::NOENT),
             },
             Some(Command::GetConfigItem) => match wire::text(bytes).and_then(|key| self.config.get(key).ok()).filter(|value| !value.is_empty()) {
-                Some(value) => {
-                    text = with_nul(&value);
-                    Answer { bytes: &text, ..Answer::value(0) }
-                }
+                Some(value) => return self.reply_text(id, value),
                 None => Answer { result: -1, ..Answer::value(0) },
             },
             Some(Command::GetInitPidfd) => match &self.life {
@@ -249,15 +237,10 @@ impl Server {
                 None => Answer::errno(Errno::SRCH),
             },
             Some(Command::GetCgroupCtx) => return self.group_descriptors(id, bytes.len()),
-            Some(Command::GetCgroup2Fd | Command::GetLimitCgroup2Fd) => {
-                return match self.groups.len() == 1 && self.v2_group().is_some() {
-                    true => {
-                        let group = self.v2_group();
-                        self.reply(id, Answer { descriptors: group.iter().map(AsFd::as_fd).collect(), ..Answer::value(0) })
-                    }
-                    false => self.reply(id, Answer::errno(Errno::INVAL)),
-                };
-            }
+            Some(Command::GetCgroup2Fd | Command::GetLimitCgroup2Fd) => match self.only_v2() {
+                Some(group) => return self.reply(id, Answer { descriptors: vec![group.as_fd()], ..Answer::value(0) }),
+                None => Answer::errno(Errno::INVAL),
+            },
             Some(Command::Stop) => return self.stop(id),
             Some(Command::AddStateClient) => return self.watch(id, bytes),
             Some(Command::ServeStateClients) => match State::of(head.value) {
@@ -280,6 +263,11 @@ impl Server {
     fn reply(&mut self, id: u32, answer: Answer<'_>) {
         self.send(id, &answer);
         self.close(id);
+    }
+
+    fn reply_text(&mut self, id: u32, text: String) {
+        let bytes = [text.as_bytes(), b"\0"].concat();
+        self.reply(id, Answer { bytes: &bytes, ..Answer::value(0) });
     }
 
     fn send(&mut self, id: u32, answer: &Answer<'_>) -> bool {
@@ -327,45 +315,52 @@ impl Server {
         }
     }
 
+    /// Its groups: names of controllers (none: version 2), and the path.
+    fn groups(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.groups.lines().filter_map(|line| {
+            let mut fields = line.splitn(3, ':').skip(1);
+            Some((fields.next()?.trim_start_matches("name="), fields.next()?))
+        })
+    }
+
     /// Path of its group of a controller; of version 2 where that is not among those of version 1.
     fn group(&self, controller: &str) -> Option<&str> {
-        let of = |wanted: &str| self.groups.iter().find(|(names, _)| names.split(',').any(|n| n == wanted)).map(|(_, path)| path.as_str());
+        let of = |wanted: &str| self.groups().find(|(names, _)| names.split(',').any(|n| n == wanted)).map(|(_, path)| path);
         let controller = if controller == "unified" { "" } else { controller };
         of(controller).or_else(|| of(""))
     }
 
-    /// Its group of version 2.
-    fn v2_group(&self) -> Option<OwnedFd> {
-        let (_, path) = self.groups.iter().find(|(names, path)| names.is_empty() && path != "/")?;
-        open_group(&["unified", ""], path)
+    /// Its group of version 2, where that is all there is.
+    fn only_v2(&self) -> Option<OwnedFd> {
+        if self.groups().count() != 1 {
+            return None;
+        }
+        Placement::at(&self.groups).ok()?.v2
     }
 
-    /// All its groups, for who joins them: those of version 1 that are its own, and that of version 2.
+    /// All its groups, for who joins them.
     fn group_descriptors(&mut self, id: u32, size: usize) {
         // Aligned to 8 bytes, it is larger.
         if !(CONTEXT..=2 * CONTEXT).contains(&size) {
             return self.reply(id, Answer::errno(Errno::INVAL));
         }
-        let first = self.groups.iter().filter(|(names, path)| !names.is_empty() && path != "/");
-        let first = first.filter_map(|(names, path)| open_group(&[names], path));
-        let all: Vec<OwnedFd> = self.v2_group().into_iter().chain(first).take(GROUPS).collect();
-        let layout: i32 = if self.groups.len() == 1 { 2 } else { 1 };
+        let place = Placement::at(&self.groups).unwrap_or_default();
+        let all: Vec<BorrowedFd<'_>> = place.v2.iter().chain(&place.v1).take(GROUPS).map(AsFd::as_fd).collect();
+        let layout: i32 = if self.groups().count() == 1 { 2 } else { 1 };
         let mut context = vec![0; size];
         context[..4].copy_from_slice(&layout.to_ne_bytes());
         context[8..12].copy_from_slice(&(all.len() as u32).to_ne_bytes());
         context[12..CONTEXT].fill(0xff);
-        self.reply(id, Answer { result: 0, value: 0, bytes: &context, descriptors: all.iter().map(AsFd::as_fd).collect() });
+        self.reply(id, Answer { result: 0, value: 0, bytes: &context, descriptors: all });
     }
 
     /// Where version 2 has the freezer, and is all there is.
     fn freeze(&mut self, on: bool) -> Answer<'static> {
-        if self.groups.len() != 1 {
-            return Answer::errno(Errno::NOENT);
-        }
-        let Some(path) = self.group("") else { return Answer::errno(Errno::NOENT) };
-        let file = format!("/sys/fs/cgroup{path}/cgroup.freeze");
-        if let Err(e) = std::fs::write(file, if on { "1" } else { "0" }) {
-            return Answer::errno(Errno::from_io_error(&e).unwrap_or(Errno::IO));
+        let Some(group) = self.only_v2() else { return Answer::errno(Errno::NOENT) };
+        let written = rustix::fs::openat(group, "cgroup.freeze", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
+            .and_then(|file| rustix::io::write(file, if on { b"1" } else { b"0" }));
+        if let Err(e) = written {
+            return Answer::errno(e);
         }
         let states = if on { [State::Freezing, State::Frozen] } else { [State::Thawed, State::Running] };
         states.into_iter().for_each(|state| self.enter(state));
@@ -433,7 +428,7 @@ impl Server {
             return self.reply(id, Answer::errno(Errno::INVAL));
         };
         let (clear, read) = (bytes[0] != 0, bytes[1] != 0);
-        if self.config.value("lxc.console.buffer.size").is_none_or(|size| size == "0") {
+        if self.ring_size == 0 {
             return self.reply(id, Answer::errno(Errno::FAULT));
         }
         if read && self.ring.is_empty() {
@@ -460,32 +455,6 @@ impl Drop for Server {
         }
         self.enter(State::Stopped);
     }
-}
-
-/// The directory of a group below the mount of its hierarchy.
-fn open_group(mounts: &[&str], path: &str) -> Option<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    mounts.iter().find_map(|mount| {
-        let group = Path::new("/sys/fs/cgroup").join(mount).join(path.trim_start_matches('/'));
-        group.join("cgroup.procs").exists().then(|| rustix::fs::open(&group, flags, Mode::empty()).ok()).flatten()
-    })
-}
-
-fn with_nul(text: &str) -> Vec<u8> {
-    text.bytes().chain([0]).collect()
-}
-
-/// The groups of a process: names of controllers, and the path.
-fn groups_of(pid: i32) -> Vec<(String, String)> {
-    let mut text = String::new();
-    if let Ok(file) = File::open(format!("/proc/{pid}/cgroup")) {
-        let _ = file.take(64 << 10).read_to_string(&mut text);
-    }
-    let line = |line: &str| {
-        let mut fields = line.splitn(3, ':').skip(1);
-        Some((fields.next()?.trim_start_matches("name=").to_owned(), fields.next()?.to_owned()))
-    };
-    text.lines().filter_map(line).collect()
 }
 
 /// The socket in the supervisor's loop, and what a container's supervisor does besides.
@@ -518,7 +487,7 @@ impl Beside for Spoken {
     }
 
     fn started(&mut self, life: Life) {
-        self.server.groups = groups_of(life.pid);
+        self.server.groups = std::fs::read_to_string(format!("/proc/{}/cgroup", life.pid)).unwrap_or_default();
         self.server.life = Some(life);
         if let Some(path) = &self.pidfile {
             let _ = write_pid(path);

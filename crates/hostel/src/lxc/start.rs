@@ -1,7 +1,6 @@
 //! Starting a container, in the background by a supervisor of its own or here.
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::process::ExitCode;
 
 pub use hostel_container::{Order, Report};
@@ -37,11 +36,7 @@ pub fn for_another(args: &[OsString]) -> ExitCode {
         let text = std::fs::read(order).context("read", "order")?;
         let order: Order = serde_json::from_slice(&text).map_err(|e| Failure::Usage(format!("read order: {e}")))?;
         let mut report = Some(std::fs::OpenOptions::new().write(true).open(report).context("open", "report")?);
-        let mut say = |what: &Report| {
-            if let Some(mut file) = report.take() {
-                let _ = file.write_all(&serde_json::to_vec(what).unwrap_or_default());
-            }
-        };
+        let mut say = |what: &Report| supervise::say(&mut report, what);
         let done = match args.get(2) {
             Some(_) => background(&order).map(|pid| (0, Some(pid))),
             None => monitor::live(&order, false, &mut |pid| say(&Report::Started(pid))).map(|status| (status, None)).map_err(Failure::from),

@@ -16,7 +16,7 @@ use hostel_image::inroot;
 use hostel_image::locks::TreeLock;
 use hostel_spec::{MachineSpec, OsText, PostMount};
 use hostel_subhost::{Assembly, Conf, Lines, Lower, Start, Upper};
-use hostel_sys::mount::{self, Attributes, Propagation};
+use hostel_sys::mount;
 use rustix::fs::{Mode, OFlags};
 
 use super::refused;
@@ -102,11 +102,7 @@ impl Beginning<'_> {
         if self.lines.commands().next().is_none() && !program && !partition && self.conf.premount.is_none() && self.conf.init.is_none() {
             return Ok(());
         }
-        let own = rustix::fs::open("/proc/self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).context("open", "mount namespace")?;
-        hostel_sys::proc::unshare_mounts().context("make", "mount namespace")?;
-        mount::change(rustix::fs::CWD, c"/", true, Attributes::NONE, Attributes::NONE, Propagation::Slave, None)
-            .context("cut", "mount propagation")?;
-        self.host_mounts = Some(own);
+        self.host_mounts = Some(hostel_sys::tree::own_mounts().context("make", "mount namespace")?);
         Ok(())
     }
 

@@ -61,12 +61,6 @@ fn mounts_are_never_entered() {
 }
 
 #[test]
-fn mount_table_escapes() {
-    assert_eq!(unescape(br"/a\040b\134c\011"), b"/a b\\c\t");
-    assert_eq!(unescape(br"\04"), br"\04");
-}
-
-#[test]
 fn a_swapper_gets_nothing_outside_removed() {
     let scratch = Scratch::new("rmrace");
     let outside = scratch.path().join("outside");

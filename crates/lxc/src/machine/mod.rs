@@ -40,7 +40,7 @@ pub struct Facts<'a> {
     /// Whether something is at this path of the host.
     pub exists: &'a dyn Fn(&Path) -> bool,
     /// The namespace file of `lxc.namespace.share.KIND = VALUE`: (kind, value).
-    pub share: &'a dyn Fn(&str, &str) -> Result<PathBuf, String>,
+    pub share: &'a dyn Fn(&str, &str) -> Option<PathBuf>,
     /// Whether the host has this controller (as version 2 calls it) on cgroup version 1.
     pub on_v1: &'a dyn Fn(&str) -> bool,
     /// Random numbers, for names and addresses.
@@ -158,23 +158,21 @@ fn namespaces(config: &Config, facts: &Facts<'_>) -> Result<Json, Refused> {
     let ids: Vec<Vec<&str>> = config.values("lxc.idmap").map(|value| value.split_ascii_whitespace().collect()).collect();
     let offsets = ["lxc.time.offset.boot", "lxc.time.offset.monotonic"].map(|key| config.value(key));
     // A lone `none` is the host's network; without any interface it is one of its own.
-    let types: Vec<&str> =
-        config.interfaces().iter().filter_map(|n| config.below("lxc.net.").find(|(k, _)| *k == format!("{n}.type"))).map(|(_, v)| v).collect();
-    let hosts_network = !types.is_empty() && types.iter().all(|kind| *kind == "none");
+    let types: Vec<String> = config.interfaces().iter().filter_map(|n| config.value(&format!("lxc.net.{n}.type")).map(str::to_owned)).collect();
+    let hosts_network = !types.is_empty() && types.iter().all(|kind| kind == "none");
     let kept: Vec<&str> = config.values("lxc.namespace.keep").collect();
     let cloned: Vec<&str> = config.values("lxc.namespace.clone").collect();
-    let word = |kind: &str| if kind == "mnt" { "mount".to_owned() } else { kind.to_owned() };
     let mut out = Vec::new();
     for (kind, oci) in KINDS {
         let key = format!("lxc.namespace.share.{kind}");
         if let Some(value) = config.value(&key) {
-            let path = (facts.share)(kind, value).map_err(|_| refuse(&key, value, "there is no such process, container or path"))?;
+            let path = (facts.share)(kind, value).ok_or_else(|| refuse(&key, value, "there is no such process, container or path"))?;
             out.push(json!({ "type": oci, "path": path.to_string_lossy() }));
             continue;
         }
         let own = match kind {
-            _ if !kept.is_empty() => !kept.iter().any(|k| *k == kind || **k == word(kind)),
-            _ if !cloned.is_empty() => cloned.iter().any(|k| *k == kind || **k == word(kind)),
+            _ if !kept.is_empty() => !kept.contains(&kind),
+            _ if !cloned.is_empty() => cloned.contains(&kind),
             "user" => !ids.is_empty(),
             "net" => !hosts_network,
             "time" => offsets.iter().any(Option::is_some),

@@ -2,6 +2,7 @@
 
 use std::path::{Component, Path};
 
+use hostel_spec::unescape_octal;
 use serde_json::{Value, json};
 
 use super::{Facts, Rest, number, refuse};
@@ -72,27 +73,6 @@ pub(super) fn compile(config: &Config, facts: &Facts<'_>, rest: &mut Rest) -> Re
     Ok((out.into(), closed.into(), masked.into()))
 }
 
-/// `\040` and its like, as fstab(5) writes blanks.
-fn plain(word: &str) -> String {
-    let mut out = Vec::new();
-    let bytes = word.as_bytes();
-    let mut at = 0;
-    while at < bytes.len() {
-        let octal = bytes.get(at + 1..at + 4).filter(|d| bytes[at] == b'\\' && d.iter().all(|b| (b'0'..=b'7').contains(b)));
-        match octal.and_then(|d| u8::try_from(d.iter().fold(0u32, |n, b| n * 8 + u32::from(b - b'0'))).ok()) {
-            Some(byte) => {
-                out.push(byte);
-                at += 4;
-            }
-            None => {
-                out.push(bytes[at]);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
-}
-
 /// One line; none: it is a comment, or may be left out and is.
 fn entry(key: &str, line: &str, facts: &Facts<'_>) -> Result<Option<Value>, Refused> {
     let failed = |why| refuse(key, line, why);
@@ -100,7 +80,8 @@ fn entry(key: &str, line: &str, facts: &Facts<'_>) -> Result<Option<Value>, Refu
     if line.is_empty() || line.starts_with('#') {
         return Ok(None);
     }
-    let fields: Vec<String> = line.split_ascii_whitespace().map(plain).collect();
+    let fields: Vec<String> =
+        line.split_ascii_whitespace().map(|field| String::from_utf8_lossy(&unescape_octal(field.as_bytes())).into_owned()).collect();
     let [source, target, kind, options @ ..] = &fields[..] else {
         return Err(failed("it takes SOURCE TARGET TYPE OPTIONS"));
     };

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use hostel_spec::{Gateway, InsideLink, LinkPair, Network, NetworkConfig, NetworkMode, VethEnds, VethPair};
+use hostel_spec::{Gateway, InsideLink, LinkPair, Network, NetworkConfig, NetworkMode, VethEnds, VethPair, parse_mac};
 
 use super::{Facts, Rest, refuse};
 use crate::{Config, Refused};
@@ -47,8 +47,9 @@ pub(super) fn compile(config: &Config, facts: &Facts<'_>, rest: &mut Rest) -> Re
                     return Err(refuse(&key("veth.mode"), &mode, "this is not done; only bridge"));
                 }
                 let host = get("veth.pair").unwrap_or_else(|| generated(&facts.random, count));
-                let mac =
-                    get("hwaddr").map(|text| mac(&text).ok_or_else(|| refuse(&key("hwaddr"), &text, "it is no hardware address"))).transpose()?;
+                let mac = get("hwaddr")
+                    .map(|text| parse_mac(&text).ok_or_else(|| refuse(&key("hwaddr"), &text, "it is no hardware address")))
+                    .transpose()?;
                 let ends = VethEnds { bridge: link.clone(), mac, random: mac.is_none(), vlans: Vec::new() };
                 out.veth.push(VethPair { host, inside: inside.clone(), ends: Some(ends) });
             }
@@ -100,9 +101,4 @@ fn inside_link(config: &Config, n: u32, name: String, link: Option<String>) -> R
 fn generated(random: &[u8; 16], at: usize) -> String {
     let letter = |n: usize| char::from(LETTERS[usize::from(random[(n + at) % 16].wrapping_add(at as u8)) % LETTERS.len()]);
     format!("veth{}", (0..6).map(letter).collect::<String>())
-}
-
-fn mac(text: &str) -> Option<[u8; 6]> {
-    let bytes = text.split(':').map(|part| u8::from_str_radix(part, 16).ok()).collect::<Option<Vec<_>>>()?;
-    bytes.try_into().ok()
 }

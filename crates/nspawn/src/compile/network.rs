@@ -1,6 +1,8 @@
 //! Networks: which links the machine gets, its ports, and who gives it an address.
 
-use hostel_spec::{AddressPool, Cable, Hint, LinkPair, NetworkConfig, NetworkMode, PortForward, VethPair, is_alternative_name, is_interface_name};
+use hostel_spec::{
+    AddressPool, Cable, Hint, LinkPair, NetworkConfig, NetworkMode, PortForward, VethPair, is_alternative_name, is_interface_name, parse_mac,
+};
 
 use super::{Choice, Draft, choose};
 use crate::Action;
@@ -136,7 +138,7 @@ impl Draft<'_> {
             return Ok(());
         }
         self.spec.network.mac =
-            Some(mac(text).ok_or_else(|| UsageError::variable(NAME, text, "it is no hardware address such as 02:00:00:00:00:01"))?);
+            Some(parse_mac(text).ok_or_else(|| UsageError::variable(NAME, text, "it is no hardware address such as 02:00:00:00:00:01"))?);
         Ok(())
     }
 
@@ -161,14 +163,3 @@ impl Draft<'_> {
 
 const BRIDGE_AND_ZONE: UsageError =
     UsageError::Conflict { first: "--network-bridge=", second: "--network-zone=", why: "the cable has one end on the host" };
-
-fn mac(text: &str) -> Option<[u8; 6]> {
-    let mut out = [0; 6];
-    let mut parts = text.split(':');
-    for byte in &mut out {
-        let part = parts.next().filter(|p| p.len() == 2 && p.bytes().all(|b| b.is_ascii_hexdigit()))?;
-        *byte = u8::from_str_radix(part, 16).ok()?;
-    }
-    // A group address names no interface, nor does the empty one.
-    (parts.next().is_none() && out[0] & 1 == 0 && out != [0; 6]).then_some(out)
-}
