@@ -398,7 +398,7 @@ impl Manager {
 
     /// The same without programs that make some: for what one unit asks for.
     fn read_again(&mut self) -> Result<(), String> {
-        self.catalogue = Catalogue::scan(self.root, self.search.clone()).map_err(|e| format!("read unit files: {e}"))?;
+        self.catalogue = self.fresh_catalogue()?;
         let names: Vec<UnitName> = self.units.keys().cloned().collect();
         for name in &names {
             let unit = self.read(name);

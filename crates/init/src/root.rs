@@ -136,16 +136,19 @@ impl Root {
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
             other => other.map_err(fail)?,
         };
+        let mut directory = Dir::new(directory).map_err(fail)?;
         let mut found = Vec::new();
-        for entry in Dir::read_from(&directory).map_err(fail)?.take(ENTRIES_MAX) {
+        for _ in 0..ENTRIES_MAX {
+            let Some(entry) = directory.read() else { break };
             let entry = entry.map_err(fail)?;
+            let directory = directory.fd().map_err(fail)?;
             let Ok(name) = entry.file_name().to_str() else { continue };
             if name == "." || name == ".." {
                 continue;
             }
             let kind = match entry.file_type() {
                 FileType::Unknown => {
-                    let Ok(stat) = rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
+                    let Ok(stat) = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
                     FileType::from_raw_mode(stat.st_mode)
                 }
                 kind => kind,
@@ -153,7 +156,7 @@ impl Root {
             let what = match kind {
                 FileType::RegularFile => Entry::File,
                 FileType::Directory => Entry::Directory,
-                FileType::Symlink => match rustix::fs::readlinkat(&directory, name, Vec::new()) {
+                FileType::Symlink => match rustix::fs::readlinkat(directory, name, Vec::new()) {
                     Ok(target) => Entry::Link(target.to_string_lossy().into_owned()),
                     Err(_) => continue,
                 },

@@ -70,17 +70,14 @@ pub fn limit_bounding(keep: u64) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether a capability is in the bounding set; `None`: the kernel knows none of this number, nor any above.
+pub fn in_bounding(cap: u8) -> Option<bool> {
+    prctl(libc::PR_CAPBSET_READ, cap.into(), 0).ok().map(|found| found == 1)
+}
+
 /// The bounding set.
 pub fn bounding() -> u64 {
-    let mut set = 0;
-    for cap in 0..64u64 {
-        match prctl(libc::PR_CAPBSET_READ, cap, 0) {
-            Ok(1) => set |= 1 << cap,
-            Ok(_) => {}
-            Err(_) => break,
-        }
-    }
-    set
+    (0..64).map_while(|cap| Some(u64::from(in_bounding(cap)?) << cap)).fold(0, |set, bit| set | bit)
 }
 
 /// Empties the ambient set, then raises `mask`.

@@ -37,7 +37,7 @@ pub enum Enforcement {
 }
 
 /// The controllers in whose hierarchies the machine has a group.
-fn needed_of(layout: &Layout, resources: &Resources) -> Vec<Controller> {
+pub(crate) fn needed_of(layout: &Layout, resources: &Resources) -> Vec<Controller> {
     let mut needed = limits::controllers(resources);
     if resources.all_controllers {
         needed.extend(layout.v1.iter().flat_map(|h| &h.controllers));

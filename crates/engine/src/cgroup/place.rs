@@ -7,11 +7,10 @@ use hostel_spec::Resources;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::create::{enable, fill_cpuset, offered, v1_needed};
+use super::create::{enable, fill_cpuset, needed_of, offered, v1_needed};
 use super::error::CgroupError;
 use super::files::{self, Base, OURS};
 use super::layout::{Controller, Layout, V1, V2};
-use super::limits;
 use crate::error::Error;
 use hostel_process::devices::CLOSED_MARKER;
 
@@ -23,7 +22,7 @@ pub fn descend(layout: &Layout, path: &Path, resources: &Resources, record: &mut
     let V2::Mounted(base) = &layout.v2 else {
         return Err(CgroupError::Unsupported { option: KEY, why: "this host has no mounted cgroup2".to_owned() }.into());
     };
-    let needed = limits::controllers(resources);
+    let needed = needed_of(layout, resources);
     let on_v2: Vec<Controller> = needed.iter().copied().filter(|c| layout.v1_of(*c).is_none()).collect();
     let top = top(base, path);
     if !on_v2.is_empty() {

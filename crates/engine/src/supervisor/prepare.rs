@@ -141,6 +141,7 @@ impl Made {
         self.terminals.clear();
         self.notify = None;
         self.kmsg = None;
+        self.run_pin = None;
         self.cgroup = None;
         self.registration = None;
         let _ = self.forget_network_name();

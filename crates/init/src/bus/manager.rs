@@ -181,11 +181,10 @@ fn processes(manager: &Manager, live: &Live) -> Value {
     };
     match members.slice_path(live.name()) {
         Some(slice) => {
-            let is_in = |other: &&Live| members.path(other.name().as_str()).is_some_and(|path| path.starts_with(&format!("{slice}/")));
+            let below = format!("{slice}/");
+            let is_in = |other: &&Live| members.path(other.name().as_str()).is_some_and(|path| path.starts_with(&below));
             manager.lives().filter(is_in).for_each(add);
-            rows.extend(
-                members.own_path().filter(|own| format!("{own}/").starts_with(&format!("{slice}/"))).map(|own| (own, std::process::id() as i32)),
-            );
+            rows.extend(members.own_path().filter(|own| format!("{own}/").starts_with(&below)).map(|own| (own, std::process::id() as i32)));
         }
         None => add(live),
     }

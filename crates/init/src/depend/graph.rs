@@ -60,6 +60,12 @@ impl Graph {
             graph.own_names.insert(asked, unit.name.clone());
             seen.insert(unit.name.clone());
             graph.own_names.insert(unit.name.clone(), unit.name.clone());
+            // what leads to it is not read again to find that out, unless it may be a unit of its own in memory
+            for alias in unit.aliases.iter().filter(|alias| !from.contains(alias)) {
+                if seen.insert(alias.clone()) {
+                    graph.own_names.insert(alias.clone(), unit.name.clone());
+                }
+            }
             if graph.nodes.contains_key(&unit.name) {
                 continue;
             }

@@ -50,9 +50,13 @@ fn targets_come_after_what_they_want() {
     tree.unit("b.service", "[Unit]\nDefaultDependencies=no\n[Service]\nExecStart=/bin/a\n");
     tree.unit("c.service", "[Service]\nExecStart=/bin/a\n");
     tree.link("d.service", "a.service");
+    tree.link("e.service", "a.service");
     let graph = tree.graph(&["t.target"]);
     let target = UnitName::parse("t.target").unwrap();
     assert_eq!(graph.to(&target, Relation::After).map(UnitName::as_str).collect::<Vec<_>>(), ["a.service"]);
     let a = UnitName::parse("d.service").unwrap();
     assert!(graph.from(&a, Relation::Wants).any(|n| *n == target));
+    // a name that nobody has asked for yet
+    let e = UnitName::parse("e.service").unwrap();
+    assert!(graph.from(&e, Relation::Wants).any(|n| *n == target));
 }

@@ -70,7 +70,7 @@ fn holds(kind: &str, parameter: &str) -> Option<bool> {
         "KernelCommandLine" => kernel_word(parameter),
         "Capability" => {
             let hostel_spec::CapName(number) = hostel_spec::CapName::parse(parameter).ok()?;
-            hostel_sys::caps::bounding() & 1u64.checked_shl(u32::from(number))? != 0
+            hostel_sys::caps::in_bounding(number) == Some(true)
         }
         "User" => {
             let own = rustix::process::geteuid().as_raw();

@@ -12,7 +12,6 @@ use hostel_sys::clone::{self, WaitStatus};
 
 use super::context::Context;
 use super::{Manager, spawn};
-use crate::catalogue::Catalogue;
 use crate::command::Command;
 use crate::fstab;
 use crate::load::load_only;
@@ -98,7 +97,7 @@ impl Manager {
     pub fn generate(&mut self, which: Which, now: bool) -> Result<(), String> {
         self.generators = Some(which);
         if now && self.run_generators(which) {
-            self.catalogue = Catalogue::scan(self.root, self.search.clone()).map_err(|e| format!("read unit files: {e}"))?;
+            self.catalogue = self.fresh_catalogue()?;
         }
         Ok(())
     }

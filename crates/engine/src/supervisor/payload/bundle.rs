@@ -117,10 +117,7 @@ impl Payload<'_> {
             rustix::fs::fstat(fd).is_ok_and(|s| FileType::from_raw_mode(s.st_mode) == kind && (kind == FileType::Fifo || s.st_rdev == device))
         };
         if let Some(slot) = prepared.filter(|_| kind != FileType::Fifo) {
-            let name = CString::new(at.to_string()).unwrap_or_default();
-            let fd = mount::clone_tree(self.slot(slot)?, &name, false).map_err(|e| Failure::new("bind", object(), e))?;
-            let Some(place) = self.target(&node.path, Missing::MakeFile, fd.as_fd())? else { return Ok(()) };
-            return mount::attach(fd.as_fd(), place.as_fd(), c"").map_err(|e| Failure::new("bind", object(), e));
+            return self.bind_numbered(slot, at, &node.path, &object);
         }
         let above = node.path.parent().unwrap_or(Path::new("/"));
         inroot::make_directories(root, above, Mode::from_raw_mode(0o755)).map_err(|e| Failure::new("make", above.display().to_string(), io_of(e)))?;
@@ -141,6 +138,15 @@ impl Payload<'_> {
         rustix::fs::chownat(&dir, name, Some(Uid::from_raw(node.uid)), Some(Gid::from_raw(node.gid)), AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
         // The umask has taken bits, and chown(2) may take the set-id ones.
         rustix::fs::chmodat(&dir, name, Mode::from_raw_mode(node.mode), AtFlags::empty()).map_err(failed)
+    }
+
+    /// What is called `number` in a prepared file system, on `path` of the tree.
+    fn bind_numbered(&self, of: Slot, number: usize, path: &Path, object: &dyn Fn() -> String) -> Step {
+        let failed = |e: io::Error| Failure::new("bind", object(), e);
+        let name = CString::new(number.to_string()).unwrap_or_default();
+        let fd = mount::clone_tree(self.slot(of)?, &name, false).map_err(failed)?;
+        let Some(place) = self.target(path, Missing::MakeFile, fd.as_fd())? else { return Ok(()) };
+        mount::attach(fd.as_fd(), place.as_fd(), c"").map_err(failed)
     }
 
     fn device_links(&self) -> Step {
@@ -184,8 +190,6 @@ impl Payload<'_> {
     fn terminal(&self, pts: Slot, number: u32, directory: Option<&str>) -> Step {
         let name = format!("tty{number}");
         let object = || format!("/dev/{name}");
-        let text = CString::new(number.to_string()).unwrap_or_default();
-        let fd = mount::clone_tree(self.slot(pts)?, &text, false).map_err(|e| Failure::new("bind", object(), e))?;
         let path = Path::new("/dev").join(directory.unwrap_or_default()).join(&name);
         if let Some(directory) = directory {
             let above = Path::new("/dev").join(directory);
@@ -194,8 +198,7 @@ impl Payload<'_> {
             let _ = rustix::fs::unlinkat(&dev, &name, AtFlags::empty());
             rustix::fs::symlinkat(format!("{directory}/{name}"), &dev, &name).map_err(|e| Failure::new("link", object(), e))?;
         }
-        let Some(place) = self.target(&path, Missing::MakeFile, fd.as_fd())? else { return Ok(()) };
-        mount::attach(fd.as_fd(), place.as_fd(), c"").map_err(|e| Failure::new("bind", object(), e))
+        self.bind_numbered(pts, number as usize, &path, &object)
     }
 
     fn runtime_hooks(&self) -> Step {

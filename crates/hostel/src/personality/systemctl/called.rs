@@ -3,9 +3,9 @@
 
 use std::ffi::OsString;
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use hostel_init::control::client::Client;
+use hostel_init::journal::store::realtime;
 use hostel_init::manager::End;
 use hostel_init::manager::query::Request;
 use hostel_init::transaction::{JobMode, JobType};
@@ -133,7 +133,7 @@ pub(super) fn end_when(verb: &str, end: End, when: &str) -> Outcome {
             Ok(0)
         }
         text => {
-            let now = now();
+            let now = realtime();
             match hostel_unit::moment(text, now, &zone) {
                 Ok(at) if at >= now => end_at(verb, end, at, &zone),
                 Ok(_) => Err(format!("--when={text}: it is in the past.")),
@@ -143,17 +143,13 @@ pub(super) fn end_when(verb: &str, end: End, when: &str) -> Outcome {
     }
 }
 
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as u64)
-}
-
 fn local() -> Zone {
     hostel_init::root::Root::host().ok().and_then(|root| zone(&root, "/etc/localtime")).unwrap_or(Zone::UTC)
 }
 
 /// `+MINUTES` from now, or the next `HH:MM` of the local time: microseconds since 1970, and that time's zone.
 fn moment(text: &str) -> Option<(u64, Zone)> {
-    let (now, zone) = (now(), local());
+    let (now, zone) = (realtime(), local());
     let at = match text.strip_prefix('+') {
         Some(minutes) => now.checked_add(u64::from(minutes.parse::<u32>().ok()?) * 60_000_000)?,
         None => {
@@ -195,7 +191,7 @@ mod tests {
 
     #[test]
     fn times_of_a_shutdown() {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as u64;
+        let now = realtime();
         let after = |text: &str| moment(text).map(|(at, _)| at - now);
         assert!(after("+5").is_some_and(|micros| (300_000_000..310_000_000).contains(&micros)));
         assert!(after("23:59").is_some_and(|micros| micros <= 86_400_000_000 + 60_000_000));

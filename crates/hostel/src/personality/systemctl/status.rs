@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use hostel_init::control::client::Client;
+use hostel_init::journal::store::realtime;
 use hostel_init::manager::query::Request;
 use hostel_unit::UnitName;
 
@@ -304,7 +304,7 @@ fn date(seconds: u64) -> String {
 }
 
 pub(super) fn ago(micros: &str) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as u64);
+    let now = realtime();
     let then = micros.parse::<u64>().unwrap_or(now);
     hostel_unit::show_span(now.saturating_sub(then), 1_000_000)
 }

@@ -1,8 +1,8 @@
 //! `list-sockets`, `list-timers`, `list-paths`, `list-automounts`: units that start others.
 
 use std::fmt::Write as _;
-use std::time::{SystemTime, UNIX_EPOCH};
 
+use hostel_init::journal::store::realtime;
 use hostel_init::manager::query::Request;
 use hostel_init::preset::glob;
 use hostel_spec::Arrange as _;
@@ -148,7 +148,7 @@ pub(super) fn list_timers(options: &Options, _: &str, patterns: &[String]) -> Ou
     let mut found = wanted(options, patterns, "timer")?;
     let moment = |record: &Record, name: &str| field(record, name).and_then(|text| text.parse::<u64>().ok());
     found.arrange_by_key(|record| (moment(record, "NextElapse").unwrap_or(u64::MAX), get(record, "Id")));
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as u64);
+    let now = realtime();
     let old = options.release == Release::V252;
     let none = if old { "n/a" } else { "-" };
     let row = |record: &Record| {

@@ -1,8 +1,8 @@
 //! `calendar`, `timespan`, `cat-config`, `unit-paths`: what words mean.
 
 use std::fmt::Write as _;
-use std::time::{SystemTime, UNIX_EPOCH};
 
+use hostel_init::journal::store::realtime;
 use hostel_init::root::{Entry, Root};
 use hostel_unit::zone::{Zone, civil};
 use hostel_unit::{Calendar, CalendarZone, Span, TimeUnit, show_span, time_span};
@@ -43,7 +43,7 @@ pub(super) fn timespan(_: &Asked, words: &[String]) -> Outcome {
 
 pub(super) fn calendar(asked: &Asked, words: &[String]) -> Outcome {
     let root = root(&options(asked))?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as u64);
+    let now = realtime();
     let local = zone(&root, "/etc/localtime").unwrap_or(Zone::UTC);
     let mut text = String::new();
     let mut bad = None;
