@@ -48,6 +48,8 @@ def facts(pid):
     status = open("/proc/%s/status" % pid).read().splitlines()
     return [l for l in status if l.split(":")[0] in ("CapBnd", "CapPrm", "Seccomp", "NoNewPrivs")] + [open("/proc/%s/cgroup" % pid).read()]
 print(c.attach_wait(lambda: 0 if facts(1) == facts("self") else 1))
+os.symlink("/proc/self/fd/%d" % os.open("/", os.O_PATH), "/proc/%d/root/out" % c.init_pid)
+print(c.attach_wait(lambda: 0 if os.getcwd() == "/" else 1, initial_cwd="/out"))
 print(c.freeze(), c.attach_wait(lxc.attach_run_command, ["true"]), c.unfreeze())
 old = c.init_pid
 print(c.add_device_node("/dev/full", "/dev/some"), os.path.exists("/proc/%d/root/dev/some" % old), c.remove_device_node("/dev/full", "/dev/some"))
@@ -59,7 +61,7 @@ print(len(lxc.list_containers(config_path=P, as_object=True)), c.destroy())
 print(c.snapshot_destroy("snap0"), [lxc.Container(name, P).destroy() for name in lxc.list_containers(config_path=P)])
 print(c.set_config_item("lxc.init.cmd", "/nonexistent"), c.start())
 "#;
-const LEFT: &str = "0\nTrue -16 True\nTrue True True\nTrue True True True\nTrue True STOPPED\nsnap0 1 True True\nTrue\n3 False\nTrue [True, True, True]\nTrue False\n";
+const LEFT: &str = "0\n0\nTrue -16 True\nTrue True True\nTrue True True True\nTrue True STOPPED\nsnap0 1 True True\nTrue\n3 False\nTrue [True, True, True]\nTrue False\n";
 
 struct Clients<'a> {
     bed: &'a Bed,

@@ -19,8 +19,8 @@ pub(crate) fn check(args: &[String]) -> Outcome {
         Some(true) => faults.push(format!("{}: wants a dynamic linker", path.display())),
         None => faults.push(format!("{}: not a 64-bit little-endian ELF program", path.display())),
     }
-    let mib = bytes.len() as f64 / f64::from(1 << 20);
-    if faults.is_empty() { Ok(format!("{}: static, {mib:.2} MiB of at most 5.5", path.display())) } else { Err(faults) }
+    let mib = |bytes: usize| bytes as f64 / f64::from(1 << 20);
+    if faults.is_empty() { Ok(format!("{}: static, {:.2} MiB of at most {}", path.display(), mib(bytes.len()), mib(LIMIT))) } else { Err(faults) }
 }
 
 fn default() -> PathBuf {

@@ -106,7 +106,7 @@ impl Container {
         if self.is_running() { Err(self.error(verb, "it runs", Errno::BUSY)) } else { Ok(()) }
     }
     /// An error of doing `verb` to it.
-    pub(crate) fn error(&self, verb: &str, why: impl std::fmt::Display, number: Errno) -> Error {
+    pub fn error(&self, verb: &str, why: impl std::fmt::Display, number: Errno) -> Error {
         Error::new(verb, format_args!("container {}", self.name), why, number)
     }
 

@@ -7,18 +7,14 @@ use std::time::Duration;
 
 use hostel_engine::error::{Error, Result};
 use hostel_engine::plan::Caller;
-use hostel_engine::registry::{self, Origin, Registry, RegistryError};
+pub use hostel_engine::registry::runtime_dir;
+use hostel_engine::registry::{Origin, Registry, RegistryError};
 use hostel_engine::supervisor::beside::Beside;
 use hostel_engine::supervisor::session::{self, Begun, Session, Talk};
 use hostel_process::pty::WindowSize;
 use hostel_spec::{ConsoleMode, MachineName, MachineSpec, OsText, Payload};
 
 use crate::output;
-
-/// Where running machines are registered: `$HOSTEL_RUNTIME_DIR`, else /run/hostel.
-pub fn runtime_dir() -> PathBuf {
-    std::env::var_os("HOSTEL_RUNTIME_DIR").filter(|d| !d.is_empty()).map_or_else(|| registry::DEFAULT_ROOT.into(), PathBuf::from)
-}
 
 /// Opens the registry.
 pub fn open_registry() -> Result<Registry> {

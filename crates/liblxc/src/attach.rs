@@ -8,28 +8,31 @@
 //! ```
 //! With a terminal of its own (one of the container's devpts) the client relays until that is closed.
 //!
-//! The function is the client's code, so its memory is copied and goes in. That memory is not to be looked into from there: with users of
-//! its own a container may not trace what enters it until that executes something.
+//! The function is the client's code, so its memory is copied and goes in. That memory is not to be looked into from there: a container
+//! may not trace what enters it until that executes something, but with CAP_SYS_PTRACE over the users of the host.
 
-use std::ffi::{CStr, CString, c_char, c_int, c_long, c_void};
-use std::mem::{MaybeUninit, offset_of};
+use std::ffi::{CString, OsStr, c_int, c_long, c_void};
+use std::mem::offset_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
 use hostel_container::{Container, Error, Result, State, machine_name};
-use hostel_engine::enter::{Facts, Leader, Placement};
-use hostel_engine::registry::{DEFAULT_ROOT, Registry};
-use hostel_process::pty::{Pty, WindowSize};
+use hostel_engine::enter::{Facts, Leader, Placement, join_cgroup};
+use hostel_engine::registry::{Registry, runtime_dir};
+use hostel_process::r#become::{DEFAULT_PATH, become_root, enter_directory};
+use hostel_process::pty::Pty;
 use hostel_process::terminal::{is_tty, size};
 use hostel_sys::seccomp::Insn;
 use hostel_sys::{caps, clone, mount, peer, proc, seccomp};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
-use rustix::io::{Errno, IoSlice};
-use rustix::net::{AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, sendmsg, socketpair};
+use rustix::io::{Errno, IoSlice, retry_on_intr};
+use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, socketpair};
+use rustix::process::{Pid, WaitOptions, waitpid};
 
-use crate::c::{Text, Texts};
+use crate::c::{Text, Texts, descriptor};
 
 /// What runs inside.
 pub(crate) type Callback = extern "C" fn(*mut c_void) -> c_int;
@@ -103,7 +106,6 @@ const SETGROUPS: c_int = 0x20_0000;
 /// What an id is that nobody gave, and a personality.
 const UNSET: u32 = u32::MAX;
 const CLEAR: c_int = 1;
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 impl Options<'static> {
     const DEFAULT: Options<'static> = Options {
@@ -127,28 +129,25 @@ impl Options<'_> {
 }
 
 /// All that is decided before there is another process.
-struct Plan {
+struct Plan<'a> {
+    options: Options<'a>,
     leader: Leader,
     facts: Facts,
     placement: Placement,
     namespaces: u64,
-    own_users: bool,
     filter: Vec<Insn>,
     uid: u32,
     gid: u32,
     groups: Vec<u32>,
     personality: Option<u32>,
-    directory: Option<CString>,
+    directory: Option<PathBuf>,
     env: Vec<(CString, CString)>,
-    streams: [c_int; 3],
-    /// Which of them are terminals that one of its own replaces.
-    replaced: [bool; 3],
-    size: Option<WindowSize>,
-    flags: c_int,
+    /// The streams that are terminals, where one of its own replaces them.
+    replaced: [Option<BorrowedFd<'a>>; 3],
 }
 
 fn failed(container: &Container, why: impl std::fmt::Display, number: Errno) -> Error {
-    Error::new("enter", format_args!("container {}", container.name), why, number)
+    container.error("enter", why, number)
 }
 
 /// What is said of an attachment, a message each.
@@ -159,7 +158,7 @@ const MASTER: u8 = b't';
 /// What was said, when nobody says more.
 #[derive(Default)]
 struct Heard {
-    pid: c_int,
+    attached: Option<(c_int, OwnedFd)>,
     why: Option<String>,
     master: Option<OwnedFd>,
 }
@@ -176,7 +175,7 @@ impl Heard {
                 Err(e) => return Err(e),
                 Ok(said) => match buffer[..said.len].split_first() {
                     None => return Ok(heard),
-                    Some((&PID, number)) => heard.pid = number.first_chunk().map_or(0, |number| i32::from_ne_bytes(*number)),
+                    Some((&PID, number)) => heard.attached = number.first_chunk().map(|number| i32::from_ne_bytes(*number)).zip(descriptors.pop()),
                     Some((&MASTER, _)) => heard.master = descriptors.pop(),
                     Some((_, why)) => heard.why = Some(String::from_utf8_lossy(why).into_owned()),
                 },
@@ -186,13 +185,7 @@ impl Heard {
 }
 
 fn say(socket: &OwnedFd, kind: u8, what: &[u8], descriptor: Option<BorrowedFd<'_>>) -> std::io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    let descriptors: Vec<BorrowedFd<'_>> = descriptor.into_iter().collect();
-    if !descriptors.is_empty() {
-        control.push(SendAncillaryMessage::ScmRights(&descriptors));
-    }
-    sendmsg(socket, &[IoSlice::new(&[kind]), IoSlice::new(what)], &mut control, SendFlags::NOSIGNAL)?;
+    peer::send_with(socket, &[IoSlice::new(&[kind]), IoSlice::new(what)], descriptor.as_slice(), SendFlags::empty())?;
     Ok(())
 }
 
@@ -214,34 +207,27 @@ pub(crate) fn attach(container: &Container, options: Given<'_>, what: &mut dyn F
     let heard = Heard::listen(&ours);
     let _ = wait(middle);
     let heard = heard.map_err(here)?;
-    match heard.why {
-        None if heard.pid > 0 => {
-            heard.master.map_or(Ok(()), |master| relay(container, &plan, &master))?;
-            Ok(heard.pid)
-        }
-        why => {
-            if heard.pid > 0 {
-                let _ = wait(heard.pid);
-            }
-            Err(failed(container, why.as_deref().unwrap_or("what was to enter it ended without a word"), Errno::CANCELED))
-        }
+    let Some((pid, pidfd)) = heard.attached else {
+        return Err(failed(container, heard.why.as_deref().unwrap_or("what was to enter it ended without a word"), Errno::CANCELED));
+    };
+    let done = match heard.why {
+        None => heard.master.map_or(Ok(()), |master| relay(container, &plan, &master)),
+        Some(why) => Err(failed(container, why, Errno::CANCELED)),
+    };
+    if done.is_err() {
+        // The client does not hear of it, and waits for nobody.
+        let _ = clone::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+        let _ = clone::wait_pidfd(pidfd.as_fd(), clone::WAIT_EXITED);
     }
+    done.map(|()| pid)
 }
 
 /// Joins the client's terminal to the container's.
-fn relay(container: &Container, plan: &Plan, master: &OwnedFd) -> Result<()> {
-    // SAFETY: the client's own, for this call; one that is not open is EBADF wherever it is used.
-    let stream = |at: usize| unsafe { BorrowedFd::borrow_raw(plan.streams[at]) };
-    let [input, output, _] = plan.replaced;
-    let output = stream(if output {
-        1
-    } else if input {
-        0
-    } else {
-        2
-    });
-    if input {
-        return container.converse(master.as_fd(), stream(0), output, None);
+fn relay(container: &Container, plan: &Plan<'_>, master: &OwnedFd) -> Result<()> {
+    let [input, output, error] = plan.replaced;
+    let Some(output) = output.or(input).or(error) else { return Ok(()) };
+    if let Some(input) = input {
+        return container.converse(master.as_fd(), input, output, None);
     }
     // What it reads is no terminal and was passed on: nothing is typed.
     let (nothing, _) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|e| failed(container, e, e))?;
@@ -250,21 +236,13 @@ fn relay(container: &Container, plan: &Plan, master: &OwnedFd) -> Result<()> {
 
 /// Waits for a child; its wait status.
 pub(crate) fn wait(pid: c_int) -> Result<c_int> {
-    let mut status = 0;
-    loop {
-        // SAFETY: a number, and a place for one. Of a sibling that ended with no signal, too.
-        match unsafe { libc::waitpid(pid, &mut status, 0) } {
-            -1 => match Errno::from_io_error(&std::io::Error::last_os_error()) {
-                Some(Errno::INTR) => {}
-                number => return Err(Error::new("wait for", format_args!("process {pid}"), "it is no child", number.unwrap_or(Errno::CHILD))),
-            },
-            _ => return Ok(status),
-        }
-    }
+    let ended = retry_on_intr(|| waitpid(Pid::from_raw(pid), WaitOptions::empty()));
+    let ended = ended.and_then(|ended| ended.ok_or(Errno::CHILD));
+    ended.map(|(_, status)| status.as_raw()).map_err(|number| Error::new("wait for", format_args!("process {pid}"), "it is no child", number))
 }
 
-fn plan(container: &Container, given: Given<'_>) -> Result<Plan> {
-    let options = &given.options();
+fn plan<'a>(container: &Container, given: Given<'a>) -> Result<Plan<'a>> {
+    let options = given.options();
     if options.is(LSM_LABEL) {
         return Err(failed(container, "its label is not chosen", Errno::OPNOTSUPP));
     }
@@ -276,33 +254,26 @@ fn plan(container: &Container, given: Given<'_>) -> Result<Plan> {
     let leader = Leader::from_parts(container.init_pid()?, pidfd);
     let facts = leader.facts().map_err(engine)?;
     let placement = if options.is(MOVE_TO_CGROUP) { Placement::beside(&leader).map_err(engine)? } else { Placement::default() };
-    let own_users = !leader.shares("user").map_err(engine)?;
     let config = container.config.as_ref();
     let number = |key: &str, asked: u32| match asked {
         UNSET => config.and_then(|config| config.value(key)?.parse().ok()).unwrap_or(0),
         asked => asked,
     };
-    // SAFETY: the client's own; one that is not open is no terminal.
-    let open = |number: c_int| (number >= 0).then(|| unsafe { BorrowedFd::borrow_raw(number) });
-    let replaced = options.streams.map(|stream| options.is(TERMINAL) && open(stream).is_some_and(is_tty));
-    let cwd = || std::env::current_dir().ok().and_then(|dir| CString::new(dir.into_os_string().into_encoded_bytes()).ok());
+    let directory = options.initial_cwd.bytes().map(|path| OsStr::from_bytes(path.to_bytes()).into());
     Ok(Plan {
         namespaces: namespaces(&leader, options.namespaces).map_err(engine)?,
         filter: filter(container, &facts)?,
         uid: number("lxc.init.uid", options.uid),
         gid: number("lxc.init.gid", options.gid),
         groups: given.groups(),
-        personality: personality(config, options),
-        directory: options.initial_cwd.bytes().map(CStr::to_owned).or_else(cwd),
-        env: environment(config, options),
-        streams: options.streams,
-        replaced,
-        size: options.streams.iter().find_map(|stream| open(*stream).and_then(size)),
-        flags: options.flags,
+        personality: personality(config, &options),
+        directory: directory.or_else(|| std::env::current_dir().ok()),
+        env: environment(config, &options),
+        replaced: options.streams.map(|stream| descriptor(stream).filter(|stream| options.is(TERMINAL) && is_tty(stream))),
+        options,
         leader,
         facts,
         placement,
-        own_users,
     })
 }
 
@@ -328,26 +299,23 @@ fn namespaces(leader: &Leader, asked: c_int) -> std::result::Result<u64, hostel_
 
 /// The filter of its processes; what enters has it, too, or does not enter.
 fn filter(container: &Container, facts: &Facts) -> Result<Vec<Insn>> {
-    let own = std::fs::read("/proc/self/status").map(|text| Facts::parse(&text).filtered).unwrap_or(false);
-    if !facts.filtered || own {
+    if !facts.filtered || Facts::own().is_ok_and(|own| own.filtered) {
         return Ok(Vec::new());
     }
-    let root = std::env::var_os("HOSTEL_RUNTIME_DIR").filter(|dir| !dir.is_empty()).map_or_else(|| DEFAULT_ROOT.into(), PathBuf::from);
     let name = machine_name(&container.lxcpath, &container.name).map_err(|e| failed(container, e, Errno::INVAL))?;
-    let found = Registry::open_to_read(&root).and_then(|registry| registry.load_to_enter(&name)).map_err(|e| failed(container, e, Errno::NOENT))?;
+    let found =
+        Registry::open_to_read(&runtime_dir()).and_then(|registry| registry.load_to_enter(&name)).map_err(|e| failed(container, e, Errno::NOENT))?;
     match found.filter() {
         Ok(filter) if !filter.is_empty() => Ok(filter),
         _ => Err(failed(container, "its system call filter is not known here", Errno::PERM)),
     }
 }
 
-const PER_LINUX32: u32 = 8;
-
 /// The personality that a word of `lxc.arch` means.
 pub(crate) fn personality_of(word: &str) -> Option<u32> {
     let mut config = hostel_lxc::Config::default();
     config.set("lxc.arch", word, &mut hostel_container::Host).ok()?;
-    Some(if matches!(config.value("lxc.arch")?, "i686" | "armv7l") { PER_LINUX32 } else { 0 })
+    Some(if matches!(config.value("lxc.arch")?, "i686" | "armv7l") { proc::PER_LINUX32 } else { 0 })
 }
 
 fn personality(config: Option<&hostel_lxc::Config>, options: &Options<'_>) -> Option<u32> {
@@ -372,7 +340,7 @@ fn environment(config: Option<&hostel_lxc::Config>, options: &Options<'_>) -> Ve
     };
     let kept = options.extra_keep.get().unwrap_or_default();
     if options.env_policy == CLEAR {
-        put(b"PATH", PATH.as_bytes());
+        put(b"PATH", DEFAULT_PATH.as_bytes());
     }
     for (name, value) in std::env::vars_os() {
         let name = name.as_encoded_bytes();
@@ -392,30 +360,26 @@ fn environment(config: Option<&hostel_lxc::Config>, options: &Options<'_>) -> Ve
 }
 
 /// Between the client and what is attached: in the namespaces, but not of them.
-fn middle(plan: &Plan, report: OwnedFd, what: &mut dyn FnMut() -> c_int) -> i32 {
+fn middle(plan: &Plan<'_>, report: OwnedFd, what: &mut dyn FnMut() -> c_int) -> i32 {
     // Who does not hear it is gone.
     let _ = match enter(plan) {
         Err(why) => say(&report, FAILED, why.as_bytes(), None),
-        Ok(clone::Fork::Parent { pid, .. }) => say(&report, PID, &pid.to_ne_bytes(), None),
+        Ok(clone::Fork::Parent { pid, pidfd }) => say(&report, PID, &pid.to_ne_bytes(), Some(pidfd.as_fd())),
         Ok(clone::Fork::Child) => attached(plan, report, what),
     };
     0
 }
 
-fn enter(plan: &Plan) -> std::result::Result<clone::Fork, String> {
+fn enter(plan: &Plan<'_>) -> std::result::Result<clone::Fork, String> {
     for group in plan.placement.v2.iter().chain(&plan.placement.v1) {
-        rustix::fs::openat(group, c"cgroup.procs", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
-            .and_then(|file| rustix::io::write(&file, b"0"))
-            .map_err(|e| format!("join cgroup: {e}"))?;
+        join_cgroup(group.as_fd()).map_err(|e| format!("join cgroup: {e}"))?;
     }
-    if plan.own_users {
-        proc::set_dumpable(false).map_err(|e| format!("protect memory: {e}"))?;
-    }
+    proc::set_dumpable(false).map_err(|e| format!("protect memory: {e}"))?;
     clone::setns_pidfd(plan.leader.pidfd(), plan.namespaces).map_err(|e| format!("join namespaces: {e}"))?;
     clone::clone3(&clone::CloneArgs { flags: clone::PARENT, ..Default::default() }).map_err(|e| format!("make process: {e}"))
 }
 
-fn attached(plan: &Plan, report: OwnedFd, what: &mut dyn FnMut() -> c_int) -> ! {
+fn attached(plan: &Plan<'_>, report: OwnedFd, what: &mut dyn FnMut() -> c_int) -> ! {
     if let Err((object, cause)) = fit(plan, &report) {
         let _ = say(&report, FAILED, format!("set {object}: {cause}").as_bytes(), None);
         clone::exit_now(125);
@@ -426,24 +390,26 @@ fn attached(plan: &Plan, report: OwnedFd, what: &mut dyn FnMut() -> c_int) -> ! 
 }
 
 /// Makes the process what the container's are, in the order in which each step is still allowed.
-fn fit(plan: &Plan, report: &OwnedFd) -> std::result::Result<(), (&'static str, std::io::Error)> {
+fn fit(plan: &Plan<'_>, report: &OwnedFd) -> std::result::Result<(), (&'static str, std::io::Error)> {
     let to = |object| move |cause: std::io::Error| (object, cause);
-    if plan.flags & REMOUNT_PROC_SYS != 0 {
+    if plan.options.is(REMOUNT_PROC_SYS) {
         remount().map_err(to("/proc and /sys"))?;
     }
     if let Some(personality) = plan.personality {
-        // SAFETY: a number.
-        if unsafe { libc::personality(personality.into()) } == -1 {
-            return Err(("personality", std::io::Error::last_os_error()));
-        }
+        proc::set_personality(personality).map_err(to("personality"))?;
     }
-    // In the container's users it is nobody until then; where groups may not be set it has none to lose.
-    proc::set_ids(0, 0, &[]).or_else(|e| if plan.own_users { Ok(()) } else { Err(e) }).map_err(to("user"))?;
-    let terminal = plan.replaced.contains(&true).then(|| terminal(plan, report)).transpose().map_err(to("terminal"))?;
+    // In the container's users it is nobody until then.
+    become_root().map_err(to("user"))?;
+    let replaces = plan.replaced.iter().any(Option::is_some);
+    let terminal = replaces.then(|| terminal(plan, report)).transpose().map_err(to("terminal"))?;
+    // The directory of the client, if there is one here: before the filter, which need not allow openat2(2).
+    if plan.directory.as_ref().is_none_or(|directory| enter_directory(directory).is_err()) {
+        rustix::process::chdir(c"/").map_err(|e| ("directory", e.into()))?;
+    }
     if !plan.filter.is_empty() {
         seccomp::load(&plan.filter).map_err(to("system call filter"))?;
     }
-    if plan.flags & DROP_CAPABILITIES != 0 {
+    if plan.options.is(DROP_CAPABILITIES) {
         caps::limit_bounding(plan.facts.bounding).map_err(to("bounding capabilities"))?;
         let (permitted, _, _) = caps::get().map_err(to("capabilities"))?;
         let held = permitted & plan.facts.bounding;
@@ -452,21 +418,16 @@ fn fit(plan: &Plan, report: &OwnedFd) -> std::result::Result<(), (&'static str, 
     if (plan.uid, plan.gid) != (0, 0) || !plan.groups.is_empty() {
         proc::set_ids(plan.uid, plan.gid, &plan.groups).map_err(to("user"))?;
     }
-    if plan.flags & NO_NEW_PRIVS != 0 || plan.facts.no_new_privileges {
+    if plan.options.is(NO_NEW_PRIVS) || plan.facts.no_new_privileges {
         proc::set_no_new_privs().map_err(to("no-new-privileges"))?;
-    }
-    // The directory of the client, if there is one here.
-    if plan.directory.as_ref().is_none_or(|directory| rustix::process::chdir(directory).is_err()) {
-        rustix::process::chdir(c"/").map_err(|e| ("directory", e.into()))?;
     }
     surroundings(plan, terminal.as_ref()).map_err(to("standard streams"))
 }
 
 /// A terminal of the container's own, which controls the process; the master is the client's.
-fn terminal(plan: &Plan, report: &OwnedFd) -> std::io::Result<OwnedFd> {
-    let devpts = rustix::fs::open("/dev/pts", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    let pty = Pty::open(devpts.as_fd()).map_err(|e| e.cause)?;
-    if let Some(size) = plan.size {
+fn terminal(plan: &Plan<'_>, report: &OwnedFd) -> std::io::Result<OwnedFd> {
+    let pty = Pty::inside().map_err(|e| e.cause)?;
+    if let Some(size) = plan.replaced.iter().flatten().find_map(size) {
         pty.set_size(size).map_err(|e| e.cause)?;
     }
     say(report, MASTER, b"", Some(pty.master.as_fd()))?;
@@ -477,15 +438,15 @@ fn terminal(plan: &Plan, report: &OwnedFd) -> std::io::Result<OwnedFd> {
 }
 
 /// Environment and streams, as the function and what it executes will find them.
-fn surroundings(plan: &Plan, terminal: Option<&OwnedFd>) -> std::io::Result<()> {
+fn surroundings(plan: &Plan<'_>, terminal: Option<&OwnedFd>) -> std::io::Result<()> {
     // SAFETY: one thread; strings that setenv(3) copies; dup3 and fcntl take numbers, which are not Rust's to own.
     unsafe {
         libc::clearenv();
         for (name, value) in &plan.env {
             libc::setenv(name.as_ptr(), value.as_ptr(), 1);
         }
-        for ((from, replaced), to) in plan.streams.into_iter().zip(plan.replaced).zip(0..) {
-            let from = terminal.filter(|_| replaced).map_or(from, AsRawFd::as_raw_fd);
+        for ((from, replaced), to) in plan.options.streams.into_iter().zip(plan.replaced).zip(0..) {
+            let from = terminal.filter(|_| replaced.is_some()).map_or(from, AsRawFd::as_raw_fd);
             if from == to {
                 libc::fcntl(to, libc::F_SETFD, 0);
             } else if from >= 0 && libc::dup2(from, to) < 0 {
@@ -508,9 +469,4 @@ fn remount() -> std::io::Result<()> {
         mount::attach(made.as_fd(), at.as_fd(), c"")?;
     }
     Ok(())
-}
-
-/// Strings for execvp(3), which end with NULL.
-pub(crate) fn pointers(words: &[Text<'_>]) -> Vec<*const c_char> {
-    words.iter().map(|word| word.bytes().map_or(std::ptr::null(), CStr::as_ptr)).chain([std::ptr::null()]).collect()
 }

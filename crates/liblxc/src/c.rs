@@ -2,6 +2,7 @@
 
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::marker::PhantomData;
+use std::os::fd::BorrowedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 
@@ -92,6 +93,12 @@ impl<T: Copy> Out<T> {
     }
 }
 
+/// A descriptor that C passed and goes on having; `None`: there is none of that number.
+pub(crate) fn descriptor<'a>(number: c_int) -> Option<BorrowedFd<'a>> {
+    // SAFETY: it is passed for this call; one that is not open is EBADF wherever it is used.
+    (number >= 0).then(|| unsafe { BorrowedFd::borrow_raw(number) })
+}
+
 /// A buffer that C passed with its size.
 pub(crate) struct Buffer {
     to: *mut c_char,
@@ -116,15 +123,10 @@ impl Buffer {
     }
 }
 
-/// Memory of C's for `count` values, zeroed; NULL: there is none.
-fn room<T>(count: usize) -> *mut T {
-    // SAFETY: two numbers; an overflow is NULL.
-    unsafe { libc::calloc(count.max(1), size_of::<T>()).cast() }
-}
-
-/// An array of C's with these values, and zeroes behind the last.
+/// An array of C's with these values, and zeroes behind the last; NULL: there is no memory.
 pub(crate) fn array<T>(values: Vec<T>) -> *mut T {
-    let to = room::<T>(values.len() + 1);
+    // SAFETY: two numbers; an overflow is NULL.
+    let to = unsafe { libc::calloc(values.len() + 1, size_of::<T>()) }.cast::<T>();
     if !to.is_null() {
         for (at, value) in values.into_iter().enumerate() {
             // SAFETY: `to` has room for one more than there are.

@@ -45,11 +45,10 @@ const CREATE_QUIET: c_int = 1;
 
 pub(crate) extern "C" fn create(c: C<'_>, template: Text<'_>, kinds: Text<'_>, specs: Option<&Specs<'_>>, flags: c_int, argv: Texts<'_>) -> bool {
     write(c, false, |c| {
-        let of = |text: fn(&Specs<'_>) -> Option<String>| specs.and_then(text);
         let store = store::Specs {
             kind: kind(kinds)?,
-            dir: of(|specs| specs.dir.filled().map(str::to_owned)).map(Into::into),
-            fstype: of(|specs| specs.fstype.filled().map(str::to_owned)),
+            dir: specs.and_then(|specs| specs.dir.filled()).map(Into::into),
+            fstype: specs.and_then(|specs| specs.fstype.filled()).map(str::to_owned),
             size: specs.map(|specs| specs.fssize).filter(|size| *size > 0),
         };
         let template = template.filled().map(str::to_owned);

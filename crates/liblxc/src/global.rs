@@ -1,14 +1,14 @@
 //! The functions and the one object that belong to no container.
 
 use std::collections::BTreeMap;
-use std::ffi::{CString, c_char, c_int, c_long, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_long, c_void};
 use std::ptr;
 use std::sync::{Mutex, PoisonError};
 
 use hostel_process::userdb;
 use hostel_spec::UserSelector;
 
-use crate::attach::{personality_of, pointers};
+use crate::attach::personality_of;
 use crate::c::{self, Out, Text, Texts, guard};
 use crate::object::{C, LxcContainer, made};
 
@@ -122,10 +122,10 @@ pub(crate) struct Command<'a> {
 }
 
 /// Executes a command; what it returns is the status a shell would have.
-fn execute(program: &std::ffi::CStr, argv: &[Text<'_>]) -> c_int {
+fn execute(program: &CStr, argv: &[Text<'_>]) -> c_int {
     // What a client ignores is its own business: the command begins as every command.
     let _ = hostel_sys::proc::reset_signals();
-    let argv = pointers(argv);
+    let argv: Vec<*const c_char> = argv.iter().map(|word| word.bytes().map_or(ptr::null(), CStr::as_ptr)).chain([ptr::null()]).collect();
     // SAFETY: strings, and an array of them that ends with NULL.
     unsafe { libc::execvp(program.as_ptr(), argv.as_ptr()) };
     match std::io::Error::last_os_error().raw_os_error() {

@@ -6,11 +6,12 @@ use std::os::fd::{BorrowedFd, IntoRawFd};
 use std::ptr;
 
 use hostel_container::{Error, Result};
+use rustix::io::Errno;
 
 use crate::attach::{self, Callback, Given};
 use crate::c::{self, Out, Text, Texts};
 use crate::global::{Command, lxc_attach_run_command};
-use crate::object::{C, missing, read, read_or};
+use crate::object::{C, missing, read, read_number};
 
 pub(crate) extern "C" fn get_interfaces(c: C<'_>) -> *mut *mut c_char {
     read(c, ptr::null_mut(), |c| c.get_interfaces().map(|names| c::strings(&names)))
@@ -53,13 +54,8 @@ pub(crate) extern "C" fn console_getfd(c: C<'_>, number: Out<c_int>, master: Out
     })
 }
 
-/// A descriptor that the client goes on having.
 fn borrowed<'a>(number: c_int) -> Result<BorrowedFd<'a>> {
-    if number < 0 {
-        return Err(Error { text: format!("use descriptor {number}: there is none of that number"), number: libc::EBADF });
-    }
-    // SAFETY: the client passed it for this call; one that is not open is EBADF wherever it is used.
-    Ok(unsafe { BorrowedFd::borrow_raw(number) })
+    c::descriptor(number).ok_or_else(|| Error::new("use", format_args!("descriptor {number}"), "there is none of that number", Errno::BADF))
 }
 
 /// The escape character is a letter's number; -1: none.
@@ -82,40 +78,32 @@ pub(crate) struct ConsoleLog {
 const _: () = assert!(offset_of!(ConsoleLog, read_max) == 8 && size_of::<ConsoleLog>() == 24);
 
 pub(crate) extern "C" fn console_log(c: C<'_>, log: Out<ConsoleLog>) -> c_int {
-    read_or(
-        c,
-        |number| -number,
-        |c| {
-            let Some(mut asked) = log.get().filter(|asked| !asked.read_max.is_null()) else { return Err(missing("log")) };
-            // SAFETY: the client passed a place with a number in it.
-            let most = unsafe { *asked.read_max };
-            let bytes = match c.console_log(asked.clear, most, false) {
-                Err(e) if !asked.read && e.number == libc::ENODATA => Vec::new(),
-                other => other?,
-            };
-            let bytes = if asked.read { bytes } else { Vec::new() };
-            asked.data = c::data(&bytes);
-            // SAFETY: as above.
-            unsafe { *asked.read_max = bytes.len() as u64 };
-            log.put(asked);
-            Ok(0)
-        },
-    )
+    read_number(c, |c| {
+        let Some(mut asked) = log.get().filter(|asked| !asked.read_max.is_null()) else { return Err(missing("log")) };
+        // SAFETY: the client passed a place with a number in it.
+        let most = unsafe { *asked.read_max };
+        let bytes = match c.console_log(asked.clear, most, false) {
+            Err(e) if !asked.read && e.number == libc::ENODATA => Vec::new(),
+            other => other?,
+        };
+        let bytes = if asked.read { bytes } else { Vec::new() };
+        asked.data = c::data(&bytes);
+        // SAFETY: as above.
+        unsafe { *asked.read_max = bytes.len() as u64 };
+        log.put(asked);
+        Ok(0)
+    })
 }
 
 pub(crate) extern "C" fn attach(c: C<'_>, what: Option<Callback>, payload: *mut c_void, options: Given<'_>, pid: Out<c_int>) -> c_int {
-    read_or(
-        c,
-        |number| -number,
-        |c| {
-            let what = what.ok_or_else(|| missing("function"))?;
-            if pid.is_null() {
-                return Err(missing("pid"));
-            }
-            pid.put(attach::attach(c, options, &mut || what(payload))?);
-            Ok(0)
-        },
-    )
+    read_number(c, |c| {
+        let what = what.ok_or_else(|| missing("function"))?;
+        if pid.is_null() {
+            return Err(missing("pid"));
+        }
+        pid.put(attach::attach(c, options, &mut || what(payload))?);
+        Ok(0)
+    })
 }
 
 pub(crate) extern "C" fn attach_run_wait(c: C<'_>, options: Given<'_>, program: Text<'_>, argv: Texts<'_>) -> c_int {
@@ -129,27 +117,26 @@ pub(crate) extern "C" fn attach_run_wait(c: C<'_>, options: Given<'_>, program: 
 
 /// Into the directory of `lxc.mount.auto = shmounts:`, which no container here has.
 fn without_shmounts<T>(verb: &str) -> Result<T> {
-    Err(Error { text: format!("{verb} in container: it has no directory for that (lxc.mount.auto = shmounts:)"), number: libc::EINVAL })
+    Err(Error::new(verb, "in container", "it has no directory for that (lxc.mount.auto = shmounts:)", Errno::INVAL))
 }
 
 pub(crate) extern "C" fn mount(c: C<'_>, _: Text<'_>, _: Text<'_>, _: Text<'_>, _flags: c_ulong, _data: *const c_void, _: *mut c_void) -> c_int {
-    read_or(c, |number| -number, |_| without_shmounts("mount"))
+    read_number(c, |_| without_shmounts("mount"))
 }
 
 pub(crate) extern "C" fn umount(c: C<'_>, _target: Text<'_>, _flags: c_ulong, _: *mut c_void) -> c_int {
-    read_or(c, |number| -number, |_| without_shmounts("unmount"))
+    read_number(c, |_| without_shmounts("unmount"))
 }
 
 /// `notify` is refused in profiles: nobody is asked.
 pub(crate) extern "C" fn seccomp_notify_fd(c: C<'_>) -> c_int {
-    let none = || Error { text: "take notifications of system calls: no profile has `notify`".to_owned(), number: libc::EINVAL };
-    read_or(c, |number| -number, |_| Err(none()))
+    read_number(c, |_| Err(Error::new("take", "notifications of system calls", "no profile has `notify`", Errno::INVAL)))
 }
 
 pub(crate) extern "C" fn init_pidfd(c: C<'_>) -> c_int {
-    read_or(c, |number| -number, |c| c.init_pidfd().map(IntoRawFd::into_raw_fd))
+    read_number(c, |c| c.init_pidfd().map(IntoRawFd::into_raw_fd))
 }
 
 pub(crate) extern "C" fn devpts_fd(c: C<'_>) -> c_int {
-    read_or(c, |number| -number, |c| c.devpts_fd().map(IntoRawFd::into_raw_fd))
+    read_number(c, |c| c.devpts_fd().map(IntoRawFd::into_raw_fd))
 }

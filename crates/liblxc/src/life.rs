@@ -5,10 +5,11 @@ use std::ptr;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use hostel_container::{Error, Order, State};
+use hostel_container::{Error, Order, Result, State};
+use rustix::io::Errno;
 
 use crate::c::{Text, Texts, guard};
-use crate::object::{C, LxcContainer, missing, read, run, write};
+use crate::object::{C, LxcContainer, missing, read, read_number, run, write};
 use crate::program;
 
 /// By the numbers of [`State`].
@@ -17,11 +18,6 @@ pub(crate) const STATES: [&CStr; 8] = [c"STOPPED", c"STARTING", c"RUNNING", c"ST
 /// Seconds as clients give them; negative: without end.
 fn seconds(timeout: c_int) -> Option<Duration> {
     u64::try_from(timeout).ok().map(Duration::from_secs)
-}
-
-/// Something that is not done.
-pub(crate) fn refused(what: &str, why: &str) -> Error {
-    Error { text: format!("{what}: {why}"), number: libc::ENOSYS }
 }
 
 pub(crate) extern "C" fn is_defined(c: C<'_>) -> bool {
@@ -53,14 +49,7 @@ pub(crate) extern "C" fn init_pid(c: C<'_>) -> c_int {
 }
 
 pub(crate) extern "C" fn want_daemonize(c: C<'_>, wanted: bool) -> bool {
-    run(
-        c,
-        |_| false,
-        |c| {
-            c.daemonize.store(wanted, Ordering::Release);
-            Ok(true)
-        },
-    )
+    c.inspect(|c| c.daemonize.store(wanted, Ordering::Release)).is_some()
 }
 
 /// Nothing that the client has open is passed on, whatever it wants.
@@ -81,22 +70,22 @@ pub(crate) extern "C" fn start(c: C<'_>, useinit: c_int, argv: Texts<'_>) -> boo
     )
 }
 
-fn start_as(c: &LxcContainer, execute: bool, argv: Texts<'_>) -> hostel_container::Result<c_int> {
+fn start_as(c: &LxcContainer, execute: bool, argv: Texts<'_>) -> Result<c_int> {
     let container = c.now();
-    let failed = |why: &str, number| Error { text: format!("start container {}: {why}", container.name), number };
-    let Some(config) = &container.config else { return Err(failed("it has no configuration", libc::ENOENT)) };
+    let failed = |why: &str, number| container.error("start", why, number);
+    let Some(config) = &container.config else { return Err(failed("it has no configuration", Errno::NOENT)) };
     let mut order = Order::of(&container);
     order.execute = execute;
-    order.command = argv.words().transpose().map_err(|why| failed(why, libc::EINVAL))?.filter(|words| !words.is_empty());
+    order.command = argv.words().transpose().map_err(|why| failed(why, Errno::INVAL))?.filter(|words| !words.is_empty());
     if execute && order.command.is_none() {
         order.command = config.value("lxc.execute.cmd").and_then(hostel_lxc::machine::words);
         if order.command.is_none() {
-            return Err(failed("no command is given, and there is no lxc.execute.cmd", libc::EINVAL));
+            return Err(failed("no command is given, and there is no lxc.execute.cmd", Errno::INVAL));
         }
     }
     order.pidfile = c.pidfile().map(Into::into);
     let program =
-        program::hostel().ok_or_else(|| failed("there is no program hostel: not in $HOSTEL_BIN, beside this library, in PATH", libc::ENOENT))?;
+        program::hostel().ok_or_else(|| failed("there is no program hostel: not in $HOSTEL_BIN, beside this library, in PATH", Errno::NOENT))?;
     container.start(&program, &order, c.daemonize.load(Ordering::Acquire))
 }
 
@@ -125,30 +114,29 @@ pub(crate) extern "C" fn set_timeout(c: C<'_>, timeout: c_int) -> bool {
     if timeout != -1 && timeout <= 0 {
         return false;
     }
-    run(
-        c,
-        |_| false,
-        |c| {
-            c.rcv_timeout.store(timeout.max(0), Ordering::Release);
-            Ok(true)
-        },
-    );
+    if let Some(c) = c {
+        c.rcv_timeout.store(timeout.max(0), Ordering::Release);
+    }
     write(c, false, |c| {
         c.set_timeout(seconds(timeout));
         Ok(true)
     })
 }
 
+fn without_criu<T>(verb: &str) -> Result<T> {
+    Err(Error::new(verb, "container", "there is no CRIU here", Errno::NOSYS))
+}
+
 pub(crate) extern "C" fn checkpoint(c: C<'_>, _directory: Text<'_>, _stop: bool, _verbose: bool) -> bool {
-    read(c, false, |_| Err(refused("checkpoint container", "there is no CRIU here")))
+    read(c, false, |_| without_criu("checkpoint"))
 }
 
 pub(crate) extern "C" fn restore(c: C<'_>, _directory: Text<'_>, _verbose: bool) -> bool {
-    read(c, false, |_| Err(refused("restore container", "there is no CRIU here")))
+    read(c, false, |_| without_criu("restore"))
 }
 
 pub(crate) extern "C" fn migrate(c: C<'_>, _command: c_uint, _options: *mut c_void, _size: c_uint) -> c_int {
-    crate::object::read_or(c, |number| -number, |_| Err(refused("migrate container", "there is no CRIU here")))
+    read_number(c, |_| without_criu("migrate"))
 }
 
 #[unsafe(no_mangle)]

@@ -123,20 +123,19 @@ const _: () = assert!(offset_of!(LxcContainer, shared) == PUBLIC);
 
 impl LxcContainer {
     fn new(container: Container) -> Box<LxcContainer> {
-        let (null, text) = (|| AtomicPtr::new(ptr::null_mut()), || AtomicPtr::new(ptr::null_mut()));
-        let object = LxcContainer {
+        let object = Box::new(LxcContainer {
             name: AtomicPtr::new(c::string(&container.name)),
-            configfile: text(),
-            pidfile: text(),
-            slock: null(),
-            privlock: null(),
+            configfile: AtomicPtr::default(),
+            pidfile: AtomicPtr::default(),
+            slock: AtomicPtr::default(),
+            privlock: AtomicPtr::default(),
             numthreads: AtomicI32::new(1),
-            lxc_conf: null(),
-            error_string: text(),
+            lxc_conf: AtomicPtr::default(),
+            error_string: AtomicPtr::default(),
             error_num: AtomicI32::new(0),
             daemonize: AtomicBool::new(true),
             after_daemonize: [0; 3],
-            config_path: text(),
+            config_path: AtomicPtr::default(),
             is_defined: life::is_defined,
             state: life::state,
             is_running: life::is_running,
@@ -201,8 +200,7 @@ impl LxcContainer {
             rcv_timeout: AtomicI32::new(0),
             set_timeout: life::set_timeout,
             shared: Mutex::new(Arc::new(container)),
-        };
-        let object = Box::new(object);
+        });
         object.show(&object.now());
         object
     }
@@ -256,15 +254,15 @@ impl Drop for LxcContainer {
 
 /// Asks a container. It is not held meanwhile: who waits is in nobody's way.
 pub(crate) fn read<T>(c: C<'_>, failure: T, what: impl FnOnce(&Container) -> Result<T>) -> T {
-    read_or(c, |_| failure, what)
+    run(c, |_| failure, |c| what(&c.now()))
 }
 
-/// The same; `failure` makes the result of an error's number.
-pub(crate) fn read_or<T>(c: C<'_>, failure: impl FnOnce(i32) -> T, what: impl FnOnce(&Container) -> Result<T>) -> T {
-    run(c, failure, |c| what(&c.now()))
+/// The same for members that fail with a negative number of errno(3).
+pub(crate) fn read_number(c: C<'_>, what: impl FnOnce(&Container) -> Result<c_int>) -> c_int {
+    run(c, |number| -number, |c| what(&c.now()))
 }
 
-/// The same with what C sees of it.
+/// The same with what C sees of it; `failure` makes the result of an error's number.
 pub(crate) fn run<T>(c: C<'_>, failure: impl FnOnce(i32) -> T, what: impl FnOnce(&LxcContainer) -> Result<T>) -> T {
     let done = guard(Err(libc::EIO), || {
         let c = c.ok_or(libc::EINVAL)?;

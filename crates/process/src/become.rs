@@ -139,7 +139,7 @@ pub fn confine(process: &Process<'_>) -> Result<Ready, Failure> {
     clone::close_from_but(3 + process.keep, process.until_exec).map_err(|e| Failure::new("close", "descriptors", e))?;
     limits(process)?;
     if process.service.is_none() {
-        proc::set_ids(0, 0, &[]).or_else(already_root).map_err(|e| Failure::new("become", "root", e))?;
+        become_root().map_err(|e| Failure::new("become", "root", e))?;
     }
     if let Some(filter) = process.filter {
         seccomp::load(filter).map_err(|e| Failure::new("load", "system call filter", e))?;
@@ -159,6 +159,11 @@ pub fn confine(process: &Process<'_>) -> Result<Ready, Failure> {
         seccomp::load(service.filter).map_err(|e| Failure::new("load", "system call filter of the service", e))?;
     }
     Ok(Ready { program: process.program, no_magic_links: process.no_magic_links, programs, argv, env })
+}
+
+/// Makes this process root of its user namespace, in no other group.
+pub fn become_root() -> io::Result<()> {
+    proc::set_ids(0, 0, &[]).or_else(already_root)
 }
 
 /// A process that is root already, in a user namespace where setgroups is denied, is as good as changed.
@@ -226,7 +231,7 @@ fn limits(process: &Process<'_>) -> Result<(), Failure> {
         std::fs::write("/proc/self/attr/exec", label).map_err(|e| Failure::new("apply", format!("SELinux label {label:?}"), e))?;
     }
     if spec.linux32 {
-        proc::set_personality_linux32().map_err(|e| Failure::new("set", "personality", e))?;
+        proc::set_personality(proc::PER_LINUX32).map_err(|e| Failure::new("set", "personality", e))?;
     }
     Ok(())
 }
@@ -308,7 +313,7 @@ fn directory(spec: &ProcessSpec, program: Program, user: &userdb::User) -> Strin
 }
 
 /// Enters a directory of the machine; no link on the way may be one of /proc's magic ones, which lead out (CVE-2024-21626).
-fn enter_directory(path: &Path) -> io::Result<()> {
+pub fn enter_directory(path: &Path) -> io::Result<()> {
     if path == Path::new("/") {
         return Ok(rustix::process::chdir(c"/")?);
     }

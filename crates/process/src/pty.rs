@@ -5,7 +5,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use hostel_sys::ioctl;
+use hostel_sys::{ioctl, tree};
 use rustix::fs::{Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::{self, Errno};
 use rustix::pty::OpenptFlags;
@@ -71,6 +71,15 @@ impl Pty {
         ioctl::pty_unlock(&master).map_err(failed("unlock", "pty"))?;
         let slave = open_slave(master.as_fd()).map_err(failed("open", "slave of the pty"))?;
         Ok(Pty { master, slave, number })
+    }
+
+    /// Makes one in the devpts of the root directory that this process is in, which may be hostile.
+    pub fn inside() -> Result<Pty, PtyError> {
+        let (flags, found) = (OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, || failed("open", "/dev/pts of the machine"));
+        let root = rustix::fs::open(c"/", flags, Mode::empty()).map_err(found())?;
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
+        let devpts = tree::openat2(root.as_fd(), c"dev/pts", flags, Mode::empty(), resolve).map_err(found())?;
+        Pty::open(devpts.as_fd())
     }
 
     /// Sets rows and columns.

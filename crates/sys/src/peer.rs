@@ -3,9 +3,11 @@
 //! `rustix` has both, but types the process id as non-zero, while the kernel says 0 for a peer that our pid
 //! namespace cannot see.
 
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use rustix::io::{self, Errno};
+use rustix::io::{self, Errno, IoSlice};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
 /// A process at the other end of a socket, as seen from our namespaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +62,16 @@ pub fn receive_datagram<Fd: AsFd>(socket: Fd, buf: &mut [u8]) -> io::Result<Data
 /// As [`receive_datagram`]; descriptors sent along are added to `descriptors`, close-on-exec.
 pub fn receive_datagram_with<Fd: AsFd>(socket: Fd, buf: &mut [u8], descriptors: &mut Vec<OwnedFd>) -> io::Result<Datagram> {
     receive(socket.as_fd(), buf, &mut LongControl([0; 1064]).0, Some(descriptors))
+}
+
+/// Sends `parts` as one message with descriptors along; how many bytes of it were taken.
+pub fn send_with<Fd: AsFd>(socket: Fd, parts: &[IoSlice<'_>], descriptors: &[BorrowedFd<'_>], flags: SendFlags) -> io::Result<usize> {
+    let mut space = vec![MaybeUninit::uninit(); SendAncillaryMessage::ScmRights(descriptors).size()];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
+        return Err(Errno::INVAL);
+    }
+    sendmsg(socket, parts, &mut control, flags | SendFlags::NOSIGNAL)
 }
 
 /// `control`: aligned to 8.

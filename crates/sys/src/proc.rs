@@ -63,10 +63,13 @@ pub fn wait_without_program(fd: BorrowedFd<'_>, limit: Option<&rustix::event::Ti
     let _ = rustix::event::poll(&mut fds, limit);
 }
 
-/// `PER_LINUX32`: uname says a 32-bit machine.
-pub fn set_personality_linux32() -> io::Result<()> {
+/// A personality: uname says a 32-bit machine.
+pub const PER_LINUX32: u32 = 0x0008;
+
+/// What programs are told that this machine is (personality(2)).
+pub fn set_personality(personality: u32) -> io::Result<()> {
     // SAFETY: takes an integer.
-    check(unsafe { libc::personality(0x0008) }).map(drop)
+    check(unsafe { libc::personality(personality.into()) }).map(drop)
 }
 
 /// Sets a resource limit; `None` = infinity. `resource` is the kernel's number.

@@ -45,6 +45,13 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// Of the calling thread.
+    pub fn own() -> Result<Self> {
+        let mut buffer = [0u8; 4096];
+        let path = "/proc/thread-self/status";
+        crate::registry::identity::read_small(path, &mut buffer).map(Self::parse).context("read", path)
+    }
+
     /// Parses the file's text; what is missing is zero.
     pub fn parse(text: &[u8]) -> Self {
         let mut facts = Self::default();

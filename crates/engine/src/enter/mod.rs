@@ -41,7 +41,7 @@ use crate::error::{Context, Error, Result};
 use crate::registry::MachineState;
 
 pub use leader::{Facts, Leader};
-pub use spawn::{Cause, EnterError};
+pub use spawn::{Cause, EnterError, join_cgroup};
 
 /// Which of the leader's namespaces are entered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Uid, openat2};
+use rustix::fs::{FileType, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::DumpableBehavior;
@@ -18,7 +18,7 @@ use hostel_spec::{CapName, CapSet, ProcessSpec, UserSelector};
 use hostel_sys::clone::{self, CloneArgs, Fork};
 use hostel_sys::{caps, proc};
 
-use super::{Entered, Entry, Known, Leader, Streams};
+use super::{Entered, Entry, Facts, Known, Leader, Streams};
 use crate::error::{Error, io_text};
 
 /// Why nothing was started.
@@ -123,7 +123,7 @@ pub(super) fn enter(leader: &Leader, entry: &Entry<'_>, here: bool) -> Outcome<E
     let facts = if unsure || entry.bounding.is_none() || entry.known.is_none() { Some(leader.facts()?) } else { None };
     let filtered = facts.as_ref().is_some_and(|f| f.filtered);
     // Unless what holds it holds us, too: whoever made us both may have filtered everything.
-    if filtered && unsure && !Leader::from_pid(std::process::id() as i32)?.facts()?.filtered {
+    if filtered && unsure && !Facts::own()?.filtered {
         let why = "its processes are held by a system call filter that is not known, and what enters would not be";
         return Err(EnterError::new("enter", "machine", &io::Error::other(why)));
     }
@@ -264,7 +264,7 @@ impl<'a> Work<'a> {
     /// The middle process, in the caller's memory and with its descriptors; or the caller itself.
     fn middle(&mut self) -> Outcome<()> {
         for dir in self.entry.placement.iter().flat_map(|p| &p.v1) {
-            join_v1(dir.as_fd()).when("join", "v1 cgroup of the machine")?;
+            join_cgroup(dir.as_fd()).when("join", "v1 cgroup of the machine")?;
         }
         // The machine's own /proc could lead this anywhere; and it is inherited.
         if let Some(score) = self.process.oom_score_adjust.take() {
@@ -331,12 +331,10 @@ impl<'a> Work<'a> {
             let _ = proc::set_ids(0, 0, &[]);
             rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).when("change", "dumpability")?;
         }
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = rustix::fs::open(c"/", flags, Mode::empty()).when("open", "root of the machine")?;
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
-        let devpts = openat2(&root, c"dev/pts", flags, Mode::empty(), resolve).when("open", "/dev/pts of the machine")?;
-        let pty = Pty::open(devpts.as_fd()).map_err(|e| EnterError::new(e.verb, e.object, &e.cause.into()))?;
+        let pty = Pty::inside().map_err(|e| EnterError::new(e.verb, e.object, &e.cause.into()))?;
         if let Some(selector) = self.process.user.as_ref().filter(|u| **u != UserSelector::Id(0)) {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let root = rustix::fs::open(c"/", flags, Mode::empty()).when("open", "root of the machine")?;
             let user = userdb::lookup(&root, selector).map_err(|e| {
                 let (verb, object, why) = e.parts();
                 EnterError { verb: verb.into(), object, why, cause: Cause::Other }
@@ -435,7 +433,8 @@ fn become_process(
     r#become::run(&process).into()
 }
 
-fn join_v1(dir: BorrowedFd<'_>) -> Result<(), Errno> {
+/// Moves the calling process into the cgroup of this directory.
+pub fn join_cgroup(dir: BorrowedFd<'_>) -> Result<(), Errno> {
     let file = rustix::fs::openat(dir, c"cgroup.procs", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
     rustix::io::write(&file, b"0").map(drop)
 }

@@ -45,7 +45,12 @@ pub use state::{Desired, MachineState, Origin, Phase, StateError};
 pub use undo::Undo;
 
 /// Where root's running machines are.
-pub const DEFAULT_ROOT: &str = "/run/hostel";
+pub(crate) const DEFAULT_ROOT: &str = "/run/hostel";
+
+/// Where running machines are registered: `$HOSTEL_RUNTIME_DIR`, else /run/hostel.
+pub fn runtime_dir() -> PathBuf {
+    std::env::var_os("HOSTEL_RUNTIME_DIR").filter(|dir| !dir.is_empty()).map_or_else(|| DEFAULT_ROOT.into(), PathBuf::from)
+}
 
 /// Why a directory that others may change is refused.
 const OTHERS_WRITE: &str = "other users may write to it";
@@ -156,7 +161,7 @@ pub struct Cleaned {
 }
 
 impl Registry {
-    /// Opens the registry at `root` (see [`DEFAULT_ROOT`]) and makes it when it is missing.
+    /// Opens the registry at `root` (see [`runtime_dir`]) and makes it when it is missing.
     ///
     /// Refused: a link in place of `root` or of `machines`, a directory of another user's, one that others may write to.
     pub fn open(root: &Path) -> Result<Self> {

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 
 use hostel_engine::cgroup::MachineCgroup;
 use hostel_engine::enter::relay::{self, RunError};
-use hostel_engine::enter::{self, Cause, Entry, Known, Leader, Placement, Selection, Streams};
+use hostel_engine::enter::{self, Cause, Entry, Facts, Known, Leader, Placement, Selection, Streams};
 use hostel_engine::error::{Context, Error};
 use hostel_engine::registry::{Machine, MachineState};
 use hostel_process::r#become::Program;
@@ -149,7 +149,7 @@ pub(crate) fn run_in(order: &Order) -> Outcome {
     let placement = group.as_ref().map(Placement::of).transpose()?;
     let filter = found.filter().context("read", format!("system call filter of {}", order.name))?;
     // A machine with a filter whose file is lost is not entered without one. We may be filtered ourselves, by whoever runs us.
-    if filter.is_empty() && leader.facts()?.filtered && !Leader::from_pid(std::process::id() as i32)?.facts()?.filtered {
+    if filter.is_empty() && leader.facts()?.filtered && !Facts::own()?.filtered {
         let error = Error::new("read", format!("system call filter of {}", order.name), "it has one, but its file is missing");
         return Err(error.hint("start the machine anew; what enters it now would not be filtered").into());
     }

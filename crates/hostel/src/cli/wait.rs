@@ -33,12 +33,14 @@ pub(super) const VERB: Verb = Verb {
 pub(super) const READY_LIMIT: Duration = Duration::from_secs(90);
 /// Inits that never say READY=1.
 const SILENT_INITS: [&str; 8] = ["busybox", "dinit", "finit", "openrc-init", "runit", "s6", "shepherd", "sysvinit"];
-/// What the others run first, one after the other.
+/// Those of them that run scripts first, one after the other, and wait for each.
+const SCRIPTED_INITS: [&str; 3] = ["busybox", "openrc-init", "sysvinit"];
+/// What these scripts are called.
 const SCRIPTS: [&str; 8] = ["1", "rc", "rcS", "rc.boot", "rc.init", "openrc", "openrc-run", "startpar"];
 /// What is there when they are over.
 const LATER: [&str; 6] = ["agetty", "getty", "login", "mingetty", "runsvdir", "sulogin"];
-/// How often is looked; and how long no script is seen when there is nobody to log in at.
-const LOOK: Duration = Duration::from_millis(100);
+/// How often is looked: OpenRC may be through within a tenth of a second. And how long no script is seen when there is nobody to log in at.
+const LOOK: Duration = Duration::from_millis(20);
 const QUIET: Duration = Duration::from_secs(1);
 /// What its supervisor may take to remove what it made.
 const TAKE_AWAY: Duration = Duration::from_secs(20);
@@ -122,6 +124,7 @@ pub(super) fn until_init(name: &MachineName) -> Result<bool> {
     let found = look::running(&registry, name)?;
     let state = look::state(&found)?;
     let (Some(leader), false) = (state.leader, state.init.as_deref() == Some("systemd")) else { return news.until(READY_LIMIT, None) };
+    let scripted = state.init.as_deref().is_some_and(|init| SCRIPTED_INITS.contains(&init));
     let (mut quiet, mut scripts, mut guessed) = (Instant::now(), false, false);
     let mut is_up = || match stage(leader.pid) {
         Stage::Scripts => {
@@ -131,7 +134,7 @@ pub(super) fn until_init(name: &MachineName) -> Result<bool> {
         Stage::Later => true,
         Stage::Unknown => {
             let over = quiet.elapsed() >= QUIET;
-            guessed = over && !scripts;
+            guessed = over && !scripts && !(scripted && has_waited(leader.pid));
             over
         }
     };
@@ -165,6 +168,14 @@ fn stage(init: i32) -> Stage {
         (false, true) => Stage::Later,
         (false, false) => Stage::Unknown,
     }
+}
+
+/// Whether a process has waited for a child that did something: what page faults its children had is told in its own figures.
+fn has_waited(pid: i32) -> bool {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // Behind the name, which may hold anything: state, ppid, pgrp, session, tty, tpgid, flags, minflt, cminflt.
+    let faults = text.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(8));
+    faults.is_some_and(|faults| faults != "0")
 }
 
 /// The init of a machine, if it is a known one that does not speak sd_notify(3).

@@ -5,7 +5,6 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -18,9 +17,10 @@ use hostel_lxc::Config;
 use hostel_lxc::wire::{self, Command, HEAD, Head, MOST, News, State};
 use hostel_process::event::{Interest, Poller};
 use hostel_process::pty::{Pty, open_slave};
+use hostel_sys::peer;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, IoSlice};
-use rustix::net::{AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
 
 /// Most connections at once.
 const CLIENTS: usize = 512;
@@ -200,8 +200,8 @@ impl Server {
 
     /// Whether the one at the other end may ask: root, or who runs the supervisor.
     fn may_ask(&self, client: &Client) -> bool {
-        let own = (rustix::process::geteuid(), rustix::process::getegid());
-        rustix::net::sockopt::socket_peercred(&client.fd).is_ok_and(|peer| peer.uid.is_root() || (peer.uid, peer.gid) == own)
+        let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        peer::peer(&client.fd).is_ok_and(|peer| peer.uid == 0 || (peer.uid, peer.gid) == own)
     }
 
     fn answer(&mut self, id: u32, head: Head, bytes: &[u8]) {
@@ -273,13 +273,7 @@ impl Server {
     fn send(&mut self, id: u32, answer: &Answer<'_>) -> bool {
         let Some(client) = self.clients.iter().find(|c| c.id == id) else { return false };
         let whole = Head::with(answer.result, answer.value, answer.bytes);
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(GROUPS))];
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        if !answer.descriptors.is_empty() {
-            control.push(SendAncillaryMessage::ScmRights(&answer.descriptors));
-        }
-        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-        rustix::net::sendmsg(&client.fd, &[IoSlice::new(&whole)], &mut control, flags).is_ok_and(|sent| sent == whole.len())
+        peer::send_with(&client.fd, &[IoSlice::new(&whole)], &answer.descriptors, SendFlags::DONTWAIT).is_ok_and(|sent| sent == whole.len())
     }
 
     /// From now on the connection is for this.
