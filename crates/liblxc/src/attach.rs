@@ -19,7 +19,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
 use hostel_container::{Container, Error, Result, State, machine_name};
-use hostel_engine::enter::{Facts, Leader, Placement, join_cgroup};
+use hostel_engine::cgroup::V1Door;
+use hostel_engine::enter::{Facts, Leader, Placement};
 use hostel_engine::registry::{Registry, runtime_dir};
 use hostel_process::r#become::{DEFAULT_PATH, become_root, enter_directory};
 use hostel_process::pty::Pty;
@@ -370,10 +371,16 @@ fn middle(plan: &Plan<'_>, report: OwnedFd, what: &mut dyn FnMut() -> c_int) -> 
     0
 }
 
-fn enter(plan: &Plan<'_>) -> std::result::Result<clone::Fork, String> {
-    for group in plan.placement.v2.iter().chain(&plan.placement.v1) {
-        join_cgroup(group.as_fd()).map_err(|e| format!("join cgroup: {e}"))?;
+fn join_cgroups(placement: &Placement) -> std::result::Result<(), Errno> {
+    if let Some(group) = &placement.v2 {
+        let file = rustix::fs::openat(group, c"cgroup.procs", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+        rustix::io::write(&file, b"0")?;
     }
+    placement.v1.iter().try_for_each(|group| V1Door::open(group.as_fd())?.enter())
+}
+
+fn enter(plan: &Plan<'_>) -> std::result::Result<clone::Fork, String> {
+    join_cgroups(&plan.placement).map_err(|e| format!("join cgroup: {e}"))?;
     proc::set_dumpable(false).map_err(|e| format!("protect memory: {e}"))?;
     clone::setns_pidfd(plan.leader.pidfd(), plan.namespaces).map_err(|e| format!("join namespaces: {e}"))?;
     clone::clone3(&clone::CloneArgs { flags: clone::PARENT, ..Default::default() }).map_err(|e| format!("make process: {e}"))

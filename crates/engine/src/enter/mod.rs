@@ -41,7 +41,7 @@ use crate::error::{Context, Error, Result};
 use crate::registry::MachineState;
 
 pub use leader::{Facts, Leader};
-pub use spawn::{Cause, EnterError, join_cgroup};
+pub use spawn::{Cause, EnterError};
 
 /// Which of the leader's namespaces are entered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,7 +96,7 @@ pub enum Streams<'a> {
 pub struct Placement {
     /// cgroup2 directory the process is born in.
     pub v2: Option<OwnedFd>,
-    /// v1 directories it is moved into (6 to 18 ms each on a cold kernel, which is why there are few).
+    /// v1 directories it is moved into (the process that enters has one thread).
     pub v1: Vec<OwnedFd>,
 }
 

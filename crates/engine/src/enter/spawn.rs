@@ -19,6 +19,7 @@ use hostel_sys::clone::{self, CloneArgs, Fork};
 use hostel_sys::{caps, proc};
 
 use super::{Entered, Entry, Facts, Known, Leader, Streams};
+use crate::cgroup::V1Door;
 use crate::error::{Error, io_text};
 
 /// Why nothing was started.
@@ -264,7 +265,7 @@ impl<'a> Work<'a> {
     /// The middle process, in the caller's memory and with its descriptors; or the caller itself.
     fn middle(&mut self) -> Outcome<()> {
         for dir in self.entry.placement.iter().flat_map(|p| &p.v1) {
-            join_cgroup(dir.as_fd()).when("join", "v1 cgroup of the machine")?;
+            V1Door::open(dir.as_fd()).and_then(|door| door.enter()).when("join", "v1 cgroup of the machine")?;
         }
         // The machine's own /proc could lead this anywhere; and it is inherited.
         if let Some(score) = self.process.oom_score_adjust.take() {
@@ -431,12 +432,6 @@ fn become_process(
         service: None,
     };
     r#become::run(&process).into()
-}
-
-/// Moves the calling process into the cgroup of this directory.
-pub fn join_cgroup(dir: BorrowedFd<'_>) -> Result<(), Errno> {
-    let file = rustix::fs::openat(dir, c"cgroup.procs", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
-    rustix::io::write(&file, b"0").map(drop)
 }
 
 /// Leaves the capabilities of the machine, and those that becoming its process takes.

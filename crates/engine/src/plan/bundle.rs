@@ -115,7 +115,7 @@ impl Builder<'_> {
             (_, None) => return Err(Error::new("make", "terminal", "there is no devpts among the mounts of the bundle")),
         }
         self.integration()?;
-        self.bond.push(BondStep::PlaceInV1);
+        self.bond.push(BondStep::Release);
         if self.spec.network.has_links() {
             self.network()?;
         }

@@ -206,7 +206,7 @@ impl Builder<'_> {
         }
         self.root(ids)?;
         self.cgroup();
-        self.bond.push(BondStep::PlaceInV1);
+        self.bond.push(BondStep::Release);
         self.network()?;
         self.api_file_systems();
         self.open_console(console);

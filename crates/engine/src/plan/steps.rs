@@ -278,8 +278,8 @@ pub enum BondStep {
         /// Disk file systems of the host below it, each with an overlay of its own: clone, where.
         submounts: Vec<(Slot, PathBuf)>,
     },
-    /// Moves the payload into v1 cgroups that have limits.
-    PlaceInV1,
+    /// What the payload waits for first is done: lets it go on.
+    Release,
     /// Tells systemd-machined.
     Register {
         /// Or the machine does not start.
@@ -570,7 +570,7 @@ impl fmt::Display for BondStep {
                 }
                 f.write_str("; upper layers on tmpfs, with the host's rights (Linux before 6.6)")
             }
-            BondStep::PlaceInV1 => f.write_str("place into v1 cgroups"),
+            BondStep::Release => f.write_str("let it go on"),
             BondStep::Register { demanded } => write!(f, "tell systemd-machined{}", if *demanded { "" } else { ", if it is there" }),
             BondStep::NameNetwork(name) => write!(f, "name its network /run/netns/{name}"),
             BondStep::Wire(wiring) => write!(f, "{wiring}"),

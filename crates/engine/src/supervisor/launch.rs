@@ -38,7 +38,7 @@ use super::netns;
 use super::payload::Payload;
 use super::prepare::{self, Made};
 use super::{bundle, hooks, mount_lock, overlay, parcel};
-use crate::cgroup::Layout;
+use crate::cgroup::{Layout, MachineCgroup};
 use crate::error::{Context, Error, Result, io_text};
 use crate::peers::{self, Registration};
 use crate::plan::Plan;
@@ -99,6 +99,7 @@ fn fork(plan: &Plan, made: &Made) -> Result<(Launched, Pipes)> {
     let (go_read, go_write) =
         rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).context("make", "socket pair")?;
     let cgroup = made.cgroup.as_ref().map(|c| c.payload_dir());
+    let doors = made.cgroup.as_ref().map(MachineCgroup::v1_doors).transpose().map_err(|e| Error::new("place", "payload into v1 cgroups", e))?;
     let args = CloneArgs { flags: flags(plan), cgroup, ..CloneArgs::default() };
     // The payload is born into the network it joins; we are back in ours when `_network` goes.
     let _network = plan.spec.network.namespace.as_deref().map(join).transpose()?;
@@ -107,7 +108,7 @@ fn fork(plan: &Plan, made: &Made) -> Result<(Launched, Pipes)> {
     let (mut ours, mut theirs) = (Some((report_read, go_write)), Some((report_write, go_read)));
     let mut payload = || {
         drop(ours.take());
-        theirs.take().map_or(1, |(report, go)| Payload::new(plan, made, report, go).run())
+        theirs.take().map_or(1, |(report, go)| Payload::new(plan, made, report, go).run(doors.as_deref().unwrap_or_default()))
     };
     let cloned = match bundle::joined_users(made) {
         Some(_) => bundle::clone_inside(made, &args, &mut payload),
@@ -132,16 +133,8 @@ fn fork(plan: &Plan, made: &Made) -> Result<(Launched, Pipes)> {
 /// What the payload waits for: the bond steps, in two parts, and what is prepared beside its first steps.
 fn accompany(plan: &Plan, layout: &Layout, made: &mut Made, claim: &mut Claim, launched: &mut Launched, go: BorrowedFd<'_>) -> Result<()> {
     launched.id = record_leader(claim, launched.pid)?;
-    // A move into v1 cgroups takes milliseconds, and only the end of the payload's steps needs it.
-    let first = plan.bond.iter().position(|step| *step == BondStep::PlaceInV1).unwrap_or(plan.bond.len());
-    let (ids, rest) = plan.bond.split_at(first);
     let mut users = None;
-    bond(ids, plan, made, claim, launched.pid, &mut users)?;
-    if plan.payload.contains(&PayloadStep::Wait) {
-        // EPIPE: it died meanwhile; the report says why.
-        let _ = rustix::io::write(go, b"g");
-    }
-    bond(rest, plan, made, claim, launched.pid, &mut users)?;
+    bond(plan, made, claim, launched.pid, go, &mut users)?;
     prepare::beside(plan, layout, claim, made)?;
     parcel::send(go, plan, made).context("send", "prepared mounts to the payload")?;
     made.slots.clear();
@@ -308,9 +301,9 @@ pub(super) fn read_report(report: OwnedFd) -> Result<Report> {
     Ok(Report::Failed(Error::new(Box::leak(verb.to_string().into_boxed_str()), object, cause)))
 }
 
-/// Runs bond steps; `users`: the machine's user namespace, once its ids are mapped.
-fn bond(steps: &[BondStep], plan: &Plan, made: &mut Made, claim: &mut Claim, pid: i32, users: &mut Option<OwnedFd>) -> Result<()> {
-    for step in steps {
+/// Runs the bond steps; `users`: the machine's user namespace, once its ids are mapped.
+fn bond(plan: &Plan, made: &mut Made, claim: &mut Claim, pid: i32, go: BorrowedFd<'_>, users: &mut Option<OwnedFd>) -> Result<()> {
+    for step in &plan.bond {
         match step {
             BondStep::Bundle(step) => {
                 if let Some(mapped) = bundle::bond(step, made, pid, users.as_ref().map(AsFd::as_fd))? {
@@ -321,11 +314,10 @@ fn bond(steps: &[BondStep], plan: &Plan, made: &mut Made, claim: &mut Claim, pid
             BondStep::MapTree { slot, chown } => map_tree(made, *slot, *chown, users.as_ref().map(AsFd::as_fd))?,
             BondStep::MapMount { slot, mapping, target } => map_mount(made, *slot, *mapping, target, users.as_ref().map(AsFd::as_fd))?,
             BondStep::StackRoot { lower, submounts } => overlay::stack_for(made, pid, *lower, submounts)?,
-            BondStep::PlaceInV1 => {
-                if let Some(cgroup) = &made.cgroup {
-                    cgroup
-                        .place_v1(rustix::process::Pid::from_raw(pid).ok_or_else(|| Error::new("place", "payload", "it has no pid"))?)
-                        .map_err(|e| Error::new("place", "payload into v1 cgroups", e))?;
+            BondStep::Release => {
+                if plan.payload.contains(&PayloadStep::Wait) {
+                    // EPIPE: it died meanwhile; the report says why.
+                    let _ = rustix::io::write(go, b"g");
                 }
             }
             BondStep::OomScore(score) => {

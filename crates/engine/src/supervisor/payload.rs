@@ -23,6 +23,7 @@ use rustix::io::Errno;
 use super::launch::READY;
 use super::prepare::Made;
 use super::{mount_lock, overlay, parcel, reaper, stub};
+use crate::cgroup::V1Door;
 use crate::network::inside;
 use crate::plan::Plan;
 use crate::plan::steps::{FileChange, Missing, PayloadStep, RootAssembly, Slot};
@@ -89,8 +90,9 @@ impl<'a> Payload<'a> {
     }
 
     /// Does everything and becomes the program; never returns.
-    pub(super) fn run(mut self) -> ! {
-        let result = self.start().and_then(|()| {
+    pub(super) fn run(mut self, doors: &[V1Door]) -> ! {
+        let placed = doors.iter().try_for_each(V1Door::enter).map_err(|e| Failure::new("place", "payload into v1 cgroups", e));
+        let result = placed.and_then(|()| self.start()).and_then(|()| {
             let plan = self.plan;
             plan.payload.iter().try_for_each(|step| self.step(step))
         });

@@ -51,8 +51,7 @@ fn go(mut child: Child) -> (String, ExitStatus) {
 /// Runs a script inside a machine, in its v1 groups too.
 fn inside(machine: &MachineCgroup, script: &str) -> String {
     let child = shell(script);
-    join(machine.payload_dir(), &child);
-    machine.place_v1(pid(&child)).unwrap();
+    machine.v1_dirs().chain([machine.payload_dir()]).for_each(|dir| join(dir, &child));
     go(child).0
 }
 
@@ -178,8 +177,7 @@ fn recovery_after_a_killed_supervisor() {
     let resources = Resources { tasks_max: Some(Limit::Value(50)), ..Resources::default() };
     let (machine, planned) = create(&resources);
     let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
-    join(machine.payload_dir(), &child);
-    machine.place_v1(pid(&child)).unwrap();
+    machine.v1_dirs().chain([machine.payload_dir()]).for_each(|dir| join(dir, &child));
     drop(machine);
     remove_paths(&planned).unwrap();
     gone(&planned);
