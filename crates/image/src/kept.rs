@@ -14,7 +14,7 @@ use std::sync::PoisonError;
 
 use hostel_spec::{Arrange as _, MachineName};
 use hostel_sys::tree::read_regular;
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, Uid};
+use rustix::fs::{AtFlags, FileType, Gid, IFlags, Mode, OFlags, RenameFlags, Uid};
 use rustix::io::Errno;
 
 use crate::error::On;
@@ -26,6 +26,9 @@ use crate::{Cause, Result, inroot, partial, remove};
 pub const NOTE: &str = "machine.json";
 /// Where layers of file systems below the root are.
 const PARTS: &str = "parts";
+/// Layers of a machine that changed nothing, for the next one.
+const SPARE: &CStr = c".#hostel-spare";
+const LAYER_MODE: Mode = Mode::from_raw_mode(0o755);
 /// A note is a path and a little around it.
 const NOTE_LIMIT: usize = 64 << 10;
 
@@ -91,8 +94,10 @@ pub fn create(kept: &Path, name: &MachineName, note: &[u8], durable: Durable) ->
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let parent = rustix::fs::open(kept, flags, Mode::empty()).on("open", kept)?;
     // Only root looks in: what an upper layer holds may be set-user-id, and is nothing for the host's users to run.
-    let (temporary, dir) = partial::make(parent.as_fd(), partial::PARTIAL).on("make machine", &path)?;
-    let made = fill(dir.as_fd(), note, durable).and_then(|()| {
+    let spare = take_spare(parent.as_fd());
+    let layers = if spare.is_some() { &[][..] } else { &[c"upper", c"work"] };
+    let (temporary, dir) = spare.map_or_else(|| partial::make(parent.as_fd(), partial::PARTIAL), Ok).on("make machine", &path)?;
+    let made = fill(dir.as_fd(), layers, note, durable).and_then(|()| {
         // Not `dir` itself, which holds a lock.
         let kept = rustix::fs::openat(&dir, c".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         match rustix::fs::renameat_with(&parent, &*temporary, &parent, name.as_str(), RenameFlags::NOREPLACE) {
@@ -123,11 +128,11 @@ pub fn is_same(path: &Path, made: BorrowedFd<'_>) -> bool {
 }
 
 /// Everything is on the disk before the directory gets its name.
-fn fill(dir: BorrowedFd<'_>, note: &[u8], durable: Durable) -> std::result::Result<(), Cause> {
-    for layer in [c"upper", c"work"] {
-        rustix::fs::mkdirat(dir, layer, Mode::from_raw_mode(0o755))?;
+fn fill(dir: BorrowedFd<'_>, layers: &[&CStr], note: &[u8], durable: Durable) -> std::result::Result<(), Cause> {
+    for layer in layers {
+        rustix::fs::mkdirat(dir, *layer, LAYER_MODE)?;
         // The machine's / has this mode, whatever the caller's umask.
-        rustix::fs::chmodat(dir, layer, Mode::from_raw_mode(0o755), AtFlags::empty())?;
+        rustix::fs::chmodat(dir, *layer, LAYER_MODE, AtFlags::empty())?;
     }
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut file = std::fs::File::from(rustix::fs::openat(dir, NOTE, flags, Mode::from_raw_mode(0o644))?);
@@ -137,6 +142,57 @@ fn fill(dir: BorrowedFd<'_>, note: &[u8], durable: Durable) -> std::result::Resu
         rustix::fs::fsync(dir)?;
     }
     Ok(())
+}
+
+/// Removes the kept machine at `path`, as [`remove::remove_tree`]. Where it changed nothing, its layers are the next one's, which then looks the
+/// same to [`is_same`]: a file system may take long to make what it has just deleted (ext4 passes over each inode that was, for 35 s).
+pub fn remove(path: &Path) -> Result<()> {
+    remove::remove_tree_unless(path, |parent, name, dir| set_aside(parent, name, dir).unwrap_or(false))
+}
+
+fn set_aside(parent: BorrowedFd<'_>, name: &CStr, dir: BorrowedFd<'_>) -> std::result::Result<bool, Errno> {
+    if !is_untouched(dir, &[b"upper", b"work", NOTE.as_bytes()])? {
+        return Ok(false);
+    }
+    rustix::fs::unlinkat(dir, NOTE, AtFlags::empty())?;
+    Ok(rustix::fs::renameat_with(parent, name, parent, SPARE, RenameFlags::NOREPLACE).is_ok())
+}
+
+/// The layers that were set aside, held, under a name of what is being made.
+fn take_spare(parent: BorrowedFd<'_>) -> Option<(CString, OwnedFd)> {
+    let name = partial::fresh_name(partial::PARTIAL).ok()?;
+    rustix::fs::renameat_with(parent, SPARE, parent, &*name, RenameFlags::NOREPLACE).ok()?;
+    let dir = partial::take(parent, &name).ok()??;
+    if is_untouched(dir.as_fd(), &[b"upper", b"work"]) == Ok(true) {
+        return Some((name, dir));
+    }
+    // What cannot be removed now is swept later.
+    let _ = remove::delete(parent, &name, dir);
+    None
+}
+
+/// Whether a directory holds these entries, and layers as they were made: empty, the working directory but for the kernel's own.
+fn is_untouched(dir: BorrowedFd<'_>, entries: &[&[u8]]) -> std::result::Result<bool, Errno> {
+    let names = |dir: BorrowedFd<'_>| {
+        let mut names = Vec::new();
+        let list = |name: &CStr, _| -> std::result::Result<(), Errno> {
+            names.push(name.to_bytes().to_owned());
+            Ok(())
+        };
+        walk::entries(dir, list).map(|()| names)
+    };
+    let found = names(walk::readable(dir)?.as_fd())?;
+    if found.len() != entries.len() || !entries.iter().all(|entry| found.iter().any(|found| found == entry)) {
+        return Ok(false);
+    }
+    let (upper, work) = (walk::subdirectory(dir, c"upper")?, walk::subdirectory(dir, c"work")?);
+    let top = rustix::fs::fstat(&upper)?;
+    let as_made = rustix::fs::fstat(&work)?;
+    let same = (top.st_uid, top.st_gid, Mode::from_raw_mode(top.st_mode)) == (as_made.st_uid, as_made.st_gid, LAYER_MODE);
+    // Some file systems have no flags.
+    let flags = |dir: &OwnedFd| rustix::fs::ioctl_getflags(dir).unwrap_or(IFlags::empty());
+    let nothing = |dir: &OwnedFd| Ok::<_, Errno>(names(dir.as_fd())?.is_empty() && rustix::fs::flistxattr_query(dir) == Ok(0));
+    Ok(same && flags(&upper) == flags(&work) && nothing(&upper)? && names(work.as_fd())?.iter().all(|name| name == b"work"))
 }
 
 /// All of the kept machine `name`, and that it is there, is on the disk when this returns.
@@ -279,6 +335,49 @@ mod tests {
         let second = create(&kept, &name, b"{}", Durable::Yes).unwrap().expect("none left");
         assert!(!is_same(&kept.join("a"), made.as_fd()) && is_same(&kept.join("a"), second.as_fd()));
         std::fs::remove_dir_all(kept.parent().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn untouched_layers_are_the_next_ones() {
+        use std::os::unix::fs::MetadataExt;
+        let kept = temp("spare");
+        let name = MachineName::new("a").unwrap();
+        let (path, upper) = (kept.join("a"), kept.join("a/upper"));
+        let make = || {
+            create(&kept, &name, b"{}", Durable::No).unwrap().expect("there is none");
+            std::fs::metadata(&upper).unwrap().ino()
+        };
+        let first = make();
+        std::fs::create_dir(kept.join("a/work/work")).unwrap();
+        remove(&path).unwrap();
+        assert_eq!((make(), note(&kept, &name).unwrap().as_deref()), (first, Some(&b"{}"[..])));
+        let spoil: [&dyn Fn(); 5] = [
+            &|| std::fs::write(upper.join("x"), "").unwrap(),
+            &|| std::fs::set_permissions(&upper, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap(),
+            &|| _ = rustix::fs::setxattr(&upper, "user.x", b"1", rustix::fs::XattrFlags::empty()),
+            &|| std::fs::create_dir(kept.join("a/parts")).unwrap(),
+            &|| std::fs::create_dir(kept.join("a/work/incompat")).unwrap(),
+        ];
+        for (number, spoil) in spoil.into_iter().enumerate() {
+            if number == 2 && rustix::fs::setxattr(&upper, "user.x", b"1", rustix::fs::XattrFlags::empty()).is_err() {
+                continue;
+            }
+            spoil();
+            remove(&path).unwrap();
+            assert_eq!(std::fs::read_dir(&kept).unwrap().count(), 0, "{number}");
+            make();
+        }
+        // One that was spoiled afterwards is no one's; a second one is not kept.
+        remove(&path).unwrap();
+        std::fs::write(kept.join(".#hostel-spare/upper/x"), "").unwrap();
+        let second = make();
+        assert!(std::fs::read_dir(&upper).unwrap().next().is_none());
+        create(&kept, &MachineName::new("b").unwrap(), b"{}", Durable::No).unwrap().expect("there is none");
+        remove(&path).unwrap();
+        remove(&kept.join("b")).unwrap();
+        assert_eq!(std::fs::read_dir(&kept).unwrap().count(), 1);
+        assert_eq!(make(), second);
+        std::fs::remove_dir_all(&kept).unwrap();
     }
 
     #[test]

@@ -25,11 +25,12 @@ const ROUNDS: u32 = 100;
 /// Refused when `path` is no directory, when it or something below it is a mount point of this mount namespace.
 /// Subvolumes of btrfs below it are deleted too. If this is interrupted, [`crate::sweep`] finishes.
 pub fn remove_tree(path: &Path) -> Result<()> {
-    remove_tree_then(path, || ())
+    remove_tree_unless(path, |_, _, _| false)
 }
 
-/// [`remove_tree`] that calls `gone` as soon as the name is gone, before the long part.
-pub(crate) fn remove_tree_then(path: &Path, gone: impl FnOnce()) -> Result<()> {
+/// [`remove_tree`] that asks `is_taken` as soon as the name is gone, before the long part, whether that is not to be done: for `parent`, the
+/// name there for now, and the directory.
+pub(crate) fn remove_tree_unless(path: &Path, is_taken: impl FnOnce(BorrowedFd<'_>, &CStr, BorrowedFd<'_>) -> bool) -> Result<()> {
     const VERB: &str = "remove tree";
     let (parent, name) = open_parent(path).on(VERB, path)?;
     let dir = match walk::subdirectory(parent.as_fd(), &name) {
@@ -40,10 +41,12 @@ pub(crate) fn remove_tree_then(path: &Path, gone: impl FnOnce()) -> Result<()> {
     .on(VERB, path)?;
     refuse_mounts_below(dir.as_fd()).on(VERB, path)?;
     let trash = move_aside(parent.as_fd(), &name).on(VERB, path)?;
-    gone();
     // Held if it can be, so that sweepers leave it to us. Who holds it else is the caller itself, for a throw-away copy of
     // its own, or a sweeper: two may well empty the same directory.
     let _held = partial::take(parent.as_fd(), &trash);
+    if is_taken(parent.as_fd(), &trash, dir.as_fd()) {
+        return Ok(());
+    }
     delete(parent.as_fd(), &trash, dir).on(VERB, path)
 }
 

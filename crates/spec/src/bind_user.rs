@@ -33,4 +33,8 @@ impl BindUsers {
     pub fn is_none(&self) -> bool {
         self.names.is_empty()
     }
+    /// There is none, and nothing is said of those that there could be.
+    pub(crate) fn is_default(&self) -> bool {
+        *self == BindUsers::default()
+    }
 }

@@ -328,7 +328,7 @@ pub struct MachineSpec {
     /// Host files brought in.
     pub integration: Integration,
     /// Users of the host that exist inside.
-    #[serde(default, skip_serializing_if = "BindUsers::is_none")]
+    #[serde(default, skip_serializing_if = "BindUsers::is_default")]
     pub bind_users: BindUsers,
     /// Secrets passed on, each name once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

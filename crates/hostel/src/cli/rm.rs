@@ -61,7 +61,7 @@ fn run(args: &[OsString]) -> Outcome {
         output::tell(format_args!("Nothing was deleted."));
         return Ok(1);
     }
-    here().delete(&registry, &request.name, &path)?;
+    here().delete(&registry, &request.name, &path, remove::remove_tree)?;
     forget_rest(&registry, &request.name, request.tree);
     Ok(0)
 }
@@ -90,15 +90,24 @@ fn confirmed(path: &Path) -> Result<bool, Failure> {
 
 /// Deletes the kept machine `name`.
 pub(crate) fn forget(name: &MachineName) -> Result<(), Error> {
+    forget_by(name, remove::remove_tree)
+}
+
+/// As [`forget`], of one that nobody else has begun to use: if it is as it was made, its layers are the next one's.
+pub(crate) fn forget_unused(name: &MachineName) -> Result<(), Error> {
+    forget_by(name, kept::remove)
+}
+
+fn forget_by(name: &MachineName, remove: Remove) -> Result<(), Error> {
     let registry = machine::open_registry()?;
-    here().delete(&registry, name, &here().find(name, false)?)?;
+    here().delete(&registry, name, &here().find(name, false)?, remove)?;
     forget_rest(&registry, name, false);
     Ok(())
 }
 
 /// As [`forget`], of a name that the caller has claimed.
 pub(crate) fn forget_claimed(registry: &Registry, name: &MachineName) -> Result<(), Error> {
-    here().delete_claimed(name, &here().find(name, false)?)?;
+    here().delete_claimed(name, &here().find(name, false)?, remove::remove_tree)?;
     forget_rest(registry, name, false);
     Ok(())
 }
@@ -112,6 +121,9 @@ pub(crate) fn take_back(name: &MachineName, made: BorrowedFd<'_>) -> Result<(), 
 fn here() -> Place<'static> {
     Place { kept: Path::new(KEPT), trees: Path::new(TREES), locks: Path::new(locks::DIRECTORY) }
 }
+
+/// What deletes a directory.
+type Remove = fn(&Path) -> hostel_image::Result<()>;
 
 /// The directories concerned; tests have their own.
 struct Place<'a> {
@@ -163,22 +175,24 @@ impl Place<'_> {
     }
 
     /// Deletes it while nobody can start it.
-    fn delete(&self, registry: &Registry, name: &MachineName, path: &Path) -> Result<(), Error> {
-        machine::at_rest(registry, "remove", name, || self.delete_claimed(name, path))
+    fn delete(&self, registry: &Registry, name: &MachineName, path: &Path, remove: Remove) -> Result<(), Error> {
+        machine::at_rest(registry, "remove", name, || self.delete_claimed(name, path, remove))
     }
 
     /// Deletes the kept machine that `made` holds, unless its name has become another's.
     fn take_back(&self, registry: &Registry, name: &MachineName, made: BorrowedFd<'_>) -> Result<(), Error> {
         let path = self.kept.join(name.as_str());
-        machine::at_rest(registry, "remove", name, || if kept::is_same(&path, made) { self.delete_claimed(name, &path) } else { Ok(()) })
+        machine::at_rest(registry, "remove", name, || {
+            if kept::is_same(&path, made) { self.delete_claimed(name, &path, remove::remove_tree) } else { Ok(()) }
+        })
     }
 
     /// A machine of another name may run on it; its supervisor holds this lock.
-    fn delete_claimed(&self, name: &MachineName, path: &Path) -> Result<(), Error> {
+    fn delete_claimed(&self, name: &MachineName, path: &Path, remove: Remove) -> Result<(), Error> {
         let tree = hostel_image::open::directory(path)?;
         let _lock = locks::take(self.locks, std::os::fd::AsFd::as_fd(&tree), path, locks::Lock::Exclusive, name)?;
         crate::native::kept::refuse_half_done_at("remove", path)?;
-        Ok(remove::remove_tree(path)?)
+        Ok(remove(path)?)
     }
 }
 
@@ -228,16 +242,16 @@ mod tests {
 
         // Running: refused, and nothing is touched.
         let claim = registry.claim(&name("a")).unwrap();
-        let error = place.delete(&registry, &name("a"), &kept.join("a")).unwrap_err();
+        let error = place.delete(&registry, &name("a"), &kept.join("a"), remove::remove_tree).unwrap_err();
         assert!(error.busy && kept.join("a/upper/etc/x").exists(), "{error}");
         claim.release().unwrap();
         // In use by a machine of another name: likewise.
         let tree = hostel_image::open::directory(&kept.join("a")).unwrap();
         let lock = locks::take(&locks, std::os::fd::AsFd::as_fd(&tree), &kept.join("a"), locks::Lock::Exclusive, &name("other")).unwrap();
-        let error = place.delete(&registry, &name("a"), &kept.join("a")).unwrap_err();
+        let error = place.delete(&registry, &name("a"), &kept.join("a"), remove::remove_tree).unwrap_err();
         assert!(error.busy && kept.join("a/upper/etc/x").exists(), "{error}");
         drop(lock);
-        place.delete(&registry, &name("a"), &kept.join("a")).unwrap();
+        place.delete(&registry, &name("a"), &kept.join("a"), remove::remove_tree).unwrap();
         assert!(!kept.join("a").exists() && registry.list().unwrap().is_empty());
 
         // What was made is taken back; what has its name since then is somebody else's.

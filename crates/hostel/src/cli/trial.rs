@@ -145,7 +145,7 @@ fn end(name: &MachineName, end: End, status: u8) -> Outcome {
         if end == End::Keep {
             keep(name)?
         } else {
-            rm::forget(name)?
+            rm::forget_unused(name)?
         }
         return Ok(status);
     }

@@ -199,7 +199,10 @@ fn remove_image(places: &Places<'_>, image: &Image) -> Result<()> {
             // Its flag keeps its name. What stops the removal itself is told by that.
             let _ = removal::unprotect(dir.as_fd());
         }
-        return removal::remove_tree_then(&image.path, || sidecars::unlink(&with, &image.name));
+        return removal::remove_tree_unless(&image.path, |_, _, _| {
+            sidecars::unlink(&with, &image.name);
+            false
+        });
     }
     if kind == FileType::RegularFile {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
