@@ -191,8 +191,11 @@ fn is_untouched(dir: BorrowedFd<'_>, entries: &[&[u8]]) -> std::result::Result<b
     let same = (top.st_uid, top.st_gid, Mode::from_raw_mode(top.st_mode)) == (as_made.st_uid, as_made.st_gid, LAYER_MODE);
     // Some file systems have no flags.
     let flags = |dir: &OwnedFd| rustix::fs::ioctl_getflags(dir).unwrap_or(IFlags::empty());
-    let nothing = |dir: &OwnedFd| Ok::<_, Errno>(names(dir.as_fd())?.is_empty() && rustix::fs::flistxattr_query(dir) == Ok(0));
-    Ok(same && flags(&upper) == flags(&work) && nothing(&upper)? && names(work.as_fd())?.iter().all(|name| name == b"work"))
+    let mut buffer = [0u8; 64];
+    let attributes = rustix::fs::flistxattr(&upper, &mut buffer[..])?;
+    // By which the kernel knows the file system again that it made of the layers.
+    let marked = buffer[..attributes].split_inclusive(|b| *b == 0).all(|name| name.ends_with(b".overlay.uuid\0"));
+    Ok(same && flags(&upper) == flags(&work) && marked && names(upper.as_fd())?.is_empty() && names(work.as_fd())?.iter().all(|name| name == b"work"))
 }
 
 /// All of the kept machine `name`, and that it is there, is on the disk when this returns.
