@@ -95,9 +95,9 @@ pub fn create(kept: &Path, name: &MachineName, note: &[u8], durable: Durable) ->
     let parent = rustix::fs::open(kept, flags, Mode::empty()).on("open", kept)?;
     // Only root looks in: what an upper layer holds may be set-user-id, and is nothing for the host's users to run.
     let spare = take_spare(parent.as_fd());
-    let layers = if spare.is_some() { &[][..] } else { &[c"upper", c"work"] };
+    let blank = spare.is_some();
     let (temporary, dir) = spare.map_or_else(|| partial::make(parent.as_fd(), partial::PARTIAL), Ok).on("make machine", &path)?;
-    let made = fill(dir.as_fd(), layers, note, durable).and_then(|()| {
+    let made = fill(dir.as_fd(), blank, note, durable).and_then(|()| {
         // Not `dir` itself, which holds a lock.
         let kept = rustix::fs::openat(&dir, c".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         match rustix::fs::renameat_with(&parent, &*temporary, &parent, name.as_str(), RenameFlags::NOREPLACE) {
@@ -128,15 +128,21 @@ pub fn is_same(path: &Path, made: BorrowedFd<'_>) -> bool {
 }
 
 /// Everything is on the disk before the directory gets its name.
-fn fill(dir: BorrowedFd<'_>, layers: &[&CStr], note: &[u8], durable: Durable) -> std::result::Result<(), Cause> {
-    for layer in layers {
-        rustix::fs::mkdirat(dir, *layer, LAYER_MODE)?;
+/// `blank`: the layers are there, and a note.
+fn fill(dir: BorrowedFd<'_>, blank: bool, note: &[u8], durable: Durable) -> std::result::Result<(), Cause> {
+    let new = if blank { OFlags::empty() } else { OFlags::CREATE | OFlags::EXCL };
+    for layer in [c"upper", c"work"].into_iter().filter(|_| !blank) {
+        rustix::fs::mkdirat(dir, layer, LAYER_MODE)?;
         // The machine's / has this mode, whatever the caller's umask.
-        rustix::fs::chmodat(dir, *layer, LAYER_MODE, AtFlags::empty())?;
+        rustix::fs::chmodat(dir, layer, LAYER_MODE, AtFlags::empty())?;
     }
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let flags = new | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut file = std::fs::File::from(rustix::fs::openat(dir, NOTE, flags, Mode::from_raw_mode(0o644))?);
     file.write_all(note)?;
+    if blank {
+        // Not emptied before: ext4 writes out what is then closed.
+        file.set_len(note.len() as u64)?;
+    }
     if durable == Durable::Yes {
         file.sync_all()?;
         rustix::fs::fsync(dir)?;
@@ -151,11 +157,7 @@ pub fn remove(path: &Path) -> Result<()> {
 }
 
 fn set_aside(parent: BorrowedFd<'_>, name: &CStr, dir: BorrowedFd<'_>) -> std::result::Result<bool, Errno> {
-    if !is_untouched(dir, &[b"upper", b"work", NOTE.as_bytes()])? {
-        return Ok(false);
-    }
-    rustix::fs::unlinkat(dir, NOTE, AtFlags::empty())?;
-    Ok(rustix::fs::renameat_with(parent, name, parent, SPARE, RenameFlags::NOREPLACE).is_ok())
+    Ok(is_untouched(dir)? && rustix::fs::renameat_with(parent, name, parent, SPARE, RenameFlags::NOREPLACE).is_ok())
 }
 
 /// The layers that were set aside, held, under a name of what is being made.
@@ -163,7 +165,7 @@ fn take_spare(parent: BorrowedFd<'_>) -> Option<(CString, OwnedFd)> {
     let name = partial::fresh_name(partial::PARTIAL).ok()?;
     rustix::fs::renameat_with(parent, SPARE, parent, &*name, RenameFlags::NOREPLACE).ok()?;
     let dir = partial::take(parent, &name).ok()??;
-    if is_untouched(dir.as_fd(), &[b"upper", b"work"]) == Ok(true) {
+    if is_untouched(dir.as_fd()) == Ok(true) {
         return Some((name, dir));
     }
     // What cannot be removed now is swept later.
@@ -171,8 +173,8 @@ fn take_spare(parent: BorrowedFd<'_>) -> Option<(CString, OwnedFd)> {
     None
 }
 
-/// Whether a directory holds these entries, and layers as they were made: empty, the working directory but for the kernel's own.
-fn is_untouched(dir: BorrowedFd<'_>, entries: &[&[u8]]) -> std::result::Result<bool, Errno> {
+/// Whether a directory holds a note, and layers as they were made: empty, the working directory but for the kernel's own.
+fn is_untouched(dir: BorrowedFd<'_>) -> std::result::Result<bool, Errno> {
     let names = |dir: BorrowedFd<'_>| {
         let mut names = Vec::new();
         let list = |name: &CStr, _| -> std::result::Result<(), Errno> {
@@ -181,8 +183,8 @@ fn is_untouched(dir: BorrowedFd<'_>, entries: &[&[u8]]) -> std::result::Result<b
         };
         walk::entries(dir, list).map(|()| names)
     };
-    let found = names(walk::readable(dir)?.as_fd())?;
-    if found.len() != entries.len() || !entries.iter().all(|entry| found.iter().any(|found| found == entry)) {
+    let note = rustix::fs::statat(dir, NOTE, AtFlags::SYMLINK_NOFOLLOW)?;
+    if names(walk::readable(dir)?.as_fd())?.len() != 3 || FileType::from_raw_mode(note.st_mode) != FileType::RegularFile || note.st_nlink != 1 {
         return Ok(false);
     }
     let (upper, work) = (walk::subdirectory(dir, c"upper")?, walk::subdirectory(dir, c"work")?);
@@ -353,6 +355,7 @@ mod tests {
         let first = make();
         std::fs::create_dir(kept.join("a/work/work")).unwrap();
         remove(&path).unwrap();
+        std::fs::write(kept.join(".#hostel-spare/machine.json"), "a longer note").unwrap();
         assert_eq!((make(), note(&kept, &name).unwrap().as_deref()), (first, Some(&b"{}"[..])));
         let spoil: [&dyn Fn(); 5] = [
             &|| std::fs::write(upper.join("x"), "").unwrap(),
