@@ -21,6 +21,7 @@ pub(crate) fn run(bed: &Bed, options: &Options) -> Result<Report> {
     let (hostel, floor) = (bed.hostel.as_str(), bed.floor.as_str());
     let list = vec![
         Row::new("floor over /", &[floor, "-uomt", "/", "/bin/true"]),
+        Row::new("floor over /, layer on the disk", &[floor, "-uomtk", "/", "/bin/true"]),
         Row::new("hostel run -- true", &[hostel, "run", "-q", "--", "/bin/true"]),
         Row::new("hostel try -- true", &[hostel, "try", "--discard", "--", "/bin/true"]),
         Row::of_peer("unshare and overlay by a shell", &["unshare", "-m", "sh", "-c", BY_HAND]),

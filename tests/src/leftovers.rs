@@ -71,7 +71,7 @@ impl Leftovers {
             let _ = std::process::Command::new("losetup").arg("-d").arg(device).status();
         }
         // Elsewhere a name that has our word in it may be somebody's by chance.
-        for path in self.state.iter().filter(|path| ["/run/hostel", "/var/lib/hostel"].iter().any(|ours| path.starts_with(ours))) {
+        for path in self.state.iter().filter(|path| ["/run/hostel", "/run/netns", "/var/lib/hostel"].iter().any(|ours| path.starts_with(ours))) {
             match path.symlink_metadata() {
                 Ok(meta) if meta.is_dir() => crate::bed::remove_tree(path),
                 _ => drop(std::fs::remove_file(path)),

@@ -22,6 +22,9 @@ const SYS_MASKED_MACHINE: [&CStr; 5] = [c"firmware", c"kernel/debug", c"kernel/t
 pub(crate) fn run(made: &Made) -> ! {
     let flags = made.flags;
     ok!("prctl", libc::SYS_prctl, libc::PR_SET_PDEATHSIG, if flags.detach { 0 } else { 9 }, 0, 0, 0);
+    if made.door >= 0 {
+        ok!("enter v1 cgroup", libc::SYS_write, made.door, c"0".as_ptr(), 1);
+    }
     if made.go >= 0 {
         let mut byte = 0u8;
         ok!("wait", libc::SYS_read, made.go, &raw mut byte, 1);
@@ -95,12 +98,14 @@ fn root(made: &Made) {
     ok!("fchdir", libc::SYS_fchdir, root);
 }
 
-/// The tree as the lower layer, upper and work on a fresh tmpfs.
+/// The tree as the lower layer, upper and work on a fresh tmpfs, or where they are to be kept.
 fn overlay(made: &Made) -> i32 {
     let user = made.flags.user;
-    let upper = filesystem(c"tmpfs", &[(c"mode", c"0755")], 0);
-    ok!("mkdir", libc::SYS_mkdirat, upper, c"upper".as_ptr(), 0o755);
-    ok!("mkdir", libc::SYS_mkdirat, upper, c"work".as_ptr(), 0o755);
+    let upper = if made.layer >= 0 { made.layer } else { filesystem(c"tmpfs", &[(c"mode", c"0755")], 0) };
+    if made.layer < 0 {
+        ok!("mkdir", libc::SYS_mkdirat, upper, c"upper".as_ptr(), 0o755);
+        ok!("mkdir", libc::SYS_mkdirat, upper, c"work".as_ptr(), 0o755);
+    }
     if user {
         // In a user namespace the kernel takes layers only from our own mount namespace.
         attach(made.tree, HERE, c"/");
@@ -116,7 +121,7 @@ fn overlay(made: &Made) -> i32 {
     for (key, value) in [(c"lowerdir", lower_text), (c"upperdir", upper_text), (c"workdir", work_text), (c"index", c"off"), (c"xino", c"off")] {
         ok!("fsconfig", libc::SYS_fsconfig, context, 1, key.as_ptr(), value.as_ptr(), 0);
     }
-    for key in if user { &[c"userxattr", c"volatile"][..] } else { &[c"volatile"][..] } {
+    for key in [(c"userxattr", user), (c"volatile", made.layer < 0)].into_iter().filter_map(|(key, asked)| asked.then_some(key)) {
         ok!("fsconfig", libc::SYS_fsconfig, context, 0, key.as_ptr(), null, 0);
     }
     ok!("create overlay", libc::SYS_fsconfig, context, 6, null, null, 0);

@@ -12,6 +12,7 @@
 //! | n | own network |
 //! | m | hostel's machine mode: more masks, its filter and capabilities, pipes for a console |
 //! | t | at most 16384 tasks |
+//! | k | with o: the upper layer on the disk, below /var/lib/hostel, removed at the end |
 //! | d | the machine is left running, its PID 1 printed |
 #![no_main]
 
@@ -31,6 +32,7 @@ pub(crate) struct Flags {
     network: bool,
     machine: bool,
     tasks: bool,
+    keep: bool,
     detach: bool,
 }
 
@@ -49,6 +51,7 @@ extern "C" fn main(argc: i32, argv: *const *const c_char) -> i32 {
                 b'n' => flags.network = true,
                 b'm' => flags.machine = true,
                 b't' => flags.tasks = true,
+                b'k' => flags.keep = true,
                 b'd' => flags.detach = true,
                 b'a' => attach = true,
                 _ => return 2,

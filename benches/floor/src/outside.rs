@@ -17,6 +17,9 @@ pub(crate) struct Made {
     pub(crate) sys: i32,
     pub(crate) terminal: i32,
     pub(crate) go: i32,
+    /// The way into a v1 group, and layers on the disk; -1: none.
+    pub(crate) door: i32,
+    pub(crate) layer: i32,
     pub(crate) command: *const *const c_char,
 }
 
@@ -230,6 +233,8 @@ fn map_ids(pid: u32, tree: i32) {
 /// The tasks limit: in v2, or in the v1 hierarchy of a host that has the controller there.
 struct Tasks {
     v1: [u8; 96],
+    /// Where the child puts itself in, for -1: nowhere.
+    door: i32,
 }
 
 fn limit_tasks(cgroup: &Cgroup, pid: u32) -> Tasks {
@@ -238,25 +243,48 @@ fn limit_tasks(cgroup: &Cgroup, pid: u32) -> Tasks {
     if limit >= 0 {
         ok!("limit tasks", libc::SYS_write, limit, c"16384".as_ptr(), 5);
         close(limit);
-        return Tasks { v1 };
+        return Tasks { v1, door: -1 };
     }
     join(&mut v1, b"/sys/fs/cgroup/pids/hostel-floor/c", pid, b"");
     if may!(libc::SYS_mkdirat, libc::AT_FDCWD, v1.as_ptr(), 0o755) < 0 {
         may!(libc::SYS_mkdirat, libc::AT_FDCWD, c"/sys/fs/cgroup/pids/hostel-floor".as_ptr(), 0o755);
         ok!("make v1 cgroup", libc::SYS_mkdirat, libc::AT_FDCWD, v1.as_ptr(), 0o755);
     }
-    Tasks { v1 }
+    let dir = open(libc::AT_FDCWD, CStr::from_bytes_until_nul(&v1).unwrap_or(c""), libc::O_PATH | libc::O_DIRECTORY);
+    write(dir, c"pids.max", b"16384");
+    let door = open(dir, c"tasks", libc::O_WRONLY);
+    close(dir);
+    Tasks { v1, door }
 }
 
-fn place(tasks: &Tasks, child: u32) {
-    if tasks.v1[0] == 0 {
-        return;
+/// Layers on the disk: their directory's name, and a mount of it.
+struct Layers {
+    name: [u8; 96],
+    mount: i32,
+}
+
+const LAYERS: [&CStr; 2] = [c"upper", c"work"];
+
+fn layers(pid: u32, owner: u32) -> Layers {
+    let mut name = [0u8; 96];
+    may!(libc::SYS_mkdirat, libc::AT_FDCWD, c"/var/lib/hostel".as_ptr(), 0o755);
+    join(&mut name, b"/var/lib/hostel/floor-", pid, b"");
+    ok!("make layers", libc::SYS_mkdirat, libc::AT_FDCWD, name.as_ptr(), 0o755);
+    let dir = open(libc::AT_FDCWD, CStr::from_bytes_until_nul(&name).unwrap_or(c""), libc::O_PATH | libc::O_DIRECTORY);
+    for layer in LAYERS {
+        directory(dir, layer, 0o755, owner);
     }
-    let dir = open(libc::AT_FDCWD, CStr::from_bytes_until_nul(&tasks.v1).unwrap_or(c""), libc::O_PATH | libc::O_DIRECTORY);
-    write(dir, c"pids.max", b"16384");
-    let mut buffer = [0u8; 96];
-    write(dir, c"cgroup.procs", join(&mut buffer, b"", child, b"").to_bytes());
+    let mount = open_tree(dir, c"", 0);
     close(dir);
+    Layers { name, mount }
+}
+
+fn remove_layers(layers: &Layers) {
+    let dir = open(libc::AT_FDCWD, CStr::from_bytes_until_nul(&layers.name).unwrap_or(c""), libc::O_PATH | libc::O_DIRECTORY);
+    for name in [c"work/work", LAYERS[1], LAYERS[0]] {
+        ok!("remove layer", libc::SYS_unlinkat, dir, name.as_ptr(), libc::AT_REMOVEDIR);
+    }
+    ok!("remove layers", libc::SYS_unlinkat, libc::AT_FDCWD, layers.name.as_ptr(), libc::AT_REMOVEDIR);
 }
 
 pub(crate) fn run(flags: Flags, tree: &CStr, command: *const *const c_char) -> i32 {
@@ -284,11 +312,12 @@ pub(crate) fn run(flags: Flags, tree: &CStr, command: *const *const c_char) -> i
     let sys = filesystem(c"sysfs", &[], NOSUID | NODEV | NOEXEC | RDONLY);
     let (master, terminal) = if flags.machine { (-1, -1) } else { console(pts, dev, owner) };
     let mut pipe = [-1i32; 2];
-    let waits = flags.user || flags.tasks;
-    if waits {
+    if flags.user {
         ok!("pipe", libc::SYS_pipe2, pipe.as_mut_ptr(), libc::O_CLOEXEC);
     }
-    let made = Made { flags, tree, dev, pts, shm, run, tmp, sys, terminal, go: pipe[0], command };
+    let layers = flags.keep.then(|| layers(own_pid, owner));
+    let (door, layer) = (tasks.as_ref().map_or(-1, |tasks| tasks.door), layers.as_ref().map_or(-1, |layers| layers.mount));
+    let made = Made { flags, door, layer, tree, dev, pts, shm, run, tmp, sys, terminal, go: pipe[0], command };
     let mut pidfd = -1i32;
     let args = CloneArgs {
         flags: spaces(flags) | 0x1000 | 0x2_0000_0000,
@@ -303,11 +332,6 @@ pub(crate) fn run(flags: Flags, tree: &CStr, command: *const *const c_char) -> i
     }
     if flags.user {
         map_ids(child as u32, tree);
-    }
-    if let Some(tasks) = &tasks {
-        place(tasks, child as u32);
-    }
-    if waits {
         ok!("go", libc::SYS_write, pipe[1], c"g".as_ptr(), 1);
     }
     if flags.detach {
@@ -318,6 +342,9 @@ pub(crate) fn run(flags: Flags, tree: &CStr, command: *const *const c_char) -> i
     close(cgroup.payload);
     ok!("remove cgroup", libc::SYS_unlinkat, cgroup.dir, c"payload".as_ptr(), libc::AT_REMOVEDIR);
     ok!("remove cgroup", libc::SYS_unlinkat, cgroup.top, cgroup.name.as_ptr(), libc::AT_REMOVEDIR);
+    if let Some(layers) = &layers {
+        remove_layers(layers);
+    }
     if let Some(tasks) = &tasks
         && tasks.v1[0] != 0
     {
