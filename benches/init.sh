@@ -14,8 +14,13 @@ if [ -z "${STAMP:-}" ]; then cargo build -q --release --target "$TARGET" -p host
 for tree in debian runit s6; do [ -d "$TREES/$tree" ] || { echo "init.sh: skipped: there is no tree $TREES/$tree (scripts/trees.sh $tree)" >&2; exit 77; }; done
 command -v systemd-nspawn >/dev/null || { echo "init.sh: skipped: there is no systemd-nspawn" >&2; exit 77; }
 work=$(mktemp -d /var/tmp/hostel-bench-init.XXXXXX); chmod 755 "$work"
-machine=
-finish() { [ -z "$machine" ] || kill -9 "$machine" 2>/dev/null || :; sleep 0.2; rm -rf --one-file-system "$work"; }
+machine= name=
+over() { # by the one that runs it: a killed supervisor takes nothing away
+  [ -n "$machine" ] || return 0
+  "$HOSTEL_BIN" machinectl terminate "$name" 2>/dev/null || kill -9 "$machine" 2>/dev/null || :
+  wait "$machine" 2>/dev/null || :; machine=
+}
+finish() { over; rm -rf --one-file-system "$work"; }
 trap finish EXIT
 tree() { # NAME KIND: a copy with the stamp in it
   cp -a --reflink=auto "$TREES/$2" "$work/$1"
@@ -43,10 +48,10 @@ leader() { # of the machine whose supervisor is $1: its only child, or the child
   local p; p=$(pgrep -P "$1" | head -n 1); while [ "$(cat /proc/$p/comm 2>/dev/null)" = "systemd-nspawn" ] || [ "$(cat /proc/$p/comm 2>/dev/null)" = hostel ]; do p=$(pgrep -P "$p" | head -n 1); [ -n "$p" ] || return 1; done; echo "$p"
 }
 start() { # WHICH TREE COMMAND...: starts it, sets machine
-  local which=$1 t=$2; shift 2; rm -f "$work/$t"/stamps/*
+  local which=$1 t=$2; name=bench$$-$2; shift 2; rm -f "$work/$t"/stamps/*
   case $which in
     nspawn) systemd-nspawn -q --register=no --keep-unit -D "$work/$t" --console=pipe /stamp /stamps/exec "$@" </dev/null >/dev/null 2>&1 & ;;
-    hostel) "$HOSTEL_BIN" nspawn -q --register=no --keep-unit -D "$work/$t" --bind-ro="$HOSTEL_BIN:/opt/hostel" --console=pipe /stamp /stamps/exec "$@" </dev/null >/dev/null 2>&1 & ;;
+    hostel) "$HOSTEL_BIN" nspawn -q -M "$name" --register=no --keep-unit -D "$work/$t" --bind-ro="$HOSTEL_BIN:/opt/hostel" --console=pipe /stamp /stamps/exec "$@" </dev/null >/dev/null 2>&1 & ;;
   esac
   machine=$!
 }
@@ -54,7 +59,6 @@ lines() { local n=0; until [ "$(wc -l < "$1" 2>/dev/null || echo 0)" -ge "$2" ];
 since() { # FILE: milliseconds from the exec of the init to the last line
   awk 'NR==FNR {t=$1; next} $1>m {m=$1} END {printf "%.2f\n", (m-t)/1e6}' "$(dirname "$1")/exec" "$1"
 }
-over() { kill -9 "$machine" 2>/dev/null || :; wait "$machine" 2>/dev/null || :; machine=; }
 note() { echo "$2" >> "$work/result.$1"; }
 INIT_hostel="/opt/hostel init"; INIT_systemd=/lib/systemd/systemd
 for round in $(seq "$ROUNDS"); do
