@@ -170,7 +170,7 @@ pub(super) fn layout_finding(layout: &Layout) -> Finding {
         at
     } else {
         format!(
-            "{at}; no MemoryHigh=, MemoryLow=, MemoryMin=; limits make a start slower by 6 to 18 ms; systemd 258 and newer inside get a pure v2 view"
+            "{at}; no MemoryHigh=, MemoryLow=, MemoryMin=; systemd 258 and newer inside get a pure v2 view"
         )
     };
     Finding::new("cgroups", state, found, means).advise(advice).needed()
