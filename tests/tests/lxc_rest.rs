@@ -213,6 +213,47 @@ fn what_is_killed_is_no_container() {
     }
 }
 
+/// Namespaces without a container, as the originals make them; statuses are the command's.
+#[test]
+fn commands_in_namespaces() {
+    let Some(bed) = Bed::start() else { return };
+    let ours = |tool: &str, words: &[&str]| bed.hostel(["lxc", tool]).args(words).limit(Duration::from_secs(10)).run();
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").expect("host name");
+    let script = "hostname; echo $$ $(ls -d /proc/[0-9]* | wc -l); ip -o link | wc -l; grep -c ' /dev/shm tmpfs' /proc/mounts; exit 7";
+    ours("unshare", &["-s", "MOUNT|PID|UTSNAME|NETWORK|IPC", "-M", "-H", "other", "--", "sh", "-c", script]).exits(7).prints("other\n1 4\n1\n1\n");
+    assert_eq!(std::fs::read_to_string("/proc/sys/kernel/hostname").expect("host name"), host);
+    let link = format!("u{}", &bed.name()[..8]);
+    Invocation::new("ip").args(["link", "add", &link, "type", "dummy"]).run();
+    if std::path::Path::new("/sys/class/net").join(&link).exists() {
+        let inside = ["-s", "NETWORK|MOUNT", "-i", &link, "--", "ip", "-o", "link", "show", &link];
+        ours("unshare", &inside).exits(0).prints_with("BROADCAST");
+        Invocation::new("ip").args(["link", "del", &link]).run();
+    }
+    let users = ["sh", "-c", "id -u; id -g; cat /proc/self/uid_map /proc/self/gid_map; exit 3"];
+    let mut runs = vec![ours("usernsexec", &[&["-m", "u:0:100000:10", "-m", "g:0:200000:7", "--"], &users[..]].concat())];
+    let words = ["-s", "USER", "-u", "33", "--", "sh", "-c", "id -u; cat /proc/self/uid_map"];
+    let mapped = ours("unshare", &words).exits(0);
+    if has("lxc-usernsexec") {
+        runs.push(Invocation::new("lxc-usernsexec").args(["-m", "u:0:100000:10", "-m", "g:0:200000:7", "--"]).args(users).run());
+        assert_eq!(mapped.text(), Invocation::new("lxc-unshare").args(words).run().text());
+    }
+    for run in runs {
+        run.exits(3).prints("0\n0\n         0     100000         10\n         0     200000          7\n");
+    }
+    for (tool, words, why) in [
+        ("unshare", &["-s", "IPC"][..], "none is given"),
+        ("unshare", &["true"], "no namespaces"),
+        ("unshare", &["-s", "BOGUS", "true"], "no such kind"),
+        ("unshare", &["-s", "IPC", "-H", "x", "true"], "wants UTSNAME"),
+        ("unshare", &["-s", "NETWORK", "-i", "nosuch0", "true"], "move interface nosuch0"),
+        ("unshare", &["-s", "IPC", "/nonexistent"], "run /nonexistent"),
+        ("usernsexec", &["-m", "u:0:1:1", "true"], "id 0 is mapped"),
+        ("usernsexec", &["-m", "x:0:1:1", "true"], "u:INSIDE:HOST:COUNT"),
+    ] {
+        ours(tool, words).exits(1).says(why);
+    }
+}
+
 #[test]
 fn who_else_listens_is_not_believed() {
     let Some(bed) = Bed::start() else { return };

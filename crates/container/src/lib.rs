@@ -35,6 +35,8 @@ pub mod store;
 mod template;
 #[cfg(test)]
 mod tests;
+mod users;
+mod volume;
 
 pub use client::Tty;
 pub use clone::CloneOptions;
@@ -47,3 +49,4 @@ pub use list::{list_active, list_all, list_defined};
 pub use machine::machine_name;
 pub use snapshot::Snapshot;
 pub use start::{Order, Report, STARTER};
+pub use users::IdMaps;

@@ -261,7 +261,7 @@ impl Builder<'_> {
     /// From the hooks on: what comes when all is in its place.
     fn last(&mut self, bundle: &Bundle) {
         let hooks = &bundle.hooks;
-        if !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty() {
+        if hooks.wait_at_runtime() {
             self.step(BundleStep::RuntimeHooks);
         }
         if !hooks.create_container.is_empty() {
@@ -299,6 +299,9 @@ impl Builder<'_> {
         }
         if self.own_network() {
             self.payload.push(PayloadStep::Loopback);
+        }
+        if hooks.wait_before_program() {
+            self.step(BundleStep::RuntimeHooks);
         }
     }
 }

@@ -23,6 +23,7 @@ mod stop;
 #[cfg(test)]
 mod tests;
 mod top;
+mod unshare;
 mod update_config;
 mod wait;
 
@@ -52,7 +53,7 @@ pub(crate) struct Tool {
 }
 
 /// Every tool. `hostel link DIR` makes a link for each.
-pub(crate) const TOOLS: [&Tool; 22] = [
+pub(crate) const TOOLS: [&Tool; 24] = [
     &attach::TOOL,
     &autostart::TOOL,
     &cgroup::TOOL,
@@ -73,6 +74,8 @@ pub(crate) const TOOLS: [&Tool; 22] = [
     &start::EXECUTE,
     &stop::TOOL,
     &top::TOOL,
+    &unshare::UNSHARE,
+    &unshare::USERNSEXEC,
     &update_config::TOOL,
     &wait::TOOL,
 ];
