@@ -213,16 +213,90 @@ fn what_is_killed_is_no_container() {
     }
 }
 
+/// What stands for ZFS and LVM, where a kernel has neither: directories and files, and a line of a log for each call.
+const FAKES: [(&str, &str); 5] = [
+    (
+        "zfs",
+        "for last; do [ \"$last\" = \"$1\" ] || { before=$now; now=$last; }; done\ncase $1 in\ncreate) mkdir -p \"$F/pool/$now\" ;;\n\
+         snapshot) cp -a \"$F/pool/${now%@*}\" \"$F/pool/$now\" ;;\nclone) cp -a \"$F/pool/$before\" \"$F/pool/$now\"; echo \"$before\" >\"$F/${now##*/}\" ;;\n\
+         list) [ -d \"$F/pool/$now\" ] ;;\nget) cat \"$F/${now##*/}\" 2>/dev/null || echo - ;;\ndestroy) rm -r \"$F/pool/$now\" ;;\nesac",
+    ),
+    ("mount", "exec /usr/bin/mount --bind \"$F/pool/$5\" \"$6\""),
+    (
+        "lvcreate",
+        "while [ $# -gt 1 ]; do case $1 in -n) n=$2; shift ;; -L) size=${2%b}; shift ;; -s) s=1 ;; esac; shift; done\n\
+         if [ -n \"$s\" ]; then cp \"$1\" \"${1%/*}/$n\"; else mkdir -p \"/dev/$1\"; truncate -s \"$size\" \"/dev/$1/$n\"; fi",
+    ),
+    ("lvs", "exit 5"),
+    ("lvremove", "rm \"$2\"; rmdir \"${2%/*}\" 2>/dev/null || :"),
+];
+
+#[test]
+fn volumes_are_made_by_their_programs() {
+    let Some(bed) = Bed::start() else { return };
+    let Some(all) = containers(&bed) else { return };
+    let (one, two, fakes) = (bed.name(), bed.name(), bed.fresh("fakes"));
+    for (name, body) in FAKES {
+        let text = format!("#!/bin/sh\nF={}\necho \"{name} $*\" >>\"$F/log\"\n{body}\n", fakes.display());
+        std::fs::write(fakes.join(name), text).expect("write");
+        std::fs::set_permissions(fakes.join(name), std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("chmod");
+    }
+    let path = format!("{}:{}", fakes.display(), std::env::var("PATH").expect("PATH"));
+    let ours = |line: &str| all.ours(line).env("PATH", &path).run();
+    let log = || std::fs::read_to_string(fakes.join("log")).expect("log");
+    let config = all.path().join("empty.conf").display().to_string();
+    let runs = |name: &str| {
+        ours(&format!("start -n {name}")).exits(0);
+        ours(&format!("attach -n {name} -- cat /etc/inittab")).exits(0).prints_with("sysinit");
+        ours(&format!("stop -k -n {name}")).exits(0);
+    };
+    let create = |words: &str| ours(&format!("create -n {one} -f {config} {words}"));
+    all.ours(&format!("create -n {one} -f {config} -t busybox -B zfs"))
+        .env("PATH", "/nonexistent")
+        .run()
+        .exits(1)
+        .says("run zfs: it is not installed");
+    create("-t /bin/false -B zfs --zfsroot tank").exits(1).says("run template");
+    assert!(log().contains(&format!("canmount=noauto tank/{one}\n")) && !fakes.join("pool/tank").join(&one).exists(), "{}", log());
+
+    create("-t busybox -B zfs --zfsroot tank").exits(0);
+    assert!(settings(&all, &one).contains(&"lxc.rootfs.path = zfs:tank/NAME".to_owned()));
+    runs(&one);
+    ours(&format!("copy -n {one} -N {two} -s")).exits(0);
+    assert!(log().contains(&format!("zfs snapshot tank/{one}@{two}\n")), "{}", log());
+    runs(&two);
+    ours(&format!("snapshot -n {one}")).exits(0);
+    ours(&format!("destroy -s -n {one}")).exits(1).says("it has clones");
+    ours(&format!("destroy -n {two}")).exits(0);
+    assert!(log().ends_with(&format!("zfs destroy tank/{two}\nzfs destroy tank/{one}@{two}\n")), "{}", log());
+    ours(&format!("destroy -s -n {one}")).exits(0);
+    assert_eq!(std::fs::read_dir(fakes.join("pool/tank")).expect("list").count(), 0, "{}", log());
+
+    let group = format!("hostel-test-{one}");
+    create(&format!("-t busybox -B lvm --vgname {group} --fssize 24M")).exits(0);
+    assert!(log().contains(&format!("lvcreate -y -n {one} -L 25165824b {group}\n")), "{}", log());
+    runs(&one);
+    ours(&format!("copy -n {one} -N {two} -s")).exits(0);
+    runs(&two);
+    ours(&format!("snapshot -n {one}")).exits(1).says("LVM keeps none");
+    ours(&format!("destroy -n {one}")).exits(1).says("it has clones");
+    for name in [two, one] {
+        ours(&format!("destroy -n {name}")).exits(0);
+    }
+    assert!(!PathBuf::from("/dev").join(&group).exists());
+}
+
 /// Namespaces without a container, as the originals make them; statuses are the command's.
 #[test]
 fn commands_in_namespaces() {
     let Some(bed) = Bed::start() else { return };
     let ours = |tool: &str, words: &[&str]| bed.hostel(["lxc", tool]).args(words).limit(Duration::from_secs(10)).run();
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").expect("host name");
-    let script = "hostname; echo $$ $(ls -d /proc/[0-9]* | wc -l); ip -o link | wc -l; grep -c ' /dev/shm tmpfs' /proc/mounts; exit 7";
-    ours("unshare", &["-s", "MOUNT|PID|UTSNAME|NETWORK|IPC", "-M", "-H", "other", "--", "sh", "-c", script]).exits(7).prints("other\n1 4\n1\n1\n");
+    let script = "hostname; echo $$ $(ls -d /proc/[0-9]* | wc -l); ip -o link | wc -l; touch /dev/shm/of-its-own; exit 7";
+    ours("unshare", &["-s", "MOUNT|PID|UTSNAME|NETWORK|IPC", "-M", "-H", "other", "--", "sh", "-c", script]).exits(7).prints("other\n1 4\n1\n");
+    assert!(!std::path::Path::new("/dev/shm/of-its-own").exists());
     assert_eq!(std::fs::read_to_string("/proc/sys/kernel/hostname").expect("host name"), host);
-    let link = format!("u{}", &bed.name()[..8]);
+    let link = format!("u{}", bed.name());
     Invocation::new("ip").args(["link", "add", &link, "type", "dummy"]).run();
     if std::path::Path::new("/sys/class/net").join(&link).exists() {
         let inside = ["-s", "NETWORK|MOUNT", "-i", &link, "--", "ip", "-o", "link", "show", &link];

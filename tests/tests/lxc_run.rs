@@ -186,10 +186,10 @@ fn what_a_configuration_means() {
     );
 
     // A router's cable: the host answers for a gateway that nobody has, and routes to the address; VLANs where the kernel has them.
-    let pair = format!("v{}", &c.name[c.name.len() - 8..]);
+    let pair = format!("v{}", c.name);
     let router = format!(
         "lxc.init.cmd = {INIT}\nlxc.net.0.type = veth\nlxc.net.0.veth.mode = router\nlxc.net.0.veth.pair = {pair}\nlxc.net.0.flags = up\n\
-         lxc.net.0.ipv4.address = 10.78.0.5/32\nlxc.net.0.ipv4.gateway = 169.254.1.1\nlxc.net.0.ipv6.address = fd78::5/128\n\
+         lxc.net.0.ipv4.address = 10.78.0.5/32\nlxc.net.0.ipv4.gateway = 10.77.0.254\nlxc.net.0.ipv6.address = fd78::5/128\n\
          lxc.net.0.ipv6.gateway = fd78::1\nlxc.net.0.veth.ipv4.route = 10.79.0.0/24\n"
     );
     c.configure(&router);
@@ -197,7 +197,7 @@ fn what_a_configuration_means() {
     c.sh("ping -c 1 -w 5 10.77.0.1 >/dev/null && ping -c 1 -w 5 fd77::1 >/dev/null && ip route && ip -6 route")
         .run()
         .exits(0)
-        .prints_with("169.254.1.1 dev eth0");
+        .prints_with("10.77.0.254 dev eth0");
     Invocation::new("ip").args(["route", "get", "10.79.0.9"]).run().exits(0).prints_with(&pair);
     c.ours("stop -k").run().exits(0);
     for (settings, why) in [
@@ -280,7 +280,7 @@ fn users_statuses_and_refusals() {
         ("lxc.hook.pre-start = /bin/false\n", "pre-start hook"),
         ("lxc.seccomp.profile = /nonexistent\n", "lxc.seccomp.profile"),
         ("lxc.namespace.share.net = nosuchcontainer\n", "lxc.namespace.share.net"),
-        ("lxc.rootfs.path = zfs:pool/x\n", "backing store zfs"),
+        ("lxc.rootfs.path = rbd:/dev/x\n", "backing store rbd"),
         ("lxc.net.1.type = veth\nlxc.net.1.veth.n_rxqueues = 2\n", "this is not done"),
         ("lxc.monitor.signal.pdeath = SIGTERM\n", "a machine ends with its supervisor"),
         ("lxc.init.cmd = /nonexistent\n", "/nonexistent"),

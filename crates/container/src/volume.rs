@@ -22,12 +22,12 @@ fn tool(name: &str, words: &[&str]) -> Result<String> {
         }
         other => other.on("run", name)?,
     };
-    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).split_ascii_whitespace().collect::<Vec<_>>().join(" ");
     if output.status.success() {
         return Ok(said(&output.stdout));
     }
-    let why = said(&output.stderr).replace('\n', "; ");
-    Err(Error::new("run", format_args!("{name} {}", words.join(" ")), if why.is_empty() { "it failed" } else { &why }, Errno::IO))
+    let why = Some(said(&output.stderr)).filter(|why| !why.is_empty()).unwrap_or_else(|| output.status.to_string());
+    Err(Error::new("run", format_args!("{name} {}", words.join(" ")), why, Errno::IO))
 }
 
 /// What the volume of a container is called: a snapshot's has the name of what it is one of, too.
@@ -56,7 +56,11 @@ pub(crate) fn settled(directory: &Path) {
 pub(crate) fn sweep(directory: &Path) -> Result<()> {
     let Ok(noted) = text(&directory.join(NOTE)) else { return Ok(()) };
     let (kind, path) = noted.split_once(':').ok_or(Errno::BADMSG).on("read", NOTE)?;
-    Store::parse(Some(kind), path)?.destroy()
+    match Store::parse(Some(kind), path)?.destroy() {
+        // Without the program there never was one.
+        Err(e) if e.is(Errno::NOENT) => Ok(()),
+        other => other,
+    }
 }
 
 /// Makes a new one for the container in `directory`.
