@@ -71,6 +71,7 @@ fn prefix(error: &Error) -> String {
 
 /// Runs the container to its end. `started` is told the pid of its init.
 pub fn live(order: &Order, background: bool, started: &mut dyn FnMut(i32)) -> Result<u8> {
+    super::start::require_root(order)?;
     let mut config = Config::default();
     let file = format!("{}/{}/config", order.lxcpath, order.name);
     config.load(&file, &order.config, &mut hostel_container::Host).map_err(|fault| Error::new("read", "configuration", fault))?;

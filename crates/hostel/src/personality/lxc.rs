@@ -105,7 +105,7 @@ pub fn run(args: &[OsString]) -> ExitCode {
 /// Runs a tool with the arguments after its name.
 pub(crate) fn call(tool: &'static Tool, args: &[OsString]) -> ExitCode {
     match options::parse(tool, args) {
-        Ok(Asked::Run(call)) => match (tool.run)(&call) {
+        Ok(Asked::Run(call)) => match unshare::with_ids(&call, tool, args).unwrap_or_else(|| (tool.run)(&call)) {
             Ok(status) => ExitCode::from(status),
             Err(error) => {
                 call.tell(&error);

@@ -1,5 +1,6 @@
 //! lxc-unshare and lxc-usernsexec: a command in namespaces of its own, without a container.
 
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
@@ -69,24 +70,24 @@ fn failed(what: &str) -> impl Fn(io::Error) -> Error {
 fn run(
     call: &Call,
     flags: u64,
-    words: &[String],
+    mut command: Command,
     outside: impl FnOnce(i32) -> Result<(), Error>,
     inside: impl FnOnce() -> Result<(), Error>,
 ) -> Outcome {
+    let object = format!("run {}", command.get_program().display());
     let (go_read, go_write) = pipe_with(PipeFlags::CLOEXEC).map_err(|e| failure(format!("make pipe: {e}")))?;
     match clone::clone3(&CloneArgs { flags, ..CloneArgs::default() }).map_err(failed("make namespaces"))? {
         Fork::Child => {
             drop(go_write);
             // Hung up: it has failed, which is told already.
             if matches!(rustix::io::read(&go_read, &mut [0u8; 1]), Ok(1)) {
-                let object = format!("run {}", words[0]);
-                call.tell(&inside().err().unwrap_or_else(|| failed(&object)(Command::new(&words[0]).args(&words[1..]).exec())));
+                call.tell(&inside().err().unwrap_or_else(|| failed(&object)(command.exec())));
             }
             clone::exit_now(1)
         }
         Fork::Parent { pid, pidfd } => {
             drop(go_read);
-            let done = outside(pid).and_then(|()| rustix::io::write(&go_write, b"g").map_err(|e| failure(format!("run {}: {e}", words[0]))));
+            let done = outside(pid).and_then(|()| rustix::io::write(&go_write, b"g").map_err(|e| failure(format!("{object}: {e}"))));
             drop(go_write);
             if call.has("daemon") && done.is_ok() {
                 return Ok(0);
@@ -136,7 +137,13 @@ fn unshare(call: &Call) -> Outcome {
             None => Ok(()),
         }
     };
-    run(call, flags, &call.words, outside, inside)
+    run(call, flags, command(&call.words), outside, inside)
+}
+
+fn command(words: &[String]) -> Command {
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]);
+    command
 }
 
 /// A user of this host, by name or number.
@@ -177,6 +184,31 @@ fn usernsexec(call: &Call) -> Outcome {
     }
     let shell = [std::env::var("SHELL").unwrap_or_else(|_| "/bin/sh".to_owned())];
     let words = if call.words.is_empty() { &shell[..] } else { &call.words };
+    as_root_of(call, &maps, command(words))
+}
+
+/// Runs a command as root of a user namespace with these maps.
+fn as_root_of(call: &Call, maps: &IdMaps, command: Command) -> Outcome {
     let inside = || proc::set_ids(0, 0, &[]).map_err(failed("become root of the user namespace"));
-    run(call, clone::NEWUSER | clone::NEWNS, words, |pid| maps.write(pid), inside)
+    run(call, clone::NEWUSER | clone::NEWNS, command, |pid| maps.write(pid), inside)
+}
+
+/// Tools that write files of a container's users.
+const WRITE: [&str; 4] = ["lxc-create", "lxc-copy", "lxc-snapshot", "lxc-destroy"];
+
+/// A user that has further ids writes as root of a namespace where they are what they are here, and root is the user.
+pub(super) fn with_ids(call: &Call, tool: &Tool, args: &[OsString]) -> Option<Outcome> {
+    let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
+    if uid.is_root() || !WRITE.contains(&tool.name) {
+        return None;
+    }
+    // Who has none writes as nobody else.
+    let mut maps = IdMaps::delegated().ok()?;
+    for (maps, own) in [(&mut maps.users, uid.as_raw()), (&mut maps.groups, gid.as_raw())] {
+        maps.iter_mut().for_each(|map| map.inside = map.host);
+        maps.insert(0, IdMap { inside: 0, host: own, count: 1 });
+    }
+    let mut command = Command::new("/proc/self/exe");
+    command.args(["lxc", tool.name]).args(args).env(hostel_container::FOR_USER, "1");
+    Some(as_root_of(call, &maps, command))
 }
