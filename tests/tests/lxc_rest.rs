@@ -292,8 +292,8 @@ fn commands_in_namespaces() {
     let Some(bed) = Bed::start() else { return };
     let ours = |tool: &str, words: &[&str]| bed.hostel(["lxc", tool]).args(words).limit(Duration::from_secs(10)).run();
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").expect("host name");
-    let script = "hostname; echo $$ $(ls -d /proc/[0-9]* | wc -l); ip -o link | wc -l; touch /dev/shm/of-its-own; exit 7";
-    ours("unshare", &["-s", "MOUNT|PID|UTSNAME|NETWORK|IPC", "-M", "-H", "other", "--", "sh", "-c", script]).exits(7).prints("other\n1 4\n1\n");
+    let script = "hostname; echo $$ $(cat /proc/1/comm); ip -o link | wc -l; touch /dev/shm/of-its-own; exit 7";
+    ours("unshare", &["-s", "MOUNT|PID|UTSNAME|NETWORK|IPC", "-M", "-H", "other", "--", "sh", "-c", script]).exits(7).prints("other\n1 sh\n1\n");
     assert!(!std::path::Path::new("/dev/shm/of-its-own").exists());
     assert_eq!(std::fs::read_to_string("/proc/sys/kernel/hostname").expect("host name"), host);
     let link = format!("u{}", bed.name());
@@ -326,6 +326,30 @@ fn commands_in_namespaces() {
     ] {
         ours(tool, words).exits(1).says(why);
     }
+}
+
+/// A user with further ids, made up in a mount namespace of its own.
+#[test]
+fn a_user_without_root_makes_containers() {
+    let Some(bed) = Bed::start() else { return };
+    if !has("newuidmap") || !has("setpriv") || !has("busybox") || !std::path::Path::new("/etc/subuid").exists() {
+        println!("skipped: no newuidmap (Debian: uidmap), setpriv and busybox here");
+        return;
+    }
+    let home = bed.fresh("home");
+    let config = "lxc.net.0.type = empty\nlxc.idmap = u 0 100000 65536\nlxc.idmap = g 0 100000 65536\n";
+    std::fs::write(home.join("c.conf"), config).expect("write");
+    // The program where that user reaches it, too.
+    std::fs::copy(hostel_tests::binary("hostel", "HOSTEL_BIN"), home.join("hostel")).expect("copy");
+    std::os::unix::fs::chown(&home, Some(1234), Some(1234)).expect("chown");
+    let script = "set -e; cd \"$1\"; { cat /etc/passwd; echo ann:x:1234:1234::$1:/bin/sh; } >p; echo ann:100000:65536 >s\n\
+        mount --bind p /etc/passwd; mount --bind s /etc/subuid; mount --bind s /etc/subgid\n\
+        exec setpriv --reuid 1234 --regid 1234 --clear-groups env HOME=\"$1\" XDG_RUNTIME_DIR=\"$1\" sh -c 'l() { ./hostel lxc \"$@\"; }\n\
+        l create -n c -f c.conf -t busybox; l copy -n c -N d; l snapshot -n c; l ls -1; l start -n c; echo $?\n\
+        stat -c %u .local/share/lxc/c/config .local/share/lxc/c/rootfs/etc .local/share/lxc/d/rootfs/etc .local/share/lxc/c/snaps/snap0/rootfs/etc\n\
+        l destroy -n d; l destroy -s -n c; ls .local/share/lxc; l usernsexec -- id -u'";
+    let run = Invocation::new("unshare").args(["-m", "sh", "-c", script, "sh"]).arg(&home).limit(Duration::from_secs(30)).run();
+    run.exits(0).prints("c\nd\n1\n1234\n100000\n100000\n100000\n0\n").says("only root can");
 }
 
 #[test]
