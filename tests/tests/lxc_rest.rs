@@ -307,8 +307,11 @@ fn commands_in_namespaces() {
     let mut runs = vec![ours("usernsexec", &[&["-m", "u:0:100000:10", "-m", "g:0:200000:7", "--"], &users[..]].concat())];
     let words = ["-s", "USER", "-u", "33", "--", "sh", "-c", "id -u; cat /proc/self/uid_map"];
     let mapped = ours("unshare", &words).exits(0);
-    if has("lxc-usernsexec") {
+    // With newuidmap LXC asks that, which knows nothing of root's ids.
+    if has("lxc-usernsexec") && !has("newuidmap") {
         runs.push(Invocation::new("lxc-usernsexec").args(["-m", "u:0:100000:10", "-m", "g:0:200000:7", "--"]).args(users).run());
+    }
+    if has("lxc-unshare") {
         assert_eq!(mapped.text(), Invocation::new("lxc-unshare").args(words).run().text());
     }
     for run in runs {
