@@ -278,6 +278,7 @@ fn users_statuses_and_refusals() {
         ("lxc.mount.entry = /nonexistent srv none bind 0 0\n", "its source does not exist"),
         ("lxc.net.0.type = veth\nlxc.net.0.link = nosuch0\n", "nosuch0"),
         ("lxc.hook.pre-start = /bin/false\n", "pre-start hook"),
+        ("lxc.hook.start-host = /bin/false\n", "start-host hook \"/bin/false "),
         ("lxc.seccomp.profile = /nonexistent\n", "lxc.seccomp.profile"),
         ("lxc.namespace.share.net = nosuchcontainer\n", "lxc.namespace.share.net"),
         ("lxc.rootfs.path = rbd:/dev/x\n", "backing store rbd"),

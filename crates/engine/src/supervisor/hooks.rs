@@ -66,7 +66,12 @@ pub(super) fn run_all(kind: &str, hooks: &[Hook], state: BorrowedFd<'_>, directo
 }
 
 fn one(kind: &str, hook: &Hook, state: BorrowedFd<'_>, directory: &Path) -> std::result::Result<(), Failed> {
-    let failed = |cause: String| Failed { object: format!("{kind} hook {}", hook.path.display()), cause };
+    // Of a line for the shell it is the line that says something.
+    let name = match &hook.args[..] {
+        [_, option, line, ..] if option == "-c" => format!("{line:?}"),
+        _ => hook.path.display().to_string(),
+    };
+    let failed = |cause: String| Failed { object: format!("{kind} hook {name}"), cause };
     rustix::fs::seek(state, rustix::fs::SeekFrom::Start(0)).map_err(|e| failed(io_text(&e.into())))?;
     let limit = hook.timeout.map(|seconds| Duration::from_secs(seconds.into()));
     let status = match spawn(hook, state, directory) {

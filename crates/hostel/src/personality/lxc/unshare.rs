@@ -66,7 +66,8 @@ fn failed(what: &str) -> impl Fn(io::Error) -> Error {
     move |e| failure(format!("{what}: {}", rustix::io::Errno::from_io_error(&e).map_or_else(|| e.to_string(), |e| e.to_string())))
 }
 
-/// Runs a command in new namespaces: `outside` gives them what only we can, `inside` becomes what it is to be, then it is executed.
+/// Runs a command of this host in new namespaces: `outside` gives them what only we can, `inside` becomes what it is to be, then it is executed.
+#[allow(clippy::disallowed_methods, reason = "a program of the host's that its caller names, in no machine")]
 fn run(
     call: &Call,
     flags: u64,
