@@ -333,7 +333,7 @@ fn commands_in_namespaces() {
 
 /// A user with further ids, made up in a mount namespace of its own.
 #[test]
-fn a_user_without_root_makes_containers() {
+fn a_user_without_root_has_containers() {
     let Some(bed) = Bed::start() else { return };
     if !has("newuidmap") || !has("setpriv") || !has("busybox") || !std::path::Path::new("/etc/subuid").exists() {
         println!("skipped: no newuidmap (Debian: uidmap), setpriv and busybox here");
@@ -344,15 +344,20 @@ fn a_user_without_root_makes_containers() {
     std::fs::write(home.join("c.conf"), config).expect("write");
     // The program where that user reaches it, too.
     std::fs::copy(hostel_tests::binary("hostel", "HOSTEL_BIN"), home.join("hostel")).expect("copy");
-    std::os::unix::fs::chown(&home, Some(1234), Some(1234)).expect("chown");
+    std::fs::create_dir(home.join("run")).expect("mkdir");
+    for path in [&home, &home.join("run")] {
+        std::os::unix::fs::chown(path, Some(1234), Some(1234)).expect("chown");
+    }
     let script = "set -e; cd \"$1\"; { cat /etc/passwd; echo ann:x:1234:1234::$1:/bin/sh; } >p; echo ann:100000:65536 >s\n\
         mount --bind p /etc/passwd; mount --bind s /etc/subuid; mount --bind s /etc/subgid\n\
-        exec setpriv --reuid 1234 --regid 1234 --clear-groups env HOME=\"$1\" XDG_RUNTIME_DIR=\"$1\" sh -c 'l() { ./hostel lxc \"$@\"; }\n\
-        l create -n c -f c.conf -t busybox; l copy -n c -N d; l snapshot -n c; l ls -1; l start -n c; echo $?\n\
+        exec setpriv --reuid 1234 --regid 1234 --clear-groups env HOME=\"$1\" XDG_RUNTIME_DIR=\"$1/run\" sh -c 'l() { ./hostel lxc \"$@\"; }\n\
+        l create -n c -f c.conf -t busybox; l copy -n c -N d; l snapshot -n c; l ls -1\n\
+        l start -n c; l info -n c -sH; l attach -n c -- stat -c %u /etc /dev/null; l freeze -n c || echo no freezer; l stop -k -n c\n\
+        l execute -n d -- sh -c \"exit 5\"; echo $?; l start -n c -s lxc.cgroup2.pids.max=4 || echo no group\n\
         stat -c %u .local/share/lxc/c/config .local/share/lxc/c/rootfs/etc .local/share/lxc/d/rootfs/etc .local/share/lxc/c/snaps/snap0/rootfs/etc\n\
         l destroy -n d; l destroy -s -n c; ls .local/share/lxc; l usernsexec -- id -u'";
     let run = Invocation::new("unshare").args(["-m", "sh", "-c", script, "sh"]).arg(&home).limit(Duration::from_secs(30)).run();
-    run.exits(0).prints("c\nd\n1\n1234\n100000\n100000\n100000\n0\n").says("only root can");
+    run.exits(0).prints("c\nd\nRUNNING\n0\n65534\nno freezer\n5\nno group\n1234\n100000\n100000\n100000\n0\n").says("has no cgroup of its own");
 }
 
 #[test]

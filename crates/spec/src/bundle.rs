@@ -54,6 +54,9 @@ pub struct Bundle {
     /// The ids of the root's files are mapped as the machine's are.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub map_root: bool,
+    /// It stays in the cgroup that its supervisor is in: a user's, who may make none.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub without_group: bool,
     /// Terminals besides the console, `/dev/tty1` and so on: how many.
     #[serde(skip_serializing_if = "is_zero")]
     pub terminals: u32,

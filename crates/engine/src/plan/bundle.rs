@@ -210,13 +210,27 @@ impl Builder<'_> {
             gid: 0,
         };
         let nodes: Vec<DeviceNode> = defaults.iter().filter(|(path, ..)| !given(path)).map(node).chain(bundle.devices.iter().cloned()).collect();
-        if !nodes.is_empty() {
+        if self.host_facts.for_bundle.without_nodes {
+            // Nobody but the root of all makes nodes: those of the host are bound.
+            nodes.iter().for_each(|node| self.bind_node(node));
+        } else if !nodes.is_empty() {
             let slot = self.user_namespace().then(|| self.prepared_nodes(&nodes));
             self.step(BundleStep::Devices(nodes, slot));
         }
         if !defaults.is_empty() {
             self.step(BundleStep::DeviceLinks);
         }
+    }
+
+    fn bind_node(&mut self, node: &DeviceNode) {
+        let mount = BundleMount {
+            target: node.path.clone(),
+            source: BundleSource::Bind { path: node.path.clone(), recursive: false, map: None },
+            attributes: AttributeChange::default(),
+            recursive_attributes: AttributeChange::default(),
+            propagation: None,
+        };
+        self.bundle_bind(&mount, &node.path, false, None);
     }
 
     /// Nobody but the host's root makes nodes: those of a machine with users of its own are made by us, and bound.

@@ -252,6 +252,9 @@ fn prepare(order: &Order, config: &Config, name: MachineName, log: &mut Journal)
         (bundle.terminals_in, bundle.network_sysctl) = (rest.terminals_in, rest.network_sysctl);
         (bundle.hooks.start_host, bundle.hooks.stop) = (rest.start_host, rest.stop);
     }
+    if std::env::var_os(hostel_container::FOR_USER).is_some() {
+        for_user(config, &mut spec)?;
+    }
     let mut host_mounts = None;
     match store.kind {
         Kind::Dir | Kind::Btrfs => {}
@@ -262,6 +265,23 @@ fn prepare(order: &Order, config: &Config, name: MachineName, log: &mut Journal)
         }
     }
     Ok((spec, host_mounts))
+}
+
+/// A user may make no groups of the host's, and no interfaces: what asks for them is refused.
+fn for_user(config: &Config, spec: &mut MachineSpec) -> Result<()> {
+    let refuse = |key: String, why: &str| Err(Error::new("use", key, why).hint("start it as root"));
+    for prefix in ["lxc.cgroup.", "lxc.cgroup2."] {
+        if let Some((file, _)) = config.below(prefix).next() {
+            return refuse(format!("{prefix}{file}"), "a user's container has no cgroup of its own");
+        }
+    }
+    if spec.network.has_links() {
+        return refuse("lxc.net".to_owned(), "a user makes no interfaces: `empty` and `none` are the types there are");
+    }
+    if let Some(bundle) = &mut spec.bundle {
+        bundle.without_group = true;
+    }
+    Ok(())
 }
 
 /// A hook of the host's, with what it says in our standard error.

@@ -14,8 +14,8 @@ pub(super) fn require_root(order: &Order) -> hostel_engine::error::Result<()> {
     if rustix::process::geteuid().is_root() {
         return Ok(());
     }
-    let why = "only root can: its device nodes and its groups in the host's cgroups are made by hostel, and an interface too";
-    Err(Error::new("start", format!("container {}", order.name), why).hint("use sudo, or LXC's own lxc-start, which runs the same container"))
+    let why = "only root can, and users whose ids are in /etc/subuid and /etc/subgid";
+    Err(Error::new("start", format!("container {}", order.name), why).hint("`usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER`"))
 }
 
 /// Starts it in the background; returns the pid of its init.

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 use hostel_container::{Error, IdMaps};
+use hostel_engine::registry;
 use hostel_process::userdb;
 use hostel_spec::IdMap;
 use hostel_sys::clone::{self, CloneArgs, Fork};
@@ -194,8 +195,8 @@ fn as_root_of(call: &Call, maps: &IdMaps, command: Command) -> Outcome {
     run(call, clone::NEWUSER | clone::NEWNS, command, |pid| maps.write(pid), inside)
 }
 
-/// Tools that write files of a container's users.
-const WRITE: [&str; 4] = ["lxc-create", "lxc-copy", "lxc-snapshot", "lxc-destroy"];
+/// Tools that write files of a container's users, or run it.
+const WRITE: [&str; 7] = ["lxc-create", "lxc-copy", "lxc-snapshot", "lxc-destroy", "lxc-start", "lxc-execute", "lxc-autostart"];
 
 /// A user that has further ids writes as root of a namespace where they are what they are here, and root is the user.
 pub(super) fn with_ids(call: &Call, tool: &Tool, args: &[OsString]) -> Option<Outcome> {
@@ -209,7 +210,12 @@ pub(super) fn with_ids(call: &Call, tool: &Tool, args: &[OsString]) -> Option<Ou
         maps.iter_mut().for_each(|map| map.inside = map.host);
         maps.insert(0, IdMap { inside: 0, host: own, count: 1 });
     }
-    let mut command = Command::new("/proc/self/exe");
+    // By its path: of the mounts there, not of ours.
+    let mut command = Command::new(std::env::current_exe().ok()?);
+    // What cannot be made is missed by who needs it.
+    let _ = registry::user_dir().map(std::fs::create_dir);
+    let state = registry::runtime_dir();
     command.args(["lxc", tool.name]).args(args).env(hostel_container::FOR_USER, "1");
+    command.env("HOSTEL_RUNTIME_DIR", &state).env(hostel_image::locks::OWN, state.join("locks"));
     Some(as_root_of(call, &maps, command))
 }
