@@ -1,7 +1,7 @@
 #!/bin/bash
 # hostel's tools of LXC beside the originals, in turns, in one run: start, attach, stop, copies, a list of fifty, memory of supervisors.
 #
-#   benches/lxc.sh [ROUNDS]      HOSTEL_BIN: the program (else it is built). Wants root, lxc, rsync for the original's copies, the trees busybox and debian.
+#   benches/lxc.sh [ROUNDS]      MANY=200: so many at once (50)      HOSTEL_BIN: the program (else it is built). Wants root, lxc, rsync for the original's copies, the trees busybox and debian.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 ROUNDS=${1:-20}; TREES=${HOSTEL_TREES:-/var/tmp/hostel-trees}; MANY=${MANY:-50}
@@ -47,8 +47,10 @@ for w in hostel stock; do
     p=$(pgrep -f "^\[lxc monitor\] $work m$n\$" | head -n 1)
     note private.$w "$(awk '/^Private_Dirty:/ {print $2}' "/proc/$p/smaps_rollup")"
   done
-  for n in $(seq "$MANY"); do stock stop -k -n "m$n"; hostel destroy -n "m$n"; done
+  for n in $(seq "$MANY"); do timed end.$w $w stop -k -n "m$n"; hostel destroy -n "m$n"; done
 done
+# Is it as quick with many as with few?
+for key in each end; do for w in hostel stock; do head -n 10 "$work.$key.$w" >"$work.first-$key.$w"; tail -n 10 "$work.$key.$w" >"$work.last-$key.$w"; done; done
 median() { sort -n "$work.$1" | awk '{v[NR]=$1} END {print v[int((NR+1)/2)]}'; }
 echo "load $(cut -d' ' -f1-3 /proc/loadavg), $ROUNDS rounds, medians; $(uname -r), $("$HOSTEL_BIN" --version | head -n 1), LXC $(lxc-start --version)"
 echo "| what | hostel | LXC | ratio | aim |"
@@ -62,5 +64,10 @@ row "\`lxc-stop -k\`" stop ms ""
 row "\`lxc-copy -s -B overlay\`" overlay ms "at most 1"
 row "\`lxc-copy\` of a Debian tree" copy ms "at most 0.5"
 row "start of each of $MANY" each ms ""
+row "of the first ten" first-each ms ""
+row "of the last ten" last-each ms ""
+row "\`lxc-stop -k\` of each of $MANY" end ms ""
+row "of the first ten" first-end ms ""
+row "of the last ten" last-end ms ""
 row "\`lxc-ls -f\`, $MANY running" ls ms "at most 0.2"
 row "private memory of a supervisor, $MANY running" private kB "at most 300 kB"

@@ -12,7 +12,7 @@ have() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ] || [ -x "/sbin
 NEED="cc:gcc"
 [ "${1:-}" = --build ] || NEED="$NEED mmdebstrap:mmdebstrap busybox:busybox-static systemd-nspawn:systemd-container ip:iproute2
   strace:strace mkfs.ext4:e2fsprogs mkfs.btrfs:btrfs-progs mkfs.xfs:xfsprogs mkfs.erofs:erofs-utils mksquashfs:squashfs-tools setfattr:attr
-  debugfs:e2fsprogs mkfs.vfat:dosfstools sfdisk:fdisk setfacl:acl unshare:util-linux losetup:mount script:bsdutils lxc-start:lxc"
+  debugfs:e2fsprogs mkfs.vfat:dosfstools sfdisk:fdisk setfacl:acl unshare:util-linux losetup:mount script:bsdutils lxc-start:lxc newuidmap:uidmap"
 missing=
 for pair in $NEED; do have "${pair%%:*}" || missing="$missing ${pair#*:}"; done
 # busybox must be the static one: it is the whole system of a tree

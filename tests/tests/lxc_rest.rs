@@ -213,6 +213,153 @@ fn what_is_killed_is_no_container() {
     }
 }
 
+/// What stands for ZFS and LVM, where a kernel has neither: directories and files, and a line of a log for each call.
+const FAKES: [(&str, &str); 5] = [
+    (
+        "zfs",
+        "for last; do [ \"$last\" = \"$1\" ] || { before=$now; now=$last; }; done\ncase $1 in\ncreate) mkdir -p \"$F/pool/$now\" ;;\n\
+         snapshot) cp -a \"$F/pool/${now%@*}\" \"$F/pool/$now\" ;;\nclone) cp -a \"$F/pool/$before\" \"$F/pool/$now\"; echo \"$before\" >\"$F/${now##*/}\" ;;\n\
+         list) [ -d \"$F/pool/$now\" ] ;;\nget) cat \"$F/${now##*/}\" 2>/dev/null || echo - ;;\ndestroy) rm -r \"$F/pool/$now\" ;;\nesac",
+    ),
+    ("mount", "exec /usr/bin/mount --bind \"$F/pool/$5\" \"$6\""),
+    (
+        "lvcreate",
+        "while [ $# -gt 1 ]; do case $1 in -n) n=$2; shift ;; -L) size=${2%b}; shift ;; -s) s=1 ;; esac; shift; done\n\
+         if [ -n \"$s\" ]; then cp \"$1\" \"${1%/*}/$n\"; else mkdir -p \"/dev/$1\"; truncate -s \"$size\" \"/dev/$1/$n\"; fi",
+    ),
+    ("lvs", "exit 5"),
+    ("lvremove", "rm \"$2\"; rmdir \"${2%/*}\" 2>/dev/null || :"),
+];
+
+#[test]
+fn volumes_are_made_by_their_programs() {
+    let Some(bed) = Bed::start() else { return };
+    let Some(all) = containers(&bed) else { return };
+    let (one, two, fakes) = (bed.name(), bed.name(), bed.fresh("fakes"));
+    for (name, body) in FAKES {
+        let text = format!("#!/bin/sh\nF={}\necho \"{name} $*\" >>\"$F/log\"\n{body}\n", fakes.display());
+        std::fs::write(fakes.join(name), text).expect("write");
+        std::fs::set_permissions(fakes.join(name), std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("chmod");
+    }
+    let path = format!("{}:{}", fakes.display(), std::env::var("PATH").expect("PATH"));
+    let ours = |line: &str| all.ours(line).env("PATH", &path).run();
+    let log = || std::fs::read_to_string(fakes.join("log")).expect("log");
+    let config = all.path().join("empty.conf").display().to_string();
+    let runs = |name: &str| {
+        ours(&format!("start -n {name}")).exits(0);
+        ours(&format!("attach -n {name} -- cat /etc/inittab")).exits(0).prints_with("sysinit");
+        ours(&format!("stop -k -n {name}")).exits(0);
+    };
+    let create = |words: &str| ours(&format!("create -n {one} -f {config} {words}"));
+    all.ours(&format!("create -n {one} -f {config} -t busybox -B zfs"))
+        .env("PATH", "/nonexistent")
+        .run()
+        .exits(1)
+        .says("run zfs: it is not installed");
+    create("-t /bin/false -B zfs --zfsroot tank").exits(1).says("run template");
+    assert!(log().contains(&format!("canmount=noauto tank/{one}\n")) && !fakes.join("pool/tank").join(&one).exists(), "{}", log());
+
+    create("-t busybox -B zfs --zfsroot tank").exits(0);
+    assert!(settings(&all, &one).contains(&"lxc.rootfs.path = zfs:tank/NAME".to_owned()));
+    runs(&one);
+    ours(&format!("copy -n {one} -N {two} -s")).exits(0);
+    assert!(log().contains(&format!("zfs snapshot tank/{one}@{two}\n")), "{}", log());
+    runs(&two);
+    ours(&format!("snapshot -n {one}")).exits(0);
+    ours(&format!("destroy -s -n {one}")).exits(1).says("it has clones");
+    ours(&format!("destroy -n {two}")).exits(0);
+    assert!(log().ends_with(&format!("zfs destroy tank/{two}\nzfs destroy tank/{one}@{two}\n")), "{}", log());
+    ours(&format!("destroy -s -n {one}")).exits(0);
+    assert_eq!(std::fs::read_dir(fakes.join("pool/tank")).expect("list").count(), 0, "{}", log());
+
+    let group = format!("hostel-test-{one}");
+    create(&format!("-t busybox -B lvm --vgname {group} --fssize 24M")).exits(0);
+    assert!(log().contains(&format!("lvcreate -y -n {one} -L 25165824b {group}\n")), "{}", log());
+    runs(&one);
+    ours(&format!("copy -n {one} -N {two} -s")).exits(0);
+    runs(&two);
+    ours(&format!("snapshot -n {one}")).exits(1).says("LVM keeps none");
+    ours(&format!("destroy -n {one}")).exits(1).says("it has clones");
+    for name in [two, one] {
+        ours(&format!("destroy -n {name}")).exits(0);
+    }
+    assert!(!PathBuf::from("/dev").join(&group).exists());
+}
+
+/// Namespaces without a container, as the originals make them; statuses are the command's.
+#[test]
+fn commands_in_namespaces() {
+    let Some(bed) = Bed::start() else { return };
+    let ours = |tool: &str, words: &[&str]| bed.hostel(["lxc", tool]).args(words).limit(Duration::from_secs(10)).run();
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").expect("host name");
+    let script = "hostname; echo $$ $(cat /proc/1/comm); ip -o link | wc -l; touch /dev/shm/of-its-own; exit 7";
+    ours("unshare", &["-s", "MOUNT|PID|UTSNAME|NETWORK|IPC", "-M", "-H", "other", "--", "sh", "-c", script]).exits(7).prints("other\n1 sh\n1\n");
+    assert!(!std::path::Path::new("/dev/shm/of-its-own").exists());
+    assert_eq!(std::fs::read_to_string("/proc/sys/kernel/hostname").expect("host name"), host);
+    let link = format!("u{}", bed.name());
+    Invocation::new("ip").args(["link", "add", &link, "type", "dummy"]).run();
+    if std::path::Path::new("/sys/class/net").join(&link).exists() {
+        let inside = ["-s", "NETWORK|MOUNT", "-i", &link, "--", "ip", "-o", "link", "show", &link];
+        ours("unshare", &inside).exits(0).prints_with("BROADCAST");
+        Invocation::new("ip").args(["link", "del", &link]).run();
+    }
+    let users = ["sh", "-c", "id -u; id -g; cat /proc/self/uid_map /proc/self/gid_map; exit 3"];
+    let mut runs = vec![ours("usernsexec", &[&["-m", "u:0:100000:10", "-m", "g:0:200000:7", "--"], &users[..]].concat())];
+    let words = ["-s", "USER", "-u", "33", "--", "sh", "-c", "id -u; cat /proc/self/uid_map"];
+    let mapped = ours("unshare", &words).exits(0);
+    // With newuidmap LXC asks that, which knows nothing of root's ids.
+    if has("lxc-usernsexec") && !has("newuidmap") {
+        runs.push(Invocation::new("lxc-usernsexec").args(["-m", "u:0:100000:10", "-m", "g:0:200000:7", "--"]).args(users).run());
+    }
+    if has("lxc-unshare") {
+        assert_eq!(mapped.text(), Invocation::new("lxc-unshare").args(words).run().text());
+    }
+    for run in runs {
+        run.exits(3).prints("0\n0\n         0     100000         10\n         0     200000          7\n");
+    }
+    for (tool, words, why) in [
+        ("unshare", &["-s", "IPC"][..], "none is given"),
+        ("unshare", &["true"], "no namespaces"),
+        ("unshare", &["-s", "BOGUS", "true"], "no such kind"),
+        ("unshare", &["-s", "IPC", "-H", "x", "true"], "wants UTSNAME"),
+        ("unshare", &["-s", "NETWORK", "-i", "nosuch0", "true"], "move interface nosuch0"),
+        ("unshare", &["-s", "IPC", "/nonexistent"], "run /nonexistent"),
+        ("usernsexec", &["-m", "u:0:1:1", "true"], "id 0 is mapped"),
+        ("usernsexec", &["-m", "x:0:1:1", "true"], "u:INSIDE:HOST:COUNT"),
+    ] {
+        ours(tool, words).exits(1).says(why);
+    }
+}
+
+/// A user with further ids, made up in a mount namespace of its own.
+#[test]
+fn a_user_without_root_has_containers() {
+    let Some(bed) = Bed::start() else { return };
+    if !has("newuidmap") || !has("setpriv") || !has("busybox") || !std::path::Path::new("/etc/subuid").exists() {
+        println!("skipped: no newuidmap (Debian: uidmap), setpriv and busybox here");
+        return;
+    }
+    let home = bed.fresh("home");
+    let config = "lxc.net.0.type = empty\nlxc.idmap = u 0 100000 65536\nlxc.idmap = g 0 100000 65536\n";
+    std::fs::write(home.join("c.conf"), config).expect("write");
+    // The program where that user reaches it, too.
+    std::fs::copy(hostel_tests::binary("hostel", "HOSTEL_BIN"), home.join("hostel")).expect("copy");
+    std::fs::create_dir(home.join("run")).expect("mkdir");
+    for path in [&home, &home.join("run")] {
+        std::os::unix::fs::chown(path, Some(1234), Some(1234)).expect("chown");
+    }
+    let script = "set -e; cd \"$1\"; { cat /etc/passwd; echo ann:x:1234:1234::$1:/bin/sh; } >p; echo ann:100000:65536 >s\n\
+        mount --bind p /etc/passwd; mount --bind s /etc/subuid; mount --bind s /etc/subgid\n\
+        exec setpriv --reuid 1234 --regid 1234 --clear-groups env HOME=\"$1\" XDG_RUNTIME_DIR=\"$1/run\" sh -c 'l() { ./hostel lxc \"$@\"; }\n\
+        l create -n c -f c.conf -t busybox; l copy -n c -N d; l snapshot -n c; l ls -1\n\
+        l start -n c; l info -n c -sH; l attach -n c -- stat -c %u /etc /dev/null; l freeze -n c || echo no freezer; l stop -k -n c\n\
+        l execute -n d -- sh -c \"exit 5\"; echo $?; l start -n c -s lxc.cgroup2.pids.max=4 || echo no group\n\
+        stat -c %u .local/share/lxc/c/config .local/share/lxc/c/rootfs/etc .local/share/lxc/d/rootfs/etc .local/share/lxc/c/snaps/snap0/rootfs/etc\n\
+        l destroy -n d; l destroy -s -n c; ls .local/share/lxc; l usernsexec -- id -u'";
+    let run = Invocation::new("unshare").args(["-m", "sh", "-c", script, "sh"]).arg(&home).limit(Duration::from_secs(30)).run();
+    run.exits(0).prints("c\nd\nRUNNING\n0\n65534\nno freezer\n5\nno group\n1234\n100000\n100000\n100000\n0\n").says("has no cgroup of its own");
+}
+
 #[test]
 fn who_else_listens_is_not_believed() {
     let Some(bed) = Bed::start() else { return };

@@ -137,7 +137,7 @@ fn what_a_configuration_means() {
          lxc.net.0.type = veth\nlxc.net.0.link = lxcbr\nlxc.net.0.flags = up\nlxc.net.0.name = lan0\nlxc.net.0.hwaddr = 00:16:3e:11:22:33\n\
          lxc.net.0.mtu = 1400\nlxc.net.0.ipv4.address = 10.77.0.5/24\nlxc.net.0.ipv4.gateway = auto\nlxc.net.0.ipv6.address = fd77::5/64\n\
          lxc.net.0.script.up = @/hook up\nlxc.hook.pre-start = @/hook pre\nlxc.hook.mount = @/hook mount\nlxc.hook.start-host = @/hook host\n\
-         lxc.hook.post-stop = @/hook post\nlxc.environment = A=b c\nlxc.prlimit.nofile = 1000:2000\nlxc.sysctl.net.ipv4.ip_forward = 1\n\
+         lxc.hook.stop = @/hook stop\nlxc.hook.post-stop = @/hook post\nlxc.environment = A=b c\nlxc.prlimit.nofile = 1000:2000\nlxc.sysctl.net.ipv4.ip_forward = 1\n\
          lxc.cap.drop = sys_module net_raw\nlxc.no_new_privs = 1\nlxc.proc.oom_score_adj = 7\n\
          lxc.mount.entry = tmpfs mnt tmpfs size=1M,create=dir 0 0\nlxc.mount.entry = @/shared srv/shared none bind,ro,create=dir 0 0\n\
          lxc.mount.entry = /nonexistent srv/none none bind,optional,create=dir 0 0\nlxc.cgroup.pids.max = 55\nlxc.cgroup2.pids.max = 55\n\
@@ -146,9 +146,13 @@ fn what_a_configuration_means() {
     let Some(c) = Container::new(&bed, &settings, false) else { return };
     std::fs::create_dir(c.dir().join("shared")).expect("mkdir");
     std::fs::write(c.dir().join("shared/file"), "of the host\n").expect("write");
-    std::fs::write(c.dir().join("hook"), format!("#!/bin/sh\necho \"$@ $LXC_NAME\" >>{}\n", c.dir().join("hooks").display())).expect("write");
+    // One is told of a program that has all but begun, the other of namespaces that outlive it.
+    let hook = "#!/bin/sh\nwhat=\"$* $LXC_NAME\"\n[ \"$1\" != host ] || what=\"$what $(cat /proc/$LXC_PID/root/srv/shared/file)\"\n\
+        [ \"$1\" != stop ] || what=\"stop $(for w; do echo ${w%%:*}; done | xargs) $LXC_TARGET $(nsenter --net=$LXC_NET_NS ip -o link show lan0 | grep -c 1400)\"\n";
+    std::fs::write(c.dir().join("hook"), format!("{hook}echo \"$what\" >>{}\n", c.dir().join("hooks").display())).expect("write");
     std::fs::set_permissions(c.dir().join("hook"), std::fs::Permissions::from_mode(0o755)).expect("chmod");
-    let network = "ip link add lxcbr type bridge && ip addr add 10.77.0.1/24 dev lxcbr && ip link set lxcbr up";
+    let network =
+        "ip link add lxcbr type bridge && ip addr add 10.77.0.1/24 dev lxcbr && ip addr add fd77::1/64 dev lxcbr nodad && ip link set lxcbr up";
     Invocation::new("sh").args(["-c", network]).run().exits(0);
     c.ours("start").run().exits(0);
     let inside = c.sh(
@@ -173,13 +177,66 @@ fn what_a_configuration_means() {
         hooks,
         [
             format!("pre {name} lxc pre-start {name}"),
-            format!("host {name} lxc start-host {name}"),
             format!("up {name} net up"),
             format!("mount {name} lxc mount {name}"),
+            format!("host {name} lxc start-host {name} of the host"),
+            format!("stop stop {name} lxc stop mnt pid uts ipc net cgroup stop 1"),
             format!("post {name} lxc post-stop {name}"),
         ]
     );
+
+    // A router's cable: the host answers for a gateway that nobody has, and routes to the address; VLANs where the kernel has them.
+    let pair = format!("v{}", c.name);
+    let router = format!(
+        "lxc.init.cmd = {INIT}\nlxc.net.0.type = veth\nlxc.net.0.veth.mode = router\nlxc.net.0.veth.pair = {pair}\nlxc.net.0.flags = up\n\
+         lxc.net.0.ipv4.address = 10.78.0.5/32\nlxc.net.0.ipv4.gateway = 10.77.0.254\nlxc.net.0.ipv6.address = fd78::5/128\n\
+         lxc.net.0.ipv6.gateway = fd78::1\nlxc.net.0.veth.ipv4.route = 10.79.0.0/24\n"
+    );
+    c.configure(&router);
+    c.ours("start").run().exits(0);
+    c.sh("ping -c 1 -w 5 10.77.0.1 >/dev/null && ping -c 1 -w 5 fd77::1 >/dev/null && ip route && ip -6 route")
+        .run()
+        .exits(0)
+        .prints_with("10.77.0.254 dev eth0");
+    Invocation::new("ip").args(["route", "get", "10.79.0.9"]).run().exits(0).prints_with(&pair);
+    c.ours("stop -k").run().exits(0);
+    for (settings, why) in [
+        ("lxc.net.0.link = lxcbr\nlxc.net.0.veth.vlan.id = 7\n", "does not tell them apart"),
+        ("lxc.net.1.type = vlan\nlxc.net.1.link = lxcbr\n", "a VLAN has a number"),
+    ] {
+        c.configure(&format!("lxc.init.cmd = {INIT}\nlxc.net.0.type = veth\n{settings}"));
+        c.ours("start").run().exits(1).says(why);
+    }
+    vlans(&c);
     Invocation::new("ip").args(["link", "del", "lxcbr"]).run().exits(0);
+}
+
+/// Interfaces of VLANs, and ports of a bridge that tells VLANs apart; refused by a kernel that has neither.
+fn vlans(c: &Container) {
+    let sh = |script: &str| Invocation::new("sh").args(["-c", script]).run();
+    let (vlan, filter) =
+        (sh("ip link add link lxcbr name vlanprobe type vlan id 9 && ip link del vlanprobe"), sh("ip link set lxcbr type bridge vlan_filtering 1"));
+    c.configure(&format!("lxc.init.cmd = {INIT}\nlxc.net.0.type = vlan\nlxc.net.0.link = lxcbr\nlxc.net.0.vlan.id = 9\nlxc.net.0.name = v9\n"));
+    let started = c.ours("start").run();
+    if vlan.code == Some(0) {
+        started.exits(0);
+        c.sh("ip -d link show v9").run().exits(0).prints_with("vlan protocol 802.1Q id 9");
+        c.ours("stop -k").run().exits(0);
+    } else {
+        started.exits(1).says("vlan v9 on lxcbr");
+    }
+    if filter.code == Some(0) {
+        c.configure(&format!(
+            "lxc.init.cmd = {INIT}\nlxc.net.0.type = veth\nlxc.net.0.link = lxcbr\nlxc.net.0.veth.pair = vlanport\nlxc.net.0.veth.vlan.id = 7\n\
+             lxc.net.0.veth.vlan.tagged.id = 8\n"
+        ));
+        c.ours("start").run().exits(0);
+        let ports = sh("bridge vlan show dev vlanport").exits(0).text();
+        assert!(ports.contains("7 PVID Egress Untagged") && ports.contains(" 8") && !ports.contains(" 1 "), "{ports}");
+        c.ours("stop -k").run().exits(0);
+    } else {
+        println!("skipped: VLANs of bridge ports, which this kernel has not");
+    }
 }
 
 /// Users of its own over a root that belongs to the host's; statuses of commands; copies that go; what is refused.
@@ -205,6 +262,8 @@ fn users_statuses_and_refusals() {
     c.ours("execute --").args(["sh", "-c", "echo out; exit 5"]).run().exits(5).prints("out\n");
     c.ours("start -F --").args(["/bin/sh", "-c", "exit 9"]).run().exits(9);
     c.ours("attach -- true").run().exits(1).says("not running");
+    c.ours("start -p /nonexistent/pid").run().exits(1).says("/nonexistent/pid");
+    assert_eq!(c.state(), "STOPPED");
     c.ours("attach -g 7 -- true").run().exits(1).says("use --gid");
 
     let copies = c.ours("copy -e -N").arg(format!("{}x", c.name)).run().exits(0);
@@ -219,9 +278,11 @@ fn users_statuses_and_refusals() {
         ("lxc.mount.entry = /nonexistent srv none bind 0 0\n", "its source does not exist"),
         ("lxc.net.0.type = veth\nlxc.net.0.link = nosuch0\n", "nosuch0"),
         ("lxc.hook.pre-start = /bin/false\n", "pre-start hook"),
+        ("lxc.hook.start-host = /bin/false\n", "start-host hook \"/bin/false "),
         ("lxc.seccomp.profile = /nonexistent\n", "lxc.seccomp.profile"),
         ("lxc.namespace.share.net = nosuchcontainer\n", "lxc.namespace.share.net"),
-        ("lxc.rootfs.path = zfs:pool/x\n", "backing store zfs"),
+        ("lxc.rootfs.path = rbd:/dev/x\n", "backing store rbd"),
+        ("lxc.net.1.type = veth\nlxc.net.1.veth.n_rxqueues = 2\n", "this is not done"),
         ("lxc.monitor.signal.pdeath = SIGTERM\n", "a machine ends with its supervisor"),
         ("lxc.init.cmd = /nonexistent\n", "/nonexistent"),
     ] {
@@ -263,6 +324,12 @@ fn killed_and_pestered() {
     one.read_exact(&mut answer).expect("an answer");
     assert_eq!((answer[0], answer[8]), (0, 2), "running");
     drop(idle);
+    if has("python3") {
+        let script = "import os, socket, struct, sys\ns = socket.socket(socket.AF_UNIX)\ns.connect('\\0' + sys.argv[1] + '/command')\n\
+            s.send(struct.pack('iiQ', 21, 0, 0))\ndata, fds, *_ = socket.recv_fds(s, 16, 1)\n\
+            print(struct.unpack('iiQ', data)[0], os.isatty(os.open('ptmx', os.O_RDWR, dir_fd=fds[0])))";
+        Invocation::new("python3").args(["-c", script, &place]).run().exits(0).prints("0 True\n");
+    }
     if has("setpriv") {
         let script = format!(
             "exec setpriv --reuid=65534 --clear-groups {} lxc info -P {} -n {} -p",

@@ -79,10 +79,10 @@ impl Container {
         made.load_text(&made.config_file_name(), &text)?;
         let mut store = self.store()?;
         if let Some(store) = &mut store {
-            let snapshot = options.snapshot || options.maybe_snapshot && store.kind == Kind::Overlay;
+            let snapshot = options.snapshot || options.maybe_snapshot && matches!(store.kind, Kind::Overlay | Kind::Zfs);
             // Before it does: the original is not to be destroyed meanwhile.
             if snapshot {
-                let direct = options.snapshot && matches!(options.store.kind, None | Some(Kind::Overlay)) && store.kind != Kind::Btrfs;
+                let direct = (options.snapshot || store.kind != Kind::Overlay) && store.is_stood_on(options.store.kind);
                 depend::join(made, self, direct)?;
             }
             *store = store.copy(snapshot, &options.store, &directory)?;

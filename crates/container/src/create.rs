@@ -48,7 +48,8 @@ impl Container {
     pub fn create(&mut self, options: &CreateOptions) -> Result<()> {
         let own = self.store()?;
         let template = options.template.as_deref().filter(|template| *template != "none").map(find).transpose()?;
-        if self.is_defined() && (template.is_none() || own.as_ref().is_some_and(|store| store.path().exists())) {
+        let there = own.as_ref().map_or(Ok(false), Store::exists)?;
+        if self.is_defined() && (template.is_none() || there) {
             return Err(self.error(VERB, "there is one of that name", Errno::EXIST));
         }
         self.load_default()?;
@@ -59,7 +60,7 @@ impl Container {
         partial::make_directory(&directory)?;
         let claim = partial::claim(self, VERB)?;
         let elsewhere = options.store.dir.as_ref().filter(|dir| !dir.exists());
-        match self.make(own, template.as_ref(), options) {
+        match self.make(own.filter(|_| there), template.as_ref(), options) {
             Ok(()) => claim.done(),
             Err(e) => {
                 // the first error is the one to tell
@@ -75,8 +76,8 @@ impl Container {
     fn make(&mut self, own: Option<Store>, template: Option<&Template>, options: &CreateOptions) -> Result<()> {
         let directory = self.directory();
         let store = match own {
-            Some(store) if store.path().exists() => store,
-            _ => Store::create(&options.store, &directory)?,
+            Some(store) => store,
+            None => Store::create(&options.store, &directory)?,
         };
         self.set_config_item("lxc.rootfs.path", &store.text())?;
         self.save_config(None)?;

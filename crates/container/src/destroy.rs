@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use crate::container::Container;
 use crate::error::{On, Result};
-use crate::{depend, partial, snapshot};
+use crate::{depend, partial, snapshot, volume};
 
 const VERB: &str = "destroy";
 
@@ -18,7 +18,9 @@ impl Container {
         self.require_defined(verb)?;
         self.require_stopped(verb)?;
         let refuse = |why| Err(self.error(verb, why, Errno::BUSY));
-        if !depend::dependents(self).is_empty() {
+        // Snapshots may stand on its volume.
+        let own = |lxcpath: &str| with_snapshots && lxcpath == snapshot::place(self);
+        if depend::dependents(self).iter().any(|(lxcpath, _)| !own(lxcpath)) {
             return refuse("it has clones: they stand on its files");
         }
         if !with_snapshots && snapshot::there_are(self) {
@@ -62,9 +64,12 @@ impl Container {
         // From here on it is not there: a killed removal is finished by who looks for it next.
         let _claim = partial::claim(self, VERB)?;
         depend::leave(self)?;
+        if let Some(store) = &store {
+            volume::note(&self.directory(), store)?;
+        }
         let config = self.config_file_name();
         std::fs::remove_file(&config).on("remove", &config)?;
-        if let Some(store) = store {
+        if let Some(store) = store.filter(|store| !store.kind.is_volume()) {
             store.destroy()?;
         }
         files(self, &[])
@@ -74,6 +79,7 @@ impl Container {
 /// Removes all files of a container but its snapshots and those of these names, `partial` the last.
 pub(crate) fn files(container: &Container, kept: &[OsString]) -> Result<()> {
     let directory = container.directory();
+    volume::sweep(&directory)?;
     for entry in std::fs::read_dir(&directory).on("list", directory.display())?.flatten() {
         let name = entry.file_name();
         if name != "snaps" && name != "partial" && !kept.contains(&name) {

@@ -51,10 +51,17 @@ pub(crate) fn text(path: &Path) -> Result<String> {
     String::from_utf8(bytes).map_err(|_| hostel_image::Cause::Why("it is not UTF-8")).on(VERB, path.display())
 }
 
+/// Set where a user's own tools are root of a user namespace: places are that user's.
+pub const FOR_USER: &str = "HOSTEL_LXC_FOR_USER";
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root() && std::env::var_os(FOR_USER).is_none()
+}
+
 /// Where locks and the FIFO of lxc-monitor are, below an lxcpath each: `/run/lxc`, of others than root in their own place.
 pub fn run_directory() -> String {
     match std::env::var("XDG_RUNTIME_DIR") {
-        Ok(own) if !rustix::process::geteuid().is_root() => format!("{own}/lxc"),
+        Ok(own) if !is_root() => format!("{own}/lxc"),
         _ => "/run/lxc".to_owned(),
     }
 }
@@ -66,7 +73,7 @@ pub fn run_directory() -> String {
 /// assert_eq!(hostel_container::global_item("lxc.bogus"), None);
 /// ```
 pub fn global_item(key: &str) -> Option<String> {
-    let root = rustix::process::geteuid().is_root();
+    let root = is_root();
     let home = std::env::var("HOME").unwrap_or_default();
     let file = if root { "/etc/lxc/lxc.conf".to_owned() } else { format!("{home}/.config/lxc/lxc.conf") };
     let text = text(Path::new(&file)).unwrap_or_default();

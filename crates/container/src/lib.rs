@@ -35,15 +35,18 @@ pub mod store;
 mod template;
 #[cfg(test)]
 mod tests;
+mod users;
+mod volume;
 
 pub use client::Tty;
 pub use clone::CloneOptions;
 pub use container::Container;
 pub use create::CreateOptions;
 pub use error::{Error, Result};
-pub use files::{Host, global_item, run_directory};
+pub use files::{FOR_USER, Host, global_item, run_directory};
 pub use hostel_lxc::wire::State;
 pub use list::{list_active, list_all, list_defined};
 pub use machine::machine_name;
 pub use snapshot::Snapshot;
 pub use start::{Order, Report, STARTER};
+pub use users::IdMaps;

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use crate::container::Container;
 use crate::error::{On, Result};
-use crate::{depend, destroy};
+use crate::{depend, destroy, volume};
 
 /// Nanoseconds.
 const YOUNG: i64 = 100_000_000;
@@ -29,6 +29,7 @@ pub(crate) struct Claim {
 impl Claim {
     /// The container is whole.
     pub(crate) fn done(self) -> Result<()> {
+        self.file.parent().into_iter().for_each(volume::settled);
         std::fs::remove_file(&self.file).on("remove", self.file.display())
     }
     /// It is not to be: what was made since goes.

@@ -9,6 +9,7 @@ use crate::clone::CloneOptions;
 use crate::container::{Container, is_defined, write};
 use crate::error::{On, Result};
 use crate::files::text;
+use crate::store::{Kind, Store};
 use crate::{depend, list};
 
 /// A snapshot.
@@ -25,7 +26,7 @@ pub struct Snapshot {
 }
 
 /// Where snapshots of a container are: in its directory, or where LXC 1 had them.
-fn place(container: &Container) -> String {
+pub(crate) fn place(container: &Container) -> String {
     let old = format!("{}snaps/{}", container.lxcpath, container.name);
     if Path::new(&old).is_dir() { old } else { format!("{}/{}/snaps", container.lxcpath, container.name) }
 }
@@ -55,6 +56,9 @@ impl Container {
     /// ```
     pub fn snapshot(&self, comment: Option<&Path>) -> Result<u32> {
         self.require_defined("snapshot")?;
+        if matches!(self.store()?, Some(Store { kind: Kind::Lvm, .. })) {
+            return Err(self.error("snapshot", "LVM keeps none of it; `lxc-copy -s` is a container on a snapshot of the volume", Errno::OPNOTSUPP));
+        }
         let place = place(self);
         std::fs::create_dir_all(&place).on("make", &place)?;
         let number = (0..).find(|n| {

@@ -6,6 +6,8 @@
 //! | `overlay` | lower directories, and the one that is written to | – | a copy of what was written |
 //! | `btrfs` | a subvolume | a snapshot | a snapshot |
 //! | `loop` | a disk image | a copy | – |
+//! | `zfs` | a dataset | a copy | a snapshot |
+//! | `lvm` | a logical volume | a copy | a snapshot |
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
@@ -23,6 +25,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::{Error, On, Result};
+use crate::volume;
 
 /// Kinds of stores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +38,10 @@ pub enum Kind {
     Btrfs,
     /// A file system in a file.
     Loop,
+    /// A dataset of ZFS.
+    Zfs,
+    /// A logical volume of LVM.
+    Lvm,
 }
 
 impl Kind {
@@ -43,7 +50,7 @@ impl Kind {
     /// ```
     /// use hostel_container::store::Kind;
     /// assert_eq!(Kind::of("overlayfs").unwrap(), Kind::Overlay);
-    /// assert!(Kind::of("zfs").is_err() && Kind::of("tape").is_err());
+    /// assert!(Kind::of("rbd").is_err() && Kind::of("tape").is_err());
     /// ```
     pub fn of(word: &str) -> Result<Kind> {
         let why = match word {
@@ -51,7 +58,9 @@ impl Kind {
             "overlay" | "overlayfs" => return Ok(Kind::Overlay),
             "btrfs" => return Ok(Kind::Btrfs),
             "loop" => return Ok(Kind::Loop),
-            "zfs" | "lvm" | "rbd" | "nbd" => "it is not made here: dir, overlay, btrfs and loop are; where its device is mounted it is a dir",
+            "zfs" => return Ok(Kind::Zfs),
+            "lvm" => return Ok(Kind::Lvm),
+            "rbd" | "nbd" => "it is not made here: dir, overlay, btrfs, loop, zfs and lvm are; where its device is mounted it is a dir",
             _ => "there is no such type of backing storage",
         };
         Err(Error::new("use backing store", word, why, Errno::OPNOTSUPP))
@@ -62,7 +71,13 @@ impl Kind {
             Kind::Overlay => "overlay",
             Kind::Btrfs => "btrfs",
             Kind::Loop => "loop",
+            Kind::Zfs => "zfs",
+            Kind::Lvm => "lvm",
         }
+    }
+    /// Whether a volume manager keeps it.
+    pub(crate) fn is_volume(self) -> bool {
+        matches!(self, Kind::Zfs | Kind::Lvm)
     }
 }
 
@@ -73,10 +88,18 @@ pub struct Specs {
     pub kind: Option<Kind>,
     /// Another directory than `rootfs`.
     pub dir: Option<PathBuf>,
-    /// File system of an image (ext4).
+    /// File system of an image or a logical volume (ext4).
     pub fstype: Option<String>,
     /// Its bytes (1 GiB).
     pub size: Option<u64>,
+    /// The dataset that a dataset is made in (lxc.bdev.zfs.root).
+    pub zfs_root: Option<String>,
+    /// A logical volume's group (lxc.bdev.lvm.vg).
+    pub group: Option<String>,
+    /// Its name (the container's).
+    pub volume: Option<String>,
+    /// The thin pool that it is made in (lxc.bdev.lvm.thin_pool, if there is such a pool).
+    pub pool: Option<String>,
 }
 
 /// A root file system's store.
@@ -93,13 +116,17 @@ fn make_directories(path: &Path) -> Result<()> {
 }
 
 impl Store {
-    fn one(kind: Kind, path: PathBuf) -> Store {
+    pub(crate) fn one(kind: Kind, path: PathBuf) -> Store {
         Store { kind, paths: vec![path] }
     }
 
     /// That of a configuration; none: it has no root file system of its own.
     pub fn of(config: &Config) -> Result<Option<Store>> {
-        let Some((kind, path)) = config.root() else { return Ok(None) };
+        config.root().map(|(kind, path)| Store::parse(kind, path)).transpose()
+    }
+
+    /// By the word of its kind, if any, and its path.
+    pub(crate) fn parse(kind: Option<&str>, path: &str) -> Result<Store> {
         let kind = match kind {
             Some(word) => Kind::of(word)?,
             None if raw::is_image(Path::new(path)) => Kind::Loop,
@@ -112,7 +139,7 @@ impl Store {
         if kind == Kind::Overlay && paths.len() < 2 {
             return Err(Error::new("use root", path, "an overlay has two directories or more", Errno::INVAL));
         }
-        Ok(Some(Store { kind, paths }))
+        Ok(Store { kind, paths })
     }
 
     /// As `lxc.rootfs.path` has it.
@@ -130,6 +157,9 @@ impl Store {
     pub(crate) fn create(specs: &Specs, directory: &Path) -> Result<Store> {
         let rootfs = specs.dir.clone().unwrap_or_else(|| directory.join("rootfs"));
         let kind = specs.kind.unwrap_or(Kind::Dir);
+        if kind.is_volume() {
+            return volume::create(kind, specs, directory);
+        }
         if kind == Kind::Btrfs {
             subvolume(&rootfs)?;
         } else {
@@ -142,7 +172,7 @@ impl Store {
                 make_directories(&upper)?;
                 Store { kind, paths: vec![rootfs, upper] }
             }
-            Kind::Loop => Store::one(kind, image(&directory.join("rootdev"), specs)?),
+            _ => Store::one(kind, image(&directory.join("rootdev"), specs)?),
         })
     }
 
@@ -151,7 +181,7 @@ impl Store {
         match self.kind {
             // the lower one: nothing is under it yet
             Kind::Overlay => Ok(self.paths[0].clone()),
-            Kind::Loop => self.attach(rootfs),
+            Kind::Loop | Kind::Zfs | Kind::Lvm => self.attach(rootfs),
             Kind::Dir | Kind::Btrfs => Ok(self.path().to_owned()),
         }
     }
@@ -161,8 +191,9 @@ impl Store {
         const VERB: &str = "mount root";
         let mounted = match self.kind {
             Kind::Dir | Kind::Btrfs => return Ok(self.path().to_owned()),
+            Kind::Zfs => return volume::mount(self.path(), rootfs),
             Kind::Overlay => overlay(&self.paths),
-            Kind::Loop => loop_image(self.path()),
+            Kind::Loop | Kind::Lvm => image_or_device(self.path()),
         }?;
         make_directories(rootfs)?;
         let place = open::directory(rootfs)?;
@@ -176,6 +207,7 @@ impl Store {
         let rootfs = directory.join("rootfs");
         let refuse = |why| Err(Error::new("copy root", self.text(), why, Errno::OPNOTSUPP));
         match (self.kind, to) {
+            (Kind::Zfs, Kind::Zfs) | (Kind::Lvm, Kind::Lvm) if snapshot => volume::snapshot(self, specs, directory),
             (Kind::Dir | Kind::Btrfs | Kind::Overlay, Kind::Overlay) if !snapshot => {
                 refuse("an overlay is a snapshot: ask for one (-s), or for a copy in a directory (-B dir)")
             }
@@ -200,8 +232,10 @@ impl Store {
                 file(self.path(), &to)?;
                 Ok(Store::one(Kind::Loop, to))
             }
-            (_, Kind::Overlay) => refuse("a disk image has no overlays here"),
-            (Kind::Dir | Kind::Loop, _) if snapshot && to != Kind::Btrfs => refuse("it has no snapshots; an overlay is one (-B overlay)"),
+            (_, Kind::Overlay) => refuse("an image or a volume has no overlays here"),
+            (Kind::Dir | Kind::Loop | Kind::Zfs | Kind::Lvm, _) if snapshot && to != Kind::Btrfs => {
+                refuse("it has no snapshots; an overlay is one (-B overlay)")
+            }
             _ => self.copy_files(to, specs, directory),
         }
     }
@@ -210,15 +244,16 @@ impl Store {
     fn copy_files(&self, to: Kind, specs: &Specs, directory: &Path) -> Result<Store> {
         let rootfs = directory.join("rootfs");
         let mut store = Store::one(to, rootfs.clone());
-        if to == Kind::Loop {
-            store = Store::create(&Specs { kind: Some(to), ..specs.clone() }, directory)?;
+        if to == Kind::Loop || to.is_volume() {
+            let size = if self.kind == Kind::Lvm { Some(volume::size(self.path())?) } else { None };
+            store = Store::create(&Specs { kind: Some(to), size: specs.size.or(size), ..specs.clone() }, directory)?;
         }
         in_own_mounts(&mut || {
             // beside the place of the copy: the source's own may be somebody's mount
             let from = self.attach(&directory.join("source"))?;
             let source = open::directory(&from)?;
             match to {
-                Kind::Loop => {
+                Kind::Loop | Kind::Zfs | Kind::Lvm => {
                     let to = store.attach(&rootfs)?;
                     Ok(copy::copy_contents(source.as_fd(), &from, readable(&to)?.as_fd())?)
                 }
@@ -235,10 +270,25 @@ impl Store {
         Ok(store)
     }
 
+    /// Whether it is there.
+    pub(crate) fn exists(&self) -> Result<bool> {
+        if self.kind == Kind::Zfs { volume::exists(self.path()) } else { Ok(self.path().exists()) }
+    }
+
+    /// Whether a snapshot of it, of this kind, is lost without it.
+    pub(crate) fn is_stood_on(&self, to: Option<Kind>) -> bool {
+        match self.kind {
+            Kind::Zfs | Kind::Lvm => to.is_none_or(|to| to == self.kind) && volume::is_stood_on(self),
+            Kind::Btrfs => false,
+            _ => matches!(to, None | Some(Kind::Overlay)),
+        }
+    }
+
     /// Removes it; what is missing is removed.
     pub(crate) fn destroy(&self) -> Result<()> {
         let path = self.path();
         match self.kind {
+            Kind::Zfs | Kind::Lvm => volume::destroy(self),
             _ if rustix::fs::lstat(path).is_err_and(|e| e == Errno::NOENT) => Ok(()),
             Kind::Loop => std::fs::remove_file(path).on("remove", path.display()),
             Kind::Dir | Kind::Btrfs | Kind::Overlay => Ok(remove::remove_tree(path)?),
@@ -298,33 +348,44 @@ fn subvolume(path: &Path) -> Result<()> {
 
 /// A new file system in a file.
 fn image(path: &Path, specs: &Specs) -> Result<PathBuf> {
-    let fstype = specs.fstype.as_deref().unwrap_or("ext4");
-    if !fstype.bytes().all(|b| b.is_ascii_alphanumeric()) {
-        return Err(Error::new("make file system", fstype, "it is no type of a file system", Errno::INVAL));
-    }
     let file = std::fs::File::options().write(true).create_new(true).open(path).on("make", path.display())?;
     rustix::fs::fchmod(&file, Mode::from_raw_mode(0o600)).on("make", path.display())?;
     // one more than asked for, as LXC has it
     file.set_len(specs.size.unwrap_or(1 << 30) + 1).on("make", path.display())?;
+    make_file_system(path, specs.fstype.as_deref())?;
+    Ok(path.to_owned())
+}
+
+/// Makes a file system in a file or a device (ext4).
+pub(crate) fn make_file_system(path: &Path, fstype: Option<&str>) -> Result<()> {
+    let fstype = fstype.unwrap_or("ext4");
+    if !fstype.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        return Err(Error::new("make file system", fstype, "it is no type of a file system", Errno::INVAL));
+    }
     let tool = format!("mkfs.{fstype}");
     let made = Command::new(&tool).arg(path).stdin(std::process::Stdio::null()).output().on("run", &tool)?;
     if !made.status.success() {
         let said = String::from_utf8_lossy(&made.stderr);
         return Err(Error::new("run", tool, said.trim().lines().next_back().unwrap_or("it failed"), Errno::IO));
     }
-    Ok(path.to_owned())
+    Ok(())
 }
 
-fn loop_image(path: &Path) -> Result<OwnedFd> {
+fn image_or_device(path: &Path) -> Result<OwnedFd> {
     const VERB: &str = "mount image";
     let image = raw::open(path, true)?;
     let found = image.reader().and_then(|mut reader| probe::probe(&mut reader, 0, image.size)).on(VERB, path.display())?;
     let driver = found.and_then(|content| content.driver()).ok_or(Errno::MEDIUMTYPE).on(VERB, path.display())?;
+    let source = |path: &Path| CString::new(path.as_os_str().as_encoded_bytes()).map_err(|_| Errno::INVAL).on(VERB, path.display());
+    if image.device {
+        // What is open for one alone cannot be mounted.
+        drop(image);
+        return mount::filesystem(driver, &[FsOption::Text(c"source", &source(path)?)], Attributes::NONE).on(VERB, path.display());
+    }
     // whole sectors
     let stretch = Stretch { offset: 0, size: image.size & !511, read_only: false };
     let device = attach_loop(image.file.as_fd(), stretch).on(VERB, path.display())?;
-    let source = CString::new(device.path()).map_err(|_| Errno::INVAL).on(VERB, path.display())?;
-    mount::filesystem(driver, &[FsOption::Text(c"source", &source)], Attributes::NONE).on(VERB, path.display())
+    mount::filesystem(driver, &[FsOption::Text(c"source", &source(Path::new(&device.path()))?)], Attributes::NONE).on(VERB, path.display())
 }
 
 fn overlay(paths: &[PathBuf]) -> Result<OwnedFd> {
@@ -363,7 +424,8 @@ mod tests {
         let overlay = of("overlayfs:/a:/b:/c").unwrap().unwrap();
         assert_eq!((overlay.text().as_str(), overlay.path()), ("overlay:/a:/b:/c", Path::new("/c")));
         assert!(of("overlay:/a").is_err());
-        assert!(of("zfs:pool/a").is_err());
+        assert_eq!(of("zfs:pool/a").unwrap(), Some(Store::one(Kind::Zfs, "pool/a".into())));
+        assert!(of("rbd:/dev/a").is_err());
         assert_eq!(Store::of(&Config::default()).unwrap(), None);
     }
 }

@@ -59,7 +59,7 @@ pub(crate) fn give(site: &Site<'_>) -> Result<()> {
     match (base("u"), base("g")) {
         (None, None) => Ok(()),
         (Some(user), Some(group)) if user == group => {
-            shift::shift(open::directory(site.rootfs)?.as_fd(), site.rootfs, user, 0)?;
+            shift::give(open::directory(site.rootfs)?.as_fd(), site.rootfs, user)?;
             Ok(())
         }
         _ => Err(site.container.error("shift owners of", "users and groups have different ranges", Errno::OPNOTSUPP)),

@@ -75,6 +75,8 @@ pub struct BundleFacts {
     pub selinux: bool,
     /// Capabilities that this process has and so can give.
     pub capabilities: hostel_spec::CapSet,
+    /// It is in a user namespace, where nobody makes device nodes.
+    pub without_nodes: bool,
 }
 
 impl BundleFacts {
@@ -84,6 +86,7 @@ impl BundleFacts {
             apparmor: enabled.is_ok_and(|text| text.trim() == "Y"),
             selinux: Path::new("/sys/fs/selinux/enforce").exists(),
             capabilities: hostel_spec::CapSet(caps::get().map_or(u64::MAX, |(permitted, ..)| permitted)),
+            without_nodes: fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| !map.split_ascii_whitespace().eq(["0", "0", "4294967295"])),
         }
     }
 }

@@ -16,6 +16,14 @@ use crate::{Cause, Result};
 /// Where systemd-nspawn keeps the locks of trees, by inode.
 pub const DIRECTORY: &str = "/run/systemd/nspawn/locks";
 
+/// Where the machines of who runs this keep theirs: those of a user, who may not write there, have a place of their own.
+pub fn directory() -> PathBuf {
+    std::env::var_os(OWN).map_or_else(|| DIRECTORY.into(), PathBuf::from)
+}
+
+/// Variable that names a directory of locks other than [`DIRECTORY`].
+pub const OWN: &str = "HOSTEL_LOCK_DIR";
+
 /// A held lock on a tree, given up when dropped. Processes that inherit the descriptor keep the lock alive.
 #[derive(Debug)]
 pub struct TreeLock(LockFile);

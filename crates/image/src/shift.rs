@@ -52,6 +52,26 @@ pub fn shift(tree: BorrowedFd<'_>, name: &Path, base: u32, threads: usize) -> Re
     let top = walk::readable(tree).on(VERB, name)?;
     rustix::fs::fchown(&top, Some(Uid::from_raw(BUSY | before.st_uid & !UPPER)), Some(Gid::from_raw(BUSY | before.st_gid & !UPPER)))
         .on(VERB, name)?;
+    all(top, &before, name, base, threads)
+}
+
+/// The same for a tree that was just made, whose ids are below 65 536, and any `base` that is not. Nobody does it again.
+pub fn give(tree: BorrowedFd<'_>, name: &Path, base: u32) -> Result<Shifted> {
+    const VERB: &str = "give tree";
+    if base & UPPER == 0 || base >= BUSY {
+        return Err(Cause::Why("the id range begins below 65536, or is reserved").on(VERB, name));
+    }
+    let before = rustix::fs::fstat(tree).on(VERB, name)?;
+    all(walk::readable(tree).on(VERB, name)?, &before, name, base, 0)
+}
+
+/// What the id of a file becomes; one in the range stays.
+fn shifted(id: u32, base: u32) -> u32 {
+    if id.wrapping_sub(base) <= !UPPER { id } else { base + (id & !UPPER) }
+}
+
+fn all(top: OwnedFd, before: &Stat, name: &Path, base: u32, threads: usize) -> Result<Shifted> {
+    const VERB: &str = "shift owners of tree";
     let open = OpenDirectories::default();
     let context = Context { base, name, open: &open, changed: AtomicU64::new(1), several_names: Mutex::new(()) };
     let top = Arc::new(Dir { fd: top, path: PathBuf::new(), _open: open.count() });
@@ -60,7 +80,7 @@ pub fn shift(tree: BorrowedFd<'_>, name: &Path, base: u32, threads: usize) -> Re
         None => context.entries(&top, queue),
         Some(job) => context.descend(job, queue),
     })?;
-    context.own(&top, &before).map_err(|e| e.on(VERB, name))?;
+    context.own(&top, before).map_err(|e| e.on(VERB, name))?;
     Ok(Shifted::Changed(context.changed.into_inner()))
 }
 
@@ -95,7 +115,7 @@ impl<'a> Context<'a> {
 
     /// The new ids of a file, `None` when it has them.
     fn ids(&self, stat: &Stat) -> Option<(Option<Uid>, Option<Gid>)> {
-        let (uid, gid) = (self.base | stat.st_uid & !UPPER, self.base | stat.st_gid & !UPPER);
+        let (uid, gid) = (shifted(stat.st_uid, self.base), shifted(stat.st_gid, self.base));
         if (uid, gid) == (stat.st_uid, stat.st_gid) {
             return None;
         }

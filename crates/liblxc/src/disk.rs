@@ -45,11 +45,16 @@ const CREATE_QUIET: c_int = 1;
 
 pub(crate) extern "C" fn create(c: C<'_>, template: Text<'_>, kinds: Text<'_>, specs: Option<&Specs<'_>>, flags: c_int, argv: Texts<'_>) -> bool {
     write(c, false, |c| {
+        let text = |of: fn(&Specs<'_>) -> Option<String>| specs.and_then(of);
         let store = store::Specs {
             kind: kind(kinds)?,
             dir: specs.and_then(|specs| specs.dir.filled()).map(Into::into),
-            fstype: specs.and_then(|specs| specs.fstype.filled()).map(str::to_owned),
+            fstype: text(|specs| specs.fstype.filled().map(str::to_owned)),
             size: specs.map(|specs| specs.fssize).filter(|size| *size > 0),
+            zfs_root: text(|specs| specs.zfsroot.filled().map(str::to_owned)),
+            group: text(|specs| specs.vg.filled().map(str::to_owned)),
+            volume: text(|specs| specs.lv.filled().map(str::to_owned)),
+            pool: text(|specs| specs.thinpool.filled().map(str::to_owned)),
         };
         let template = template.filled().map(str::to_owned);
         c.create(&CreateOptions { template, store, quiet: flags & CREATE_QUIET != 0, arguments: words(argv)? }).map(|()| true)

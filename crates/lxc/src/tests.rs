@@ -20,7 +20,7 @@ impl Files for Here {
     }
 }
 
-fn loaded(text: &str) -> Config {
+pub(crate) fn loaded(text: &str) -> Config {
     let mut config = Config::default();
     config.load("config", text, &mut Here::default()).unwrap();
     config

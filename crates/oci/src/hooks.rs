@@ -20,6 +20,7 @@ pub(crate) fn compile(given: Option<&config::Hooks>) -> Result<Hooks> {
         start_container: list("startContainer", hooks.start_container.as_deref())?,
         poststart: list("poststart", hooks.poststart.as_deref())?,
         poststop: list("poststop", hooks.poststop.as_deref())?,
+        ..Hooks::default()
     })
 }
 

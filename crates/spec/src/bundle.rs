@@ -54,6 +54,9 @@ pub struct Bundle {
     /// The ids of the root's files are mapped as the machine's are.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub map_root: bool,
+    /// It stays in the cgroup that its supervisor is in: a user's, who may make none.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub without_group: bool,
     /// Terminals besides the console, `/dev/tty1` and so on: how many.
     #[serde(skip_serializing_if = "is_zero")]
     pub terminals: u32,
@@ -269,10 +272,25 @@ pub struct Hooks {
     pub create_container: Vec<Hook>,
     /// In the machine, as its process, right before the program; a program of the machine.
     pub start_container: Vec<Hook>,
+    /// On the host, when all is in its place, right before the program. They and `stop` are LXC's: they are told the pid by `LXC_PID`.
+    pub start_host: Vec<Hook>,
     /// On the host, when the program runs.
     pub poststart: Vec<Hook>,
+    /// On the host, when the program has ended and the machine's namespaces are still there: told by words KIND:PATH and `LXC_KIND_NS`.
+    pub stop: Vec<Hook>,
     /// On the host, when all is gone.
     pub poststop: Vec<Hook>,
+}
+
+impl Hooks {
+    /// Whether the machine waits for hooks of the host before its root changes.
+    pub fn wait_at_runtime(&self) -> bool {
+        !(self.prestart.is_empty() && self.create_runtime.is_empty())
+    }
+    /// Whether it does before its program, so that they, and those of the end, find all namespaces.
+    pub fn wait_before_program(&self) -> bool {
+        !(self.start_host.is_empty() && self.stop.is_empty())
+    }
 }
 
 /// A process whose ids and capabilities are given by number, whatever the machine's user database says.

@@ -48,8 +48,8 @@ pub use machine::{
 pub use mount::{BindOptions, IdMapping, Mount, MountSource};
 pub use name::{Hostname, MachineName, NameError};
 pub use network::{
-    AddressPool, Cable, Gateway, InsideLink, LinkPair, Network, NetworkConfig, NetworkMode, PortForward, Transport, VethEnds, VethPair,
-    is_alternative_name, is_interface_name, parse_mac,
+    AddressPool, Cable, Gateway, HostEnd, InsideLink, LinkPair, Network, NetworkConfig, NetworkMode, PortForward, PortVlans, Transport, VethEnds,
+    VethPair, is_alternative_name, is_interface_name, parse_mac,
 };
 pub use process::{ProcessSpec, UserSelector};
 pub use resources::{CpuQuota, DeviceAccess, DevicePolicy, DeviceRule, DeviceSelector, GroupFile, Limit, Resources};

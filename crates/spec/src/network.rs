@@ -1,7 +1,7 @@
 //! What network the machine has.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -128,12 +128,45 @@ pub struct InsideLink {
     pub name: String,
     /// It is set up.
     pub up: bool,
+    /// Hardware address, unless it is made with one.
+    pub mac: Option<[u8; 6]>,
     /// Its largest packet.
     pub mtu: Option<u32>,
     /// Addresses and their prefixes.
-    pub addresses: Vec<(std::net::IpAddr, u8)>,
+    pub addresses: Vec<(IpAddr, u8)>,
     /// Default routes.
     pub gateways: Vec<Gateway>,
+}
+
+/// What the host's end of a further cable is made to be, by its name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct HostEnd {
+    /// Its name.
+    pub name: String,
+    /// Addresses that it answers for: who asks for them in the machine sends to the host, which forwards.
+    pub answers: Vec<IpAddr>,
+    /// Networks that lead into the machine.
+    pub routes: Vec<(IpAddr, u8)>,
+    /// What it is in a bridge that tells VLANs apart.
+    pub port: Option<PortVlans>,
+}
+
+impl HostEnd {
+    /// Whether nothing is to be made of it.
+    pub fn is_plain(&self) -> bool {
+        self.answers.is_empty() && self.routes.is_empty() && self.port.is_none()
+    }
+}
+
+/// VLANs of a bridge's port.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct PortVlans {
+    /// The bridge.
+    pub bridge: String,
+    /// That of what has no tag, instead of the bridge's usual one; `Some(None)`: such is dropped.
+    pub untagged: Option<Option<u16>>,
+    /// Those that are told by tags.
+    pub tagged: Vec<u16>,
 }
 
 /// Where a default route leads.
@@ -141,7 +174,7 @@ pub struct InsideLink {
 #[serde(rename_all = "kebab-case")]
 pub enum Gateway {
     /// To this address.
-    Address(std::net::IpAddr),
+    Address(IpAddr),
     /// To the first address that this interface of the host has.
     Of {
         /// The interface.
@@ -262,12 +295,18 @@ pub struct Network {
     /// Ipvlans on interfaces of the host.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ipvlan: Vec<LinkPair>,
+    /// VLANs of interfaces of the host.
+    #[serde(skip_serializing_if = "Vec::is_empty", skip_deserializing)]
+    pub vlan: Vec<(LinkPair, u16)>,
     /// Interfaces that are moved in.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub interfaces: Vec<LinkPair>,
     /// What interfaces are made to be.
     #[serde(skip_serializing_if = "Vec::is_empty", skip_deserializing)]
     pub inside: Vec<InsideLink>,
+    /// What the host's ends of further cables are made to be.
+    #[serde(skip_serializing_if = "Vec::is_empty", skip_deserializing)]
+    pub host: Vec<HostEnd>,
     /// Ports of the host that lead here.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<PortForward>,
@@ -286,7 +325,8 @@ impl Network {
     }
     /// Whether the supervisor has links to make for it.
     pub fn has_links(&self) -> bool {
-        self.cable.is_some() || !(self.veth.is_empty() && self.macvlan.is_empty() && self.ipvlan.is_empty() && self.interfaces.is_empty())
+        let others = [self.macvlan.is_empty(), self.ipvlan.is_empty(), self.vlan.is_empty(), self.interfaces.is_empty()];
+        self.cable.is_some() || !self.veth.is_empty() || others.contains(&false)
     }
     /// Whether hostel gives it an address, unless somebody else does.
     pub fn is_addressed(&self) -> bool {

@@ -124,7 +124,7 @@ mod tests {
             (r"\04", r"\04"),
             (r"\777", r"\777"),
             (r"\+12", r"\+12"),
-            (r"\040", r"\ "),
+            (r"\040", " "),
             ("", ""),
         ] {
             assert_eq!(String::from_utf8(unescape_octal(field.as_bytes())).as_deref(), Ok(want), "{field}");

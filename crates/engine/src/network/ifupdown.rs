@@ -12,7 +12,8 @@ use crate::program::Program;
 pub(super) fn raise(wiring: &Wiring, raised: &mut Vec<String>, notices: &mut Vec<String>) {
     let ends = wiring.extra.iter().filter_map(|c| Some((c, c.ends.as_ref()?)));
     let names = ends.flat_map(|(cable, ends)| {
-        let own = ends.bridge.is_none().then(|| cable.host.clone());
+        let known = ends.bridge.is_some() || wiring.host.iter().any(|end| end.name == cable.host);
+        let own = (!known).then(|| cable.host.clone());
         own.into_iter().chain(ends.vlans.iter().map(|id| format!("{}.{id}", cable.host)))
     });
     for name in names {

@@ -15,6 +15,7 @@
 pub(crate) mod carrier;
 pub mod dhcp;
 pub mod dns;
+mod ends;
 pub(crate) mod firewall;
 pub(crate) mod forwarding;
 pub mod hosts;

@@ -6,20 +6,20 @@
 //! a zone's bridge, the host's address in a zone, interfaces that have to come back.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use hostel_spec::{Gateway, InsideLink, LinkPair, VethEnds};
+use hostel_spec::{HostEnd, InsideLink, LinkPair, VethEnds};
 use hostel_sys::clone::{self, CloneArgs, Fork};
 use hostel_sys::netlink::route::{self, Link, LinkRef, VethEnd};
 use hostel_sys::netlink::{self, Request, Socket};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::lease;
 use super::pool::Addressing;
+use super::{ends, lease};
 use crate::error::{Error, Result, io_text};
 use crate::registry::{Claim, Undo};
 
@@ -47,8 +47,29 @@ pub struct UpperPlan {
     pub lower: String,
     /// Name inside.
     pub inside: String,
-    /// Hardware address; `None`: an ipvlan, which has its lower link's.
-    pub mac: Option<[u8; 6]>,
+    /// What it is.
+    pub kind: UpperKind,
+}
+
+/// What a link over another one is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpperKind {
+    /// With a hardware address of its own.
+    Macvlan([u8; 6]),
+    /// With its lower link's.
+    Ipvlan,
+    /// What has this tag.
+    Vlan(u16),
+}
+
+impl UpperKind {
+    fn word(self) -> &'static str {
+        match self {
+            UpperKind::Macvlan(_) => "macvlan",
+            UpperKind::Ipvlan => "ipvlan",
+            UpperKind::Vlan(_) => "vlan",
+        }
+    }
 }
 
 /// All links of a machine.
@@ -64,7 +85,7 @@ pub struct Wiring {
     pub up: bool,
     /// Further cables.
     pub extra: Vec<CablePlan>,
-    /// Macvlans and ipvlans.
+    /// Macvlans, ipvlans and VLANs.
     pub upper: Vec<UpperPlan>,
     /// Interfaces that are moved in.
     pub interfaces: Vec<LinkPair>,
@@ -72,6 +93,8 @@ pub struct Wiring {
     pub with_addresses: bool,
     /// What interfaces are made to be in the machine.
     pub inside: Vec<InsideLink>,
+    /// What the host's ends of further cables are made to be.
+    pub host: Vec<HostEnd>,
 }
 
 impl std::fmt::Display for Wiring {
@@ -85,7 +108,7 @@ impl std::fmt::Display for Wiring {
             parts.push(format!("veth {} - {}{to}", cable.host, cable.inside));
         }
         parts.extend(self.extra.iter().map(|c| format!("veth {} - {}", c.host, c.inside)));
-        parts.extend(self.upper.iter().map(|u| format!("{} {} on {}", if u.mac.is_some() { "macvlan" } else { "ipvlan" }, u.inside, u.lower)));
+        parts.extend(self.upper.iter().map(|u| format!("{} {} on {}", u.kind.word(), u.inside, u.lower)));
         write!(f, "add {}", parts.join(", "))?;
         if parts.is_empty() {
             f.write_str("no link")?;
@@ -104,7 +127,7 @@ const IPV6: &str = "IPv6 address";
 /// How long a port is waited for that goes with its machine.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-fn is(e: &io::Error, code: Errno) -> bool {
+pub(super) fn is(e: &io::Error, code: Errno) -> bool {
     e.raw_os_error() == Some(code.raw_os_error())
 }
 
@@ -153,12 +176,12 @@ pub(super) fn connect(wiring: &Wiring, addressing: Option<&Addressing>, claim: &
     let mut requests: Vec<(Request, String)> =
         cables(wiring, bridge, &ports).map(|(cable, up, port)| (veth(cable, netns.as_fd(), up, port), object_of(cable))).collect();
     for (plan, lower) in wiring.upper.iter().zip(&lowers) {
-        requests.push(match plan.mac {
-            Some(mac) => {
-                (route::add_macvlan(&plan.inside, Some(mac), lower.index, netns.as_fd()), format!("macvlan {} on {}", plan.inside, plan.lower))
-            }
-            None => (route::add_ipvlan(&plan.inside, lower.index, netns.as_fd()), format!("ipvlan {} on {}", plan.inside, plan.lower)),
-        });
+        let request = match plan.kind {
+            UpperKind::Macvlan(mac) => route::add_macvlan(&plan.inside, Some(mac), lower.index, netns.as_fd()),
+            UpperKind::Ipvlan => route::add_ipvlan(&plan.inside, lower.index, netns.as_fd()),
+            UpperKind::Vlan(id) => route::add_vlan(&plan.inside, lower.index, id, Some(netns.as_fd())),
+        };
+        requests.push((request, format!("{} {} on {}", plan.kind.word(), plan.inside, plan.lower)));
     }
     for (pair, link) in wiring.interfaces.iter().zip(&moving) {
         requests.push((route::move_to(link.index, netns.as_fd(), &pair.inside), format!("interface {} into the machine", pair.host)));
@@ -179,13 +202,12 @@ pub(super) fn connect(wiring: &Wiring, addressing: Option<&Addressing>, claim: &
     if wiring.with_addresses {
         for (pair, link) in wiring.interfaces.iter().zip(&moving) {
             let own = addresses.iter().filter(|a| a.index == link.index && a.global && a.permanent);
-            netlink::inside(netns.as_fd(), || restore(&pair.inside, &mut own.map(|a| (a.address, a.prefix))))
+            netlink::inside(netns.as_fd(), || ends::restore(&pair.inside, &mut own.map(|a| (a.address, a.prefix))))
                 .map_err(|e| Error::new("set up", format!("interface {} in the machine", pair.inside), io_text(&e)))?;
         }
     }
-    for link in &wiring.inside {
-        dress(link, &mut socket, netns.as_fd())?;
-    }
+    wiring.inside.iter().try_for_each(|link| ends::dress(link, &mut socket, netns.as_fd()))?;
+    wiring.host.iter().try_for_each(|end| ends::dress_host(end, &mut socket))?;
     wires.ends = wiring.extra.iter().filter(|c| c.ends.is_some()).map(|c| c.host.clone()).collect();
     // Not in the first send, where it would mark another's link of the same name as ours.
     let mut requests = marks(wiring, &alias);
@@ -206,46 +228,6 @@ pub(super) fn connect(wiring: &Wiring, addressing: Option<&Addressing>, claim: &
         }
     }
     make_vlans(wiring, &alias, &mut socket)
-}
-
-/// Gives an interface of this network its addresses, and sets it up.
-fn restore(name: &str, addresses: &mut dyn Iterator<Item = (IpAddr, u8)>) -> io::Result<()> {
-    let index = netlink::index_of(name)?;
-    let mut requests = vec![route::set_up(LinkRef::Index(index))];
-    requests.extend(addresses.map(|(address, prefix)| route::add_address(index, address, prefix)));
-    route::open()?.send(&requests)?.into_iter().collect()
-}
-
-/// Makes an interface of the machine what it is to be: address of a gateway first, which may be one of ours.
-fn dress(link: &InsideLink, socket: &mut Socket, netns: BorrowedFd<'_>) -> Result<()> {
-    let object = || format!("interface {} in the machine", link.name);
-    let none = |six: bool| if six { IpAddr::from(std::net::Ipv6Addr::UNSPECIFIED) } else { Ipv4Addr::UNSPECIFIED.into() };
-    let mut routes = Vec::new();
-    for gateway in &link.gateways {
-        routes.push(match gateway {
-            Gateway::Address(address) => (none(address.is_ipv6()), Some(*address)),
-            Gateway::Device { six } => (none(*six), None),
-            Gateway::Of { link: name, six } => {
-                let index = existing(socket, name)?.index;
-                let all = route::addresses(socket).map_err(|e| Error::new("read", "addresses of interfaces", io_text(&e)))?;
-                let own = all.iter().find(|a| a.index == index && a.address.is_ipv6() == *six && a.global);
-                let own = own.ok_or_else(|| Error::new("set up", object(), format!("its gateway is the address of {name}, which has none")))?;
-                (none(*six), Some(own.address))
-            }
-        });
-    }
-    netlink::inside(netns, || {
-        let index = netlink::index_of(&link.name)?;
-        let mut requests: Vec<Request> = link.mtu.iter().map(|mtu| route::set_mtu(index, *mtu)).collect();
-        requests.extend(link.addresses.iter().map(|(address, prefix)| route::add_address(index, *address, *prefix)));
-        // A route needs a link that is up.
-        if link.up || !routes.is_empty() {
-            requests.push(route::set_up(LinkRef::Index(index)));
-        }
-        requests.extend(routes.iter().map(|(to, gateway)| route::add_route(*to, 0, index, *gateway)));
-        route::open()?.send(&requests)?.into_iter().collect()
-    })
-    .map_err(|e| Error::new("set up", object(), io_text(&e)))
 }
 
 fn object_of(cable: &CablePlan) -> String {
@@ -289,7 +271,7 @@ fn make_vlans(wiring: &Wiring, alias: &str, socket: &mut Socket) -> Result<()> {
         let lower = netlink::index_of(&cable.host).map_err(|e| Error::new("find", object_of(cable), io_text(&e)))?;
         for id in &ends.vlans {
             let name = format!("{}.{id}", cable.host);
-            adds.push(route::add_vlan(&name, lower, *id));
+            adds.push(route::add_vlan(&name, lower, *id, None));
             names.push(name);
         }
     }
@@ -319,7 +301,7 @@ fn veth(cable: &CablePlan, netns: BorrowedFd<'_>, up: bool, port_of: Option<u32>
 }
 
 /// A link of the host that has to be there.
-fn existing(socket: &mut Socket, name: &str) -> Result<Link> {
+pub(super) fn existing(socket: &mut Socket, name: &str) -> Result<Link> {
     match route::link(socket, name) {
         Ok(Some(link)) => Ok(link),
         Ok(None) => Err(Error::new("find", format!("interface {name}"), "there is none of this name").hint("`ip link` lists them")),

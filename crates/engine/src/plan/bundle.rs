@@ -210,13 +210,27 @@ impl Builder<'_> {
             gid: 0,
         };
         let nodes: Vec<DeviceNode> = defaults.iter().filter(|(path, ..)| !given(path)).map(node).chain(bundle.devices.iter().cloned()).collect();
-        if !nodes.is_empty() {
+        if self.host_facts.for_bundle.without_nodes {
+            // Nobody but the root of all makes nodes: those of the host are bound.
+            nodes.iter().for_each(|node| self.bind_node(node));
+        } else if !nodes.is_empty() {
             let slot = self.user_namespace().then(|| self.prepared_nodes(&nodes));
             self.step(BundleStep::Devices(nodes, slot));
         }
         if !defaults.is_empty() {
             self.step(BundleStep::DeviceLinks);
         }
+    }
+
+    fn bind_node(&mut self, node: &DeviceNode) {
+        let mount = BundleMount {
+            target: node.path.clone(),
+            source: BundleSource::Bind { path: node.path.clone(), recursive: false, map: None },
+            attributes: AttributeChange::default(),
+            recursive_attributes: AttributeChange::default(),
+            propagation: None,
+        };
+        self.bundle_bind(&mount, &node.path, false, None);
     }
 
     /// Nobody but the host's root makes nodes: those of a machine with users of its own are made by us, and bound.
@@ -261,7 +275,7 @@ impl Builder<'_> {
     /// From the hooks on: what comes when all is in its place.
     fn last(&mut self, bundle: &Bundle) {
         let hooks = &bundle.hooks;
-        if !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty() {
+        if hooks.wait_at_runtime() {
             self.step(BundleStep::RuntimeHooks);
         }
         if !hooks.create_container.is_empty() {
@@ -299,6 +313,9 @@ impl Builder<'_> {
         }
         if self.own_network() {
             self.payload.push(PayloadStep::Loopback);
+        }
+        if hooks.wait_before_program() {
+            self.step(BundleStep::RuntimeHooks);
         }
     }
 }

@@ -223,6 +223,9 @@ impl Builder<'_> {
 impl Builder<'_> {
     /// The machine's cgroup, in a unit of the host's systemd where there is one.
     fn cgroup(&mut self) {
+        if self.spec.bundle.as_ref().is_some_and(|b| b.without_group) {
+            return;
+        }
         let unit = &self.spec.unit;
         match (&self.host_facts.systemd, unit.place) {
             // The bundle says where.

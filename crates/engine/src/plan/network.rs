@@ -7,7 +7,7 @@ use super::Builder;
 use super::steps::{BondStep, HostStep, PayloadStep};
 use crate::error::{Error, Result};
 use crate::network::lease::AddressChoice;
-use crate::network::wire::{CablePlan, UpperPlan, Wiring};
+use crate::network::wire::{CablePlan, UpperKind, UpperPlan, Wiring};
 use crate::network::{NetworkPlan, serving_link};
 
 impl Builder<'_> {
@@ -96,8 +96,10 @@ impl Builder<'_> {
             ends: pair.ends.clone(),
         });
         // A derived name that is too long is shortened as that of a cable.
-        let upper = |pair: &hostel_spec::LinkPair, mac| UpperPlan { lower: pair.host.clone(), inside: names::host_end("", &pair.inside).name, mac };
-        let macvlan = network.macvlan.iter().enumerate().map(|(index, pair)| upper(pair, Some(mac(MacUse::Macvlan, index))));
+        let upper = |pair: &hostel_spec::LinkPair, kind| UpperPlan { lower: pair.host.clone(), inside: names::host_end("", &pair.inside).name, kind };
+        let macvlan = network.macvlan.iter().enumerate().map(|(index, pair)| upper(pair, UpperKind::Macvlan(mac(MacUse::Macvlan, index))));
+        let ipvlan = network.ipvlan.iter().map(|pair| upper(pair, UpperKind::Ipvlan));
+        let vlan = network.vlan.iter().map(|(pair, id)| upper(pair, UpperKind::Vlan(*id)));
         let (bridge, zone) = match &network.cable {
             Some(Cable::Bridge(bridge)) => (Some(bridge.clone()), None),
             Some(Cable::Zone(zone)) => (Some(format!("vz-{zone}")), Some(zone.clone())),
@@ -109,10 +111,11 @@ impl Builder<'_> {
             bridge,
             zone,
             extra: extra.collect(),
-            upper: macvlan.chain(network.ipvlan.iter().map(|pair| upper(pair, None))).collect(),
+            upper: macvlan.chain(ipvlan).chain(vlan).collect(),
             interfaces: network.interfaces.clone(),
             with_addresses: self.spec.bundle.is_some(),
             inside: network.inside.clone(),
+            host: network.host.clone(),
         })
     }
 

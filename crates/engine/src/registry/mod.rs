@@ -47,9 +47,18 @@ pub use undo::Undo;
 /// Where root's running machines are.
 pub(crate) const DEFAULT_ROOT: &str = "/run/hostel";
 
-/// Where running machines are registered: `$HOSTEL_RUNTIME_DIR`, else /run/hostel.
+fn set(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|dir| !dir.is_empty()).map(PathBuf::from)
+}
+
+/// Where running machines are registered: `$HOSTEL_RUNTIME_DIR`, else a user's own place if there is one, else /run/hostel.
 pub fn runtime_dir() -> PathBuf {
-    std::env::var_os("HOSTEL_RUNTIME_DIR").filter(|dir| !dir.is_empty()).map_or_else(|| DEFAULT_ROOT.into(), PathBuf::from)
+    set("HOSTEL_RUNTIME_DIR").or_else(|| user_dir().filter(|dir| dir.exists())).unwrap_or_else(|| DEFAULT_ROOT.into())
+}
+
+/// Where those of a user are who is not root: `$XDG_RUNTIME_DIR/hostel`, made when the first is started.
+pub fn user_dir() -> Option<PathBuf> {
+    set("XDG_RUNTIME_DIR").filter(|_| !rustix::process::geteuid().is_root()).map(|dir| dir.join("hostel"))
 }
 
 /// Why a directory that others may change is refused.

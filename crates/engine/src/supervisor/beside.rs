@@ -31,6 +31,8 @@ pub struct Life {
     pub namespaces: u64,
     /// Its terminals besides the console.
     pub terminals: Vec<Pty>,
+    /// The devpts that they and the console are in.
+    pub devpts: Option<OwnedFd>,
 }
 
 /// What a supervisor does for it.

@@ -211,6 +211,7 @@ fn open_console(pts: Slot, plan: &Plan, made: &mut Made) -> Result<()> {
     let failed = |e: hostel_process::pty::PtyError| Error::new("open", "console pty", e);
     let slot = made.slot(pts).context("use", "devpts")?;
     let pty = Pty::open(slot).map_err(failed)?;
+    let devpts = rustix::io::fcntl_dupfd_cloexec(slot, 3).context("hold", "devpts")?;
     if base != 0 {
         for path in [c"", c"ptmx"] {
             rustix::fs::chownat(slot, path, Some(Uid::from_raw(base)), Some(Gid::from_raw(base)), AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH)
@@ -223,7 +224,7 @@ fn open_console(pts: Slot, plan: &Plan, made: &mut Made) -> Result<()> {
     }
     let count = plan.spec.bundle.as_ref().map_or(0, |b| b.terminals);
     let terminals = (1..=count).map(|number| further(slot, number, base)).collect::<Result<_>>()?;
-    (made.console, made.terminals) = (Some(pty), terminals);
+    (made.console, made.terminals, made.devpts) = (Some(pty), terminals, Some(devpts));
     Ok(())
 }
 

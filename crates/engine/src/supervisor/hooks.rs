@@ -2,7 +2,7 @@
 
 use std::ffi::{CString, c_char};
 use std::io::{self, Seek, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -13,9 +13,14 @@ use hostel_sys::proc;
 use rustix::fs::MemfdFlags;
 use rustix::io::Errno;
 
+use super::launch::open_namespace;
+use super::prepare::Made;
 use crate::error::{Error, Result, io_text};
 use crate::plan::Plan;
 use crate::registry::recover::wait_for_end;
+
+/// Namespaces, as /proc calls them, in the order in which LXC tells of them.
+const NAMESPACES: [&str; 8] = ["user", "mnt", "pid", "uts", "ipc", "net", "cgroup", "time"];
 
 /// A hook that failed: its name for messages, and why.
 #[derive(Debug)]
@@ -61,7 +66,12 @@ pub(super) fn run_all(kind: &str, hooks: &[Hook], state: BorrowedFd<'_>, directo
 }
 
 fn one(kind: &str, hook: &Hook, state: BorrowedFd<'_>, directory: &Path) -> std::result::Result<(), Failed> {
-    let failed = |cause: String| Failed { object: format!("{kind} hook {}", hook.path.display()), cause };
+    // Of a line for the shell it is the line that says something.
+    let name = match &hook.args[..] {
+        [_, option, line, ..] if option == "-c" => format!("{line:?}"),
+        _ => hook.path.display().to_string(),
+    };
+    let failed = |cause: String| Failed { object: format!("{kind} hook {name}"), cause };
     rustix::fs::seek(state, rustix::fs::SeekFrom::Start(0)).map_err(|e| failed(io_text(&e.into())))?;
     let limit = hook.timeout.map(|seconds| Duration::from_secs(seconds.into()));
     let status = match spawn(hook, state, directory) {
@@ -158,22 +168,66 @@ fn wait_polling(hook: &Hook, state: BorrowedFd<'_>, directory: &Path, limit: Opt
     }
 }
 
-/// The hooks of the host while the payload waits for them; says nothing when it has died meanwhile: its report will.
+/// The hooks of the host while the payload waits for them.
 pub(super) fn at_runtime(plan: &Plan, bundle: &Bundle, pid: i32, go: BorrowedFd<'_>) -> Result<()> {
     let hooks = &bundle.hooks;
-    if hooks.prestart.is_empty() && hooks.create_runtime.is_empty() {
+    if !hooks.wait_at_runtime() {
         return Ok(());
     }
+    while_it_waits(plan, bundle, pid, go, &[("prestart", &hooks.prestart), ("createRuntime", &hooks.create_runtime)])
+}
+
+/// The same when all is in its place; the namespaces are those that the hooks of the end are told of.
+pub(super) fn before_program(plan: &Plan, bundle: &Bundle, pid: i32, go: BorrowedFd<'_>, made: &mut Made) -> Result<()> {
+    let hooks = &bundle.hooks;
+    if !hooks.wait_before_program() {
+        return Ok(());
+    }
+    let hooks = told_more(&hooks.start_host, &[], &[format!("LXC_PID={pid}")]);
+    while_it_waits(plan, bundle, pid, go, &[("start-host", &hooks)])?;
+    made.namespaces = own_namespaces(pid)?;
+    Ok(())
+}
+
+/// Says nothing when the payload has died meanwhile: its report will.
+fn while_it_waits(plan: &Plan, bundle: &Bundle, pid: i32, go: BorrowedFd<'_>, places: &[(&str, &[Hook])]) -> Result<()> {
     let mut byte = [0u8; 1];
     if !matches!(rustix::io::retry_on_intr(|| rustix::io::read(go, &mut byte)), Ok(1)) {
         return Ok(());
     }
     let state = state(plan, bundle, "creating", Some(pid)).map_err(|e| Error::new("write", "state for hooks", io_text(&e)))?;
-    run("prestart", &hooks.prestart, state.as_fd(), &bundle.path)?;
-    run("createRuntime", &hooks.create_runtime, state.as_fd(), &bundle.path)?;
+    places.iter().try_for_each(|(kind, hooks)| run(kind, hooks, state.as_fd(), &bundle.path))?;
     // EPIPE: it died meanwhile.
     let _ = rustix::io::write(go, b"g");
     Ok(())
+}
+
+/// The namespaces that a process does not share with us.
+fn own_namespaces(pid: i32) -> Result<Vec<(&'static str, OwnedFd)>> {
+    let link = |of: &str, kind: &str| std::fs::read_link(format!("/proc/{of}/ns/{kind}")).ok();
+    let own = |kind: &&str| link(&pid.to_string(), kind) != link("self", kind);
+    NAMESPACES.into_iter().filter(own).map(|kind| Ok((kind, open_namespace(pid, kind)?))).collect()
+}
+
+/// Hooks with more words and variables.
+fn told_more(hooks: &[Hook], words: &[String], env: &[String]) -> Vec<Hook> {
+    let mut hooks = hooks.to_vec();
+    for hook in &mut hooks {
+        hook.args.extend_from_slice(words);
+        hook.env.extend_from_slice(env);
+    }
+    hooks
+}
+
+/// The hooks when the program has ended, and before `again` it begins anew; warnings come back.
+pub(super) fn at_stop(plan: &Plan, made: &mut Made, pid: i32, again: bool) -> Vec<Error> {
+    let namespaces = std::mem::take(&mut made.namespaces);
+    let Some(bundle) = &plan.spec.bundle else { return Vec::new() };
+    let path = |fd: &OwnedFd| format!("/proc/{}/fd/{}", std::process::id(), fd.as_raw_fd());
+    let words: Vec<String> = namespaces.iter().map(|(kind, fd)| format!("{kind}:{}", path(fd))).collect();
+    let mut env: Vec<String> = namespaces.iter().map(|(kind, fd)| format!("LXC_{}_NS={}", kind.to_ascii_uppercase(), path(fd))).collect();
+    env.extend([format!("LXC_PID={pid}"), format!("LXC_TARGET={}", if again { "reboot" } else { "stop" })]);
+    told(plan, bundle, "stop", &told_more(&bundle.hooks.stop, &words, &env), "stopped", Some(pid))
 }
 
 /// The hooks after the program has started; warnings come back.

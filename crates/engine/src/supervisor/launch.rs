@@ -152,7 +152,10 @@ fn accompany(plan: &Plan, layout: &Layout, made: &mut Made, claim: &mut Claim, l
     if network {
         let _ = rustix::io::write(go, b"n");
     }
-    Ok(())
+    match &plan.spec.bundle {
+        Some(bundle) => hooks::before_program(plan, bundle, launched.pid, go, made),
+        None => Ok(()),
+    }
 }
 
 /// The end of a launch: what goes on meanwhile, and what the payload reports.

@@ -45,6 +45,10 @@ pub struct Made {
     pub console: Option<Pty>,
     /// The terminals besides it; both ends, so that ours does not hang up while nobody has the other.
     pub(super) terminals: Vec<Pty>,
+    /// The devpts that they are in.
+    pub(super) devpts: Option<OwnedFd>,
+    /// Namespaces that hooks of the end are told of: kind, descriptor.
+    pub(super) namespaces: Vec<(&'static str, OwnedFd)>,
     /// Where the payload says that it is ready.
     pub notify: Option<OwnedFd>,
     /// Both ends of what is the machine's /proc/kmsg: who opens that (rsyslogd) would else wait for somebody who writes to it.
@@ -139,6 +143,7 @@ impl Made {
         self.slots.clear();
         self.console = None;
         self.terminals.clear();
+        self.devpts = None;
         self.notify = None;
         self.kmsg = None;
         self.run_pin = None;
@@ -270,7 +275,7 @@ fn lock_tree(plan: &Plan, made: &Made, shared: bool) -> Result<locks::TreeLock> 
 }
 
 fn take_lock(plan: &Plan, tree: BorrowedFd<'_>, name: &Path, lock: locks::Lock) -> Result<locks::TreeLock> {
-    locks::take(Path::new(locks::DIRECTORY), tree, name, lock, &plan.name).map_err(|e| match e.cause {
+    locks::take(&locks::directory(), tree, name, lock, &plan.name).map_err(|e| match e.cause {
         Cause::Busy { .. } => Error::from(e).hint(Hint::TreeInUse),
         _ => e.into(),
     })

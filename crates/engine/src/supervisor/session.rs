@@ -275,6 +275,10 @@ fn one_life(plan: &Plan, host: &Host, session: &mut Session<'_>, claim: &mut Cla
         (session.talk)(Talk::Notice(&format!("the rule for {device} has no effect: this host has no such device")));
     }
     let ended = watch_life(plan, session, claim, made, carried, &launched, desk, signals);
+    let again = matches!(ended, Ok((_, ExitDecision::RebootAgain)));
+    for error in hooks::at_stop(plan, made, launched.pid, again) {
+        (session.talk)(Talk::Left(&error));
+    }
     if let (Some(cgroup), true) = (&made.cgroup, plan.spec.resources.memory_max.is_some()) {
         let stats = cgroup.stats();
         if let Some(kills) = stats.oom_kills.filter(|n| *n > 0) {
@@ -362,7 +366,8 @@ fn watch_life(
     // Whoever hears that it runs finds it running.
     if let Some(beside) = &mut session.beside {
         let pidfd = copy_of(&launched.pidfd).context("open", "leader")?;
-        beside.started(Life { pid: launched.pid, pidfd, namespaces: state.namespaces, terminals: std::mem::take(&mut made.terminals) });
+        let (terminals, devpts) = (std::mem::take(&mut made.terminals), made.devpts.take());
+        beside.started(Life { pid: launched.pid, pidfd, namespaces: state.namespaces, terminals, devpts });
     }
     (session.talk)(Talk::Started(plan, launched));
     for error in hooks::after_start(plan, launched.pid) {

@@ -71,6 +71,7 @@ fn prefix(error: &Error) -> String {
 
 /// Runs the container to its end. `started` is told the pid of its init.
 pub fn live(order: &Order, background: bool, started: &mut dyn FnMut(i32)) -> Result<u8> {
+    super::start::require_root(order)?;
     let mut config = Config::default();
     let file = format!("{}/{}/config", order.lxcpath, order.name);
     config.load(&file, &order.config, &mut hostel_container::Host).map_err(|fault| Error::new("read", "configuration", fault))?;
@@ -81,7 +82,7 @@ pub fn live(order: &Order, background: bool, started: &mut dyn FnMut(i32)) -> Re
     }
     // Nobody listens any more: it is stopped.
     if result.is_ok() && config.value("lxc.ephemeral") == Some("1") {
-        if matches!(Store::of(&config), Ok(Some(Store { kind: Kind::Overlay, .. }))) {
+        if matches!(Store::of(&config), Ok(Some(Store { kind: Kind::Overlay | Kind::Zfs, .. }))) {
             // Put together where only we see it, it is in the way now.
             let _ = rustix::mount::unmount(place(&directory(order)), UnmountFlags::DETACH);
         }
@@ -89,14 +90,13 @@ pub fn live(order: &Order, background: bool, started: &mut dyn FnMut(i32)) -> Re
             log.line("ERROR", &error.text);
         }
     }
-    if let Some(pidfile) = &order.pidfile {
-        let _ = std::fs::remove_file(pidfile);
-    }
     result
 }
 
 fn run_machine(order: &Order, config: &Config, background: bool, started: &mut dyn FnMut(i32), log: &mut Journal) -> Result<u8> {
     let mut server = Server::listen(&order.lxcpath, &order.name, config.clone())?;
+    // Now that it is we who run it.
+    let pidfile = order.pidfile.clone().map(Pidfile::write).transpose()?;
     server.enter(State::Starting);
     let console = config.value("lxc.console.logfile").map(console_log).transpose()?;
     let (mut spec, begun) = begin(order, config, log)?;
@@ -104,7 +104,7 @@ fn run_machine(order: &Order, config: &Config, background: bool, started: &mut d
         // A command in a pipeline is one: what it reads and writes is the caller's, as it is.
         spec.console = ConsoleMode::Autopipe;
     }
-    let spoken = Spoken { server, log: console, most: number(config, "lxc.console.size"), pidfile: order.pidfile.clone() };
+    let spoken = Spoken { _pidfile: pidfile, server, log: console, most: number(config, "lxc.console.size") };
     machine::run(&spec, Origin::Lxc, Some(begun), background, Some(Box::new(spoken)), &mut |event| match event {
         Talk::Started(_, launched) => started(launched.pid),
         Talk::Remark(text) | Talk::Notice(text) => log.line("WARN", text),
@@ -135,6 +135,27 @@ fn console_log(path: &str) -> Result<File> {
         .custom_flags(OFlags::NONBLOCK.bits() as i32)
         .open(path)
         .context("open", format!("console log {path}"))
+}
+
+/// A file with our pid, for as long as it is ours.
+pub(super) struct Pidfile(PathBuf);
+
+impl Pidfile {
+    fn write(path: PathBuf) -> Result<Self> {
+        use std::os::unix::fs::OpenOptionsExt;
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
+        let object = format!("pid file {}", path.display());
+        let mut file = file.context("open", &*object)?;
+        let own = Self(path);
+        writeln!(file, "{}", std::process::id()).context("write", object)?;
+        Ok(own)
+    }
+}
+
+impl Drop for Pidfile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
 
 /// `lxc.log.file`: what is not as asked, and why it does not run.
@@ -184,7 +205,7 @@ fn refused(refused: Refused) -> Error {
 fn prepare(order: &Order, config: &Config, name: MachineName, log: &mut Journal) -> Result<(MachineSpec, Option<OwnedFd>)> {
     let directory = directory(order);
     let store = store(config)?;
-    let root = if store.kind == Kind::Overlay { place(&directory) } else { store.path().to_owned() };
+    let root = if matches!(store.kind, Kind::Overlay | Kind::Zfs) { place(&directory) } else { store.path().to_owned() };
     let text = |key: &str| config.value(key).map(|path| std::fs::read_to_string(path).context("read", format!("{key} {path}"))).transpose();
     let (fstab, seccomp) = (text("lxc.mount.fstab")?, text("lxc.seccomp.profile")?);
     // Most configurations limit nothing; a host whose cgroups cannot be looked at stops the start later.
@@ -200,6 +221,7 @@ fn prepare(order: &Order, config: &Config, name: MachineName, log: &mut Journal)
         exists: &|path| path.exists(),
         share: &|kind, value| shared(kind, value, &order.lxcpath),
         on_v1: &|name| layout().iter().flat_map(|l| &l.v1).any(|h| h.controllers.iter().any(|c| c.v2_name() == name)),
+        call: &hostel_process::seccomp::native_name,
         random: machine::random(),
         command: order.command.as_deref(),
     };
@@ -228,17 +250,38 @@ fn prepare(order: &Order, config: &Config, name: MachineName, log: &mut Journal)
         bundle.map_root = rest.map_root;
         bundle.terminals = if rest.without_console { 0 } else { rest.terminals };
         (bundle.terminals_in, bundle.network_sysctl) = (rest.terminals_in, rest.network_sysctl);
+        (bundle.hooks.start_host, bundle.hooks.stop) = (rest.start_host, rest.stop);
+    }
+    if std::env::var_os(hostel_container::FOR_USER).is_some() {
+        for_user(config, &mut spec)?;
     }
     let mut host_mounts = None;
     match store.kind {
         Kind::Dir | Kind::Btrfs => {}
-        Kind::Loop => spec.root.tree = TreeSource::Image(root),
-        Kind::Overlay => {
+        Kind::Loop | Kind::Lvm => spec.root.tree = TreeSource::Image(root),
+        Kind::Overlay | Kind::Zfs => {
             host_mounts = Some(hostel_sys::tree::own_mounts().context("make", "mount namespace")?);
             store.attach(&root).map_err(|e| Error::new("start", format!("container {}", order.name), e.text))?;
         }
     }
     Ok((spec, host_mounts))
+}
+
+/// A user may make no groups of the host's, and no interfaces: what asks for them is refused.
+fn for_user(config: &Config, spec: &mut MachineSpec) -> Result<()> {
+    let refuse = |key: String, why: &str| Err(Error::new("use", key, why).hint("start it as root"));
+    for prefix in ["lxc.cgroup.", "lxc.cgroup2."] {
+        if let Some((file, _)) = config.below(prefix).next() {
+            return refuse(format!("{prefix}{file}"), "a user's container has no cgroup of its own");
+        }
+    }
+    if spec.network.has_links() {
+        return refuse("lxc.net".to_owned(), "a user makes no interfaces: `empty` and `none` are the types there are");
+    }
+    if let Some(bundle) = &mut spec.bundle {
+        bundle.without_group = true;
+    }
+    Ok(())
 }
 
 /// A hook of the host's, with what it says in our standard error.

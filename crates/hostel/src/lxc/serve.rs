@@ -6,7 +6,6 @@
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use hostel_engine::enter::Placement;
@@ -21,6 +20,8 @@ use hostel_sys::peer;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, IoSlice};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
+
+use super::monitor::Pidfile;
 
 /// Most connections at once.
 const CLIENTS: usize = 512;
@@ -226,16 +227,8 @@ impl Server {
                 Some(value) => return self.reply_text(id, value),
                 None => Answer { result: -1, ..Answer::value(0) },
             },
-            Some(Command::GetInitPidfd) => match &self.life {
-                Some(life) => {
-                    let copy = rustix::io::fcntl_dupfd_cloexec(&life.pidfd, 3);
-                    return match copy {
-                        Ok(pidfd) => self.reply(id, Answer { descriptors: vec![pidfd.as_fd()], ..Answer::value(0) }),
-                        Err(e) => self.reply(id, Answer::errno(e)),
-                    };
-                }
-                None => Answer::errno(Errno::SRCH),
-            },
+            Some(Command::GetInitPidfd) => return self.reply_descriptor(id, |life| Some(&life.pidfd)),
+            Some(Command::GetDevptsFd) => return self.reply_descriptor(id, |life| life.devpts.as_ref()),
             Some(Command::GetCgroupCtx) => return self.group_descriptors(id, bytes.len()),
             Some(Command::GetCgroup2Fd | Command::GetLimitCgroup2Fd) => match self.only_v2() {
                 Some(group) => return self.reply(id, Answer { descriptors: vec![group.as_fd()], ..Answer::value(0) }),
@@ -263,6 +256,18 @@ impl Server {
     fn reply(&mut self, id: u32, answer: Answer<'_>) {
         self.send(id, &answer);
         self.close(id);
+    }
+
+    /// A copy of something that this life of it has.
+    fn reply_descriptor(&mut self, id: u32, of: impl Fn(&Life) -> Option<&OwnedFd>) {
+        let copy = match &self.life {
+            Some(life) => of(life).ok_or(Errno::BADF).and_then(|fd| rustix::io::fcntl_dupfd_cloexec(fd, 3)),
+            None => Err(Errno::SRCH),
+        };
+        match copy {
+            Ok(copy) => self.reply(id, Answer { descriptors: vec![copy.as_fd()], ..Answer::value(0) }),
+            Err(e) => self.reply(id, Answer::errno(e)),
+        }
     }
 
     fn reply_text(&mut self, id: u32, text: String) {
@@ -453,13 +458,13 @@ impl Drop for Server {
 
 /// The socket in the supervisor's loop, and what a container's supervisor does besides.
 pub(super) struct Spoken {
+    /// Goes before the server does, whose end is what clients wait for.
+    pub(super) _pidfile: Option<Pidfile>,
     pub(super) server: Server,
     /// `lxc.console.logfile`.
     pub(super) log: Option<File>,
     /// How many bytes it may have; 0: any number.
     pub(super) most: u64,
-    /// Written when it runs.
-    pub(super) pidfile: Option<PathBuf>,
 }
 
 impl Beside for Spoken {
@@ -481,11 +486,11 @@ impl Beside for Spoken {
     }
 
     fn started(&mut self, life: Life) {
-        self.server.groups = std::fs::read_to_string(format!("/proc/{}/cgroup", life.pid)).unwrap_or_default();
+        // A user's container is in the user's own groups: nobody is to freeze or to limit those by it.
+        let own = std::env::var_os(hostel_container::FOR_USER).is_none();
+        let groups = own.then(|| std::fs::read_to_string(format!("/proc/{}/cgroup", life.pid)));
+        self.server.groups = groups.and_then(|text| text.ok()).unwrap_or_default();
         self.server.life = Some(life);
-        if let Some(path) = &self.pidfile {
-            let _ = write_pid(path);
-        }
         self.server.enter(State::Running);
     }
 
@@ -518,10 +523,4 @@ impl Beside for Spoken {
         self.server.tell(News::Exit(status));
         self.server.enter(State::Stopping);
     }
-}
-
-fn write_pid(path: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    writeln!(file, "{}", std::process::id())
 }

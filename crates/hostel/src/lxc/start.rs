@@ -9,9 +9,18 @@ use hostel_engine::error::{Context, Error};
 use super::monitor;
 use crate::cli::{Failure, supervise};
 
+/// What only root can do, and starting a container needs.
+pub(super) fn require_root(order: &Order) -> hostel_engine::error::Result<()> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let why = "only root can, and users whose ids are in /etc/subuid and /etc/subgid";
+    Err(Error::new("start", format!("container {}", order.name), why).hint("`usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER`"))
+}
+
 /// Starts it in the background; returns the pid of its init.
 pub fn background(order: &Order) -> Result<i32, Failure> {
-    hostel_engine::host::require_root()?;
+    require_root(order)?;
     // Scripts look for it by this title.
     let title = format!("{} {} {}", monitor::TITLE, order.lxcpath, order.name);
     let (text, pid) = supervise::spawn(&[&title], order)?;

@@ -23,6 +23,7 @@ mod stop;
 #[cfg(test)]
 mod tests;
 mod top;
+mod unshare;
 mod update_config;
 mod wait;
 
@@ -52,7 +53,7 @@ pub(crate) struct Tool {
 }
 
 /// Every tool. `hostel link DIR` makes a link for each.
-pub(crate) const TOOLS: [&Tool; 22] = [
+pub(crate) const TOOLS: [&Tool; 24] = [
     &attach::TOOL,
     &autostart::TOOL,
     &cgroup::TOOL,
@@ -73,6 +74,8 @@ pub(crate) const TOOLS: [&Tool; 22] = [
     &start::EXECUTE,
     &stop::TOOL,
     &top::TOOL,
+    &unshare::UNSHARE,
+    &unshare::USERNSEXEC,
     &update_config::TOOL,
     &wait::TOOL,
 ];
@@ -102,7 +105,7 @@ pub fn run(args: &[OsString]) -> ExitCode {
 /// Runs a tool with the arguments after its name.
 pub(crate) fn call(tool: &'static Tool, args: &[OsString]) -> ExitCode {
     match options::parse(tool, args) {
-        Ok(Asked::Run(call)) => match (tool.run)(&call) {
+        Ok(Asked::Run(call)) => match unshare::with_ids(&call, tool, args).unwrap_or_else(|| (tool.run)(&call)) {
             Ok(status) => ExitCode::from(status),
             Err(error) => {
                 call.tell(&error);

@@ -7,7 +7,7 @@ use hostel_sys::tree::xattr;
 use rustix::fs::Mode;
 use rustix::io::Errno;
 
-use super::UPPER;
+use super::shifted;
 use crate::Cause;
 
 const CAPABILITY: &CStr = c"security.capability";
@@ -128,7 +128,7 @@ fn shift_acl(value: &mut [u8], base: u32) -> Result<bool, Cause> {
             continue;
         }
         let id = u32::from_le_bytes([entry[4], entry[5], entry[6], entry[7]]);
-        let new = base | id & !UPPER;
+        let new = shifted(id, base);
         changed |= new != id;
         entry[4..].copy_from_slice(&new.to_le_bytes());
     }
@@ -147,7 +147,7 @@ fn shift_capability(value: &[u8], base: u32) -> Vec<u8> {
         // Version 1 has no root id.
         _ => return value.to_vec(),
     };
-    let root = base | root & !UPPER;
+    let root = shifted(root, base);
     let version = if root == 0 { V2 } else { V3 };
     let mut out = (magic & !VERSION | version).to_le_bytes().to_vec();
     out.extend_from_slice(sets);

@@ -1,5 +1,6 @@
 //! Programs run on the way, with the arguments and variables of LXC.
 
+use hostel_spec::Hook;
 use serde_json::{Value, json};
 
 use super::Facts;
@@ -9,13 +10,11 @@ use crate::Config;
 pub(super) const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Places: as LXC and as OCI call them, in the order in which they are run.
-const PLACES: [(&str, &str); 7] = [
+const PLACES: [(&str, &str); 5] = [
     ("pre-mount", "createContainer"),
     ("mount", "createContainer"),
     ("autodev", "createContainer"),
-    ("start-host", "createRuntime"),
     ("start", "startContainer"),
-    ("stop", "poststop"),
     ("post-stop", "poststop"),
 ];
 
@@ -30,6 +29,12 @@ pub struct Command {
 /// A word that the shell takes as it is.
 fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+const SHELL: &str = "/bin/sh";
+
+fn shell(line: &str) -> [&str; 4] {
+    ["sh", "-c", line, "sh"]
 }
 
 /// The commands of a place, such as `pre-start`.
@@ -50,22 +55,29 @@ pub fn commands(config: &Config, facts: &Facts<'_>, place: &str) -> Vec<Command>
     if version == "1" {
         env.extend([format!("LXC_HOOK_TYPE={place}"), "LXC_HOOK_SECTION=lxc".to_owned()]);
     }
-    if matches!(place, "stop" | "post-stop") {
+    if place == "post-stop" {
         env.push("LXC_TARGET=stop".to_owned());
     }
     env.extend(config.values("lxc.environment").chain(config.values("lxc.environment.hooks")).filter(|e| e.contains('=')).map(str::to_owned));
     let line = |command: &str| match version {
         "1" => command.to_owned(),
-        _ => format!("{command} {} lxc {place}", quoted(facts.name)),
+        // Words that are only known when it runs.
+        _ => format!("{command} {} lxc {place} \"$@\"", quoted(facts.name)),
     };
     config.values(&format!("lxc.hook.{place}")).map(|command| Command { line: line(command), env: env.clone() }).collect()
 }
 
-/// All but `pre-start`, which comes before there is a machine, and those of cloning and destroying.
+/// Those of a place that OCI has not.
+pub(super) fn further(config: &Config, facts: &Facts<'_>, place: &str) -> Vec<Hook> {
+    let hook = |command: Command| Hook { path: SHELL.into(), args: shell(&command.line).map(str::to_owned).into(), env: command.env, timeout: None };
+    commands(config, facts, place).into_iter().map(hook).collect()
+}
+
+/// All others but `pre-start`, which comes before there is a machine, and those of cloning and destroying.
 pub(super) fn compile(config: &Config, facts: &Facts<'_>) -> Value {
     let mut out = json!({});
     let mut add = |place: &str, command: Command| {
-        let hook = json!({ "path": "/bin/sh", "args": ["sh", "-c", command.line], "env": command.env });
+        let hook = json!({ "path": SHELL, "args": shell(&command.line), "env": command.env });
         match out[place].as_array_mut() {
             Some(list) => list.push(hook),
             None => out[place] = json!([hook]),

@@ -18,7 +18,7 @@ pub use hooks::{Command, commands};
 
 use std::path::{Path, PathBuf};
 
-use hostel_spec::{CapName, GroupFile, Network};
+use hostel_spec::{CapName, GroupFile, Hook, Network};
 use serde_json::{Map, Value, json};
 
 use crate::{Config, Refused};
@@ -43,6 +43,8 @@ pub struct Facts<'a> {
     pub share: &'a dyn Fn(&str, &str) -> Option<PathBuf>,
     /// Whether the host has this controller (as version 2 calls it) on cgroup version 1.
     pub on_v1: &'a dyn Fn(&str) -> bool,
+    /// The system call of a number of this architecture.
+    pub call: &'a dyn Fn(u32) -> Option<&'static str>,
     /// Random numbers, for names and addresses.
     pub random: [u8; 16],
     /// Instead of the configuration's command.
@@ -56,6 +58,10 @@ pub struct Rest {
     pub limits: Vec<GroupFile>,
     /// Interfaces.
     pub network: Network,
+    /// Hooks right before the program.
+    pub start_host: Vec<Hook>,
+    /// Hooks when it has ended.
+    pub stop: Vec<Hook>,
     /// Terminals.
     pub terminals: u32,
     /// Where they are below /dev.
@@ -86,6 +92,7 @@ pub fn compile(config: &Config, facts: &Facts<'_>) -> Result<(Value, Rest), Refu
     let mut linux = namespaces(config, facts)?;
     let (network, inside) = network::compile(config, facts, &mut rest)?;
     rest.network = Network { inside, ..network };
+    (rest.start_host, rest.stop) = (hooks::further(config, facts, "start-host"), hooks::further(config, facts, "stop"));
     rest.terminals = number(config, "lxc.tty.max");
     rest.terminals_in = config.value("lxc.tty.dir").map(str::to_owned);
     rest.without_console = config.value("lxc.console.path") == Some("none");
@@ -95,7 +102,7 @@ pub fn compile(config: &Config, facts: &Facts<'_>) -> Result<(Value, Rest), Refu
     rest.limits = groups::limits(config, facts)?;
     linux.insert("resources".into(), resources.into());
     if let Some(text) = facts.seccomp {
-        linux.insert("seccomp".into(), seccomp::compile(text)?);
+        linux.insert("seccomp".into(), seccomp::compile(text, facts.call)?);
     }
     let (mounts, closed, masked) = mounts::compile(config, facts, &mut rest)?;
     linux.insert("readonlyPaths".into(), closed);

@@ -7,12 +7,15 @@ use crate::Refused;
 
 const KEY: &str = "lxc.seccomp.profile";
 
-/// The profile as `linux.seccomp`. What is compared with a mask and what asks somebody else is refused.
-pub(super) fn compile(text: &str) -> Result<Value, Refused> {
+/// The profile as `linux.seccomp`. What asks somebody else is refused. Version 1 has numbers of this architecture, and no other is let in.
+pub(super) fn compile(text: &str, call: &dyn Fn(u32) -> Option<&'static str>) -> Result<Value, Refused> {
     let mut lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim()).filter(|line| !line.is_empty());
     let version = lines.next().unwrap_or_default();
     let kind = lines.next().unwrap_or_default();
     let failed = |line: &str, why| refuse(KEY, line, why);
+    if !matches!(version, "1" | "2") {
+        return Err(failed(version, "its first line is neither 1 nor 2"));
+    }
     let mut words = kind.split_ascii_whitespace();
     let allows = match words.next() {
         Some("allowlist" | "whitelist") => true,
@@ -30,11 +33,12 @@ pub(super) fn compile(text: &str) -> Result<Value, Refused> {
     let mut here = true;
     for line in lines {
         if version == "1" {
-            // Numbers of the native architecture.
-            return Err(failed(line, "version 1 has calls by number; write a profile of version 2"));
-        }
-        if version != "2" {
-            return Err(failed(version, "its first line is neither 1 nor 2"));
+            let name = match line.parse() {
+                Ok(number) => call(number).ok_or_else(|| failed(line, "there is no system call of this number"))?,
+                Err(_) => line,
+            };
+            out.push(json!({ "names": [name], "action": usual }));
+            continue;
         }
         if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             // Rules are by name, and are for all architectures that the filter lets in.
@@ -67,8 +71,10 @@ pub(super) fn compile(text: &str) -> Result<Value, Refused> {
         }
         out.push(rule);
     }
-    let mut profile = json!({ "defaultAction": otherwise, "syscalls": out,
-        "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32", "SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"] });
+    let mut profile = json!({ "defaultAction": otherwise, "syscalls": out });
+    if version == "2" {
+        profile["architectures"] = json!(["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32", "SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"]);
+    }
     if let Some(errno) = otherwise_errno {
         profile["defaultErrnoRet"] = errno.into();
     }

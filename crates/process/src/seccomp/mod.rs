@@ -126,6 +126,11 @@ pub fn known_groups() -> impl Iterator<Item = &'static str> {
     GROUPS.iter().map(|(name, _)| *name).filter(|name| name.starts_with('@'))
 }
 
+/// The call that has this number on the native architecture.
+pub fn native_name(number: u32) -> Option<&'static str> {
+    CALLS.iter().find(|call| number != NONE && call.numbers[0] == number).map(|call| call.name)
+}
+
 /// What `name` stands for, if anything.
 pub fn resolve_name(name: &str) -> Option<Name> {
     if name.starts_with('@') {

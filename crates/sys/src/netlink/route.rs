@@ -111,15 +111,51 @@ pub fn add_veth(host: VethEnd<'_>, inside: VethEnd<'_>, netns: BorrowedFd<'_>, u
     r
 }
 
-/// A VLAN on the link with index `lower`, up.
-pub fn add_vlan(name: &str, lower: u32, id: u16) -> Request {
+/// A VLAN on the link with index `lower` of this namespace: here and up, or made in `netns`.
+pub fn add_vlan(name: &str, lower: u32, id: u16, netns: Option<BorrowedFd<'_>>) -> Request {
     const VLAN_ID: u16 = 1;
-    let mut r = new_link(name, None, UP, "vlan", |r| {
+    let mut r = new_link(name, None, if netns.is_some() { 0 } else { UP }, "vlan", |r| {
         r.nested(IFLA_INFO_DATA, |r| {
             r.attr(VLAN_ID, &id.to_ne_bytes());
         });
     });
     r.number(IFLA_LINK, lower);
+    if let Some(netns) = netns {
+        r.number(IFLA_NET_NS_FD, netns.as_raw_fd() as u32);
+    }
+    r
+}
+
+/// Lets what has no tag belong to a VLAN on this port of a bridge (`untagged`), or what has its tag pass.
+pub fn add_port_vlan(port: u32, id: u16, untagged: bool) -> Request {
+    const PVID_AND_UNTAGGED: u16 = 2 | 4;
+    port_vlan(libc::RTM_SETLINK, port, id, if untagged { PVID_AND_UNTAGGED } else { 0 })
+}
+
+/// Takes a VLAN from a port of a bridge.
+pub fn delete_port_vlan(port: u32, id: u16) -> Request {
+    port_vlan(libc::RTM_DELLINK, port, id, 0)
+}
+
+fn port_vlan(kind: u16, port: u32, id: u16, flags: u16) -> Request {
+    const IFLA_BRIDGE_VLAN_INFO: u16 = 2;
+    let mut r = Request::new(kind, 0);
+    r.raw(&[libc::AF_BRIDGE as u8, 0, 0, 0]);
+    r.raw(&port.to_ne_bytes());
+    r.raw(&[0; 8]);
+    r.nested(libc::IFLA_AF_SPEC, |r| r.attr(IFLA_BRIDGE_VLAN_INFO, &[flags.to_ne_bytes(), id.to_ne_bytes()].concat()));
+    r
+}
+
+/// Answers on this link for an address that others have.
+pub fn add_proxy(index: u32, address: IpAddr) -> Request {
+    const NDA_DST: u16 = 1;
+    let mut r = Request::new(libc::RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_EXCL);
+    let (family, bytes) = octets(address);
+    r.raw(&[family, 0, 0, 0]);
+    r.raw(&index.to_ne_bytes());
+    r.raw(&[0, 0, libc::NTF_PROXY, 0]);
+    r.attr(NDA_DST, &bytes);
     r
 }
 
@@ -167,6 +203,13 @@ pub fn add_altname(link: LinkRef<'_>, name: &str) -> Request {
 pub fn set_master(link: LinkRef<'_>, bridge: u32) -> Request {
     let mut r = about(libc::RTM_NEWLINK, 0, link, 0);
     r.number(IFLA_MASTER, bridge);
+    r
+}
+
+/// Sets the hardware address of a link.
+pub fn set_mac(index: u32, mac: [u8; 6]) -> Request {
+    let mut r = about(libc::RTM_NEWLINK, 0, LinkRef::Index(index), 0);
+    r.attr(IFLA_ADDRESS, &mac);
     r
 }
 

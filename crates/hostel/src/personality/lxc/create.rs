@@ -16,16 +16,16 @@ pub(super) const TOOL: Tool = Tool {
     options: &[
         row("f", "config", "FILE", "its configuration, to begin with"),
         row("t", "template", "TEMPLATE", "busybox, local, none; one of /usr/share/lxc/templates; an absolute path"),
-        row("B", "bdev", "TYPE", "what its files are kept in: dir, overlay, btrfs, loop (dir)"),
+        row("B", "bdev", "TYPE", "what its files are kept in: dir, overlay, btrfs, loop, zfs, lvm (dir)"),
         row("", "dir", "DIR", "another directory than NAME/rootfs"),
-        row("", "fstype", "TYPE", "file system of a loop (ext4)"),
+        row("", "fstype", "TYPE", "file system of a loop or lvm (ext4)"),
         row("", "fssize", "SIZE[U]", "its size, in MiB or bBkKmMgGtT (1G)"),
-        row("", "lvname", "NAME", "refused: there is no LVM"),
-        row("", "vgname", "NAME", "refused"),
-        row("", "thinpool", "NAME", "refused"),
+        row("", "lvname", "NAME", "lvm: name of the volume (the container's)"),
+        row("", "vgname", "NAME", "lvm: its group (lxc.bdev.lvm.vg)"),
+        row("", "thinpool", "NAME", "lvm: its thin pool (lxc.bdev.lvm.thin_pool, if there is one)"),
         row("", "rbdname", "NAME", "refused: there is no RBD"),
         row("", "rbdpool", "NAME", "refused"),
-        row("", "zfsroot", "PATH", "refused: there is no ZFS"),
+        row("", "zfsroot", "PATH", "zfs: the dataset that its own is made in (lxc.bdev.zfs.root)"),
     ],
     run,
 };
@@ -46,19 +46,29 @@ pub(super) fn size(text: &str) -> Result<u64, Error> {
 }
 
 fn run(call: &Call) -> Outcome {
-    for refused in ["lvname", "vgname", "thinpool", "rbdname", "rbdpool", "zfsroot"] {
+    for refused in ["rbdname", "rbdpool"] {
         if call.has(refused) {
-            return Err(failure(format!("use --{refused}: dir, overlay, btrfs and loop are the backing stores there are")));
+            return Err(failure(format!("use --{refused}: dir, overlay, btrfs, loop, zfs and lvm are the backing stores there are")));
+        }
+    }
+    for (option, kind) in [("zfsroot", "zfs"), ("lvname", "lvm"), ("vgname", "lvm"), ("thinpool", "lvm")] {
+        if call.has(option) && call.value("bdev") != Some(kind) {
+            return Err(failure(format!("use --{option}: it is for -B {kind}")));
         }
     }
     let Some(template) = call.value("template") else {
         return Err(failure("A template must be specified: `none` makes a container without files"));
     };
+    let text = |option: &str| call.value(option).map(str::to_owned);
     let store = Specs {
         kind: call.value("bdev").map(Kind::of).transpose()?,
         dir: call.value("dir").map(PathBuf::from),
-        fstype: call.value("fstype").map(str::to_owned),
+        fstype: text("fstype"),
         size: call.value("fssize").map(size).transpose()?,
+        zfs_root: text("zfsroot"),
+        group: text("vgname"),
+        volume: text("lvname"),
+        pool: text("thinpool"),
     };
     let mut container = call.container()?;
     if container.is_defined() {
