@@ -318,15 +318,20 @@ impl Manager {
         if self.units.len() > UNITS_MAX {
             self.collect();
         }
-        let mut from: Vec<UnitName> = self.units.keys().cloned().collect();
-        from.extend(names.iter().cloned());
-        self.rebuild(&from);
+        self.grow(names);
     }
 
-    /// Makes the graph of these and all that they lead to; what is new is loaded.
+    /// Makes the graph of these and all that they lead to anew.
     fn rebuild(&mut self, from: &[UnitName]) {
+        self.graph = Graph::default();
+        self.grow(from);
+    }
+
+    /// These come to the graph, and all that they lead to; what is new is loaded.
+    fn grow(&mut self, from: &[UnitName]) {
         let mut fresh: BTreeMap<UnitName, Rc<Unit>> = BTreeMap::new();
         let known = |name: &UnitName| self.catalogue.has(name.as_str()) || builtin::target(name.as_str()).is_some();
+        let mut graph = std::mem::take(&mut self.graph);
         let mut load = |name: &UnitName| match self.units.get(name) {
             Some(live) => live.rest.unit.clone(),
             None => {
@@ -337,7 +342,8 @@ impl Manager {
                 }
             }
         };
-        self.graph = Graph::of(from, self.search.scope, &mut load, &known);
+        graph.grow(from, self.search.scope, &mut load, &known);
+        self.graph = graph;
         for (name, unit) in fresh {
             let number = self.next_unit;
             self.next_unit = self.next_unit.wrapping_add(1);
