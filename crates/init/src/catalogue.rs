@@ -29,9 +29,14 @@ pub struct Catalogue<'r> {
     pointers: std::cell::OnceCell<Vec<Pointer>>,
     /// The file that was found last, which is usually the next to be read: whether it is empty has to be known anyway.
     found: std::cell::RefCell<Option<(String, Vec<u8>)>>,
-    /// Names of directories of drop-ins, whichever place they are in.
+    /// What is before `.d` in names of directories of drop-ins, whichever place they are in, sorted.
     dropin_directories: Vec<String>,
+    /// Names of directories such as `x.wants`, the same way.
+    link_directories: Vec<String>,
 }
+
+/// Ends of names of directories with links in them.
+const OF_LINKS: [&str; 3] = [".wants", ".requires", ".upholds"];
 
 /// A link in a place or in a directory such as `…/x.wants`, under one of the two names that it has: its own, and its target's.
 #[derive(Debug)]
@@ -84,11 +89,18 @@ impl<'r> Catalogue<'r> {
     pub fn scan(root: &'r Root, search: SearchPath) -> Result<Catalogue<'r>, RootError> {
         let listing = |place: &Place| Ok(root.list(&place.path)?.unwrap_or_default().into_iter().gather());
         let listings: Vec<BTreeMap<String, Entry>> = search.places.iter().map(listing).collect::<Result<_, RootError>>()?;
-        let of_dropins = |(name, entry): &(&String, &Entry)| name.ends_with(".d") && matches!(entry, Entry::Directory | Entry::Link(_));
-        let mut dropin_directories: Vec<String> = listings.iter().flatten().filter(of_dropins).map(|(name, _)| name.clone()).collect();
-        dropin_directories.shrink_to_fit();
+        let directories = |stem: &dyn Fn(&str) -> Option<&str>| {
+            let below = listings.iter().flatten().filter(|(_, entry)| matches!(entry, Entry::Directory | Entry::Link(_)));
+            let mut found: Vec<String> = below.filter_map(|(name, _)| stem(name)).map(str::to_owned).collect();
+            found.arrange();
+            found.dedup();
+            found.shrink_to_fit();
+            found
+        };
+        let dropin_directories = directories(&|name| name.strip_suffix(".d"));
+        let link_directories = directories(&|name| OF_LINKS.iter().any(|suffix| name.ends_with(suffix)).then_some(name));
         let (links, pointers, found) = Default::default();
-        Ok(Catalogue { root, search, listings, links, pointers, found, dropin_directories })
+        Ok(Catalogue { root, search, listings, links, pointers, found, dropin_directories, link_directories })
     }
 
     /// What is in a file of a unit.
@@ -127,7 +139,7 @@ impl<'r> Catalogue<'r> {
         for (number, (place, listing)) in self.places().enumerate() {
             for (name, entry) in listing {
                 add(number, name, entry, false);
-                if *entry != Entry::Directory || ![".wants", ".requires", ".upholds"].iter().any(|suffix| name.ends_with(suffix)) {
+                if *entry != Entry::Directory || !OF_LINKS.iter().any(|suffix| name.ends_with(suffix)) {
                     continue;
                 }
                 for (name, entry) in self.root.list(&format!("{}/{name}", place.path)).ok().flatten().unwrap_or_default() {
@@ -256,6 +268,9 @@ impl<'r> Catalogue<'r> {
 
     /// Entries of `NAME.wants` and the like in every place: `(path of the link, its name)`. Of several of one name the first counts.
     pub fn directory_links(&self, directory: &str) -> Vec<(String, UnitName)> {
+        if !contains(&self.link_directories, directory) {
+            return Vec::new();
+        }
         let mut seen: BTreeMap<UnitName, (String, bool)> = BTreeMap::new();
         for (place, listing) in self.places() {
             if !matches!(listing.get(directory), Some(Entry::Directory | Entry::Link(_))) {
@@ -295,10 +310,10 @@ impl<'r> Catalogue<'r> {
         let mut paths = Vec::new();
         let mut listings = Vec::new();
         for directory in &directories {
-            let directory = format!("{directory}.d");
-            if is_listed && !self.dropin_directories.contains(&directory) {
+            if is_listed && !contains(&self.dropin_directories, directory) {
                 continue;
             }
+            let directory = format!("{directory}.d");
             for (place, listing) in self.places() {
                 if !is_listed || matches!(listing.get(&directory), Some(Entry::Directory | Entry::Link(_))) {
                     let path = format!("{}/{directory}", place.path);
@@ -310,6 +325,11 @@ impl<'r> Catalogue<'r> {
         }
         hostel_unit::dropin::order(&listings).into_iter().map(|(place, name)| format!("{}/{name}", paths[place])).collect()
     }
+}
+
+/// Whether a sorted list has a name.
+fn contains(sorted: &[String], name: &str) -> bool {
+    sorted.binary_search_by(|other| other.as_str().cmp(name)).is_ok()
 }
 
 enum Step {

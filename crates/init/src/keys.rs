@@ -184,12 +184,13 @@ pub struct Known {
 pub fn find(section: &'static str, key: &str) -> Option<Known> {
     thread_local! { static FOUND: std::cell::RefCell<Vec<Known>> = const { std::cell::RefCell::new(Vec::new()) } }
     FOUND.with_borrow_mut(|found| {
-        if let Some(known) = found.iter().find(|known| known.key == key && known.section == section) {
+        let at = found.partition_point(|known| (known.key, known.section) < (key, section));
+        if let Some(known) = found.get(at).filter(|known| known.key == key && known.section == section) {
             return Some(*known);
         }
         let (key, shape) = known(section).find(|(known, _)| *known == key)?;
         let new = Known { section, key, shape, usage: usage(section, key)? };
-        found.push(new);
+        found.insert(at, new);
         Some(new)
     })
 }
