@@ -87,7 +87,9 @@ pub enum Found {
 impl<'r> Catalogue<'r> {
     /// Lists the directories. Those that are not there are empty.
     pub fn scan(root: &'r Root, search: SearchPath) -> Result<Catalogue<'r>, RootError> {
-        let listing = |place: &Place| Ok(root.list(&place.path)?.unwrap_or_default().into_iter().gather());
+        // /lib is /usr/lib as a rule: what is found in the one need not be looked for in the other
+        let mut seen = Some(Vec::new());
+        let listing = |place: &Place| Ok(root.list_other(&place.path, &mut seen)?.unwrap_or_default().into_iter().gather());
         let listings: Vec<BTreeMap<String, Entry>> = search.places.iter().map(listing).collect::<Result<_, RootError>>()?;
         let directories = |stem: &dyn Fn(&str) -> Option<&str>| {
             let below = listings.iter().flatten().filter(|(_, entry)| matches!(entry, Entry::Directory | Entry::Link(_)));
