@@ -301,7 +301,13 @@ impl<'r> Catalogue<'r> {
 
     fn dropins_of(&self, names: &[UnitName], is_listed: bool) -> Vec<String> {
         let mut directories: Vec<String> = Vec::new();
-        for name in names {
+        // most names have none, and what theirs would be called need not be known for that
+        let may_have = |name: &UnitName| {
+            let (own, suffix) = (name.as_str(), name.kind().suffix());
+            let fits = |stem: &String| stem == suffix || stem.ends_with(suffix) && stem.as_bytes().first() == own.as_bytes().first();
+            !is_listed || self.dropin_directories.iter().any(fits)
+        };
+        for name in names.iter().filter(|name| may_have(name)) {
             // the most particular directories win
             for directory in name.dropin_names().into_iter().rev() {
                 if !directories.contains(&directory) {

@@ -25,6 +25,7 @@ pub(super) fn states_help() -> String {
 }
 
 pub(super) fn list_unit_files(options: &Options, patterns: &[String]) -> Outcome {
+    hostel_sys::arena::widen();
     let root = root(options)?;
     let catalogue = catalogue(options, &root)?;
     let installer = Installer { catalogue: &catalogue, runtime: false, force: false };
