@@ -399,14 +399,17 @@ impl Manager {
     /// Reads all unit files again. What runs goes on.
     pub fn reload(&mut self) -> Result<(), String> {
         self.generate_again();
-        self.read_again()
+        self.read_again(|_| true)
     }
 
-    /// The same without programs that make some: for what one unit asks for.
-    fn read_again(&mut self) -> Result<(), String> {
+    /// The same without programs that make some, of these units: for what one of them asks for.
+    fn read_again(&mut self, which: impl Fn(&Unit) -> bool) -> Result<(), String> {
         self.catalogue = self.fresh_catalogue()?;
         let names: Vec<UnitName> = self.units.keys().cloned().collect();
         for name in &names {
+            if self.units.get(name).is_some_and(|live| !which(&live.rest.unit)) {
+                continue;
+            }
             let unit = self.read(name);
             let Some(live) = self.units.get_mut(name) else { continue };
             if unit.name == *name {

@@ -137,8 +137,7 @@ impl Graph {
 
     fn order_target(&mut self, name: &UnitName) {
         let Some(node) = self.nodes.get(name).filter(|node| node.has_defaults) else { return };
-        let is_ordered =
-            |to: &UnitName| node.dependencies.iter().any(|d| matches!(d.relation, Relation::Before | Relation::After) && d.to == *to);
+        let is_ordered = |to: &UnitName| node.dependencies.iter().any(|d| matches!(d.relation, Relation::Before | Relation::After) && d.to == *to);
         let mut more: Vec<UnitName> = Vec::new();
         for dependency in node.dependencies.iter().filter(|d| d.relation.pulls_in() || d.relation == Relation::Requisite) {
             let Some(other) = self.nodes.get(&dependency.to) else { continue };

@@ -186,7 +186,8 @@ impl Manager {
         // a file that came since is found without a reload, as systemd does
         let state = self.unit(unit).map(|live| live.rest.unit.state.clone()).unwrap_or_else(|| self.read(unit).state);
         if state == LoadState::NotFound {
-            let _ = self.read_again();
+            // others may have asked for it before it came, or for what came with it
+            let _ = self.read_again(|unit| unit.state == LoadState::NotFound);
         }
         // what is not in memory and has no file is not loaded, whatever is asked
         let unloaded = self.unit(unit).is_none_or(|live| live.rest.unit.state == LoadState::NotFound && live.active().is_down());
