@@ -158,16 +158,13 @@ impl<'r> Catalogue<'r> {
         self.search.places.iter().zip(&self.listings)
     }
 
-    /// Every name of a unit that has a file or link, each once, with its most important path.
-    pub fn names(&self) -> BTreeMap<UnitName, String> {
+    /// Every name of a unit that has a file or link, each once, with its most important place.
+    pub fn names(&self) -> BTreeMap<UnitName, &Place> {
         let mut names = BTreeMap::new();
         for (place, listing) in self.places() {
-            for (name, entry) in listing {
-                if !matches!(entry, Entry::File | Entry::Link(_)) {
-                    continue;
-                }
+            for (name, _) in listing.iter().filter(|(_, entry)| matches!(entry, Entry::File | Entry::Link(_))) {
                 if let Ok(unit) = UnitName::parse(name) {
-                    names.entry(unit).or_insert_with(|| format!("{}/{name}", place.path));
+                    names.entry(unit).or_insert(place);
                 }
             }
         }
