@@ -434,6 +434,16 @@ fn a_tree_is_booted_by_our_init() {
     ctl(&["is-system-running"]).exits(0).prints_with("running");
     ctl(&["status", "up"]).exits(0).prints_with("it is up");
     ctl(&["start", "nope"]).exits(5);
+    // --wait: until they have ended, and whether one of them failed
+    ctl(&["is-system-running", "--wait"]).exits(0);
+    for (status, expected) in [("0", 0), ("3", 1)] {
+        tree.write("/etc/systemd/system/brief.service", &format!("[Service]\nExecStart=/bin/sh -c 'sleep 0.4; touch /brief; exit {status}'\n"));
+        ctl(&["daemon-reload"]).exits(0);
+        ctl(&["start", "--wait", "brief"]).exits(expected);
+        assert!(tree.at("/brief").exists(), "it has ended");
+        tree.remove("/brief");
+    }
+    ctl(&["start", "--wait", "--no-block", "up"]).exits(1).says("may not be combined");
     let all = bed.hostel(["ps", "--json"]).run().exits(0).json();
     assert!(all.as_array().unwrap().iter().any(|m| m["name"] == name.as_str() && m["init"] == "hostel"), "{all}");
     // the same from the host

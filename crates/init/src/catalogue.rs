@@ -29,9 +29,14 @@ pub struct Catalogue<'r> {
     pointers: std::cell::OnceCell<Vec<Pointer>>,
     /// The file that was found last, which is usually the next to be read: whether it is empty has to be known anyway.
     found: std::cell::RefCell<Option<(String, Vec<u8>)>>,
-    /// Names of directories of drop-ins, whichever place they are in.
+    /// What is before `.d` in names of directories of drop-ins, whichever place they are in, sorted.
     dropin_directories: Vec<String>,
+    /// Names of directories such as `x.wants`, the same way.
+    link_directories: Vec<String>,
 }
+
+/// Ends of names of directories with links in them.
+const OF_LINKS: [&str; 3] = [".wants", ".requires", ".upholds"];
 
 /// A link in a place or in a directory such as `…/x.wants`, under one of the two names that it has: its own, and its target's.
 #[derive(Debug)]
@@ -82,13 +87,22 @@ pub enum Found {
 impl<'r> Catalogue<'r> {
     /// Lists the directories. Those that are not there are empty.
     pub fn scan(root: &'r Root, search: SearchPath) -> Result<Catalogue<'r>, RootError> {
-        let listing = |place: &Place| Ok(root.list(&place.path)?.unwrap_or_default().into_iter().gather());
+        // /lib is /usr/lib as a rule: what is found in the one need not be looked for in the other
+        let mut seen = Some(Vec::new());
+        let listing = |place: &Place| Ok(root.list_other(&place.path, &mut seen)?.unwrap_or_default().into_iter().gather());
         let listings: Vec<BTreeMap<String, Entry>> = search.places.iter().map(listing).collect::<Result<_, RootError>>()?;
-        let of_dropins = |(name, entry): &(&String, &Entry)| name.ends_with(".d") && matches!(entry, Entry::Directory | Entry::Link(_));
-        let mut dropin_directories: Vec<String> = listings.iter().flatten().filter(of_dropins).map(|(name, _)| name.clone()).collect();
-        dropin_directories.shrink_to_fit();
+        let directories = |stem: &dyn Fn(&str) -> Option<&str>| {
+            let below = listings.iter().flatten().filter(|(_, entry)| matches!(entry, Entry::Directory | Entry::Link(_)));
+            let mut found: Vec<String> = below.filter_map(|(name, _)| stem(name)).map(str::to_owned).collect();
+            found.arrange();
+            found.dedup();
+            found.shrink_to_fit();
+            found
+        };
+        let dropin_directories = directories(&|name| name.strip_suffix(".d"));
+        let link_directories = directories(&|name| OF_LINKS.iter().any(|suffix| name.ends_with(suffix)).then_some(name));
         let (links, pointers, found) = Default::default();
-        Ok(Catalogue { root, search, listings, links, pointers, found, dropin_directories })
+        Ok(Catalogue { root, search, listings, links, pointers, found, dropin_directories, link_directories })
     }
 
     /// What is in a file of a unit.
@@ -127,7 +141,7 @@ impl<'r> Catalogue<'r> {
         for (number, (place, listing)) in self.places().enumerate() {
             for (name, entry) in listing {
                 add(number, name, entry, false);
-                if *entry != Entry::Directory || ![".wants", ".requires", ".upholds"].iter().any(|suffix| name.ends_with(suffix)) {
+                if *entry != Entry::Directory || !OF_LINKS.iter().any(|suffix| name.ends_with(suffix)) {
                     continue;
                 }
                 for (name, entry) in self.root.list(&format!("{}/{name}", place.path)).ok().flatten().unwrap_or_default() {
@@ -144,16 +158,13 @@ impl<'r> Catalogue<'r> {
         self.search.places.iter().zip(&self.listings)
     }
 
-    /// Every name of a unit that has a file or link, each once, with its most important path.
-    pub fn names(&self) -> BTreeMap<UnitName, String> {
+    /// Every name of a unit that has a file or link, each once, with its most important place.
+    pub fn names(&self) -> BTreeMap<UnitName, &Place> {
         let mut names = BTreeMap::new();
         for (place, listing) in self.places() {
-            for (name, entry) in listing {
-                if !matches!(entry, Entry::File | Entry::Link(_)) {
-                    continue;
-                }
+            for (name, _) in listing.iter().filter(|(_, entry)| matches!(entry, Entry::File | Entry::Link(_))) {
                 if let Ok(unit) = UnitName::parse(name) {
-                    names.entry(unit).or_insert_with(|| format!("{}/{name}", place.path));
+                    names.entry(unit).or_insert(place);
                 }
             }
         }
@@ -256,6 +267,9 @@ impl<'r> Catalogue<'r> {
 
     /// Entries of `NAME.wants` and the like in every place: `(path of the link, its name)`. Of several of one name the first counts.
     pub fn directory_links(&self, directory: &str) -> Vec<(String, UnitName)> {
+        if !contains(&self.link_directories, directory) {
+            return Vec::new();
+        }
         let mut seen: BTreeMap<UnitName, (String, bool)> = BTreeMap::new();
         for (place, listing) in self.places() {
             if !matches!(listing.get(directory), Some(Entry::Directory | Entry::Link(_))) {
@@ -284,7 +298,13 @@ impl<'r> Catalogue<'r> {
 
     fn dropins_of(&self, names: &[UnitName], is_listed: bool) -> Vec<String> {
         let mut directories: Vec<String> = Vec::new();
-        for name in names {
+        // most names have none, and what theirs would be called need not be known for that
+        let may_have = |name: &UnitName| {
+            let (own, suffix) = (name.as_str(), name.kind().suffix());
+            let fits = |stem: &String| stem == suffix || stem.ends_with(suffix) && stem.as_bytes().first() == own.as_bytes().first();
+            !is_listed || self.dropin_directories.iter().any(fits)
+        };
+        for name in names.iter().filter(|name| may_have(name)) {
             // the most particular directories win
             for directory in name.dropin_names().into_iter().rev() {
                 if !directories.contains(&directory) {
@@ -295,10 +315,10 @@ impl<'r> Catalogue<'r> {
         let mut paths = Vec::new();
         let mut listings = Vec::new();
         for directory in &directories {
-            let directory = format!("{directory}.d");
-            if is_listed && !self.dropin_directories.contains(&directory) {
+            if is_listed && !contains(&self.dropin_directories, directory) {
                 continue;
             }
+            let directory = format!("{directory}.d");
             for (place, listing) in self.places() {
                 if !is_listed || matches!(listing.get(&directory), Some(Entry::Directory | Entry::Link(_))) {
                     let path = format!("{}/{directory}", place.path);
@@ -310,6 +330,11 @@ impl<'r> Catalogue<'r> {
         }
         hostel_unit::dropin::order(&listings).into_iter().map(|(place, name)| format!("{}/{name}", paths[place])).collect()
     }
+}
+
+/// Whether a sorted list has a name.
+fn contains(sorted: &[String], name: &str) -> bool {
+    sorted.binary_search_by(|other| other.as_str().cmp(name)).is_ok()
 }
 
 enum Step {

@@ -7,6 +7,7 @@
 //!                                  ◄──────  length, 'J' ID NUL UNIT              a job was made
 //!                                  ◄──────  length, 'X' STATUS NUL UNIT NUL WHY  it was not, or something was not done
 //!                                  ◄──────  length, 'F' ID NUL UNIT NUL RESULT   a job is over (with `wait`)
+//!                                  ◄──────  length, 'E' UNIT NUL STATE           a unit is down again (with `wait` for that)
 //!                                  ◄──────  length, '.'                          that was all
 //! ```
 //! Lengths are four bytes, the least significant first. Who is at the other end the kernel says; only root and the manager's own
@@ -32,8 +33,30 @@ pub const FRAME_MAX: usize = 1 << 20;
 pub struct Asked {
     /// What.
     pub request: Request,
-    /// The connection stays until the jobs are over.
-    pub wait: bool,
+    /// How long the connection stays.
+    pub wait: Wait,
+}
+
+/// What is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// The answer.
+    Answer,
+    /// That the jobs are over.
+    Jobs,
+    /// That their units are down again, too.
+    Ends,
+}
+
+impl Wait {
+    /// The verb of a request for jobs.
+    fn verb(self) -> &'static str {
+        match self {
+            Wait::Answer => "job",
+            Wait::Jobs => "job-wait",
+            Wait::Ends => "job-wait-end",
+        }
+    }
 }
 
 /// Directories in which the socket may be, the one of a system manager first.
@@ -53,7 +76,7 @@ pub fn words(asked: &Asked) -> Vec<String> {
     let names = |units: &[UnitName]| units.iter().map(UnitName::to_string).collect::<Vec<_>>();
     let with = |begin: &[&str], rest: Vec<String>| begin.iter().map(|w| (*w).to_owned()).chain(rest).collect();
     match &asked.request {
-        Request::Job(kind, mode, units) => with(&[if asked.wait { "job-wait" } else { "job" }, kind.word(), mode.word()], names(units)),
+        Request::Job(kind, mode, units) => with(&[asked.wait.verb(), kind.word(), mode.word()], names(units)),
         Request::Kill(whom, signal, units) => {
             let whom = match whom {
                 Whom::Main => "main",
@@ -98,7 +121,7 @@ pub fn parse(body: &[u8]) -> Result<Asked, String> {
         all
     };
     let request = match verb {
-        "job" | "job-wait" => {
+        "job" | "job-wait" | "job-wait-end" => {
             let kind = JobType::parse(next()?).ok_or("it is no kind of job")?;
             let mode = JobMode::parse(next()?).ok_or("it is no job mode")?;
             Request::Job(kind, mode, names(words)?)
@@ -147,7 +170,8 @@ pub fn parse(body: &[u8]) -> Result<Asked, String> {
         "end-not" => Request::EndNot,
         _ => return Err(format!("there is no request {verb:?}")),
     };
-    Ok(Asked { request, wait: verb == "job-wait" })
+    let wait = [Wait::Jobs, Wait::Ends].into_iter().find(|wait| wait.verb() == verb).unwrap_or(Wait::Answer);
+    Ok(Asked { request, wait })
 }
 
 /// A frame: its length, then itself.
@@ -192,8 +216,11 @@ mod tests {
             Request::EndNow(End::Reboot), Request::EndAt(End::Halt, 1 << 50), Request::EndNot,
         ];
         for request in all {
-            let asked = Asked { wait: matches!(request, Request::Job(..)), request };
-            assert_eq!(parse(words(&asked).join("\0").as_bytes()), Ok(asked));
+            let is_job = matches!(request, Request::Job(..));
+            for wait in [Wait::Answer, Wait::Jobs, Wait::Ends].into_iter().take(if is_job { 3 } else { 1 }) {
+                let asked = Asked { wait, request: request.clone() };
+                assert_eq!(parse(words(&asked).join("\0").as_bytes()), Ok(asked));
+            }
         }
         for bad in [
             "",

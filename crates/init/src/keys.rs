@@ -70,10 +70,20 @@ fn groups(section: &str) -> &'static [Group] {
     }
 }
 
+/// A word of a list with a space between each two.
+fn word(words: &'static str, key: &str) -> Option<&'static str> {
+    let is_end = |at: Option<usize>| at.and_then(|at| words.as_bytes().get(at)).is_none_or(|b| *b == b' ');
+    words.match_indices(key).find(|(at, _)| is_end(at.checked_sub(1)) && is_end(Some(at + key.len()))).map(|(_, word)| word)
+}
+
+/// A key as its table has it, with its shape.
+fn row(section: &str, key: &str) -> Option<(&'static str, Shape)> {
+    groups(section).iter().flat_map(|group| group.iter()).find_map(|(shape, keys)| word(keys, key).map(|key| (key, *shape)))
+}
+
 /// The shape of a key; `None` when it is unknown.
 pub fn shape(section: &str, key: &str) -> Option<Shape> {
-    let rows = groups(section).iter().flat_map(|group| group.iter());
-    rows.filter(|(_, keys)| keys.split_ascii_whitespace().any(|known| known == key)).map(|(shape, _)| *shape).next()
+    row(section, key).map(|(_, shape)| shape)
 }
 
 /// Every known key of a section.
@@ -161,7 +171,7 @@ const MANAGED: [(&str, &str); 10] = [
 ];
 
 fn is_managed(section: &str, key: &str) -> bool {
-    let has = |keys: &str| keys.split_ascii_whitespace().any(|known| known == key);
+    let has = |keys: &'static str| word(keys, key).is_some();
     // commands of sockets are made as those of services, but without their sandbox
     let as_service = || MANAGED.iter().find(|(of, _)| *of == "Service").is_some_and(|(_, keys)| has(keys));
     MANAGED.iter().any(|(of, keys)| *of == section && has(keys)) || section == "Socket" && EXEC.iter().any(|(_, keys)| has(keys)) && as_service()
@@ -184,12 +194,13 @@ pub struct Known {
 pub fn find(section: &'static str, key: &str) -> Option<Known> {
     thread_local! { static FOUND: std::cell::RefCell<Vec<Known>> = const { std::cell::RefCell::new(Vec::new()) } }
     FOUND.with_borrow_mut(|found| {
-        if let Some(known) = found.iter().find(|known| known.key == key && known.section == section) {
+        let at = found.partition_point(|known| (known.key, known.section) < (key, section));
+        if let Some(known) = found.get(at).filter(|known| known.key == key && known.section == section) {
             return Some(*known);
         }
-        let (key, shape) = known(section).find(|(known, _)| *known == key)?;
-        let new = Known { section, key, shape, usage: usage(section, key)? };
-        found.push(new);
+        let (key, shape) = row(section, key)?;
+        let new = Known { section, key, shape, usage: use_of(section, key, shape) };
+        found.insert(at, new);
         Some(new)
     })
 }
@@ -201,31 +212,20 @@ pub fn obsolete(key: &str) -> Option<&'static str> {
 
 /// What becomes of a known or obsolete key.
 pub fn usage(section: &str, key: &str) -> Option<Use> {
-    if let Some(shape) = shape(section, key) {
-        let counts = match section {
-            "Install" => true,
-            "Unit" => {
-                matches!(shape, Shape::Units | Shape::Condition)
-                    || [
-                        "Description",
-                        "Documentation",
-                        "DefaultDependencies",
-                        "AllowIsolate",
-                        "RefuseManualStart",
-                        "RefuseManualStop",
-                        "IgnoreOnIsolate",
-                    ]
-                    .contains(&key)
-                    || key.ends_with("MountsFor")
-            }
-            "Service" => ["Type", "Sockets", "BusName"].contains(&key),
-            "Socket" => ["Service", "Accept"].contains(&key),
-            "Timer" | "Path" => key == "Unit" || key == "OnCalendar",
-            _ => false,
-        };
-        return Some(if counts || key == "Slice" || is_managed(section, key) { Use::Counts } else { Use::Kept });
-    }
-    obsolete(key).map(Use::Obsolete)
+    shape(section, key).map(|shape| use_of(section, key, shape)).or_else(|| obsolete(key).map(Use::Obsolete))
+}
+
+fn use_of(section: &str, key: &str, shape: Shape) -> Use {
+    const OF_UNITS: &str = "Description Documentation DefaultDependencies AllowIsolate RefuseManualStart RefuseManualStop IgnoreOnIsolate";
+    let counts = match section {
+        "Install" => true,
+        "Unit" => matches!(shape, Shape::Units | Shape::Condition) || word(OF_UNITS, key).is_some() || key.ends_with("MountsFor"),
+        "Service" => ["Type", "Sockets", "BusName"].contains(&key),
+        "Socket" => ["Service", "Accept"].contains(&key),
+        "Timer" | "Path" => key == "Unit" || key == "OnCalendar",
+        _ => false,
+    };
+    if counts || key == "Slice" || is_managed(section, key) { Use::Counts } else { Use::Kept }
 }
 
 /// Another spelling of a key becomes its usual one, in its usual section.

@@ -318,15 +318,20 @@ impl Manager {
         if self.units.len() > UNITS_MAX {
             self.collect();
         }
-        let mut from: Vec<UnitName> = self.units.keys().cloned().collect();
-        from.extend(names.iter().cloned());
-        self.rebuild(&from);
+        self.grow(names);
     }
 
-    /// Makes the graph of these and all that they lead to; what is new is loaded.
+    /// Makes the graph of these and all that they lead to anew.
     fn rebuild(&mut self, from: &[UnitName]) {
+        self.graph = Graph::default();
+        self.grow(from);
+    }
+
+    /// These come to the graph, and all that they lead to; what is new is loaded.
+    fn grow(&mut self, from: &[UnitName]) {
         let mut fresh: BTreeMap<UnitName, Rc<Unit>> = BTreeMap::new();
         let known = |name: &UnitName| self.catalogue.has(name.as_str()) || builtin::target(name.as_str()).is_some();
+        let mut graph = std::mem::take(&mut self.graph);
         let mut load = |name: &UnitName| match self.units.get(name) {
             Some(live) => live.rest.unit.clone(),
             None => {
@@ -337,7 +342,8 @@ impl Manager {
                 }
             }
         };
-        self.graph = Graph::of(from, self.search.scope, &mut load, &known);
+        graph.grow(from, self.search.scope, &mut load, &known);
+        self.graph = graph;
         for (name, unit) in fresh {
             let number = self.next_unit;
             self.next_unit = self.next_unit.wrapping_add(1);
@@ -393,14 +399,17 @@ impl Manager {
     /// Reads all unit files again. What runs goes on.
     pub fn reload(&mut self) -> Result<(), String> {
         self.generate_again();
-        self.read_again()
+        self.read_again(|_| true)
     }
 
-    /// The same without programs that make some: for what one unit asks for.
-    fn read_again(&mut self) -> Result<(), String> {
+    /// The same without programs that make some, of these units: for what one of them asks for.
+    fn read_again(&mut self, which: impl Fn(&Unit) -> bool) -> Result<(), String> {
         self.catalogue = self.fresh_catalogue()?;
         let names: Vec<UnitName> = self.units.keys().cloned().collect();
         for name in &names {
+            if self.units.get(name).is_some_and(|live| !which(&live.rest.unit)) {
+                continue;
+            }
             let unit = self.read(name);
             let Some(live) = self.units.get_mut(name) else { continue };
             if unit.name == *name {

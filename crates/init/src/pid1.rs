@@ -22,6 +22,7 @@ use crate::manager::generators;
 use crate::manager::members::Members;
 use crate::manager::notify::{DATAGRAM_MAX, Words};
 use crate::manager::query::{Answer, Request};
+use crate::manager::sandbox;
 use crate::manager::state::State;
 use crate::manager::variables::Environment;
 use crate::manager::world::Token;
@@ -137,6 +138,10 @@ pub fn run(wanted: &Wanted) -> Result<u8, String> {
         proc::set_child_subreaper(true).map_err(|e| format!("become the parent of orphans: {e}"))?;
     }
     place::prepare(is_first);
+    if is_first {
+        // most units ask for it, and it takes a while
+        sandbox::place::begin();
+    }
     raise_limit();
     let mut inherited = Environment::default();
     for (name, value) in std::env::vars_os() {
@@ -193,6 +198,7 @@ pub fn run(wanted: &Wanted) -> Result<u8, String> {
     } else if !wanted.idle {
         init.begin(wanted, &mut manager)?;
     }
+    let _ = sandbox::place::here();
     init.serve(&mut manager).map_err(|e| format!("wait for events: {e}"))?;
     let end = manager.end().unwrap_or(End::PowerOff);
     drop(init.server);

@@ -112,11 +112,12 @@ fn enables(pattern: &str, instances: &[String], name: &UnitName) -> Option<Vec<S
 /// fnmatch(3) without escapes: `*`, `?`, `[…]`.
 pub fn glob(pattern: &str, text: &str) -> bool {
     // most of what is compared differs at its beginning
-    let plain = pattern.find(['*', '?', '[']).unwrap_or(pattern.len());
-    match text.strip_prefix(&pattern[..plain]) {
-        Some(rest) if plain < pattern.len() => glob_from(&pattern[plain..], rest),
-        Some(rest) => rest.is_empty(),
-        None => false,
+    let is_special = |b: u8| matches!(b, b'*' | b'?' | b'[');
+    let same = pattern.bytes().zip(text.bytes()).take_while(|(p, t)| p == t && !is_special(*p)).count();
+    match pattern.as_bytes().get(same) {
+        Some(b) if is_special(*b) => glob_from(&pattern[same..], &text[same..]),
+        Some(_) => false,
+        None => text.len() == same,
     }
 }
 

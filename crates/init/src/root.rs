@@ -131,11 +131,23 @@ impl Root {
 
     /// Names of a directory with what they are, sorted; `None` when there is no such directory. Names that are not UTF-8 are left out.
     pub fn list(&self, path: &str) -> Result<Option<Vec<(String, Entry)>>> {
+        self.list_other(path, &mut None)
+    }
+
+    /// The same, of a directory that is none of those seen before: of one that is another path's, too, there are no names.
+    pub(crate) fn list_other(&self, path: &str, seen: &mut Option<Vec<(u64, u64)>>) -> Result<Option<Vec<(String, Entry)>>> {
         let fail = |e| RootError::new("list", path, e);
         let directory = match self.open_at(path, OFlags::RDONLY | OFlags::DIRECTORY) {
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
             other => other.map_err(fail)?,
         };
+        if let Some(seen) = seen {
+            let stat = rustix::fs::fstat(&directory).map_err(fail)?;
+            if seen.contains(&(stat.st_dev, stat.st_ino)) {
+                return Ok(None);
+            }
+            seen.push((stat.st_dev, stat.st_ino));
+        }
         let mut directory = Dir::new(directory).map_err(fail)?;
         let mut found = Vec::new();
         for _ in 0..ENTRIES_MAX {

@@ -13,6 +13,8 @@ use std::sync::atomic::{
 
 /// Bytes in the arena.
 pub const SIZE: usize = 128 << 10;
+/// Bytes that it may have: addresses cost nothing.
+const ROOM: usize = 4 << 20;
 /// Bytes that get their pages at a time: `exec` needs some 10 KiB in all, the start of a machine 45.
 const CHUNK: usize = 16 << 10;
 /// Larger blocks are the system's: they would use the arena up.
@@ -22,6 +24,8 @@ const NONE: usize = 1;
 
 /// First byte; 0 before the first allocation. Written once.
 static START: AtomicUsize = AtomicUsize::new(0);
+/// Bytes that are handed out.
+static LIMIT: AtomicUsize = AtomicUsize::new(SIZE);
 /// First free byte.
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 
@@ -31,9 +35,9 @@ pub struct Arena;
 
 /// Makes the mapping. Of two threads that do, one gives its own back.
 fn set_up() -> usize {
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
     // SAFETY: a new anonymous mapping; nothing existing is replaced.
-    let map = unsafe { libc::mmap(std::ptr::null_mut(), SIZE, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
+    let map = unsafe { libc::mmap(std::ptr::null_mut(), ROOM, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
     let start = if map == libc::MAP_FAILED { NONE } else { map as usize };
     if start != NONE {
         populate(start);
@@ -41,7 +45,7 @@ fn set_up() -> usize {
     // NEXT first: who sees START may use it. Only one of several threads gets to set it from 0.
     if start != NONE && NEXT.compare_exchange(0, start, AcqRel, Acquire).is_err() {
         // SAFETY: the mapping made above, which nobody has seen.
-        unsafe { libc::munmap(map, SIZE) };
+        unsafe { libc::munmap(map, ROOM) };
         // The other thread is between its two stores.
         return START.load(Acquire);
     }
@@ -53,6 +57,11 @@ fn set_up() -> usize {
 fn populate(chunk: usize) {
     // SAFETY: a part of our mapping, in which nothing changes but that pages of zeros appear.
     unsafe { libc::madvise(chunk as *mut libc::c_void, CHUNK, libc::MADV_POPULATE_WRITE) };
+}
+
+/// For a program that looks at a thousand files and then ends: it gives little back, and what it does is not worth the calls.
+pub fn widen() {
+    LIMIT.store(ROOM, Relaxed);
 }
 
 fn take(layout: Layout) -> Option<*mut u8> {
@@ -70,7 +79,7 @@ fn take(layout: Layout) -> Option<*mut u8> {
     loop {
         let at = next.checked_next_multiple_of(layout.align())?;
         let end = at + layout.size();
-        if end > start + SIZE {
+        if end > start + LIMIT.load(Relaxed) {
             return None;
         }
         match NEXT.compare_exchange_weak(next, end, AcqRel, Relaxed) {
@@ -89,12 +98,12 @@ fn take(layout: Layout) -> Option<*mut u8> {
 
 fn is_ours(block: *mut u8) -> bool {
     let start = START.load(Acquire);
-    start > NONE && (start..start + SIZE).contains(&(block as usize))
+    start > NONE && (start..start + ROOM).contains(&(block as usize))
 }
 
 /// Moves the end of the last block from `old` to `new`; `false` when it is not the last one or there is no room.
 fn move_end(old: usize, new: usize) -> bool {
-    new <= START.load(Acquire) + SIZE && NEXT.compare_exchange(old, new, AcqRel, Relaxed).is_ok()
+    new <= START.load(Acquire) + LIMIT.load(Relaxed) && NEXT.compare_exchange(old, new, AcqRel, Relaxed).is_ok()
 }
 
 // SAFETY: blocks of the arena do not overlap, because each is a range NEXT was moved over by one thread alone, and it is

@@ -257,6 +257,11 @@ pub fn detach_program(cgroup: BorrowedFd<'_>, hook: Hook, program: BorrowedFd<'_
 ///
 /// Two calls and about 2 µs: a program that stays attached to some cgroup need never be compiled again.
 pub fn attached_program(cgroup: BorrowedFd<'_>, hook: Hook) -> io::Result<Option<OwnedFd>> {
+    attached_programs(cgroup, hook, 1).map(|mut all| all.pop())
+}
+
+/// At most so many of the programs of a kind attached to exactly this cgroup2 directory; eight if there are more.
+pub fn attached_programs(cgroup: BorrowedFd<'_>, hook: Hook, most: usize) -> io::Result<Vec<OwnedFd>> {
     let mut ids = [0u32; 8];
     let mut query = QueryAttr {
         target_fd: cgroup.as_raw_fd() as u32,
@@ -266,10 +271,8 @@ pub fn attached_program(cgroup: BorrowedFd<'_>, hook: Hook) -> io::Result<Option
         ..QueryAttr::default()
     };
     bpf(BPF_PROG_QUERY, &mut query)?;
-    if query.prog_cnt == 0 {
-        return Ok(None);
-    }
-    bpf(BPF_PROG_GET_FD_BY_ID, &mut IdAttr { id: ids[0], ..IdAttr::default() }).map(|fd| Some(owned(fd)))
+    let open = |id: &u32| bpf(BPF_PROG_GET_FD_BY_ID, &mut IdAttr { id: *id, ..IdAttr::default() }).map(owned);
+    ids.iter().take(most.min(query.prog_cnt as usize)).map(open).collect()
 }
 
 #[cfg(test)]

@@ -153,13 +153,13 @@ fn mode(word: &str) -> Result<PresetMode, Fault> {
 
 /// `a(ss)`: path and state.
 fn list(installer: &Installer<'_, '_>, states: &[String], patterns: &[String]) -> Value {
-    let mut paths = installer.catalogue.names();
+    let places = installer.catalogue.names();
     let mut out = Vec::new();
     for (name, state) in installer.list().0 {
         let fits = (states.is_empty() || states.iter().any(|word| word == state.word()))
             && (patterns.is_empty() || patterns.iter().any(|pattern| glob(pattern, name.as_str())));
-        if let Some(path) = paths.remove(&name).filter(|_| fits) {
-            out.push(row(&[&path, state.word()]));
+        if let Some(place) = places.get(&name).filter(|_| fits) {
+            out.push(row(&[&format!("{}/{name}", place.path), state.word()]));
         }
     }
     rows(2, out)

@@ -35,6 +35,13 @@ pub enum Part {
         /// How it went.
         result: String,
     },
+    /// A unit is down again.
+    Ended {
+        /// Which.
+        unit: String,
+        /// `inactive` or `failed`.
+        state: String,
+    },
 }
 
 /// A connection to a manager.
@@ -83,6 +90,7 @@ fn part(body: &[u8]) -> Option<Part> {
         b'J' => Part::Job { id: next().parse().unwrap_or(0), unit: next() },
         b'X' => Part::Refused { status: next().parse().unwrap_or(1), unit: next(), why: next() },
         b'F' => Part::Finished { id: next().parse().unwrap_or(0), unit: next(), result: next() },
+        b'E' => Part::Ended { unit: next(), state: next() },
         _ => return None,
     })
 }

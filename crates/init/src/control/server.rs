@@ -5,10 +5,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use hostel_process::event::Interest;
 use hostel_sys::peer;
+use hostel_unit::UnitName;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, listen, socket_with};
 
-use super::{REQUEST_MAX, frame, parse, take_frame};
+use super::{REQUEST_MAX, Wait, frame, parse, take_frame};
 use crate::manager::query::{Answer, Record};
 use crate::manager::world::Token;
 use crate::manager::{Finished, Manager};
@@ -29,6 +30,8 @@ struct Client {
     output: Vec<u8>,
     /// Jobs whose end it wants to hear.
     jobs: Vec<u32>,
+    /// Units that it wants to see down again once these are over.
+    units: Vec<UnitName>,
     /// All is said: it is closed when that was read.
     done: bool,
 }
@@ -100,7 +103,7 @@ impl Server {
             let id = self.next;
             self.next = self.next.wrapping_add(1).max(1);
             if manager.watch(Token::Client(id), &socket).is_ok() {
-                let client = Client { socket, may_change, input: Vec::new(), output: Vec::new(), jobs: Vec::new(), done: false };
+                let client = Client { socket, may_change, input: Vec::new(), output: Vec::new(), jobs: Vec::new(), units: Vec::new(), done: false };
                 self.clients.insert(id, client);
             }
         }
@@ -136,12 +139,10 @@ impl Server {
         }
     }
 
-    /// Tells those who wait that jobs are over.
+    /// Tells those who wait that jobs are over, and units down.
     pub fn deliver(&mut self, finished: &[Finished], manager: &mut Manager) {
-        if finished.is_empty() {
-            return;
-        }
-        let ids: Vec<u32> = self.clients.iter().filter(|(_, client)| !client.jobs.is_empty()).map(|(id, _)| *id).collect();
+        let is_told = |client: &Client| !finished.is_empty() && !client.jobs.is_empty() || !client.units.is_empty();
+        let ids: Vec<u32> = self.clients.iter().filter(|(_, client)| is_told(client)).map(|(id, _)| *id).collect();
         for id in ids {
             let Some(client) = self.clients.get_mut(&id) else { continue };
             for job in finished {
@@ -150,12 +151,26 @@ impl Server {
                     say(client, 'F', &[&job.id.to_string(), job.unit.as_str(), job.result.word()]);
                 }
             }
-            if client.jobs.is_empty() {
-                end(client);
-            }
+            tell_ends(client, manager);
             let keep = write(client);
             self.keep_or_drop(id, keep, manager);
         }
+    }
+}
+
+/// What there is to wait for no more; with nothing left all is said.
+fn tell_ends(client: &mut Client, manager: &Manager) {
+    if !client.jobs.is_empty() || client.done {
+        return;
+    }
+    for unit in std::mem::take(&mut client.units) {
+        match manager.unit(&unit) {
+            Some(live) if live.job.is_some() || !live.active().is_down() => client.units.push(unit),
+            found => say(client, 'E', &[unit.as_str(), found.map_or("inactive", |live| live.active().word())]),
+        }
+    }
+    if client.units.is_empty() {
+        end(client);
     }
 }
 
@@ -199,7 +214,7 @@ fn read(client: &mut Client, manager: &mut Manager) -> bool {
             return false;
         }
     }
-    if client.done || !client.jobs.is_empty() {
+    if client.done || !client.jobs.is_empty() || !client.units.is_empty() {
         return true;
     }
     match take_frame(&mut client.input, REQUEST_MAX) {
@@ -241,8 +256,11 @@ fn answer(client: &mut Client, body: &[u8], manager: &mut Manager) {
                 match found {
                     Ok(id) => {
                         say(client, 'J', &[&id.to_string(), unit.as_str()]);
-                        if asked.wait {
+                        if asked.wait != Wait::Answer {
                             client.jobs.push(id);
+                        }
+                        if asked.wait == Wait::Ends {
+                            client.units.push(unit);
                         }
                     }
                     Err(refusal) => say(client, 'X', &[&refusal.status.to_string(), unit.as_str(), &refusal.text]),
@@ -250,9 +268,7 @@ fn answer(client: &mut Client, body: &[u8], manager: &mut Manager) {
             }
         }
     }
-    if client.jobs.is_empty() {
-        end(client);
-    }
+    tell_ends(client, manager);
 }
 
 /// Writes what it takes; false: the connection is over.

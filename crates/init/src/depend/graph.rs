@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
-use hostel_unit::{Gather as _, Kind, UnitName};
+use hostel_unit::{Kind, UnitName};
 
 use super::{Because, Dependency, Relation, dependencies};
 use crate::load::{LoadState, Unit};
@@ -37,6 +37,25 @@ pub struct Node {
     pub has_defaults: bool,
 }
 
+impl Node {
+    fn new(unit: &Unit, dependencies: Vec<Dependency>) -> Node {
+        let set = |key, default| unit.settings.bool("Unit", key, default);
+        let by_kind = !matches!(unit.name.kind(), Kind::Service | Kind::Target | Kind::Socket | Kind::Timer | Kind::Path);
+        Node {
+            is_active: false,
+            allow_isolate: set("AllowIsolate", false),
+            ignore_on_isolate: set("IgnoreOnIsolate", by_kind),
+            refuse_start: set("RefuseManualStart", false),
+            refuse_stop: set("RefuseManualStop", false),
+            can_reload: unit.settings.of("Service", "ExecReload").next().is_some() || unit.name.kind() == Kind::Mount,
+            job: None,
+            has_defaults: set("DefaultDependencies", true),
+            state: unit.state.clone(),
+            dependencies,
+        }
+    }
+}
+
 /// Units and how they hang together. Aliases are gone: every name is the unit's own.
 #[derive(Debug, Clone, Default)]
 pub struct Graph {
@@ -50,96 +69,87 @@ impl Graph {
     /// Loads `from` and everything that it leads to.
     pub fn of(from: &[UnitName], scope: Scope, load: &mut dyn FnMut(&UnitName) -> Rc<Unit>, known: &dyn Fn(&UnitName) -> bool) -> Graph {
         let mut graph = Graph::default();
+        graph.grow(from, scope, load, known);
+        graph
+    }
+
+    /// The same of units that come to those that are there. What these lead to is there, too.
+    pub fn grow(&mut self, from: &[UnitName], scope: Scope, load: &mut dyn FnMut(&UnitName) -> Rc<Unit>, known: &dyn Fn(&UnitName) -> bool) {
         let mut queue: VecDeque<UnitName> = from.iter().cloned().collect();
         let mut seen: BTreeSet<UnitName> = BTreeSet::new();
+        let mut fresh: Vec<UnitName> = Vec::new();
         while let Some(asked) = queue.pop_front() {
-            if !seen.insert(asked.clone()) || graph.nodes.len() >= NODES_MAX {
+            if self.own_names.contains_key(&asked) || !seen.insert(asked.clone()) || self.nodes.len() >= NODES_MAX {
                 continue;
             }
             let unit = load(&asked);
-            graph.own_names.insert(asked, unit.name.clone());
-            seen.insert(unit.name.clone());
-            graph.own_names.insert(unit.name.clone(), unit.name.clone());
+            self.own_names.insert(asked, unit.name.clone());
+            self.own_names.insert(unit.name.clone(), unit.name.clone());
             // what leads to it is not read again to find that out, unless it may be a unit of its own in memory
-            for alias in unit.aliases.iter().filter(|alias| !from.contains(alias)) {
+            for alias in unit.aliases.iter().filter(|alias| !from.contains(alias) && !self.nodes.contains_key(alias)) {
                 if seen.insert(alias.clone()) {
-                    graph.own_names.insert(alias.clone(), unit.name.clone());
+                    self.own_names.insert(alias.clone(), unit.name.clone());
                 }
             }
-            if graph.nodes.contains_key(&unit.name) {
+            if self.nodes.contains_key(&unit.name) {
                 continue;
             }
             let dependencies = if unit.is_loaded() { dependencies(&unit, scope, known) } else { Vec::new() };
             queue.extend(dependencies.iter().map(|d| d.to.clone()));
-            let set = |key, default| unit.settings.bool("Unit", key, default);
-            let node = Node {
-                is_active: false,
-                allow_isolate: set("AllowIsolate", false),
-                ignore_on_isolate: set(
-                    "IgnoreOnIsolate",
-                    !matches!(unit.name.kind(), Kind::Service | Kind::Target | Kind::Socket | Kind::Timer | Kind::Path),
-                ),
-                refuse_start: set("RefuseManualStart", false),
-                refuse_stop: set("RefuseManualStop", false),
-                can_reload: unit.settings.of("Service", "ExecReload").next().is_some() || unit.name.kind() == Kind::Mount,
-                job: None,
-                has_defaults: set("DefaultDependencies", true),
-                state: unit.state.clone(),
-                dependencies,
-            };
-            graph.nodes.insert(unit.name.clone(), node);
+            self.nodes.insert(unit.name.clone(), Node::new(&unit, dependencies));
+            fresh.push(unit.name.clone());
         }
-        graph.finish();
-        graph
+        self.finish(&fresh);
     }
 
     /// A graph of given nodes.
     pub fn from_nodes(nodes: impl IntoIterator<Item = (UnitName, Node)>) -> Graph {
         let mut graph = Graph { nodes: nodes.into_iter().collect(), ..Graph::default() };
-        graph.finish();
+        let all: Vec<UnitName> = graph.nodes.keys().cloned().collect();
+        graph.finish(&all);
         graph
     }
 
-    /// Names become the units' own, targets come after what they pull in, and every dependency is known from its other end.
-    fn finish(&mut self) {
-        let own = self.own_names.clone();
-        for (name, node) in &mut self.nodes {
+    /// Of new units names become the units' own, targets come after what they pull in, and every dependency is known from its other end.
+    fn finish(&mut self, fresh: &[UnitName]) {
+        let own = &self.own_names;
+        for name in fresh {
+            let Some(node) = self.nodes.get_mut(name) else { continue };
+            let mut renamed = false;
             for dependency in &mut node.dependencies {
-                if let Some(real) = own.get(&dependency.to) {
+                if let Some(real) = own.get(&dependency.to).filter(|real| **real != dependency.to) {
                     dependency.to = real.clone();
+                    renamed = true;
                 }
             }
-            let mut seen = BTreeSet::new();
-            node.dependencies.retain(|d| d.to != *name && seen.insert((d.relation, d.to.clone())));
+            if renamed {
+                let mut seen = BTreeSet::new();
+                node.dependencies.retain(|d| d.to != *name && seen.insert((d.relation, d.to.clone())));
+            }
         }
-        self.order_targets();
-        for (name, node) in &self.nodes {
-            for dependency in &node.dependencies {
+        fresh.iter().filter(|name| name.kind() == Kind::Target).for_each(|name| self.order_target(name));
+        for name in fresh {
+            for dependency in self.nodes.get(name).map_or(&[][..], |node| &node.dependencies) {
                 self.reverse.entry(dependency.to.clone()).or_default().push((dependency.relation, name.clone()));
             }
         }
     }
 
-    fn order_targets(&mut self) {
-        let mut more: Vec<(UnitName, UnitName)> = Vec::new();
-        for (name, node) in self.nodes.iter().filter(|(name, node)| name.kind() == Kind::Target && node.has_defaults) {
-            let ordered = node.dependencies.iter().filter(|d| matches!(d.relation, Relation::Before | Relation::After));
-            let ordered: BTreeSet<(Relation, UnitName)> = ordered.map(|d| (d.relation, d.to.clone())).gather();
-            for dependency in node.dependencies.iter().filter(|d| d.relation.pulls_in() || d.relation == Relation::Requisite) {
-                let Some(other) = self.nodes.get(&dependency.to) else { continue };
-                let loose = other.has_defaults && other.state == LoadState::Loaded;
-                // somebody has ordered the two the other way round, or said so already
-                let is_ordered = [Relation::Before, Relation::After].into_iter().any(|way| ordered.contains(&(way, dependency.to.clone())));
-                let against = || other.dependencies.iter().any(|d| d.relation == Relation::After && d.to == *name);
-                if loose && !is_ordered && !against() {
-                    more.push((name.clone(), dependency.to.clone()));
-                }
+    fn order_target(&mut self, name: &UnitName) {
+        let Some(node) = self.nodes.get(name).filter(|node| node.has_defaults) else { return };
+        let is_ordered = |to: &UnitName| node.dependencies.iter().any(|d| matches!(d.relation, Relation::Before | Relation::After) && d.to == *to);
+        let mut more: Vec<UnitName> = Vec::new();
+        for dependency in node.dependencies.iter().filter(|d| d.relation.pulls_in() || d.relation == Relation::Requisite) {
+            let Some(other) = self.nodes.get(&dependency.to) else { continue };
+            let loose = other.has_defaults && other.state == LoadState::Loaded;
+            // somebody has ordered the two the other way round, or said so already
+            let against = || other.dependencies.iter().any(|d| d.relation == Relation::After && d.to == *name);
+            if loose && !is_ordered(&dependency.to) && !against() {
+                more.push(dependency.to.clone());
             }
         }
-        for (target, to) in more {
-            if let Some(node) = self.nodes.get_mut(&target) {
-                node.dependencies.push(Dependency { relation: Relation::After, to, because: Because::Default });
-            }
+        if let Some(node) = self.nodes.get_mut(name) {
+            node.dependencies.extend(more.into_iter().map(|to| Dependency { relation: Relation::After, to, because: Because::Default }));
         }
     }
 

@@ -119,6 +119,9 @@ fn linked(catalogue: &Catalogue<'_>, info: &Info, own_names: bool) -> Option<Fil
     let mut same_runtime = false;
     let mut same_config = false;
     let pointers: Vec<&Pointer> = catalogue.pointers(info.name.as_str()).collect();
+    if pointers.is_empty() {
+        return None;
+    }
     for (number, (place, listing)) in catalogue.places().enumerate() {
         let found = look(pointers.iter().filter(|pointer| pointer.place == number), info, own_names, below_file);
         let persistent = place.role == Role::Persistent || catalogue.search.scope == Scope::User && place.role == Role::Config;

@@ -285,12 +285,12 @@ impl Installer<'_, '_> {
     }
 
     /// Every unit file with its state.
-    pub fn list(&self) -> (BTreeMap<UnitName, state::FileState>, Vec<Change>) {
+    pub fn list(&self) -> (Vec<(UnitName, state::FileState)>, Vec<Change>) {
         let mut changes = Vec::new();
-        let mut found = BTreeMap::new();
+        let mut found = Vec::new();
         for name in self.catalogue.names().into_keys() {
             let state = state::state(self.catalogue, &name, &mut changes).unwrap_or(state::FileState::Bad);
-            found.insert(name, state);
+            found.push((name, state));
         }
         (found, changes)
     }

@@ -46,6 +46,15 @@ impl Setting {
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
     all: Vec<Setting>,
+    /// A bit for each key that there may be: a unit has twenty, and is asked for hundreds.
+    keys: u128,
+}
+
+/// Which bit is a key's.
+fn bit(key: &str) -> u128 {
+    let at = |n: usize| usize::from(key.as_bytes().get(n).copied().unwrap_or_default());
+    let (length, middle) = (key.len(), key.len() / 2);
+    1 << ((length * 7 + at(0) * 3 + at(middle) * 5 + at(length.wrapping_sub(2)) * 11) % 128)
 }
 
 impl Settings {
@@ -61,7 +70,8 @@ impl Settings {
 
     /// Every assignment of a key that counts.
     pub fn of<'s, 'k>(&'s self, section: &'k str, key: &'k str) -> impl DoubleEndedIterator<Item = &'s Setting> + use<'s, 'k> {
-        self.all.iter().filter(move |s| s.section == section && s.key == key)
+        let all = if self.keys & bit(key) == 0 { &[][..] } else { &self.all };
+        all.iter().filter(move |s| s.key == key && s.section == section)
     }
 
     /// The last one.
@@ -166,6 +176,7 @@ fn take_one(
     {
         Ok(value) => {
             let written = if matches!(&value, Value::Text(own) if own == text) { "" } else { text.as_str() };
+            settings.keys |= bit(to_key);
             settings.all.push(Setting { section: to_section, key: to_key, written: written.into(), value, origin });
         }
         Err(why) => notice(*line, format!("Failed to parse {key}={}, ignoring: {why}", hostel_unit::printable(text))),

@@ -119,7 +119,7 @@ impl Manager {
             return failed(e.to_string());
         }
         let before = self.units.get(&own).map(|live| live.rest.limits.clone()).unwrap_or_default();
-        if let Err(why) = self.read_again() {
+        if let Err(why) = self.read_again(|unit| unit.name == own) {
             back();
             return failed(why);
         }

@@ -17,18 +17,30 @@ pub(super) enum Verdict {
     AssertFailed,
 }
 
-/// Looks at all of a unit's; `unknown` is told those that cannot be judged here, which count as met.
-pub(super) fn check(unit: &Unit, unknown: &mut dyn FnMut(String)) -> (Verdict, Option<String>) {
+/// Kinds that can be judged here.
+const KINDS: &str = "PathExists PathExistsGlob PathIsDirectory PathIsSymbolicLink PathIsMountPoint PathIsReadWrite PathIsSocket DirectoryNotEmpty \
+    FileNotEmpty FileIsExecutable Environment Virtualization Architecture Host KernelCommandLine Capability User FirstBoot NeedsUpdate ACPower \
+    Security ControlGroupController";
+
+/// Those of a unit that cannot be judged here, and count as met. Nothing is looked at: they are asked for as soon as a unit is loaded.
+pub(super) fn unknown(unit: &Unit) -> impl Iterator<Item = String> {
+    unit.settings.iter().filter(|s| s.section == "Unit").filter_map(|setting| {
+        let kind = ["Assert", "Condition"].iter().find_map(|prefix| setting.key.strip_prefix(prefix))?;
+        let Value::Condition { parameter, .. } = &setting.value else { return None };
+        let is_known = KINDS.split(' ').any(|known| known == kind) && (kind != "Capability" || hostel_spec::CapName::parse(parameter).is_ok());
+        (!is_known).then(|| format!("{}={}", setting.key, setting.text()))
+    })
+}
+
+/// Looks at all of a unit's.
+pub(super) fn check(unit: &Unit) -> (Verdict, Option<String>) {
     for (prefix, verdict) in [("Assert", Verdict::AssertFailed), ("Condition", Verdict::Skipped)] {
         let mut triggered: Option<bool> = None;
         let mut last = None;
         for setting in unit.settings.iter().filter(|s| s.section == "Unit" && s.key.starts_with(prefix)) {
             let Value::Condition { trigger, negate, parameter } = &setting.value else { continue };
             let kind = setting.key.get(prefix.len()..).unwrap_or_default();
-            let Some(found) = holds(kind, parameter) else {
-                unknown(format!("{}={}", setting.key, setting.text()));
-                continue;
-            };
+            let Some(found) = holds(kind, parameter) else { continue };
             let holds = found != *negate;
             let text = format!("{}={}", setting.key, setting.text());
             if *trigger {
@@ -125,7 +137,7 @@ fn kernel_word(parameter: &str) -> bool {
 /// Whether something is mounted there.
 pub(crate) fn is_mount_point(path: &str) -> bool {
     let wanted = path.trim_end_matches('/');
-    super::mount::points().is_ok_and(|points| points.iter().any(|point| point.trim_end_matches('/') == wanted))
+    super::mount::table().is_ok_and(|table| super::mount::points_of(&table).any(|point| point.trim_end_matches('/') == wanted))
 }
 
 /// Whether a path with `*` and `?` in its components leads to something.
@@ -182,7 +194,17 @@ mod tests {
         for (text, expected) in table {
             let tree = Tree::new("manager-condition");
             tree.unit("a.service", &format!("[Unit]\n{text}\n[Service]\nExecStart=/bin/a\n"));
-            assert_eq!(check(&tree.load("a.service"), &mut |_| ()).0, expected, "{text}");
+            assert_eq!(check(&tree.load("a.service")).0, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_unknown_is_what_cannot_be_judged() {
+        let tree = Tree::new("manager-unknown");
+        let kinds = crate::keys::known("Unit").filter_map(|(key, _)| key.strip_prefix("Condition"));
+        for (kind, parameter) in kinds.map(|kind| (kind, if kind == "Capability" { "CAP_KILL" } else { "x" })).chain([("Capability", "x")]) {
+            tree.unit("a.service", &format!("[Unit]\nCondition{kind}={parameter}\n[Service]\nExecStart=/bin/a\n"));
+            assert_eq!(unknown(&tree.load("a.service")).next().is_some(), holds(kind, parameter).is_none(), "{kind}={parameter}");
         }
     }
 }

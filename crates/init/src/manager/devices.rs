@@ -55,26 +55,36 @@ pub struct Programs(Vec<(Vec<Allow>, OwnedFd)>);
 impl Programs {
     /// Puts what is asked for in the place of what was in force in exactly this group.
     pub fn put(&mut self, asked: Option<&Asked>, group: BorrowedFd<'_>) -> io::Result<()> {
-        let Some(list) = asked.and_then(|asked| of_service(asked.policy, &asked.rules)) else { return clear(group, Hook::Device) };
-        let known = |programs: &[(Vec<Allow>, OwnedFd)]| programs.iter().position(|(of, _)| *of == list);
-        if known(&self.0).is_none() {
+        let before = attached(group, Hook::Device)?;
+        let Some(list) = asked.and_then(|asked| of_service(asked.policy, &asked.rules)) else { return replace(group, Hook::Device, None, &before) };
+        // what may be in force in this group already is not put there twice
+        if !before.is_empty() {
+            self.0.retain(|(of, _)| *of != list);
+        }
+        let known = self.0.iter().position(|(of, _)| *of == list);
+        if known.is_none() {
             if self.0.len() >= KEPT_MAX {
                 self.0.clear();
             }
             let loaded = bpf::load_program(Hook::Device, &program(&list), "hostel_unit")?;
-            self.0.push((list.clone(), loaded));
+            self.0.push((list, loaded));
         }
-        clear(group, Hook::Device)?;
-        known(&self.0).and_then(|at| self.0.get(at)).map_or(Ok(()), |(_, loaded)| bpf::attach_program(group, Hook::Device, loaded.as_fd()))
+        let new = known.map_or(self.0.last(), |at| self.0.get(at)).map(|(_, loaded)| loaded.as_fd());
+        replace(group, Hook::Device, new, &before)
     }
 }
 
-/// Takes all programs of a kind off a group.
-pub(super) fn clear(group: BorrowedFd<'_>, hook: Hook) -> io::Result<()> {
-    while let Some(old) = bpf::attached_program(group, hook)? {
-        bpf::detach_program(group, hook, old.as_fd())?;
+/// What is in force in exactly this group.
+pub(super) fn attached(group: BorrowedFd<'_>, hook: Hook) -> io::Result<Vec<OwnedFd>> {
+    bpf::attached_programs(group, hook, usize::MAX)
+}
+
+/// Puts a program in the place of others. All of a group's are asked: until the others are gone only what both allow is allowed.
+pub(super) fn replace(group: BorrowedFd<'_>, hook: Hook, new: Option<BorrowedFd<'_>>, before: &[OwnedFd]) -> io::Result<()> {
+    if let Some(new) = new {
+        bpf::attach_program(group, hook, new)?;
     }
-    Ok(())
+    before.iter().try_for_each(|old| bpf::detach_program(group, hook, old.as_fd()))
 }
 
 #[cfg(test)]

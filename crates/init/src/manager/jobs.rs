@@ -279,7 +279,7 @@ impl Manager {
     /// The result of a job whose unit may not start now.
     fn look_at_conditions(&mut self, unit: &UnitName) -> Option<JobResult> {
         let live = self.units.get_mut(unit)?;
-        let (verdict, which) = condition::check(&live.rest.unit, &mut |_| ());
+        let (verdict, which) = condition::check(&live.rest.unit);
         live.rest.moments.condition = Some(std::time::SystemTime::now());
         live.rest.condition = Some((verdict == condition::Verdict::Met, which.clone()));
         let which = which.unwrap_or_default();

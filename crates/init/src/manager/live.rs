@@ -123,9 +123,8 @@ impl Live {
         let is_service = unit.name.kind() == Kind::Service && unit.is_loaded() && passed_over.is_none();
         let mut complaints = Vec::new();
         let mut found = if passed_over.is_some() { Vec::new() } else { degraded(&unit) };
-        condition::check(&unit, &mut |text| {
-            found.push(Degraded { setting: text, file: String::new(), line: 0, why: "it cannot be judged here and counts as met" });
-        });
+        let unjudged = |setting| Degraded { setting, file: String::new(), line: 0, why: "it cannot be judged here and counts as met" };
+        found.extend(condition::unknown(&unit).map(unjudged));
         if is_service {
             found.extend(super::reach::out_of_reach(&unit));
         }

@@ -182,10 +182,17 @@ impl Table {
 
 /// Every place where something is mounted. A name may be any bytes: what is no text is so of its own line only.
 pub(super) fn points() -> std::io::Result<std::collections::BTreeSet<String>> {
-    Ok(points_of(&std::fs::read("/proc/self/mountinfo")?).gather())
+    Ok(points_of(&table()?).gather())
 }
 
-fn points_of(table: &[u8]) -> impl Iterator<Item = String> {
+/// What the kernel says of all mounts, read in one piece: it tells no size, by which `fs::read` would begin with 32 bytes.
+pub(super) fn table() -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(16 << 10);
+    std::io::Read::read_to_end(&mut std::fs::File::open("/proc/self/mountinfo")?, &mut bytes)?;
+    Ok(bytes)
+}
+
+pub(super) fn points_of(table: &[u8]) -> impl Iterator<Item = String> {
     let fields = table.split(|b| *b == b'\n').filter_map(|line| line.split(|b| *b == b' ').nth(4));
     fields.map(crate::fstab::unescape_bytes)
 }

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use hostel_sys::bpf::{self, Hook, Insn, Reg};
 
-use super::devices::clear;
+use super::devices::{attached, replace};
 use crate::load::Settings;
 
 /// Why the keys have no effect where no program can be had.
@@ -71,10 +71,7 @@ pub(super) fn rules(s: &Settings, section: &str, complain: &mut dyn FnMut(String
 pub(super) fn put(rules: &[Rule], group: BorrowedFd<'_>) -> io::Result<()> {
     for (hook, name) in [(Hook::Ingress, "hostel_from"), (Hook::Egress, "hostel_to")] {
         let loaded = if rules.is_empty() { None } else { Some(bpf::load_program(hook, &program(rules, hook == Hook::Ingress), name)?) };
-        clear(group, hook)?;
-        if let Some(loaded) = loaded {
-            bpf::attach_program(group, hook, loaded.as_fd())?;
-        }
+        replace(group, hook, loaded.as_ref().map(AsFd::as_fd), &attached(group, hook)?)?;
     }
     Ok(())
 }

@@ -184,13 +184,14 @@ impl Manager {
             return Err(JobFault::Ending);
         }
         // a file that came since is found without a reload, as systemd does
-        let state = self.unit(unit).map(|live| live.rest.unit.state.clone()).unwrap_or_else(|| self.look_up(unit).rest.unit.state.clone());
+        let state = self.unit(unit).map(|live| live.rest.unit.state.clone()).unwrap_or_else(|| self.read(unit).state);
         if state == LoadState::NotFound {
-            let _ = self.read_again();
+            // others may have asked for it before it came, or for what came with it
+            let _ = self.read_again(|unit| unit.state == LoadState::NotFound);
         }
         // what is not in memory and has no file is not loaded, whatever is asked
         let unloaded = self.unit(unit).is_none_or(|live| live.rest.unit.state == LoadState::NotFound && live.active().is_down());
-        if kind == JobType::Stop && unloaded && self.look_up(unit).rest.unit.state == LoadState::NotFound {
+        if kind == JobType::Stop && unloaded && self.read(unit).state == LoadState::NotFound {
             return Err(JobFault::NotLoaded(unit.clone()));
         }
         // before it is looked for, as there

@@ -25,24 +25,27 @@ pub(super) fn states_help() -> String {
 }
 
 pub(super) fn list_unit_files(options: &Options, patterns: &[String]) -> Outcome {
+    hostel_sys::arena::widen();
     let root = root(options)?;
     let catalogue = catalogue(options, &root)?;
     let installer = Installer { catalogue: &catalogue, runtime: false, force: false };
     let presets = Presets::read(&root, &catalogue.search);
     let (found, changes) = installer.list();
     Voice::new(options, &root, "list").say(&hostel_init::install::Outcome { changes, rules: None });
-    let mut rows: Vec<(UnitName, FileState)> = found
+    // by type, then by name whatever its case
+    let key = |name: &UnitName| (name.kind().suffix(), name.as_str().to_ascii_lowercase());
+    let mut rows: Vec<((&str, String), UnitName, FileState)> = found
         .into_iter()
         .filter(|(name, state)| {
             (options.types.is_empty() || options.types.iter().any(|t| t == name.kind().suffix()))
                 && (options.states.is_empty() || options.states.iter().any(|s| s == state.word()))
                 && (patterns.is_empty() || patterns.iter().any(|p| glob(p, name.as_str())))
         })
+        .map(|(name, state)| (key(&name), name, state))
         .collect();
-    let key = |name: &UnitName| (name.kind().suffix(), name.as_str().to_ascii_lowercase());
-    rows.arrange_by(|a, b| key(&a.0).cmp(&key(&b.0)));
+    rows.arrange_by(|a, b| a.0.cmp(&b.0));
     let preset = |name: &UnitName, state: FileState| if state.has_preset() { presets.query(name).word() } else { "-" };
-    let cells: Vec<[&str; 3]> = rows.iter().map(|(name, state)| [name.as_str(), state.word(), preset(name, *state)]).collect();
+    let cells: Vec<[&str; 3]> = rows.iter().map(|(_, name, state)| [name.as_str(), state.word(), preset(name, *state)]).collect();
     if options.json {
         let object = |row: &[&str; 3]| serde_json::json!({ "unit_file": row[0], "state": row[1], "preset": Some(row[2]).filter(|p| *p != "-") });
         output::show_json(&cells.iter().map(object).collect::<Vec<_>>());

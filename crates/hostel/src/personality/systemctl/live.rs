@@ -46,9 +46,13 @@ fn in_chroot() -> bool {
 }
 
 pub(super) fn is_system_running(options: &Options, _: &[String]) -> Outcome {
-    if let (None, Some(client)) = (&options.root, Client::connect()) {
+    while let (None, Some(client)) = (&options.root, Client::connect()) {
         let records = super::managed::records(client, Request::Manager)?;
         let state = records.first().and_then(|r| super::managed::field(r, "SystemState")).unwrap_or("unknown").to_owned();
+        if options.wait && state == "starting" {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            continue;
+        }
         if !options.quiet {
             output::show(&format!("{state}\n"));
         }

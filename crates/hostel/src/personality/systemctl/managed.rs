@@ -1,7 +1,7 @@
 //! Verbs that the manager carries out: jobs, signals, its environment, the end.
 
-use hostel_init::control::Asked;
 use hostel_init::control::client::{Client, Part};
+use hostel_init::control::{Asked, Wait};
 use hostel_init::manager::End;
 use hostel_init::manager::query::{Request, Whom};
 use hostel_init::preset::glob;
@@ -26,7 +26,7 @@ pub(super) fn field<'r>(record: &'r Record, name: &str) -> Option<&'r str> {
 pub(super) fn records(client: Client, request: Request) -> Result<Vec<Record>, String> {
     let mut found = Vec::new();
     let mut refused = None;
-    client.ask(&Asked { request, wait: false }, &mut |part| match part {
+    client.ask(&Asked { request, wait: Wait::Answer }, &mut |part| match part {
         Part::Record(record) => found.push(record),
         Part::Refused { why, .. } => refused = Some(why),
         _ => {}
@@ -37,7 +37,7 @@ pub(super) fn records(client: Client, request: Request) -> Result<Vec<Record>, S
 /// Asks for something that has no other answer than that it is done.
 pub(crate) fn simple(client: Client, request: Request) -> Outcome {
     let mut refused = None;
-    client.ask(&Asked { request, wait: false }, &mut |part| {
+    client.ask(&Asked { request, wait: Wait::Answer }, &mut |part| {
         if let Part::Refused { status, why, .. } = part {
             refused = Some((status, why));
         }
@@ -150,7 +150,13 @@ fn reload_or(options: &Options, verb: &str, units: &[UnitName], starts: bool) ->
 }
 
 fn run(options: &Options, verb: &str, kind: JobType, mode: JobMode, units: Vec<UnitName>) -> Outcome {
-    let asked = Asked { request: Request::Job(kind, mode, units), wait: !options.no_block };
+    let wait = match (options.no_block, options.wait) {
+        (true, true) => return Err("--wait may not be combined with --no-block.".to_owned()),
+        (true, false) => Wait::Answer,
+        (false, false) => Wait::Jobs,
+        (false, true) => Wait::Ends,
+    };
+    let asked = Asked { request: Request::Job(kind, mode, units), wait };
     let mut status = 0;
     let mut ended: Vec<(String, String)> = Vec::new();
     connect()?.ask(&asked, &mut |part| match part {
@@ -160,6 +166,7 @@ fn run(options: &Options, verb: &str, kind: JobType, mode: JobMode, units: Vec<U
             status = status.max(code);
         }
         Part::Finished { unit, result, .. } if result != "done" => ended.push((unit, result)),
+        Part::Ended { state, .. } if state == "failed" => status = status.max(1),
         _ => {}
     })?;
     for (unit, result) in ended {

@@ -1,7 +1,7 @@
 //! What this place allows, and which keys have no effect in it.
 
-use std::os::fd::AsFd;
-use std::sync::OnceLock;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Mutex, OnceLock};
 
 use hostel_sys::mount::{self, Attributes, FsOption, Propagation};
 use hostel_sys::{caps, clone, proc, seccomp, service};
@@ -31,25 +31,38 @@ pub struct Here {
 const NOTHING: Here =
     Here { mounts: false, processes: false, network: false, ipc: false, hostname: false, users: false, keys: false, filters: false };
 
+/// Whether filters can be had, and the process that tries the rest, if it may.
+type Begun = (bool, Option<OwnedFd>);
+
+static BEGUN: Mutex<Option<Begun>> = Mutex::new(None);
+
 /// Tried once, by a process that then ends, when the first unit asks for something of it.
 pub fn here() -> Here {
     static HERE: OnceLock<Here> = OnceLock::new();
-    *HERE.get_or_init(look)
+    let begun = || BEGUN.lock().ok().and_then(|mut begun| begun.take());
+    *HERE.get_or_init(|| finish(begun().unwrap_or_else(look)))
 }
 
-fn look() -> Here {
+/// Begins to try while something else is done. [`here`] is to be called before children are reaped.
+pub fn begin() {
+    if let Ok(mut begun) = BEGUN.lock() {
+        *begun = Some(look());
+    }
+}
+
+fn look() -> Begun {
     let filters = seccomp::available();
     let admin = caps::get().is_ok_and(|(_, effective, _)| effective >> 21 & 1 == 1);
-    if !admin {
-        return Here { filters, ..NOTHING };
+    match admin.then(|| clone::clone3(&clone::CloneArgs::default())) {
+        Some(Ok(clone::Fork::Child)) => clone::exit_now(i32::from(tried())),
+        Some(Ok(clone::Fork::Parent { pidfd, .. })) => (filters, Some(pidfd)),
+        _ => (filters, None),
     }
-    let Ok(fork) = clone::clone3(&clone::CloneArgs::default()) else { return Here { filters, ..NOTHING } };
-    let pidfd = match fork {
-        clone::Fork::Child => clone::exit_now(i32::from(tried())),
-        clone::Fork::Parent { pidfd, .. } => pidfd,
-    };
-    let bits = match clone::wait_pidfd(pidfd.as_fd(), clone::WAIT_EXITED) {
-        Ok(Some(clone::WaitStatus::Exited(bits))) => bits,
+}
+
+fn finish((filters, process): Begun) -> Here {
+    let bits = match process.map(|pidfd| clone::wait_pidfd(pidfd.as_fd(), clone::WAIT_EXITED)) {
+        Some(Ok(Some(clone::WaitStatus::Exited(bits)))) => bits,
         _ => 0,
     };
     let has = |bit: u8| i64::from(bits) >> bit & 1 == 1;
