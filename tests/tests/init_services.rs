@@ -437,7 +437,7 @@ fn a_tree_is_booted_by_our_init() {
     // --wait: until they have ended, and whether one of them failed
     ctl(&["is-system-running", "--wait"]).exits(0);
     for (status, expected) in [("0", 0), ("3", 1)] {
-        tree.write("/etc/systemd/system/brief.service", &format!("[Service]\nExecStart=/bin/sh -c 'sleep 0.4; touch /brief; exit {status}'\n"));
+        tree.write("/etc/systemd/system/brief.service", format!("[Service]\nExecStart=/bin/sh -c 'sleep 0.4; touch /brief; exit {status}'\n"));
         ctl(&["daemon-reload"]).exits(0);
         ctl(&["start", "--wait", "brief"]).exits(expected);
         assert!(tree.at("/brief").exists(), "it has ended");

@@ -169,9 +169,7 @@ pub(super) fn layout_finding(layout: &Layout) -> Finding {
     let means = if state == State::Ok {
         at
     } else {
-        format!(
-            "{at}; no MemoryHigh=, MemoryLow=, MemoryMin=; systemd 258 and newer inside get a pure v2 view"
-        )
+        format!("{at}; no MemoryHigh=, MemoryLow=, MemoryMin=; systemd 258 and newer inside get a pure v2 view")
     };
     Finding::new("cgroups", state, found, means).advise(advice).needed()
 }
