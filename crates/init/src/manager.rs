@@ -324,6 +324,7 @@ impl Manager {
     /// Makes the graph of these and all that they lead to anew.
     fn rebuild(&mut self, from: &[UnitName]) {
         self.graph = Graph::default();
+        self.jobs.values().for_each(|job| drop(job.blocked.take()));
         self.grow(from);
     }
 

@@ -1,6 +1,6 @@
 //! The verbs: one function each.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use hostel_unit::{Gather as _, Kind, UnitName};
 use rustix::io::Errno;

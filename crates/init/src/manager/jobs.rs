@@ -25,6 +25,8 @@ pub struct Job {
     pub irreversible: bool,
     /// When it has waited, or run, long enough.
     pub until: Option<std::time::Instant>,
+    /// Of which unit's job it was found to wait for last, and whether its own is ordered before that one.
+    pub(super) blocked: std::cell::RefCell<Option<(UnitName, bool)>>,
 }
 
 /// One that is over.
@@ -128,7 +130,7 @@ impl Manager {
         }
         let id = self.next_id();
         let until = self.job_limit(unit, "JobTimeoutSec");
-        self.jobs.insert(id, Job { id, unit: unit.clone(), kind, running: false, told: false, irreversible, until });
+        self.jobs.insert(id, Job { id, unit: unit.clone(), kind, running: false, told: false, irreversible, until, blocked: Default::default() });
         if let Some(news) = &mut self.news {
             news.job(id, unit);
         }
@@ -154,10 +156,16 @@ impl Manager {
 
     fn is_ready(&self, job: &Job) -> bool {
         let of = |unit: &UnitName| self.units.get(unit).and_then(|live| live.job).and_then(|id| self.jobs.get(&id));
-        let later = self.graph.to(&job.unit, Relation::After).chain(self.graph.from(&job.unit, Relation::Before));
-        let earlier = self.graph.to(&job.unit, Relation::Before).chain(self.graph.from(&job.unit, Relation::After));
-        let blocked = later.filter_map(of).any(|other| waits(job.kind, other.kind, false));
-        !blocked && !earlier.filter_map(of).any(|other| waits(job.kind, other.kind, true))
+        let blocks = |(unit, before): (&UnitName, bool)| of(unit).is_some_and(|other| waits(job.kind, other.kind, before));
+        let mut blocked = job.blocked.borrow_mut();
+        // most still wait for what they waited for when they were looked at last
+        if blocked.as_ref().is_some_and(|(unit, before)| blocks((unit, *before))) {
+            return false;
+        }
+        let later = self.graph.to(&job.unit, Relation::After).chain(self.graph.from(&job.unit, Relation::Before)).map(|unit| (unit, false));
+        let earlier = self.graph.to(&job.unit, Relation::Before).chain(self.graph.from(&job.unit, Relation::After)).map(|unit| (unit, true));
+        *blocked = later.chain(earlier).find(|other| blocks(*other)).map(|(unit, before)| (unit.clone(), before));
+        blocked.is_none()
     }
 
     fn begin_job(&mut self, id: u32) {
