@@ -138,10 +138,6 @@ pub fn run(wanted: &Wanted) -> Result<u8, String> {
         proc::set_child_subreaper(true).map_err(|e| format!("become the parent of orphans: {e}"))?;
     }
     place::prepare(is_first);
-    if is_first {
-        // most units ask for it, and it takes a while
-        sandbox::place::begin();
-    }
     raise_limit();
     let mut inherited = Environment::default();
     for (name, value) in std::env::vars_os() {

@@ -3,7 +3,7 @@
 use rustix::mount::{MountFlags, mount};
 
 use crate::control::directories;
-use crate::manager::condition_is_mount_point as is_mount_point;
+use crate::manager::{condition_is_mount_point as is_mount_point, sandbox};
 
 /// Mounts what every program expects, if it is not there and may be mounted, and makes the directories by which others know that
 /// unit files are run here. Nothing of it is needed: services that need what is missing say so themselves.
@@ -25,6 +25,8 @@ pub(super) fn prepare(is_first: bool) {
     // below another init this would say of it what is not so
     if is_first {
         let _ = std::fs::create_dir_all("/run/systemd/system");
+        // most units ask for it, and it takes a while
+        sandbox::place::begin();
     }
 }
 
