@@ -221,7 +221,7 @@ fn other_tools_of_systemd() {
     let commands = "systemd-run --unit=foo -p User=nobody -p Environment=A=b%c /bin/sh -c 'echo $A \"x  y\" >/tmp/foo; exec sleep 1000'\n\
         sleep 0.5; cat /tmp/foo; stat -c %U /tmp/foo; systemctl show -p Transient -p FragmentPath -p MainPID foo | sed 's/[1-9][0-9]*/N/'\n\
         systemd-run --unit=foo /bin/true\nsystemctl stop foo\nsystemd-run --unit=foo -p User=nobody /bin/true\nsystemd-run --scope /bin/true\n\
-        systemctl set-property web.service CPUWeight=5\nsystemctl daemon-reexec\nsystemctl log-level\nsystemd-analyze time | grep -c userspace\n\
+        systemctl set-property web.service CPUWeight=5\nsystemctl daemon-reexec\nsystemctl log-level\nsystemd-analyze time | grep -c '^Startup finished'\n\
         systemd-analyze dump | grep -c 'Unit basic.target'\nstat -c '%a %U' /run/systemd/private\nsystemctl show-environment | grep -c ^PATH=\n";
     let text = answers(&bed, &tree, commands, &[]);
     let of = |begin: &str| parts(&text).into_iter().find(|(own, _)| own.starts_with(begin)).map(|(_, lines)| lines).unwrap_or_default();
