@@ -217,9 +217,9 @@ fn what_is_killed_is_no_container() {
 const FAKES: [(&str, &str); 5] = [
     (
         "zfs",
-        "for last; do [ \"$last\" = \"$1\" ] || { before=$now; now=$last; }; done\ncase $1 in\ncreate) mkdir -p \"$F/pool/$now\" ;;\n\
+        "for last; do [ \"$last\" = \"$1\" ] || { before=$now; now=$last; }; done\ncase $1 in\ncreate) mkdir -p \"$F/pool/tank\"; mkdir \"$F/pool/$now\" ;;\n\
          snapshot) cp -a \"$F/pool/${now%@*}\" \"$F/pool/$now\" ;;\nclone) cp -a \"$F/pool/$before\" \"$F/pool/$now\"; echo \"$before\" >\"$F/${now##*/}\" ;;\n\
-         list) [ -d \"$F/pool/$now\" ] ;;\nget) cat \"$F/${now##*/}\" 2>/dev/null || echo - ;;\ndestroy) rm -r \"$F/pool/$now\" ;;\nesac",
+         list) [ -d \"$F/pool/$now\" ] || { echo \"cannot open '$now': dataset does not exist\" >&2; exit 1; } ;;\nget) cat \"$F/${now##*/}\" 2>/dev/null || echo - ;;\ndestroy) for s in \"$F/pool/$now\"@*; do [ ! -e \"$s\" ] || { echo \"filesystem has children\" >&2; exit 1; }; done; rm -r \"$F/pool/$now\" ;;\nesac",
     ),
     ("mount", "exec /usr/bin/mount --bind \"$F/pool/$5\" \"$6\""),
     (
@@ -259,7 +259,19 @@ fn volumes_are_made_by_their_programs() {
     create("-t /bin/false -B zfs --zfsroot tank").exits(1).says("run template");
     assert!(log().contains(&format!("canmount=noauto tank/{one}\n")) && !fakes.join("pool/tank").join(&one).exists(), "{}", log());
 
+    // Somebody else's of that name is not touched.
+    let dataset = fakes.join("pool/tank").join(&one);
+    std::fs::create_dir(&dataset).expect("make");
+    create("-t busybox -B zfs --zfsroot tank").exits(1).says("there is one of that name");
+    std::fs::remove_dir(&dataset).expect("it is still there");
     create("-t busybox -B zfs --zfsroot tank").exits(0);
+    // One that cannot be removed stays what it is.
+    let foreign = fakes.join("pool/tank").join(format!("{one}@daily"));
+    std::fs::create_dir(&foreign).expect("make");
+    ours(&format!("destroy -n {one}")).exits(1).says("has children");
+    std::fs::remove_dir(&foreign).expect("remove");
+    ours(&format!("copy -R -n {one} -N {two}")).exits(0);
+    ours(&format!("copy -R -n {two} -N {one}")).exits(0);
     assert!(settings(&all, &one).contains(&"lxc.rootfs.path = zfs:tank/NAME".to_owned()));
     runs(&one);
     ours(&format!("copy -n {one} -N {two} -s")).exits(0);

@@ -53,7 +53,7 @@ pub(super) fn rows() -> Vec<Scenario> {
         ]),
         view("machine", &["-M", "some-name"]),
         view("hostname", &["--hostname=other.name"]),
-        view("machine-and-hostname", &["-M", "some-name", "--hostname=other"]),
+        view("machine-and-hostname", &["-M", "some-other-name", "--hostname=other"]),
         view("uuid", &["--uuid=11111111-1111-1111-1111-111111111111"]),
         view("uuid-when-set", &["--uuid=11111111-1111-1111-1111-111111111111"]).before("echo 22222222222222222222222222222222 >$T/etc/machine-id"),
         view("uuid-uninitialized", &[]).before("echo uninitialized >$T/etc/machine-id"),

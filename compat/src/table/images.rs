@@ -38,7 +38,7 @@ pub(super) fn rows() -> Vec<Scenario> {
         image("image-ephemeral", &["-x", "-i", "{dir}/fs"], file_system!("")),
         image("image-volatile", &["--volatile=overlay", "-i", "{dir}/fs"], file_system!("")),
         image("image-users", &["-U", "-i", "{dir}/fs"], file_system!("")),
-        image("image-machine", &["-M", "given", "-i", "{dir}/fs"], file_system!("")),
+        image("image-machine", &["-M", "given-image", "-i", "{dir}/fs"], file_system!("")),
         image("image-root-partition", &["-i", "{dir}/disk"], disk!("gpt", "type=4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709")),
         image("image-linux-partition", &["-i", "{dir}/disk"], disk!("gpt", "type=0FC63DAF-8483-4772-8E79-3D69D8477DE4")),
         image("image-mbr", &["-i", "{dir}/disk"], disk!("dos", "type=83, bootable")),

@@ -52,7 +52,7 @@ pub(super) fn rows() -> Vec<Scenario> {
         write("writes", &[]),
         write("ephemeral", &["-x"]),
         new("ephemeral-hostname", &["-x", "sh", "-c", "hostname | sed s/-[0-9a-f]*$/-random/"]),
-        new("ephemeral-machine", &["-x", "-M", "given", "hostname"]),
+        new("ephemeral-machine", &["-x", "-M", "given-tree", "hostname"]),
         new("ephemeral-read-only", &["-x", "--read-only", "sh", "-c", "touch /x; ls /x"]),
         bare("template-new", &["-D", "{dir}/fresh", "--template={tree}", "sh", "-c", "echo made >/made; cat /etc/os-release | head -1"]),
         bare("template-of-existing", &["-D", "{tree}", "--template={dir}/other", "sh", "-c", "ls /extra"])

@@ -24,7 +24,7 @@ pub(super) fn rows() -> Vec<Scenario> {
         Scenario::new("users-volatile-yes", &["-U", "--volatile=yes", "/usr/bin/probe", "json"])
             .before("cp $T/probe $T/usr/bin/probe")
             .look(Look::View),
-        view("users-ephemeral", &["-U", "-x", "-M", "some-name"]),
+        view("users-ephemeral", &["-U", "-x", "-M", "some-user-name"]),
         view("users-capability", &["-U", "--capability=CAP_NET_ADMIN,CAP_SYS_TIME"]),
         Scenario::new("users-of-shifted-tree", &["--private-users=yes", "sh", "-c", TOUCH]).before("chown -R 1310720:1310720 $T"),
         Scenario::new("users-pick-shifted-tree", &["-U", "sh", "-c", TOUCH]).before("chown -R 1310720:1310720 $T"),

@@ -62,11 +62,16 @@ impl Container {
         let root = store.as_ref().map(|store| store.path().display().to_string()).unwrap_or_default();
         self.run_hooks("destroy", &[], &[("LXC_ROOTFS_PATH", &root)])?;
         // From here on it is not there: a killed removal is finished by who looks for it next.
-        let _claim = partial::claim(self, VERB)?;
-        depend::leave(self)?;
-        if let Some(store) = &store {
+        let claim = partial::claim(self, VERB)?;
+        if let Some(store) = store.as_ref().filter(|store| store.kind.is_volume()) {
             volume::note(&self.directory(), store)?;
+            // In use, or with snapshots of somebody else's: then all of it stays.
+            if let Err(error) = store.destroy() {
+                claim.done()?;
+                return Err(error);
+            }
         }
+        depend::leave(self)?;
         let config = self.config_file_name();
         std::fs::remove_file(&config).on("remove", &config)?;
         if let Some(store) = store.filter(|store| !store.kind.is_volume()) {

@@ -3,6 +3,7 @@
 use crate::clone::CloneOptions;
 use crate::container::Container;
 use crate::error::Result;
+use crate::store::{Kind, Store};
 
 impl Container {
     /// Makes it a container of another name: a copy, and then it is destroyed. Refused while it runs, has snapshots, or clones that
@@ -15,7 +16,9 @@ impl Container {
     /// ```
     pub fn rename(&mut self, name: &str) -> Result<Container> {
         self.refuse_destroy("rename", false)?;
-        let options = CloneOptions { keep_mac: true, maybe_snapshot: true, ..CloneOptions::default() };
+        // What stands on a ZFS original keeps it from being destroyed.
+        let maybe_snapshot = !matches!(self.store()?, Some(Store { kind: Kind::Zfs, .. }));
+        let options = CloneOptions { keep_mac: true, maybe_snapshot, ..CloneOptions::default() };
         let made = self.clone_to(name, None, &options)?;
         self.destroy()?;
         Ok(made)

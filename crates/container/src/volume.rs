@@ -52,15 +52,31 @@ pub(crate) fn settled(directory: &Path) {
     let _ = std::fs::remove_file(directory.join(NOTE));
 }
 
+/// [`note`], where there is none of that name yet: what is somebody else's is not swept.
+fn begin(directory: &Path, store: &Store) -> Result<()> {
+    if store.exists()? {
+        return Err(Error::new("make volume", store.path().display(), "there is one of that name", Errno::EXIST));
+    }
+    note(directory, store)
+}
+
+/// Runs the program that makes what was noted; where it fails nothing was made, and what has that name is somebody else's.
+fn make(directory: &Path, name: &str, words: &[&str]) -> Result<()> {
+    tool(name, words).map(drop).inspect_err(|_| settled(directory))
+}
+
 /// Removes what the note names.
 pub(crate) fn sweep(directory: &Path) -> Result<()> {
     let Ok(noted) = text(&directory.join(NOTE)) else { return Ok(()) };
     let (kind, path) = noted.split_once(':').ok_or(Errno::BADMSG).on("read", NOTE)?;
     match Store::parse(Some(kind), path)?.destroy() {
         // Without the program there never was one.
-        Err(e) if e.is(Errno::NOENT) => Ok(()),
-        other => other,
+        Err(e) if e.is(Errno::NOENT) => {}
+        other => other?,
     }
+    // Of that name there may be another one from here on.
+    settled(directory);
+    Ok(())
 }
 
 /// Makes a new one for the container in `directory`.
@@ -78,8 +94,8 @@ pub(crate) fn create(kind: Kind, specs: &Specs, directory: &Path) -> Result<Stor
     // A pool that was asked for has to be there.
     let thin = specs.pool.is_some() || is(&format!("{group}/{pool}"), 't');
     let place: &[&str] = if thin { &["--thinpool", &pool, "-V", &size] } else { &["-L", &size] };
-    note(directory, &store)?;
-    tool("lvcreate", &[&["-y", "-n", &volume], place, &[&group]].concat())?;
+    begin(directory, &store)?;
+    make(directory, "lvcreate", &[&["-y", "-n", &volume], place, &[&group]].concat())?;
     make_file_system(store.path(), specs.fstype.as_deref())?;
     Ok(store)
 }
@@ -88,10 +104,10 @@ pub(crate) fn create(kind: Kind, specs: &Specs, directory: &Path) -> Result<Stor
 fn dataset(store: Store, directory: &Path, how: &[&str], source: &[&str]) -> Result<Store> {
     let rootfs = directory.join("rootfs");
     std::fs::create_dir_all(&rootfs).on("make", rootfs.display())?;
-    note(directory, &store)?;
+    begin(directory, &store)?;
     let place = format!("mountpoint={}", rootfs.display());
     let target = store.path().to_string_lossy();
-    tool("zfs", &[how, &["-o", &place, "-o", "canmount=noauto"], source, &[&target]].concat())?;
+    make(directory, "zfs", &[how, &["-o", &place, "-o", "canmount=noauto"], source, &[&target]].concat())?;
     Ok(store)
 }
 
@@ -115,10 +131,10 @@ pub(crate) fn snapshot(store: &Store, specs: &Specs, directory: &Path) -> Result
         tool("zfs", &["snapshot", &snapshot])?;
         return dataset(made, directory, &["clone"], &[&snapshot]).inspect_err(|_| drop(tool("zfs", &["destroy", &snapshot])));
     }
-    note(directory, &made)?;
     let size = format!("{}b", specs.size.map_or_else(|| size(store.path()), Ok)?);
     let kind: &[&str] = if is_stood_on(store) { &["-L", &size] } else { &["-kn"] };
-    tool("lvcreate", &[&["-y", "-s", "-n", &new], kind, &[&source]].concat())?;
+    begin(directory, &made)?;
+    make(directory, "lvcreate", &[&["-y", "-s", "-n", &new], kind, &[&source]].concat())?;
     Ok(made)
 }
 
@@ -130,7 +146,8 @@ pub(crate) fn size(path: &Path) -> Result<u64> {
 /// Whether it is there.
 pub(crate) fn exists(dataset: &Path) -> Result<bool> {
     match tool("zfs", &["list", "-H", "-o", "name", &dataset.to_string_lossy()]) {
-        Err(e) if e.is(Errno::IO) => Ok(false),
+        // Anything else, as a pool that is suspended, says nothing of it.
+        Err(e) if e.text.contains("does not exist") => Ok(false),
         other => other.map(|_| true),
     }
 }

@@ -111,7 +111,7 @@ fn directory(spec: &MachineSpec, given: &Path) -> Result<Found> {
     }
     let given_name = std::path::absolute(given).ok().and_then(|p| Some(p.file_name()?.to_string_lossy().into_owned()));
     let copied = spec.root.ephemeral == Ephemeral::Copy;
-    let writer = if copied && !spec.root.unlocked { locks::writer(&locks::directory(), tree.as_fd()) } else { None };
+    let writer = if copied && !spec.root.unlocked { locks::writer(locks::directory(), tree.as_fd()) } else { None };
     let writer = writer.map(|who| who.map_or_else(|| "another program".into(), |(name, _)| format!("machine {name}")));
     // What lies below an overlay must not change.
     let layers = copied && writer.is_none() && is_for_layers(tree.as_fd());

@@ -4,6 +4,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use hostel_spec::MachineName;
 pub use hostel_sys::tree::Lock;
@@ -17,8 +18,9 @@ use crate::{Cause, Result};
 pub const DIRECTORY: &str = "/run/systemd/nspawn/locks";
 
 /// Where the machines of who runs this keep theirs: those of a user, who may not write there, have a place of their own.
-pub fn directory() -> PathBuf {
-    std::env::var_os(OWN).map_or_else(|| DIRECTORY.into(), PathBuf::from)
+pub fn directory() -> &'static Path {
+    static OF_THIS_PROCESS: OnceLock<PathBuf> = OnceLock::new();
+    OF_THIS_PROCESS.get_or_init(|| std::env::var_os(OWN).map_or_else(|| DIRECTORY.into(), PathBuf::from))
 }
 
 /// Variable that names a directory of locks other than [`DIRECTORY`].

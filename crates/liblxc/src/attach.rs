@@ -304,8 +304,9 @@ fn filter(container: &Container, facts: &Facts) -> Result<Vec<Insn>> {
         return Ok(Vec::new());
     }
     let name = machine_name(&container.lxcpath, &container.name).map_err(|e| failed(container, e, Errno::INVAL))?;
-    let found =
-        Registry::open_to_read(&runtime_dir()).and_then(|registry| registry.load_to_enter(&name)).map_err(|e| failed(container, e, Errno::NOENT))?;
+    // A user's own, else root's.
+    let registry = Registry::open(&runtime_dir()).or_else(|_| Registry::open_to_read(&runtime_dir()));
+    let found = registry.and_then(|registry| registry.load_to_enter(&name)).map_err(|e| failed(container, e, Errno::NOENT))?;
     match found.filter() {
         Ok(filter) if !filter.is_empty() => Ok(filter),
         _ => Err(failed(container, "its system call filter is not known here", Errno::PERM)),

@@ -174,7 +174,7 @@ pub(super) fn at_runtime(plan: &Plan, bundle: &Bundle, pid: i32, go: BorrowedFd<
     if !hooks.wait_at_runtime() {
         return Ok(());
     }
-    while_it_waits(plan, bundle, pid, go, &[("prestart", &hooks.prestart), ("createRuntime", &hooks.create_runtime)])
+    while_it_waits(plan, bundle, pid, go, &[("prestart", &hooks.prestart), ("createRuntime", &hooks.create_runtime)], &mut || Ok(()))
 }
 
 /// The same when all is in its place; the namespaces are those that the hooks of the end are told of.
@@ -184,19 +184,28 @@ pub(super) fn before_program(plan: &Plan, bundle: &Bundle, pid: i32, go: Borrowe
         return Ok(());
     }
     let hooks = told_more(&hooks.start_host, &[], &[format!("LXC_PID={pid}")]);
-    while_it_waits(plan, bundle, pid, go, &[("start-host", &hooks)])?;
-    made.namespaces = own_namespaces(pid)?;
-    Ok(())
+    while_it_waits(plan, bundle, pid, go, &[("start-host", &hooks)], &mut || {
+        made.namespaces = own_namespaces(pid)?;
+        Ok(())
+    })
 }
 
-/// Says nothing when the payload has died meanwhile: its report will.
-fn while_it_waits(plan: &Plan, bundle: &Bundle, pid: i32, go: BorrowedFd<'_>, places: &[(&str, &[Hook])]) -> Result<()> {
+/// `last`: what is done before the payload goes on. Says nothing when that has died meanwhile: its report will.
+fn while_it_waits(
+    plan: &Plan,
+    bundle: &Bundle,
+    pid: i32,
+    go: BorrowedFd<'_>,
+    places: &[(&str, &[Hook])],
+    last: &mut dyn FnMut() -> Result<()>,
+) -> Result<()> {
     let mut byte = [0u8; 1];
     if !matches!(rustix::io::retry_on_intr(|| rustix::io::read(go, &mut byte)), Ok(1)) {
         return Ok(());
     }
     let state = state(plan, bundle, "creating", Some(pid)).map_err(|e| Error::new("write", "state for hooks", io_text(&e)))?;
     places.iter().try_for_each(|(kind, hooks)| run(kind, hooks, state.as_fd(), &bundle.path))?;
+    last()?;
     // EPIPE: it died meanwhile.
     let _ = rustix::io::write(go, b"g");
     Ok(())
@@ -205,7 +214,7 @@ fn while_it_waits(plan: &Plan, bundle: &Bundle, pid: i32, go: BorrowedFd<'_>, pl
 /// The namespaces that a process does not share with us.
 fn own_namespaces(pid: i32) -> Result<Vec<(&'static str, OwnedFd)>> {
     let link = |of: &str, kind: &str| std::fs::read_link(format!("/proc/{of}/ns/{kind}")).ok();
-    let own = |kind: &&str| link(&pid.to_string(), kind) != link("self", kind);
+    let own = |kind: &&str| link(&pid.to_string(), kind).is_some_and(|of_it| Some(of_it) != link("self", kind));
     NAMESPACES.into_iter().filter(own).map(|kind| Ok((kind, open_namespace(pid, kind)?))).collect()
 }
 

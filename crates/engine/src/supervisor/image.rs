@@ -115,7 +115,7 @@ impl OpenImage {
         if !self.raw.device {
             self.locks.extend(raw::lock_beside(&self.path, lock, &plan.name).map_err(busy)?);
         }
-        let held = locks::take(&locks::directory(), self.raw.file.as_fd(), &self.path, lock, &plan.name).map_err(busy)?;
+        let held = locks::take(locks::directory(), self.raw.file.as_fd(), &self.path, lock, &plan.name).map_err(busy)?;
         self.locks.push(held);
         Ok(())
     }
@@ -312,7 +312,7 @@ pub fn mount_partition(path: &Path, number: Option<u32>, machine: Option<&Machin
         if !raw.device {
             held.extend(raw::lock_beside(path, lock, name)?);
         }
-        held.push(locks::take(&locks::directory(), raw.file.as_fd(), path, lock, name)?);
+        held.push(locks::take(locks::directory(), raw.file.as_fd(), path, lock, name)?);
     }
     // The lock of a tool ends with it, its mount does not: two writers, or a reader beside one, would destroy or misread it.
     if !raw.device && is_on_a_loop(path, read_only) {

@@ -275,7 +275,7 @@ fn lock_tree(plan: &Plan, made: &Made, shared: bool) -> Result<locks::TreeLock> 
 }
 
 fn take_lock(plan: &Plan, tree: BorrowedFd<'_>, name: &Path, lock: locks::Lock) -> Result<locks::TreeLock> {
-    locks::take(&locks::directory(), tree, name, lock, &plan.name).map_err(|e| match e.cause {
+    locks::take(locks::directory(), tree, name, lock, &plan.name).map_err(|e| match e.cause {
         Cause::Busy { .. } => Error::from(e).hint(Hint::TreeInUse),
         _ => e.into(),
     })

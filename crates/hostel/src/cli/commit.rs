@@ -180,7 +180,7 @@ pub(super) fn lock(lower: &Path, name: &MachineName) -> Result<Option<locks::Tre
         return Ok(None);
     }
     let tree = hostel_image::open::directory(lower)?;
-    Ok(Some(locks::take(Path::new(locks::DIRECTORY), tree.as_fd(), lower, locks::Lock::Exclusive, name)?))
+    Ok(Some(locks::take(locks::directory(), tree.as_fd(), lower, locks::Lock::Exclusive, name)?))
 }
 
 /// Names of conflicts that are told.

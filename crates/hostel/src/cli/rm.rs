@@ -119,7 +119,7 @@ pub(crate) fn take_back(name: &MachineName, made: BorrowedFd<'_>) -> Result<(), 
 
 /// This host's.
 fn here() -> Place<'static> {
-    Place { kept: Path::new(KEPT), trees: Path::new(TREES), locks: Path::new(locks::DIRECTORY) }
+    Place { kept: Path::new(KEPT), trees: Path::new(TREES), locks: locks::directory() }
 }
 
 /// What deletes a directory.

@@ -145,7 +145,7 @@ impl Server {
 
     /// To lxc-monitord, if it listens.
     fn tell(&self, news: News) {
-        let fifo = format!("/run/lxc/{}/monitor-fifo", self.lxcpath.trim_start_matches('/'));
+        let fifo = format!("{}/{}/monitor-fifo", hostel_container::run_directory(), self.lxcpath.trim_start_matches('/'));
         let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         if let Ok(fd) = rustix::fs::open(fifo, flags, Mode::empty()) {
             let _ = rustix::io::write(fd, &wire::news(&self.name, news));

@@ -81,7 +81,7 @@ pub fn since(name: &MachineName) -> Result<(i64, i64)> {
 pub fn lock(name: &MachineName) -> Result<locks::TreeLock> {
     let path = directory(name);
     let tree = hostel_image::open::directory(&path)?;
-    Ok(locks::take(std::path::Path::new(locks::DIRECTORY), tree.as_fd(), &path, locks::Lock::Exclusive, name)?)
+    Ok(locks::take(locks::directory(), tree.as_fd(), &path, locks::Lock::Exclusive, name)?)
 }
 
 /// Refuses a machine of which a part of the changes is made to what it lies over: it has to be as it is until that is finished, or taken

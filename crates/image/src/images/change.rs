@@ -42,7 +42,7 @@ impl Places<'static> {
             home: Path::new(HOME),
             settings: SETTINGS.get_or_init(|| [Path::new("/etc/systemd/nspawn"), Path::new("/run/systemd/nspawn")]),
             autostart: None,
-            locks: Path::new(locks::DIRECTORY),
+            locks: locks::directory(),
         }
     }
 }

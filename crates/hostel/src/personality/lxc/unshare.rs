@@ -1,8 +1,10 @@
 //! lxc-unshare and lxc-usernsexec: a command in namespaces of its own, without a container.
 
 use std::ffi::OsString;
+use std::fs::DirBuilder;
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -113,11 +115,11 @@ fn unshare(call: &Call) -> Outcome {
         }
     }
     let users = flags & clone::NEWUSER != 0;
-    let user = call.value("user").map(uid).transpose()?;
+    let user = call.value("user").map(user).transpose()?;
     let outside = |pid: i32| {
-        if let Some(inside) = user.filter(|_| users) {
+        if let Some(inside) = user.as_ref().filter(|_| users) {
             let path = format!("/proc/{pid}/uid_map");
-            std::fs::write(&path, format!("{inside} {} 1\n", rustix::process::geteuid().as_raw())).map_err(failed(&format!("write {path}")))?;
+            std::fs::write(&path, format!("{} {} 1\n", inside.uid, rustix::process::geteuid().as_raw())).map_err(failed(&format!("write {path}")))?;
         }
         call.values("ifname").try_for_each(|name| move_inside(name, pid))
     };
@@ -134,8 +136,8 @@ fn unshare(call: &Call) -> Outcome {
             }
         }
         // Of a user namespace's one user there is nobody else to become.
-        match user.filter(|_| !users) {
-            Some(user) => rustix::thread::set_thread_uid(rustix::fs::Uid::from_raw(user)).map_err(|e| failure(format!("become user {user}: {e}"))),
+        match user.as_ref().filter(|_| !users) {
+            Some(user) => proc::set_ids(user.uid, user.gid, &user.groups).map_err(failed("become user")),
             None => Ok(()),
         }
     };
@@ -149,11 +151,11 @@ fn command(words: &[String]) -> Command {
 }
 
 /// A user of this host, by name or number.
-fn uid(text: &str) -> Result<u32, Error> {
+fn user(text: &str) -> Result<userdb::User, Error> {
     let root =
         rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map_err(|e| failure(format!("open /: {e}")))?;
     let found = userdb::parse_selector(text).and_then(|user| userdb::lookup(root, &user));
-    found.map(|user| user.uid).map_err(|e| failure(e.to_string()))
+    found.map_err(|e| failure(e.to_string()))
 }
 
 fn move_inside(name: &str, pid: i32) -> Result<(), Error> {
@@ -213,7 +215,7 @@ pub(super) fn with_ids(call: &Call, tool: &Tool, args: &[OsString]) -> Option<Ou
     // By its path: of the mounts there, not of ours.
     let mut command = Command::new(std::env::current_exe().ok()?);
     // What cannot be made is missed by who needs it.
-    let _ = registry::user_dir().map(std::fs::create_dir);
+    let _ = registry::user_dir().map(|dir| DirBuilder::new().mode(0o700).create(dir));
     let state = registry::runtime_dir();
     command.args(["lxc", tool.name]).args(args).env(hostel_container::FOR_USER, "1");
     command.env("HOSTEL_RUNTIME_DIR", &state).env(hostel_image::locks::OWN, state.join("locks"));
