@@ -66,9 +66,11 @@ impl Container {
         if let Some(store) = store.as_ref().filter(|store| store.kind.is_volume()) {
             volume::note(&self.directory(), store)?;
             // In use, or with snapshots of somebody else's: then all of it stays.
-            if let Err(error) = store.destroy() {
+            let destroyed = store.destroy();
+            volume::settled(&self.directory());
+            if destroyed.is_err() {
                 claim.done()?;
-                return Err(error);
+                return destroyed;
             }
         }
         depend::leave(self)?;

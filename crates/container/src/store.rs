@@ -246,7 +246,17 @@ impl Store {
         let mut store = Store::one(to, rootfs.clone());
         if to == Kind::Loop || to.is_volume() {
             let size = if self.kind == Kind::Lvm { Some(volume::size(self.path())?) } else { None };
-            store = Store::create(&Specs { kind: Some(to), size: specs.size.or(size), ..specs.clone() }, directory)?;
+            let mut specs = Specs { kind: Some(to), size: specs.size.or(size), ..specs.clone() };
+            // Of its own kind a copy is made beside it, if nobody says where.
+            let beside = self.path().parent().filter(|_| to == self.kind);
+            match to {
+                Kind::Zfs if specs.zfs_root.is_none() => specs.zfs_root = beside.map(|at| at.to_string_lossy().into_owned()),
+                Kind::Lvm if specs.group.is_none() => {
+                    specs.group = beside.and_then(Path::file_name).map(|group| group.to_string_lossy().into_owned());
+                }
+                _ => {}
+            }
+            store = Store::create(&specs, directory)?;
         }
         in_own_mounts(&mut || {
             // beside the place of the copy: the source's own may be somebody's mount
