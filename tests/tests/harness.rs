@@ -61,14 +61,16 @@ fn leftovers_are_found() {
     let orphan = Invocation::new("/bin/sh").args(["-c", "sleep 77 >/dev/null 2>&1 &"]).run().exits(0);
     let mount = bed.fresh("mount");
     Invocation::new("mount").args(["-t", "tmpfs", "none"]).arg(&mount).run().exits(0);
+    let network = std::path::Path::new("/run/netns").join(bed.name());
+    std::fs::create_dir_all("/run/netns").and_then(|()| std::fs::write(&network, "")).expect("name a network");
     let left = bed.leftovers();
     drop(orphan);
-    for what in ["cgroup /sys", "sleep 77", "mount /"] {
+    for what in ["cgroup /sys", "sleep 77", "mount /", "state /run/netns"] {
         assert!(left.iter().any(|l| l.contains(what)), "no {what}: {left:?}");
     }
     bed.leftovers_are_expected();
     drop(bed);
-    assert!(!group.exists() && !mount.exists());
+    assert!(!group.exists() && !mount.exists() && !network.exists());
 }
 
 #[test]

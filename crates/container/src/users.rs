@@ -1,8 +1,11 @@
 //! Users of a user namespace: maps as `u:0:100000:65536`, and who writes them: root itself, anybody else by newuidmap(1).
 
+use std::path::Path;
 use std::process::Command;
 
-use hostel_spec::IdMap;
+use hostel_image::open;
+use hostel_process::userdb;
+use hostel_spec::{IdMap, UserSelector};
 use rustix::io::Errno;
 
 use crate::error::{Error, On, Result};
@@ -45,16 +48,11 @@ impl IdMaps {
     /// All that /etc/subuid and /etc/subgid give to who runs this.
     pub fn delegated() -> Result<IdMaps> {
         let uid = rustix::process::geteuid().as_raw();
-        let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-        let user = passwd.lines().find_map(|line| {
-            let mut fields = line.split(':');
-            let name = fields.next()?;
-            (fields.nth(1)?.parse() == Ok(uid)).then_some(name)
-        });
+        let user = open::directory(Path::new("/"))?;
+        let user = userdb::lookup(user, &UserSelector::Id(uid)).map_or_else(|_| uid.to_string(), |user| user.name);
         let of = |file: &str| {
-            let ranges = ranges(&std::fs::read_to_string(file).unwrap_or_default(), user, uid);
-            let user = user.map_or_else(|| uid.to_string(), str::to_owned);
-            let none = || Error::new("map ids of user", user, format_args!("{file} gives it none"), Errno::NOENT);
+            let ranges = ranges(&std::fs::read_to_string(file).unwrap_or_default(), &user, uid);
+            let none = || Error::new("map ids of user", &user, format_args!("{file} gives it none"), Errno::NOENT);
             if ranges.is_empty() { Err(none()) } else { Ok(ranges) }
         };
         Ok(IdMaps { users: of("/etc/subuid")?, groups: of("/etc/subgid")? })
@@ -67,7 +65,7 @@ impl IdMaps {
                 continue;
             }
             if rustix::process::geteuid().is_root() {
-                let text: String = maps.iter().map(|m| format!("{} {} {}\n", m.inside, m.host, m.count)).collect();
+                let text: String = maps.iter().map(IdMap::to_string).collect();
                 let path = format!("/proc/{pid}/{file}");
                 // In one write: the kernel takes a map once.
                 std::fs::write(&path, text).on("write", path)?;
@@ -85,12 +83,12 @@ impl IdMaps {
 }
 
 /// The ranges of a user in a file as /etc/subuid, one after the other from 0.
-fn ranges(text: &str, user: Option<&str>, uid: u32) -> Vec<IdMap> {
+fn ranges(text: &str, user: &str, uid: u32) -> Vec<IdMap> {
     let mut next = 0;
     let range = |line: &str| {
         let (owner, rest) = line.split_once(':')?;
         let (host, count) = rest.split_once(':')?;
-        let own = Some(owner) == user || owner.parse() == Ok(uid);
+        let own = owner == user || owner.parse() == Ok(uid);
         own.then_some((host.parse::<u32>().ok()?, count.trim().parse::<u32>().ok()?))
     };
     let all = text.lines().filter_map(range).map(|(host, count)| {
@@ -109,8 +107,8 @@ mod tests {
     fn ranges_of_a_user() {
         let text = "ann:100000:65536\nbob:1:2\n1000:300000:10\nann:x:1\nann\n";
         let map = |inside, host, count| IdMap { inside, host, count };
-        assert_eq!(ranges(text, Some("ann"), 1000), [map(0, 100_000, 65536), map(65536, 300_000, 10)]);
-        assert_eq!(ranges(text, None, 7), []);
+        assert_eq!(ranges(text, "ann", 1000), [map(0, 100_000, 65536), map(65536, 300_000, 10)]);
+        assert_eq!(ranges(text, "7", 7), []);
     }
 
     #[test]

@@ -151,7 +151,7 @@ fn fill(dir: BorrowedFd<'_>, blank: bool, note: &[u8], durable: Durable) -> std:
 }
 
 /// Removes the kept machine at `path`, as [`remove::remove_tree`]. Where it changed nothing, its layers are the next one's, which then looks the
-/// same to [`is_same`]: a file system may take long to make what it has just deleted (ext4 passes over each inode that was, for 35 s).
+/// same to [`is_same`]: a file system may take long to make what it has just deleted (ext4 passes over each inode that was, for a minute or more).
 pub fn remove(path: &Path) -> Result<()> {
     remove::remove_tree_unless(path, |parent, name, dir| set_aside(parent, name, dir).unwrap_or(false))
 }

@@ -2,6 +2,7 @@
 //!
 //! Printed as JSON with its machine, and not read back: whoever starts a machine of a bundle reads the bundle.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use serde::de::Error as _;
@@ -92,6 +93,13 @@ pub struct IdMap {
     pub host: u32,
     /// How many.
     pub count: u32,
+}
+
+/// A line of uid_map or gid_map (user_namespaces(7)).
+impl fmt::Display for IdMap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} {} {}", self.inside, self.host, self.count)
+    }
 }
 
 /// The kinds of namespaces that can be joined; the discriminant is the kernel's `CLONE_NEW…` flag.

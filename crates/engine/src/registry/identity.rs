@@ -4,6 +4,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::str::SplitAsciiWhitespace;
 use std::sync::OnceLock;
 
 use rustix::fs::{Mode, OFlags};
@@ -33,11 +34,15 @@ pub struct Stat {
 }
 
 impl Stat {
-    /// Parses the file's text. The name in parentheses may hold anything, parentheses and line ends too.
-    pub fn parse(text: &[u8]) -> Option<Self> {
+    /// The fields of the file's text (proc_pid_stat(5)) from the third on: the name before may hold anything, parentheses and line ends too.
+    pub fn fields(text: &[u8]) -> Option<SplitAsciiWhitespace<'_>> {
         let after = text.iter().rposition(|b| *b == b')')? + 2;
-        let rest = std::str::from_utf8(text.get(after..)?).ok()?;
-        let mut fields = rest.split_ascii_whitespace();
+        Some(std::str::from_utf8(text.get(after..)?).ok()?.split_ascii_whitespace())
+    }
+
+    /// Parses the file's text.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let mut fields = Self::fields(text)?;
         let state = *fields.next()?.as_bytes().first()?;
         let parent = fields.next()?.parse().ok()?;
         // state is field 3 and the parent 4; the start time is field 22.

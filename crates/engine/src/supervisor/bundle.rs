@@ -256,7 +256,7 @@ pub(super) fn bond(step: &BundleBond, made: &Made, pid: i32, users: Option<Borro
 
 fn write_maps(pid: i32, uids: &[IdMap], gids: &[IdMap]) -> Result<()> {
     for (file, maps) in [("uid_map", uids), ("gid_map", gids)] {
-        let text: String = maps.iter().map(|m| format!("{} {} {}\n", m.inside, m.host, m.count)).collect();
+        let text: String = maps.iter().map(IdMap::to_string).collect();
         let path = format!("/proc/{pid}/{file}");
         // In one write: the kernel takes a map once.
         std::fs::write(&path, text).context("write", path)?;

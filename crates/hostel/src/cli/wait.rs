@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
 use hostel_engine::error::{Error, Result};
+use hostel_engine::registry::identity::Stat;
 use hostel_ipc::control::{CallError, Connection, Ended, Event, MAX_PACKET, Received, Request, Status};
 use hostel_spec::MachineName;
 use lexopt::Arg::{Long, Short, Value};
@@ -172,10 +173,9 @@ fn stage(init: i32) -> Stage {
 
 /// Whether a process has waited for a child that did something: what page faults its children had is told in its own figures.
 fn has_waited(pid: i32) -> bool {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // Behind the name, which may hold anything: state, ppid, pgrp, session, tty, tpgid, flags, minflt, cminflt.
-    let faults = text.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(8));
-    faults.is_some_and(|faults| faults != "0")
+    let text = std::fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // Field 11, cminflt.
+    Stat::fields(&text).and_then(|mut fields| fields.nth(11 - 3)).is_some_and(|faults| faults != "0")
 }
 
 /// The init of a machine, if it is a known one that does not speak sd_notify(3).

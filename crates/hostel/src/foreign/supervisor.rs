@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
 use hostel_engine::enter::Leader;
+use hostel_engine::registry::identity;
 use hostel_spec::{CapName, CapSet};
 use rustix::fs::{FileType, Stat};
 
@@ -115,8 +116,7 @@ impl Supervisor {
 /// Changes with every exec: start time, and where the kernel put program, stack and arguments (for set-uid programs always at random).
 fn image(pid: i32) -> Option<Vec<u64>> {
     let text = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
-    let after = text.iter().rposition(|b| *b == b')')? + 2;
-    let fields: Vec<&str> = std::str::from_utf8(text.get(after..)?).ok()?.split_ascii_whitespace().collect();
+    let fields: Vec<&str> = identity::Stat::fields(&text)?.collect();
     // Fields 22, 26, 28, 48 of proc_pid_stat(5); the first one here is field 3.
     [22, 26, 28, 48].iter().map(|n| fields.get(n - 3)?.parse().ok()).collect()
 }
